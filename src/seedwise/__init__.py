@@ -1,0 +1,11 @@
+"""Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster.
+
+The public names are listed in ``__init__.pyi`` and loaded when they are first used: a worker
+imports `seedwise.worker` without Optuna and dask-jobqueue.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+__version__ = "0.1.0"

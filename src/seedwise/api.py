@@ -1,0 +1,266 @@
+"""What users call: puts the parts together, and decides nothing itself."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import attrs
+
+from seedwise.cluster.open import open_place
+from seedwise.cluster.place import Demand, Place
+from seedwise.errors import LossSignatureError, NoCompleteTrialError
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options import RunOptions, keyword_docs, keyword_signature
+from seedwise.model.records import Event, RunFinished, RunStarted, TrialFinished, TrialState
+from seedwise.model.seeds import SeedPlan, seed_plan
+from seedwise.run.directory import RunDirectory, create_run_directory, utc_now
+from seedwise.run.dispatch import DaskDispatcher, Errand
+from seedwise.run.engine import Engine, Rules
+from seedwise.run.result import OptimizeResult
+from seedwise.run.shipping import bring, pack
+from seedwise.study.proposer import open_proposer
+from seedwise.study.samplers import make_sampler
+from seedwise.view.progress import ProgressLines
+
+__all__ = ["optimize_run"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _takes(
+    options: Callable[P, RunOptions],
+) -> Callable[
+    [Callable[[LossDefinition, RunOptions], R]], Callable[Concatenate[LossDefinition, P], R]
+]:
+    """Give a function the keywords of a class of options, and their documentation."""
+
+    def decorate(
+        function: Callable[[LossDefinition, RunOptions], R],
+    ) -> Callable[Concatenate[LossDefinition, P], R]:
+        @functools.wraps(function)
+        def call(loss: LossDefinition, *args: P.args, **keywords: P.kwargs) -> R:
+            if args:
+                raise TypeError(f"{function.__name__}() takes its options as keywords")
+            return function(loss, RunOptions.from_keywords(dict(keywords)))
+
+        kind = RunOptions
+        first = inspect.Parameter(
+            "loss", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=LossDefinition
+        )
+        returns = inspect.signature(function).return_annotation
+        setattr(call, "__signature__", keyword_signature(kind, first, returns))  # noqa: B010
+        call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
+            "{options}", keyword_docs(kind)
+        )
+        return call
+
+    del options  # for the type checker: its parameters are the keywords
+    return decorate
+
+
+@_takes(RunOptions)
+def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
+    """Find the parameters that minimise a noisy loss, averaged over many seeds.
+
+    Every trial is evaluated on the same seeds, in chunks that a Dask cluster works on: a
+    LocalCluster here, or Slurm jobs. For given options the trials and the result are the same bit
+    for bit on any number of workers, on either cluster and for any `chunk_size`.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss, made with the decorator `loss`.
+    {options}
+
+    Returns
+    -------
+    OptimizeResult
+        The best trial and all others; the run's folder holds them, too.
+
+    Raises
+    ------
+    OptionError
+        If a keyword has a value that is not allowed; before anything starts.
+    ClusterError
+        If the cluster can't be had: no ``sbatch``, a refused job, a script without a main guard.
+    LossFailedError
+        If the loss failed on a seed, unless ``fail_on_chunk_error=False``.
+    NoCompleteTrialError
+        If no trial was completed.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="a random walk's end", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = sw.optimize_run(
+    ...         walk, n_trials=5, n_seeds=50, workers=1, run_root=folder, progress=False
+    ...     )
+    >>> result.n_trials, result.best_n_seeds
+    (5, 50)
+    """
+    if not isinstance(loss, LossDefinition):
+        raise LossSignatureError(repr(loss), ", which is not decorated with @loss,", False)
+    plan = seed_plan(
+        seeds=options.seeds,
+        n_seeds=options.n_seeds,
+        chunk_size=options.chunk_size,
+        num_chunks=options.num_chunks,
+        seed_start=loss.seed_start,
+    )
+    sampler = make_sampler(options.sampler, options.random_seed)
+    shipment = pack(loss, options)
+    demand = Demand(
+        chunks=plan.n_chunks * options.max_concurrent_trials,
+        # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
+        chunks_per_worker=options.worker_parallelism if loss.vectorized else 1,
+    )
+    directory = create_run_directory(options.run_root, options.run_name, loss.name)
+    with (
+        open_place(options, demand, directory.log_dir, directory.name) as place,
+        bring(place.client, shipment, options) as loss_id,
+        open_proposer(
+            place.client,
+            directory.study_file,
+            study_name=loss.name,
+            direction=options.direction,
+            sampler=sampler,
+            space=loss.parameter_space,
+        ) as proposer,
+    ):
+        run = _Run(loss, options, plan, directory, place)
+        errand = Errand(loss_id, loss.name, directory.name, options.entry_id)
+        limit_s = options.slurm_timeout_minutes * 60 if options.place == "slurm" else None
+        dispatcher = DaskDispatcher(
+            place.client, errand, place.check, options.slurm_poll_seconds, limit_s
+        )
+        try:
+            run.start()
+            engine = Engine(run.rules(), plan, proposer, dispatcher, run.emit)
+            engine.run()
+        finally:
+            dispatcher.close()
+    return run.finish(engine)
+
+
+class _Run:
+    """A run from its first line on stderr to its result: what is shown and written along the way."""
+
+    def __init__(
+        self,
+        loss: LossDefinition,
+        options: RunOptions,
+        plan: SeedPlan,
+        directory: RunDirectory,
+        place: Place,
+    ) -> None:
+        self._loss = loss
+        self._options = options
+        self._plan = plan
+        self._directory = directory
+        self._place = place
+        self._counts: Counter[TrialState] = Counter()
+        self._first_error: str | None = None
+        self._listeners: list[Callable[[Event], None]] = []
+        if options.progress:
+            self._listeners.append(ProgressLines())
+
+    def start(self) -> None:
+        self._started: datetime = utc_now()
+        self._started_s = time.monotonic()
+        self._directory.write_meta(self._meta())
+        self._directory.write_summary(None, self._counts, self._options.n_trials)
+        place = self._place
+        self.emit(
+            RunStarted(self._directory.path, place.description, place.dashboard, place.tunnel)
+        )
+
+    def rules(self) -> Rules:
+        options = self._options
+        limit_s = options.timeout
+        return Rules(
+            n_trials=options.n_trials,
+            max_concurrent_trials=options.max_concurrent_trials,
+            maximize=options.direction == "maximize",
+            trial_retry_attempts=options.trial_retry_attempts,
+            fail_on_chunk_error=options.fail_on_chunk_error,
+            out_of_time=lambda: limit_s is not None and self._elapsed_s() >= limit_s,
+        )
+
+    def emit(self, event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            self._counts[event.trial.state] += 1
+            self._first_error = self._first_error or event.error
+            self._directory.write_summary(event.best, self._counts, event.n_trials)
+        for listener in self._listeners:
+            listener(event)
+
+    def finish(self, engine: Engine) -> OptimizeResult:
+        best = engine.best
+        duration_s = self._elapsed_s()
+        self._directory.write_meta(
+            {
+                **self._meta(),
+                "completed_at_utc": utc_now().isoformat(),
+                "duration_seconds": duration_s,
+                "best_value": best.value if best else None,
+                "best_params": best.params if best else None,
+            }
+        )
+        self.emit(RunFinished(self._directory.path, best, duration_s))
+        if best is None:
+            n_failed = self._counts[TrialState.FAIL]
+            raise NoCompleteTrialError(self._directory.path, n_failed, self._first_error)
+        assert best.value is not None  # the best trial is complete
+        return OptimizeResult(
+            loss_name=self._loss.name,
+            best_value=best.value,
+            best_params=dict(best.params),
+            best_stderr=best.stderr,
+            best_n_seeds=best.n_seeds,
+            n_trials=len(engine.trials),
+            study_name=self._loss.name,
+            run_dir=str(self._directory.path),
+            mode=self._place.mode,
+            trials=tuple(engine.trials),
+            study_file=self._directory.study_file,
+        )
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def _meta(self) -> dict[str, Any]:
+        seeds = self._plan.seeds
+        options = attrs.asdict(self._options, recurse=False)
+        options["seeds"] = seeds.tolist() if self._options.seeds is not None else None
+        options["given"] = sorted(options["given"])
+        return {
+            "loss_name": self._loss.name,
+            "loss_description": self._loss.description,
+            "run_name": self._directory.name,
+            "run_dir": str(self._directory.path),
+            "study_name": self._loss.name,
+            "mode": self._place.mode.value,
+            "n_seeds": len(seeds),
+            "seed_start": int(seeds[0]),
+            "seed_end": int(seeds[-1]),
+            "chunk_size": self._plan.chunk_size,
+            "num_chunks": self._plan.n_chunks,
+            "parameter_space": {
+                name: attrs.asdict(param) for name, param in self._loss.parameter_space.items()
+            },
+            "started_at_utc": self._started.isoformat(),
+            "options": options,
+        }

@@ -1,0 +1,55 @@
+"""Slurm's own commands, with a time limit on each."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import attrs
+
+from seedwise.errors import SlurmNotFoundError
+
+__all__ = ["Answer", "require_slurm", "test_submit"]
+
+_TIMEOUT_S = 30
+
+
+@attrs.frozen
+class Answer:
+    """What a command answered."""
+
+    accepted: bool
+    text: str
+
+
+def require_slurm() -> None:
+    """Raise SlurmNotFoundError where there is no ``sbatch``."""
+    if shutil.which("sbatch") is None:
+        raise SlurmNotFoundError("sbatch")
+
+
+def test_submit(script: str) -> Answer:
+    """Ask Slurm whether it would take a job script, without submitting it.
+
+    Parameters
+    ----------
+    script : str
+        The job script.
+
+    Returns
+    -------
+    Answer
+        Whether Slurm would take it, and its words if not.
+    """
+    try:
+        done = subprocess.run(
+            ["sbatch", "--test-only"],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(False, f"sbatch --test-only gave no answer within {_TIMEOUT_S} s")
+    return Answer(done.returncode == 0, done.stderr.strip())

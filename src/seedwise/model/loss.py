@@ -1,0 +1,209 @@
+"""The loss: the user's function with its name, description and parameter space."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+
+from seedwise.errors import LossDefinitionError, LossSignatureError, OptionError
+from seedwise.model.space import ParameterSpace, checked_space
+
+__all__ = ["CallShape", "LossDefinition", "loss", "registered_losses"]
+
+_registry: dict[str, LossDefinition] = {}
+
+LossFunction: TypeAlias = Callable[..., Any]
+
+
+class CallShape(enum.Enum):
+    """How the user's function wants its arguments."""
+
+    PARAMS_SEED = "(params, seed)"
+    PARAMS_SEED_CONTEXT = "(params, seed, context)"
+    CONTEXT_BY_KEYWORD = "(params, seed, *, context)"
+
+
+@attrs.frozen(eq=False)
+class LossDefinition:
+    """A loss, ready for `optimize_run`. Made by the decorator `loss`.
+
+    Calling it calls the function, so that it can be tested like one.
+
+    Attributes
+    ----------
+    name : str
+        Its name; run folders and the study are called by it.
+    description : str
+        What it measures.
+    parameter_space : dict of str to SearchParam
+        What is searched.
+    function : callable
+        The function that was decorated.
+    call_shape : CallShape
+        How it wants its arguments.
+    seed_start : int
+        First seed of a run that does not name its seeds.
+    vectorized : bool
+        Whether it is called once a chunk, with all seeds of the chunk.
+    """
+
+    name: str
+    description: str
+    parameter_space: ParameterSpace
+    function: LossFunction
+    call_shape: CallShape
+    seed_start: int = 0
+    vectorized: bool = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the user's function."""
+        return self.function(*args, **kwargs)
+
+    def evaluate(self, params: Mapping[str, Any], seed: Any, context: Mapping[str, Any]) -> Any:
+        """Call the user's function in the way that its signature asks for.
+
+        Parameters
+        ----------
+        params : mapping
+            The trial's parameters; the function gets a copy of its own.
+        seed : int, or ndarray of int64 of shape (n,) for a vectorized loss
+            The replicate, or the chunk's replicates.
+        context : mapping
+            ``entry_id`` and ``trial_number``; the function gets a copy of its own.
+
+        Returns
+        -------
+        object
+            What the function returned.
+        """
+        if self.call_shape is CallShape.PARAMS_SEED:
+            return self.function(dict(params), seed)
+        if self.call_shape is CallShape.PARAMS_SEED_CONTEXT:
+            return self.function(dict(params), seed, dict(context))
+        return self.function(dict(params), seed, context=dict(context))
+
+
+def loss(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    parameter_space: Mapping[str, object] | None = None,
+    seed_start: int = 0,
+    vectorized: bool = False,
+) -> Callable[[LossFunction], LossDefinition]:
+    """Turn a function into a loss.
+
+    The function takes ``(params, seed)``, ``(params, seed, context)`` or
+    ``(params, seed, *, context)``. `params` is a dict of the parameters, `seed` an int that
+    names the replicate, and `context` a dict with ``entry_id`` and ``trial_number``. It returns a
+    finite number, or a dict of numbers or a list, which are averaged, or
+    ``{"total_loss": x, "components": {...}}``, of which ``x`` counts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the loss; run folders and the study are called by it.
+    description : str
+        What it measures.
+    parameter_space : dict of str to (low, high) or search_param(...)
+        What is searched; a tuple is a float range.
+    seed_start : int, default 0
+        First seed of a run that does not name its seeds.
+    vectorized : bool, default False
+        Call the function once a chunk, with ``seeds``, an int64 array of shape (n,), for which it
+        returns a float array of shape (n,).
+
+    Returns
+    -------
+    callable
+        The decorator; it returns a `LossDefinition`, which stays callable like the function.
+
+    Raises
+    ------
+    LossDefinitionError
+        If name, description or space are missing or empty; it names all that are.
+    LossSignatureError
+        If the function does not take these arguments.
+    SpaceError
+        If a parameter's description is wrong.
+    OptionError
+        If `seed_start` is no whole number.
+
+    Examples
+    --------
+    >>> import random
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="a random walk's end", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return abs(params["drift"] - 0.3) + random.Random(seed).gauss(0, 0.1)
+    >>> round(walk({"drift": 0.3}, seed=1), 3)
+    0.129
+    """
+    fields = {"name": name, "description": description, "parameter_space": parameter_space}
+    missing = [field for field, value in fields.items() if not value]
+    if missing:
+        raise LossDefinitionError(missing)
+    assert name is not None  # for the type checker: the missing ones are known
+    assert description is not None
+    assert parameter_space is not None
+    space = checked_space(parameter_space)
+    try:
+        first_seed = operator.index(seed_start)
+    except TypeError:
+        raise OptionError("seed_start", seed_start, "a whole number") from None
+
+    def define(function: LossFunction) -> LossDefinition:
+        definition = LossDefinition(
+            name=name,
+            description=description,
+            parameter_space=space,
+            function=function,
+            call_shape=_call_shape(function, vectorized),
+            seed_start=first_seed,
+            vectorized=bool(vectorized),
+        )
+        _registry[name] = definition
+        return definition
+
+    return define
+
+
+def registered_losses() -> dict[str, LossDefinition]:
+    """Return the losses that were defined in this process, by name."""
+    return dict(_registry)
+
+
+def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
+    if not callable(function):
+        raise LossSignatureError(repr(function), "", vectorized)
+    signature = inspect.signature(function)
+    name = getattr(function, "__qualname__", repr(function))
+    for shape, args, kwargs in (
+        (CallShape.CONTEXT_BY_KEYWORD, ({}, 0), {"context": {}}),
+        (CallShape.PARAMS_SEED_CONTEXT, ({}, 0, {}), {}),
+        (CallShape.PARAMS_SEED, ({}, 0), {}),
+    ):
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            continue
+        if shape is CallShape.PARAMS_SEED or _takes_context(signature, bound):
+            return shape
+    raise LossSignatureError(name, str(signature), vectorized)
+
+
+def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:
+    """Tell whether the third argument is meant for the context.
+
+    A third parameter with a default of its own, such as ``scale=1.0``, is the user's, and so are
+    ``*args`` and ``**kwargs``.
+    """
+    third = signature.parameters[list(bound.arguments)[-1]]
+    if third.kind in (third.VAR_POSITIONAL, third.VAR_KEYWORD):
+        return False
+    return third.name == "context" or third.default in (None, third.empty)

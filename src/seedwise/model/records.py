@@ -1,0 +1,235 @@
+"""What travels: chunk results, trial results, and the events that listeners see."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.model.space import ParamValue
+
+__all__ = [
+    "ChunkResult",
+    "Event",
+    "Proposal",
+    "RunFinished",
+    "RunStarted",
+    "SeedFailure",
+    "TrialFinished",
+    "TrialOutcome",
+    "TrialResult",
+    "TrialState",
+]
+
+
+class TrialState(enum.StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "COMPLETE"
+    FAIL = "FAIL"
+
+
+@attrs.frozen
+class Proposal:
+    """A point to try.
+
+    Attributes
+    ----------
+    number : int
+        The trial's number, from 0.
+    params : dict
+        Its parameters.
+    """
+
+    number: int
+    params: dict[str, ParamValue]
+
+
+@attrs.frozen
+class SeedFailure:
+    """Why a seed, or a whole chunk, has no loss.
+
+    Attributes
+    ----------
+    position : int
+        Position in the seed plan of the seed that failed, or of the chunk's first.
+    seed : int or None
+        The seed; None where no single seed is to blame.
+    exception_type : str
+        Name of the exception.
+    message : str
+        Its text, in one line.
+    traceback : str
+        Its traceback as text.
+    """
+
+    position: int
+    seed: int | None
+    exception_type: str
+    message: str
+    traceback: str
+
+
+@attrs.frozen(eq=False)
+class ChunkResult:
+    """What a worker sends back for a chunk: its losses, or its first failure.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's number.
+    chunk : int
+        The chunk's index in the trial.
+    start : int
+        Position of the chunk's first seed in the seed plan.
+    losses : ndarray of float64, shape (n,), or None
+        One loss for each seed of the chunk; None if one failed.
+    failure : SeedFailure or None
+        The first failure in the order of the seeds; None if there was none.
+    duration_s : float
+        Seconds of evaluation on the worker.
+    worker : str
+        The worker's name.
+    job_id : str or None
+        The Slurm job that holds the worker; None outside of Slurm.
+    """
+
+    trial: int
+    chunk: int
+    start: int
+    losses: NDArray[np.float64] | None = None
+    failure: SeedFailure | None = None
+    duration_s: float = 0.0
+    worker: str = ""
+    job_id: str | None = None
+
+
+@attrs.frozen
+class TrialOutcome:
+    """What the study is told about a trial.
+
+    Attributes
+    ----------
+    number : int
+        The trial's number.
+    value : float or None
+        The mean loss; None for a failed trial.
+    stderr : float or None
+        Its standard error; None for a single seed or a failed trial.
+    n_seeds : int
+        Number of seeds that the value is the mean of; 0 for a failed trial.
+    error : str or None
+        Why it failed, in one line; None if it is complete.
+    """
+
+    number: int
+    value: float | None
+    stderr: float | None
+    n_seeds: int
+    error: str | None = None
+
+    @property
+    def state(self) -> TrialState:
+        """How the trial ended."""
+        return TrialState.COMPLETE if self.value is not None else TrialState.FAIL
+
+
+@attrs.frozen
+class TrialResult:
+    """A trial of a run.
+
+    Attributes
+    ----------
+    number : int
+        Its number, from 0.
+    params : dict
+        Its parameters.
+    value : float or None
+        Its mean loss; None if it failed.
+    stderr : float or None
+        Standard error of the mean; None for a single seed, or if it failed.
+    n_seeds : int
+        Number of seeds in the mean; 0 if it failed.
+    state : TrialState
+        ``COMPLETE`` or ``FAIL``.
+    duration_s : float
+        Seconds from asking for the point to telling its value, waiting for workers included.
+    """
+
+    number: int
+    params: dict[str, ParamValue]
+    value: float | None
+    stderr: float | None
+    n_seeds: int
+    state: TrialState
+    duration_s: float
+
+
+@attrs.frozen
+class RunStarted:
+    """The workers are asked for and the first trial is about to be.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    place : str
+        Where the work runs, in words.
+    dashboard : str or None
+        Link to the Dask dashboard; None if there is none.
+    tunnel : str or None
+        Command that makes the link work from a laptop; None if it needs none.
+    """
+
+    run_dir: Path
+    place: str
+    dashboard: str | None
+    tunnel: str | None
+
+
+@attrs.frozen
+class TrialFinished:
+    """The study was told a trial.
+
+    Attributes
+    ----------
+    trial : TrialResult
+        The trial.
+    error : str or None
+        Why it failed, in one line.
+    best : TrialResult or None
+        The best trial told so far.
+    n_trials : int
+        How many trials the run is to have.
+    """
+
+    trial: TrialResult
+    error: str | None
+    best: TrialResult | None
+    n_trials: int
+
+
+@attrs.frozen
+class RunFinished:
+    """The last trial was told.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    best : TrialResult or None
+        The best trial; None if none was completed.
+    duration_s : float
+        Seconds since the first trial was asked for.
+    """
+
+    run_dir: Path
+    best: TrialResult | None
+    duration_s: float
+
+
+Event: TypeAlias = RunStarted | TrialFinished | RunFinished

@@ -1,0 +1,138 @@
+"""The seed plan: which replicates every trial is averaged over, and how they are cut in chunks."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.errors import OptionError
+
+__all__ = ["DEFAULT_CHUNK_SIZE", "DEFAULT_NUM_CHUNKS", "Chunk", "SeedPlan", "seed_plan"]
+
+DEFAULT_CHUNK_SIZE = 100
+DEFAULT_NUM_CHUNKS = 10
+
+
+@attrs.frozen(eq=False)
+class Chunk:
+    """A contiguous piece of the seed plan; it carries its seeds.
+
+    Attributes
+    ----------
+    index : int
+        Which chunk of the trial this is, from 0.
+    start : int
+        Position of its first seed in the seed plan.
+    seeds : ndarray of int64, shape (n,)
+        Its seeds.
+    """
+
+    index: int
+    start: int
+    seeds: NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class SeedPlan:
+    """The ordered seeds of a run; every trial uses the same ones (common random numbers).
+
+    Attributes
+    ----------
+    seeds : ndarray of int64, shape (n,)
+        The seeds, in the order in which they are given.
+    chunk_size : int
+        Seeds in a chunk; the last chunk is shorter where they do not come out even.
+    """
+
+    seeds: NDArray[np.int64]
+    chunk_size: int
+
+    @property
+    def n_chunks(self) -> int:
+        """Number of chunks that a trial is cut into."""
+        return -(-len(self.seeds) // self.chunk_size)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Cut the plan into its chunks, in order."""
+        for index in range(self.n_chunks):
+            start = index * self.chunk_size
+            yield Chunk(index, start, self.seeds[start : start + self.chunk_size])
+
+
+def seed_plan(
+    *,
+    seeds: Iterable[int] | None = None,
+    n_seeds: int | None = None,
+    chunk_size: int | None = None,
+    num_chunks: int | None = None,
+    seed_start: int = 0,
+) -> SeedPlan:
+    """Lay out the seeds of a run.
+
+    Parameters
+    ----------
+    seeds : iterable of int, optional
+        Exactly these seeds in this order; goes before `n_seeds`.
+    n_seeds : int, optional
+        That many seeds from `seed_start` on. None means ``chunk_size * num_chunks``.
+    chunk_size : int, optional
+        Seeds in a chunk. None means 100, or what gives `num_chunks` where that is given together
+        with the seeds or their number.
+    num_chunks : int, optional
+        Chunks in a trial; None means as many as `chunk_size` gives, or 10 where the number of
+        seeds is not given either.
+    seed_start : int, default 0
+        The first seed.
+
+    Returns
+    -------
+    SeedPlan
+        The plan.
+
+    Raises
+    ------
+    OptionError
+        If there is no seed, a seed twice, or one that is no whole number of 64 bits.
+
+    Examples
+    --------
+    >>> from seedwise.model.seeds import seed_plan
+    >>> [chunk.seeds.tolist() for chunk in seed_plan(seeds=[9, 1, 5], chunk_size=2).chunks()]
+    [[9, 1], [5]]
+    """
+    if seeds is not None:
+        array = _explicit(seeds)
+    else:
+        if n_seeds is None:
+            n_seeds = (chunk_size or DEFAULT_CHUNK_SIZE) * (num_chunks or DEFAULT_NUM_CHUNKS)
+        array = np.arange(seed_start, seed_start + n_seeds, dtype=np.int64)
+    if chunk_size is None:
+        chunk_size = DEFAULT_CHUNK_SIZE if num_chunks is None else -(-len(array) // num_chunks)
+    return SeedPlan(array, chunk_size)
+
+
+def _explicit(seeds: Iterable[int]) -> NDArray[np.int64]:
+    try:
+        values = [operator.index(seed) for seed in seeds]
+        array = np.array(values, dtype=np.int64)
+    except (TypeError, OverflowError) as error:
+        raise OptionError("seeds", seeds, f"whole numbers of 64 bits ({error})") from None
+    if not len(array):
+        raise OptionError("seeds", values, "at least one seed")
+    unique, counts = np.unique(array, return_counts=True)
+    if len(unique) != len(array):
+        raise OptionError(
+            "seeds",
+            _abbreviated(values),
+            "without duplicates",
+            f"These are in it more than once: {_abbreviated(unique[counts > 1].tolist())}.",
+        )
+    return array
+
+
+def _abbreviated(values: list[int], limit: int = 20) -> list[int | str]:
+    return [*values] if len(values) <= limit else [*values[:limit], "..."]

@@ -1,0 +1,238 @@
+"""The parameter space: what may be searched, checked when it is written down."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from seedwise.errors import SpaceError
+
+__all__ = ["ParamValue", "ParameterSpace", "SearchParam", "checked_space", "search_param"]
+
+ParamValue: TypeAlias = float | int | str | bool
+DType: TypeAlias = Literal["float", "int", "str", "bool"]
+ParameterSpace: TypeAlias = dict[str, "SearchParam"]
+
+# The largest whole number that a float64 holds exactly; samplers work in float64.
+_LARGEST_INT = 2**53
+
+
+@attrs.frozen
+class SearchParam:
+    """One searched parameter, as `search_param` made and checked it.
+
+    Attributes
+    ----------
+    dtype : {"float", "int", "str", "bool"}
+        Type of the values that the loss receives.
+    range : tuple of float or None
+        Both bounds, included. None for a list of values.
+    allowed : tuple or None
+        The values to choose from. None for a range.
+    log : bool
+        Whether the range is searched on a logarithmic scale.
+    step : float, int or None
+        Spacing of the values from the lower bound on; None is continuous, or 1 for int. Where
+        the range is no multiple of it, the last value is the largest that fits.
+    """
+
+    dtype: DType
+    range: tuple[float, float] | None = None
+    allowed: tuple[ParamValue, ...] | None = None
+    log: bool = False
+    step: float | None = None
+
+
+def search_param(
+    *,
+    range: Sequence[float] | None = None,
+    allowed: Sequence[ParamValue] | None = None,
+    dtype: str | None = None,
+    log: bool = False,
+    step: float | None = None,
+) -> SearchParam:
+    """Describe one parameter of a search.
+
+    Give exactly one of `range` and `allowed`; ``dtype="bool"`` needs neither.
+
+    Parameters
+    ----------
+    range : (low, high), optional
+        Bounds, both included.
+    allowed : sequence, optional
+        Values to choose from, all of one type: float, int, str or bool.
+    dtype : {"float", "int", "log", "str", "bool"}, optional
+        Type of the values. ``"log"`` is a synonym of ``"float"`` with ``log=True``. None means
+        float for a range, and the type of the values for `allowed`.
+    log : bool, default False
+        Search the range on a logarithmic scale.
+    step : float or int, optional
+        Spacing of the values from `low` on. None is continuous, or 1 for int. It can't be had
+        together with `log`: Optuna has no such distribution.
+
+    Returns
+    -------
+    SearchParam
+        The checked description, for a `parameter_space`.
+
+    Raises
+    ------
+    SpaceError
+        If the description contradicts itself or is something that Optuna can't search.
+
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> sw.search_param(range=(1e-4, 1e-1), dtype="log")
+    SearchParam(dtype='float', range=(0.0001, 0.1), allowed=None, log=True, step=None)
+    >>> sw.search_param(range=(1, 9), dtype="int", step=2).step
+    2
+    >>> sw.search_param(allowed=["fast", "slow"]).dtype
+    'str'
+    """
+    if dtype is not None and dtype not in ("float", "int", "log", "str", "bool"):
+        raise SpaceError(f"dtype={dtype!r}: must be 'float', 'int', 'log', 'str' or 'bool'")
+    if dtype == "bool" and range is None and allowed is None:
+        allowed = (False, True)
+    if (range is None) == (allowed is None):
+        given = "neither" if range is None else "both"
+        raise SpaceError(f"give exactly one of range and allowed; {given} was given")
+    if allowed is not None:
+        if log or step is not None or dtype == "log":
+            raise SpaceError("log and step belong to a range, not to allowed values")
+        return _choice(allowed, dtype)
+    assert range is not None  # for the type checker: exactly one is given
+    if dtype in ("str", "bool"):
+        raise SpaceError(f"dtype={dtype!r} needs allowed=[...]; a range is of 'float' or 'int'")
+    low, high = _bounds(range)
+    if log or dtype == "log":
+        _check_log(low, step)
+        log = True
+    if dtype == "int":
+        return _int_range(low, high, log, step)
+    return _float_range(low, high, log, step)
+
+
+def checked_space(specs: Mapping[str, object]) -> ParameterSpace:
+    """Check a whole space and bring the shorthand ``(low, high)`` into its long form.
+
+    Parameters
+    ----------
+    specs : mapping of str to (low, high) or SearchParam
+        The space as the user wrote it.
+
+    Returns
+    -------
+    dict of str to SearchParam
+        The same, in the same order.
+
+    Raises
+    ------
+    SpaceError
+        If one of them is wrong; it names the parameter.
+    """
+    space: ParameterSpace = {}
+    for name, spec in specs.items():
+        if not isinstance(name, str) or not name:
+            raise SpaceError(f"parameter names are non-empty strings; got {name!r}")
+        if isinstance(spec, SearchParam):
+            space[name] = spec
+        elif isinstance(spec, tuple):
+            try:
+                space[name] = search_param(range=spec)
+            except SpaceError as error:
+                raise SpaceError(error.problem, name) from None
+        else:
+            raise SpaceError(
+                f"got {spec!r}; give a tuple (low, high), or search_param(...)", parameter=name
+            )
+    return space
+
+
+def _bounds(range: object) -> tuple[float, float]:
+    if isinstance(range, str) or not isinstance(range, Sequence) or len(range) != 2:
+        raise SpaceError(f"range={range!r}: must be two numbers (low, high)")
+    for bound in range:
+        if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+            raise SpaceError(f"range={range!r}: {bound!r} is not a number")
+        if not math.isfinite(bound):
+            raise SpaceError(f"range={range!r}: bounds must be finite; {bound!r} is not")
+    low, high = range
+    if low > high:
+        raise SpaceError(f"range={range!r}: low must not be above high")
+    return low, high
+
+
+def _check_log(low: float, step: float | None) -> None:
+    if low <= 0:
+        raise SpaceError(f"low={low!r}: a log range must lie above 0")
+    if step is not None:
+        raise SpaceError(f"step={step!r} with log: Optuna can't search steps on a log scale")
+
+
+def _float_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
+    if step is not None:
+        if not _is_number(step) or not math.isfinite(step) or step <= 0:
+            raise SpaceError(f"step={step!r}: must be a finite number above 0")
+        if step > high - low:
+            raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
+        step = float(step)
+    return SearchParam(dtype="float", range=(float(low), float(high)), log=log, step=step)
+
+
+def _int_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
+    for bound in (low, high):
+        if bound != int(bound) or abs(bound) > _LARGEST_INT:
+            raise SpaceError(
+                f"range=({low!r}, {high!r}): bounds of an int range must be whole numbers of at "
+                f"most 2**53; {bound!r} is not"
+            )
+    if step is not None:
+        if not _is_number(step) or step != int(step) or step < 1:
+            raise SpaceError(f"step={step!r}: of an int range must be a whole number above 0")
+        if step > high - low:
+            raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
+        step = int(step)
+    return SearchParam(dtype="int", range=(int(low), int(high)), log=log, step=step)
+
+
+def _choice(allowed: object, dtype: str | None) -> SearchParam:
+    if isinstance(allowed, str) or not isinstance(allowed, Sequence):
+        raise SpaceError(f"allowed={allowed!r}: must be a list of values")
+    if not allowed:
+        raise SpaceError("allowed is empty; give at least one value")
+    # numpy scalars become plain Python values: they travel as JSON in the study file.
+    values = [value.item() if hasattr(value, "item") else value for value in allowed]
+    inferred = _common_dtype(values)
+    if dtype == "float" and inferred == "int":
+        values, inferred = [float(value) for value in values], "float"
+    if dtype is not None and dtype != inferred:
+        raise SpaceError(f"allowed={values!r}: these are of type {inferred}, not {dtype}")
+    if inferred == "float":
+        values = [float(value) for value in values]
+        if not all(math.isfinite(value) for value in values):
+            raise SpaceError(f"allowed={values!r}: must be finite")
+    if len(set(values)) != len(values):
+        raise SpaceError(f"allowed={values!r}: holds a value twice")
+    return SearchParam(dtype=inferred, allowed=tuple(values))
+
+
+def _common_dtype(values: builtins.list[Any]) -> DType:
+    if all(isinstance(value, bool) for value in values):
+        return "bool"
+    if all(isinstance(value, str) for value in values):
+        return "str"
+    if all(_is_number(value) for value in values):
+        return "int" if all(isinstance(value, int) for value in values) else "float"
+    raise SpaceError(
+        f"allowed={values!r}: mixes types, or has one that is not float, int, str or bool"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

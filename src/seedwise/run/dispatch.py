@@ -1,0 +1,201 @@
+"""The road to the workers and back: chunks out with `client.map`, results in as they come."""
+
+from __future__ import annotations
+
+import queue
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from seedwise.errors import ClusterError
+from seedwise.model.records import ChunkResult, Proposal, SeedFailure
+from seedwise.model.seeds import Chunk
+from seedwise.worker.evaluate import ChunkTask, evaluate_chunk
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["DaskDispatcher", "Errand"]
+
+
+@attrs.frozen
+class Errand:
+    """What all chunks of a run have in common.
+
+    Attributes
+    ----------
+    loss_id : str
+        Content hash of the loss; the plugin of this name holds it on the workers.
+    loss_name : str
+        The loss's name; tasks on the Dask dashboard are called by it.
+    run_name : str
+        The run's name.
+    entry_id : str or None
+        The entry that the run is for.
+    """
+
+    loss_id: str
+    loss_name: str
+    run_name: str
+    entry_id: str | None = None
+
+
+class DaskDispatcher:
+    """Has chunks evaluated by a Dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Client of the cluster.
+    errand : Errand
+        What the chunks have in common.
+    check : callable
+        Called at each tick; raises if the cluster can do no work.
+    tick_s : float
+        Seconds after which `wait` returns without a result.
+    running_limit_s : float or None
+        Seconds that a trial may run from its first chunk's start; None is no limit.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        errand: Errand,
+        check: Callable[[], None],
+        tick_s: float,
+        running_limit_s: float | None = None,
+    ) -> None:
+        self._client = client
+        self._errand = errand
+        self._check = check
+        self._tick_s = tick_s
+        self._limit_s = running_limit_s
+        token = uuid.uuid4().hex[:8]
+        self._key_stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{token}"
+        self._topic = f"seedwise-{token}" if running_limit_s is not None else None
+        self._out: dict[str, tuple[ChunkTask, Future[ChunkResult]]] = {}
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # By trial: when its first chunk started (driver's clock), and where each chunk runs.
+        self._started_s: dict[int, float] = {}
+        self._runs_on: dict[tuple[int, int], str] = {}
+        if self._topic is not None:
+            client.subscribe_topic(self._topic, self._note_start)
+
+    def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
+        """Have chunks of a trial evaluated; earlier trials go first."""
+        tasks = [
+            ChunkTask(
+                loss_id=self._errand.loss_id,
+                trial=proposal.number,
+                params=proposal.params,
+                entry_id=self._errand.entry_id,
+                chunk=chunk,
+                topic=self._topic,
+            )
+            for chunk in chunks
+        ]
+        keys = [
+            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{attempt}" for task in tasks
+        ]
+        futures = self._client.map(
+            evaluate_chunk, tasks, key=keys, priority=-proposal.number, pure=False
+        )
+        for key, task, future in zip(keys, tasks, futures, strict=True):
+            self._out[key] = (task, future)
+            future.add_done_callback(lambda done: self._done.put(done.key))
+
+    def wait(self) -> list[ChunkResult]:
+        """Wait for results until one has come, or until the tick."""
+        try:
+            keys = [self._done.get(timeout=self._tick_s)]
+        except queue.Empty:
+            self._check()
+            return self._overdue()
+        while True:
+            try:
+                keys.append(self._done.get_nowait())
+            except queue.Empty:
+                break
+        return [*self._collect(keys), *self._overdue()]
+
+    def cancel(self, trial: int) -> None:
+        """Forget a trial's chunks that are still out."""
+        keys = [key for key, (task, _) in self._out.items() if task.trial == trial]
+        self._client.cancel([self._out.pop(key)[1] for key in keys], reason="trial decided")
+        self._started_s.pop(trial, None)
+
+    def close(self) -> None:
+        """Forget all chunks that are still out."""
+        if self._topic is not None:
+            self._client.unsubscribe_topic(self._topic)
+        self._client.cancel([future for _, future in self._out.values()], reason="run ended")
+        self._out.clear()
+
+    def _collect(self, keys: Iterable[str]) -> list[ChunkResult]:
+        results: list[ChunkResult] = []
+        finished: list[Future[ChunkResult]] = []
+        for key in keys:
+            if key not in self._out:  # cancelled by us in the meantime
+                continue
+            task, future = self._out.pop(key)
+            if future.status == "finished":
+                finished.append(future)
+            elif future.status == "error":
+                results.append(_lost(task, future.exception()))
+            else:
+                msg = f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
+                raise ClusterError(msg)
+        results.extend(self._client.gather(finished))
+        for result in results:
+            self._runs_on.pop((result.trial, result.chunk), None)
+        return results
+
+    def _note_start(self, event: tuple[float, dict[str, Any]]) -> None:
+        # Runs in the client's event loop.
+        _, message = event
+        self._started_s.setdefault(message["trial"], time.monotonic())
+        self._runs_on[message["trial"], message["chunk"]] = message["worker"]
+
+    def _overdue(self) -> list[ChunkResult]:
+        """Fail the chunks of trials that ran for too long; free the workers that run them."""
+        if self._limit_s is None:
+            return []
+        now_s = time.monotonic()
+        late = [trial for trial, at in list(self._started_s.items()) if now_s - at > self._limit_s]
+        results: list[ChunkResult] = []
+        for trial in late:
+            tasks = [task for task, _ in self._out.values() if task.trial == trial]
+            self.cancel(trial)
+            workers = {self._runs_on.pop((trial, task.chunk.index), None) for task in tasks}
+            # A running task can't be cancelled: its worker is begun anew.
+            self._client.restart_workers(
+                [worker for worker in workers if worker is not None], raise_for_error=False
+            )
+            results.extend(_overran(task, self._limit_s) for task in tasks)
+        return results
+
+
+def _key_prefix(loss_name: str) -> str:
+    # Dask's dashboard colours and times tasks by the key's first word, which is to be letters.
+    word = re.sub(r"[^A-Za-z0-9_]", "_", loss_name)
+    return word if word[0].isalpha() else f"loss_{word}"
+
+
+def _lost(task: ChunkTask, error: BaseException | None) -> ChunkResult:
+    name = type(error).__name__
+    return _failed(task, name, f"{name}: {error}")
+
+
+def _overran(task: ChunkTask, limit_s: float) -> ChunkResult:
+    text = f"the trial ran for more than slurm_timeout_minutes={limit_s / 60:g}"
+    return _failed(task, "TimeoutError", text)
+
+
+def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:
+    message = text.partition("\n")[0]
+    failure = SeedFailure(task.chunk.start, None, exception_type, message, text)
+    return ChunkResult(task.trial, task.chunk.index, task.chunk.start, failure=failure)

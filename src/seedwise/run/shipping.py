@@ -1,0 +1,152 @@
+"""Packing a loss for its way to the workers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import cloudpickle
+
+import seedwise
+from seedwise.errors import LossTransportError
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options import RunOptions
+from seedwise.worker.plugin import LossPlugin, Shipment
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["bring", "pack"]
+
+
+def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
+    """Pack a loss.
+
+    The function goes by value, and so does what it uses of the user's own modules: a worker that
+    starts late must not import what has been edited since.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss.
+    options : RunOptions
+        The run's options.
+
+    Returns
+    -------
+    Shipment
+        The loss, ready to travel.
+
+    Raises
+    ------
+    LossTransportError
+        If the loss can't be pickled.
+    """
+    module = options.loss_module
+    if module is not None and module.endswith(".py"):
+        module = str(Path(module).expanduser().absolute())
+    return Shipment(
+        name=loss.name,
+        pickled=_pickled(loss) if module is None else None,
+        module=module,
+        argv=tuple(sys.argv) if options.forward_sys_argv_to_workers else None,
+        path=_search_path(loss),
+    )
+
+
+@contextmanager
+def bring(client: Client, shipment: Shipment, options: RunOptions) -> Iterator[str]:
+    """Bring a loss to all workers, those that join later included.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Client of the cluster.
+    shipment : Shipment
+        The packed loss.
+    options : RunOptions
+        The run's options.
+
+    Yields
+    ------
+    str
+        The loss's id, a content hash; the plugin is taken back in the end.
+    """
+    content = repr((shipment, options.worker_parallelism, options.use_processes))
+    loss_id = f"seedwise-{hashlib.sha256(content.encode()).hexdigest()}"
+    plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
+    client.register_plugin(plugin)
+    try:
+        yield loss_id
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(loss_id)
+
+
+def _pickled(loss: LossDefinition) -> bytes:
+    modules = _users_modules(loss)
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return cloudpickle.dumps(loss)
+    except Exception as error:
+        raise LossTransportError(loss.name, f"{type(error).__name__}: {error}") from error
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _users_modules(loss: LossDefinition) -> list[ModuleType]:
+    """Return the loaded modules that lie beside the loss's own or below."""
+    home = _home(loss)
+    if home is None:
+        return []
+    installed = _installed_folders()
+    found = []
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(module, ModuleType) or file is None or module.__name__ == "__main__":
+            continue
+        path = Path(file).resolve()
+        if path.is_relative_to(home) and not any(path.is_relative_to(i) for i in installed):
+            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                found.append(module)
+    return found
+
+
+def _home(loss: LossDefinition) -> Path | None:
+    """Return the folder of the loss's source, of the outermost package if it is in one."""
+    try:
+        source = Path(inspect.getfile(inspect.unwrap(loss.function))).resolve()
+    except TypeError:
+        return None
+    if not source.is_file():
+        return None
+    home = source.parent
+    while (home / "__init__.py").exists():
+        home = home.parent
+    return home
+
+
+def _installed_folders() -> list[Path]:
+    folders = [*sysconfig.get_paths().values(), *site.getsitepackages()]
+    folders += [site.getusersitepackages(), str(Path(seedwise.__file__).parent)]
+    # The data path is the environment's root, below which a project may well lie.
+    folders.remove(sysconfig.get_path("data"))
+    return [Path(folder).resolve() for folder in folders]
+
+
+def _search_path(loss: LossDefinition) -> tuple[str, ...]:
+    """Return where the workers are to look for what the loss imports when it is called."""
+    home = _home(loss)
+    entries = [str(home)] if home is not None else []
+    entries += [str(Path(entry or ".").absolute()) for entry in sys.path]
+    return tuple(dict.fromkeys(entries))

@@ -1,0 +1,35 @@
+"""From our parameter space to Optuna's distributions."""
+
+from __future__ import annotations
+
+import warnings
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from seedwise.model.space import ParameterSpace, SearchParam
+
+__all__ = ["distributions"]
+
+
+def distributions(space: ParameterSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of each parameter, in the order of the space."""
+    return {name: _distribution(param) for name, param in space.items()}
+
+
+def _distribution(param: SearchParam) -> BaseDistribution:
+    if param.allowed is not None:
+        return CategoricalDistribution(param.allowed)
+    assert param.range is not None  # a SearchParam has one of the two
+    low, high = param.range
+    with warnings.catch_warnings():
+        # A range that is no multiple of the step ends at the last value that fits: documented.
+        warnings.filterwarnings("ignore", message=".*not divisible by `step`.*")
+        warnings.filterwarnings("ignore", message=".*range is not divisible.*")
+        if param.dtype == "int":
+            return IntDistribution(int(low), int(high), log=param.log, step=int(param.step or 1))
+        return FloatDistribution(low, high, log=param.log, step=param.step)

@@ -1,0 +1,57 @@
+"""Samplers by name."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from seedwise.errors import MissingExtraError
+
+__all__ = ["make_sampler"]
+
+_MAKERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
+    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+}
+
+_NEEDS = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
+
+
+def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
+    """Return the sampler of a name, seeded; an Optuna sampler is returned as it is.
+
+    Parameters
+    ----------
+    sampler : str or optuna.samplers.BaseSampler
+        One of `seedwise.model.options.SAMPLERS`, or a sampler.
+    random_seed : int
+        Its seed; of no effect on a sampler that is passed.
+
+    Returns
+    -------
+    optuna.samplers.BaseSampler
+        The sampler.
+
+    Raises
+    ------
+    MissingExtraError
+        If it needs packages that are not installed.
+    """
+    if not isinstance(sampler, str):
+        return sampler
+    for module in _NEEDS.get(sampler, ()):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise MissingExtraError(f"sampler={sampler!r}", extra=sampler) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _MAKERS[sampler](random_seed)

@@ -1,0 +1,169 @@
+"""The evaluation of a chunk: all that is done for a seed is in this file."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.errors import SeedwiseError
+from seedwise.model.loss import LossDefinition
+from seedwise.model.records import ChunkResult, SeedFailure
+from seedwise.model.seeds import Chunk
+from seedwise.model.space import ParamValue
+from seedwise.worker.returned import check_finite, read_array, read_loss
+
+__all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk"]
+
+
+@attrs.frozen(eq=False)
+class ChunkTask:
+    """A chunk of a trial, as it travels to a worker.
+
+    Attributes
+    ----------
+    loss_id : str
+        Content hash of the loss; the worker's plugin of this name holds it.
+    trial : int
+        The trial's number.
+    params : dict
+        Its parameters.
+    entry_id : str or None
+        The entry that the run is for.
+    chunk : Chunk
+        The chunk, with its seeds.
+    topic : str or None
+        Dask topic on which the worker says that it starts; None says nothing.
+    """
+
+    loss_id: str
+    trial: int
+    params: dict[str, ParamValue]
+    entry_id: str | None
+    chunk: Chunk
+    topic: str | None = None
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What a loss that asks for its context is given."""
+        return {"entry_id": self.entry_id, "trial_number": self.trial}
+
+
+@attrs.frozen(eq=False)
+class SeedBlock:
+    """Losses of consecutive seeds, or the first failure among them."""
+
+    losses: NDArray[np.float64] | None
+    failure: SeedFailure | None
+
+
+def evaluate_block(
+    loss: LossDefinition,
+    params: Mapping[str, ParamValue],
+    seeds: NDArray[np.int64],
+    start: int,
+    context: Mapping[str, Any],
+) -> SeedBlock:
+    """Evaluate consecutive seeds, up to the first that fails.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss.
+    params : mapping
+        The trial's parameters.
+    seeds : ndarray of int64, shape (n,)
+        The seeds.
+    start : int
+        Position of the first in the seed plan.
+    context : mapping
+        ``entry_id`` and ``trial_number``.
+
+    Returns
+    -------
+    SeedBlock
+        The losses, or the first failure: a failing seed is data, not an exception.
+    """
+    if loss.vectorized:
+        return _evaluate_vectorized(loss, params, seeds, start, context)
+    losses = np.empty(len(seeds), dtype=np.float64)
+    for offset, seed in enumerate(seeds.tolist()):
+        try:
+            losses[offset] = read_loss(loss.evaluate(params, seed, context))
+        except Exception as error:
+            return SeedBlock(None, failure_from(error, start + offset, seed))
+    return SeedBlock(losses, None)
+
+
+def evaluate_chunk(task: ChunkTask) -> ChunkResult:
+    """Evaluate a chunk on a Dask worker.
+
+    Parameters
+    ----------
+    task : ChunkTask
+        The chunk and its trial.
+
+    Returns
+    -------
+    ChunkResult
+        The losses of its seeds, or the first failure.
+    """
+    # Here and not above: with plain functions this module is of use without Dask, too.
+    from distributed import get_worker
+
+    worker = get_worker()
+    plugin = worker.plugins[task.loss_id]
+    if task.topic is not None:
+        message = {"trial": task.trial, "chunk": task.chunk.index, "worker": worker.address}
+        worker.log_event(task.topic, message)
+    began_s = time.perf_counter()
+    try:
+        block = plugin.evaluate(task)
+    except Exception as error:  # the loss can't be loaded, or its pool of processes broke
+        block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
+    return ChunkResult(
+        trial=task.trial,
+        chunk=task.chunk.index,
+        start=task.chunk.start,
+        losses=block.losses,
+        failure=block.failure,
+        duration_s=time.perf_counter() - began_s,
+        worker=str(worker.name),
+        job_id=os.environ.get("SLURM_JOB_ID"),
+    )
+
+
+def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
+    """Turn an exception into data, with its traceback from the user's function on."""
+    frames = traceback.TracebackException.from_exception(error)
+    own = tuple(f"{os.sep}seedwise{os.sep}{part}{os.sep}" for part in ("worker", "model"))
+    users = [f for f in frames.stack if not any(part in f.filename for part in own)]
+    if users or isinstance(error, SeedwiseError):
+        frames.stack = traceback.StackSummary.from_list(users)
+    message = str(error).strip().partition("\n")[0]
+    return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
+
+
+def _evaluate_vectorized(
+    loss: LossDefinition,
+    params: Mapping[str, ParamValue],
+    seeds: NDArray[np.int64],
+    start: int,
+    context: Mapping[str, Any],
+) -> SeedBlock:
+    try:
+        losses = read_array(loss.evaluate(params, seeds.copy(), context), len(seeds))
+    except Exception as error:
+        return SeedBlock(None, failure_from(error, start, None))
+    for offset, value in enumerate(losses.tolist()):
+        try:
+            check_finite(value)
+        except ValueError as error:
+            return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
+    return SeedBlock(losses, None)

@@ -1,8 +1,9 @@
 from .api import optimize_run
 from .errors import SeedwiseError
 from .model.loss import LossDefinition, loss
-from .model.options import ExecutionMode, SlurmOptions, execution_mode
+from .model.options import ExecutionMode, execution_mode
 from .model.records import TrialResult, TrialState
+from .model.slurm_options import SlurmOptions
 from .model.space import SearchParam, search_param
 from .run.result import OptimizeResult
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import attrs
 
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place
 from seedwise.errors import LossSignatureError, NoCompleteTrialError
+from seedwise.model.keywords import keyword_docs, keyword_signature
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions, keyword_docs, keyword_signature
+from seedwise.model.options import RunOptions
 from seedwise.model.records import Event, RunFinished, RunStarted, TrialFinished, TrialState
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.run.directory import RunDirectory, create_run_directory, utc_now
@@ -56,11 +56,11 @@ def _takes(
             "loss", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=LossDefinition
         )
         returns = inspect.signature(function).return_annotation
-        setattr(call, "__signature__", keyword_signature(kind, first, returns))  # noqa: B010
+        call.__signature__ = keyword_signature(kind, first, returns)  # type: ignore[attr-defined]
         call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
             "{options}", keyword_docs(kind)
         )
-        return call
+        return cast("Callable[Concatenate[LossDefinition, P], R]", call)
 
     del options  # for the type checker: its parameters are the keywords
     return decorate
@@ -101,7 +101,7 @@ def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
     >>> import random
     >>> import tempfile
     >>> import seedwise as sw
-    >>> @sw.loss(name="walk", description="a random walk's end", parameter_space={"drift": (-1, 1)})
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
     ... def walk(params, seed):
     ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -128,8 +128,13 @@ def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
         chunks_per_worker=options.worker_parallelism if loss.vectorized else 1,
     )
     directory = create_run_directory(options.run_root, options.run_name, loss.name)
+    try:
+        place = open_place(options, demand, directory.log_dir, directory.name)
+    except BaseException:
+        directory.discard()
+        raise
     with (
-        open_place(options, demand, directory.log_dir, directory.name) as place,
+        place,
         bring(place.client, shipment, options) as loss_id,
         open_proposer(
             place.client,
@@ -156,7 +161,7 @@ def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
 
 
 class _Run:
-    """A run from its first line on stderr to its result: what is shown and written along the way."""
+    """What is shown and written of a run, from its first line on stderr to its result."""
 
     def __init__(
         self,

@@ -11,7 +11,8 @@ from typing import Any
 
 import dask
 
-from seedwise.model.options import RunOptions, SlurmOptions
+from seedwise.model.options import RunOptions
+from seedwise.model.slurm_options import SlurmOptions
 
 __all__ = ["asks_for_qos", "job_keywords"]
 

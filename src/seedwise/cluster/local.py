@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
-import os
+import sys
+import tokenize
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -42,6 +43,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
         If the calling script has no main guard.
     """
     require_main_guard()
+    _forget_standard_input()
     workers = options.workers
     if workers is None:
         workers = demand.workers(max(1, CPU_COUNT // options.worker_parallelism))
@@ -90,11 +92,22 @@ def require_main_guard() -> None:
     if frame is None:
         return
     script = frame.f_code.co_filename
-    if not os.path.isfile(script):  # a notebook's cell, python -c, standard input
+    if not Path(script).is_file():  # a notebook's cell, python -c, standard input
         return
-    line = frame.f_lineno
-    if not _is_guarded(Path(script).read_text(encoding="utf-8"), line):
-        raise MainGuardError(script, line)
+    with tokenize.open(script) as file:
+        source = file.read()
+    if not _is_guarded(source, frame.f_lineno):
+        raise MainGuardError(script, frame.f_lineno)
+
+
+def _forget_standard_input() -> None:
+    """Let a script that is read from standard input start workers.
+
+    Python calls its file "<stdin>", which a spawned process would try to read.
+    """
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None) == "<stdin>":
+        del main.__file__
 
 
 def _main_frame() -> FrameType | None:
@@ -107,7 +120,7 @@ def _main_frame() -> FrameType | None:
 
 
 def _is_guarded(source: str, line: int) -> bool:
-    """Tell whether a line of a script lies in an ``if`` at its top level that asks for its name."""
+    """Tell whether a line of a script lies in a top-level ``if`` about ``__name__``."""
     for node in ast.parse(source).body:
         if node.lineno <= line <= (node.end_lineno or node.lineno):
             return isinstance(node, ast.If) and any(

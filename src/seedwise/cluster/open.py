@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from seedwise.cluster.local import open_local
@@ -14,9 +12,8 @@ from seedwise.model.options import RunOptions
 __all__ = ["open_place"]
 
 
-@contextmanager
-def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) -> Iterator[Place]:
-    """Open the place where a run's work is done, and close it in the end.
+def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) -> Place:
+    """Open the place where a run's work is done.
 
     Parameters
     ----------
@@ -29,21 +26,16 @@ def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
     name : str
         Name of the run, for the Slurm jobs.
 
-    Yields
-    ------
+    Returns
+    -------
     Place
-        The open place.
+        The open place; as a context it closes in the end.
     """
     if options.place == "local":
-        place = open_local(options, demand)
-    elif options.place == "slurm":
+        return open_local(options, demand)
+    if options.place == "slurm":
         # Imported when needed: dask-jobqueue reads and writes configuration on import.
         from seedwise.cluster.slurm import open_slurm
 
-        place = open_slurm(options, demand, log_dir, name)
-    else:
-        place = open_passed(options.place)
-    try:
-        yield place
-    finally:
-        place.close()
+        return open_slurm(options, demand, log_dir, name)
+    return open_passed(options.place)

@@ -35,8 +35,9 @@ def open_passed(cluster: Any) -> Place:
     OptionError
         If the client is asynchronous.
     """
+    owned: tuple[Client, ...] = ()
     if isinstance(cluster, Client):
-        client, owned = cluster, ()
+        client = cluster
     elif isinstance(cluster, str):
         try:
             client = Client(cluster, set_as_default=False, timeout=_CONNECT_TIMEOUT_S)

@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import attrs
 from distributed import Client
@@ -70,7 +70,11 @@ class Place:
     check: Callable[[], None] = lambda: None
     owned: tuple[_Closeable, ...] = ()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Return the place itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""
         for part in self.owned:
             # dask-jobqueue 0.9.0 asserts on closing after a refused job; all is cancelled by then.

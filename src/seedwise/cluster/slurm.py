@@ -36,7 +36,7 @@ def _signals_left_alone() -> Iterator[None]:
         finally:
             signal.signal(signal.SIGINT, before)
     else:
-        install, signal.signal = signal.signal, lambda *_: None  # type: ignore[assignment]
+        install, signal.signal = signal.signal, lambda *_: None
         try:
             yield
         finally:
@@ -147,8 +147,8 @@ def _choose_qos(options: RunOptions, keywords: dict[str, Any]) -> None:
     _require(test_submit, plain)
     keywords["job_extra_directives"] = directives
     warnings.warn(
-        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and with it "
-        f"says: {answer.text}. Give the QoS of your cluster, or slurm_qos=None.",
+        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
+        f"with it says: {answer.text}. Give the QoS of your cluster, or slurm_qos=None.",
         stacklevel=2,
     )
 

@@ -138,7 +138,7 @@ def loss(
     --------
     >>> import random
     >>> import seedwise as sw
-    >>> @sw.loss(name="walk", description="a random walk's end", parameter_space={"drift": (-1, 1)})
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
     ... def walk(params, seed):
     ...     return abs(params["drift"] - 0.3) + random.Random(seed).gauss(0, 0.1)
     >>> round(walk({"drift": 0.3}, seed=1), 3)

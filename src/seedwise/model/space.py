@@ -118,7 +118,7 @@ def search_param(
     return _float_range(low, high, log, step)
 
 
-def checked_space(specs: Mapping[str, object]) -> ParameterSpace:
+def checked_space(specs: Mapping[Any, object]) -> ParameterSpace:
     """Check a whole space and bring the shorthand ``(low, high)`` into its long form.
 
     Parameters

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -88,6 +89,10 @@ class RunDirectory:
     def write_environment(self) -> None:
         """Write ``environment.json``: the software and the machine."""
         self._write("environment.json", environment())
+
+    def discard(self) -> None:
+        """Remove the folder of a run that could not begin."""
+        shutil.rmtree(self.path)
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         # Aside, then renamed: a reader sees the old file or the new one, never half of one.

@@ -99,7 +99,8 @@ class DaskDispatcher:
             for chunk in chunks
         ]
         keys = [
-            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{attempt}" for task in tasks
+            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{attempt}"
+            for task in tasks
         ]
         futures = self._client.map(
             evaluate_chunk, tasks, key=keys, priority=-proposal.number, pure=False
@@ -147,7 +148,9 @@ class DaskDispatcher:
             elif future.status == "error":
                 results.append(_lost(task, future.exception()))
             else:
-                msg = f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
+                msg = (
+                    f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
+                )
                 raise ClusterError(msg)
         results.extend(self._client.gather(finished))
         for result in results:

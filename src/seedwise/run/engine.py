@@ -33,8 +33,8 @@ __all__ = ["Dispatcher", "Engine", "Proposer", "Rules"]
 class Proposer(Protocol):
     """Where points come from."""
 
-    def ask(self) -> Proposal:
-        """Return the next point."""
+    def ask(self) -> Proposal | None:
+        """Return the next point; None if there is no more."""
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         """Take in how a point turned out."""
@@ -167,7 +167,10 @@ class Engine:
             and self._n_asked < self._rules.n_trials
             and not self._rules.out_of_time()
         ):
-            trial = _OpenTrial(self._proposer.ask(), self._plan)
+            proposal = self._proposer.ask()
+            if proposal is None:
+                return
+            trial = _OpenTrial(proposal, self._plan)
             self._n_asked += 1
             self._in_flight.append(trial)
             self._dispatcher.submit(trial.proposal, list(trial.missing.values()), attempt=1)
@@ -235,6 +238,4 @@ class Engine:
         while self._in_flight:
             trial = self._in_flight.popleft()
             self._dispatcher.cancel(trial.proposal.number)
-            self._tell(
-                TrialOutcome(trial.proposal.number, None, None, 0, "the run was stopped")
-            )
+            self._tell(TrialOutcome(trial.proposal.number, None, None, 0, "the run was stopped"))

@@ -35,11 +35,17 @@ class Proposer:
 
     def __init__(self, study: optuna.Study, space: ParameterSpace) -> None:
         self._study = study
+        self._exhausted = False
+        # GridSampler and BruteForceSampler stop the study at their last point; outside of
+        # Study.optimize, Optuna's own method refuses to be called.
+        self._study.stop = self._stop  # type: ignore[method-assign]
         self._distributions = distributions(space)
         self._open: dict[int, optuna.Trial] = {}
 
-    def ask(self) -> Proposal:
-        """Ask the sampler for the next point."""
+    def ask(self) -> Proposal | None:
+        """Ask the sampler for the next point; None if it has no more."""
+        if self._exhausted:
+            return None
         with _no_experimental_warnings():
             trial = self._study.ask(self._distributions)
         self._open[trial.number] = trial
@@ -71,6 +77,9 @@ class Proposer:
                 trial, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
             )
         return _result(told)
+
+    def _stop(self) -> None:
+        self._exhausted = True
 
 
 @contextmanager
@@ -108,7 +117,10 @@ def open_proposer(
     with quiet_optuna():
         storage = open_storage(client, path)
         study = optuna.create_study(
-            storage=storage, sampler=sampler, study_name=study_name, direction=direction
+            storage=storage,
+            sampler=sampler,
+            study_name=study_name,
+            direction=optuna.study.StudyDirection[direction.upper()],
         )
     try:
         yield Proposer(study, space)

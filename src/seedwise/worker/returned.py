@@ -77,7 +77,8 @@ def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
         raise LossValueError(returned, "no array of numbers") from None
     if losses.shape != (n_seeds,):
         raise LossValueError(
-            returned, f"shape {losses.shape}, but there are {n_seeds} seeds: ({n_seeds},) it must be"
+            returned,
+            f"shape {losses.shape}, but there are {n_seeds} seeds: ({n_seeds},) it must be",
         )
     return losses
 

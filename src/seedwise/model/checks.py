@@ -1,0 +1,120 @@
+"""Checks of option values: each raises OptionError for a value that is not allowed."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from seedwise.errors import OptionError
+
+__all__ = [
+    "SAMPLERS",
+    "cluster",
+    "direction",
+    "folder_name",
+    "memory",
+    "not_negative",
+    "positive",
+    "positive_number",
+    "sampler",
+    "text",
+    "truth",
+    "walltime",
+    "workers",
+]
+
+SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsgaii")
+
+
+def positive(name: str, value: Any) -> None:
+    """Allow a whole number above 0."""
+    if not _is_whole(value) or value <= 0:
+        raise OptionError(name, value, "a whole number above 0")
+
+
+def not_negative(name: str, value: Any) -> None:
+    """Allow a whole number, 0 or above."""
+    if not _is_whole(value) or value < 0:
+        raise OptionError(name, value, "a whole number, 0 or above")
+
+
+def positive_number(name: str, value: Any) -> None:
+    """Allow a finite number above 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise OptionError(name, value, "a finite number above 0")
+
+
+def truth(name: str, value: Any) -> None:
+    """Allow True and False."""
+    if not isinstance(value, bool):
+        raise OptionError(name, value, "True or False")
+
+
+def text(name: str, value: Any) -> None:
+    """Allow a string that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise OptionError(name, value, "a non-empty string, or None")
+
+
+def folder_name(name: str, value: Any) -> None:
+    """Allow the name of a folder, without a path."""
+    text(name, value)
+    if value in (".", "..") or Path(value).name != value:
+        raise OptionError(name, value, "the name of a folder, without a path")
+
+
+def memory(name: str, value: Any) -> None:
+    """Allow an amount of memory as Slurm writes it."""
+    digits = value.rstrip("KMGTkmgtBb") if isinstance(value, str) else ""
+    if not digits.isdecimal() or int(digits) == 0:
+        raise OptionError(name, value, "a whole number with K, M, G or T, such as '2G'")
+
+
+def walltime(name: str, value: Any) -> None:
+    """Allow a timedelta above 0."""
+    if not isinstance(value, timedelta) or value.total_seconds() <= 0:
+        raise OptionError(name, value, "a datetime.timedelta above 0, such as timedelta(hours=2)")
+
+
+def direction(name: str, value: Any) -> None:
+    """Allow what Optuna calls a direction."""
+    if value not in ("minimize", "maximize"):
+        raise OptionError(name, value, "'minimize' or 'maximize'")
+
+
+def sampler(name: str, value: Any) -> None:
+    """Allow the name of a sampler, or a sampler."""
+    known = f"{', '.join(map(repr, SAMPLERS))}, or an Optuna sampler"
+    if isinstance(value, str) and value not in SAMPLERS:
+        raise OptionError(name, value, known)
+    if not isinstance(value, str) and not hasattr(value, "sample_relative"):
+        raise OptionError(name, value, known)
+
+
+def cluster(name: str, value: Any) -> None:
+    """Allow a place for the work, or a Dask cluster, client or address."""
+    known = "None, 'local', 'slurm', a Dask cluster, a Dask client, or a scheduler's address"
+    if isinstance(value, str):
+        if value not in ("local", "slurm") and ":" not in value:
+            raise OptionError(name, value, known)
+    elif not hasattr(value, "scheduler_info"):
+        raise OptionError(name, value, known)
+
+
+def workers(name: str, value: Any) -> None:
+    """Allow a number of workers, or bounds for it."""
+    bounds = value if isinstance(value, tuple) else (value, value)
+    whole = all(_is_whole(bound) for bound in bounds)
+    if len(bounds) != 2 or not whole or not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:
+        raise OptionError(
+            name,
+            value,
+            "a whole number above 0, or (min, max) with 0 <= min <= max and max above 0",
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,84 @@
+"""One definition for an option: keyword, type, default, check and description.
+
+A class of options has a field made with `option` for each keyword. The public function's
+documentation and signature are made from these fields; there is no second list.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+
+__all__ = ["keyword_docs", "keyword_names", "keyword_signature", "option"]
+
+
+def option(
+    default: Any,
+    type_: str,
+    doc: str,
+    check: Callable[[str, Any], None] | None = None,
+    convert: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Define an option: its default, type, description and check in one place."""
+
+    def validate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        if check is not None and not (value is None and default is None):
+            check(field.name, value)
+
+    return attrs.field(
+        default=default,
+        validator=validate,
+        converter=lambda value: convert(_plain(value)) if convert else _plain(value),
+        metadata={"type": type_, "doc": doc},
+    )
+
+
+def _fields(options: type) -> list[attrs.Attribute[Any]]:
+    return [field for field in attrs.fields(options) if field.init]
+
+
+def keyword_names(options: type) -> list[str]:
+    """Return the names of a class of options' keywords."""
+    return [field.name for field in _fields(options)]
+
+
+def keyword_docs(options: type) -> str:
+    """Return the numpydoc entries of a class of options."""
+    entries = []
+    for field in _fields(options):
+        default = field.default
+        if isinstance(default, enum.Enum):
+            default = default.value
+        shown = "optional" if default is None else f"default {default!r}"
+        text = textwrap.fill(field.metadata["doc"], 92)
+        entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{_indent(text)}")
+    return "\n".join(entries)
+
+
+def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> inspect.Signature:
+    """Return the signature of a function that takes `first` and a class's options as keywords."""
+    keywords = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=field.type,
+        )
+        for field in _fields(options)
+    ]
+    return inspect.Signature([first, *keywords], return_annotation=returns)
+
+
+def _plain(value: Any) -> Any:
+    # A numpy scalar, say from an array of settings, becomes the Python number that it stands for.
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _indent(text: str) -> str:
+    return textwrap.indent(text, "    ")

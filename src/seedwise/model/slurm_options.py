@@ -1,0 +1,56 @@
+"""What a Slurm job needs beyond a run's own keywords."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from seedwise.model import checks
+from seedwise.model.keywords import option
+
+__all__ = ["SlurmOptions"]
+
+
+def _strings(value: Any) -> tuple[str, ...] | None:
+    return None if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+@attrs.frozen(kw_only=True)
+class SlurmOptions:
+    """What a Slurm job needs beyond `optimize_run`'s own keywords.
+
+    What is None falls back to Dask's configuration (``jobqueue.slurm.*``: site files,
+    ``DASK_JOBQUEUE__SLURM__...`` variables), and then to Slurm's own default.
+
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> sw.SlurmOptions(partition="cpu", prologue=["module load python"]).partition
+    'cpu'
+    """
+
+    partition: str | None = option(None, "str", "Partition (``sbatch -p``).", checks.text)
+    account: str | None = option(None, "str", "Account (``sbatch -A``).", checks.text)
+    interface: str | None = option(
+        None,
+        "str",
+        "Network interface that jobs and login node share, such as 'ib0'.",
+        checks.text,
+    )
+    extra_directives: tuple[str, ...] | None = option(
+        None,
+        "sequence of str",
+        "More ``#SBATCH`` options, such as '--gres=gpu:1'.",
+        None,
+        _strings,
+    )
+    prologue: tuple[str, ...] | None = option(
+        None, "sequence of str", "Lines of shell that a job runs first.", None, _strings
+    )
+    python: str | None = option(
+        None, "str", "Python interpreter of the jobs; None is the one that runs this.", checks.text
+    )
+    local_directory: str | None = option(
+        None, "str", "Folder on the nodes for the workers' temporary files.", checks.text
+    )

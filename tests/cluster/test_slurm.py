@@ -1,0 +1,233 @@
+"""Runs on the real Slurm: scripts of users, and what Slurm refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+
+import seedwise as sw
+from seedwise.errors import LossFailedError, SlurmNotFoundError, SubmitRefusedError
+from tests.losses import bowl
+
+pytestmark = pytest.mark.slurm
+
+LO = sw.SlurmOptions(interface="lo")
+
+#: The script of slurptuna 0.0.7's README, with the import line changed and nothing else.
+README_SCRIPT = """
+from datetime import timedelta
+from seedwise import execution_mode, loss, optimize_run
+
+@loss(
+    name="my_model",
+    description="Fit alpha/beta",
+    parameter_space={"alpha": (0.0, 1.0), "beta": (0.0, 1.0)},
+)
+def my_model(params, seed):
+    return abs(params["alpha"] - 0.3) + abs(params["beta"] - 0.7)
+
+if __name__ == "__main__":
+    result = optimize_run(
+        my_model,
+        mode=execution_mode("distributed"),
+        n_trials=20,
+        n_seeds=400,
+        chunk_size=20,
+        worker_time_limit=timedelta(hours=2),
+        slurm_qos="short",
+    )
+    print(result.best_params)
+"""
+
+
+@pytest.fixture
+def site(slurm, monkeypatch):
+    """The site's Dask configuration: what a script need not say."""
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
+    return slurm
+
+
+def python(script, *args, cwd):
+    done = subprocess.run(
+        [sys.executable, script, *args], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def small(root, loss=bowl, **options):
+    options = {"n_trials": 2, "n_seeds": 4, "workers": 1, "slurm": LO, **options}
+    return sw.optimize_run(loss, cluster="slurm", run_root=root, progress=False, **options)
+
+
+def test_slurptunas_readme_script(site, tmp_path):
+    """On Slurm, and with "single" on this machine: the same result."""
+    (tmp_path / "my_model.py").write_text(README_SCRIPT)
+    on_slurm = python("my_model.py", cwd=tmp_path)
+    summary = json.loads((tmp_path / "runs/my_model_v0001/summary.json").read_text())
+    assert str(summary["best_params"]) == on_slurm.stdout.strip()
+    assert "ssh -N -L" in on_slurm.stderr
+    assert "left out" not in on_slurm.stderr
+    (tmp_path / "my_model.py").write_text(README_SCRIPT.replace("distributed", "single"))
+    here = python("my_model.py", cwd=tmp_path)
+    assert here.stdout == on_slurm.stdout
+    log = (tmp_path / "runs/my_model_v0001/slurm").iterdir()
+    assert any(re.fullmatch(r"\d+\.err", path.name) for path in log)
+
+
+def test_the_script_as_a_controller_job(site, tmp_path):
+    """As slurptuna's README says: the driver is a Slurm job itself."""
+    (tmp_path / "my_model.py").write_text(README_SCRIPT.replace("chunk_size=20", "chunk_size=200"))
+    (tmp_path / "run_controller.sh").write_text(
+        "#!/bin/bash\n#SBATCH --job-name=controller\n#SBATCH --time=00:10:00\n"
+        f'#SBATCH --cpus-per-task=1\n#SBATCH --mem=1G\n{sys.executable} "$1"\n'
+    )
+    subprocess.run(
+        ["sbatch", "--wait", "-o", "controller.out", "run_controller.sh", "my_model.py"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / "controller.out").read_text().rstrip().endswith("}")
+
+
+def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
+    """Neither the module nor what it imports is on the workers' own path."""
+    project, elsewhere = tmp_path / "my project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    (project / "physics.py").write_text("def energy(x, seed):\n    return x * x + seed\n")
+    (project / "late.py").write_text("OFFSET = 100.0\n")
+    (project / "model.py").write_text(
+        "import physics\nimport seedwise as sw\n"
+        "@sw.loss(name='m', description='m', parameter_space={'x': (0.0, 1.0)})\n"
+        "def m(params, seed):\n"
+        "    import late\n"
+        "    return physics.energy(params['x'], seed) + late.OFFSET\n"
+    )
+    (project / "fit.py").write_text(
+        "import seedwise as sw\nfrom model import m\n"
+        "if __name__ == '__main__':\n"
+        "    r = sw.optimize_run(m, cluster='slurm', workers=1, n_trials=2, seeds=[0, 2])\n"
+        "    x = r.best_params['x']\n"
+        "    print(r.best_value == ((x * x + 100.0) + (x * x + 2 + 100.0)) / 2)\n"
+    )
+    done = python(project / "fit.py", cwd=elsewhere)
+    assert done.stdout.strip() == "True"
+
+
+def test_loss_module_and_the_forwarded_argv(site, tmp_path):
+    """The loss's name depends on sys.argv, so that a worker finds it only with ours."""
+    (tmp_path / "dynamic.py").write_text(
+        "import sys\nimport seedwise as sw\n"
+        "@sw.loss(name=f'dynamic_{sys.argv[1]}', description='d', parameter_space={'x': (0, 1)})\n"
+        "def dynamic(params, seed):\n    return params['x'] + float(sys.argv[1] == 'red')\n"
+    )
+    (tmp_path / "fit.py").write_text(
+        "import sys\nimport seedwise as sw\nfrom dynamic import dynamic\n"
+        "if __name__ == '__main__':\n"
+        "    r = sw.optimize_run(dynamic, cluster='slurm', workers=1, n_trials=1, n_seeds=1,\n"
+        "        loss_module='dynamic.py', forward_sys_argv_to_workers=sys.argv[2] == 'yes')\n"
+        "    print(r.loss_name)\n"
+    )
+    assert python("fit.py", "blue", "yes", cwd=tmp_path).stdout.strip() == "dynamic_blue"
+    without = subprocess.run(
+        [sys.executable, "fit.py", "blue", "no"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert without.returncode == 1
+    assert "defined no loss 'dynamic_blue'" in without.stderr
+
+
+def test_a_refused_qos_is_left_out_with_one_warning(slurm, tmp_path):
+    with pytest.warns(UserWarning, match=r"slurm_qos='nosuch' is left out.*Invalid qos") as seen:
+        small(tmp_path, slurm_qos="nosuch")
+    assert len(seen) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small(tmp_path, slurm_qos=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"slurm": sw.SlurmOptions(partition="nosuch")}, "invalid partition"),
+        ({"slurm": sw.SlurmOptions(account="nosuch")}, "[Ii]nvalid account"),
+        ({"mem_per_cpu": "900G"}, "[Mm]emory|node configuration"),
+    ],
+)
+def test_what_slurm_refuses_is_said_in_its_words(slurm, tmp_path, options, words):
+    before = slurm.jobs()
+    with pytest.raises(SubmitRefusedError, match=words) as caught:
+        small(tmp_path, **options)
+    assert "#SBATCH -J seedwise-bowl_v0001" in caught.value.script
+    assert slurm.jobs() == before
+
+
+def test_a_loss_that_raises_on_slurm(slurm, tmp_path):
+    loss = sw.loss(name="bad", description="bad", parameter_space={"x": (0, 1)})(
+        lambda params, seed: 1 / 0
+    )
+    with pytest.raises(LossFailedError, match="ZeroDivisionError") as caught:
+        small(tmp_path, loss)
+    assert (caught.value.trial, caught.value.seed) == (0, 0)
+
+
+def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path):
+    loss = sw.loss(name="stuck", description="stuck", parameter_space={"x": (0, 1)})(
+        lambda params, seed: time.sleep(600) or 0.0
+    )
+    with pytest.raises(LossFailedError, match=r"more than slurm_timeout_minutes=0.02"):
+        small(
+            tmp_path,
+            loss,
+            slurm_timeout_minutes=0.02,
+            slurm_poll_seconds=1,
+            trial_retry_attempts=0,
+        )
+
+
+def test_array_parallelism_limit_caps_the_jobs(slurm, tmp_path):
+    ids = tmp_path / "ids"
+    ids.mkdir()
+
+    def note(params, seed):
+        (ids / os.environ["SLURM_JOB_ID"]).touch()
+        return 0.0
+
+    loss = sw.loss(name="note", description="notes", parameter_space={"x": (0, 1)})(note)
+    small(tmp_path, loss, workers=None, array_parallelism_limit=2, n_seeds=40, chunk_size=1)
+    logs = list((tmp_path / "note_v0001/slurm").glob("*.err"))
+    assert 1 <= len(list(ids.iterdir())) <= 2
+    assert len(logs) <= 2
+
+
+def test_no_sbatch(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmNotFoundError, match="there is no sbatch on this machine's PATH"):
+        small(tmp_path / "runs")
+
+
+def test_the_callers_signal_handlers_stay(slurm, tmp_path):
+    code = (
+        "import signal\nbefore = signal.getsignal(signal.SIGINT)\n"
+        "import seedwise.cluster.slurm\n"
+        "print(before is signal.getsignal(signal.SIGINT))\n"
+        "print(before is signal.default_int_handler)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+    handler = signal.getsignal(signal.SIGINT)
+    small(tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -1,0 +1,48 @@
+"""Fixtures of all tests, and the promise that they leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+# Importing dask-jobqueue writes its defaults to the user's configuration folder: give it one.
+_DASK_CONFIG = tempfile.mkdtemp(prefix="seedwise-dask-config-")
+os.environ["DASK_CONFIG"] = _DASK_CONFIG
+
+import psutil  # noqa: E402
+import pytest  # noqa: E402
+from distributed import Client, LocalCluster  # noqa: E402
+
+pytest_plugins = ["tests.slurm.fixtures"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind():
+    """Fail the session if a process that it started outlives it."""
+    yield
+    shutil.rmtree(_DASK_CONFIG, ignore_errors=True)
+    children = psutil.Process().children(recursive=True)
+    # The resource tracker of multiprocessing ends with this process.
+    children = [child for child in children if "resource_tracker" not in " ".join(_cmdline(child))]
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, [_cmdline(child) for child in alive]
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Client of a cluster of two local workers, for tests that need no cluster of their own."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []

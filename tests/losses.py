@@ -1,0 +1,38 @@
+"""Losses for the tests: small, noisy, and sensitive to any change of a bit."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+import seedwise as sw
+
+SPACE = {
+    "x": (-2.0, 2.0),
+    "rate": sw.search_param(range=(1e-3, 1.0), dtype="log"),
+    "n": sw.search_param(range=(1, 9), dtype="int"),
+    "kind": sw.search_param(allowed=["plain", "fancy"]),
+    "flip": sw.search_param(dtype="bool"),
+}
+
+
+@sw.loss(name="bowl", description="a noisy bowl", parameter_space=SPACE)
+def bowl(params, seed):
+    noise = random.Random(seed).gauss(0.0, 1.0)
+    height = (params["x"] - 0.5) ** 2 + abs(params["rate"] - 0.1) + abs(params["n"] - 4) / 7
+    return height + noise * (1.1 if params["kind"] == "fancy" else 0.9) + 0.3 * params["flip"]
+
+
+@sw.loss(
+    name="bowls", description="the same, a chunk at a time", parameter_space=SPACE, vectorized=True
+)
+def bowls(params, seeds):
+    return np.array([bowl(params, seed) for seed in seeds.tolist()])
+
+
+@sw.loss(name="picky", description="fails on seed 7 for x > 0", parameter_space={"x": (-1, 1)})
+def picky(params, seed):
+    if seed == 7 and params["x"] > 0:
+        raise ZeroDivisionError(f"x={params['x']!r} is too much for seed {seed}")
+    return params["x"] + random.Random(seed).random()

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import functools
+import uuid
+
+import cloudpickle
+import numpy as np
+import pytest
+
+from seedwise.errors import LossDefinitionError, LossSignatureError, OptionError, SpaceError
+from seedwise.model.loss import CallShape, LossDefinition, loss, registered_losses
+from seedwise.model.space import SearchParam
+
+FIELDS = {"name": "bowl", "description": "a bowl", "parameter_space": {"x": (-1, 1)}}
+define = loss(**FIELDS)
+
+
+class Method:
+    def two(self, params, seed):
+        return "two"
+
+    def __call__(self, params, seed, context):
+        return context
+
+
+SHAPES = {
+    CallShape.PARAMS_SEED: [
+        lambda params, seed: 0,
+        lambda p, s: 0,
+        lambda params, seed, scale=1.0: 0,
+        lambda params, seed, *, scale=1.0: 0,
+        lambda *args: 0,
+        lambda params, *args: 0,
+        lambda params, seed, **kwargs: 0,
+        lambda *args, **kwargs: 0,
+        functools.partial(lambda scale, params, seed: 0, 1.0),
+        Method().two,
+    ],
+    CallShape.PARAMS_SEED_CONTEXT: [
+        lambda params, seed, context, /: 0,
+        lambda params, seed, ctx: 0,
+        lambda params, seed, ctx=None: 0,
+        lambda params, seed, context, /, scale=1.0: 0,
+    ],
+    CallShape.CONTEXT_BY_KEYWORD: [
+        lambda params, seed, *, context: 0,
+        lambda params, seed, *, context=None: 0,
+        lambda params, seed, *, context, scale=1.0: 0,
+        lambda params, seed, *args, context: 0,
+        lambda params, seed, context: 0,
+        lambda params, seed, context=None, scale=1.0: 0,
+        lambda params, seed, scale=1.0, context=None: 0,
+        Method(),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "function"), [(shape, f) for shape, fs in SHAPES.items() for f in fs]
+)
+def test_the_signature_tells_the_call_shape(shape, function):
+    definition = define(function)
+    assert definition.call_shape is shape
+    definition.evaluate({"x": 0.0}, 1, {"entry_id": None, "trial_number": 0})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: 0,
+        lambda params: 0,
+        lambda params, seed, context, extra: 0,
+        lambda params, *, seed: 0,
+        lambda params, seed, *, scale: 0,
+        lambda params, *, context: 0,
+        lambda params, seed, *, context, scale: 0,
+    ],
+)
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_function_that_cant_be_called_is_refused(function, vectorized):
+    seed = "seeds" if vectorized else "seed"
+    with pytest.raises(LossSignatureError, match=rf"it must take \(params, {seed}\)") as caught:
+        loss(**FIELDS, vectorized=vectorized)(function)
+    assert caught.value.signature in str(caught.value)
+    assert "<lambda>" in str(caught.value)
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(LossSignatureError, match="loss 3 can't be called"):
+        define(3)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda params, seed: (params, seed), ({"x": 1.0}, 7)),
+        (lambda params, seed, c, /: (params, seed, c), ({"x": 1.0}, 7, {"entry_id": "p1"})),
+        (lambda params, seed, *, context: (params, seed, context),) * 1
+        + (({"x": 1.0}, 7, {"entry_id": "p1"}),),
+    ],
+)
+def test_evaluate_gives_each_shape_its_arguments(function, expected):
+    assert define(function).evaluate({"x": 1.0}, 7, {"entry_id": "p1"}) == expected
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda params, seed, c, /: (params.clear(), c.clear()),
+        lambda params, seed, *, context: (params.clear(), context.clear()),
+    ],
+)
+def test_the_function_gets_copies(function):
+    params, context = {"x": 1.0}, {"entry_id": "p1"}
+    define(function).evaluate(params, 7, context)
+    assert params == {"x": 1.0}
+    assert context == {"entry_id": "p1"}
+
+
+def test_a_loss_stays_callable_like_the_function():
+    @define
+    def shifted(params, seed, scale=2.0):
+        return params["x"] * scale + seed
+
+    assert isinstance(shifted, LossDefinition)
+    assert shifted({"x": 1.0}, 3) == 5.0
+    assert shifted({"x": 1.0}, seed=3, scale=1.0) == 4.0
+
+
+def test_a_definition_holds_what_was_given():
+    @loss(**FIELDS, seed_start=np.int64(5), vectorized=True)
+    def many(params, seeds):
+        return seeds * params["x"]
+
+    assert (many.name, many.description) == ("bowl", "a bowl")
+    assert many.parameter_space == {"x": SearchParam("float", (-1.0, 1.0))}
+    assert many.vectorized is True
+    assert many.seed_start == 5
+    assert type(many.seed_start) is int
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({}, ("name", "description", "parameter_space")),
+        ({**FIELDS, "name": ""}, ("name",)),
+        ({**FIELDS, "description": None}, ("description",)),
+        ({**FIELDS, "parameter_space": {}}, ("parameter_space",)),
+    ],
+)
+def test_all_missing_fields_are_named(fields, missing):
+    with pytest.raises(LossDefinitionError, match=f"@loss lacks {', '.join(missing)}") as caught:
+        loss(**fields)
+    assert caught.value.missing == missing
+
+
+def test_a_wrong_space_is_refused_where_it_is_written():
+    with pytest.raises(SpaceError, match="parameter 'x': .*low must not be above high"):
+        loss(**{**FIELDS, "parameter_space": {"x": (1, 0)}})
+
+
+@pytest.mark.parametrize("seed_start", [1.5, "1", None])
+def test_seed_start_is_a_whole_number(seed_start):
+    with pytest.raises(OptionError, match=f"seed_start={seed_start!r}: must be a whole number"):
+        loss(**FIELDS, seed_start=seed_start)
+
+
+def test_losses_are_registered_by_name_and_the_last_one_counts():
+    name = f"loss-{uuid.uuid4()}"
+    assert name not in registered_losses()
+    first = loss(**{**FIELDS, "name": name})(lambda params, seed: 1)
+    assert registered_losses()[name] is first
+    second = loss(**{**FIELDS, "name": name})(lambda params, seed: 2)
+    assert registered_losses()[name] is second
+    registered_losses().clear()
+    assert registered_losses()[name] is second
+
+
+def test_a_loss_of_a_closure_travels():
+    shift = 3.0
+    definition = define(lambda params, seed: params["x"] + seed + shift)
+    again = cloudpickle.loads(cloudpickle.dumps(definition))
+    assert again.evaluate({"x": 0.5}, 1, {}) == 4.5
+    assert again.call_shape is CallShape.PARAMS_SEED
+    assert again.parameter_space == definition.parameter_space

@@ -1,0 +1,100 @@
+"""The house: imports point down, `cluster`, `study` and `worker` stand side by side."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import seedwise
+
+ROOT = Path(seedwise.__file__).parent
+
+#: Who may import whom, besides itself.
+MAY_IMPORT = {
+    "errors": set(),
+    "model": {"errors"},
+    "worker": {"model", "errors"},
+    "study": {"model", "errors"},
+    "cluster": {"model", "errors"},
+    "run": {"worker", "study", "cluster", "model", "errors"},
+    "view": {"run", "model", "errors"},
+    "api": {"view", "run", "worker", "study", "cluster", "model", "errors"},
+}
+
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, absolute, at any depth in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    own = layer(path)
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("seedwise.")}
+    assert ours <= MAY_IMPORT[own] | {own}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_study_touches_optuna_and_only_the_cluster_dask_jobqueue(path):
+    roots = {name.partition(".")[0] for name in imported(path)}
+    if layer(path) == "run" and path.name == "result.py":
+        roots.discard("optuna")  # for a type only
+    if layer(path) != "study":
+        assert not roots & {"optuna", "optuna_integration"}
+    if layer(path) != "cluster":
+        assert "dask_jobqueue" not in roots
+    if layer(path) == "model":
+        assert not roots & {"dask", "distributed", "time", "datetime", "subprocess", "os"} - {
+            "datetime"  # timedelta, the type of an option
+        }
+
+
+def test_no_import_cycle():
+    graph = {}
+    for path in MODULES:
+        name = "seedwise." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        graph[name] = imported(path)
+    names = set(graph)
+    edges = {
+        module: {target for target in names if target != module and _imports(targets, target)}
+        for module, targets in graph.items()
+    }
+    while free := {module for module, targets in edges.items() if not targets & edges.keys()}:
+        edges = {module: targets for module, targets in edges.items() if module not in free}
+    assert not edges, f"in a cycle: {sorted(edges)}"
+
+
+def test_modules_are_short():
+    long = {str(path): n for path in MODULES if (n := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_a_worker_needs_neither_optuna_nor_dask_jobqueue():
+    code = (
+        "import sys, seedwise.worker.plugin, seedwise.worker.evaluate\n"
+        "heavy = {'optuna', 'optuna_integration', 'dask_jobqueue', 'bokeh', 'pandas', 'plotly'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def _imports(targets: set[str], module: str) -> bool:
+    return any(target == module or target.startswith(f"{module}.") for target in targets)

@@ -95,8 +95,7 @@ def test_what_is_no_function_is_refused():
     [
         (lambda params, seed: (params, seed), ({"x": 1.0}, 7)),
         (lambda params, seed, c, /: (params, seed, c), ({"x": 1.0}, 7, {"entry_id": "p1"})),
-        (lambda params, seed, *, context: (params, seed, context),) * 1
-        + (({"x": 1.0}, 7, {"entry_id": "p1"}),),
+        (lambda params, seed, *, context: (params, context), ({"x": 1.0}, {"entry_id": "p1"})),
     ],
 )
 def test_evaluate_gives_each_shape_its_arguments(function, expected):
@@ -155,7 +154,7 @@ def test_all_missing_fields_are_named(fields, missing):
 
 
 def test_a_wrong_space_is_refused_where_it_is_written():
-    with pytest.raises(SpaceError, match="parameter 'x': .*low must not be above high"):
+    with pytest.raises(SpaceError, match=r"parameter 'x': .*low must not be above high"):
         loss(**{**FIELDS, "parameter_space": {"x": (1, 0)}})
 
 

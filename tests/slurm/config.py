@@ -50,6 +50,38 @@ def database_socket(folder: Path) -> Path:
     return folder / "db.sock"
 
 
+MACHINE = """\
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+ReturnToService=2
+SlurmdParameters=config_overrides
+UnkillableStepTimeout=20
+CompleteWait=0
+MessageTimeout=20
+TCPTimeout=5
+MailProg=/bin/true
+JobRequeue=1
+"""
+"""What a node is and does: no cgroups, and more CPUs than the machine has."""
+
+SCHEDULING = """\
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=200
+EnforcePartLimits=ALL
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,\
+batch_sched_delay=0,bf_continue
+PriorityType=priority/multifactor
+PriorityWeightQOS=10000
+PreemptType=preempt/qos
+PreemptMode=CANCEL
+"""
+"""How jobs are placed, ordered, preempted; intervals are as short as they go."""
+
+
 def slurm_conf(folder: Path, ports: Ports, hostname: str, *, loopback_only: bool) -> str:
     """Text of ``slurm.conf``.
 
@@ -85,32 +117,9 @@ SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/%n.log
 SlurmctldDebug=verbose
 SlurmdDebug=verbose
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SwitchType=switch/none
-MpiDefault=none
-ReturnToService=2
-SlurmdParameters=config_overrides
 KillWait={KILL_WAIT_SECONDS}
-UnkillableStepTimeout=20
-CompleteWait=0
-MessageTimeout=20
-TCPTimeout=5
-MailProg=/bin/true
-JobRequeue=1
-
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=200
-EnforcePartLimits=ALL
-SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,\
-batch_sched_delay=0,bf_continue
-PriorityType=priority/multifactor
-PriorityWeightQOS=10000
-PreemptType=preempt/qos
-PreemptMode=CANCEL
-
+{MACHINE}
+{SCHEDULING}
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={ports.database}

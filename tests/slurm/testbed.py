@@ -282,7 +282,9 @@ class Testbed:
         )
 
     def _start_database(self) -> None:
-        common = ["--no-defaults", "--user=root", f"--datadir={self.folder}/db", *SMALL_DATABASE]
+        # At its start mariadbd deletes temporary tables of any other in the same tmpdir.
+        places = [f"--datadir={self.folder}/db", f"--tmpdir={self.folder}/run"]
+        common = ["--no-defaults", "--user=root", *places, *SMALL_DATABASE]
         installed = self.call(_binary("mariadb-install-db"), "--skip-test-db", *common)
         (self.folder / "log" / "mariadbd.install").write_text(installed.stdout + installed.stderr)
         if installed.returncode != 0:

@@ -1,0 +1,36 @@
+"""The documents: links lead somewhere, Python blocks run or compile, commands are one line each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_python_blocks_compile(path):
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        compile(block, str(path), "exec")
+
+
+@pytest.mark.parametrize("heading", ["Quick start", "Test"])
+def test_the_commands_are_one_line_each(heading):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    assert len(block[1].strip().splitlines()) == 1
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

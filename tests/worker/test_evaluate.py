@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import math
+import pickle
+from types import SimpleNamespace
+
+import distributed
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seedwise.model.loss import LossDefinition, loss
+from seedwise.model.records import SeedFailure
+from seedwise.model.seeds import Chunk, seed_plan
+from seedwise.worker.evaluate import (
+    ChunkTask,
+    SeedBlock,
+    evaluate_block,
+    evaluate_chunk,
+    failure_from,
+)
+
+PARAMS = {"x": 0.5}
+CONTEXT = {"entry_id": "p1", "trial_number": 4}
+START = 40
+
+
+def define(function, vectorized=False) -> LossDefinition:
+    space = {"x": (0, 1)}
+    return loss(name="l", description="d", parameter_space=space, vectorized=vectorized)(function)
+
+
+def evaluate(function, seeds=(7, 8, 9), *, vectorized=False, params=PARAMS) -> SeedBlock:
+    array = np.array(seeds, dtype=np.int64)
+    return evaluate_block(define(function, vectorized), params, array, START, CONTEXT)
+
+
+def noisy(params, seed):
+    return math.sin(seed * 12.9898 + params["x"]) * 1e6
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda params, seed: seed + params["x"], [7.5, 8.5]),
+        (lambda params, seed: {"a": seed, "b": seed + 2}, [8.0, 9.0]),
+        (lambda params, seed: {"total_loss": -seed, "components": {"a": 1}}, [-7.0, -8.0]),
+        (lambda params, seed: [seed, {"a": seed, "b": seed + 4}], [8.0, 9.0]),
+        (lambda params, seed: np.float32(seed), [7.0, 8.0]),
+        (lambda params, seed: np.array(seed), [7.0, 8.0]),
+    ],
+)
+def test_every_kind_of_loss_is_read(function, expected):
+    block = evaluate(function, (7, 8))
+    assert block.failure is None
+    assert block.losses.tolist() == expected
+    assert block.losses.dtype == np.float64
+
+
+def test_the_seed_is_an_int():
+    kinds = []
+    evaluate(lambda params, seed: kinds.append(type(seed)) or 0.0)
+    assert set(kinds) == {int}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=30, unique=True),
+    st.integers(1, 31),
+)
+def test_chunks_give_the_bits_of_the_whole(seeds, chunk_size):
+    whole = evaluate(noisy, seeds).losses
+    pieces = [
+        evaluate_block(define(noisy), PARAMS, chunk.seeds, chunk.start, CONTEXT).losses
+        for chunk in seed_plan(seeds=seeds, chunk_size=chunk_size).chunks()
+    ]
+    assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (math.nan, "the loss returned nan: not finite."),
+        (math.inf, "the loss returned inf: not finite."),
+        (None, "the loss returned None: NoneType is not a number."),
+        ("1", "the loss returned '1': str is not a number."),
+        ({}, "the loss returned {}: an empty dict has no mean."),
+        ([], "the loss returned []: an empty list has no mean."),
+        (np.zeros(2), "the loss returned array([0., 0.]): an array of shape (2,) is not a number"),
+    ],
+)
+def test_a_bad_value_is_a_failure_that_names_its_seed(returned, message):
+    block = evaluate(lambda params, seed: returned if seed >= 8 else 1.0)
+    assert block.losses is None
+    failure = block.failure
+    assert (failure.position, failure.seed) == (START + 1, 8)
+    assert failure.exception_type == "LossValueError"
+    assert failure.message.startswith(message)
+    assert failure.message in failure.traceback
+    assert "\n" not in failure.message
+    assert "/seedwise/" not in failure.traceback
+
+
+def simulate(params, seed):
+    return step(seed)
+
+
+def step(seed):
+    if seed == 8:
+        raise ZeroDivisionError(f"  no way\nat seed {seed}")
+    return 1.0
+
+
+def test_an_exception_is_a_failure_with_the_users_frames_only():
+    failure = evaluate(simulate).failure
+    assert isinstance(failure, SeedFailure)
+    assert (failure.position, failure.seed) == (START + 1, 8)
+    assert (failure.exception_type, failure.message) == ("ZeroDivisionError", "no way")
+    lines = failure.traceback.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert [line.rpartition(", in ")[2] for line in lines if line.startswith("  File")] == [
+        "simulate",
+        "step",
+    ]
+    assert "return step(seed)" in failure.traceback
+    assert lines[-1] == "at seed 8"
+    assert "/seedwise/" not in failure.traceback
+    assert pickle.loads(pickle.dumps(failure)) == failure
+
+
+def test_the_cause_of_an_exception_is_shown():
+    def wrapped(params, seed):
+        try:
+            return step(8)
+        except ZeroDivisionError as error:
+            raise RuntimeError("the model broke") from error
+
+    text = evaluate(wrapped).failure.traceback
+    assert text.index("ZeroDivisionError") < text.index("RuntimeError: the model broke")
+    assert "direct cause of the following exception" in text
+
+
+def test_no_seed_is_evaluated_after_one_that_failed():
+    seen = []
+
+    def failing(params, seed):
+        seen.append(seed)
+        return step(seed)
+
+    evaluate(failing, (6, 7, 8, 9))
+    assert seen == [6, 7, 8]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_what_ends_the_process_is_no_failure_of_the_seed(error):
+    def stop(params, seed):
+        raise error
+
+    with pytest.raises(error):
+        evaluate(stop)
+
+
+def test_own_frames_are_kept_where_there_are_no_others():
+    failure = failure_from(RuntimeError("the pool broke"), 3, None)
+    assert failure == SeedFailure(
+        3, None, "RuntimeError", "the pool broke", "RuntimeError: the pool broke\n"
+    )
+
+
+def test_a_vectorized_loss_is_called_once_with_all_seeds():
+    calls = []
+
+    def many(params, seeds):
+        calls.append(seeds.copy())
+        return seeds * params["x"]
+
+    assert evaluate(many, vectorized=True).losses.tolist() == [3.5, 4.0, 4.5]
+    (seeds,) = calls
+    assert seeds.tolist() == [7, 8, 9]
+    assert seeds.dtype == np.int64
+
+
+def test_a_vectorized_loss_gets_seeds_of_its_own():
+    def spoil(params, seeds):
+        seeds[:] = 0
+        return seeds
+
+    seeds = np.array([7, 8])
+    evaluate_block(define(spoil, vectorized=True), PARAMS, seeds, START, CONTEXT)
+    assert seeds.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        ([1.0], "shape (1,), but there are 3 seeds: (3,) it must be"),
+        (np.zeros((3, 1)), "shape (3, 1), but there are 3 seeds"),
+        (1.0, "shape (), but there are 3 seeds"),
+        (["a", "b", "c"], "no array of numbers"),
+    ],
+)
+def test_a_vectorized_loss_of_a_wrong_shape_blames_no_seed(returned, problem):
+    failure = evaluate(lambda params, seeds: returned, vectorized=True).failure
+    assert (failure.position, failure.seed) == (START, None)
+    assert failure.exception_type == "LossValueError"
+    assert problem in failure.message
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_vectorized_loss_that_is_not_finite_names_the_first_such_seed(bad):
+    failure = evaluate(lambda params, seeds: [1.0, bad, bad], vectorized=True).failure
+    assert (failure.position, failure.seed) == (START + 1, 8)
+    assert failure.message.startswith(f"the loss returned {bad}: not finite.")
+
+
+def test_an_exception_of_a_vectorized_loss_blames_no_seed():
+    failure = evaluate(lambda params, seeds: step(8), vectorized=True).failure
+    assert (failure.position, failure.seed) == (START, None)
+    assert failure.exception_type == "ZeroDivisionError"
+    assert "in step" in failure.traceback
+    assert "/seedwise/" not in failure.traceback
+
+
+def test_the_context_reaches_the_shapes_that_ask_for_it():
+    seen = []
+    functions = [
+        lambda params, seed: seen.append(None) or 0.0,
+        lambda params, seed, context, /: seen.append(context) or 0.0,
+        lambda params, seed, *, context: seen.append(context) or 0.0,
+    ]
+    for function in functions:
+        assert evaluate(function, (7,)).failure is None
+    assert seen == [None, CONTEXT, CONTEXT]
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_the_params_are_a_copy_for_every_call(vectorized):
+    params = {"x": 0.5}
+
+    def spoil(params, seed):
+        params["x"] += 1
+        return params["x"] + 0.0 * seed
+
+    assert evaluate(spoil, vectorized=vectorized, params=params).losses.tolist() == [1.5] * 3
+    assert params == {"x": 0.5}
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker as `evaluate_chunk` sees it; its plugin is set by the test."""
+    events = []
+    worker = SimpleNamespace(
+        name=3,
+        address="tcp://w:1",
+        events=events,
+        log_event=lambda topic, message: events.append((topic, message)),
+    )
+    monkeypatch.setattr(distributed, "get_worker", lambda: worker)
+    return worker
+
+
+def task(topic=None) -> ChunkTask:
+    return ChunkTask("id", 4, PARAMS, "p1", Chunk(2, START, np.array([7, 8])), topic)
+
+
+def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
+    def evaluate_task(task):
+        return evaluate_block(
+            define(noisy), task.params, task.chunk.seeds, task.chunk.start, task.context
+        )
+
+    worker.plugins = {"id": SimpleNamespace(evaluate=evaluate_task)}
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    result = evaluate_chunk(task())
+    assert result.losses.tolist() == [noisy(PARAMS, 7), noisy(PARAMS, 8)]
+    assert (result.trial, result.chunk, result.start) == (4, 2, START)
+    assert (result.worker, result.job_id, result.failure) == ("3", "77", None)
+    assert result.duration_s >= 0
+    assert worker.events == []
+
+
+def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
+    seen = []
+    plugin = SimpleNamespace(
+        evaluate=lambda task: seen.append(len(worker.events)) or SeedBlock(np.zeros(2), None)
+    )
+    worker.plugins = {"id": plugin}
+    evaluate_chunk(task(topic="run"))
+    assert worker.events == [("run", {"trial": 4, "chunk": 2, "worker": "tcp://w:1"})]
+    assert seen == [1]
+
+
+def test_a_loss_that_cant_be_loaded_is_a_failure_of_the_chunk(worker, monkeypatch):
+    def broken(task):
+        raise ImportError("no module named simulator")
+
+    worker.plugins = {"id": SimpleNamespace(evaluate=broken)}
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    result = evaluate_chunk(task())
+    assert result.losses is None
+    assert (result.failure.position, result.failure.seed) == (START, None)
+    assert result.failure.exception_type == "ImportError"
+    assert result.failure.message == "no module named simulator"
+    assert result.job_id is None
+
+
+def test_the_context_of_a_task():
+    assert task().context == {"entry_id": "p1", "trial_number": 4}

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seedwise.errors import LossValueError
+from seedwise.worker.returned import check_finite, read_array, read_loss
+
+finite = st.floats(-1e100, 1e100)
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        (1.5, 1.5),
+        (-3, -3.0),
+        (True, 1.0),
+        (Fraction(1, 4), 0.25),
+        (Decimal("0.5"), 0.5),
+        (np.float64(1.5), 1.5),
+        (np.float32(0.5), 0.5),
+        (np.int8(-3), -3.0),
+        (np.array(1.5), 1.5),
+        ({"a": 1.0, "b": 3.0}, 2.0),
+        ({"a": np.float32(1), "b": np.array(3)}, 2.0),
+        ({"total_loss": 7, "components": {"a": 1.0}}, 7.0),
+        ({"total_loss": np.array(7.0), "a": "of no matter"}, 7.0),
+        ([1.0, 3.0], 2.0),
+        ((1.0, 3.0), 2.0),
+        ([[1.0, 2.0], [3.0]], 2.25),  # a mean of means
+        ([1, {"total_loss": 2.0}, {"a": 2.0, "b": 4.0}], 2.0),
+    ],
+)
+def test_what_is_a_loss(returned, expected):
+    value = read_loss(returned)
+    assert value == expected
+    assert type(value) is float
+
+
+@settings(deadline=None)
+@given(st.lists(finite, min_size=1), st.randoms(use_true_random=False))
+def test_the_order_of_a_dict_and_of_a_list_is_of_no_matter(values, random):
+    shuffled = random.sample(values, len(values))
+    expected = (math.fsum(values) / len(values)).hex()
+    assert read_loss(shuffled).hex() == expected
+    assert read_loss({str(i): value for i, value in enumerate(shuffled)}).hex() == expected
+
+
+@pytest.mark.parametrize(
+    ("returned", "value", "problem"),
+    [
+        (math.nan, math.nan, "nan: not finite"),
+        (-math.inf, -math.inf, "-inf: not finite"),
+        (np.float32("inf"), math.inf, "inf: not finite"),
+        (None, None, "None: NoneType is not a number"),
+        ("1.0", "1.0", "'1.0': str is not a number"),
+        (b"1.0", b"1.0", "b'1.0': bytes is not a number"),
+        (1 + 2j, 1 + 2j, "(1+2j): complex is not a number"),
+        ({}, {}, "{}: an empty dict has no mean"),
+        ([], [], "[]: an empty list has no mean"),
+        ((), (), "(): an empty list has no mean"),
+        ({1.0}, {1.0}, "{1.0}: set is not a number"),
+        ({"a": 1.0, "b": math.nan}, math.nan, "nan: not finite"),
+        ({"a": 1.0, "b": "x"}, "x", "'x': str is not a number"),
+        ({"a": [1.0]}, [1.0], "[1.0]: list is not a number"),
+        ({"total_loss": None, "a": 1.0}, None, "None: NoneType is not a number"),
+        ([1.0, [2.0, []]], [], "[]: an empty list has no mean"),
+        ([1.0, math.inf], math.inf, "inf: not finite"),
+    ],
+)
+def test_what_is_no_loss(returned, value, problem):
+    sentence = re.escape(f"the loss returned {problem}. Return a finite number, a dict of")
+    with pytest.raises(LossValueError, match=f"^{sentence}") as caught:
+        read_loss(returned)
+    assert repr(caught.value.value) == repr(value) or caught.value.value == value
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (3,), (2, 2)])
+def test_an_array_is_no_loss(shape):
+    with pytest.raises(LossValueError, match=re.escape(f"an array of shape {shape} is not a num")):
+        read_loss(np.zeros(shape))
+
+
+def test_a_long_value_is_shown_in_part():
+    with pytest.raises(LossValueError, match=r"\.\.\.: str is not a number") as caught:
+        read_loss("x" * 10_000)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        [1.0, 2.0],
+        (1, 2),
+        np.array([1, 2]),
+        np.array([1, 2], dtype=np.float32),
+        [np.array(1), np.float32(2)],
+    ],
+)
+def test_what_is_an_array_of_losses(returned):
+    losses = read_array(returned, 2)
+    assert losses.tolist() == [1.0, 2.0]
+    assert losses.dtype == np.float64
+
+
+def test_an_array_that_the_loss_keeps_is_copied():
+    kept = np.array([1.0, 2.0])
+    losses = read_array(kept, 2)
+    kept[:] = 9
+    assert losses.tolist() == [1.0, 2.0]
+
+
+def test_an_array_may_hold_what_is_not_finite():
+    assert np.isnan(read_array([math.nan, 1.0], 2)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (1.0, "shape (), but there are 2 seeds: (2,) it must be"),
+        ([1.0], "shape (1,), but there are 2 seeds"),
+        (np.zeros((2, 1)), "shape (2, 1), but there are 2 seeds"),
+        (np.zeros((1, 2)), "shape (1, 2), but there are 2 seeds"),
+        ([], "shape (0,), but there are 2 seeds"),
+        (None, "shape (), but there are 2 seeds"),
+        (["a", "b"], "no array of numbers"),
+        ([[1.0], [1.0, 2.0]], "no array of numbers"),
+        ({"a": 1.0}, "no array of numbers"),
+    ],
+)
+def test_what_is_no_array_of_losses(returned, problem):
+    with pytest.raises(LossValueError, match=re.escape(problem)) as caught:
+        read_array(returned, 2)
+    assert caught.value.value is returned
+
+
+def test_check_finite():
+    assert check_finite(5e-324) == 5e-324
+    with pytest.raises(LossValueError, match="the loss returned inf: not finite"):
+        check_finite(math.inf)

@@ -60,6 +60,8 @@ def job_keywords(options: RunOptions, threads: int, log_dir: Path, name: str) ->
         "local_directory": slurm.local_directory and shlex.quote(slurm.local_directory),
         "python": shlex.quote(python),
         "job_name": name,
+        # The scheduler's dashboard shows all workers; a page of its own costs each a second.
+        "worker_extra_args": [*_given_or_site(None, "worker-extra-args"), "--no-dashboard"],
         "job_extra_directives": [
             *_given_or_site(slurm.extra_directives, "job-extra-directives"),
             *logs,

@@ -81,6 +81,7 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
     cluster = _start(keywords, _recording_job(refusals))
     client = Client(cluster, set_as_default=False)
     low, high = _bounds(options, demand)
+    cluster.scale(jobs=low)  # at once; adapting begins after a second
     cluster.adapt(minimum_jobs=low, maximum_jobs=high)
 
     def check() -> None:

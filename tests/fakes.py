@@ -1,0 +1,134 @@
+"""Stand-ins for the two ends of the engine: where points come from, and where chunks go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from seedwise.model.records import (
+    ChunkResult,
+    Proposal,
+    SeedFailure,
+    TrialOutcome,
+    TrialResult,
+)
+from seedwise.model.seeds import Chunk
+
+# ("ask", 3): trial 3 was asked for. ("tell", 3): it was told.
+Log = list[tuple[str, int]]
+
+
+class FakeProposer:
+    """Proposes points that depend on all that was told, so that a change of order shows."""
+
+    def __init__(self) -> None:
+        self.log: Log = []
+        self.open: dict[int, Proposal] = {}
+        self.told: list[TrialOutcome] = []
+
+    @property
+    def n_asked(self) -> int:
+        return len(self.open) + len(self.told)
+
+    def ask(self) -> Proposal:
+        number = self.n_asked
+        rng = random.Random(f"{number} {[(o.number, o.value) for o in self.told]}")
+        self.open[number] = Proposal(number, {"x": rng.uniform(0, 10)})
+        self.log.append(("ask", number))
+        return self.open[number]
+
+    def tell(self, outcome: TrialOutcome) -> TrialResult:
+        proposal = self.open.pop(outcome.number)
+        self.told.append(outcome)
+        self.log.append(("tell", outcome.number))
+        return TrialResult(
+            number=outcome.number,
+            params=proposal.params,
+            value=outcome.value,
+            stderr=outcome.stderr,
+            n_seeds=outcome.n_seeds,
+            state=outcome.state,
+            duration_s=0.0,
+        )
+
+
+class FakeDispatcher:
+    """Gives results back in any order, none or some at a time; cancelled ones come all the same.
+
+    Parameters
+    ----------
+    loss : callable
+        Takes params and seed. An exception is the chunk's failure.
+    rng : random.Random
+        Makes the order.
+    largest_batch : int
+        Most results that `wait` returns.
+    repeats : bool
+        Whether results come again, late.
+    fails : callable
+        Takes trial, chunk and attempt; tells whether the chunk fails without a seed to blame.
+    waits : int or None
+        `wait` raises KeyboardInterrupt when it is called once more than this.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Mapping[str, float], int], float],
+        rng: random.Random | None = None,
+        *,
+        largest_batch: int = 1,
+        repeats: bool = False,
+        fails: Callable[[int, int, int], bool] = lambda trial, chunk, attempt: False,
+        waits: int | None = None,
+    ) -> None:
+        self.submitted: list[tuple[int, int, int]] = []
+        self.cancelled: list[int] = []
+        self._loss = loss
+        self._rng = rng or random.Random(0)
+        self._largest_batch = largest_batch
+        self._repeats = repeats
+        self._fails = fails
+        self._waits = waits
+        self._out: list[tuple[Proposal, Chunk, int]] = []
+        self._given: list[ChunkResult] = []
+
+    def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
+        for chunk in chunks:
+            self.submitted.append((proposal.number, chunk.index, attempt))
+            self._out.append((proposal, chunk, attempt))
+
+    def wait(self) -> list[ChunkResult]:
+        if self._waits is not None:
+            self._waits -= 1
+            if self._waits < 0:
+                raise KeyboardInterrupt
+        assert self._out, "the engine waits for results, but no chunk is out"
+        self._rng.shuffle(self._out)
+        count = self._rng.randint(0, min(self._largest_batch, len(self._out)))
+        results = [self._evaluate(*self._out.pop()) for _ in range(count)]
+        again = self._rng.choices(self._given, k=2) if self._repeats and self._given else []
+        self._given += [result for result in results if result.losses is not None]
+        return [*results, *again]
+
+    def cancel(self, trial: int) -> None:
+        self.cancelled.append(trial)
+
+    def _evaluate(self, proposal: Proposal, chunk: Chunk, attempt: int) -> ChunkResult:
+        losses, failure = [], None
+        if self._fails(proposal.number, chunk.index, attempt):
+            failure = SeedFailure(chunk.start, None, "KilledWorker", "it died", "it died")
+        for position, seed in enumerate(chunk.seeds.tolist(), start=chunk.start):
+            try:
+                losses.append(self._loss(proposal.params, seed))
+            except ValueError as error:
+                failure = SeedFailure(position, seed, "ValueError", str(error), f"trace: {error}")
+                break
+        return ChunkResult(
+            trial=proposal.number,
+            chunk=chunk.index,
+            start=chunk.start,
+            losses=None if failure is not None else np.array(losses),
+            failure=failure,
+        )

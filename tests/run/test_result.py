@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import attrs
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+
+from seedwise.errors import MissingExtraError
+from seedwise.model.options import ExecutionMode
+from seedwise.model.records import TrialResult, TrialState
+from seedwise.run.result import OptimizeResult
+from seedwise.study.journal import SingleWriterJournal
+
+TRIALS = (
+    TrialResult(0, {"x": 0.5, "kind": "a"}, 2.0, 0.1, 10, TrialState.COMPLETE, 1.0),
+    TrialResult(1, {"x": 0.7, "kind": "b"}, None, None, 0, TrialState.FAIL, 2.0),
+    TrialResult(2, {"x": 0.9, "kind": "a"}, 1.0, None, 1, TrialState.COMPLETE, 3.0),
+)
+
+
+def make(study_file=Path("study.journal")) -> OptimizeResult:
+    return OptimizeResult(
+        loss_name="walk",
+        best_value=1.0,
+        best_params={"x": 0.9, "kind": "a"},
+        best_stderr=None,
+        best_n_seeds=1,
+        n_trials=3,
+        study_name="walk",
+        run_dir="runs/walk_v0001",
+        mode=ExecutionMode.SINGLE,
+        trials=TRIALS,
+        study_file=study_file,
+    )
+
+
+def test_the_table_has_a_row_a_trial():
+    table = make().to_dataframe()
+    assert table.columns.tolist() == [
+        "number",
+        "params_x",
+        "params_kind",
+        "value",
+        "stderr",
+        "n_seeds",
+        "state",
+        "duration_s",
+    ]
+    assert table["number"].tolist() == [0, 1, 2]
+    assert table["params_x"].tolist() == [0.5, 0.7, 0.9]
+    assert table["params_kind"].tolist() == ["a", "b", "a"]
+    assert table["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert table["n_seeds"].tolist() == [10, 0, 1]
+    assert table["duration_s"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_failed_trial_has_nan_and_the_column_stays_of_floats():
+    table = make().to_dataframe()
+    assert table["value"].dtype == table["stderr"].dtype == "float64"
+    assert table["value"].isna().tolist() == [False, True, False]
+    assert table["stderr"].isna().tolist() == [False, True, True]
+    assert table["value"][0] == 2.0
+    assert math.isnan(table["value"][1])
+
+
+def test_without_pandas_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'seedwise\[pandas\]'") as caught:
+        make().to_dataframe()
+    assert caught.value.extra == "pandas"
+
+
+def test_a_result_is_frozen():
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        make().best_value = 0.0
+
+
+def test_a_result_is_shown_in_short():
+    shown = repr(make())
+    assert "best_value=1.0" in shown
+    assert "TrialResult" not in shown
+
+
+def test_the_study_is_read_from_its_file(tmp_path):
+    path = tmp_path / "study.journal"
+    journal = SingleWriterJournal(path)
+    study = optuna.create_study(storage=JournalStorage(journal), study_name="walk")
+    study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 0.25)
+    journal.close()
+    read = make(study_file=path).study()
+    assert read.best_value == 0.25
+    assert read.best_params == study.best_params

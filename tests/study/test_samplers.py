@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from types import ModuleType
+
+import optuna
+import pytest
+
+from seedwise.errors import MissingExtraError
+from seedwise.model.checks import SAMPLERS
+from seedwise.study.samplers import make_sampler
+
+CLASSES = {
+    "tpe": optuna.samplers.TPESampler,
+    "random": optuna.samplers.RandomSampler,
+    "qmc": optuna.samplers.QMCSampler,
+    "cmaes": optuna.samplers.CmaEsSampler,
+    "gp": optuna.samplers.GPSampler,
+    "nsgaii": optuna.samplers.NSGAIISampler,
+}
+NEEDS = [("cmaes", "cmaes"), ("gp", "scipy"), ("gp", "torch"), ("qmc", "scipy")]
+
+SPACE = {
+    "x": optuna.distributions.FloatDistribution(-1, 1),
+    "y": optuna.distributions.FloatDistribution(1e-3, 1, log=True),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(verbosity)
+
+
+def points(name: str, seed: int):
+    study = optuna.create_study(sampler=make_sampler(name, seed))
+    for _ in range(15):  # more than TPE's ten random ones
+        trial = study.ask(SPACE)
+        study.tell(trial, trial.params["x"] ** 2 + trial.params["y"])
+    return [trial.params for trial in study.trials]
+
+
+def test_every_allowed_name_is_tried_here():
+    assert set(CLASSES) == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_name_makes_its_sampler(name, monkeypatch):
+    # Torch is large: it is looked for here, and used when points are asked for.
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    assert type(make_sampler(name, 1)) is CLASSES[name]
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "gp"])
+def test_the_seed_decides_the_points(name):
+    first = points(name, 1)
+    assert points(name, 1) == first
+    assert points(name, 2) != first
+    assert len({params["x"] for params in first}) > 10
+
+
+def test_a_sampler_is_returned_as_it_is():
+    sampler = optuna.samplers.RandomSampler()
+    assert make_sampler(sampler, 1) is sampler
+
+
+@pytest.mark.parametrize(("name", "module"), NEEDS)
+def test_a_missing_package_is_named_by_its_extra(name, module, monkeypatch):
+    if module == "torch":
+        monkeypatch.setitem(sys.modules, "scipy", ModuleType("scipy"))
+    monkeypatch.setitem(sys.modules, module, None)
+    sentence = rf"^sampler='{name}' needs packages .*: pip install 'seedwise\[{name}\]'$"
+    with pytest.raises(MissingExtraError, match=sentence) as caught:
+        make_sampler(name, 1)
+    assert caught.value.extra == name
+
+
+@pytest.mark.parametrize(("name", "module"), NEEDS)
+def test_the_extra_is_there_and_brings_the_package(name, module):
+    metadata = importlib.metadata.metadata("seedwise")
+    assert name in metadata.get_all("Provides-Extra")
+    requires = importlib.metadata.requires("seedwise")
+    wanted = [line for line in requires if line.startswith(module)]
+    assert any(f"extra == '{name}'" in line.replace('"', "'") for line in wanted)

@@ -95,6 +95,7 @@ class FakeDispatcher:
         self._given: list[ChunkResult] = []
 
     def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
+        assert proposal.number not in self.cancelled, "the trial was cancelled before"
         for chunk in chunks:
             self.submitted.append((proposal.number, chunk.index, attempt))
             self._out.append((proposal, chunk, attempt))

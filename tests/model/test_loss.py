@@ -49,6 +49,7 @@ SHAPES = {
         lambda params, seed, *args, context: 0,
         lambda params, seed, context: 0,
         lambda params, seed, context=None, scale=1.0: 0,
+        lambda params, seed, context=(): 0,
         lambda params, seed, scale=1.0, context=None: 0,
         Method(),
     ],

@@ -101,7 +101,9 @@ def test_a_root_in_the_home_folder(tmp_path, monkeypatch):
     assert create_run_directory(Path("~/r"), "x", "walk").path == tmp_path / "r/x"
 
 
-def test_the_folder_is_its_owners_only_and_no_business_of_git(directory):
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_the_folder_is_its_owners_only_and_no_business_of_git(tmp_path, name):
+    directory = create_run_directory(tmp_path, name, "walk")
     assert mode(directory.path) == 0o700
     assert mode(directory.log_dir) == 0o700
     assert (directory.path / ".gitignore").read_text() == "*\n"

@@ -202,6 +202,21 @@ def test_a_failed_trial_is_marked_and_the_run_goes_on():
 
 
 @pytest.mark.parametrize("order", range(8))
+def test_what_comes_of_a_trial_that_has_failed_is_of_no_matter(order):
+    # All its chunks fail, and all of them come back: the first one decided.
+    dispatcher = FakeDispatcher(
+        noisy,
+        random.Random(order),
+        largest_batch=4,
+        fails=lambda trial, chunk, attempt: trial == 1,
+    )
+    rules = Rules(3, max_concurrent_trials=3, trial_retry_attempts=1, fail_on_chunk_error=False)
+    engine, _, _ = run(dispatcher, rules)
+    assert [trial.value is None for trial in engine.trials] == [False, True, False]
+    assert dispatcher.cancelled == [1]
+
+
+@pytest.mark.parametrize("order", range(8))
 def test_a_failed_trial_ends_the_run_in_its_turn(order):
     # Trial 2 may well fail before trials 0 and 1 are complete: these are told first all the same.
     rng = random.Random(order)

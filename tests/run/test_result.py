@@ -67,6 +67,11 @@ def test_a_failed_trial_has_nan_and_the_column_stays_of_floats():
     assert math.isnan(table["value"][1])
 
 
+def test_the_columns_are_of_floats_even_if_all_trials_failed():
+    table = attrs.evolve(make(), trials=TRIALS[1:2]).to_dataframe()
+    assert table["value"].dtype == table["stderr"].dtype == "float64"
+
+
 def test_without_pandas_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'seedwise\[pandas\]'") as caught:
@@ -89,8 +94,9 @@ def test_the_study_is_read_from_its_file(tmp_path):
     path = tmp_path / "study.journal"
     journal = SingleWriterJournal(path)
     study = optuna.create_study(storage=JournalStorage(journal), study_name="walk")
-    study.tell(study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}), 0.25)
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    study.tell(trial, 0.25)
     journal.close()
     read = make(study_file=path).study()
     assert read.best_value == 0.25
-    assert read.best_params == study.best_params
+    assert read.best_params == trial.params

@@ -72,10 +72,10 @@ def test_a_journal_goes_on_where_another_ended(journal, path):
     second = SingleWriterJournal(path)
     study = load(second)
     add_trials(study, [0.05])
-    second.close()
     stock = load(JournalFileBackend(str(path)))
     assert [trial.value for trial in stock.trials] == [3.0, 0.1, 0.05]
     assert stock.get_trials() == study.get_trials()
+    second.close()
 
 
 def test_what_stock_optuna_wrote_is_read(journal, path):

@@ -49,8 +49,8 @@ def test_every_allowed_name_is_tried_here():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_each_name_makes_its_sampler(name, monkeypatch):
-    # Torch is large: it is looked for here, and used when points are asked for.
-    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    if name == "gp":  # torch is large: here it need only be found
+        monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     assert type(make_sampler(name, 1)) is CLASSES[name]
 
 

@@ -82,6 +82,7 @@ class DaskDispatcher:
         # By trial: when its first chunk started (driver's clock), and where each chunk runs.
         self._started_s: dict[int, float] = {}
         self._runs_on: dict[tuple[int, int], str] = {}
+        self._looked_s = time.monotonic()
         if self._topic is not None:
             client.subscribe_topic(self._topic, self._note_start)
 
@@ -107,7 +108,7 @@ class DaskDispatcher:
         )
         for key, task, future in zip(keys, tasks, futures, strict=True):
             self._out[key] = (task, future)
-            future.add_done_callback(lambda done: self._done.put(done.key))
+            self._watch(future)
 
     def wait(self) -> list[ChunkResult]:
         """Wait for results until one has come, or until the tick."""
@@ -157,6 +158,9 @@ class DaskDispatcher:
             self._runs_on.pop((result.trial, result.chunk), None)
         return results
 
+    def _watch(self, future: Future[ChunkResult]) -> None:
+        future.add_done_callback(lambda done: self._done.put(done.key))
+
     def _note_start(self, event: tuple[float, dict[str, Any]]) -> None:
         # Runs in the client's event loop.
         _, message = event
@@ -165,10 +169,13 @@ class DaskDispatcher:
 
     def _overdue(self) -> list[ChunkResult]:
         """Fail the chunks of trials that ran for too long; free the workers that run them."""
-        if self._limit_s is None:
-            return []
         now_s = time.monotonic()
-        late = [trial for trial, at in list(self._started_s.items()) if now_s - at > self._limit_s]
+        if self._limit_s is None or now_s - self._looked_s < self._tick_s:
+            return []
+        self._looked_s = now_s
+        due_s = now_s - self._limit_s
+        running = {task.trial for task, _ in self._out.values()}
+        late = [trial for trial in running if self._started_s.get(trial, now_s) < due_s]
         results: list[ChunkResult] = []
         for trial in late:
             tasks = [task for task, _ in self._out.values() if task.trial == trial]

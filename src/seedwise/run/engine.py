@@ -6,6 +6,7 @@ in the documentation. It meets study, workers and listeners as protocols.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -236,6 +237,8 @@ class Engine:
     def _abandon(self) -> None:
         """End the trials in flight as failed, so that none stays RUNNING for ever."""
         while self._in_flight:
-            trial = self._in_flight.popleft()
-            self._dispatcher.cancel(trial.proposal.number)
-            self._tell(TrialOutcome(trial.proposal.number, None, None, 0, "the run was stopped"))
+            number = self._in_flight.popleft().proposal.number
+            # What stopped the run may be that scheduler or disk are gone; it is what to show.
+            with contextlib.suppress(Exception):
+                self._dispatcher.cancel(number)
+                self._tell(TrialOutcome(number, None, None, 0, "the run was stopped"))

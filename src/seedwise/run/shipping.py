@@ -51,7 +51,8 @@ def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
     LossTransportError
         If the loss can't be pickled.
     """
-    module = options.loss_module
+    # The main module can't be imported by name; what is defined in it travels by value.
+    module = None if options.loss_module == "__main__" else options.loss_module
     if module is not None and module.endswith(".py"):
         module = str(Path(module).expanduser().absolute())
     return Shipment(

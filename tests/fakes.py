@@ -84,7 +84,7 @@ class FakeDispatcher:
         waits: int | None = None,
     ) -> None:
         self.submitted: list[tuple[int, int, int]] = []
-        self.cancelled: list[int] = []
+        self.cancelled: dict[int, int] = {}  # by trial, the first chunk of it
         self._loss = loss
         self._rng = rng or random.Random(0)
         self._largest_batch = largest_batch
@@ -95,8 +95,9 @@ class FakeDispatcher:
         self._given: list[ChunkResult] = []
 
     def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
-        assert proposal.number not in self.cancelled, "the trial was cancelled before"
         for chunk in chunks:
+            first_cancelled = self.cancelled.get(proposal.number, chunk.index + 1)
+            assert chunk.index < first_cancelled, "the chunk was cancelled before"
             self.submitted.append((proposal.number, chunk.index, attempt))
             self._out.append((proposal, chunk, attempt))
 
@@ -113,13 +114,15 @@ class FakeDispatcher:
         self._given += [result for result in results if result.losses is not None]
         return [*results, *again]
 
-    def cancel(self, trial: int) -> None:
-        self.cancelled.append(trial)
+    def cancel(self, trial: int, first_chunk: int = 0) -> None:
+        self.cancelled[trial] = first_chunk
 
     def _evaluate(self, proposal: Proposal, chunk: Chunk, attempt: int) -> ChunkResult:
         losses, failure = [], None
         if self._fails(proposal.number, chunk.index, attempt):
-            failure = SeedFailure(chunk.start, None, "KilledWorker", "it died", "it died")
+            failure = SeedFailure(
+                chunk.start, None, "KilledWorker", f"it died {chunk.index}", "died"
+            )
         for position, seed in enumerate(chunk.seeds.tolist(), start=chunk.start):
             try:
                 losses.append(self._loss(proposal.params, seed))
@@ -129,6 +132,7 @@ class FakeDispatcher:
         return ChunkResult(
             trial=proposal.number,
             chunk=chunk.index,
+            attempt=attempt,
             start=chunk.start,
             losses=None if failure is not None else np.array(losses),
             failure=failure,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import attrs
 
-from seedwise.cluster.open import open_place
+from seedwise.cluster.open import check_place, open_place
 from seedwise.cluster.place import Demand, Place
-from seedwise.errors import LossSignatureError, NoCompleteTrialError
+from seedwise.errors import NoCompleteTrialError, NotALossError
 from seedwise.model.keywords import keyword_docs, keyword_signature
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
@@ -22,14 +24,17 @@ from seedwise.model.records import Event, RunFinished, RunStarted, TrialFinished
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.run.directory import RunDirectory, create_run_directory, utc_now
 from seedwise.run.dispatch import DaskDispatcher, Errand
-from seedwise.run.engine import Engine, Rules
+from seedwise.run.engine import Engine
 from seedwise.run.result import OptimizeResult
 from seedwise.run.shipping import bring, pack
 from seedwise.study.proposer import open_proposer
 from seedwise.study.samplers import make_sampler
 from seedwise.view.progress import ProgressLines
+from seedwise.worker.plugin import Shipment
 
 __all__ = ["optimize_run"]
+
+_logger = logging.getLogger("seedwise")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +46,8 @@ def _takes(
     [Callable[[LossDefinition, RunOptions], R]], Callable[Concatenate[LossDefinition, P], R]
 ]:
     """Give a function the keywords of a class of options, and their documentation."""
+    # To the type checker the class is the callable whose parameters the function gets.
+    kind = cast("type[RunOptions]", options)
 
     def decorate(
         function: Callable[[LossDefinition, RunOptions], R],
@@ -49,20 +56,18 @@ def _takes(
         def call(loss: LossDefinition, *args: P.args, **keywords: P.kwargs) -> R:
             if args:
                 raise TypeError(f"{function.__name__}() takes its options as keywords")
-            return function(loss, RunOptions.from_keywords(dict(keywords)))
+            return function(loss, kind.from_keywords(dict(keywords)))
 
-        kind = RunOptions
         first = inspect.Parameter(
             "loss", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=LossDefinition
         )
-        returns = inspect.signature(function).return_annotation
+        returns = inspect.get_annotations(function)["return"]
         call.__signature__ = keyword_signature(kind, first, returns)  # type: ignore[attr-defined]
         call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
             "{options}", keyword_docs(kind)
         )
         return cast("Callable[Concatenate[LossDefinition, P], R]", call)
 
-    del options  # for the type checker: its parameters are the keywords
     return decorate
 
 
@@ -112,7 +117,7 @@ def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
     (5, 50)
     """
     if not isinstance(loss, LossDefinition):
-        raise LossSignatureError(repr(loss), ", which is not decorated with @loss,", False)
+        raise NotALossError(loss)
     plan = seed_plan(
         seeds=options.seeds,
         n_seeds=options.n_seeds,
@@ -122,42 +127,15 @@ def optimize_run(loss: LossDefinition, options: RunOptions) -> OptimizeResult:
     )
     sampler = make_sampler(options.sampler, options.random_seed)
     shipment = pack(loss, options)
-    demand = Demand(
-        chunks=plan.n_chunks * options.max_concurrent_trials,
-        # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
-        chunks_per_worker=options.worker_parallelism if loss.vectorized else 1,
-    )
-    directory = create_run_directory(options.run_root, options.run_name, loss.name)
+    check_place(options)
+    directory = create_run_directory(Path(options.run_root), options.run_name, loss.name)
+    run = _Run(loss, options, plan, directory)
     try:
-        place = open_place(options, demand, directory.log_dir, directory.name)
+        return run.carry_out(shipment, sampler)
     except BaseException:
-        directory.discard()
+        if not run.began:
+            directory.discard()
         raise
-    with (
-        place,
-        bring(place.client, shipment, options) as loss_id,
-        open_proposer(
-            place.client,
-            directory.study_file,
-            study_name=loss.name,
-            direction=options.direction,
-            sampler=sampler,
-            space=loss.parameter_space,
-        ) as proposer,
-    ):
-        run = _Run(loss, options, plan, directory, place)
-        errand = Errand(loss_id, loss.name, directory.name, options.entry_id)
-        limit_s = options.slurm_timeout_minutes * 60 if options.place == "slurm" else None
-        dispatcher = DaskDispatcher(
-            place.client, errand, place.check, options.slurm_poll_seconds, limit_s
-        )
-        try:
-            run.start()
-            engine = Engine(run.rules(), plan, proposer, dispatcher, run.emit)
-            engine.run()
-        finally:
-            dispatcher.close()
-    return run.finish(engine)
 
 
 class _Run:
@@ -169,50 +147,76 @@ class _Run:
         options: RunOptions,
         plan: SeedPlan,
         directory: RunDirectory,
-        place: Place,
     ) -> None:
+        self.began = False
         self._loss = loss
         self._options = options
         self._plan = plan
         self._directory = directory
-        self._place = place
+        self._place: Place
         self._counts: Counter[TrialState] = Counter()
         self._first_error: str | None = None
         self._listeners: list[Callable[[Event], None]] = []
         if options.progress:
             self._listeners.append(ProgressLines())
 
-    def start(self) -> None:
+    def carry_out(self, shipment: Shipment, sampler: Any) -> OptimizeResult:
+        loss, options, plan, directory = self._loss, self._options, self._plan, self._directory
+        # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
+        at_once = options.worker_parallelism if loss.vectorized else 1
+        demand = Demand(plan.n_chunks * options.max_concurrent_trials, at_once)
+        with (
+            open_place(options, demand, directory.log_dir, directory.name) as self._place,
+            bring(self._place.client, shipment, options) as loss_id,
+            open_proposer(
+                self._place.client,
+                directory.study_file,
+                study_name=loss.name,
+                direction=options.direction,
+                sampler=sampler,
+                space=loss.parameter_space,
+            ) as proposer,
+            DaskDispatcher(
+                self._place.client,
+                Errand(loss_id, loss.name, directory.name, options.entry_id),
+                self._place.check,
+                options.slurm_poll_seconds,
+                options.slurm_timeout_minutes * 60 if options.place == "slurm" else None,
+            ) as dispatcher,
+        ):
+            self._start()
+            engine = Engine(options, plan, proposer, dispatcher, self._emit, self._out_of_time)
+            engine.run()
+        return self._finish(engine)
+
+    def _start(self) -> None:
+        self.began = True
         self._started: datetime = utc_now()
         self._started_s = time.monotonic()
         self._directory.write_meta(self._meta())
         self._directory.write_summary(None, self._counts, self._options.n_trials)
         place = self._place
-        self.emit(
+        self._emit(
             RunStarted(self._directory.path, place.description, place.dashboard, place.tunnel)
         )
 
-    def rules(self) -> Rules:
-        options = self._options
-        limit_s = options.timeout
-        return Rules(
-            n_trials=options.n_trials,
-            max_concurrent_trials=options.max_concurrent_trials,
-            maximize=options.direction == "maximize",
-            trial_retry_attempts=options.trial_retry_attempts,
-            fail_on_chunk_error=options.fail_on_chunk_error,
-            out_of_time=lambda: limit_s is not None and self._elapsed_s() >= limit_s,
-        )
+    def _out_of_time(self) -> bool:
+        timeout_s = self._options.timeout
+        return timeout_s is not None and self._elapsed_s() >= timeout_s
 
-    def emit(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         if isinstance(event, TrialFinished):
             self._counts[event.trial.state] += 1
             self._first_error = self._first_error or event.error
             self._directory.write_summary(event.best, self._counts, event.n_trials)
-        for listener in self._listeners:
-            listener(event)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # a closed terminal, say: no reason to lose the run
+                self._listeners.remove(listener)
+                _logger.warning("a listener failed and is dropped", exc_info=True)
 
-    def finish(self, engine: Engine) -> OptimizeResult:
+    def _finish(self, engine: Engine) -> OptimizeResult:
         best = engine.best
         duration_s = self._elapsed_s()
         self._directory.write_meta(
@@ -224,7 +228,7 @@ class _Run:
                 "best_params": best.params if best else None,
             }
         )
-        self.emit(RunFinished(self._directory.path, best, duration_s))
+        self._emit(RunFinished(self._directory.path, best, duration_s))
         if best is None:
             n_failed = self._counts[TrialState.FAIL]
             raise NoCompleteTrialError(self._directory.path, n_failed, self._first_error)

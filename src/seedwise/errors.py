@@ -8,6 +8,7 @@ Imports nothing of seedwise.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 __all__ = [
     "AddressError",
     "ClusterError",
+    "ClusterStartError",
     "LossDefinitionError",
     "LossFailedError",
     "LossSignatureError",
@@ -23,6 +25,7 @@ __all__ = [
     "MainGuardError",
     "MissingExtraError",
     "NoCompleteTrialError",
+    "NotALossError",
     "OptionError",
     "RunExistsError",
     "SeedwiseError",
@@ -30,11 +33,14 @@ __all__ = [
     "SpaceError",
     "StudyFileError",
     "SubmitRefusedError",
+    "UnknownOptionError",
 ]
 
 
 def _rebuild(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
-    error = cls.__new__(cls, *args)
+    # An OSError makes its object by itself, and lets no other class do that for it.
+    new = OSError.__new__ if issubclass(cls, OSError) else Exception.__new__
+    error = new(cls, *args)
     error.args = args
     error.__dict__.update(data)
     return error
@@ -66,6 +72,25 @@ class OptionError(SeedwiseError, ValueError):
         self.value = value
         self.allowed = allowed
         super().__init__(f"{name}={value!r}: must be {allowed}.{' ' + hint if hint else ''}")
+
+
+class UnknownOptionError(SeedwiseError, TypeError):
+    """Raised when there is no such keyword.
+
+    Attributes
+    ----------
+    name : str
+        The keyword.
+    known : tuple of str
+        The keywords that there are.
+    """
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+        super().__init__(f"unknown keyword {name!r}: {hint}")
 
 
 class SpaceError(SeedwiseError, ValueError):
@@ -122,6 +147,17 @@ class LossSignatureError(SeedwiseError, TypeError):
         )
 
 
+class NotALossError(SeedwiseError, TypeError):
+    """Raised when what is to be optimised is not a loss. `value` is what was given."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        super().__init__(
+            f"{_shown(value)} is not a loss. Decorate the function with "
+            "@seedwise.loss(name=..., description=..., parameter_space={...})."
+        )
+
+
 class LossValueError(SeedwiseError, ValueError):
     """Raised when a loss returns something that is not a loss.
 
@@ -134,7 +170,7 @@ class LossValueError(SeedwiseError, ValueError):
     def __init__(self, value: object, problem: str) -> None:
         self.value = value
         super().__init__(
-            f"the loss returned {_shorten(repr(value))}: {problem}. Return a finite number, a "
+            f"the loss returned {_shown(value)}: {problem}. Return a finite number, a "
             "dict of numbers, {'total_loss': x, 'components': {...}}, or a list of these; a "
             "vectorized loss returns an array with one finite number for each seed."
         )
@@ -148,34 +184,48 @@ class LossFailedError(SeedwiseError, RuntimeError):
     trial : int
         The trial's number.
     seed : int or None
-        The first seed, in the order of the seed plan, that is known to have failed; None where
-        no single seed is to blame.
+        The first seed that failed, in the order of the seed plan; None if none alone is to blame.
+    chunk_start : int
+        First seed of the chunk that failed.
     params : dict
         The parameters of the trial.
-    exception_type : str
-        Name of the exception that the loss raised on the worker.
-    traceback : str
-        Its traceback, as text.
+    exception_type, traceback : str
+        The exception that the loss raised on the worker, and its traceback, as text.
     """
 
     def __init__(
         self,
         trial: int,
         seed: int | None,
+        chunk_start: int,
         params: Mapping[str, object],
         exception_type: str,
         traceback: str,
     ) -> None:
         self.trial = trial
         self.seed = seed
+        self.chunk_start = chunk_start
         self.params = dict(params)
         self.exception_type = exception_type
         self.traceback = traceback
-        where = f"trial {trial}" if seed is None else f"trial {trial}, seed {seed}"
-        super().__init__(
-            f"the loss failed in {where}, with params {self.params!r}:\n\n{traceback.rstrip()}\n\n"
-            "Mend the loss, or go on without such trials with fail_on_chunk_error=False."
+        where = (
+            f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
         )
+        advice = _ADVICE.get(exception_type, "Call the loss with these params and seed to see it.")
+        super().__init__(
+            f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
+            f"{traceback.rstrip()}\n\n{advice} With fail_on_chunk_error=False the run goes on "
+            "without such trials."
+        )
+
+
+_ADVICE = {
+    "KilledWorker": (
+        "Each worker that evaluated it died: of a crash in compiled code, of os._exit, or of more "
+        "memory than it may have (mem_per_cpu on Slurm)."
+    ),
+    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.",
+}
 
 
 class NoCompleteTrialError(SeedwiseError, ValueError):
@@ -184,7 +234,7 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
     Attributes
     ----------
     run_dir : pathlib.Path
-        The run's folder, where the failed trials are kept.
+        The run's folder.
     n_failed : int
         How many trials failed.
     """
@@ -193,20 +243,14 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
         self.run_dir = run_dir
         self.n_failed = n_failed
         if n_failed:
-            problem = f"all {n_failed} trials failed; the first one said:\n\n{example}\n"
+            problem = f"all {n_failed} trials failed, the first with: {example}"
         else:
-            problem = "no trial was finished before the timeout"
-        super().__init__(f"no best trial: {problem}. They are kept in {run_dir}.")
+            problem = "none was asked for before the timeout"
+        super().__init__(f"no trial was completed: {problem}. The run's folder is {run_dir}.")
 
 
 class RunExistsError(SeedwiseError, FileExistsError):
-    """Raised when the folder of a new run holds a run already.
-
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The folder.
-    """
+    """Raised when the folder of a new run holds a run already. `run_dir` is the folder."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -219,10 +263,7 @@ class RunExistsError(SeedwiseError, FileExistsError):
 class MissingExtraError(SeedwiseError, ImportError):
     """Raised when an optional part is used whose packages are not installed.
 
-    Attributes
-    ----------
-    extra : str
-        The extra of seedwise that installs them.
+    `extra` installs them.
     """
 
     def __init__(self, what: str, extra: str) -> None:
@@ -238,8 +279,8 @@ class LossTransportError(SeedwiseError, TypeError):
 
     def __init__(self, loss: str, problem: str) -> None:
         super().__init__(
-            f"loss {loss!r} can't be sent to workers: {problem}. It must not hold open files, "
-            "locks, sockets or clients; make such things inside the function."
+            f"loss {loss!r} can't be sent to workers: {problem}. What it refers to must be "
+            "picklable: make open files, locks and clients inside the function."
         )
 
 
@@ -247,15 +288,20 @@ class ClusterError(SeedwiseError, RuntimeError):
     """Base class of errors about the place where the work runs."""
 
 
+class ClusterStartError(ClusterError):
+    """Raised when the place where the work is to run does not start."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(f"{what} did not start: {problem}")
+
+
 class MainGuardError(ClusterError):
     """Raised when a script starts local workers without ``if __name__ == "__main__":``.
 
     Attributes
     ----------
-    script : str
-        The script's path.
-    line : int
-        The line of the unguarded call.
+    script, line : str, int
+        The script's path, and the line of the unguarded call.
     """
 
     def __init__(self, script: str, line: int) -> None:
@@ -272,10 +318,7 @@ class MainGuardError(ClusterError):
 class AddressError(ClusterError, ConnectionError):
     """Raised when no Dask scheduler answers at the address that was given.
 
-    Attributes
-    ----------
-    address : str
-        The address.
+    `address` is what was given.
     """
 
     def __init__(self, address: str, problem: str) -> None:
@@ -301,10 +344,8 @@ class SubmitRefusedError(ClusterError):
 
     Attributes
     ----------
-    stderr : str
-        What sbatch said.
-    script : str
-        The job script.
+    stderr, script : str
+        What sbatch said, and the job script.
     """
 
     def __init__(self, stderr: str, script: str) -> None:
@@ -320,10 +361,7 @@ class SubmitRefusedError(ClusterError):
 class StudyFileError(SeedwiseError, OSError):
     """Raised when the scheduler can't keep the study file in the run folder.
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        The study file.
+    `path` is the file.
     """
 
     def __init__(self, path: Path, problem: str) -> None:
@@ -334,5 +372,10 @@ class StudyFileError(SeedwiseError, OSError):
         )
 
 
-def _shorten(text: str, limit: int = 200) -> str:
+def _shown(value: object, limit: int = 200) -> str:
+    """Return a value's repr in one line, and not too long a one."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a repr of the user's that fails, or an int of too many digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -108,6 +108,10 @@ def test_environment_variables_are_the_sites_word_too(monkeypatch):
     assert "-t 00:30:00" in directives(script())
 
 
+def test_a_worker_does_not_pause_for_memory_that_a_loss_holds():
+    assert "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False" in script()
+
+
 def test_the_prologue_and_blanks_in_paths():
     text = script(
         log_dir="/home/my runs/logs",

@@ -41,6 +41,7 @@ def run_script(tmp_path, tail):
     [
         'if __name__ == "__main__":\n    main()\n',
         "if '__main__' == __name__:\n    for _ in range(1):\n        main()\n",
+        "try:\n    if __name__ == '__main__':\n        main()\nfinally:\n    pass\n",
     ],
 )
 def test_a_guarded_script_runs(tmp_path, tail):
@@ -58,7 +59,21 @@ def test_a_script_without_main_guard(tmp_path, tail):
     assert 'if __name__ == "__main__":' in done.stderr
     # Once, from the script itself: no worker was started that would have made the call again.
     assert done.stderr.count("Traceback") == 1
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_main_module_of_a_package_needs_no_guard(tmp_path):
+    """Spawned processes do not import it."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__main__.py").write_text(SCRIPT + "main()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "package"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 def test_code_from_standard_input_needs_no_guard(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from distributed import Client, LocalCluster
 
 import seedwise as sw
-from seedwise.errors import AddressError, LossFailedError
+from seedwise.errors import AddressError, OptionError
 from tests.losses import bowl
 from tests.tables import table
 
@@ -59,6 +60,22 @@ def test_processes_on_a_cluster_whose_workers_may_have_none(tmp_path):
             n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
-        pytest.raises(LossFailedError, match=r"'distributed.worker.daemon': False"),
+        pytest.raises(OptionError, match=r"'distributed.worker.daemon': False"),
     ):
         run(client, tmp_path, use_processes=True)
+
+
+def test_what_contradicts_a_passed_cluster(client, tmp_path):
+    with pytest.raises(OptionError, match="workers=3: must be None for a cluster that you pass"):
+        run(client, tmp_path, workers=3)
+    with pytest.raises(OptionError, match="mode='distributed': must be 'single' for this cluster"):
+        run(client, tmp_path, mode="distributed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_at_once_on_one_cluster(client, tmp_path):
+    """The end of one takes nothing from the other."""
+    with ThreadPoolExecutor(2) as pool:
+        short = pool.submit(run, client, tmp_path / "short")
+        long = pool.submit(run, client, tmp_path / "long", chunk_size=1)
+        assert table(short.result()) == table(long.result())

@@ -14,7 +14,7 @@ import warnings
 import pytest
 
 import seedwise as sw
-from seedwise.errors import LossFailedError, SlurmNotFoundError, SubmitRefusedError
+from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
 from tests.losses import bowl
 
 pytestmark = pytest.mark.slurm
@@ -211,6 +211,12 @@ def test_array_parallelism_limit_caps_the_jobs(slurm, tmp_path):
     logs = list((tmp_path / "note_v0001/slurm").glob("*.err"))
     assert 1 <= len(list(ids.iterdir())) <= 2
     assert len(logs) <= 2
+
+
+def test_an_interface_that_is_not_there(slurm, tmp_path):
+    with pytest.raises(OptionError, match=r"interface='nope0': must be one of this machine's: lo"):
+        small(tmp_path, slurm=sw.SlurmOptions(interface="nope0"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_sbatch(tmp_path, monkeypatch):

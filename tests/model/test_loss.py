@@ -87,7 +87,7 @@ def test_a_function_that_cant_be_called_is_refused(function, vectorized):
 
 
 def test_what_is_no_function_is_refused():
-    with pytest.raises(LossSignatureError, match="loss 3 can't be called"):
+    with pytest.raises(LossSignatureError, match="loss 3 is no function and can't be called"):
         define(3)
 
 
@@ -183,3 +183,40 @@ def test_a_loss_of_a_closure_travels():
     assert again.evaluate({"x": 0.5}, 1, {}) == 4.5
     assert again.call_shape is CallShape.PARAMS_SEED
     assert again.parameter_space == definition.parameter_space
+
+
+def made(function):
+    return loss(name="made", description="d", parameter_space={"x": (0, 1)})(function)
+
+
+def test_a_third_parameter_with_a_default_of_its_own_is_not_the_context():
+    """An array's default can't be compared with None by ==."""
+
+    def loss_function(params, seed, data=np.zeros(3)):  # noqa: B008
+        return float(data.sum())
+
+    assert made(loss_function).call_shape is CallShape.PARAMS_SEED
+
+
+@pytest.mark.parametrize("name", [5, "two\nlines", " ", "x" * 101])
+def test_a_name_that_is_none(name):
+    with pytest.raises(OptionError, match="name="):
+        loss(name=name, description="d", parameter_space={"x": (0, 1)})
+
+
+def test_a_space_that_is_no_dict():
+    with pytest.raises(SpaceError, match="must be a dict"):
+        loss(name="n", description="d", parameter_space=[("x", (0, 1))])
+
+
+def test_a_function_without_signature():
+    with pytest.raises(LossSignatureError, match="has no signature"):
+        made(max)
+
+
+def test_async_functions_are_refused():
+    async def later(params, seed):
+        return 0.0
+
+    with pytest.raises(LossSignatureError, match="is async"):
+        made(later)

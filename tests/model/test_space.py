@@ -167,3 +167,25 @@ def test_nonsense_is_refused(keywords, problem):
 def test_a_wrong_space_names_its_parameter(specs, sentence):
     with pytest.raises(SpaceError, match=sentence):
         checked_space(specs)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "problem"),
+    [
+        ({"range": (0, 9), "dtype": "int", "step": float("nan")}, "a whole number above 0"),
+        ({"range": (0, 10**400)}, "bounds must be finite"),
+        ({"allowed": [np.array([1, 2])]}, "mixes types"),
+    ],
+)
+def test_numbers_that_are_none(keywords, problem):
+    with pytest.raises(SpaceError, match=problem):
+        search_param(**keywords)
+
+
+def test_a_step_as_wide_as_the_range_is_written():
+    assert search_param(range=(0.1, 0.3), step=0.2).step == 0.2
+
+
+def test_a_search_param_made_by_hand_is_checked():
+    with pytest.raises(SpaceError, match="parameter 'x': give exactly one"):
+        checked_space({"x": SearchParam("float")})

@@ -75,3 +75,18 @@ def test_equal_losses_have_no_spread():
 def test_an_estimate_is_frozen():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         estimate(np.array([1.0])).mean = 2.0
+
+
+@pytest.mark.parametrize(
+    ("losses", "mean", "stderr"),
+    [
+        ([1e200, 0.0], 5e199, 5e199),
+        ([1.7e308, 1.7e308], 1.7e308, 0.0),
+        ([1.7e308, -1.7e308], 0.0, 1.7e308),
+    ],
+)
+def test_huge_losses_do_not_overflow(losses, mean, stderr):
+    """A penalty of 1e300 for a model that diverges is common."""
+    found = estimate(np.array(losses))
+    assert found.mean == mean
+    assert found.stderr == pytest.approx(stderr)

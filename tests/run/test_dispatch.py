@@ -88,7 +88,7 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
         assert len(held) == 3
         assert all(loss_id in plugins for plugins in held.values())
-        dispatcher.close()
+        dispatcher.__exit__()
     held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
     assert not any(loss_id in plugins for plugins in held.values())
 
@@ -116,7 +116,7 @@ def test_a_chunk_that_kills_every_worker_fails_its_trial(own_client, tmp_path):
     loss = sw.loss(name="deadly", description="kills", parameter_space={"x": (0, 1)})(
         lambda params, seed: os.kill(os.getpid(), signal.SIGKILL)
     )
-    with pytest.raises(LossFailedError, match="KilledWorker") as caught:
+    with pytest.raises(LossFailedError, match="Each worker that evaluated it died") as caught:
         sw.optimize_run(
             loss,
             n_trials=1,
@@ -126,7 +126,7 @@ def test_a_chunk_that_kills_every_worker_fails_its_trial(own_client, tmp_path):
             run_root=tmp_path,
             progress=False,
         )
-    assert caught.value.seed is None
+    assert (caught.value.seed, caught.value.exception_type) == (None, "KilledWorker")
 
 
 def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client, tmp_path):
@@ -150,7 +150,7 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client, t
         results = []
         while not results:
             results = dispatcher.wait()
-        dispatcher.close()
-    assert results[0].failure.exception_type == "TimeoutError"
+        dispatcher.__exit__()
+    assert results[0].failure.exception_type == "TrialTimeout"
     assert "slurm_timeout_minutes=0.005" in results[0].failure.message
     assert own_client.submit(int, 7).result(timeout=60) == 7

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -151,3 +152,17 @@ def test_the_file_is_synced_when_a_trial_ends_and_not_otherwise(journal, path, m
 def test_a_journal_that_was_never_used_can_be_closed(path):
     SingleWriterJournal(path).close()
     assert not path.exists()
+
+
+def test_a_short_write_is_completed(tmp_path):
+    """A raw file may take a part only."""
+    journal = SingleWriterJournal(tmp_path / "j")
+    journal.append_logs([])
+    raw = journal._file
+    journal._file = SimpleNamespace(
+        write=lambda data: raw.write(data[:7]), fileno=raw.fileno, close=raw.close
+    )
+    record = {"op_code": 8, "text": "some words that are longer than seven letters"}
+    journal.append_logs([record])
+    journal.close()
+    assert json.loads((tmp_path / "j").read_text()) == record

@@ -9,7 +9,7 @@ import pytest
 
 from seedwise.errors import MissingExtraError
 from seedwise.model.checks import SAMPLERS
-from seedwise.study.samplers import make_sampler
+from seedwise.study.samplers import _MAKERS, make_sampler
 
 CLASSES = {
     "tpe": optuna.samplers.TPESampler,
@@ -62,9 +62,17 @@ def test_the_seed_decides_the_points(name):
     assert len({params["x"] for params in first}) > 10
 
 
-def test_a_sampler_is_returned_as_it_is():
-    sampler = optuna.samplers.RandomSampler()
-    assert make_sampler(sampler, 1) is sampler
+def test_a_sampler_that_is_passed_stays_as_it_was():
+    """It is a copy that is asked: the same call gives the same points twice."""
+    sampler = optuna.samplers.RandomSampler(seed=5)
+    study = optuna.create_study(sampler=make_sampler(sampler, 1))
+    again = optuna.create_study(sampler=make_sampler(sampler, 2))
+    first, second = (s.ask().suggest_float("x", 0, 1) for s in (study, again))
+    assert first == second
+
+
+def test_every_name_that_is_allowed_has_a_sampler():
+    assert set(_MAKERS) == set(SAMPLERS)
 
 
 @pytest.mark.parametrize(("name", "module"), NEEDS)

@@ -38,23 +38,23 @@ RUN = Path("runs/walk_v0001")
         ),
         (
             TrialFinished(FIRST, None, FIRST, 9),
-            ["trial 1/9  1.23457e+06 ± 0.012 (10 seeds)  best so far  1.23 s"],
+            ["[1/9] trial 0  1.23457e+06 ± 0.012 (10 seeds)  best so far  1.23 s"],
         ),
         (
             TrialFinished(FIRST, None, BEST, 20),
-            ["trial  1/20  1.23457e+06 ± 0.012 (10 seeds)  best 0.333333  1.23 s"],
+            ["[ 1/20] trial 0   1.23457e+06 ± 0.012 (10 seeds)  best 0.333333  1.23 s"],
         ),
         (
             TrialFinished(BEST, None, BEST, 20),
-            ["trial  3/20  0.333333 (1 seed)  best so far  0.50 s"],
+            ["[ 3/20] trial 2   0.333333 (1 seed)  best so far  0.50 s"],
         ),
         (
             TrialFinished(FAILED, "seed 7: ValueError: no", BEST, 20),
-            ["trial 12/20  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s"],
+            ["[12/20] trial 11  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s"],
         ),
         (
             TrialFinished(FAILED, "seed 7: ValueError: no", None, 20),
-            ["trial 12/20  FAIL (seed 7: ValueError: no)  60.00 s"],
+            ["[12/20] trial 11  FAIL (seed 7: ValueError: no)  60.00 s"],
         ),
         (
             RunFinished(RUN, FIRST, 12.34),

@@ -155,13 +155,15 @@ def test_no_seed_is_evaluated_after_one_that_failed():
     assert seen == [6, 7, 8]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
-def test_what_ends_the_process_is_no_failure_of_the_seed(error):
-    def stop(params, seed):
-        raise error
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_process_is_a_failure_of_the_seed_like_others(error):
+    """A worker that it ended would be started anew, and evaluate the seed again."""
 
-    with pytest.raises(error):
-        evaluate(stop)
+    def stop(params, seed):
+        raise error("enough")
+
+    block = evaluate(stop)
+    assert (block.failure.exception_type, block.failure.seed) == (error.__name__, 7)
 
 
 def test_own_frames_are_kept_where_there_are_no_others():
@@ -264,7 +266,7 @@ def worker(monkeypatch):
 
 
 def task(topic=None) -> ChunkTask:
-    return ChunkTask("id", 4, PARAMS, "p1", Chunk(2, START, np.array([7, 8])), topic)
+    return ChunkTask("id", 4, PARAMS, "p1", Chunk(2, START, np.array([7, 8])), topic=topic)
 
 
 def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
@@ -310,3 +312,16 @@ def test_a_loss_that_cant_be_loaded_is_a_failure_of_the_chunk(worker, monkeypatc
 
 def test_the_context_of_a_task():
     assert task().context == {"entry_id": "p1", "trial_number": 4}
+
+
+def test_an_exception_whose_text_fails_is_data_too():
+    class BrokenError(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    def bad(params, seed):
+        raise BrokenError
+
+    block = evaluate(bad)
+    assert block.failure.exception_type == "BrokenError"
+    assert block.failure.message == "its text can't be had: __str__ failed"

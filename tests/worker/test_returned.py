@@ -129,7 +129,7 @@ def test_an_array_may_hold_what_is_not_finite():
         (np.zeros((2, 1)), "shape (2, 1), but there are 2 seeds"),
         (np.zeros((1, 2)), "shape (1, 2), but there are 2 seeds"),
         ([], "shape (0,), but there are 2 seeds"),
-        (None, "shape (), but there are 2 seeds"),
+        (None, "no array of numbers"),
         (["a", "b"], "no array of numbers"),
         ([[1.0], [1.0, 2.0]], "no array of numbers"),
         ({"a": 1.0}, "no array of numbers"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 
+from seedwise.cluster.place import worker_settings
 from seedwise.model.options import RunOptions
 from seedwise.model.slurm_options import SlurmOptions
 
@@ -79,8 +80,10 @@ def asks_for_qos(directives: Iterable[str]) -> bool:
 
 
 def _environment(options: RunOptions) -> list[str]:
-    # A worker with processes of its own may not be a daemon.
-    return ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"] if options.use_processes else []
+    settings = worker_settings(options.use_processes)
+    return [
+        f"export DASK_{key.upper().replace('.', '__')}={value}" for key, value in settings.items()
+    ]
 
 
 def _call_or_site(options: RunOptions, keyword: str, *settings: str) -> Any:

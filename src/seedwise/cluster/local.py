@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import logging
 import sys
@@ -15,8 +16,8 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from seedwise.cluster.place import Demand, Place, dashboard_port
-from seedwise.errors import MainGuardError
+from seedwise.cluster.place import Demand, Place, dashboard_port, worker_settings
+from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.options import ExecutionMode, RunOptions
 
 __all__ = ["open_local", "require_main_guard"]
@@ -39,29 +40,17 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
 
     Raises
     ------
-    MainGuardError
-        If the calling script has no main guard.
+    ClusterStartError
+        If the workers do not start.
     """
-    require_main_guard()
-    _forget_standard_input()
     workers = options.workers
     if workers is None:
         workers = demand.workers(max(1, CPU_COUNT // options.worker_parallelism))
     low, high = workers if isinstance(workers, tuple) else (workers, workers)
-    with (
-        warnings.catch_warnings(),
-        # A worker with processes of its own may not be a daemon.
-        dask.config.set({"distributed.worker.daemon": not options.use_processes}),
-    ):
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=low,
-            threads_per_worker=demand.chunks_per_worker,
-            processes=True,
-            dashboard_address="127.0.0.1:8787",
-            silence_logs=logging.ERROR,
-        )
-        client = Client(cluster, set_as_default=False)
+    with contextlib.ExitStack() as closing:
+        cluster = closing.enter_context(_start(options, low, demand.chunks_per_worker))
+        client = closing.enter_context(Client(cluster, set_as_default=False))
+        kept = closing.pop_all()
     if high > low:
         cluster.adapt(minimum=low, maximum=high)
         description = f"{low} to {high} workers on this machine"
@@ -73,8 +62,24 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
         mode=ExecutionMode.SINGLE,
         description=description,
         dashboard=f"http://127.0.0.1:{port}/status" if port else None,
-        owned=(client, cluster),
+        closing=kept,
     )
+
+
+def _start(options: RunOptions, n_workers: int, threads: int) -> LocalCluster:
+    _forget_standard_input()
+    with warnings.catch_warnings(), dask.config.set(worker_settings(options.use_processes)):
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        try:
+            return LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=threads,
+                processes=True,
+                dashboard_address="127.0.0.1:8787",
+                silence_logs=logging.ERROR,
+            )
+        except (OSError, RuntimeError) as error:
+            raise ClusterStartError("local workers", str(error)) from error
 
 
 def require_main_guard() -> None:
@@ -89,15 +94,17 @@ def require_main_guard() -> None:
         If the call stack starts at an unguarded line of the main script.
     """
     frame = _main_frame()
-    if frame is None:
+    if frame is None or _is_never_imported():
         return
-    script = frame.f_code.co_filename
+    script, line = frame.f_code.co_filename, frame.f_lineno
+    if frame.f_globals["__name__"] == "__mp_main__":  # a worker makes the call again, right now
+        raise MainGuardError(script, line)
     if not Path(script).is_file():  # a notebook's cell, python -c, standard input
         return
     with tokenize.open(script) as file:
         source = file.read()
-    if not _is_guarded(source, frame.f_lineno):
-        raise MainGuardError(script, frame.f_lineno)
+    if not _is_guarded(source, line):
+        raise MainGuardError(script, line)
 
 
 def _forget_standard_input() -> None:
@@ -113,18 +120,24 @@ def _forget_standard_input() -> None:
 def _main_frame() -> FrameType | None:
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+        name = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and name in ("__main__", "__mp_main__"):
             return frame
         frame = frame.f_back
     return None
 
 
+def _is_never_imported() -> bool:
+    # The __main__.py of a package (python -m package) is not imported by spawned processes.
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name.endswith(".__main__")
+
+
 def _is_guarded(source: str, line: int) -> bool:
-    """Tell whether a line of a script lies in a top-level ``if`` about ``__name__``."""
-    for node in ast.parse(source).body:
-        if node.lineno <= line <= (node.end_lineno or node.lineno):
-            return isinstance(node, ast.If) and any(
-                isinstance(part, ast.Name) and part.id == "__name__"
-                for part in ast.walk(node.test)
-            )
-    return True
+    """Tell whether a line of a script lies in an ``if`` about ``__name__``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+            if "__name__" in names:
+                return True
+    return False

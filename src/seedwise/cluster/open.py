@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seedwise.cluster.local import open_local
+import dask
+
+from seedwise.cluster.local import open_local, require_main_guard
 from seedwise.cluster.passed import open_passed
 from seedwise.cluster.place import Demand, Place
+from seedwise.cluster.slurm_commands import require_slurm
+from seedwise.errors import OptionError
 from seedwise.model.options import RunOptions
 
-__all__ = ["open_place"]
+__all__ = ["check_place", "open_place"]
+
+
+def check_place(options: RunOptions) -> None:
+    """Refuse what can't work here, before anything is made.
+
+    Raises
+    ------
+    MainGuardError
+        If the script would be run again by each local worker.
+    SlurmNotFoundError
+        If there is no ``sbatch``.
+    OptionError
+        If the network interface is none of this machine's, or `workers` is given together with a
+        cluster, which is never scaled.
+    """
+    if options.place == "local":
+        require_main_guard()
+    elif options.place == "slurm":
+        require_slurm(
+            (options.slurm and options.slurm.interface)
+            or dask.config.get("jobqueue.slurm.interface", None)
+        )
+    elif options.workers is not None:
+        raise OptionError(
+            "workers", options.workers, "None for a cluster that you pass: it is never scaled"
+        )
 
 
 def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) -> Place:
@@ -38,4 +68,4 @@ def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
         from seedwise.cluster.slurm import open_slurm
 
         return open_slurm(options, demand, log_dir, name)
-    return open_passed(options.place)
+    return open_passed(options)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 from typing import Any
 
 from distributed import Client, LocalCluster
 
 from seedwise.cluster.place import Place
 from seedwise.errors import AddressError, OptionError
-from seedwise.model.options import ExecutionMode
+from seedwise.model.options import ExecutionMode, RunOptions, execution_mode
 
 __all__ = ["open_passed"]
 
 _CONNECT_TIMEOUT_S = 10
 
 
-def open_passed(cluster: Any) -> Place:
+def open_passed(options: RunOptions) -> Place:
     """Use what the caller passed; it is neither closed nor scaled.
 
     Parameters
     ----------
-    cluster : distributed Cluster, Client or str
-        The cluster, its client, or its scheduler's address.
+    options : RunOptions
+        The run's options; `cluster` is a Dask cluster, a client, or a scheduler's address.
 
     Returns
     -------
@@ -33,27 +35,48 @@ def open_passed(cluster: Any) -> Place:
     AddressError
         If no scheduler answers at the address.
     OptionError
-        If the client is asynchronous.
+        If the client is asynchronous, `mode` contradicts it, or its workers can't have processes.
     """
-    owned: tuple[Client, ...] = ()
-    if isinstance(cluster, Client):
-        client = cluster
-    elif isinstance(cluster, str):
-        try:
-            client = Client(cluster, set_as_default=False, timeout=_CONNECT_TIMEOUT_S)
-        except (OSError, ValueError) as error:
-            raise AddressError(cluster, str(error).partition("\n")[0]) from error
-        owned = (client,)
-    else:
-        client = Client(cluster, set_as_default=False)
-        owned = (client,)
-    if client.asynchronous:
-        raise OptionError("cluster", cluster, "a client or cluster made with asynchronous=False")
-    local = isinstance(client.cluster, LocalCluster)
+    with contextlib.ExitStack() as closing:
+        client = _client(options.cluster, closing)
+        local = isinstance(client.cluster, LocalCluster)
+        mode = ExecutionMode.SINGLE if local else ExecutionMode.DISTRIBUTED
+        _check(client, mode, options)
+        kept = closing.pop_all()
     return Place(
         client=client,
-        mode=ExecutionMode.SINGLE if local else ExecutionMode.DISTRIBUTED,
+        mode=mode,
         description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
         dashboard=client.dashboard_link or None,
-        owned=owned,
+        closing=kept,
     )
+
+
+def _client(cluster: Any, closing: contextlib.ExitStack) -> Client:
+    if isinstance(cluster, Client):
+        return cluster
+    try:
+        client = Client(cluster, set_as_default=False, timeout=_CONNECT_TIMEOUT_S)
+    except (OSError, ValueError) as error:
+        raise AddressError(str(cluster), str(error).partition("\n")[0]) from error
+    return closing.enter_context(client)
+
+
+def _check(client: Client, mode: ExecutionMode, options: RunOptions) -> None:
+    if client.asynchronous:
+        raise OptionError("cluster", client, "a client or cluster made with asynchronous=False")
+    asked = execution_mode(options.mode)
+    if "mode" in options.given and asked is not mode:
+        raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
+    if options.use_processes and any(client.run(_is_daemon).values()):
+        raise OptionError(
+            "use_processes",
+            True,
+            "False for this cluster",
+            "Dask started its workers as daemons, which may have no processes of their own; start "
+            "it with dask.config.set({'distributed.worker.daemon': False}).",
+        )
+
+
+def _is_daemon() -> bool:
+    return multiprocessing.current_process().daemon

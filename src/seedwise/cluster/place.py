@@ -6,14 +6,14 @@ import contextlib
 import getpass
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import attrs
 from distributed import Client
 
 from seedwise.model.options import ExecutionMode
 
-__all__ = ["Demand", "Place", "dashboard_port", "tunnel_command"]
+__all__ = ["Demand", "Place", "dashboard_port", "tunnel_command", "worker_settings"]
 
 
 @attrs.frozen
@@ -36,10 +36,6 @@ class Demand:
         return max(1, min(most, -(-self.chunks // self.chunks_per_worker)))
 
 
-class _Closeable(Protocol):
-    def close(self) -> Any: ...
-
-
 @attrs.frozen
 class Place:
     """An open cluster, and how to reach it.
@@ -58,8 +54,8 @@ class Place:
         Command that makes the link work from a laptop; None if it needs none.
     check : callable
         Raises if the place can do no work, and says why.
-    owned : tuple
-        What to close in the end; empty for what the caller passed.
+    closing : contextlib.ExitStack
+        Closes in the end what is ours; empty for what the caller passed.
     """
 
     client: Client
@@ -68,7 +64,7 @@ class Place:
     dashboard: str | None = None
     tunnel: str | None = None
     check: Callable[[], None] = lambda: None
-    owned: tuple[_Closeable, ...] = ()
+    closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
 
     def __enter__(self) -> Self:
         """Return the place itself."""
@@ -76,10 +72,31 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""
-        for part in self.owned:
-            # dask-jobqueue 0.9.0 asserts on closing after a refused job; all is cancelled by then.
-            with contextlib.suppress(AssertionError):
-                part.close()
+        self.closing.close()
+
+
+def worker_settings(use_processes: bool) -> dict[str, Any]:
+    """Return the Dask configuration that our workers need.
+
+    Parameters
+    ----------
+    use_processes : bool
+        Whether their seeds run in processes.
+
+    Returns
+    -------
+    dict
+        Settings of ``distributed.worker``.
+    """
+    return {
+        # A daemon may have no processes of its own.
+        "distributed.worker.daemon": not use_processes,
+        # The memory that a loss takes can be neither spilled nor waited for: a worker that pauses
+        # because of it would pause for ever.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+    }
 
 
 def dashboard_port(client: Client) -> int | None:

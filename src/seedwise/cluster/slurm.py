@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from distributed import Client
 
 from seedwise.cluster.job import asks_for_qos, job_keywords
 from seedwise.cluster.place import Demand, Place, dashboard_port, tunnel_command
-from seedwise.cluster.slurm_commands import require_slurm, test_submit
-from seedwise.errors import SubmitRefusedError
+from seedwise.cluster.slurm_commands import test_submit
+from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options import ExecutionMode, RunOptions
 
 __all__ = ["open_slurm"]
@@ -26,7 +26,7 @@ __all__ = ["open_slurm"]
 _MOST_JOBS = 100  # without `workers`: enough for most, and no flood of sbatch calls
 
 
-@contextmanager
+@contextlib.contextmanager
 def _signals_left_alone() -> Iterator[None]:
     """Undo what importing dask-jobqueue 0.9.0 does to SIGINT; let it import in any thread."""
     if threading.current_thread() is threading.main_thread():
@@ -69,17 +69,19 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
 
     Raises
     ------
-    SlurmNotFoundError
-        If there is no ``sbatch``.
     SubmitRefusedError
         If Slurm would refuse the job.
+    ClusterStartError
+        If the scheduler does not start.
     """
-    require_slurm()
     keywords = job_keywords(options, demand.chunks_per_worker, log_dir, _job_name(name))
     _choose_qos(options, keywords)
     refusals: list[str] = []
-    cluster = _start(keywords, _recording_job(refusals))
-    client = Client(cluster, set_as_default=False)
+    with contextlib.ExitStack() as closing:
+        cluster = _start(keywords, _recording_job(refusals))
+        closing.callback(_close, cluster)
+        client = closing.enter_context(Client(cluster, set_as_default=False))
+        kept = closing.pop_all()
     low, high = _bounds(options, demand)
     cluster.scale(jobs=low)  # at once; adapting begins after a second
     cluster.adapt(minimum_jobs=low, maximum_jobs=high)
@@ -92,11 +94,11 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
     return Place(
         client=client,
         mode=ExecutionMode.DISTRIBUTED,
-        description=f"{low if low == high else f'{low} to {high}'} Slurm jobs",
+        description=_described(low, high),
         dashboard=f"http://127.0.0.1:{port}/status" if port else None,
         tunnel=tunnel_command(port) if port else None,
         check=check,
-        owned=(client, cluster),
+        closing=kept,
     )
 
 
@@ -112,12 +114,21 @@ def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        return SLURMCluster(
-            job_cls=job_class,
-            scheduler_options=scheduler_options,
-            silence_logs=logging.ERROR,
-            **keywords,
-        )
+        try:
+            return SLURMCluster(
+                job_cls=job_class,
+                scheduler_options=scheduler_options,
+                silence_logs=logging.ERROR,
+                **keywords,
+            )
+        except (OSError, RuntimeError) as error:
+            raise ClusterStartError("the scheduler of the Slurm jobs", str(error)) from error
+
+
+def _close(cluster: Any) -> None:
+    # dask-jobqueue 0.9.0 asserts on closing after a refused job; all is cancelled by then.
+    with contextlib.suppress(AssertionError):
+        cluster.close()
 
 
 def _recording_job(refusals: list[str]) -> type[Any]:
@@ -172,6 +183,12 @@ def _bounds(options: RunOptions, demand: Demand) -> tuple[int, int]:
         return n_jobs, n_jobs
     low, high = options.workers if isinstance(options.workers, tuple) else (options.workers,) * 2
     return (low, high) if limit is None else (min(low, limit), min(high, limit))
+
+
+def _described(low: int, high: int) -> str:
+    if low != high:
+        return f"{low} to {high} Slurm jobs"
+    return f"{low} Slurm job{'s' if low > 1 else ''}"
 
 
 def _job_name(run_name: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 
 import attrs
 
-from seedwise.errors import SlurmNotFoundError
+from seedwise.errors import OptionError, SlurmNotFoundError
 
 __all__ = ["Answer", "require_slurm", "test_submit"]
 
@@ -22,10 +23,26 @@ class Answer:
     text: str
 
 
-def require_slurm() -> None:
-    """Raise SlurmNotFoundError where there is no ``sbatch``."""
+def require_slurm(interface: str | None) -> None:
+    """Refuse to go on without Slurm, or with a network interface that is not there.
+
+    Parameters
+    ----------
+    interface : str or None
+        The interface that jobs and this machine are to share; None leaves it to Dask.
+
+    Raises
+    ------
+    SlurmNotFoundError
+        If there is no ``sbatch``.
+    OptionError
+        If this machine has no such interface.
+    """
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
+    known = [name for _, name in socket.if_nameindex()]
+    if interface is not None and interface not in known:
+        raise OptionError("interface", interface, f"one of this machine's: {', '.join(known)}")
 
 
 def test_submit(script: str) -> Answer:

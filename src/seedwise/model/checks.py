@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,45 @@ __all__ = [
     "SAMPLERS",
     "cluster",
     "direction",
+    "folder",
     "folder_name",
+    "lines",
     "memory",
     "not_negative",
     "positive",
     "positive_number",
     "sampler",
+    "sampler_seed",
     "text",
     "truth",
     "walltime",
     "workers",
 ]
 
+_MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
+
 SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsgaii")
+
+
+def folder(name: str, value: Any) -> None:
+    """Allow the path of a folder."""
+    if not isinstance(value, Path):
+        raise OptionError(name, value, "the path of a folder, a str or pathlib.Path")
+
+
+def lines(name: str, value: Any) -> None:
+    """Allow a sequence of lines of text."""
+    fine = isinstance(value, tuple) and all(
+        isinstance(line, str) and line.strip() and "\n" not in line for line in value
+    )
+    if not fine:
+        raise OptionError(name, value, "a list of non-empty strings of one line each")
+
+
+def sampler_seed(name: str, value: Any) -> None:
+    """Allow what NumPy allows as a seed."""
+    if not _is_whole(value) or not 0 <= value < 2**32:
+        raise OptionError(name, value, "a whole number from 0 to 2**32 - 1")
 
 
 def positive(name: str, value: Any) -> None:
@@ -42,8 +69,11 @@ def not_negative(name: str, value: Any) -> None:
 
 def positive_number(name: str, value: Any) -> None:
     """Allow a finite number above 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
+    try:
+        fine = not isinstance(value, bool) and 0 < float(value) < math.inf
+    except (TypeError, ValueError, OverflowError):
+        fine = False
+    if not fine or isinstance(value, str):
         raise OptionError(name, value, "a finite number above 0")
 
 
@@ -62,14 +92,13 @@ def text(name: str, value: Any) -> None:
 def folder_name(name: str, value: Any) -> None:
     """Allow the name of a folder, without a path."""
     text(name, value)
-    if value in (".", "..") or Path(value).name != value:
+    if value in (".", "..") or Path(value).name != value or not value.isprintable():
         raise OptionError(name, value, "the name of a folder, without a path")
 
 
 def memory(name: str, value: Any) -> None:
     """Allow an amount of memory as Slurm writes it."""
-    digits = value.rstrip("KMGTkmgtBb") if isinstance(value, str) else ""
-    if not digits.isdecimal() or int(digits) == 0:
+    if not isinstance(value, str) or not _MEMORY.fullmatch(value):
         raise OptionError(name, value, "a whole number with K, M, G or T, such as '2G'")
 
 
@@ -81,7 +110,7 @@ def walltime(name: str, value: Any) -> None:
 
 def direction(name: str, value: Any) -> None:
     """Allow what Optuna calls a direction."""
-    if value not in ("minimize", "maximize"):
+    if not isinstance(value, str) or value not in ("minimize", "maximize"):
         raise OptionError(name, value, "'minimize' or 'maximize'")
 
 
@@ -90,7 +119,8 @@ def sampler(name: str, value: Any) -> None:
     known = f"{', '.join(map(repr, SAMPLERS))}, or an Optuna sampler"
     if isinstance(value, str) and value not in SAMPLERS:
         raise OptionError(name, value, known)
-    if not isinstance(value, str) and not hasattr(value, "sample_relative"):
+    instance = hasattr(value, "sample_relative") and not isinstance(value, type)
+    if not isinstance(value, str) and not instance:
         raise OptionError(name, value, known)
 
 

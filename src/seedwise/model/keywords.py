@@ -10,12 +10,14 @@ import enum
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 
-__all__ = ["keyword_docs", "keyword_names", "keyword_signature", "option"]
+__all__ = ["documented", "keyword_docs", "keyword_names", "keyword_signature", "option"]
+
+T = TypeVar("T", bound=type)
 
 
 def option(
@@ -61,15 +63,21 @@ def keyword_docs(options: type) -> str:
     return "\n".join(entries)
 
 
+def documented(options: T) -> T:
+    """Fill the ``{options}`` in a class's docstring with the entries of its options."""
+    options.__doc__ = inspect.cleandoc(options.__doc__ or "").replace(
+        "{options}", keyword_docs(options)
+    )
+    return options
+
+
 def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> inspect.Signature:
-    """Return the signature of a function that takes `first` and a class's options as keywords."""
+    """Return the signature of a function that takes `first` and a class's options as keywords.
+
+    It has no types: the documentation says them in the words of the field.
+    """
     keywords = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=field.type,
-        )
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
         for field in _fields(options)
     ]
     return inspect.Signature([first, *keywords], return_annotation=returns)
@@ -77,6 +85,8 @@ def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> 
 
 def _plain(value: Any) -> Any:
     # A numpy scalar, say from an array of settings, becomes the Python number that it stands for.
+    if isinstance(value, tuple):
+        return tuple(_plain(part) for part in value)
     return value.item() if isinstance(value, np.generic) else value
 
 

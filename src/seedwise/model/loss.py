@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import enum
 import inspect
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
 
 from seedwise.errors import LossDefinitionError, LossSignatureError, OptionError
+from seedwise.model.seeds import checked_seed
 from seedwise.model.space import ParameterSpace, checked_space
 
 __all__ = ["CallShape", "LossDefinition", "loss", "registered_losses"]
 
 _registry: dict[str, LossDefinition] = {}
+
+_LONGEST_NAME = 100
 
 LossFunction: TypeAlias = Callable[..., Any]
 
@@ -132,7 +134,7 @@ def loss(
     SpaceError
         If a parameter's description is wrong.
     OptionError
-        If `seed_start` is no whole number.
+        If `name` or `description` is no text, or `seed_start` no whole number of 64 bits.
 
     Examples
     --------
@@ -151,11 +153,14 @@ def loss(
     assert name is not None  # for the type checker: the missing ones are known
     assert description is not None
     assert parameter_space is not None
+    texts: dict[str, object] = {"name": name, "description": description}
+    for field, value in texts.items():
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise OptionError(field, value, "text in one line")
+    if len(name) > _LONGEST_NAME:
+        raise OptionError("name", name, f"at most {_LONGEST_NAME} letters, for it names folders")
     space = checked_space(parameter_space)
-    try:
-        first_seed = operator.index(seed_start)
-    except TypeError:
-        raise OptionError("seed_start", seed_start, "a whole number") from None
+    first_seed = checked_seed("seed_start", seed_start)
 
     def define(function: LossFunction) -> LossDefinition:
         definition = LossDefinition(
@@ -180,8 +185,13 @@ def registered_losses() -> dict[str, LossDefinition]:
 
 def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
     if not callable(function):
-        raise LossSignatureError(repr(function), "", vectorized)
-    signature = inspect.signature(function)
+        raise LossSignatureError(repr(function), " is no function and", vectorized)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise LossSignatureError(repr(function), " is async or a generator and", vectorized)
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a function of C that does not say
+        raise LossSignatureError(repr(function), " has no signature and", vectorized) from None
     name = getattr(function, "__qualname__", repr(function))
     for shape, args, kwargs in (
         (CallShape.CONTEXT_BY_KEYWORD, ({}, 0), {"context": {}}),
@@ -206,4 +216,4 @@ def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) 
     third = signature.parameters[list(bound.arguments)[-1]]
     if third.kind in (third.VAR_POSITIONAL, third.VAR_KEYWORD):
         return False
-    return third.name == "context" or third.default in (None, third.empty)
+    return third.name in ("context", "ctx") or third.default is third.empty

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import OptionError
+from seedwise.errors import OptionError, UnknownOptionError
 from seedwise.model import checks
 from seedwise.model.keywords import keyword_names, option
 from seedwise.model.slurm_options import SlurmOptions
@@ -25,13 +25,13 @@ class ExecutionMode(enum.Enum):
     DISTRIBUTED = "distributed"
 
 
-def execution_mode(mode: str) -> ExecutionMode:
+def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
     """Turn ``"single"`` or ``"distributed"`` into an `ExecutionMode`.
 
     Parameters
     ----------
-    mode : {"single", "distributed"}
-        The mode's name, in any case.
+    mode : {"single", "distributed"} or ExecutionMode
+        The mode's name, in any case; a mode is returned as it is.
 
     Returns
     -------
@@ -49,6 +49,8 @@ def execution_mode(mode: str) -> ExecutionMode:
     >>> sw.execution_mode("single")
     <ExecutionMode.SINGLE: 'single'>
     """
+    if isinstance(mode, ExecutionMode):
+        return mode
     try:
         return ExecutionMode(str(mode).lower())
     except ValueError:
@@ -60,8 +62,8 @@ def _slurm(name: str, value: Any) -> None:
         raise OptionError(name, value, "a SlurmOptions, or None")
 
 
-def _mode(value: Any) -> ExecutionMode:
-    return value if isinstance(value, ExecutionMode) else execution_mode(value)
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +100,7 @@ class RunOptions:
         123,
         "int",
         "Seed of the sampler; an Optuna sampler that you pass has its own.",
-        checks.not_negative,
+        checks.sampler_seed,
     )
     entry_id: str | None = option(
         None,
@@ -109,16 +111,16 @@ class RunOptions:
     direction: str = option(
         "minimize", "{'minimize', 'maximize'}", "What is best.", checks.direction
     )
-    mode: ExecutionMode = option(
+    mode: ExecutionMode | str = option(
         ExecutionMode.SINGLE,
         "ExecutionMode or str",
         "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
         "more.",
         None,
-        _mode,
+        execution_mode,
     )
-    run_root: Path = option(
-        "runs", "str or Path", "Folder that holds the run folders.", None, Path
+    run_root: str | Path = option(
+        "runs", "str or Path", "Folder that holds the run folders.", checks.folder, _path
     )
     run_name: str | None = option(
         None,
@@ -134,13 +136,17 @@ class RunOptions:
         checks.text,
     )
     slurm_poll_seconds: int = option(
-        15, "int", "Seconds between looks at the state of the Slurm jobs.", checks.positive
-    )
-    slurm_timeout_minutes: int = option(
-        120,
+        15,
         "int",
+        "Seconds between looks for trials that run for too long and for refused jobs.",
+        checks.positive,
+    )
+    slurm_timeout_minutes: float = option(
+        120,
+        "float",
         "Minutes that a trial may run on Slurm, from its first chunk's start; waiting in the "
-        "queue does not count. A trial that takes longer has failed.",
+        "queue does not count. The chunks of a trial that takes longer have failed, and are tried "
+        "again as `trial_retry_attempts` says.",
         checks.positive_number,
     )
     cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
@@ -216,7 +222,8 @@ class RunOptions:
     sampler: Any = option(
         "tpe",
         "str or optuna.samplers.BaseSampler",
-        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own.",
+        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own, of "
+        "which a copy is used; seed it, or the run can't be repeated.",
         checks.sampler,
     )
     timeout: float | None = option(
@@ -227,7 +234,7 @@ class RunOptions:
     )
     progress: bool = option(True, "bool", "A line on stderr for each trial.", checks.truth)
     slurm: SlurmOptions | None = option(
-        None, "SlurmOptions", "Partition, account and the like.", _slurm
+        None, "SlurmOptions", "Partition, account and the like; of no effect elsewhere.", _slurm
     )
 
     #: Keywords that the call gave, in difference to those left at their default.
@@ -239,16 +246,15 @@ class RunOptions:
 
         Raises
         ------
-        TypeError
-            If there is no such keyword.
+        UnknownOptionError
+            If there is no such keyword; a TypeError.
         OptionError
             If a value is not allowed, or two contradict each other.
         """
         known = keyword_names(cls)
-        unknown = sorted(set(keywords) - set(known))
-        if unknown:
-            msg = f"unknown keyword {unknown[0]!r}; known are: {', '.join(known)}"
-            raise TypeError(msg)
+        for name in keywords:
+            if name not in known:
+                raise UnknownOptionError(name, known)
         options = cls(**keywords)
         object.__setattr__(options, "given", frozenset(keywords))
         options._check_mode_against_cluster()
@@ -259,17 +265,17 @@ class RunOptions:
         """What `cluster` and `mode` say together: 'local', 'slurm', or what the caller passed."""
         if self.cluster is not None:
             return self.cluster
-        return "local" if self.mode is ExecutionMode.SINGLE else "slurm"
+        return "local" if execution_mode(self.mode) is ExecutionMode.SINGLE else "slurm"
 
     def _check_mode_against_cluster(self) -> None:
-        means = {"local": ExecutionMode.SINGLE, "slurm": ExecutionMode.DISTRIBUTED}
-        if "mode" not in self.given or not isinstance(self.cluster, str):
+        if "mode" not in self.given or self.cluster not in ("local", "slurm"):
             return
-        if means.get(self.cluster, self.mode) is not self.mode:
+        mode = execution_mode(self.mode)
+        if (self.cluster == "local") is not (mode is ExecutionMode.SINGLE):
             raise OptionError(
                 "cluster",
                 self.cluster,
-                f"in line with mode={self.mode.value!r}",
+                f"in line with mode={mode.value!r}",
                 "mode='single' is cluster='local', mode='distributed' is cluster='slurm'; give "
                 "one of the two.",
             )

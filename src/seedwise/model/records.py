@@ -84,6 +84,8 @@ class ChunkResult:
         The trial's number.
     chunk : int
         The chunk's index in the trial.
+    attempt : int
+        Which evaluation of the chunk this is, from 1.
     start : int
         Position of the chunk's first seed in the seed plan.
     losses : ndarray of float64, shape (n,), or None
@@ -100,6 +102,7 @@ class ChunkResult:
 
     trial: int
     chunk: int
+    attempt: int
     start: int
     losses: NDArray[np.float64] | None = None
     failure: SeedFailure | None = None

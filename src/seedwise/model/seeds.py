@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 
 from seedwise.errors import OptionError
 
-__all__ = ["DEFAULT_CHUNK_SIZE", "DEFAULT_NUM_CHUNKS", "Chunk", "SeedPlan", "seed_plan"]
+__all__ = [
+    "DEFAULT_CHUNK_SIZE",
+    "DEFAULT_NUM_CHUNKS",
+    "Chunk",
+    "SeedPlan",
+    "checked_seed",
+    "seed_plan",
+]
 
 DEFAULT_CHUNK_SIZE = 100
 DEFAULT_NUM_CHUNKS = 10
@@ -109,18 +117,30 @@ def seed_plan(
     else:
         if n_seeds is None:
             n_seeds = (chunk_size or DEFAULT_CHUNK_SIZE) * (num_chunks or DEFAULT_NUM_CHUNKS)
-        array = np.arange(seed_start, seed_start + n_seeds, dtype=np.int64)
+        last = checked_seed("seed_start + n_seeds - 1", seed_start + n_seeds - 1)
+        array = np.arange(n_seeds, dtype=np.int64) + (last - (n_seeds - 1))
     if chunk_size is None:
         chunk_size = DEFAULT_CHUNK_SIZE if num_chunks is None else -(-len(array) // num_chunks)
     return SeedPlan(array, chunk_size)
 
 
+def checked_seed(name: str, value: Any) -> int:
+    """Return a seed as a Python int; raise OptionError if it is no whole number of 64 bits."""
+    try:
+        seed = operator.index(value)
+    except TypeError:
+        seed = None
+    if seed is None or isinstance(value, bool | np.bool_) or not -(2**63) <= seed < 2**63:
+        raise OptionError(name, value, "a whole number of 64 bits")
+    return seed
+
+
 def _explicit(seeds: Iterable[int]) -> NDArray[np.int64]:
     try:
-        values = [operator.index(seed) for seed in seeds]
-        array = np.array(values, dtype=np.int64)
-    except (TypeError, OverflowError) as error:
-        raise OptionError("seeds", seeds, f"whole numbers of 64 bits ({error})") from None
+        values = [checked_seed("seeds", seed) for seed in seeds]
+    except TypeError:
+        raise OptionError("seeds", seeds, "an iterable of whole numbers") from None
+    array = np.array(values, dtype=np.int64)
     if not len(array):
         raise OptionError("seeds", values, "at least one seed")
     unique, counts = np.unique(array, return_counts=True)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from seedwise.model import checks
-from seedwise.model.keywords import option
+from seedwise.model.keywords import documented, option
 
 __all__ = ["SlurmOptions"]
 
 
-def _strings(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else (value,) if isinstance(value, str) else tuple(value)
+def _lines(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
+@documented
 @attrs.frozen(kw_only=True)
 class SlurmOptions:
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
 
     What is None falls back to Dask's configuration (``jobqueue.slurm.*``: site files,
     ``DASK_JOBQUEUE__SLURM__...`` variables), and then to Slurm's own default.
+
+    Parameters
+    ----------
+    {options}
 
     Examples
     --------
@@ -38,15 +46,19 @@ class SlurmOptions:
         "Network interface that jobs and login node share, such as 'ib0'.",
         checks.text,
     )
-    extra_directives: tuple[str, ...] | None = option(
+    extra_directives: Sequence[str] | None = option(
         None,
         "sequence of str",
-        "More ``#SBATCH`` options, such as '--gres=gpu:1'.",
-        None,
-        _strings,
+        "More ``#SBATCH`` options, such as '--gres=gpu:1', instead of the site's.",
+        checks.lines,
+        _lines,
     )
-    prologue: tuple[str, ...] | None = option(
-        None, "sequence of str", "Lines of shell that a job runs first.", None, _strings
+    prologue: Sequence[str] | None = option(
+        None,
+        "sequence of str",
+        "Lines of shell that a job runs first, instead of the site's.",
+        checks.lines,
+        _lines,
     )
     python: str | None = option(
         None, "str", "Python interpreter of the jobs; None is the one that runs this.", checks.text

@@ -6,9 +6,11 @@ import builtins
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import attrs
+import numpy as np
 
 from seedwise.errors import SpaceError
 
@@ -118,7 +120,7 @@ def search_param(
     return _float_range(low, high, log, step)
 
 
-def checked_space(specs: Mapping[Any, object]) -> ParameterSpace:
+def checked_space(specs: Any) -> ParameterSpace:
     """Check a whole space and bring the shorthand ``(low, high)`` into its long form.
 
     Parameters
@@ -137,20 +139,23 @@ def checked_space(specs: Mapping[Any, object]) -> ParameterSpace:
         If one of them is wrong; it names the parameter.
     """
     space: ParameterSpace = {}
+    if not isinstance(specs, Mapping):
+        raise SpaceError(f"parameter_space={specs!r}: must be a dict of name to (low, high)")
     for name, spec in specs.items():
         if not isinstance(name, str) or not name:
             raise SpaceError(f"parameter names are non-empty strings; got {name!r}")
         if isinstance(spec, SearchParam):
-            space[name] = spec
+            keywords = attrs.asdict(spec)
         elif isinstance(spec, tuple):
-            try:
-                space[name] = search_param(range=spec)
-            except SpaceError as error:
-                raise SpaceError(error.problem, name) from None
+            keywords = {"range": spec}
         else:
             raise SpaceError(
                 f"got {spec!r}; give a tuple (low, high), or search_param(...)", parameter=name
             )
+        try:
+            space[name] = search_param(**keywords)
+        except SpaceError as error:
+            raise SpaceError(error.problem, name) from None
     return space
 
 
@@ -158,13 +163,15 @@ def _bounds(range: object) -> tuple[float, float]:
     if isinstance(range, str) or not isinstance(range, Sequence) or len(range) != 2:
         raise SpaceError(f"range={range!r}: must be two numbers (low, high)")
     for bound in range:
-        if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+        if not _is_number(bound):
             raise SpaceError(f"range={range!r}: {bound!r} is not a number")
-        if not math.isfinite(bound):
+        if not _is_finite(bound):
             raise SpaceError(f"range={range!r}: bounds must be finite; {bound!r} is not")
     low, high = range
     if low > high:
         raise SpaceError(f"range={range!r}: low must not be above high")
+    if not _is_finite(high - low):
+        raise SpaceError(f"range={range!r}: is wider than a float can say")
     return low, high
 
 
@@ -177,9 +184,10 @@ def _check_log(low: float, step: float | None) -> None:
 
 def _float_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
     if step is not None:
-        if not _is_number(step) or not math.isfinite(step) or step <= 0:
+        if not _is_number(step) or not _is_finite(step) or step <= 0:
             raise SpaceError(f"step={step!r}: must be a finite number above 0")
-        if step > high - low:
+        # As they are written, too: 0.3 - 0.1 is a little less than 0.2 in binary.
+        if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
         step = float(step)
     return SearchParam(dtype="float", range=(float(low), float(high)), log=log, step=step)
@@ -193,7 +201,7 @@ def _int_range(low: float, high: float, log: bool, step: float | None) -> Search
                 f"most 2**53; {bound!r} is not"
             )
     if step is not None:
-        if not _is_number(step) or step != int(step) or step < 1:
+        if not _is_number(step) or not _is_finite(step) or step != int(step) or step < 1:
             raise SpaceError(f"step={step!r}: of an int range must be a whole number above 0")
         if step > high - low:
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
@@ -207,7 +215,7 @@ def _choice(allowed: object, dtype: str | None) -> SearchParam:
     if not allowed:
         raise SpaceError("allowed is empty; give at least one value")
     # numpy scalars become plain Python values: they travel as JSON in the study file.
-    values = [value.item() if hasattr(value, "item") else value for value in allowed]
+    values = [value.item() if isinstance(value, np.generic) else value for value in allowed]
     inferred = _common_dtype(values)
     if dtype == "float" and inferred == "int":
         values, inferred = [float(value) for value in values], "float"
@@ -236,3 +244,10 @@ def _common_dtype(values: builtins.list[Any]) -> DType:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_finite(value: numbers.Real | float) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # an int beyond the range of floats
+        return False

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Estimate", "estimate", "exact_mean"]
 
+_LARGEST_EXPONENT = 400  # below 2**400, squares and the sum of 2**200 of them are finite
+
 
 @attrs.frozen
 class Estimate:
@@ -32,8 +34,12 @@ class Estimate:
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the mean, from the exactly rounded sum: independent of the order of the values."""
-    return math.fsum(values) / len(values)
+    """Return the mean, from the exactly rounded sum: independent of the order of the values.
+
+    The mean of finite numbers is finite, even where their sum is not.
+    """
+    scaled, exponent = _scaled(values)
+    return math.ldexp(math.fsum(scaled) / len(scaled), exponent)
 
 
 def estimate(losses: NDArray[np.float64]) -> Estimate:
@@ -46,7 +52,7 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
     Parameters
     ----------
     losses : ndarray of float64, shape (n,)
-        One loss for each seed; n is at least 1.
+        One finite loss for each seed; n is at least 1.
 
     Returns
     -------
@@ -60,10 +66,22 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
     >>> estimate(np.array([1e16, 1.0, -1e16, 3.0])).mean
     1.0
     """
-    values = losses.tolist()
+    values, exponent = _scaled(losses.tolist())
     n = len(values)
-    mean = exact_mean(values)
+    mean = math.fsum(values) / n
     if n == 1:
-        return Estimate(mean, None, 1)
+        return Estimate(math.ldexp(mean, exponent), None, 1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    return Estimate(mean, math.sqrt(variance / n), n)
+    stderr = math.sqrt(variance / n)
+    return Estimate(math.ldexp(mean, exponent), math.ldexp(stderr, exponent), n)
+
+
+def _scaled(values: Sequence[float]) -> tuple[Sequence[float], int]:
+    """Return values that can be squared and summed, and the power of two that was taken out.
+
+    Huge losses, such as a penalty of 1e300, would overflow. Powers of two round nothing.
+    """
+    exponent = math.frexp(max(map(abs, values)))[1]
+    if exponent <= _LARGEST_EXPONENT:
+        return values, 0
+    return [math.ldexp(value, -exponent) for value in values], exponent

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import RunExistsError
+from seedwise.errors import OptionError, RunExistsError
 from seedwise.model.records import TrialResult, TrialState
 
 __all__ = ["FORMAT_VERSION", "RunDirectory", "create_run_directory", "environment", "utc_now"]
@@ -127,9 +127,15 @@ def create_run_directory(run_root: Path, run_name: str | None, loss_name: str) -
     ------
     RunExistsError
         If `run_name` is taken.
+    OptionError
+        If `run_root` can't be made.
     """
     root = run_root.expanduser().absolute()
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        allowed = "a folder, or where one can be made"
+        raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
     if run_name is not None:
         path = root / run_name
         try:

@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -29,7 +29,7 @@ class Errand:
     Attributes
     ----------
     loss_id : str
-        Content hash of the loss; the plugin of this name holds it on the workers.
+        The loss's id in this run; the plugin of this name holds it on the workers.
     loss_name : str
         The loss's name; tasks on the Dask dashboard are called by it.
     run_name : str
@@ -95,6 +95,7 @@ class DaskDispatcher:
                 params=proposal.params,
                 entry_id=self._errand.entry_id,
                 chunk=chunk,
+                attempt=attempt,
                 topic=self._topic,
             )
             for chunk in chunks
@@ -124,17 +125,25 @@ class DaskDispatcher:
                 break
         return [*self._collect(keys), *self._overdue()]
 
-    def cancel(self, trial: int) -> None:
-        """Forget a trial's chunks that are still out."""
-        keys = [key for key, (task, _) in self._out.items() if task.trial == trial]
+    def cancel(self, trial: int, first_chunk: int = 0) -> None:
+        """Forget a trial's chunks that are still out, from `first_chunk` on."""
+        keys = [
+            key
+            for key, (task, _) in self._out.items()
+            if task.trial == trial and task.chunk.index >= first_chunk
+        ]
         self._client.cancel([self._out.pop(key)[1] for key in keys], reason="trial decided")
-        self._started_s.pop(trial, None)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Return the dispatcher itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Forget all chunks that are still out."""
-        if self._topic is not None:
-            self._client.unsubscribe_topic(self._topic)
-        self._client.cancel([future for _, future in self._out.values()], reason="run ended")
+        if self._client.status == "running":
+            if self._topic is not None:
+                self._client.unsubscribe_topic(self._topic)
+            self._client.cancel([future for _, future in self._out.values()], reason="run ended")
         self._out.clear()
 
     def _collect(self, keys: Iterable[str]) -> list[ChunkResult]:
@@ -180,6 +189,7 @@ class DaskDispatcher:
         for trial in late:
             tasks = [task for task, _ in self._out.values() if task.trial == trial]
             self.cancel(trial)
+            self._started_s.pop(trial, None)
             workers = {self._runs_on.pop((trial, task.chunk.index), None) for task in tasks}
             # A running task can't be cancelled: its worker is begun anew.
             self._client.restart_workers(
@@ -196,16 +206,17 @@ def _key_prefix(loss_name: str) -> str:
 
 
 def _lost(task: ChunkTask, error: BaseException | None) -> ChunkResult:
-    name = type(error).__name__
-    return _failed(task, name, f"{name}: {error}")
+    return _failed(task, type(error).__name__, str(error))
 
 
 def _overran(task: ChunkTask, limit_s: float) -> ChunkResult:
     text = f"the trial ran for more than slurm_timeout_minutes={limit_s / 60:g}"
-    return _failed(task, "TimeoutError", text)
+    return _failed(task, "TrialTimeout", text)
 
 
 def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:
     message = text.partition("\n")[0]
     failure = SeedFailure(task.chunk.start, None, exception_type, message, text)
-    return ChunkResult(task.trial, task.chunk.index, task.chunk.start, failure=failure)
+    return ChunkResult(
+        task.trial, task.chunk.index, task.attempt, task.chunk.start, failure=failure
+    )

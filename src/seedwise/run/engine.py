@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import attrs
 import numpy as np
 
 from seedwise.errors import LossFailedError
+from seedwise.model.options import RunOptions
 from seedwise.model.records import (
     ChunkResult,
     Event,
@@ -28,7 +28,7 @@ from seedwise.model.records import (
 from seedwise.model.seeds import Chunk, SeedPlan
 from seedwise.model.statistics import estimate
 
-__all__ = ["Dispatcher", "Engine", "Proposer", "Rules"]
+__all__ = ["Dispatcher", "Engine", "Proposer"]
 
 
 class Proposer(Protocol):
@@ -50,36 +50,8 @@ class Dispatcher(Protocol):
     def wait(self) -> Sequence[ChunkResult]:
         """Wait for results; none may have come when it returns."""
 
-    def cancel(self, trial: int) -> None:
-        """Forget a trial's chunks that are still out."""
-
-
-@attrs.frozen
-class Rules:
-    """What the engine goes by.
-
-    Attributes
-    ----------
-    n_trials : int
-        Trials of the run.
-    max_concurrent_trials : int
-        Trials in flight at once.
-    maximize : bool
-        Whether the largest value is best.
-    trial_retry_attempts : int
-        How many more times a failed chunk is evaluated.
-    fail_on_chunk_error : bool
-        Whether a failed trial ends the run.
-    out_of_time : callable
-        Tells whether no further trial is to be asked for.
-    """
-
-    n_trials: int
-    max_concurrent_trials: int = 1
-    maximize: bool = False
-    trial_retry_attempts: int = 1
-    fail_on_chunk_error: bool = True
-    out_of_time: Callable[[], bool] = lambda: False
+    def cancel(self, trial: int, first_chunk: int = 0) -> None:
+        """Forget a trial's chunks that are still out, from `first_chunk` on."""
 
 
 class _OpenTrial:
@@ -91,15 +63,26 @@ class _OpenTrial:
         self.losses = np.empty(len(plan.seeds), dtype=np.float64)
         self.n_attempts = dict.fromkeys(self.missing, 1)
         self.failure: SeedFailure | None = None
+        self.chunk_start = 0  # the first seed of the chunk that failed
 
     @property
     def decided(self) -> bool:
-        return self.failure is not None or not self.missing
+        return not self.missing
+
+    def fail(self, chunk: int, failure: SeedFailure | None) -> None:
+        """Take note of a failed chunk: what comes after it does not count any more.
+
+        What comes before it does, so that the failure that is told is the first in the order of
+        the seeds, whichever chunk came back first.
+        """
+        self.failure = failure
+        self.chunk_start = int(self.missing[chunk].seeds[0])
+        self.missing = {index: c for index, c in self.missing.items() if index < chunk}
 
     def outcome(self) -> TrialOutcome:
         number = self.proposal.number
         if self.failure is not None:
-            error = f"{self.failure.exception_type}: {self.failure.message}"
+            error = ": ".join(filter(None, (self.failure.exception_type, self.failure.message)))
             if self.failure.seed is not None:
                 error = f"seed {self.failure.seed}: {error}"
             return TrialOutcome(number, None, None, 0, error)
@@ -112,8 +95,9 @@ class Engine:
 
     Parameters
     ----------
-    rules : Rules
-        What it goes by.
+    options : RunOptions
+        The run's options; it goes by `n_trials`, `max_concurrent_trials`, `direction`,
+        `trial_retry_attempts` and `fail_on_chunk_error`.
     plan : SeedPlan
         The seeds of every trial.
     proposer : Proposer
@@ -122,23 +106,27 @@ class Engine:
         Where chunks are evaluated.
     emit : callable
         Takes an event for each told trial.
+    out_of_time : callable
+        Tells whether no further trial is to be asked for.
     """
 
     def __init__(
         self,
-        rules: Rules,
+        options: RunOptions,
         plan: SeedPlan,
         proposer: Proposer,
         dispatcher: Dispatcher,
         emit: Callable[[Event], None],
+        out_of_time: Callable[[], bool] = lambda: False,
     ) -> None:
         self.trials: list[TrialResult] = []
         self.best: TrialResult | None = None
-        self._rules = rules
+        self._options = options
         self._plan = plan
         self._proposer = proposer
         self._dispatcher = dispatcher
         self._emit = emit
+        self._out_of_time = out_of_time
         self._in_flight: deque[_OpenTrial] = deque()
         self._n_asked = 0
 
@@ -148,7 +136,7 @@ class Engine:
         Raises
         ------
         LossFailedError
-            If a trial failed and the rules say that this ends the run.
+            If a trial failed, unless `fail_on_chunk_error` is False.
         """
         try:
             self._ask_while_allowed()
@@ -164,9 +152,9 @@ class Engine:
         # With k in flight at most and one told at a time, trial n is asked for when exactly the
         # trials up to n - k are told: the sampler never sees a matter of timing.
         while (
-            len(self._in_flight) < self._rules.max_concurrent_trials
-            and self._n_asked < self._rules.n_trials
-            and not self._rules.out_of_time()
+            len(self._in_flight) < self._options.max_concurrent_trials
+            and self._n_asked < self._options.n_trials
+            and not self._out_of_time()
         ):
             proposal = self._proposer.ask()
             if proposal is None:
@@ -183,36 +171,41 @@ class Engine:
                 self._fold(result)
 
     def _fold(self, result: ChunkResult) -> None:
-        for trial in self._holding(result):
-            if result.losses is not None:
-                del trial.missing[result.chunk]
-                trial.losses[result.start : result.start + len(result.losses)] = result.losses
-            elif trial.n_attempts[result.chunk] <= self._rules.trial_retry_attempts:
-                trial.n_attempts[result.chunk] += 1
-                self._dispatcher.submit(
-                    trial.proposal,
-                    [trial.missing[result.chunk]],
-                    attempt=trial.n_attempts[result.chunk],
-                )
-            else:
-                trial.failure = result.failure
-                self._dispatcher.cancel(result.trial)
+        trial = self._waiting_for(result)
+        if trial is None:
+            return
+        if result.losses is not None:
+            del trial.missing[result.chunk]
+            trial.losses[result.start : result.start + len(result.losses)] = result.losses
+        elif trial.n_attempts[result.chunk] <= self._options.trial_retry_attempts:
+            trial.n_attempts[result.chunk] += 1
+            self._dispatcher.submit(
+                trial.proposal,
+                [trial.missing[result.chunk]],
+                attempt=trial.n_attempts[result.chunk],
+            )
+        else:
+            trial.fail(result.chunk, result.failure)
+            self._dispatcher.cancel(result.trial, first_chunk=result.chunk)
 
-    def _holding(self, result: ChunkResult) -> Iterator[_OpenTrial]:
-        """Give the trial that waits for a result; none if it came late or twice."""
+    def _waiting_for(self, result: ChunkResult) -> _OpenTrial | None:
+        """Return the trial that waits for a result; None if it came late or twice."""
         for trial in self._in_flight:
             if trial.proposal.number == result.trial and result.chunk in trial.missing:
-                if not trial.decided:
-                    yield trial
-                return
+                # Of a chunk that is tried again, an earlier failure was counted already.
+                stale = result.losses is None and result.attempt != trial.n_attempts[result.chunk]
+                return None if stale else trial
+        return None
 
     def _tell_head(self) -> None:
-        trial = self._in_flight.popleft()
+        trial = self._in_flight[0]  # in flight until it is told, or an interrupt could lose it
         self._tell(trial.outcome())
-        if trial.failure is not None and self._rules.fail_on_chunk_error:
+        self._in_flight.popleft()
+        if trial.failure is not None and self._options.fail_on_chunk_error:
             raise LossFailedError(
                 trial.proposal.number,
                 trial.failure.seed,
+                trial.chunk_start,
                 trial.proposal.params,
                 trial.failure.exception_type,
                 trial.failure.traceback,
@@ -223,14 +216,14 @@ class Engine:
         self.trials.append(told)
         if told.state is TrialState.COMPLETE and self._is_best(told):
             self.best = told
-        self._emit(TrialFinished(told, outcome.error, self.best, self._rules.n_trials))
+        self._emit(TrialFinished(told, outcome.error, self.best, self._options.n_trials))
 
     def _is_best(self, told: TrialResult) -> bool:
         if self.best is None:
             return True
         assert told.value is not None  # both are complete
         assert self.best.value is not None
-        if self._rules.maximize:
+        if self._options.direction == "maximize":
             return told.value > self.best.value
         return told.value < self.best.value
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
 import os
 import site
 import sys
 import sysconfig
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 
 import seedwise
-from seedwise.errors import LossTransportError
+from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
 from seedwise.worker.plugin import LossPlugin, Shipment
@@ -50,11 +52,10 @@ def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
     ------
     LossTransportError
         If the loss can't be pickled.
+    OptionError
+        If there is no such `loss_module`.
     """
-    # The main module can't be imported by name; what is defined in it travels by value.
-    module = None if options.loss_module == "__main__" else options.loss_module
-    if module is not None and module.endswith(".py"):
-        module = str(Path(module).expanduser().absolute())
+    module = _checked_module(options.loss_module)
     return Shipment(
         name=loss.name,
         pickled=_pickled(loss) if module is None else None,
@@ -80,10 +81,11 @@ def bring(client: Client, shipment: Shipment, options: RunOptions) -> Iterator[s
     Yields
     ------
     str
-        The loss's id, a content hash; the plugin is taken back in the end.
+        The loss's id: a content hash, and what tells this run from others on the same cluster.
+        The plugin is taken back in the end.
     """
-    content = repr((shipment, options.worker_parallelism, options.use_processes))
-    loss_id = f"seedwise-{hashlib.sha256(content.encode()).hexdigest()}"
+    content = hashlib.sha256(repr(shipment).encode()).hexdigest()
+    loss_id = f"seedwise-{content[:16]}-{uuid.uuid4().hex[:8]}"
     plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
     client.register_plugin(plugin)
     try:
@@ -91,6 +93,23 @@ def bring(client: Client, shipment: Shipment, options: RunOptions) -> Iterator[s
     finally:
         if client.status == "running":
             client.unregister_worker_plugin(loss_id)
+
+
+def _checked_module(module: str | None) -> str | None:
+    if module is None or module == "__main__":
+        # The main module can't be imported by name; what is defined in it travels by value.
+        return None
+    if module.endswith(".py"):
+        path = Path(module).expanduser().absolute()
+        found, module = path.is_file(), str(path)
+    else:
+        try:
+            found = importlib.util.find_spec(module) is not None
+        except (ImportError, ValueError):
+            found = False
+    if not found:
+        raise OptionError("loss_module", module, "a module or .py file that can be imported")
+    return module
 
 
 def _pickled(loss: LossDefinition) -> bytes:

@@ -29,7 +29,6 @@ def _distribution(param: SearchParam) -> BaseDistribution:
     with warnings.catch_warnings():
         # A range that is no multiple of the step ends at the last value that fits: documented.
         warnings.filterwarnings("ignore", message=".*not divisible by `step`.*")
-        warnings.filterwarnings("ignore", message=".*range is not divisible.*")
         if param.dtype == "int":
             return IntDistribution(int(low), int(high), log=param.log, step=int(param.step or 1))
         return FloatDistribution(low, high, log=param.log, step=param.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -56,7 +57,6 @@ class SingleWriterJournal(BaseJournalBackend):
         """
         if self._file is None:
             self._pending = self._open()
-            self._n_read = 0
         # The storage reads each record once and in order: what it has is dropped.
         del self._pending[: max(0, log_number_from - self._n_read)]
         self._n_read = log_number_from
@@ -73,7 +73,12 @@ class SingleWriterJournal(BaseJournalBackend):
         if self._file is None:
             self._pending = self._open()
         lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
-        self._file.write("".join(lines).encode())
+        data = memoryview("".join(lines).encode())
+        while data:  # a disk that fills up takes a part first
+            n_written = self._file.write(data)
+            if not n_written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            data = data[n_written:]
         if any(_ends_trial(log) for log in logs):
             os.fsync(self._file.fileno())
         # What a reader of the file would see: enumerations and tuples become plain JSON.
@@ -87,6 +92,7 @@ class SingleWriterJournal(BaseJournalBackend):
 
     def _open(self) -> list[dict[str, Any]]:
         self._file = self.path.open("ab", buffering=0)
+        self._n_read = 0
         with self.path.open("rb") as file:
             return [json.loads(line) for line in file]
 

@@ -125,7 +125,8 @@ def open_proposer(
     try:
         yield Proposer(study, space)
     finally:
-        close_storage(storage)
+        if client.status == "running":
+            close_storage(storage)
 
 
 def _result(trial: FrozenTrial) -> TrialResult:

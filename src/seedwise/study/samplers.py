@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import warnings
 from collections.abc import Callable
@@ -13,11 +14,13 @@ from seedwise.errors import MissingExtraError
 
 __all__ = ["make_sampler"]
 
+# What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; it would say
+# so for each parameter of each trial.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
-    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
+    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
 }
@@ -26,19 +29,20 @@ _NEEDS = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
 
 
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
-    """Return the sampler of a name, seeded; an Optuna sampler is returned as it is.
+    """Return the sampler of a name, seeded, or a copy of an Optuna sampler.
 
     Parameters
     ----------
     sampler : str or optuna.samplers.BaseSampler
-        One of `seedwise.model.options.SAMPLERS`, or a sampler.
+        One of `seedwise.model.checks.SAMPLERS`, or a sampler.
     random_seed : int
         Its seed; of no effect on a sampler that is passed.
 
     Returns
     -------
     optuna.samplers.BaseSampler
-        The sampler.
+        The sampler. Of one that is passed it is a copy: a sampler changes as it is asked, and the
+        same call is to give the same result twice.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
         If it needs packages that are not installed.
     """
     if not isinstance(sampler, str):
-        return sampler
+        return copy.deepcopy(sampler)
     for module in _NEEDS.get(sampler, ()):
         try:
             importlib.import_module(module)

@@ -46,11 +46,13 @@ def _start(event: RunStarted) -> list[str]:
 def _trial(event: TrialFinished) -> str:
     trial, best = event.trial, event.best
     width = len(str(event.n_trials))
-    head = f"trial {trial.number + 1:{width}}/{event.n_trials}"
-    value = f"FAIL ({event.error})" if trial.value is None else _mean(trial)
-    is_best = best is not None and best.number == trial.number
-    tail = "best so far" if is_best else "" if best is None else f"best {best.value:.6g}"
-    return f"{head}  {value}  {tail}  {trial.duration_s:.2f} s".replace("    ", "  ")
+    parts = [
+        f"[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
+        f"FAIL ({event.error})" if trial.value is None else _mean(trial),
+    ]
+    if best is not None:
+        parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
+    return "  ".join([*parts, f"{trial.duration_s:.2f} s"])
 
 
 def _end(event: RunFinished) -> str:

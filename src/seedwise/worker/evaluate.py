@@ -12,12 +12,15 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise import errors
 from seedwise.errors import SeedwiseError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.records import ChunkResult, SeedFailure
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.worker.returned import check_finite, read_array, read_loss
+
+_OWN_FOLDER = os.path.dirname(errors.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
 __all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk"]
 
@@ -29,7 +32,7 @@ class ChunkTask:
     Attributes
     ----------
     loss_id : str
-        Content hash of the loss; the worker's plugin of this name holds it.
+        The loss's id in this run; the worker's plugin of this name holds it.
     trial : int
         The trial's number.
     params : dict
@@ -38,6 +41,8 @@ class ChunkTask:
         The entry that the run is for.
     chunk : Chunk
         The chunk, with its seeds.
+    attempt : int
+        Which evaluation of the chunk this is, from 1.
     topic : str or None
         Dask topic on which the worker says that it starts; None says nothing.
     """
@@ -47,6 +52,7 @@ class ChunkTask:
     params: dict[str, ParamValue]
     entry_id: str | None
     chunk: Chunk
+    attempt: int = 1
     topic: str | None = None
 
     @property
@@ -96,7 +102,7 @@ def evaluate_block(
     for offset, seed in enumerate(seeds.tolist()):
         try:
             losses[offset] = read_loss(loss.evaluate(params, seed, context))
-        except Exception as error:
+        except BaseException as error:  # KeyboardInterrupt and SystemExit are no order to us
             return SeedBlock(None, failure_from(error, start + offset, seed))
     return SeedBlock(losses, None)
 
@@ -118,18 +124,18 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     from distributed import get_worker
 
     worker = get_worker()
-    plugin = worker.plugins[task.loss_id]
     if task.topic is not None:
         message = {"trial": task.trial, "chunk": task.chunk.index, "worker": worker.address}
         worker.log_event(task.topic, message)
     began_s = time.perf_counter()
     try:
-        block = plugin.evaluate(task)
-    except Exception as error:  # the loss can't be loaded, or its pool of processes broke
+        block = worker.plugins[task.loss_id].evaluate(task)
+    except BaseException as error:  # the loss can't be loaded, or its pool of processes broke
         block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
     return ChunkResult(
         trial=task.trial,
         chunk=task.chunk.index,
+        attempt=task.attempt,
         start=task.chunk.start,
         losses=block.losses,
         failure=block.failure,
@@ -142,11 +148,13 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
     """Turn an exception into data, with its traceback from the user's function on."""
     frames = traceback.TracebackException.from_exception(error)
-    own = tuple(f"{os.sep}seedwise{os.sep}{part}{os.sep}" for part in ("worker", "model"))
-    users = [f for f in frames.stack if not any(part in f.filename for part in own)]
+    users = [frame for frame in frames.stack if not frame.filename.startswith(_OWN_FOLDER)]
     if users or isinstance(error, SeedwiseError):
         frames.stack = traceback.StackSummary.from_list(users)
-    message = str(error).strip().partition("\n")[0]
+    try:
+        message = str(error).strip().partition("\n")[0]
+    except Exception:
+        message = "its text can't be had: __str__ failed"
     return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
 
 
@@ -159,7 +167,7 @@ def _evaluate_vectorized(
 ) -> SeedBlock:
     try:
         losses = read_array(loss.evaluate(params, seeds.copy(), context), len(seeds))
-    except Exception as error:
+    except BaseException as error:
         return SeedBlock(None, failure_from(error, start, None))
     for offset, value in enumerate(losses.tolist()):
         try:

@@ -86,7 +86,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     Parameters
     ----------
     loss_id : str
-        Content hash of the loss; the plugin's name.
+        The loss's id in this run; the plugin's name.
     shipment : Shipment
         The loss.
     parallelism : int
@@ -123,32 +123,31 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                 self._loss = self.shipment.load()
             if self._pool is None and (self.use_processes or self.parallelism > 1):
                 self._pool = self._make_pool()
-        loss, chunk = self._loss, task.chunk
-        if self._pool is None:
+            loss, pool = self._loss, self._pool
+        if pool is None:
+            chunk = task.chunk
             return evaluate_block(loss, task.params, chunk.seeds, chunk.start, task.context)
-        # A vectorized loss is called once a chunk; the worker has as many threads as it may have
-        # chunks at once.
-        pieces = 1 if loss.vectorized else min(self.parallelism, len(chunk.seeds))
         try:
-            return self._spread(loss, task, np.array_split(chunk.seeds, pieces))
+            return self._spread(loss, task, pool)
         except BaseException:
             with self._lock:  # a pool that broke is of no more use; the next chunk makes another
-                self._pool.shutdown(wait=False, cancel_futures=True)
-                self._pool = None
+                if self._pool is pool:
+                    self._pool = None
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    def _spread(
-        self, loss: LossDefinition, task: ChunkTask, pieces: list[NDArray[np.int64]]
-    ) -> SeedBlock:
-        assert self._pool is not None
+    def _spread(self, loss: LossDefinition, task: ChunkTask, pool: Executor) -> SeedBlock:
+        # A vectorized loss is called once a chunk; the worker has as many threads as it may have
+        # chunks at once.
+        n_pieces = 1 if loss.vectorized else min(self.parallelism, len(task.chunk.seeds))
         start = task.chunk.start
         futures = []
-        for seeds in pieces:
+        for seeds in np.array_split(task.chunk.seeds, n_pieces):
             arguments = (task.params, seeds, start, task.context)
             if self.use_processes:
-                futures.append(self._pool.submit(_evaluate_in_child, *arguments))
+                futures.append(pool.submit(_evaluate_in_child, *arguments))
             else:
-                futures.append(self._pool.submit(evaluate_block, loss, *arguments))
+                futures.append(pool.submit(evaluate_block, loss, *arguments))
             start += len(seeds)
         blocks = [future.result() for future in futures]
         for block in blocks:
@@ -159,13 +158,6 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def _make_pool(self) -> Executor:
         if not self.use_processes:
             return ThreadPoolExecutor(self.parallelism, thread_name_prefix="seedwise-seeds")
-        if multiprocessing.current_process().daemon:
-            msg = (
-                "use_processes=True: Dask started this worker as a daemon, which may have no "
-                "processes of its own. Start the cluster that you pass with "
-                "dask.config.set({'distributed.worker.daemon': False})."
-            )
-            raise RuntimeError(msg)
         return ProcessPoolExecutor(
             self.parallelism,
             # A worker has threads, and a fork of a process with threads may hang.

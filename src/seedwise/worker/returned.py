@@ -72,9 +72,12 @@ def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
         If the shape is wrong or the values are no numbers.
     """
     try:
-        losses = np.array(returned, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(returned)
+    except ValueError:  # lists of different lengths
         raise LossValueError(returned, "no array of numbers") from None
+    if array.dtype.kind not in "fiub":
+        raise LossValueError(returned, f"no array of numbers, but of {array.dtype}")
+    losses = array.astype(np.float64)
     if losses.shape != (n_seeds,):
         raise LossValueError(
             returned,
@@ -93,6 +96,12 @@ def check_finite(value: float) -> float:
 def _number(value: Any) -> float:
     if isinstance(value, np.ndarray) and value.ndim:
         raise LossValueError(value, f"an array of shape {value.shape} is not a number")
-    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item()
+    if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
         raise LossValueError(value, f"{type(value).__name__} is not a number")
-    return check_finite(float(value))
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise LossValueError(value, str(error)) from None
+    return check_finite(number)

@@ -98,3 +98,16 @@ def test_a_worker_needs_neither_optuna_nor_dask_jobqueue():
 
 def _imports(targets: set[str], module: str) -> bool:
     return any(target == module or target.startswith(f"{module}.") for target in targets)
+
+
+def test_functions_are_short():
+    """At most 60 lines, the docstring not counted; ruff counts the parameters."""
+    long = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                n_lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                if n_lines > 60:
+                    long.append(f"{path.name}:{node.name} has {n_lines} lines")
+    assert not long

@@ -6,7 +6,7 @@ import random
 
 import seedwise as sw
 
-N_DRAWS = 280
+N_DRAWS = 340
 
 
 @sw.loss(

@@ -84,6 +84,7 @@ class RunDirectory:
                 "n_told": sum(counts.values()),
                 "n_failed": counts.get(TrialState.FAIL, 0),
             },
+            durable=False,  # the study has it all; this is written once a trial
         )
 
     def write_environment(self) -> None:
@@ -94,14 +95,15 @@ class RunDirectory:
         """Remove the folder of a run that could not begin."""
         shutil.rmtree(self.path)
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+    def _write(self, name: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
         # Aside, then renamed: a reader sees the old file or the new one, never half of one.
         text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, default=str)
         aside = self.path / f".{name}.new"
         with aside.open("w", encoding="utf-8") as file:
             file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         aside.replace(self.path / name)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DaskDispatcher", "Errand"]
 
+_MOMENT_S = 0.05
+
 
 @attrs.frozen
 class Errand:
@@ -112,18 +114,32 @@ class DaskDispatcher:
             self._watch(future)
 
     def wait(self) -> list[ChunkResult]:
-        """Wait for results until one has come, or until the tick."""
-        try:
-            keys = [self._done.get(timeout=self._tick_s)]
-        except queue.Empty:
+        """Wait for results until some have come, or until the tick."""
+        keys = self._done_keys()
+        if not keys:
             self._check()
-            return self._overdue()
-        while True:
+        return [*self._collect(keys), *self._overdue()]
+
+    def _done_keys(self) -> list[str]:
+        """Wait for a chunk that is done, and a moment longer for others.
+
+        Fetching results costs driver and worker about a millisecond each time, not for each
+        result. The moment ends when the earliest trial is complete: it can be told.
+        """
+        first = min((task.trial for task, _ in self._out.values()), default=None)
+        missing = {key for key, (task, _) in self._out.items() if task.trial == first}
+        keys: list[str] = []
+        until_s = time.monotonic() + self._tick_s
+        while missing or not keys:
             try:
-                keys.append(self._done.get_nowait())
+                key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))
             except queue.Empty:
                 break
-        return [*self._collect(keys), *self._overdue()]
+            if not keys:
+                until_s = time.monotonic() + _MOMENT_S
+            keys.append(key)
+            missing.discard(key)
+        return keys
 
     def cancel(self, trial: int, first_chunk: int = 0) -> None:
         """Forget a trial's chunks that are still out, from `first_chunk` on."""

@@ -13,6 +13,11 @@ os.environ["DASK_CONFIG"] = _DASK_CONFIG
 import psutil  # noqa: E402
 import pytest  # noqa: E402
 from distributed import Client, LocalCluster  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same cases at every run, no limit on noisy machines, and no folder of past failures.
+settings.register_profile("seedwise", derandomize=True, deadline=None, database=None)
+settings.load_profile("seedwise")
 
 pytest_plugins = ["tests.slurm.fixtures"]
 

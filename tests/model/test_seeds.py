@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
@@ -12,7 +12,6 @@ int64 = st.integers(-(2**63), 2**63 - 1)
 sizes = st.none() | st.integers(1, 40)
 
 
-@settings(deadline=None)
 @given(st.lists(int64, min_size=1, max_size=60, unique=True), sizes, sizes)
 def test_chunks_partition_the_plan(seeds, chunk_size, num_chunks):
     plan = seed_plan(seeds=seeds, chunk_size=chunk_size, num_chunks=num_chunks)
@@ -25,7 +24,6 @@ def test_chunks_partition_the_plan(seeds, chunk_size, num_chunks):
     assert all(chunk.seeds.dtype == np.int64 for chunk in chunks)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_num_chunks_is_met_or_undercut(n_seeds, num_chunks):
     plan = seed_plan(n_seeds=n_seeds, num_chunks=num_chunks)

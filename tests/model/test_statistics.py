@@ -6,7 +6,7 @@ from fractions import Fraction
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.model.seeds import seed_plan
@@ -20,7 +20,6 @@ def bits(value: Estimate) -> tuple[str, str | None, int]:
     return value.mean.hex(), value.stderr and value.stderr.hex(), value.n_seeds
 
 
-@settings(deadline=None)
 @given(losses, st.randoms(use_true_random=False), st.integers(1, 40))
 def test_any_order_and_any_chunks_give_the_same_bits(values, random, chunk_size):
     expected = bits(estimate(np.array(values)))
@@ -35,7 +34,6 @@ def test_any_order_and_any_chunks_give_the_same_bits(values, random, chunk_size)
     assert bits(estimate(filled)) == expected
 
 
-@settings(deadline=None)
 @given(losses)
 def test_the_mean_is_the_exactly_rounded_sum_by_n(values):
     total = float(sum(map(Fraction, values)))
@@ -43,7 +41,6 @@ def test_the_mean_is_the_exactly_rounded_sum_by_n(values):
     assert estimate(np.array(values)).mean == exact_mean(values)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40))
 def test_the_standard_error_agrees_with_exact_arithmetic(values):
     exact = [Fraction(value) for value in values]

@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import LossFailedError
@@ -72,7 +72,6 @@ def in_words(loss, seeds, n_trials, k) -> FakeProposer:
     return proposer
 
 
-@settings(deadline=None)
 @given(
     loss=st.sampled_from([noisy, sometimes_failing]),
     n_trials=st.integers(1, 8),

@@ -4,7 +4,7 @@ import warnings
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -55,7 +55,6 @@ def test_the_order_of_the_space_is_kept():
     assert list(distributions(space)) == ["q", "b", "x", "a"]
 
 
-@settings(deadline=None)
 @given(st.integers(-1000, 1000), st.integers(1, 1000), st.integers(1, 1000))
 def test_every_value_of_an_int_range_lies_on_its_steps(low, width, step):
     step = min(step, width)

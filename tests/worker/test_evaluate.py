@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import distributed
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import seedwise
@@ -67,7 +67,6 @@ def test_the_seed_is_an_int():
     assert set(kinds) == {int}
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=30, unique=True),
     st.integers(1, 31),

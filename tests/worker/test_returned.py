@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import LossValueError
@@ -44,7 +44,6 @@ def test_what_is_a_loss(returned, expected):
     assert type(value) is float
 
 
-@settings(deadline=None)
 @given(st.lists(finite, min_size=1), st.randoms(use_true_random=False))
 def test_the_order_of_a_dict_and_of_a_list_is_of_no_matter(values, random):
     shuffled = random.sample(values, len(values))

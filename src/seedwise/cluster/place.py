@@ -107,4 +107,7 @@ def dashboard_port(client: Client) -> int | None:
 
 def tunnel_command(port: int) -> str:
     """Return the ssh command that brings this machine's `port` to a laptop."""
-    return f"ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.getfqdn()}"
+    host = socket.getfqdn()
+    if host.startswith("localhost"):  # the name of the loopback interface is no way here
+        host = socket.gethostname()
+    return f"ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{host}"

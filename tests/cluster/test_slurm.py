@@ -99,7 +99,8 @@ def test_the_script_as_a_controller_job(site, tmp_path):
     assert (tmp_path / "controller.out").read_text().rstrip().endswith("}")
 
 
-def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
+@pytest.mark.parametrize("cluster", ["local", "slurm"])
+def test_a_module_beside_the_script_from_another_folder(site, tmp_path, cluster):
     """Neither the module nor what it imports is on the workers' own path."""
     project, elsewhere = tmp_path / "my project", tmp_path / "elsewhere"
     project.mkdir()
@@ -116,7 +117,7 @@ def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
     (project / "fit.py").write_text(
         "import seedwise as sw\nfrom model import m\n"
         "if __name__ == '__main__':\n"
-        "    r = sw.optimize_run(m, cluster='slurm', workers=1, n_trials=2, seeds=[0, 2])\n"
+        f"    r = sw.optimize_run(m, cluster='{cluster}', workers=1, n_trials=2, seeds=[0, 2])\n"
         "    x = r.best_params['x']\n"
         "    print(r.best_value == ((x * x + 100.0) + (x * x + 2 + 100.0)) / 2)\n"
     )

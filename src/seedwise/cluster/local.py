@@ -16,7 +16,13 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from seedwise.cluster.place import Demand, Place, dashboard_port, worker_settings
+from seedwise.cluster.place import (
+    Demand,
+    Place,
+    close_without_noise,
+    dashboard_port,
+    worker_settings,
+)
 from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.options import ExecutionMode, RunOptions
 
@@ -68,6 +74,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
 
 def _start(options: RunOptions, n_workers: int, threads: int) -> LocalCluster:
     _forget_standard_input()
+    close_without_noise()
     with warnings.catch_warnings(), dask.config.set(worker_settings(options.use_processes)):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:

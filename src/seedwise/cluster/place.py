@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Self
@@ -13,7 +14,14 @@ from distributed import Client
 
 from seedwise.model.options import ExecutionMode
 
-__all__ = ["Demand", "Place", "dashboard_port", "tunnel_command", "worker_settings"]
+__all__ = [
+    "Demand",
+    "Place",
+    "close_without_noise",
+    "dashboard_port",
+    "tunnel_command",
+    "worker_settings",
+]
 
 
 @attrs.frozen
@@ -73,6 +81,15 @@ class Place:
     def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""
         self.closing.close()
+
+
+def close_without_noise() -> None:
+    """Keep Dask from logging a traceback for a connection that ends because we close it.
+
+    Its loggers are silent while a cluster is open, and speak again before the last of its
+    connections is gone.
+    """
+    logging.getLogger("distributed.batched").setLevel(logging.WARNING)
 
 
 def worker_settings(use_processes: bool) -> dict[str, Any]:

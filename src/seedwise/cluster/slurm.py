@@ -16,7 +16,13 @@ import dask
 from distributed import Client
 
 from seedwise.cluster.job import asks_for_qos, job_keywords
-from seedwise.cluster.place import Demand, Place, dashboard_port, tunnel_command
+from seedwise.cluster.place import (
+    Demand,
+    Place,
+    close_without_noise,
+    dashboard_port,
+    tunnel_command,
+)
 from seedwise.cluster.slurm_commands import test_submit
 from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options import ExecutionMode, RunOptions
@@ -107,6 +113,7 @@ def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
         "dashboard_address": "127.0.0.1:8787",
         **(dask.config.get("jobqueue.slurm.scheduler-options", None) or {}),
     }
+    close_without_noise()
     # Elastic workers are counted by the expected time of the work; chunks are no half-second
     # tasks, as Dask would have it until the first is done.
     with (

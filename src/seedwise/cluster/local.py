@@ -56,20 +56,22 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
     with contextlib.ExitStack() as closing:
         cluster = closing.enter_context(_start(options, low, demand.chunks_per_worker))
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        kept = closing.pop_all()
-    if high > low:
-        cluster.adapt(minimum=low, maximum=high)
-        description = f"{low} to {high} workers on this machine"
-    else:
-        description = f"{low} worker{'s' if low > 1 else ''} on this machine"
-    port = dashboard_port(client)
-    return Place(
-        client=client,
-        mode=ExecutionMode.SINGLE,
-        description=description,
-        dashboard=f"http://127.0.0.1:{port}/status" if port else None,
-        closing=kept,
-    )
+        if high > low:
+            cluster.adapt(minimum=low, maximum=high)
+        port = dashboard_port(client)
+        return Place(
+            client=client,
+            mode=ExecutionMode.SINGLE,
+            description=_described(low, high),
+            dashboard=f"http://127.0.0.1:{port}/status" if port else None,
+            closing=closing.pop_all(),
+        )
+
+
+def _described(low: int, high: int) -> str:
+    if low != high:
+        return f"{low} to {high} workers on this machine"
+    return f"{low} worker{'s' if low > 1 else ''} on this machine"
 
 
 def _start(options: RunOptions, n_workers: int, threads: int) -> LocalCluster:

@@ -42,14 +42,13 @@ def open_passed(options: RunOptions) -> Place:
         local = isinstance(client.cluster, LocalCluster)
         mode = ExecutionMode.SINGLE if local else ExecutionMode.DISTRIBUTED
         _check(client, mode, options)
-        kept = closing.pop_all()
-    return Place(
-        client=client,
-        mode=mode,
-        description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
-        dashboard=client.dashboard_link or None,
-        closing=kept,
-    )
+        return Place(
+            client=client,
+            mode=mode,
+            description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
+            dashboard=client.dashboard_link or None,
+            closing=closing.pop_all(),
+        )
 
 
 def _client(cluster: Any, closing: contextlib.ExitStack) -> Client:

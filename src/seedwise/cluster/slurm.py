@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,29 +83,28 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
     keywords = job_keywords(options, demand.chunks_per_worker, log_dir, _job_name(name))
     _choose_qos(options, keywords)
     refusals: list[str] = []
+    low, high = _bounds(options, demand)
     with contextlib.ExitStack() as closing:
         cluster = _start(keywords, _recording_job(refusals))
         closing.callback(_close, cluster)
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        kept = closing.pop_all()
-    low, high = _bounds(options, demand)
-    cluster.scale(jobs=low)  # at once; adapting begins after a second
-    cluster.adapt(minimum_jobs=low, maximum_jobs=high)
+        cluster.scale(jobs=low)  # at once; adapting begins after a second
+        cluster.adapt(minimum_jobs=low, maximum_jobs=high)
+        port = dashboard_port(client)
 
-    def check() -> None:
-        if refusals and not client.scheduler_info(n_workers=0)["n_workers"]:
-            raise SubmitRefusedError(refusals[-1], cluster.job_script())
+        def check() -> None:
+            if refusals and not client.scheduler_info(n_workers=0)["n_workers"]:
+                raise SubmitRefusedError(refusals[-1], cluster.job_script())
 
-    port = dashboard_port(client)
-    return Place(
-        client=client,
-        mode=ExecutionMode.DISTRIBUTED,
-        description=_described(low, high),
-        dashboard=f"http://127.0.0.1:{port}/status" if port else None,
-        tunnel=tunnel_command(port) if port else None,
-        check=check,
-        closing=kept,
-    )
+        return Place(
+            client=client,
+            mode=ExecutionMode.DISTRIBUTED,
+            description=_described(low, high),
+            dashboard=f"http://127.0.0.1:{port}/status" if port else None,
+            tunnel=tunnel_command(port) if port else None,
+            check=check,
+            closing=closing.pop_all(),
+        )
 
 
 def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
@@ -157,13 +156,13 @@ def _choose_qos(options: RunOptions, keywords: dict[str, Any]) -> None:
     directives = keywords["job_extra_directives"]
     plain = _script(keywords)
     if options.slurm_qos is None or asks_for_qos(directives):
-        _require(test_submit, plain)
+        _require(plain)
         return
     keywords["job_extra_directives"] = [f"--qos={options.slurm_qos}", *directives]
     answer = test_submit(_script(keywords))
     if answer.accepted:
         return
-    _require(test_submit, plain)
+    _require(plain)
     keywords["job_extra_directives"] = directives
     warnings.warn(
         f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
@@ -172,8 +171,8 @@ def _choose_qos(options: RunOptions, keywords: dict[str, Any]) -> None:
     )
 
 
-def _require(test: Callable[[str], Any], script: str) -> None:
-    answer = test(script)
+def _require(script: str) -> None:
+    answer = test_submit(script)
     if not answer.accepted:
         raise SubmitRefusedError(answer.text, script)
 

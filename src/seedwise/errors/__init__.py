@@ -1,0 +1,81 @@
+"""Every error that seedwise raises, in one tree.
+
+The data is on the object, the sentence is made here: what was wrong (the value), what is
+allowed, what to do. Each class has :class:`SeedwiseError` and the fitting builtin as parents,
+so that ``except ValueError`` works as well as ``except SeedwiseError``.
+Imports nothing of seedwise.
+"""
+
+from seedwise.errors.base import (
+    SeedwiseError,
+)
+from seedwise.errors.cluster import (
+    AddressError,
+    ClusterError,
+    ClusterStartError,
+    MainGuardError,
+    SlurmNotFoundError,
+    SubmitRefusedError,
+)
+from seedwise.errors.loss import (
+    LossDefinitionError,
+    LossSignatureError,
+    LossTransportError,
+    LossValueError,
+    NotALossError,
+)
+from seedwise.errors.options import (
+    MissingExtraError,
+    OptionError,
+    SpaceError,
+    UnknownOptionError,
+)
+from seedwise.errors.run import (
+    ChangedRunError,
+    DamagedFileError,
+    LeaseLostError,
+    LedgerMismatchError,
+    LossFailedError,
+    NoCompleteTrialError,
+    NotARunError,
+    RunExistsError,
+    RunFileError,
+    RunLockedError,
+    RunStopped,
+    StudyFileError,
+    replay_command,
+    resume_command,
+)
+
+__all__ = [
+    "AddressError",
+    "ChangedRunError",
+    "ClusterError",
+    "ClusterStartError",
+    "DamagedFileError",
+    "LeaseLostError",
+    "LedgerMismatchError",
+    "LossDefinitionError",
+    "LossFailedError",
+    "LossSignatureError",
+    "LossTransportError",
+    "LossValueError",
+    "MainGuardError",
+    "MissingExtraError",
+    "NoCompleteTrialError",
+    "NotALossError",
+    "NotARunError",
+    "OptionError",
+    "RunExistsError",
+    "RunFileError",
+    "RunLockedError",
+    "RunStopped",
+    "SeedwiseError",
+    "SlurmNotFoundError",
+    "SpaceError",
+    "StudyFileError",
+    "SubmitRefusedError",
+    "UnknownOptionError",
+    "replay_command",
+    "resume_command",
+]

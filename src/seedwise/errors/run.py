@@ -1,0 +1,316 @@
+"""Errors of a run: how it ends early, and what is wrong with its folder."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seedwise.errors.base import SeedwiseError, shown
+
+__all__ = [
+    "ChangedRunError",
+    "DamagedFileError",
+    "LeaseLostError",
+    "LedgerMismatchError",
+    "LossFailedError",
+    "NoCompleteTrialError",
+    "NotARunError",
+    "RunExistsError",
+    "RunFileError",
+    "RunLockedError",
+    "RunStopped",
+    "StudyFileError",
+    "replay_command",
+    "resume_command",
+]
+
+
+def resume_command(run_dir: Path) -> str:
+    """Return the command that goes on with a run."""
+    return f"seedwise resume {shlex.quote(str(run_dir))}"
+
+
+def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:
+    """Return the command that evaluates a seed of a trial again; with None, all seeds."""
+    which = "" if seed is None else f" --seed {seed}"
+    return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"
+
+
+class LossFailedError(SeedwiseError, RuntimeError):
+    """Raised when the loss failed on a seed and the run was told to stop at that.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's number.
+    seed : int or None
+        The first seed that failed, in the order of the seed plan; None if none alone is to blame.
+    chunk_start : int
+        First seed of the chunk that failed.
+    params : dict
+        The parameters of the trial.
+    exception_type, traceback : str
+        The exception that the loss raised on the worker, and its traceback, as text.
+    run_dir : pathlib.Path
+        The run's folder.
+    """
+
+    def __init__(  # noqa: PLR0913 - data of an error
+        self,
+        trial: int,
+        seed: int | None,
+        chunk_start: int,
+        params: Mapping[str, object],
+        exception_type: str,
+        traceback: str,
+        *,
+        run_dir: Path,
+    ) -> None:
+        self.trial = trial
+        self.seed = seed
+        self.chunk_start = chunk_start
+        self.params = dict(params)
+        self.exception_type = exception_type
+        self.traceback = traceback
+        self.run_dir = run_dir
+        where = (
+            f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
+        )
+        advice = _ADVICE.get(exception_type)
+        super().__init__(
+            f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
+            f"{traceback.rstrip()}\n\n"
+            f"To see it happen here: {replay_command(run_dir, trial, seed)} --pdb\n"
+            f"{advice + ' ' if advice else ''}With fail_on_chunk_error=False the run goes on "
+            f"without such trials; {resume_command(run_dir)} goes on after this one."
+        )
+
+
+_ADVICE = {
+    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.",
+}
+
+
+class NoCompleteTrialError(SeedwiseError, ValueError):
+    """Raised at the end of a run in which no trial was completed, so that there is no best.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    n_failed : int
+        How many trials failed.
+    """
+
+    def __init__(self, run_dir: Path, n_failed: int, example: str | None) -> None:
+        self.run_dir = run_dir
+        self.n_failed = n_failed
+        if n_failed:
+            problem = (
+                f"all {n_failed} trials failed, the first with: {example}. "
+                f"To see it happen here: {replay_command(run_dir, 0, None)} --pdb"
+            )
+        else:
+            problem = "none was asked for before the timeout"
+        super().__init__(f"no trial was completed: {problem}. The run's folder is {run_dir}.")
+
+
+class RunStopped(KeyboardInterrupt, SystemExit):
+    """Raised when a signal stopped a run: Ctrl-C, SIGTERM or SIGHUP.
+
+    Everything that was evaluated is kept; the run can be resumed. It is both a KeyboardInterrupt,
+    which is what callers expect of Ctrl-C, and a SystemExit, so that a script that does not catch
+    it ends without a traceback and with the exit code that shells expect.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    signal : signal.Signals
+        The signal.
+    code : int
+        The exit code: 128 and the signal's number.
+    """
+
+    def __init__(self, run_dir: Path, number: int) -> None:
+        self.run_dir = run_dir
+        self.signal = signal.Signals(number)
+        super().__init__(f"stopped by {self.signal.name}; to go on: {resume_command(run_dir)}")
+        self.code = 128 + number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by data."""
+        return type(self), (self.run_dir, int(self.signal))
+
+
+class RunExistsError(SeedwiseError, FileExistsError):
+    """Raised when a new run's folder is there already and holds no run. `run_dir` is the folder.
+
+    A folder that holds a run is gone on with.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            f"{run_dir} exists already and holds no run that could be resumed, and nothing is "
+            "ever overwritten. Give another run_name, or none for the next free number."
+        )
+
+
+class NotARunError(SeedwiseError, FileNotFoundError):
+    """Raised when a folder that is to be resumed or replayed holds no run.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The folder.
+    """
+
+    def __init__(self, run_dir: Path, problem: str) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            f"{run_dir}: {problem}. Give the folder that optimize_run printed, such as "
+            "runs/walk_v0001."
+        )
+
+
+class RunLockedError(SeedwiseError, RuntimeError):
+    """Raised when another driver works on the run.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    holder : str
+        Who works on it.
+    """
+
+    def __init__(self, run_dir: Path, holder: str, advice: str) -> None:
+        self.run_dir = run_dir
+        self.holder = holder
+        super().__init__(f"{run_dir} is being worked on by {holder}. {advice}")
+
+
+class LeaseLostError(SeedwiseError, RuntimeError):
+    """Raised when another driver has taken the run over, so that this one must not write.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    holder : str
+        Who works on it now.
+    """
+
+    def __init__(self, run_dir: Path, holder: str) -> None:
+        self.run_dir = run_dir
+        self.holder = holder
+        super().__init__(
+            f"{run_dir} has been taken over by {holder}, so this driver stops. It wrote nothing "
+            "after that."
+        )
+
+
+class ChangedRunError(SeedwiseError, ValueError):
+    """Raised when a run is resumed with options that would change its results.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    changes : dict of str to (old, new)
+        What differs.
+    """
+
+    def __init__(self, run_dir: Path, changes: Mapping[str, tuple[object, object]]) -> None:
+        self.run_dir = run_dir
+        self.changes = dict(changes)
+        lines = "".join(
+            f"\n  {name}: was {shown(old)}, is {shown(new)}"
+            for name, (old, new) in changes.items()
+        )
+        super().__init__(
+            f"{run_dir} was begun with other options, and going on would mix two runs:{lines}\n"
+            "Put them back, give another run_name for a new run, or say accept_changes=True "
+            "(--accept-changes) to go on all the same; the run's meta.json will record it."
+        )
+
+
+class RunFileError(SeedwiseError, OSError):
+    """Raised when a file of the run can't be written, say because the disk is full.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    """
+
+    def __init__(self, path: Path, problem: str, run_dir: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} can't be written: {problem}. Nothing that was told is lost: make room, then "
+            f"go on with {resume_command(run_dir)}"
+        )
+
+
+class DamagedFileError(SeedwiseError, ValueError):
+    """Raised when a file of the run is damaged elsewhere than at its end.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    position : int
+        Where the damaged record begins, in bytes from the start of the file.
+    """
+
+    def __init__(self, path: Path, position: int, problem: str) -> None:
+        self.path = path
+        self.position = position
+        super().__init__(
+            f"{path} is damaged at byte {position}: {problem}. A crash can only damage a file's "
+            "end, which is repaired; this is something else, such as a failing disk or an editor. "
+            "Restore the file from a backup."
+        )
+
+
+class LedgerMismatchError(SeedwiseError, ValueError):
+    """Raised when the ledger's losses of a trial are of other params than the study has.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The ledger.
+    trial : int
+        The trial's number.
+    params : dict
+        The params that the study has.
+    """
+
+    def __init__(self, path: Path, trial: int, params: Mapping[str, object]) -> None:
+        self.path = path
+        self.trial = trial
+        self.params = dict(params)
+        super().__init__(
+            f"{path} holds losses of trial {trial} at other params than the study has, which are "
+            f"{self.params!r}. The study lost its end and the sampler, asked again, gave another "
+            "point: because it has no seed, or because Optuna was updated. Put the old version "
+            "back, or say accept_changes=True (--accept-changes) to evaluate the new point."
+        )
+
+
+class StudyFileError(SeedwiseError, OSError):
+    """Raised when the scheduler can't keep the study file in the run folder.
+
+    `path` is the file.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(
+            f"study file {path}: {problem}. The Dask scheduler writes it, so run_root must be a "
+            "folder that the scheduler's machine shares with this one."
+        )

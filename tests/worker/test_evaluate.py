@@ -313,6 +313,27 @@ def test_the_context_of_a_task():
     assert task().context == {"entry_id": "p1", "trial_number": 4}
 
 
+def test_a_worker_that_leaves_has_the_chunk_rescheduled(worker):
+    def leave(task):
+        raise distributed.Reschedule
+
+    worker.plugins = {"id": SimpleNamespace(evaluate=leave)}
+    with pytest.raises(distributed.Reschedule):
+        evaluate_chunk(task())
+
+
+def test_each_seed_is_noted_before_it_is_evaluated():
+    seen = []
+
+    def failing(params, seed):
+        seen.append(seed)
+        return step(seed)
+
+    seeds = np.array([6, 7, 8, 9])
+    evaluate_block(define(failing), PARAMS, seeds, START, CONTEXT, seen.append)
+    assert seen == [0, 6, 1, 7, 2, 8]
+
+
 def test_an_exception_whose_text_fails_is_data_too():
     class BrokenError(Exception):
         def __str__(self):

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import cloudpickle
 import numpy as np
 import psutil
 import pytest
+from distributed import Reschedule
 
 import seedwise as sw
+from seedwise.model.records import FailureKind
 from seedwise.model.seeds import Chunk
 from seedwise.worker.evaluate import ChunkTask
 from seedwise.worker.plugin import LossPlugin, Shipment
@@ -87,22 +94,172 @@ def test_processes_are_not_this_one_and_end_with_the_plugin():
     assert not alive
 
 
-def test_a_child_that_dies_is_replaced():
-    def deadly(params, seed):
-        if seed == 13:
-            os._exit(3)
-        return float(seed)
+def deadly(params, seed):
+    if seed in (13, 14):
+        os._exit(3)
+    return float(seed)
 
-    plugin = LossPlugin("id", shipment(make(deadly)), 2, True)
+
+@contextmanager
+def plugin_of(loss, parallelism=1, use_processes=True, worker=None):
+    plugin = LossPlugin("id", shipment(loss), parallelism, use_processes)
+    plugin.setup(worker)
+    try:
+        yield plugin
+    finally:
+        plugin.teardown(None)
+
+
+def task(seeds, start=0, **keywords):
+    return ChunkTask("id", 0, {"x": 0.5}, None, Chunk(0, start, np.array(seeds)), **keywords)
+
+
+def test_a_child_that_dies_is_replaced():
+    with plugin_of(make(deadly), 2) as plugin:
+        failure = plugin.evaluate(task([1, 13])).failure
+        assert (failure.kind, failure.seed) == (FailureKind.DIED, 13)
+        assert plugin.evaluate(task([1, 2])).losses.tolist() == [1.0, 2.0]
+
+
+def test_of_pieces_that_die_the_first_counts():
+    with plugin_of(make(deadly), 3) as plugin:
+        failure = plugin.evaluate(task([1, 2, 3, 13, 14, 4], start=20)).failure
+    assert (failure.kind, failure.seed, failure.position) == (FailureKind.DIED, 13, 23)
+    assert failure.message == "its process ended with exit code 3 (seeds 3 to 13)"
+
+
+def test_a_failure_before_a_death_counts():
+    def bad(params, seed):
+        if seed == 1:
+            raise KeyError(seed)
+        return deadly(params, seed)
+
+    with plugin_of(make(bad), 2) as plugin:
+        failure = plugin.evaluate(task([1, 2, 13, 14])).failure
+    assert (failure.kind, failure.seed) == (FailureKind.LOSS, 1)
+
+
+@pytest.mark.parametrize("changes", [{"isolated": True}, {"time_limit_s": 600.0}])
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_chunk_may_ask_for_processes(changes, parallelism):
+    with plugin_of(make(lambda params, seed: float(os.getpid())), parallelism, False) as plugin:
+        assert set(plugin.evaluate(task([1, 2])).losses) == {float(os.getpid())}
+        pids = set(plugin.evaluate(task([1, 2], **changes)).losses)
+        assert 1 <= len(pids) <= parallelism  # a quick child may evaluate both pieces
+        assert os.getpid() not in pids
+
+
+def test_a_chunk_that_overruns():
+    def endless(params, seed):
+        while seed == 2:
+            pass
+        return 1.0
+
+    with plugin_of(make(endless), 1, False) as plugin:
+        failure = plugin.evaluate(task([1, 2, 3], time_limit_s=0.2)).failure
+        assert (failure.kind, failure.exception_type) == (FailureKind.OVERRAN, "ChunkTimeout")
+        assert failure.message == "took longer than chunk_timeout_seconds=0.2 (seeds 1 to 3)"
+        assert plugin.evaluate(task([1], time_limit_s=600.0)).losses.tolist() == [1.0]
+
+
+def with_memory(limit_b):
+    return SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=limit_b))
+
+
+def test_a_child_that_fills_memory():
+    def greedy(params, seed):
+        kept = []
+        while seed == 2:
+            kept.append(bytearray(20_000_000))
+            time.sleep(0.01)  # or a fast machine is out of memory before somebody looks
+        return 1.0
+
+    limit_b = psutil.Process().memory_info().rss + 400_000_000
+    with plugin_of(make(greedy), 2, worker=with_memory(limit_b)) as plugin:
+        failure = plugin.evaluate(task([1, 2, 3, 4], start=10)).failure
+        assert (failure.kind, failure.exception_type) == (FailureKind.DIED, "MemoryExceeded")
+        assert (failure.seed, failure.position) == (2, 11)
+        assert re.fullmatch(
+            r"its worker's processes took \d+ MB of the "
+            rf"{limit_b / 1e6:.0f} MB that the worker may have \(seeds 1 to 2\)",
+            failure.message,
+        )
+        assert plugin.evaluate(task([1, 3])).losses.tolist() == [1.0, 1.0]
+
+
+def test_what_short_chunks_leave_in_memory_costs_no_chunk():
+    def leaking(params, seed):
+        leaking.kept = [*getattr(leaking, "kept", []), bytearray(20_000_000)]
+        return float(os.getpid())
+
+    limit_b = psutil.Process().memory_info().rss + 400_000_000
+    pids = set()
+    with plugin_of(make(leaking), worker=with_memory(limit_b)) as plugin:
+        while len(pids) < 2:
+            plugin._children._looked_s = -1e9  # as if it had taken 0.1 s
+            pids |= set(plugin.evaluate(task([1])).losses)
+
+
+@pytest.mark.parametrize("worker", [None, with_memory(None), with_memory(0)])
+def test_without_a_memory_limit_nobody_looks(worker):
+    with plugin_of(make(deadly), worker=worker) as plugin:
+        assert plugin._children.watch is None
+
+
+def test_children_are_used_again():
+    with plugin_of(make(lambda params, seed: float(os.getpid())), 2) as plugin:
+        blocks = [plugin.evaluate(task([1, 2, 3])) for _ in range(5)]
+    assert len(np.unique([block.losses for block in blocks])) <= 2
+
+
+def test_a_vectorized_loss_runs_in_one_child_a_chunk_and_chunks_at_once(tmp_path):
+    def pair(params, seeds):
+        """Each of two chunks waits for the other."""
+        (tmp_path / str(seeds[0])).touch()
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.001)
+        return np.full(len(seeds), float(os.getpid()))
+
+    with ThreadPoolExecutor(2) as threads, plugin_of(make(pair, vectorized=True), 2) as plugin:
+        blocks = list(threads.map(plugin.evaluate, [task([1, 2]), task([3, 4])]))
+    pids = [set(block.losses) for block in blocks]
+    assert [len(found) for found in pids] == [1, 1]
+    assert pids[0] != pids[1]
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_loss_that_cant_be_loaded_in_a_child(vectorized):
+    loss = make(lambda params, seed: 0.0, vectorized=vectorized)
+    sent = shipment(loss, pickled=None, module="no_such_module")
+    plugin = LossPlugin("id", sent, 2, True)
     plugin.setup(None)
-    task = [
-        ChunkTask("id", 0, {"x": 0.5}, None, Chunk(0, 0, np.array(seeds)))
-        for seeds in ([1, 13], [1, 2])
-    ]
-    with pytest.raises(Exception, match="terminated abruptly"):
-        plugin.evaluate(task[0])
-    assert plugin.evaluate(task[1]).losses.tolist() == [1.0, 2.0]
+    for _ in range(2):  # a failure to load is no verdict on the next chunk
+        failure = plugin.evaluate(task([5, 6], start=30)).failure
+        assert failure.kind is FailureKind.LOSS
+        assert (failure.position, failure.seed) == (30, None)
+        assert failure.exception_type == "ModuleNotFoundError"
+        assert failure.message == "No module named 'no_such_module'"
     plugin.teardown(None)
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_a_worker_that_leaves_gives_its_chunk_back(tmp_path, parallelism):
+    """Its end is no death of the loss."""
+
+    def block(params, seed):
+        (tmp_path / str(seed)).touch()
+        time.sleep(3600)
+
+    seeds = list(range(parallelism))
+    with ThreadPoolExecutor(1) as threads, plugin_of(make(block), parallelism) as plugin:
+        future = threads.submit(plugin.evaluate, task(seeds))
+        while len(list(tmp_path.iterdir())) < parallelism:
+            time.sleep(0.001)
+        plugin.teardown(None)
+        with pytest.raises(Reschedule):
+            future.result()
+        with pytest.raises(Reschedule):
+            plugin.evaluate(task(seeds))
 
 
 def test_a_vectorized_loss_is_called_once_a_chunk():

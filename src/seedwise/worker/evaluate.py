@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise import errors
+import seedwise
 from seedwise.errors import SeedwiseError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.records import ChunkResult, SeedFailure
@@ -20,7 +20,7 @@ from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.worker.returned import check_finite, read_array, read_loss
 
-_OWN_FOLDER = os.path.dirname(errors.__file__) + os.sep  # noqa: PTH120 - as frames write it
+_OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
 __all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk"]
 
@@ -45,6 +45,10 @@ class ChunkTask:
         Which evaluation of the chunk this is, from 1.
     topic : str or None
         Dask topic on which the worker says that it starts; None says nothing.
+    isolated : bool
+        Evaluate it in a process of its own, because a worker was lost that had it.
+    time_limit_s : float or None
+        Seconds that the chunk may take; None is no limit.
     """
 
     loss_id: str
@@ -54,6 +58,8 @@ class ChunkTask:
     chunk: Chunk
     attempt: int = 1
     topic: str | None = None
+    isolated: bool = False
+    time_limit_s: float | None = None
 
     @property
     def context(self) -> dict[str, Any]:
@@ -75,6 +81,7 @@ def evaluate_block(
     seeds: NDArray[np.int64],
     start: int,
     context: Mapping[str, Any],
+    note: Callable[[int], None] | None = None,
 ) -> SeedBlock:
     """Evaluate consecutive seeds, up to the first that fails.
 
@@ -90,6 +97,8 @@ def evaluate_block(
         Position of the first in the seed plan.
     context : mapping
         ``entry_id`` and ``trial_number``.
+    note : callable or None
+        Called with the offset of each seed before it is evaluated; not for a vectorized loss.
 
     Returns
     -------
@@ -100,6 +109,8 @@ def evaluate_block(
         return _evaluate_vectorized(loss, params, seeds, start, context)
     losses = np.empty(len(seeds), dtype=np.float64)
     for offset, seed in enumerate(seeds.tolist()):
+        if note is not None:
+            note(offset)
         try:
             losses[offset] = read_loss(loss.evaluate(params, seed, context))
         except BaseException as error:  # KeyboardInterrupt and SystemExit are no order to us
@@ -121,7 +132,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         The losses of its seeds, or the first failure.
     """
     # Here and not above: with plain functions this module is of use without Dask, too.
-    from distributed import get_worker
+    from distributed import Reschedule, get_worker
 
     worker = get_worker()
     if task.topic is not None:
@@ -130,13 +141,16 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     began_s = time.perf_counter()
     try:
         block = worker.plugins[task.loss_id].evaluate(task)
-    except BaseException as error:  # the loss can't be loaded, or its pool of processes broke
+    except Reschedule:  # the worker leaves; Dask has another one do it
+        raise
+    except BaseException as error:  # such as: the loss can't be loaded
         block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
     return ChunkResult(
         trial=task.trial,
         chunk=task.chunk.index,
         attempt=task.attempt,
         start=task.chunk.start,
+        n_seeds=len(task.chunk.seeds),
         losses=block.losses,
         failure=block.failure,
         duration_s=time.perf_counter() - began_s,

@@ -2,86 +2,39 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import multiprocessing
-import os
-import pickle
-import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection
 from typing import Any
 
-import attrs
 import numpy as np
+import psutil  # type: ignore[import-untyped]
+from distributed import Reschedule
 from distributed.diagnostics.plugin import WorkerPlugin
 from numpy.typing import NDArray
 
-from seedwise.model.loss import LossDefinition, registered_losses
+from seedwise.model.loss import LossDefinition
+from seedwise.model.records import FailureKind
+from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.evaluate import ChunkTask, SeedBlock, evaluate_block
+from seedwise.worker.process import Limits, Verdict
+from seedwise.worker.shipment import Shipment
 
 __all__ = ["LossPlugin", "Shipment"]
 
-
-@attrs.frozen
-class Shipment:
-    """A loss on its way: either its pickle, or the module in which it is found by name.
-
-    Attributes
-    ----------
-    name : str
-        The loss's name.
-    pickled : bytes or None
-        The loss, pickled by value.
-    module : str or None
-        Module, or path of a .py file, to import instead.
-    argv : tuple of str or None
-        ``sys.argv`` while it is loaded; None leaves the worker's own.
-    path : tuple of str
-        Further entries for ``sys.path``, for what the loss imports when it is called.
-    """
-
-    name: str
-    pickled: bytes | None
-    module: str | None
-    argv: tuple[str, ...] | None
-    path: tuple[str, ...]
-
-    def load(self) -> LossDefinition:
-        """Return the loss, on the worker.
-
-        Raises
-        ------
-        ImportError
-            If the module does not define a loss of this name.
-        """
-        sys.path.extend(entry for entry in self.path if entry not in sys.path)
-        with _argv(self.argv):
-            if self.pickled is not None:
-                loss: LossDefinition = pickle.loads(self.pickled)
-                return loss
-            assert self.module is not None  # one of the two is given
-            _import(self.module)
-        losses = registered_losses()
-        if self.name not in losses:
-            msg = (
-                f"importing {self.module!r} defined no loss {self.name!r}, but "
-                f"{sorted(losses) or 'none at all'}; sys.argv was {self.argv!r}. @loss must run "
-                "when the module is imported, and not under the main guard; if the name depends "
-                "on sys.argv, leave forward_sys_argv_to_workers=True."
-            )
-            raise ImportError(msg)
-        return losses[self.name]
+# Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
+_MEMORY_PART = 0.95
+_LOOK_EVERY_S = 0.1
 
 
 class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     """Holds a loss on a worker, and the threads or processes that its seeds run in.
 
     The loss is loaded when the first chunk needs it: an error then comes back with the chunk,
-    where one in `setup` would keep the worker from starting.
+    where one in `setup` would keep the worker from starting. Where only processes need it, it is
+    loaded in them alone.
 
     Parameters
     ----------
@@ -92,7 +45,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     parallelism : int
         Seeds that run at once.
     use_processes : bool
-        Whether they run in processes.
+        Whether they run in processes. A chunk that is isolated or has a time limit always does.
     """
 
     def __init__(
@@ -105,110 +58,145 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Any) -> None:
         """Prepare a worker; Dask calls it on each, when it joins."""
-        del worker
+        manager = getattr(worker, "memory_manager", None)
         self._lock = threading.Lock()
         self._loss: LossDefinition | None = None
-        self._pool: Executor | None = None
+        self._vectorized: bool | None = None
+        self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
+        # It starts a thread when there is work for one, and not before.
+        self._threads = ThreadPoolExecutor(
+            self.parallelism, thread_name_prefix=f"seedwise-seeds-{self.name}"
+        )
 
     def teardown(self, worker: Any) -> None:
-        """End the threads or processes; Dask calls it when the worker leaves."""
+        """End the threads and processes; Dask calls it when the worker leaves."""
         del worker
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._children.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def evaluate(self, task: ChunkTask) -> SeedBlock:
         """Evaluate a chunk, its seeds spread over the threads or processes."""
+        try:
+            if self.use_processes or task.isolated or task.time_limit_s is not None:
+                return self._evaluate_in_children(task)
+            return self._evaluate_here(task)
+        except BaseException as error:
+            if self._children.closed:  # `teardown` broke it off: another worker is to do it
+                raise Reschedule from error
+            raise
+
+    def _evaluate_here(self, task: ChunkTask) -> SeedBlock:
         with self._lock:
             if self._loss is None:
                 self._loss = self.shipment.load()
-            if self._pool is None and (self.use_processes or self.parallelism > 1):
-                self._pool = self._make_pool()
-            loss, pool = self._loss, self._pool
-        if pool is None:
-            chunk = task.chunk
-            return evaluate_block(loss, task.params, chunk.seeds, chunk.start, task.context)
-        try:
-            return self._spread(loss, task, pool)
-        except BaseException:
-            with self._lock:  # a pool that broke is of no more use; the next chunk makes another
-                if self._pool is pool:
-                    self._pool = None
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            loss = self._loss
 
-    def _spread(self, loss: LossDefinition, task: ChunkTask, pool: Executor) -> SeedBlock:
+        def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
+            return evaluate_block(loss, task.params, seeds, start, task.context)
+
+        return self._spread(task, loss.vectorized, evaluate_piece)
+
+    def _evaluate_in_children(self, task: ChunkTask) -> SeedBlock:
+        limits = Limits(task.time_limit_s, self._children.watch)
+        if self._vectorized is None:
+            with self._children.one() as child:
+                failure = child.load(task.chunk.seeds, task.chunk.start, limits)
+                if failure is not None:
+                    return SeedBlock(None, failure)
+                self._vectorized = child.vectorized
+
+        def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
+            with self._children.one() as child:
+                return child.evaluate(task.params, seeds, start, task.context, limits)
+
+        return self._spread(task, self._vectorized, evaluate_piece)
+
+    def _spread(
+        self,
+        task: ChunkTask,
+        vectorized: bool,
+        evaluate_piece: Callable[[NDArray[np.int64], int], SeedBlock],
+    ) -> SeedBlock:
         # A vectorized loss is called once a chunk; the worker has as many threads as it may have
         # chunks at once.
-        n_pieces = 1 if loss.vectorized else min(self.parallelism, len(task.chunk.seeds))
-        start = task.chunk.start
+        seeds, start = task.chunk.seeds, task.chunk.start
+        n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
+        if n_pieces == 1:
+            return evaluate_piece(seeds, start)
         futures = []
-        for seeds in np.array_split(task.chunk.seeds, n_pieces):
-            arguments = (task.params, seeds, start, task.context)
-            if self.use_processes:
-                futures.append(pool.submit(_evaluate_in_child, *arguments))
-            else:
-                futures.append(pool.submit(evaluate_block, loss, *arguments))
-            start += len(seeds)
+        for piece in np.array_split(seeds, n_pieces):
+            futures.append(self._threads.submit(evaluate_piece, piece, start))
+            start += len(piece)
         blocks = [future.result() for future in futures]
         for block in blocks:
             if block.failure is not None:
                 return block
         return SeedBlock(np.concatenate([block.losses for block in blocks]), None)
 
-    def _make_pool(self) -> Executor:
-        if not self.use_processes:
-            return ThreadPoolExecutor(self.parallelism, thread_name_prefix="seedwise-seeds")
-        return ProcessPoolExecutor(
-            self.parallelism,
-            # A worker has threads, and a fork of a process with threads may hang.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_child,
-            initargs=(self.shipment,),
+
+class _Children:
+    """A worker's child processes, and the memory that they may take together with it."""
+
+    def __init__(self, shipment: Shipment, memory_limit_b: int | None) -> None:
+        # None without a limit: waiting for a child then needs no looking.
+        self.watch = self._check_memory if memory_limit_b else None
+        self._shipment = shipment
+        self._limit_b = memory_limit_b or 0
+        self._all: list[Child] = []
+        self._idle: list[Child] = []
+        self.closed = False
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._looked_s = -_LOOK_EVERY_S
+
+    @contextmanager
+    def one(self) -> Iterator[Child]:
+        """Lend a child that nobody uses."""
+        with self._lock:
+            if self.closed:
+                raise ChildClosedError
+            if not self._idle:
+                self._idle.append(Child(self._shipment))
+                self._all.append(self._idle[-1])
+            child = self._idle.pop()
+        try:
+            yield child
+        finally:
+            with self._lock:
+                self._idle.append(child)
+
+    def close(self) -> None:
+        """End all children, busy ones too."""
+        with self._lock:
+            self.closed = True
+        for child in self._all:
+            child.close()
+
+    def _check_memory(self) -> None:
+        """Kill the largest child if they and this process take too much.
+
+        Every thread that waits for a child calls it; one of them looks, every 0.1 s.
+        """
+        if time.monotonic() - self._looked_s < _LOOK_EVERY_S:
+            return
+        if not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._kill_largest()
+        finally:
+            self._looked_s = time.monotonic()
+            self._looking.release()
+
+    def _kill_largest(self) -> None:
+        with self._lock:
+            children = list(self._all)
+        sizes_b = [child.rss_b() for child in children]
+        total_b = sum(sizes_b) + psutil.Process().memory_info().rss
+        if total_b <= _MEMORY_PART * self._limit_b or not any(sizes_b):
+            return
+        text = (
+            f"its worker's processes took {total_b / 1e6:.0f} MB "
+            f"of the {self._limit_b / 1e6:.0f} MB that the worker may have"
         )
-
-
-_child_loss: LossDefinition | None = None
-
-
-def _start_child(shipment: Shipment) -> None:
-    global _child_loss  # noqa: PLW0603 - the one loss of a child that exists for it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _child_loss = shipment.load()
-
-
-def _end_with_parent() -> None:
-    # A pool's child waits for work for ever, even when its worker was killed.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _evaluate_in_child(
-    params: dict[str, Any], seeds: NDArray[np.int64], start: int, context: dict[str, Any]
-) -> SeedBlock:
-    assert _child_loss is not None
-    return evaluate_block(_child_loss, params, seeds, start, context)
-
-
-@contextmanager
-def _argv(argv: tuple[str, ...] | None) -> Iterator[None]:
-    own = sys.argv
-    if argv is not None:
-        sys.argv = list(argv)
-    try:
-        yield
-    finally:
-        sys.argv = own
-
-
-def _import(module: str) -> None:
-    if not module.endswith(".py"):
-        importlib.import_module(module)
-        return
-    spec = importlib.util.spec_from_file_location("_seedwise_loss_module", module)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"loss_module={module!r}: no such Python file")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded
-    spec.loader.exec_module(loaded)
+        _, largest = max(zip(sizes_b, children, strict=True), key=lambda pair: pair[0])
+        largest.kill(Verdict(FailureKind.DIED, "MemoryExceeded", text))

@@ -1,22 +1,31 @@
-"""The study file: Optuna's journal format, written by one process."""
+"""The study file: Optuna's journal format, written by one process, each record with a checksum."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-__all__ = ["SingleWriterJournal"]
+from seedwise.errors import DamagedFileError
+
+__all__ = ["SingleWriterJournal", "journal_end", "turn_direction"]
 
 # Optuna's operation code of a change of a trial's state, part of the journal's format
 # (optuna.storages.journal, JournalOperation.SET_TRIAL_STATE_VALUES).
 _SET_STATE = 6
+_CREATE_STUDY = 0
+
+# A record ends with its checksum, as one more key that Optuna does not look at.
+_CHECKSUM = b',"crc32":"'
+_TAIL_LENGTH = len(_CHECKSUM) + len(b'00000000"}\n')
 
 
 class SingleWriterJournal(BaseJournalBackend):
@@ -29,18 +38,24 @@ class SingleWriterJournal(BaseJournalBackend):
     Parameters
     ----------
     path : pathlib.Path
-        The file; made if there is none.
+        The file; made if there is none. `journal_end` says up to where it is whole.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: Any = None
         self._n_read = 0
-        self._pending: list[dict[str, Any]] = []
+        # What was not read yet; None before the file was.
+        self._pending: list[dict[str, Any]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a path: the scheduler opens the file."""
         return type(self), (self.path,)
+
+    @property
+    def position(self) -> int:
+        """Length of the file in bytes: where the next record will begin."""
+        return self.path.stat().st_size if self._file is None else self._end()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Read the records from a number on.
@@ -55,12 +70,11 @@ class SingleWriterJournal(BaseJournalBackend):
         iterator of dict
             The records.
         """
-        if self._file is None:
-            self._pending = self._open()
+        pending = self._load()
         # The storage reads each record once and in order: what it has is dropped.
-        del self._pending[: max(0, log_number_from - self._n_read)]
+        del pending[: max(0, log_number_from - self._n_read)]
         self._n_read = log_number_from
-        yield from list(self._pending)
+        yield from list(pending)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append records; they are on disk before this returns when one of them ends a trial.
@@ -69,20 +83,26 @@ class SingleWriterJournal(BaseJournalBackend):
         ----------
         logs : list of dict
             The records.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them all, say because it is full; none is kept then.
         """
+        pending = self._load()
         if self._file is None:
-            self._pending = self._open()
-        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
-        data = memoryview("".join(lines).encode())
-        while data:  # a disk that fills up takes a part first
-            n_written = self._file.write(data)
-            if not n_written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-            data = data[n_written:]
-        if any(_ends_trial(log) for log in logs):
-            os.fsync(self._file.fileno())
+            self._file = self.path.open("ab", buffering=0)
+        lines = [_line(log) for log in logs]
+        begin = self._end()
+        try:
+            self._write(b"".join(lines))
+            if any(_ends_trial(log) for log in logs):
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), begin)  # takes no room, so a full disk allows it
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         # What a reader of the file would see: enumerations and tuples become plain JSON.
-        self._pending.extend(json.loads(line) for line in lines)
+        pending.extend(_record(line) for line in lines)
 
     def close(self) -> None:
         """Close the file."""
@@ -90,11 +110,100 @@ class SingleWriterJournal(BaseJournalBackend):
             self._file.close()
             self._file = None
 
-    def _open(self) -> list[dict[str, Any]]:
-        self._file = self.path.open("ab", buffering=0)
-        self._n_read = 0
-        with self.path.open("rb") as file:
-            return [json.loads(line) for line in file]
+    def _load(self) -> list[dict[str, Any]]:
+        if self._pending is None:
+            self.path.touch()
+            with self.path.open("rb") as file:
+                self._pending = [_record(line) for line in file]
+        return self._pending
+
+    def _end(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:  # a disk that fills up takes a part first
+            n_written = self._file.write(left)
+            if not n_written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left = left[n_written:]
+
+
+def journal_end(path: Path) -> int:
+    """Return the length of the journal up to and with its last whole record.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, its length is 0.
+
+    Returns
+    -------
+    int
+        Bytes; what comes after them is a record that a crash has torn.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it.
+    """
+    if not path.exists():
+        return 0
+    position = 0
+    bad: int | None = None
+    with path.open("rb") as file:
+        for line in file:
+            if bad is not None:
+                raise DamagedFileError(path, bad, "the record's checksum does not match")
+            if not _is_whole(line):
+                bad = position
+            position += len(line)
+    return position if bad is None else bad
+
+
+def turn_direction(path: Path, direction: str) -> None:
+    """Have the study in a journal go another way; Optuna has no means for that.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file. No record changes its length, so that positions in it stay as they are.
+    direction : {"minimize", "maximize"}
+        What is best from now on.
+    """
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        record = _record(line)
+        if record["op_code"] == _CREATE_STUDY:
+            record["directions"] = [int(StudyDirection[direction.upper()])]
+            lines[number] = _line(record)
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_bytes(b"".join(lines))
+    aside.replace(path)
+
+
+def _line(log: dict[str, Any]) -> bytes:
+    body = json.dumps(log, separators=(",", ":")).encode()[:-1]
+    return b'%b%b%08x"}\n' % (body, _CHECKSUM, zlib.crc32(body))
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    record.pop("crc32", None)
+    return record
+
+
+def _is_whole(line: bytes) -> bool:
+    body, tail = line[:-_TAIL_LENGTH], line[-_TAIL_LENGTH:]
+    if tail.startswith(_CHECKSUM):
+        return tail == b'%b%08x"}\n' % (_CHECKSUM, zlib.crc32(body))
+    # Another program's record, say a note made in optuna-dashboard.
+    try:
+        return line.endswith(b"\n") and "op_code" in json.loads(line)
+    except ValueError:
+        return False
 
 
 def _ends_trial(log: dict[str, Any]) -> bool:

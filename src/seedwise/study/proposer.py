@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import attrs
+import cloudpickle
 import optuna
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
+from seedwise.errors import RunFileError, SpaceError
 from seedwise.model.records import Proposal, TrialOutcome, TrialResult, TrialState
-from seedwise.model.space import ParameterSpace
+from seedwise.model.space import ParameterSpace, ParamValue
+from seedwise.study.checkpoint import Checkpoint, Checkpoints
 from seedwise.study.distributions import distributions
-from seedwise.study.storage import close_storage, open_storage, quiet_optuna
+from seedwise.study.storage import (
+    CachedDaskStorage,
+    close_storage,
+    journal_position,
+    load_study,
+    open_storage,
+    quiet_optuna,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Proposer", "open_proposer"]
+__all__ = ["Proposer", "StudyPlan", "open_proposer", "read_params", "read_trials"]
+
+
+@attrs.frozen
+class StudyPlan:
+    """What a study is made of.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The study file.
+    name : str
+        The study's name.
+    direction : {"minimize", "maximize"}
+        What is best.
+    space : dict of str to SearchParam
+        The parameter space.
+    sampler : optuna.samplers.BaseSampler
+        The sampler, as it is before the first trial.
+    checkpoints : Checkpoints
+        Where the sampler's state is saved.
+    state : bytes or None
+        The sampler's state to go on from, with which the study file must agree; None begins with
+        the sampler as it is.
+    """
+
+    path: Path
+    name: str
+    direction: str
+    space: ParameterSpace
+    sampler: optuna.samplers.BaseSampler
+    checkpoints: Checkpoints
+    state: bytes | None = None
 
 
 class Proposer:
@@ -28,28 +73,46 @@ class Proposer:
     Parameters
     ----------
     study : optuna.Study
-        The study.
-    space : dict of str to SearchParam
-        The parameter space.
+        The study, over a `CachedDaskStorage`.
+    plan : StudyPlan
+        What the study is made of.
+    exhausted : bool
+        Whether the sampler has no more points.
     """
 
-    def __init__(self, study: optuna.Study, space: ParameterSpace) -> None:
+    def __init__(self, study: optuna.Study, plan: StudyPlan, exhausted: bool = False) -> None:
         self._study = study
-        self._exhausted = False
+        self._plan = plan
+        self._exhausted = exhausted
         # GridSampler and BruteForceSampler stop the study at their last point; outside of
         # Study.optimize, Optuna's own method refuses to be called.
         self._study.stop = self._stop  # type: ignore[method-assign]
-        self._distributions = distributions(space)
-        self._open: dict[int, optuna.Trial] = {}
+        self._distributions = distributions(plan.space)
+        self._storage = cast("CachedDaskStorage", study._storage)  # noqa: SLF001
+        trials = study.get_trials(deepcopy=False)
+        _require_compatible(trials, self._distributions)
+        self._told = [_result(trial) for trial in trials if trial.state.is_finished()]
+        self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
+        self._ids = {trial.number: trial._trial_id for trial in self._unfinished}  # noqa: SLF001
+        self._save()
+
+    def told(self) -> Sequence[TrialResult]:
+        """Return the trials that were told before this proposer was made, by number."""
+        return self._told
+
+    def unfinished(self) -> Sequence[Proposal]:
+        """Return the points that were asked for before this proposer was made and not told."""
+        return [Proposal(trial.number, trial.params) for trial in self._unfinished]
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next point; None if it has no more."""
         if self._exhausted:
             return None
-        with _no_experimental_warnings():
+        with self._at_work():
             trial = self._study.ask(self._distributions)
-        self._open[trial.number] = trial
-        return Proposal(trial.number, trial.params)
+            proposal = Proposal(trial.number, trial.params)
+        self._ids[trial.number] = trial._trial_id  # noqa: SLF001
+        return proposal
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         """Tell the study how a trial turned out.
@@ -64,69 +127,101 @@ class Proposer:
         TrialResult
             The trial as it now stands in the study.
         """
-        trial = self._open.pop(outcome.number)
         attributes: dict[str, Any] = {"n_seeds": outcome.n_seeds}
         if outcome.state is TrialState.COMPLETE:
             attributes["stderr"] = outcome.stderr
         else:
             attributes["error"] = outcome.error
-        for key, value in attributes.items():
-            trial.set_user_attr(key, value)
-        with _no_experimental_warnings():
+        with self._at_work():
+            for key, value in attributes.items():
+                self._storage.set_trial_user_attr(self._ids[outcome.number], key, value)
             told = self._study.tell(
-                trial, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
+                outcome.number, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
             )
+        del self._ids[outcome.number]
         return _result(told)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        # The user chose the sampler; Optuna's word on its maturity comes again with every point.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            try:
+                yield
+            except OSError as error:
+                if error.filename != str(self._plan.path):  # not the journal's
+                    raise
+                path = self._plan.path
+                raise RunFileError(path, str(error.strerror), path.parent) from error
+        self._save()
+
+    def _save(self) -> None:
+        state = cloudpickle.dumps((self._study.sampler, self._exhausted))
+        self._plan.checkpoints.save(Checkpoint(journal_position(self._storage), state))
 
     def _stop(self) -> None:
         self._exhausted = True
 
 
 @contextmanager
-def open_proposer(
-    client: Client,
-    path: Path,
-    *,
-    study_name: str,
-    direction: str,
-    sampler: optuna.samplers.BaseSampler,
-    space: ParameterSpace,
-) -> Iterator[Proposer]:
-    """Make a study in a file on the scheduler, and give a proposer over it.
+def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
+    """Open a study in a file on the scheduler, and give a proposer over it.
 
     Parameters
     ----------
     client : distributed.Client
         Client of the scheduler.
-    path : pathlib.Path
-        The study file.
-    study_name : str
-        Name of the study.
-    direction : {"minimize", "maximize"}
-        What is best.
-    sampler : optuna.samplers.BaseSampler
-        The sampler.
-    space : dict of str to SearchParam
-        The parameter space.
+    plan : StudyPlan
+        What the study is made of. A study of this name that is in the file is gone on with.
 
     Yields
     ------
     Proposer
-        The proposer; the file is closed in the end.
+        The proposer; the files are closed in the end.
     """
+    sampler, exhausted = plan.sampler, False
+    if plan.state is not None:
+        sampler, exhausted = pickle.loads(plan.state)
     with quiet_optuna():
-        storage = open_storage(client, path)
-        study = optuna.create_study(
-            storage=storage,
-            sampler=sampler,
-            study_name=study_name,
-            direction=optuna.study.StudyDirection[direction.upper()],
-        )
+        storage = open_storage(client, plan.path)
+        # Asked for first: a study that is made twice has the scheduler log a traceback.
+        if plan.name not in optuna.get_all_study_names(storage):
+            direction = optuna.study.StudyDirection[plan.direction.upper()]
+            optuna.create_study(storage=storage, study_name=plan.name, direction=direction)
+        study = optuna.load_study(storage=storage, study_name=plan.name, sampler=sampler)
     try:
-        yield Proposer(study, space)
+        yield Proposer(study, plan, exhausted)
     finally:
+        plan.checkpoints.close()
         if client.status == "running":
             close_storage(storage)
+
+
+def _require_compatible(
+    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
+) -> None:
+    """Refuse a change of the space, though it was accepted, that a study can't take."""
+    for name, distribution in distributions.items():
+        for trial in trials:
+            try:
+                check_distribution_compatibility(
+                    trial.distributions.get(name, distribution), distribution
+                )
+            except ValueError as error:
+                problem = f"a study can't take this change ({error}); give another run_name"
+                raise SpaceError(problem, name) from error
+
+
+def read_trials(path: Path, study_name: str) -> list[TrialResult]:
+    """Return the trials in a study file that ended, by number; no cluster is needed."""
+    trials = load_study(path, study_name).get_trials(deepcopy=False)
+    return [_result(trial) for trial in trials if trial.state.is_finished()]
+
+
+def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:
+    """Return the params of all trials in a study file, by number; no cluster is needed."""
+    trials = load_study(path, study_name).get_trials(deepcopy=False)
+    return {trial.number: trial.params for trial in trials}
 
 
 def _result(trial: FrozenTrial) -> TrialResult:
@@ -139,12 +234,5 @@ def _result(trial: FrozenTrial) -> TrialResult:
         n_seeds=trial.user_attrs["n_seeds"],
         state=TrialState(trial.state.name),
         duration_s=duration.total_seconds() if duration is not None else 0.0,
+        error=trial.user_attrs.get("error"),
     )
-
-
-@contextmanager
-def _no_experimental_warnings() -> Iterator[None]:
-    # The user chose the sampler; Optuna's word on its maturity comes again with every point.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

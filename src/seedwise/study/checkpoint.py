@@ -1,0 +1,130 @@
+"""The sampler's state, saved after each ask and tell, so that it goes on as if never stopped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import attrs
+
+from seedwise.errors import RunFileError
+
+__all__ = ["Checkpoint", "Checkpoints"]
+
+_MAGIC = b"seedwise"
+_HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body
+_BODY = struct.Struct("<QQ")  # serial number, position; the state follows
+
+
+@attrs.frozen
+class Checkpoint:
+    """A sampler's state, and the place in the study file that it belongs to.
+
+    Attributes
+    ----------
+    position : int
+        Length of the study file, in bytes, when the state was saved.
+    state : bytes
+        The pickled state.
+    """
+
+    position: int
+    state: bytes
+
+
+class Checkpoints:
+    """The last two checkpoints, in two files that are overwritten in turn.
+
+    If the newest one is torn, or ahead of a study file that lost its end, the one before it
+    serves. So neither need be synced to disk.
+
+    Parameters
+    ----------
+    paths : tuple of pathlib.Path
+        The two files.
+    """
+
+    def __init__(self, paths: tuple[Path, Path]) -> None:
+        self._paths = paths
+        self._handles: dict[Path, int] = {}
+        self._serial = 0
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint over the older of the two.
+
+        Raises
+        ------
+        RunFileError
+            If it can't be written.
+        """
+        self._serial += 1
+        path = self._paths[self._serial % 2]
+        body = _BODY.pack(self._serial, checkpoint.position) + checkpoint.state
+        data = _HEADER.pack(_MAGIC, zlib.crc32(body), len(body)) + body
+        try:
+            if path not in self._handles:
+                self._handles[path] = _create(path)
+            n_written = os.pwrite(self._handles[path], data, 0)
+            if n_written < len(data):  # a disk that fills up takes a part first
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RunFileError(path, str(error.strerror), path.parent) from error
+
+    def close(self) -> None:
+        """Close the files."""
+        for handle in self._handles.values():
+            os.close(handle)
+        self._handles.clear()
+
+    def latest(self, end: int) -> Checkpoint | None:
+        """Return the newest whole checkpoint that is not ahead of the study file.
+
+        Those that are ahead are removed: what the study file will hold there is not what it held.
+
+        Parameters
+        ----------
+        end : int
+            Length of the study file in bytes.
+
+        Returns
+        -------
+        Checkpoint or None
+            The checkpoint; None if there is none.
+        """
+        chosen: tuple[int, Checkpoint] | None = None
+        for path in self._paths:
+            found = _read(path)
+            if found is None or found[1].position > end:
+                path.unlink(missing_ok=True)
+            elif chosen is None or found[0] > chosen[0]:
+                chosen = found
+        if chosen is None:
+            return None
+        self._serial = chosen[0]
+        return chosen[1]
+
+
+def _create(path: Path) -> int:
+    # A new file even where there is one: a driver that lost the run may still write to the old.
+    aside = path.with_name(f".{path.name}.new")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    aside.replace(path)
+    return handle
+
+
+def _read(path: Path) -> tuple[int, Checkpoint] | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(data) < _HEADER.size + _BODY.size:
+        return None
+    magic, checksum, length = _HEADER.unpack_from(data)
+    body = data[_HEADER.size : _HEADER.size + length]  # a longer state may have been here before
+    if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
+        return None
+    serial, position = _BODY.unpack_from(body)
+    return serial, Checkpoint(position, body[_BODY.size :])

@@ -16,7 +16,7 @@ from seedwise.model.options import RunOptions
 
 def script(threads=1, log_dir="/logs", **keywords):
     options = RunOptions.from_keywords(keywords)
-    return _script(job_keywords(options, threads, Path(log_dir), "seedwise-run"))
+    return _script(job_keywords(options, threads, Path(log_dir), "seedwise-run", "run-id"))
 
 
 def directives(text):
@@ -32,6 +32,7 @@ def test_the_defaults_of_the_reference():
         "-t 0-02:00:00",
         '-o "/logs/%J.out"',
         '-e "/logs/%J.err"',
+        "--comment=run-id",
     ]
 
 
@@ -61,8 +62,6 @@ def test_a_worker_has_one_thread_and_one_process():
     text = script(cpus_per_task=8, worker_parallelism=8, use_processes=True)
     assert "--nthreads 1 " in text
     assert "--nworkers" not in text
-    # Or its seeds could have no processes.
-    assert "export DASK_DISTRIBUTED__WORKER__DAEMON=False" in text
 
 
 def test_a_vectorized_loss_has_a_thread_for_each_chunk_at_once():

@@ -23,7 +23,7 @@ def test_states_are_called_as_in_optuna():
 def test_a_chunk_result_travels_bit_for_bit():
     losses = np.array([0.1, -0.0, 5e-324])
     failure = SeedFailure(3, 7, "ValueError", "a", "b")
-    again = pickle.loads(pickle.dumps(ChunkResult(1, 2, 1, 3, losses, failure, 0.5, "w", "9")))
+    again = pickle.loads(pickle.dumps(ChunkResult(1, 2, 1, 3, 3, losses, failure, 0.5, "w", "9")))
     assert again.losses.tobytes() == losses.tobytes()
     assert again.losses.dtype == np.float64
     assert again.failure == failure

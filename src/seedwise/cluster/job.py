@@ -11,14 +11,16 @@ from typing import Any
 
 import dask
 
-from seedwise.cluster.place import worker_settings
+from seedwise.cluster.place import WORKER_SETTINGS
 from seedwise.model.options import RunOptions
 from seedwise.model.slurm_options import SlurmOptions
 
 __all__ = ["asks_for_qos", "job_keywords"]
 
 
-def job_keywords(options: RunOptions, threads: int, log_dir: Path, name: str) -> dict[str, Any]:
+def job_keywords(
+    options: RunOptions, threads: int, log_dir: Path, name: str, run_id: str
+) -> dict[str, Any]:
     """Return the keywords of dask-jobqueue's SLURMJob for a run.
 
     A keyword of the call goes first, then `SlurmOptions`, then Dask's configuration, and then
@@ -34,6 +36,8 @@ def job_keywords(options: RunOptions, threads: int, log_dir: Path, name: str) ->
         Folder for the jobs' logs.
     name : str
         Name of the jobs.
+    run_id : str
+        The run's id; the jobs carry it as their comment, so that they are known again.
 
     Returns
     -------
@@ -66,10 +70,11 @@ def job_keywords(options: RunOptions, threads: int, log_dir: Path, name: str) ->
         "job_extra_directives": [
             *_given_or_site(slurm.extra_directives, "job-extra-directives"),
             *logs,
+            f"--comment={run_id}",
         ],
         "job_script_prologue": [
             *_given_or_site(slurm.prologue, "job-script-prologue"),
-            *_environment(options),
+            *_environment(),
         ],
     }
 
@@ -79,10 +84,10 @@ def asks_for_qos(directives: Iterable[str]) -> bool:
     return any(directive.lstrip().startswith(("--qos", "-q")) for directive in directives)
 
 
-def _environment(options: RunOptions) -> list[str]:
-    settings = worker_settings(options.use_processes)
+def _environment() -> list[str]:
     return [
-        f"export DASK_{key.upper().replace('.', '__')}={value}" for key, value in settings.items()
+        f"export DASK_{key.upper().replace('.', '__')}={value}"
+        for key, value in WORKER_SETTINGS.items()
     ]
 
 

@@ -17,11 +17,12 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
 from seedwise.cluster.place import (
+    SCHEDULER_SETTINGS,
+    WORKER_SETTINGS,
     Demand,
     Place,
     close_without_noise,
     dashboard_port,
-    worker_settings,
 )
 from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.options import ExecutionMode, RunOptions
@@ -35,7 +36,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
     Parameters
     ----------
     options : RunOptions
-        The run's options; `workers`, `worker_parallelism` and `use_processes` count here.
+        The run's options; `workers` and `worker_parallelism` count here.
     demand : Demand
         How much work the run can have in flight.
 
@@ -54,7 +55,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
         workers = demand.workers(max(1, CPU_COUNT // options.worker_parallelism))
     low, high = workers if isinstance(workers, tuple) else (workers, workers)
     with contextlib.ExitStack() as closing:
-        cluster = closing.enter_context(_start(options, low, demand.chunks_per_worker))
+        cluster = closing.enter_context(_start(low, demand.chunks_per_worker))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         if high > low:
             cluster.adapt(minimum=low, maximum=high)
@@ -74,10 +75,10 @@ def _described(low: int, high: int) -> str:
     return f"{low} worker{'s' if low > 1 else ''} on this machine"
 
 
-def _start(options: RunOptions, n_workers: int, threads: int) -> LocalCluster:
+def _start(n_workers: int, threads: int) -> LocalCluster:
     _forget_standard_input()
     close_without_noise()
-    with warnings.catch_warnings(), dask.config.set(worker_settings(options.use_processes)):
+    with warnings.catch_warnings(), dask.config.set({**SCHEDULER_SETTINGS, **WORKER_SETTINGS}):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             return LocalCluster(

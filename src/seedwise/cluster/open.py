@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dask
 
 from seedwise.cluster.local import open_local, require_main_guard
 from seedwise.cluster.passed import open_passed
-from seedwise.cluster.place import Demand, Place
+from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.slurm_commands import require_slurm
 from seedwise.errors import OptionError
 from seedwise.model.options import RunOptions
@@ -42,7 +40,7 @@ def check_place(options: RunOptions) -> None:
         )
 
 
-def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) -> Place:
+def open_place(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
     """Open the place where a run's work is done.
 
     Parameters
@@ -51,10 +49,8 @@ def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
         The run's options.
     demand : Demand
         How much work the run can have in flight.
-    log_dir : pathlib.Path
-        Folder for the logs of Slurm jobs.
-    name : str
-        Name of the run, for the Slurm jobs.
+    tag : RunTag
+        Name and id of the run, and where the logs of Slurm jobs go.
 
     Returns
     -------
@@ -67,5 +63,5 @@ def open_place(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
         # Imported when needed: dask-jobqueue reads and writes configuration on import.
         from seedwise.cluster.slurm import open_slurm
 
-        return open_slurm(options, demand, log_dir, name)
+        return open_slurm(options, demand, tag)
     return open_passed(options)

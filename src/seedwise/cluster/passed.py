@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 from typing import Any
 
 from distributed import Client, LocalCluster
@@ -35,7 +34,7 @@ def open_passed(options: RunOptions) -> Place:
     AddressError
         If no scheduler answers at the address.
     OptionError
-        If the client is asynchronous, `mode` contradicts it, or its workers can't have processes.
+        If the client is asynchronous, or `mode` contradicts it.
     """
     with contextlib.ExitStack() as closing:
         client = _client(options.cluster, closing)
@@ -67,15 +66,3 @@ def _check(client: Client, mode: ExecutionMode, options: RunOptions) -> None:
     asked = execution_mode(options.mode)
     if "mode" in options.given and asked is not mode:
         raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
-    if options.use_processes and any(client.run(_is_daemon).values()):
-        raise OptionError(
-            "use_processes",
-            True,
-            "False for this cluster",
-            "Dask started its workers as daemons, which may have no processes of their own; start "
-            "it with dask.config.set({'distributed.worker.daemon': False}).",
-        )
-
-
-def _is_daemon() -> bool:
-    return multiprocessing.current_process().daemon

@@ -7,7 +7,8 @@ import getpass
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any, Self
+from pathlib import Path
+from typing import Self
 
 import attrs
 from distributed import Client
@@ -15,13 +16,27 @@ from distributed import Client
 from seedwise.model.options import ExecutionMode
 
 __all__ = [
+    "SCHEDULER_SETTINGS",
+    "WORKER_SETTINGS",
     "Demand",
     "Place",
+    "RunTag",
     "close_without_noise",
     "dashboard_port",
     "tunnel_command",
-    "worker_settings",
 ]
+
+#: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
+#: that it had, and have it run again; Dask would blame bystanders after some losses.
+SCHEDULER_SETTINGS = {"distributed.scheduler.allowed-failures": 0}
+
+#: Dask configuration of our workers. The memory that a loss takes can be neither spilled nor
+#: waited for: a worker that pauses because of it would pause for ever.
+WORKER_SETTINGS = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
 
 
 @attrs.frozen
@@ -45,6 +60,25 @@ class Demand:
 
 
 @attrs.frozen
+class RunTag:
+    """What a place is told about the run that it is for.
+
+    Attributes
+    ----------
+    name : str
+        The run's name.
+    run_id : str
+        What tells it from all other runs; its jobs carry it.
+    log_dir : pathlib.Path
+        Folder for the jobs' logs.
+    """
+
+    name: str
+    run_id: str
+    log_dir: Path
+
+
+@attrs.frozen
 class Place:
     """An open cluster, and how to reach it.
 
@@ -62,6 +96,8 @@ class Place:
         Command that makes the link work from a laptop; None if it needs none.
     check : callable
         Raises if the place can do no work, and says why.
+    cancel_at_once : callable
+        Has the jobs end without waiting for anything, for a driver that ends now.
     closing : contextlib.ExitStack
         Closes in the end what is ours; empty for what the caller passed.
     """
@@ -72,6 +108,7 @@ class Place:
     dashboard: str | None = None
     tunnel: str | None = None
     check: Callable[[], None] = lambda: None
+    cancel_at_once: Callable[[], object] = lambda: None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
 
     def __enter__(self) -> Self:
@@ -90,30 +127,6 @@ def close_without_noise() -> None:
     connections is gone.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
-
-
-def worker_settings(use_processes: bool) -> dict[str, Any]:
-    """Return the Dask configuration that our workers need.
-
-    Parameters
-    ----------
-    use_processes : bool
-        Whether their seeds run in processes.
-
-    Returns
-    -------
-    dict
-        Settings of ``distributed.worker``.
-    """
-    return {
-        # A daemon may have no processes of its own.
-        "distributed.worker.daemon": not use_processes,
-        # The memory that a loss takes can be neither spilled nor waited for: a worker that pauses
-        # because of it would pause for ever.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-    }
 
 
 def dashboard_port(client: Client) -> int | None:

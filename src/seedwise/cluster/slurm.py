@@ -9,7 +9,6 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -17,13 +16,15 @@ from distributed import Client
 
 from seedwise.cluster.job import asks_for_qos, job_keywords
 from seedwise.cluster.place import (
+    SCHEDULER_SETTINGS,
     Demand,
     Place,
+    RunTag,
     close_without_noise,
     dashboard_port,
     tunnel_command,
 )
-from seedwise.cluster.slurm_commands import test_submit
+from seedwise.cluster.slurm_commands import cancel_jobs, test_submit
 from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options import ExecutionMode, RunOptions
 
@@ -54,7 +55,7 @@ with _signals_left_alone():
     from dask_jobqueue.slurm import SLURMJob
 
 
-def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) -> Place:
+def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
     """Start a SLURMCluster.
 
     Parameters
@@ -63,10 +64,8 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
         The run's options.
     demand : Demand
         How much work the run can have in flight.
-    log_dir : pathlib.Path
-        Folder for the jobs' logs.
-    name : str
-        Name of the run.
+    tag : RunTag
+        Name and id of the run, and where the jobs' logs go.
 
     Returns
     -------
@@ -80,7 +79,13 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
     ClusterStartError
         If the scheduler does not start.
     """
-    keywords = job_keywords(options, demand.chunks_per_worker, log_dir, _job_name(name))
+    keywords = job_keywords(
+        options,
+        demand.chunks_per_worker,
+        tag.log_dir,
+        _job_name(tag.name),
+        tag.run_id,
+    )
     _choose_qos(options, keywords)
     refusals: list[str] = []
     low, high = _bounds(options, demand)
@@ -103,6 +108,7 @@ def open_slurm(options: RunOptions, demand: Demand, log_dir: Path, name: str) ->
             dashboard=f"http://127.0.0.1:{port}/status" if port else None,
             tunnel=tunnel_command(port) if port else None,
             check=check,
+            cancel_at_once=lambda: cancel_jobs(tag.run_id),
             closing=closing.pop_all(),
         )
 
@@ -116,7 +122,9 @@ def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
     # Elastic workers are counted by the expected time of the work; chunks are no half-second
     # tasks, as Dask would have it until the first is done.
     with (
-        dask.config.set({"distributed.scheduler.unknown-task-duration": "10m"}),
+        dask.config.set(
+            {**SCHEDULER_SETTINGS, "distributed.scheduler.unknown-task-duration": "10m"}
+        ),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", message="Port .* is already in use")

@@ -10,7 +10,7 @@ import attrs
 
 from seedwise.errors import OptionError, SlurmNotFoundError
 
-__all__ = ["Answer", "require_slurm", "test_submit"]
+__all__ = ["Answer", "cancel_jobs", "require_slurm", "test_submit"]
 
 _TIMEOUT_S = 30
 
@@ -70,3 +70,32 @@ def test_submit(script: str) -> Answer:
     except subprocess.TimeoutExpired:
         return Answer(False, f"sbatch --test-only gave no answer within {_TIMEOUT_S} s")
     return Answer(done.returncode == 0, done.stderr.strip())
+
+
+def cancel_jobs(run_id: str) -> list[str]:
+    """Cancel the jobs of a run, say those that a killed driver left.
+
+    Parameters
+    ----------
+    run_id : str
+        The run's id, which its jobs carry as their comment.
+
+    Returns
+    -------
+    list of str
+        Ids of the cancelled jobs; none where there is no Slurm, or it does not answer.
+    """
+    try:
+        listed = _call("squeue", "--me", "--noheader", "--format=%i %k")
+        lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+        ids = [words[0] for words in lines if words[1:] == [run_id]]
+        if ids:
+            _call("scancel", *ids)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return ids
+
+
+def _call(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+    return done.stdout

@@ -9,15 +9,28 @@ from __future__ import annotations
 import enum
 import inspect
 import textwrap
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
 
-__all__ = ["documented", "keyword_docs", "keyword_names", "keyword_signature", "option"]
+__all__ = [
+    "CommandOption",
+    "command_options",
+    "documented",
+    "keyword_docs",
+    "keyword_names",
+    "keyword_signature",
+    "option",
+]
 
 T = TypeVar("T", bound=type)
+
+Parse: TypeAlias = Callable[[str], Any]
+
+# How a value is read from a command line, by the first word of its type.
+_PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 
 
 def option(
@@ -26,8 +39,9 @@ def option(
     doc: str,
     check: Callable[[str, Any], None] | None = None,
     convert: Callable[[Any], Any] | None = None,
+    parse: Parse | None = None,
 ) -> Any:
-    """Define an option: its default, type, description and check in one place."""
+    """Define an option: its default, type, description, check and command-line form at once."""
 
     def validate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if check is not None and not (value is None and default is None):
@@ -37,7 +51,11 @@ def option(
         default=default,
         validator=validate,
         converter=lambda value: convert(_plain(value)) if convert else _plain(value),
-        metadata={"type": type_, "doc": doc},
+        metadata={
+            "type": type_,
+            "doc": doc,
+            "parse": parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
+        },
     )
 
 
@@ -81,6 +99,38 @@ def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> 
         for field in _fields(options)
     ]
     return inspect.Signature([first, *keywords], return_annotation=returns)
+
+
+@attrs.frozen
+class CommandOption:
+    """An option on a command line.
+
+    Attributes
+    ----------
+    flag : str
+        The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
+    parse : callable
+        Reads the value from text; raises ValueError.
+    help : str
+        What it does.
+    """
+
+    flag: str
+    parse: Parse
+    help: str
+
+
+def command_options(options: type, leave_out: Sequence[str] = ()) -> list[CommandOption]:
+    """Return a class of options' flags, but for those that are left out."""
+    flags = []
+    for field in _fields(options):
+        if field.name not in leave_out:
+            flag = f"--{field.name.replace('_', '-')}"
+            if field.metadata["parse"] is bool:
+                flag = f"{flag}/--no-{flag[2:]}"
+            text = field.metadata["doc"].replace("`", "")
+            flags.append(CommandOption(flag, field.metadata["parse"], text))
+    return flags
 
 
 def _plain(value: Any) -> Any:

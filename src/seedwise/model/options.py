@@ -62,6 +62,16 @@ def _slurm(name: str, value: Any) -> None:
         raise OptionError(name, value, "a SlurmOptions, or None")
 
 
+def _duration(text: str) -> timedelta:
+    hours, minutes, seconds = (int(part) for part in text.split(":"))
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _bounds(text: str) -> int | tuple[int, ...]:
+    bounds = tuple(int(part) for part in text.split(":"))
+    return bounds if len(bounds) > 1 else bounds[0]
+
+
 def _path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
@@ -73,9 +83,14 @@ class RunOptions:
     `optimize_run` documents them; its documentation is made from the fields.
     """
 
-    n_trials: int = option(10, "int", "Number of trials.", checks.positive)
+    n_trials: int = option(
+        10, "int", "Number of trials in all, those of a resumed run included.", checks.positive
+    )
     seeds: Iterable[int] | None = option(
-        None, "iterable of int", "Exactly these seeds in this order; goes before `n_seeds`."
+        None,
+        "iterable of int",
+        "Exactly these seeds in this order; goes before `n_seeds`.",
+        parse=lambda text: [int(word) for word in text.split(",")],
     )
     n_seeds: int | None = option(
         None,
@@ -125,7 +140,8 @@ class RunOptions:
     run_name: str | None = option(
         None,
         "str",
-        "Name of the run's folder. None is the loss's name and the next free number.",
+        "Name of the run's folder. A run that is there is gone on with, up to `n_trials`. None is "
+        "a new run, called by the loss's name and the next free number.",
         checks.folder_name,
     )
     loss_module: str | None = option(
@@ -169,7 +185,11 @@ class RunOptions:
         checks.positive,
     )
     worker_time_limit: timedelta = option(
-        timedelta(hours=2), "timedelta", "Walltime of a Slurm job.", checks.walltime
+        timedelta(hours=2),
+        "timedelta",
+        "Walltime of a Slurm job; HH:MM:SS on the command line.",
+        checks.walltime,
+        parse=_duration,
     )
     slurm_qos: str | None = option(
         "short",
@@ -187,8 +207,8 @@ class RunOptions:
     fail_on_chunk_error: bool = option(
         True,
         "bool",
-        "Stop the run at a trial that failed, with the loss's own traceback. With False the trial "
-        "is marked FAIL and the run goes on.",
+        "Stop the run at a trial whose loss raised or returned no finite number, with the loss's "
+        "own traceback. With False the trial is marked FAIL and the run goes on.",
         checks.truth,
     )
     use_processes: bool = option(
@@ -204,6 +224,13 @@ class RunOptions:
         "Give the workers this process's ``sys.argv`` while they import.",
         checks.truth,
     )
+    chunk_timeout_seconds: float | None = option(
+        None,
+        "float",
+        "Seconds that a chunk may take; one that takes longer fails its trial, and its seeds run "
+        "in processes, as with `use_processes`, so that it can be ended. None is no limit.",
+        checks.positive_number,
+    )
     cluster: Any = option(
         None,
         "None, 'local', 'slurm', Cluster, Client or str",
@@ -216,8 +243,9 @@ class RunOptions:
         "int or (min, max)",
         "Workers, or bounds between which their number follows the work. A worker is a process "
         "here and a job on Slurm. None is as many as the chunks in flight can use, and at most "
-        "the CPUs here, or 100 jobs.",
+        "the CPUs here, or 100 jobs. On the command line 4 or 4:100.",
         checks.workers,
+        parse=_bounds,
     )
     sampler: Any = option(
         "tpe",
@@ -233,6 +261,18 @@ class RunOptions:
         checks.positive_number,
     )
     progress: bool = option(True, "bool", "A line on stderr for each trial.", checks.truth)
+    accept_changes: bool = option(
+        False,
+        "bool",
+        "Go on with a run although options were changed that decide its results.",
+        checks.truth,
+    )
+    take_over: bool = option(
+        False,
+        "bool",
+        "Take over a run from a driver on another machine that has been silent for minutes.",
+        checks.truth,
+    )
     slurm: SlurmOptions | None = option(
         None, "SlurmOptions", "Partition, account and the like; of no effect elsewhere.", _slurm
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 from seedwise.model.space import ParamValue
 
 __all__ = [
+    "ChunkLost",
     "ChunkResult",
     "Event",
+    "FailureKind",
     "Proposal",
     "RunFinished",
+    "RunInterrupted",
     "RunStarted",
     "SeedFailure",
     "TrialFinished",
     "TrialOutcome",
     "TrialResult",
     "TrialState",
+    "best_trial",
 ]
 
 
@@ -49,6 +54,17 @@ class Proposal:
     params: dict[str, ParamValue]
 
 
+class FailureKind(enum.StrEnum):
+    """What kind of failure it is, which decides whether the chunk is tried again."""
+
+    #: The user's function raised, or returned something that is no loss.
+    LOSS = "LOSS"
+    #: The process that evaluated the chunk died of it.
+    DIED = "DIED"
+    #: The chunk took longer than its time limit.
+    OVERRAN = "OVERRAN"
+
+
 @attrs.frozen
 class SeedFailure:
     """Why a seed, or a whole chunk, has no loss.
@@ -64,7 +80,9 @@ class SeedFailure:
     message : str
         Its text, in one line.
     traceback : str
-        Its traceback as text.
+        Its traceback as text; of a process that died, what it wrote last.
+    kind : FailureKind
+        What kind of failure it is.
     """
 
     position: int
@@ -72,6 +90,7 @@ class SeedFailure:
     exception_type: str
     message: str
     traceback: str
+    kind: FailureKind = FailureKind.LOSS
 
 
 @attrs.frozen(eq=False)
@@ -88,6 +107,8 @@ class ChunkResult:
         Which evaluation of the chunk this is, from 1.
     start : int
         Position of the chunk's first seed in the seed plan.
+    n_seeds : int
+        Number of seeds in the chunk.
     losses : ndarray of float64, shape (n,), or None
         One loss for each seed of the chunk; None if one failed.
     failure : SeedFailure or None
@@ -104,6 +125,7 @@ class ChunkResult:
     chunk: int
     attempt: int
     start: int
+    n_seeds: int
     losses: NDArray[np.float64] | None = None
     failure: SeedFailure | None = None
     duration_s: float = 0.0
@@ -160,7 +182,10 @@ class TrialResult:
     state : TrialState
         ``COMPLETE`` or ``FAIL``.
     duration_s : float
-        Seconds from asking for the point to telling its value, waiting for workers included.
+        Seconds from asking for the point to telling its value, waiting for workers included, and
+        the time between two drivers.
+    error : str or None
+        Why it failed, in one line; None if it is complete.
     """
 
     number: int
@@ -170,6 +195,27 @@ class TrialResult:
     n_seeds: int
     state: TrialState
     duration_s: float
+    error: str | None = None
+
+
+def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | None:
+    """Return the best complete trial; of equal ones the first.
+
+    Parameters
+    ----------
+    trials : iterable of TrialResult
+        The trials, by number.
+    direction : {"minimize", "maximize"}
+        What is best.
+
+    Returns
+    -------
+    TrialResult or None
+        The best; None if none is complete.
+    """
+    sign = -1.0 if direction == "maximize" else 1.0
+    complete = [(sign * trial.value, trial) for trial in trials if trial.value is not None]
+    return min(complete, key=lambda pair: pair[0])[1] if complete else None
 
 
 @attrs.frozen
@@ -180,6 +226,8 @@ class RunStarted:
     ----------
     run_dir : pathlib.Path
         The run's folder.
+    n_told : int
+        Trials that were told before, of a run that is resumed.
     place : str
         Where the work runs, in words.
     dashboard : str or None
@@ -189,6 +237,7 @@ class RunStarted:
     """
 
     run_dir: Path
+    n_told: int
     place: str
     dashboard: str | None
     tunnel: str | None
@@ -202,8 +251,8 @@ class TrialFinished:
     ----------
     trial : TrialResult
         The trial.
-    error : str or None
-        Why it failed, in one line.
+    failed_seed : int or None
+        The first seed that failed; None if the trial is complete or no single seed is to blame.
     best : TrialResult or None
         The best trial told so far.
     n_trials : int
@@ -211,9 +260,28 @@ class TrialFinished:
     """
 
     trial: TrialResult
-    error: str | None
+    failed_seed: int | None
     best: TrialResult | None
     n_trials: int
+
+
+@attrs.frozen
+class ChunkLost:
+    """A chunk's worker was lost; the chunk is run again, which costs nothing.
+
+    Attributes
+    ----------
+    trial : int
+        The trial's number.
+    chunk_start : int
+        First seed of the chunk.
+    worker : str
+        The worker's address.
+    """
+
+    trial: int
+    chunk_start: int
+    worker: str
 
 
 @attrs.frozen
@@ -235,4 +303,23 @@ class RunFinished:
     duration_s: float
 
 
-Event: TypeAlias = RunStarted | TrialFinished | RunFinished
+@attrs.frozen
+class RunInterrupted:
+    """The run ends before its last trial; what was evaluated is kept.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    n_told : int
+        Trials that are told.
+    n_trials : int
+        How many trials the run is to have.
+    """
+
+    run_dir: Path
+    n_told: int
+    n_trials: int
+
+
+Event: TypeAlias = RunStarted | TrialFinished | ChunkLost | RunInterrupted | RunFinished

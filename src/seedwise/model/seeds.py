@@ -64,11 +64,31 @@ class SeedPlan:
         """Number of chunks that a trial is cut into."""
         return -(-len(self.seeds) // self.chunk_size)
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Cut the plan into its chunks, in order."""
-        for index in range(self.n_chunks):
-            start = index * self.chunk_size
-            yield Chunk(index, start, self.seeds[start : start + self.chunk_size])
+    def chunks(self, covered: NDArray[np.bool_] | None = None) -> Iterator[Chunk]:
+        """Cut the plan into its chunks, in order.
+
+        Parameters
+        ----------
+        covered : ndarray of bool, shape (n,), optional
+            Positions to leave out, whose losses are known; None leaves out none.
+
+        Yields
+        ------
+        Chunk
+            The chunks; none is longer than `chunk_size` nor spans a position that is left out.
+        """
+        index = 0
+        for first, last in self._gaps(covered):
+            for start in range(first, last, self.chunk_size):
+                stop = min(start + self.chunk_size, last)
+                yield Chunk(index, start, self.seeds[start:stop])
+                index += 1
+
+    def _gaps(self, covered: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
+        if covered is None:
+            return [(0, len(self.seeds))]
+        edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))
+        return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def seed_plan(

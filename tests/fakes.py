@@ -9,6 +9,7 @@ import numpy as np
 
 from seedwise.model.records import (
     ChunkResult,
+    FailureKind,
     Proposal,
     SeedFailure,
     TrialOutcome,
@@ -26,24 +27,31 @@ class FakeProposer:
     def __init__(self) -> None:
         self.log: Log = []
         self.open: dict[int, Proposal] = {}
-        self.told: list[TrialOutcome] = []
+        self.outcomes: list[TrialOutcome] = []
+        self.results: list[TrialResult] = []
 
     @property
     def n_asked(self) -> int:
-        return len(self.open) + len(self.told)
+        return len(self.open) + len(self.outcomes)
+
+    def told(self) -> list[TrialResult]:
+        return list(self.results)
+
+    def unfinished(self) -> list[Proposal]:
+        return list(self.open.values())
 
     def ask(self) -> Proposal:
         number = self.n_asked
-        rng = random.Random(f"{number} {[(o.number, o.value) for o in self.told]}")
+        rng = random.Random(f"{number} {[(o.number, o.value) for o in self.outcomes]}")
         self.open[number] = Proposal(number, {"x": rng.uniform(0, 10)})
         self.log.append(("ask", number))
         return self.open[number]
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         proposal = self.open.pop(outcome.number)
-        self.told.append(outcome)
+        self.outcomes.append(outcome)
         self.log.append(("tell", outcome.number))
-        return TrialResult(
+        result = TrialResult(
             number=outcome.number,
             params=proposal.params,
             value=outcome.value,
@@ -51,7 +59,27 @@ class FakeProposer:
             n_seeds=outcome.n_seeds,
             state=outcome.state,
             duration_s=0.0,
+            error=outcome.error,
         )
+        self.results.append(result)
+        return result
+
+
+class FakeLedger:
+    """Keeps results in a list, and tells when it is asked to keep them for good."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Proposal, ChunkResult]] = []
+        self.n_synced = 0
+
+    def recorded(self, proposal: Proposal) -> list[ChunkResult]:
+        return [result for other, result in self.entries if other == proposal]
+
+    def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
+        self.entries += entries
+
+    def sync(self) -> None:
+        self.n_synced = len(self.entries)
 
 
 class FakeDispatcher:
@@ -69,6 +97,8 @@ class FakeDispatcher:
         Whether results come again, late.
     fails : callable
         Takes trial, chunk and attempt; tells whether the chunk fails without a seed to blame.
+    kind : FailureKind
+        What kind of failure that is.
     waits : int or None
         `wait` raises KeyboardInterrupt when it is called once more than this.
     """
@@ -82,8 +112,11 @@ class FakeDispatcher:
         repeats: bool = False,
         fails: Callable[[int, int, int], bool] = lambda trial, chunk, attempt: False,
         waits: int | None = None,
+        kind: FailureKind = FailureKind.LOSS,
     ) -> None:
         self.submitted: list[tuple[int, int, int]] = []
+        self.isolated: list[tuple[int, int]] = []
+        self.seeds: list[tuple[int, int]] = []
         self.cancelled: dict[int, int] = {}  # by trial, the first chunk of it
         self._loss = loss
         self._rng = rng or random.Random(0)
@@ -91,14 +124,19 @@ class FakeDispatcher:
         self._repeats = repeats
         self._fails = fails
         self._waits = waits
+        self._kind = kind
         self._out: list[tuple[Proposal, Chunk, int]] = []
         self._given: list[ChunkResult] = []
 
-    def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
+    def submit(
+        self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
+    ) -> None:
         for chunk in chunks:
             first_cancelled = self.cancelled.get(proposal.number, chunk.index + 1)
             assert chunk.index < first_cancelled, "the chunk was cancelled before"
             self.submitted.append((proposal.number, chunk.index, attempt))
+            self.isolated += [(proposal.number, chunk.index)] if isolated else []
+            self.seeds += [(proposal.number, seed) for seed in chunk.seeds.tolist()]
             self._out.append((proposal, chunk, attempt))
 
     def wait(self) -> list[ChunkResult]:
@@ -121,7 +159,7 @@ class FakeDispatcher:
         losses, failure = [], None
         if self._fails(proposal.number, chunk.index, attempt):
             failure = SeedFailure(
-                chunk.start, None, "KilledWorker", f"it died {chunk.index}", "died"
+                chunk.start, None, "Broken", f"it broke {chunk.index}", "broken", self._kind
             )
         for position, seed in enumerate(chunk.seeds.tolist(), start=chunk.start):
             try:
@@ -134,6 +172,7 @@ class FakeDispatcher:
             chunk=chunk.index,
             attempt=attempt,
             start=chunk.start,
+            n_seeds=len(chunk.seeds),
             losses=None if failure is not None else np.array(losses),
             failure=failure,
         )

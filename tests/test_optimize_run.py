@@ -113,8 +113,13 @@ def test_the_run_folder(run, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         ".gitignore",
+        "chunks.ledger",
+        "driver.lease.lock",
         "environment.json",
         "meta.json",
+        "run.pickle",
+        "sampler-a.checkpoint",
+        "sampler-b.checkpoint",
         "slurm",
         "study.journal",
         "summary.json",

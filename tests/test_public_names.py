@@ -12,9 +12,13 @@ import seedwise as sw
 
 PUBLIC = [
     "AddressError",
+    "ChangedRunError",
     "ClusterError",
     "ClusterStartError",
+    "DamagedFileError",
     "ExecutionMode",
+    "LeaseLostError",
+    "LedgerMismatchError",
     "LossDefinition",
     "LossDefinitionError",
     "LossFailedError",
@@ -25,9 +29,14 @@ PUBLIC = [
     "MissingExtraError",
     "NoCompleteTrialError",
     "NotALossError",
+    "NotARunError",
     "OptimizeResult",
     "OptionError",
+    "Replayed",
     "RunExistsError",
+    "RunFileError",
+    "RunLockedError",
+    "RunStopped",
     "SearchParam",
     "SeedwiseError",
     "SlurmNotFoundError",
@@ -41,6 +50,8 @@ PUBLIC = [
     "execution_mode",
     "loss",
     "optimize_run",
+    "replay_seed",
+    "resume_run",
     "search_param",
 ]
 

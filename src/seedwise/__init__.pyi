@@ -1,8 +1,12 @@
-from .api import optimize_run
+from .api import optimize_run, replay_seed, resume_run
 from .errors import (
     AddressError,
+    ChangedRunError,
     ClusterError,
     ClusterStartError,
+    DamagedFileError,
+    LeaseLostError,
+    LedgerMismatchError,
     LossDefinitionError,
     LossFailedError,
     LossSignatureError,
@@ -12,8 +16,12 @@ from .errors import (
     MissingExtraError,
     NoCompleteTrialError,
     NotALossError,
+    NotARunError,
     OptionError,
     RunExistsError,
+    RunFileError,
+    RunLockedError,
+    RunStopped,
     SeedwiseError,
     SlurmNotFoundError,
     SpaceError,
@@ -26,13 +34,18 @@ from .model.options import ExecutionMode, execution_mode
 from .model.records import TrialResult, TrialState
 from .model.slurm_options import SlurmOptions
 from .model.space import SearchParam, search_param
+from .run.replay import Replayed
 from .run.result import OptimizeResult
 
 __all__ = [
     "AddressError",
+    "ChangedRunError",
     "ClusterError",
     "ClusterStartError",
+    "DamagedFileError",
     "ExecutionMode",
+    "LeaseLostError",
+    "LedgerMismatchError",
     "LossDefinition",
     "LossDefinitionError",
     "LossFailedError",
@@ -43,9 +56,14 @@ __all__ = [
     "MissingExtraError",
     "NoCompleteTrialError",
     "NotALossError",
+    "NotARunError",
     "OptimizeResult",
     "OptionError",
+    "Replayed",
     "RunExistsError",
+    "RunFileError",
+    "RunLockedError",
+    "RunStopped",
     "SearchParam",
     "SeedwiseError",
     "SlurmNotFoundError",
@@ -59,5 +77,7 @@ __all__ = [
     "execution_mode",
     "loss",
     "optimize_run",
+    "replay_seed",
+    "resume_run",
     "search_param",
 ]

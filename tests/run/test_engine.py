@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import random
 
@@ -7,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.errors import LossFailedError
 from seedwise.model.options import RunOptions
-from seedwise.model.records import TrialOutcome, TrialState
+from seedwise.model.records import FailureKind, Proposal, TrialOutcome, TrialState
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.run.engine import Engine
-from tests.fakes import FakeDispatcher, FakeProposer, Log
+from tests.fakes import FakeDispatcher, FakeLedger, FakeProposer, Log
 
 PLAN = seed_plan(n_seeds=12, chunk_size=5, seed_start=100)
 
@@ -31,18 +32,9 @@ def sometimes_failing(params, seed):
 def run(dispatcher, options, plan: SeedPlan = PLAN, out_of_time=lambda: False):
     """Run an engine with fakes; return it with its proposer and its events."""
     proposer, events = FakeProposer(), []
-    engine = Engine(options, plan, proposer, dispatcher, events.append, out_of_time)
-    engine.run()
+    engine = Engine(options, plan, proposer, dispatcher, FakeLedger())
+    engine.run(events.append, out_of_time)
     return engine, proposer, events
-
-
-def failing_run(dispatcher, options, error: type[BaseException]):
-    """Run an engine to an error; return the error, the engine and its proposer."""
-    proposer = FakeProposer()
-    engine = Engine(options, PLAN, proposer, dispatcher, lambda event: None)
-    with pytest.raises(error) as caught:
-        engine.run()
-    return caught.value, engine, proposer
 
 
 def table(told: list[TrialOutcome]):
@@ -97,7 +89,7 @@ def test_the_told_values_are_the_same_bits_for_any_chunks_and_order(
     )
     engine, proposer, events = run(dispatcher, options, plan)
     expected = in_words(loss, plan.seeds.tolist(), n_trials, k)
-    assert table(proposer.told) == table(expected.told)
+    assert table(proposer.outcomes) == table(expected.outcomes)
     assert proposer.log == expected.log
     assert [trial.number for trial in engine.trials] == list(range(n_trials))
     assert [event.trial for event in events] == engine.trials
@@ -123,7 +115,8 @@ def test_trial_n_is_asked_for_when_exactly_the_trials_up_to_n_minus_k_are_told(k
 
 def test_all_chunks_of_all_trials_in_flight_are_out_at_once():
     dispatcher = FakeDispatcher(noisy, waits=0)
-    failing_run(dispatcher, RunOptions(n_trials=5, max_concurrent_trials=2), KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(dispatcher, RunOptions(n_trials=5, max_concurrent_trials=2))
     assert dispatcher.submitted == [(trial, chunk, 1) for trial in (0, 1) for chunk in (0, 1, 2)]
 
 
@@ -167,9 +160,9 @@ def test_a_chunk_is_evaluated_no_more_often_than_the_rules_say(retries):
 def test_a_failure_without_a_seed_is_told_without_one():
     dispatcher = FakeDispatcher(noisy, fails=lambda trial, chunk, attempt: True)
     _, proposer, events = run(dispatcher, RunOptions(n_trials=1, fail_on_chunk_error=False))
-    (outcome,) = proposer.told
-    assert outcome == TrialOutcome(0, None, None, 0, "KilledWorker: it died 0")
-    assert events[0].error == outcome.error
+    (outcome,) = proposer.outcomes
+    assert outcome == TrialOutcome(0, None, None, 0, "Broken: it broke 0")
+    assert events[0].trial.error == outcome.error
 
 
 def fails_in_trial(number):
@@ -198,8 +191,8 @@ def test_a_failed_trial_is_marked_and_the_run_goes_on():
     ]
     failed = engine.trials[1]
     assert (failed.value, failed.stderr, failed.n_seeds) == (None, None, 0)
-    assert proposer.told[1].error == events[1].error == "seed 103: ValueError: no way"
-    assert [event.error for event in (events[0], *events[2:])] == [None] * 3
+    assert proposer.outcomes[1].error == events[1].trial.error == "seed 103: ValueError: no way"
+    assert [event.trial.error for event in (events[0], *events[2:])] == [None] * 3
     assert list(dispatcher.cancelled) == [1]
 
 
@@ -218,7 +211,7 @@ def test_the_first_failure_in_the_order_of_the_seeds_is_told(order):
     engine, proposer, _ = run(dispatcher, options)
     assert [trial.value is None for trial in engine.trials] == [False, True, False]
     assert dispatcher.cancelled == {1: 0}
-    assert proposer.told[1].error == "KilledWorker: it died 0"
+    assert proposer.outcomes[1].error == "Broken: it broke 0"
 
 
 def test_a_failure_that_comes_twice_is_counted_once():
@@ -245,24 +238,16 @@ def test_a_failed_trial_ends_the_run_in_its_turn(order):
 
     dispatcher = FakeDispatcher(loss, rng, largest_batch=3)
     options = RunOptions(n_trials=9, max_concurrent_trials=3, trial_retry_attempts=1)
-    error, engine, proposer = failing_run(dispatcher, options, LossFailedError)
-    assert (error.trial, error.seed, error.params) == (2, 103, points[2])
-    assert (error.exception_type, error.traceback) == ("ValueError", "trace: no way")
-    assert "the loss failed in trial 2, seed 103, with params" in str(error)
-    assert [trial.state.value for trial in engine.trials] == [
-        "COMPLETE",
-        "COMPLETE",
-        "FAIL",
-        "FAIL",
-        "FAIL",
-    ]
-    assert [o.error for o in proposer.told[2:]] == [
-        "seed 103: ValueError: no way",
-        "the run was stopped",
-        "the run was stopped",
-    ]
-    assert not proposer.open
-    assert set(dispatcher.cancelled) == {2, 3, 4}
+    engine, proposer, events = run(dispatcher, options)
+    assert engine.failed.proposal == Proposal(2, points[2])
+    assert (engine.failed.failure.seed, engine.failed.chunk_start) == (103, 100)
+    assert (engine.failed.failure.exception_type, engine.failed.failure.traceback) == (
+        "ValueError",
+        "trace: no way",
+    )
+    assert [trial.state.value for trial in engine.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert events[-1].failed_seed == 103
+    assert sorted(proposer.open) == [3, 4]  # they stay as they are, for when the run goes on
     assert engine.best is min(engine.trials[:2], key=lambda trial: trial.value)
 
 
@@ -270,10 +255,8 @@ def test_no_trial_is_asked_for_out_of_time_and_those_in_flight_are_finished():
     proposer = FakeProposer()
     options = RunOptions(n_trials=10, max_concurrent_trials=2)
     dispatcher = FakeDispatcher(noisy)
-    engine = Engine(
-        options, PLAN, proposer, dispatcher, lambda event: None, lambda: proposer.n_asked >= 3
-    )
-    engine.run()
+    engine = Engine(options, PLAN, proposer, dispatcher, FakeLedger())
+    engine.run(lambda event: None, lambda: proposer.n_asked >= 3)
     assert proposer.log == [
         ("ask", 0),
         ("ask", 1),
@@ -321,29 +304,152 @@ def test_a_failed_trial_is_never_best():
     assert engine.best.number in (1, 2)
 
 
-@pytest.mark.parametrize("waits", range(9))
-def test_an_interrupt_leaves_no_trial_untold(waits):
-    dispatcher = FakeDispatcher(noisy, random.Random(waits), largest_batch=3, waits=waits)
-    options = RunOptions(n_trials=50, max_concurrent_trials=3)
-    _, engine, proposer = failing_run(dispatcher, options, KeyboardInterrupt)
-    assert not proposer.open
-    stopped = [trial.number for trial in engine.trials if trial.state is TrialState.FAIL]
-    assert list(dispatcher.cancelled) == stopped
-    assert len(stopped) == 3
-    assert [trial.number for trial in engine.trials] == list(range(len(engine.trials)))
-    assert {o.error for o in proposer.told[-3:]} == {"the run was stopped"}
+# A run that is stopped and gone on with.
 
 
-def test_a_refused_submission_leaves_no_trial_untold(monkeypatch):
-    dispatcher = FakeDispatcher(noisy)
+def resumed(loss, options, plans, rng) -> tuple[FakeProposer, FakeLedger, list[FakeDispatcher]]:
+    """Run to an interrupt again and again, with other chunks each time, and then to the end."""
+    proposer, ledger, dispatchers = FakeProposer(), FakeLedger(), []
+    for plan in plans:
+        last = plan is plans[-1]
+        dispatchers.append(
+            FakeDispatcher(loss, rng, largest_batch=3, waits=None if last else rng.randint(0, 9))
+        )
+        engine = Engine(options, plan, proposer, dispatchers[-1], ledger)
+        with contextlib.suppress(KeyboardInterrupt):
+            engine.run(lambda event: None)
+    return proposer, ledger, dispatchers
 
-    def refuse(proposal, chunks, attempt):
-        if proposal.number == 2:
-            raise ConnectionError("the scheduler is gone")
 
-    monkeypatch.setattr(dispatcher, "submit", refuse)
-    _, _, proposer = failing_run(
-        dispatcher, RunOptions(n_trials=9, max_concurrent_trials=3), ConnectionError
+@given(
+    loss=st.sampled_from([noisy, sometimes_failing]),
+    k=st.integers(1, 5),
+    retries=st.integers(0, 2),
+    chunk_sizes=st.lists(st.integers(1, 13), min_size=1, max_size=5),
+    order=st.integers(0, 2**32),
+)
+def test_a_run_that_was_stopped_goes_on_to_the_same_trials(loss, k, retries, chunk_sizes, order):
+    options = RunOptions(
+        n_trials=8,
+        max_concurrent_trials=k,
+        trial_retry_attempts=retries,
+        fail_on_chunk_error=False,
     )
-    assert [o.state for o in proposer.told] == [TrialState.FAIL] * 3
-    assert not proposer.open
+    plans = [seed_plan(n_seeds=12, chunk_size=size, seed_start=100) for size in chunk_sizes]
+    proposer, ledger, _ = resumed(loss, options, plans, random.Random(order))
+    expected = in_words(loss, plans[0].seeds.tolist(), 8, k)
+    assert table(proposer.outcomes) == table(expected.outcomes)
+    assert proposer.log == expected.log
+    covered = [
+        (proposal.number, result.start + offset)
+        for proposal, result in ledger.entries
+        if result.losses is not None
+        for offset in range(result.n_seeds)
+    ]
+    assert len(covered) == len(set(covered)), "a seed was evaluated again that was on record"
+
+
+def test_no_seed_on_record_is_evaluated_again():
+    rng = random.Random(4)
+    options = RunOptions(n_trials=6, max_concurrent_trials=2)
+    _, ledger, dispatchers = resumed(noisy, options, [PLAN] * 4, rng)
+    first = {
+        (p.number, int(s)) for p, r in ledger.entries for s in PLAN.seeds[r.start :][: r.n_seeds]
+    }
+    assert len(first) == 6 * 12
+    for earlier, later in itertools.pairwise(dispatchers):
+        lost = set(earlier.seeds) & set(later.seeds)
+        assert len(lost) <= 2 * 12  # no more than what was in flight
+
+
+def test_a_trial_that_is_told_is_on_record_for_good():
+    ledger = FakeLedger()
+
+    class Proposer(FakeProposer):
+        def tell(self, outcome):
+            of_trial = [r for p, r in ledger.entries if p.number == outcome.number]
+            assert sum(result.n_seeds for result in of_trial) == 12
+            assert ledger.n_synced == len(ledger.entries)
+            return super().tell(outcome)
+
+    options = RunOptions(n_trials=5, max_concurrent_trials=2)
+    engine = Engine(options, PLAN, Proposer(), FakeDispatcher(noisy, largest_batch=2), ledger)
+    engine.run(lambda event: None)
+    assert len(engine.trials) == 5
+
+
+def test_a_result_that_can_not_be_recorded_does_not_count():
+    class Full(FakeLedger):
+        def record(self, entries):
+            if len(self.entries) >= 4:
+                raise OSError("no room")
+            super().record(entries)
+
+    ledger, proposer = Full(), FakeProposer()
+    engine = Engine(RunOptions(n_trials=9), PLAN, proposer, FakeDispatcher(noisy), ledger)
+    with pytest.raises(OSError, match="no room"):
+        engine.run(lambda event: None)
+    assert [outcome.number for outcome in proposer.outcomes] == [0]
+    again = Engine(RunOptions(n_trials=9), PLAN, proposer, FakeDispatcher(noisy), FakeLedger())
+    again.run(lambda event: None)
+    expected = in_words(noisy, PLAN.seeds.tolist(), 9, 1)
+    assert table(proposer.outcomes) == table(expected.outcomes)
+
+
+def test_n_trials_is_a_total():
+    proposer, ledger = FakeProposer(), FakeLedger()
+    for n_trials, n_told in ((3, 3), (2, 3), (5, 5), (5, 5)):
+        engine = Engine(
+            RunOptions(n_trials=n_trials), PLAN, proposer, FakeDispatcher(noisy), ledger
+        )
+        engine.run(lambda event: None)
+        assert len(engine.trials) == len(proposer.outcomes) == n_told
+        assert engine.best == min(engine.trials, key=lambda trial: trial.value)
+
+
+def test_a_failed_attempt_that_is_on_record_counts():
+    options = RunOptions(n_trials=1, trial_retry_attempts=2, fail_on_chunk_error=False)
+    proposer, ledger = FakeProposer(), FakeLedger()
+    attempts = []
+    for waits in (2, 2, None):
+        dispatcher = FakeDispatcher(noisy, waits=waits, fails=lambda t, chunk, a: chunk == 0)
+        engine = Engine(options, seed_plan(n_seeds=3), proposer, dispatcher, ledger)
+        with contextlib.suppress(KeyboardInterrupt):
+            engine.run(lambda event: None)
+        attempts += [attempt for _, chunk, attempt in dispatcher.submitted if chunk == 0]
+    assert proposer.outcomes[0].state is TrialState.FAIL
+    assert sorted(set(attempts)) == [1, 2, 3]
+    failures = [result for _, result in ledger.entries if result.failure is not None]
+    assert len(failures) == 3
+
+
+# Chunks that kill their process.
+
+
+def test_a_chunk_that_kills_its_process_three_times_fails_its_trial_and_not_the_run():
+    dispatcher = FakeDispatcher(
+        noisy, fails=lambda trial, chunk, _: (trial, chunk) == (1, 2), kind=FailureKind.DIED
+    )
+    engine, _, _ = run(dispatcher, RunOptions(n_trials=4, trial_retry_attempts=0))
+    assert engine.failed is None
+    assert [trial.value is None for trial in engine.trials] == [False, True, False, False]
+    tries = [job for job in dispatcher.submitted if job[:2] == (1, 2)]
+    assert tries == [(1, 2, 1), (1, 2, 2), (1, 2, 3)]
+    assert dispatcher.isolated == [(1, 2)] * 2
+
+
+def test_a_chunk_that_kills_its_process_twice_is_forgiven():
+    dispatcher = FakeDispatcher(
+        noisy, fails=lambda _, chunk, attempt: chunk == 1 and attempt < 3, kind=FailureKind.DIED
+    )
+    engine, _, _ = run(dispatcher, RunOptions(n_trials=2, trial_retry_attempts=0))
+    assert all(trial.value is not None for trial in engine.trials)
+
+
+def test_a_chunk_that_takes_too_long_is_not_tried_again():
+    dispatcher = FakeDispatcher(
+        noisy, fails=lambda trial, chunk, _: trial == 1 == chunk, kind=FailureKind.OVERRAN
+    )
+    engine, _, _ = run(dispatcher, RunOptions(n_trials=3, trial_retry_attempts=5))
+    assert [trial.value is None for trial in engine.trials] == [False, True, False]
+    assert [job for job in dispatcher.submitted if job[:2] == (1, 1)] == [(1, 1, 1)]

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,20 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import OptionError, RunExistsError
+from seedwise.errors import NotARunError, OptionError, RunExistsError, RunFileError
 from seedwise.model.records import TrialResult, TrialState
 
-__all__ = ["FORMAT_VERSION", "RunDirectory", "create_run_directory", "environment", "utc_now"]
+__all__ = [
+    "FORMAT_VERSION",
+    "RunDirectory",
+    "environment",
+    "existing_run",
+    "open_run_directory",
+    "utc_now",
+]
 
-FORMAT_VERSION = 1
+#: 2: ledger, checkpoints, lease; runs of format 1 can be read, and not resumed.
+FORMAT_VERSION = 2
 
 _PACKAGES = (
     "seedwise",
@@ -60,20 +69,95 @@ class RunDirectory:
         return self.path / "study.journal"
 
     @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """The sampler's state, saved in turn in two files."""
+        return self.path / "sampler-a.checkpoint", self.path / "sampler-b.checkpoint"
+
+    @property
+    def ledger(self) -> Path:
+        """The record of chunk results."""
+        return self.path / "chunks.ledger"
+
+    @property
+    def lease(self) -> Path:
+        """Who works on the run."""
+        return self.path / "driver.lease"
+
+    @property
     def log_dir(self) -> Path:
         """Logs of the Slurm jobs."""
         return self.path / "slurm"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a run that could be resumed."""
+        return self._meta_file.exists()
+
+    @property
+    def _meta_file(self) -> Path:
+        return self.path / "meta.json"
+
+    @property
+    def _parts_file(self) -> Path:
+        return self.path / "run.pickle"
+
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Write ``meta.json``: what was asked for, and when the run began and ended."""
-        self._write("meta.json", meta)
+        self._write_json(self._meta_file, meta)
+
+    def read_meta(self) -> dict[str, Any]:
+        """Read ``meta.json``.
+
+        Raises
+        ------
+        NotARunError
+            If there is none, or if it was written by a version that this one does not know.
+        """
+        try:
+            meta: dict[str, Any] = json.loads(self._meta_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NotARunError(self.path, "there is no meta.json, so this is no run") from None
+        version = meta.pop("format_version")
+        if version != FORMAT_VERSION:
+            problem = (
+                f"the run has format {version}, and this version of seedwise resumes format "
+                f"{FORMAT_VERSION} only"
+            )
+            raise NotARunError(self.path, problem)
+        return meta
+
+    def write_parts(self, pickled: bytes) -> None:
+        """Write the pickled loss and options, from which the run can be resumed alone."""
+        self._write(self._parts_file, pickled)
+
+    def read_parts(self) -> bytes:
+        """Read the pickled loss and options.
+
+        Raises
+        ------
+        NotARunError
+            If there are none, or if somebody else could have written them: they are programs.
+        """
+        for path in (self.path, self._parts_file):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                raise NotARunError(self.path, f"there is no {path.name}") from None
+            if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022:
+                problem = (
+                    f"{path.name} belongs to user {found.st_uid} with mode "
+                    f"{found.st_mode & 0o777:o}, so others could have put a program into it; "
+                    "chmod go-w it if you trust it"
+                )
+                raise NotARunError(self.path, problem)
+        return self._parts_file.read_bytes()
 
     def write_summary(
         self, best: TrialResult | None, counts: Mapping[TrialState, int], n_trials: int
     ) -> None:
         """Write ``summary.json``: the best trial so far, and how many trials are told."""
-        self._write(
-            "summary.json",
+        self._write_json(
+            self.path / "summary.json",
             {
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,
@@ -87,28 +171,99 @@ class RunDirectory:
             durable=False,  # the study has it all; this is written once a trial
         )
 
+    def n_told(self) -> int:
+        """Return how many trials ``summary.json`` says are told; 0 if there is none."""
+        try:
+            text = (self.path / "summary.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return 0
+        n_told: int = json.loads(text)["n_told"]
+        return n_told
+
     def write_environment(self) -> None:
         """Write ``environment.json``: the software and the machine."""
-        self._write("environment.json", environment())
+        self._write_json(self.path / "environment.json", environment())
+
+    def read_environment(self) -> dict[str, Any]:
+        """Read ``environment.json``."""
+        text = (self.path / "environment.json").read_text(encoding="utf-8")
+        content: dict[str, Any] = json.loads(text)
+        return content
+
+    def cut_back(self, path: Path, length: int, *, fence: bool) -> None:
+        """Cut a file of the run back to a length; what is cut off is kept aside, under ``cut/``.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file; if there is none, nothing is done.
+        length : int
+            Bytes to keep.
+        fence : bool
+            Whether to make a new file of what is kept, so that a driver that still has the old
+            one open writes into nothing.
+        """
+        if not path.exists():
+            return
+        try:
+            if path.stat().st_size > length:
+                self._keep_aside(path, length)
+                os.truncate(path, length)
+            if fence:
+                aside = path.with_name(f".{path.name}.new")
+                shutil.copyfile(path, aside)
+                aside.replace(path)
+        except OSError as error:
+            raise RunFileError(path, str(error.strerror), self.path) from error
 
     def discard(self) -> None:
         """Remove the folder of a run that could not begin."""
         shutil.rmtree(self.path)
 
-    def _write(self, name: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
-        # Aside, then renamed: a reader sees the old file or the new one, never half of one.
+    def _keep_aside(self, path: Path, length: int) -> None:
+        folder = self.path / "cut"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with path.open("rb") as file:
+            file.seek(length)
+            tail = file.read()
+        (folder / f"{path.name}-from-{length}-{time.time_ns()}").write_bytes(tail)
+
+    def _write_json(self, path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
         text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, default=str)
-        aside = self.path / f".{name}.new"
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        aside.replace(self.path / name)
+        self._write(path, f"{text}\n".encode(), durable=durable)
+
+    def _write(self, path: Path, content: bytes, *, durable: bool = True) -> None:
+        # Aside, then renamed: a reader sees the old file or the new one, never half of one.
+        aside = path.with_name(f".{path.name}.new")
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:
+            raise RunFileError(path, str(error.strerror), self.path) from error
 
 
-def create_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
-    """Make the folder of a new run.
+def existing_run(path: str | Path) -> RunDirectory:
+    """Return the folder of a run that is there.
+
+    Raises
+    ------
+    NotARunError
+        If there is none.
+    """
+    directory = RunDirectory(Path(path).expanduser().absolute())
+    if not directory.path.is_dir():
+        raise NotARunError(directory.path, "there is no such folder")
+    if not directory.has_begun:
+        raise NotARunError(directory.path, "there is no meta.json, so this is no run")
+    return directory
+
+
+def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
+    """Make the folder of a new run, or find the one of a run that is to be gone on with.
 
     Parameters
     ----------
@@ -123,12 +278,12 @@ def create_run_directory(run_root: Path, run_name: str | None, loss_name: str) -
     Returns
     -------
     RunDirectory
-        The new folder, of mode 0700.
+        The folder; a new one has mode 0700.
 
     Raises
     ------
     RunExistsError
-        If `run_name` is taken.
+        If `run_name` is a folder that holds no run.
     OptionError
         If `run_root` can't be made.
     """
@@ -138,19 +293,25 @@ def create_run_directory(run_root: Path, run_name: str | None, loss_name: str) -
     except OSError as error:
         allowed = "a folder, or where one can be made"
         raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
-    if run_name is not None:
-        path = root / run_name
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:
-            raise RunExistsError(path) from None
-    else:
+    if run_name is None:
         path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
+    else:
+        path = root / run_name
+        path.mkdir(mode=0o700, exist_ok=True)
     directory = RunDirectory(path)
-    (path / ".gitignore").write_text("*\n", encoding="utf-8")
-    directory.log_dir.mkdir(mode=0o700)
-    directory.write_environment()
+    if not directory.has_begun:
+        if not _is_unborn(path):
+            raise RunExistsError(path)
+        (path / ".gitignore").write_text("*\n", encoding="utf-8")
+        directory.log_dir.mkdir(mode=0o700, exist_ok=True)
+        directory.write_environment()
     return directory
+
+
+def _is_unborn(path: Path) -> bool:
+    """Tell whether a folder holds nothing, or what was made of a run before it began."""
+    ours = {"slurm", "environment.json", "run.pickle", "driver.lease", "driver.lease.lock"}
+    return all(entry.name in ours or entry.name.startswith(".") for entry in path.iterdir())
 
 
 def environment() -> dict[str, Any]:

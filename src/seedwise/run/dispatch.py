@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+from distributed.scheduler import KilledWorker
 
 from seedwise.errors import ClusterError
-from seedwise.model.records import ChunkResult, Proposal, SeedFailure
+from seedwise.model.records import ChunkLost, ChunkResult, Proposal, SeedFailure
 from seedwise.model.seeds import Chunk
 from seedwise.worker.evaluate import ChunkTask, evaluate_chunk
 
@@ -38,16 +39,22 @@ class Errand:
         The run's name.
     entry_id : str or None
         The entry that the run is for.
+    chunk_timeout_s : float or None
+        Seconds that a chunk may take; None is no limit.
     """
 
     loss_id: str
     loss_name: str
     run_name: str
     entry_id: str | None = None
+    chunk_timeout_s: float | None = None
 
 
 class DaskDispatcher:
     """Has chunks evaluated by a Dask cluster.
+
+    A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if it
+    was the chunk that killed the worker, only that process dies, and it is known why.
 
     Parameters
     ----------
@@ -61,6 +68,8 @@ class DaskDispatcher:
         Seconds after which `wait` returns without a result.
     running_limit_s : float or None
         Seconds that a trial may run from its first chunk's start; None is no limit.
+    on_lost : callable
+        Takes an event for each chunk whose worker was lost.
     """
 
     def __init__(
@@ -70,17 +79,20 @@ class DaskDispatcher:
         check: Callable[[], None],
         tick_s: float,
         running_limit_s: float | None = None,
+        on_lost: Callable[[ChunkLost], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._errand = errand
         self._check = check
         self._tick_s = tick_s
         self._limit_s = running_limit_s
+        self._on_lost = on_lost
         token = uuid.uuid4().hex[:8]
         self._key_stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{token}"
         self._topic = f"seedwise-{token}" if running_limit_s is not None else None
         self._out: dict[str, tuple[ChunkTask, Future[ChunkResult]]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._n_lost = 0
         # By trial: when its first chunk started (driver's clock), and where each chunk runs.
         self._started_s: dict[int, float] = {}
         self._runs_on: dict[tuple[int, int], str] = {}
@@ -88,7 +100,9 @@ class DaskDispatcher:
         if self._topic is not None:
             client.subscribe_topic(self._topic, self._note_start)
 
-    def submit(self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int) -> None:
+    def submit(
+        self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
+    ) -> None:
         """Have chunks of a trial evaluated; earlier trials go first."""
         tasks = [
             ChunkTask(
@@ -99,15 +113,20 @@ class DaskDispatcher:
                 chunk=chunk,
                 attempt=attempt,
                 topic=self._topic,
+                isolated=isolated,
+                time_limit_s=self._errand.chunk_timeout_s,
             )
             for chunk in chunks
         ]
+        self._send(tasks, suffix="")
+
+    def _send(self, tasks: Sequence[ChunkTask], suffix: str) -> None:
         keys = [
-            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{attempt}"
+            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}{suffix}"
             for task in tasks
         ]
         futures = self._client.map(
-            evaluate_chunk, tasks, key=keys, priority=-proposal.number, pure=False
+            evaluate_chunk, tasks, key=keys, priority=-tasks[0].trial, pure=False
         )
         for key, task, future in zip(keys, tasks, futures, strict=True):
             self._out[key] = (task, future)
@@ -171,8 +190,13 @@ class DaskDispatcher:
             task, future = self._out.pop(key)
             if future.status == "finished":
                 finished.append(future)
+            elif future.status == "error" and isinstance(future.exception(), KilledWorker):
+                self._run_again(task, future.exception())
             elif future.status == "error":
                 results.append(_lost(task, future.exception()))
+            elif future.status in ("pending", "lost"):  # finished, and then its worker was lost
+                self._out[key] = (task, future)
+                self._watch(future)
             else:
                 msg = (
                     f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
@@ -182,6 +206,12 @@ class DaskDispatcher:
         for result in results:
             self._runs_on.pop((result.trial, result.chunk), None)
         return results
+
+    def _run_again(self, task: ChunkTask, killed: KilledWorker) -> None:
+        self._n_lost += 1
+        worker = killed.last_worker.address
+        self._on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
+        self._send([attrs.evolve(task, isolated=True)], suffix=f"-r{self._n_lost}")
 
     def _watch(self, future: Future[ChunkResult]) -> None:
         future.add_done_callback(lambda done: self._done.put(done.key))
@@ -234,5 +264,10 @@ def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:
     message = text.partition("\n")[0]
     failure = SeedFailure(task.chunk.start, None, exception_type, message, text)
     return ChunkResult(
-        task.trial, task.chunk.index, task.attempt, task.chunk.start, failure=failure
+        trial=task.trial,
+        chunk=task.chunk.index,
+        attempt=task.attempt,
+        start=task.chunk.start,
+        n_seeds=len(task.chunk.seeds),
+        failure=failure,
     )

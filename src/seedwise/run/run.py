@@ -2,194 +2,217 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any
-
-import attrs
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from seedwise.cluster.open import open_place
-from seedwise.cluster.place import Demand, Place
-from seedwise.errors import NoCompleteTrialError
-from seedwise.model.loss import LossDefinition
+from seedwise.cluster.place import Demand, Place, RunTag
+from seedwise.cluster.slurm_commands import cancel_jobs
+from seedwise.errors import LossFailedError
 from seedwise.model.options import RunOptions
-from seedwise.model.records import Event, RunFinished, RunStarted, TrialFinished, TrialState
-from seedwise.model.seeds import SeedPlan
-from seedwise.run.directory import RunDirectory, utc_now
+from seedwise.model.records import Event, TrialResult
+from seedwise.run.changes import decides_losses
+from seedwise.run.directory import RunDirectory
 from seedwise.run.dispatch import DaskDispatcher, Errand
-from seedwise.run.engine import Engine
+from seedwise.run.engine import Engine, FailedTrial
+from seedwise.run.history import History, take_up_history
+from seedwise.run.lease import acquire_lease
+from seedwise.run.ledger import Ledger, ledger_end
+from seedwise.run.parts import Parts
+from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
 from seedwise.run.shipping import bring
-from seedwise.study.proposer import open_proposer
-from seedwise.worker.plugin import Shipment
+from seedwise.run.signals import stop_on_signals
+from seedwise.study.checkpoint import Checkpoints
+from seedwise.study.journal import journal_end, turn_direction
+from seedwise.study.proposer import StudyPlan, open_proposer, read_trials
 
 __all__ = ["Run"]
 
-_logger = logging.getLogger("seedwise")
+# After a change of these the sampler's saved state is of no use.
+_SAMPLERS = ("sampler", "random_seed")
 
 
 class Run:
-    """Opens what a run needs, has the engine work, and keeps folder and listeners up to date.
+    """Opens what a run needs and has the engine work, from where the run's folder says it is.
 
     Parameters
     ----------
-    loss : LossDefinition
-        The loss.
+    parts : Parts
+        What the run is made of.
     options : RunOptions
-        The run's options.
+        Its options.
     directory : RunDirectory
-        The run's folder.
+        Its folder.
     listeners : sequence of callable
         What takes the events; one that fails is dropped.
     """
 
     def __init__(
         self,
-        loss: LossDefinition,
+        parts: Parts,
         options: RunOptions,
         directory: RunDirectory,
         listeners: Sequence[Callable[[Event], None]] = (),
     ) -> None:
-        #: Whether the folder holds a run; before that it is of no use to anybody.
-        self.began = False
-        self._loss = loss
+        self._parts = parts
         self._options = options
         self._directory = directory
-        self._place: Place
-        self._counts: Counter[TrialState] = Counter()
-        self._first_error: str | None = None
-        self._listeners = list(listeners)
+        self._listeners = listeners
+        self._history: History
+        self._report: Report
 
-    def carry_out(self, plan: SeedPlan, shipment: Shipment, sampler: Any) -> OptimizeResult:
-        """Carry the run out.
-
-        Parameters
-        ----------
-        plan : SeedPlan
-            The seeds of every trial.
-        shipment : Shipment
-            The packed loss.
-        sampler : optuna.samplers.BaseSampler
-            The sampler.
+    def carry_out(self) -> OptimizeResult:
+        """Carry the run out, or what is left of it.
 
         Returns
         -------
         OptimizeResult
             The result.
+
+        Raises
+        ------
+        RunLockedError
+            If another driver works on the run.
+        ChangedRunError
+            If the run was begun with options that decide its results, and others are given.
+        RunStopped
+            If a signal stopped it.
         """
-        loss, options, directory = self._loss, self._options, self._directory
-        self._plan = plan
-        # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
-        at_once = options.worker_parallelism if loss.vectorized else 1
-        demand = Demand(plan.n_chunks * options.max_concurrent_trials, at_once)
+        directory, options, parts = self._directory, self._options, self._parts
         with (
-            open_place(options, demand, directory.log_dir, directory.name) as self._place,
-            bring(self._place.client, shipment, options) as loss_id,
-            open_proposer(
-                self._place.client,
-                directory.study_file,
-                study_name=loss.name,
-                direction=options.direction,
-                sampler=sampler,
-                space=loss.parameter_space,
-            ) as proposer,
+            stop_on_signals(directory.path) as stop,
+            acquire_lease(directory.lease, take_over=options.take_over) as lease,
+        ):
+            self._history = take_up_history(
+                directory,
+                parts.loss.name,
+                parts.depends_on,
+                accept_changes=options.accept_changes,
+            )
+            self._report = Report(directory, self._history, parts, options, self._listeners)
+            trials = self._told_if_done()
+            if trials is None:
+                with self._discarded_unless_begun():
+                    self._report.prepared()
+                    study = self._recover_study()
+                    with self._open_ledger(lease.check) as ledger, self._open_place() as place:
+                        stop.at_once = place.cancel_at_once
+                        with self._report.interruption_told():
+                            trials = self._work(place, ledger, study, stop.check)
+            return self._report.finished(trials)
+
+    def _told_if_done(self) -> Sequence[TrialResult] | None:
+        """Return the trials of a run that has all of them already; it needs no workers."""
+        path, n_trials = self._directory.study_file, self._options.n_trials
+        if self._history.is_new or self._history.changes or self._directory.n_told() < n_trials:
+            return None
+        if not path.exists() or journal_end(path) < path.stat().st_size:
+            return None
+        trials = read_trials(path, self._history.study_name)
+        return trials if len(trials) >= n_trials else None
+
+    @contextlib.contextmanager
+    def _discarded_unless_begun(self) -> Iterator[None]:
+        """Remove the folder of a new run whose workers could not be had: it holds nothing."""
+        try:
+            yield
+        except Exception:
+            if self._history.is_new and not self._directory.study_file.exists():
+                self._directory.discard()
+            raise
+
+    @contextlib.contextmanager
+    def _open_ledger(self, guard: Callable[[], None]) -> Iterator[Ledger]:
+        path = self._directory.ledger
+        self._directory.cut_back(path, ledger_end(path), fence=self._options.take_over)
+        with Ledger(path, guard, self._options.accept_changes) as ledger:
+            if decides_losses(self._history.changes):
+                ledger.begin_phase(", ".join(self._history.changes))
+            yield ledger
+
+    def _open_place(self) -> Place:
+        if not self._history.is_new:
+            cancel_jobs(self._history.run_id)  # of a driver that was killed
+        # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
+        at_once = self._options.worker_parallelism if self._parts.loss.vectorized else 1
+        n_chunks = self._parts.plan.n_chunks * self._options.max_concurrent_trials
+        tag = RunTag(self._directory.name, self._history.run_id, self._directory.log_dir)
+        return open_place(self._options, Demand(n_chunks, at_once), tag)
+
+    def _work(
+        self, place: Place, ledger: Ledger, study: StudyPlan, check: Callable[[], None]
+    ) -> Sequence[TrialResult]:
+        """Have the engine work, over all that it needs; return the told trials."""
+        options, parts, report = self._options, self._parts, self._report
+
+        def emit(event: Event) -> None:
+            check()
+            report.emit(event)
+
+        def out_of_time() -> bool:
+            return options.timeout is not None and report.elapsed_s >= options.timeout
+
+        with (
+            bring(place.client, parts.shipment, options) as loss_id,
+            open_proposer(place.client, study) as proposer,
             DaskDispatcher(
-                self._place.client,
-                Errand(loss_id, loss.name, directory.name, options.entry_id),
-                self._place.check,
+                place.client,
+                self._errand(loss_id),
+                place.check,
                 options.slurm_poll_seconds,
                 options.slurm_timeout_minutes * 60 if options.place == "slurm" else None,
+                emit,
             ) as dispatcher,
         ):
-            self._begin()
-            engine = Engine(options, plan, proposer, dispatcher, self._emit, self._out_of_time)
-            engine.run()
-        return self._finish(engine)
+            report.begun(place, proposer.told())
+            ledger.forget([trial.number for trial in proposer.told()])
+            engine = Engine(options, parts.plan, proposer, dispatcher, ledger)
+            engine.run(emit, out_of_time)
+        if engine.failed is not None:
+            raise self._loss_failed(engine.failed)
+        return engine.trials
 
-    def _begin(self) -> None:
-        self.began = True
-        self._started: datetime = utc_now()
-        self._started_s = time.monotonic()
-        self._directory.write_meta(self._meta())
-        self._directory.write_summary(None, self._counts, self._options.n_trials)
-        place = self._place
-        self._emit(
-            RunStarted(self._directory.path, place.description, place.dashboard, place.tunnel)
+    def _recover_study(self) -> StudyPlan:
+        """Bring the study file to where the sampler's state was saved last.
+
+        What it has beyond that is cut off, and asked and told again in the same way; the ledger
+        knows the losses.
+        """
+        directory = self._directory
+        checkpoints = Checkpoints(directory.checkpoints)
+        checkpoint = checkpoints.latest(journal_end(directory.study_file))
+        position = checkpoint.position if checkpoint is not None else 0
+        directory.cut_back(directory.study_file, position, fence=self._options.take_over)
+        if "direction" in self._history.changes:
+            turn_direction(directory.study_file, self._options.direction)
+        changed_sampler = any(name in self._history.changes for name in _SAMPLERS)
+        return StudyPlan(
+            path=directory.study_file,
+            name=self._history.study_name,
+            direction=self._options.direction,
+            space=self._parts.loss.parameter_space,
+            sampler=self._parts.sampler,
+            checkpoints=checkpoints,
+            state=None if changed_sampler or checkpoint is None else checkpoint.state,
         )
 
-    def _out_of_time(self) -> bool:
-        timeout_s = self._options.timeout
-        return timeout_s is not None and self._elapsed_s() >= timeout_s
-
-    def _emit(self, event: Event) -> None:
-        if isinstance(event, TrialFinished):
-            self._counts[event.trial.state] += 1
-            self._first_error = self._first_error or event.error
-            self._directory.write_summary(event.best, self._counts, event.n_trials)
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except Exception:  # a closed terminal, say: no reason to lose the run
-                self._listeners.remove(listener)
-                _logger.warning("a listener failed and is dropped", exc_info=True)
-
-    def _finish(self, engine: Engine) -> OptimizeResult:
-        best = engine.best
-        duration_s = self._elapsed_s()
-        self._directory.write_meta(
-            {
-                **self._meta(),
-                "completed_at_utc": utc_now().isoformat(),
-                "duration_seconds": duration_s,
-                "best_value": best.value if best else None,
-                "best_params": best.params if best else None,
-            }
-        )
-        self._emit(RunFinished(self._directory.path, best, duration_s))
-        if best is None:
-            n_failed = self._counts[TrialState.FAIL]
-            raise NoCompleteTrialError(self._directory.path, n_failed, self._first_error)
-        assert best.value is not None  # the best trial is complete
-        return OptimizeResult(
-            loss_name=self._loss.name,
-            best_value=best.value,
-            best_params=dict(best.params),
-            best_stderr=best.stderr,
-            best_n_seeds=best.n_seeds,
-            n_trials=len(engine.trials),
-            study_name=self._loss.name,
-            run_dir=str(self._directory.path),
-            mode=self._place.mode,
-            trials=tuple(engine.trials),
-            study_file=self._directory.study_file,
+    def _errand(self, loss_id: str) -> Errand:
+        return Errand(
+            loss_id=loss_id,
+            loss_name=self._parts.loss.name,
+            run_name=self._directory.name,
+            entry_id=self._options.entry_id,
+            chunk_timeout_s=self._options.chunk_timeout_seconds,
         )
 
-    def _elapsed_s(self) -> float:
-        return time.monotonic() - self._started_s
-
-    def _meta(self) -> dict[str, Any]:
-        seeds = self._plan.seeds
-        options = attrs.asdict(self._options, recurse=False)
-        options["seeds"] = seeds.tolist() if self._options.seeds is not None else None
-        options["given"] = sorted(options["given"])
-        return {
-            "loss_name": self._loss.name,
-            "loss_description": self._loss.description,
-            "run_name": self._directory.name,
-            "run_dir": str(self._directory.path),
-            "study_name": self._loss.name,
-            "mode": self._place.mode.value,
-            "n_seeds": len(seeds),
-            "seed_start": int(seeds[0]),
-            "seed_end": int(seeds[-1]),
-            "chunk_size": self._plan.chunk_size,
-            "num_chunks": self._plan.n_chunks,
-            "parameter_space": {
-                name: attrs.asdict(param) for name, param in self._loss.parameter_space.items()
-            },
-            "started_at_utc": self._started.isoformat(),
-            "options": options,
-        }
+    def _loss_failed(self, failed: FailedTrial) -> LossFailedError:
+        return LossFailedError(
+            failed.proposal.number,
+            failed.failure.seed,
+            failed.chunk_start,
+            failed.proposal.params,
+            failed.failure.exception_type,
+            failed.failure.traceback,
+            run_dir=self._directory.path,
+        )

@@ -22,7 +22,8 @@ import seedwise
 from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
-from seedwise.worker.plugin import LossPlugin, Shipment
+from seedwise.worker.plugin import LossPlugin
+from seedwise.worker.shipment import Shipment
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -1,11 +1,21 @@
-"""Progress on stderr: a few lines at the start, and a line a trial."""
+"""Progress on stderr: a few lines at the start, a line a trial, and how to go on."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TextIO
 
-from seedwise.model.records import Event, RunFinished, RunStarted, TrialFinished, TrialResult
+from seedwise.errors import replay_command, resume_command
+from seedwise.model.records import (
+    ChunkLost,
+    Event,
+    RunFinished,
+    RunInterrupted,
+    RunStarted,
+    TrialFinished,
+    TrialResult,
+)
 
 __all__ = ["ProgressLines"]
 
@@ -15,27 +25,45 @@ class ProgressLines:
 
     Parameters
     ----------
+    trials : bool
+        Whether to write all events; otherwise only how to go on with a run that was interrupted.
     stream : file, optional
         Where to; None is stderr.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, trials: bool = True, stream: TextIO | None = None) -> None:
+        self._trials = trials
         self._stream = stream
+        self._run_dir = Path()
 
     def __call__(self, event: Event) -> None:
         """Write an event."""
-        if isinstance(event, RunStarted):
-            lines = _start(event)
-        elif isinstance(event, TrialFinished):
-            lines = [_trial(event)]
-        else:
-            lines = [_end(event)]
-        for line in lines:
+        if not self._trials and not isinstance(event, RunInterrupted):
+            return
+        for line in self._lines(event):
             print(f"seedwise: {line}", file=self._stream or sys.stderr, flush=True)
+
+    def _lines(self, event: Event) -> list[str]:
+        if isinstance(event, RunStarted):
+            self._run_dir = event.run_dir
+            return _start(event)
+        if isinstance(event, TrialFinished):
+            return _trial(event, self._run_dir)
+        if isinstance(event, ChunkLost):
+            what = f"trial {event.trial}, the chunk that begins with seed {event.chunk_start}"
+            return [f"lost the worker {event.worker}; run again: {what}"]
+        if isinstance(event, RunInterrupted):
+            return [
+                f"stopped with {event.n_told} of {event.n_trials} trials told; nothing is lost",
+                f"to go on: {resume_command(event.run_dir)}",
+            ]
+        return [_end(event)]
 
 
 def _start(event: RunStarted) -> list[str]:
     lines = [f"run folder {event.run_dir}", f"on {event.place}"]
+    if event.n_told:
+        lines.append(f"going on after {event.n_told} trials")
     if event.dashboard is not None:
         lines.append(f"dashboard  {event.dashboard}")
     if event.tunnel is not None:
@@ -43,16 +71,19 @@ def _start(event: RunStarted) -> list[str]:
     return lines
 
 
-def _trial(event: TrialFinished) -> str:
+def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     trial, best = event.trial, event.best
     width = len(str(event.n_trials))
     parts = [
         f"[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
-        f"FAIL ({event.error})" if trial.value is None else _mean(trial),
+        f"FAIL ({trial.error})" if trial.value is None else _mean(trial),
     ]
     if best is not None:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
-    return "  ".join([*parts, f"{trial.duration_s:.2f} s"])
+    lines = ["  ".join([*parts, f"{trial.duration_s:.2f} s"])]
+    if trial.value is None:
+        lines.append(f"to see why: {replay_command(run_dir, trial.number, event.failed_seed)}")
+    return lines
 
 
 def _end(event: RunFinished) -> str:

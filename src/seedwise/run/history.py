@@ -1,0 +1,132 @@
+"""What a run's folder says of the run before this driver, and what this driver adds to it."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from seedwise.errors import ChangedRunError
+from seedwise.run.changes import changed
+from seedwise.run.directory import RunDirectory, environment, utc_now
+
+__all__ = ["History", "take_up_history"]
+
+
+@attrs.frozen
+class History:
+    """A run's past.
+
+    Attributes
+    ----------
+    run_id : str
+        What tells the run from all others; its Slurm jobs carry it.
+    study_name : str
+        Name of its study.
+    depends_on : dict of str to str
+        What its results depend on.
+    started_at : str
+        When it began, in UTC.
+    resumed_at : tuple of str
+        When it was gone on with, this time included.
+    accepted_changes : tuple of dict
+        What of `depends_on` was changed on the way, and when.
+    changes : dict of str to (old, new)
+        What is changed this time.
+    """
+
+    run_id: str
+    study_name: str
+    depends_on: Mapping[str, str]
+    started_at: str
+    resumed_at: tuple[str, ...] = ()
+    accepted_changes: tuple[Mapping[str, Any], ...] = ()
+    changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the run begins now."""
+        return not self.resumed_at
+
+    def to_meta(self) -> dict[str, Any]:
+        """Return what ``meta.json`` is to say of it."""
+        return {
+            "run_id": self.run_id,
+            "study_name": self.study_name,
+            "results_depend_on": dict(self.depends_on),
+            "started_at_utc": self.started_at,
+            "resumed_at_utc": list(self.resumed_at),
+            "accepted_changes": list(self.accepted_changes),
+        }
+
+
+def take_up_history(
+    directory: RunDirectory,
+    study_name: str,
+    depends_on: Mapping[str, str],
+    *,
+    accept_changes: bool,
+) -> History:
+    """Begin a run's history, or take it up.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder.
+    study_name : str
+        Name of the study of a new run.
+    depends_on : dict of str to str
+        What the results depend on now; what is missing in it is as it was.
+    accept_changes : bool
+        Whether changes of it are accepted.
+
+    Returns
+    -------
+    History
+        The history.
+
+    Raises
+    ------
+    ChangedRunError
+        If the run was begun with others and changes are not accepted.
+    """
+    now = _iso(utc_now())
+    if not directory.has_begun:
+        return History(uuid.uuid4().hex, study_name, dict(depends_on), now)
+    meta = directory.read_meta()
+    before: dict[str, str] = meta["results_depend_on"]
+    changes = changed(before, depends_on)
+    if changes and not accept_changes:
+        raise ChangedRunError(directory.path, changes)
+    _warn_of_another_cpu(directory)
+    accepted = list(meta["accepted_changes"])
+    if changes:
+        accepted.append({"at_utc": now, "changes": changes})
+    return History(
+        run_id=meta["run_id"],
+        study_name=meta["study_name"],
+        depends_on=dict(depends_on),
+        started_at=meta["started_at_utc"],
+        resumed_at=(*meta["resumed_at_utc"], now),
+        accepted_changes=tuple(accepted),
+        changes=changes,
+    )
+
+
+def _warn_of_another_cpu(directory: RunDirectory) -> None:
+    before = directory.read_environment().get("cpu_model")
+    now = environment()["cpu_model"]
+    if before != now:
+        warnings.warn(
+            f"{directory.path} was begun on a CPU {before!r} and goes on with {now!r}: the same "
+            "bits are promised for one model only.",
+            stacklevel=2,
+        )
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat()

@@ -1,0 +1,85 @@
+"""Signals while a run is on: the first ends it in order, the second at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from seedwise.errors import RunStopped
+
+__all__ = ["StopSignals", "stop_on_signals"]
+
+_DEFAULTS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+
+
+class StopSignals:
+    """What a stop signal does while a run is on.
+
+    Parameters
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        #: Called before the process ends at the second signal; must not wait for long.
+        self.at_once: Callable[[], object] = lambda: None
+        self._run_dir = run_dir
+        self._number: int | None = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Stop the run; the second time, end the process."""
+        del frame
+        if self._number is None:
+            self._number = number
+            self.check()
+        # What is on disk is whole at any moment, as it is after a SIGKILL.
+        with contextlib.suppress(BaseException):
+            self.at_once()
+        os._exit(128 + number)
+
+    def check(self) -> None:
+        """Raise RunStopped if a signal came; where Python was then may have swallowed it."""
+        if self._number is not None:
+            raise RunStopped(self._run_dir, self._number)
+
+
+@contextlib.contextmanager
+def stop_on_signals(run_dir: Path) -> Iterator[StopSignals]:
+    """Have SIGINT, SIGTERM and SIGHUP raise RunStopped in the main thread.
+
+    Handlers that the caller installed are left alone, and so is a signal that is ignored, as
+    SIGHUP is under nohup; outside of the main thread all are. In the end all is as it was.
+
+    Parameters
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+
+    Yields
+    ------
+    StopSignals
+        What the signals do.
+    """
+    stop = StopSignals(run_dir)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    ours = [number for number, default in _DEFAULTS.items() if signal.getsignal(number) == default]
+    for number in ours:
+        signal.signal(number, stop.handle)
+    try:
+        yield stop
+    finally:
+        for number in ours:
+            signal.signal(number, _DEFAULTS[number])

@@ -1,0 +1,303 @@
+"""Going on with a run: the same call, `resume_run`, and what is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import warnings
+
+import optuna
+import pytest
+
+import seedwise as sw
+from seedwise.errors import (
+    ChangedRunError,
+    LedgerMismatchError,
+    LossFailedError,
+    NotARunError,
+    OptionError,
+    RunExistsError,
+    SpaceError,
+)
+from seedwise.study.proposer import Proposer
+from tests.losses import SPACE, bowl
+from tests.tables import table
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+@pytest.fixture
+def run(client, tmp_path):
+    def run(loss=bowl, **keywords):
+        fixed = {"cluster": client, "run_root": tmp_path, "progress": False}
+        return sw.optimize_run(loss, **{**fixed, "n_seeds": 12, "chunk_size": 5, **keywords})
+
+    return run
+
+
+@pytest.fixture
+def interrupt_after(monkeypatch):
+    """Interrupt the driver at the tell of a trial, before anything of it is written."""
+    tell = Proposer.tell
+
+    @contextlib.contextmanager
+    def interrupt_after(n_told: int):
+        def stop(self, outcome):
+            if outcome.number >= n_told:
+                raise KeyboardInterrupt
+            return tell(self, outcome)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Proposer, "tell", stop)
+            yield
+
+    return interrupt_after
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "tpe",
+        "random",
+        "qmc",
+        "cmaes",
+        "nsgaii",
+        optuna.samplers.TPESampler(seed=5, n_startup_trials=4),
+    ],
+    ids=lambda sampler: sampler if isinstance(sampler, str) else "a TPESampler",
+)
+def test_every_sampler_goes_on_as_if_it_had_never_stopped(run, interrupt_after, sampler, lag):
+    options = {"n_trials": 14, "sampler": sampler, "max_concurrent_trials": lag}
+    expected = run(**options)
+    for n_told in (2, 5, 11):
+        with interrupt_after(n_told), pytest.raises(KeyboardInterrupt):
+            run(**options, run_name="stopped")
+    result = run(**options, run_name="stopped")
+    assert table(result) == table(expected)
+    assert [trial.state.name for trial in result.study().get_trials()] == ["COMPLETE"] * 14
+
+
+def test_n_trials_is_a_total_and_may_be_raised(run):
+    first = run(n_trials=3, run_name="a")
+    again = run(n_trials=3, run_name="a")
+    assert table(again) == table(first)
+    assert again.run_dir == first.run_dir
+    longer = run(n_trials=7, run_name="a")
+    assert table(longer) == table(run(n_trials=7))
+    assert run(n_trials=2, run_name="a").n_trials == 7
+
+
+def test_a_run_that_is_done_needs_no_workers(run, monkeypatch):
+    first = run(n_trials=3, run_name="a")
+    monkeypatch.setattr("seedwise.run.run.open_place", None)
+    assert table(run(n_trials=3, run_name="a")) == table(first)
+
+
+def test_what_does_not_decide_the_results_may_change(run):
+    expected = run(n_trials=8)
+    run(n_trials=4, run_name="a")
+    result = run(n_trials=8, run_name="a", chunk_size=3, use_processes=True, worker_parallelism=2)
+    assert table(result) == table(expected)
+
+
+def other_bowl(change):
+    space = {**SPACE, **change}
+    return sw.loss(name="bowl", description="b", parameter_space=space)(bowl.function)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "name", "old", "new"),
+    [
+        ({"n_seeds": 13}, "seeds", "12 from 0 to 11", "13 from 0 to 12"),
+        ({"seeds": range(1, 13)}, "seeds", "12 from 0 to 11", "12 from 1 to 12"),
+        ({"sampler": "random"}, "sampler", "tpe", "random"),
+        ({"random_seed": 5}, "random_seed", "123", "5"),
+        ({"direction": "maximize"}, "direction", "minimize", "maximize"),
+        ({"max_concurrent_trials": 2}, "max_concurrent_trials", "1", "2"),
+        ({"entry_id": "p1"}, "entry_id", "None", "p1"),
+        ({"loss": other_bowl({"x": (0, 2)})}, "parameter_space['x']", "-2.0", "0"),
+        ({"loss": other_bowl({"z": (0, 2)})}, "parameter_space['z']", "none", "0"),
+    ],
+)
+def test_what_would_change_the_results_is_refused(run, keywords, name, old, new, tmp_path):
+    run(n_trials=3, run_name="a")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
+    with pytest.raises(ChangedRunError, match="begun with other options") as caught:
+        run(n_trials=5, run_name="a", **keywords)
+    assert old in caught.value.changes[name][0]
+    assert new in caught.value.changes[name][1]
+    assert f"{name}: was" in str(caught.value)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")} == before
+
+
+def test_a_loss_that_was_edited_is_refused(run):
+    def first(params, seed):
+        return params["x"] + random.Random(seed).random()
+
+    def second(params, seed):
+        return params["x"] - random.Random(seed).random()
+
+    def make(function):
+        return sw.loss(name="edited", description="e", parameter_space={"x": (0, 1)})(function)
+
+    run(make(first), n_trials=3, run_name="a")
+    with pytest.raises(ChangedRunError, match=r"loss: was 'edited, code \w+', is 'edited, code"):
+        run(make(second), n_trials=4, run_name="a")
+    result = run(make(second), n_trials=4, run_name="a", accept_changes=True)
+    assert result.trials[:3] == run(make(first), n_trials=3).trials[:3] or result.n_trials == 4
+    meta = json.loads((result.study_file.parent / "meta.json").read_text())
+    (accepted,) = meta["accepted_changes"]
+    assert list(accepted["changes"]) == ["loss"]
+
+
+def test_an_accepted_change_of_the_loss_drops_what_is_on_record_of_open_trials(
+    run, interrupt_after
+):
+    def make(offset):
+        @sw.loss(name="moved", description="m", parameter_space={"x": (0, 1)})
+        def moved(params, seed):
+            return offset + seed
+
+        return moved
+
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        run(make(0.0), n_trials=3, run_name="a")
+    result = run(make(100.0), n_trials=3, run_name="a", accept_changes=True)
+    assert [trial.value for trial in result.trials] == [5.5, 105.5, 105.5]
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"sampler": "random", "random_seed": 9},
+        {"max_concurrent_trials": 3},
+        {"n_seeds": 20},
+        {"loss": other_bowl({"x": (0, 2)})},
+        {"direction": "maximize"},
+    ],
+)
+def test_changes_that_are_accepted_go_on_and_are_recorded(run, keywords, interrupt_after):
+    with interrupt_after(3), pytest.raises(KeyboardInterrupt):
+        run(n_trials=6, run_name="a")
+    result = run(n_trials=6, run_name="a", accept_changes=True, **keywords)
+    assert [trial.number for trial in result.trials] == list(range(6))
+    pick = max if keywords.get("direction") == "maximize" else min
+    assert result.best_value == pick(trial.value for trial in result.trials)
+    assert result.study().best_value == result.best_value
+    meta = json.loads((result.study_file.parent / "meta.json").read_text())
+    assert len(meta["accepted_changes"]) == 1
+    again = run(n_trials=6, run_name="a", **keywords)
+    assert table(again) == table(result)
+
+
+def test_a_change_that_optuna_can_not_take_is_refused_all_the_same(run):
+    run(n_trials=3, run_name="a")
+    loss = other_bowl({"kind": sw.search_param(allowed=["plain", "fancy", "odd"])})
+    with pytest.raises(SpaceError, match="parameter 'kind': a study can't take this change"):
+        run(loss, n_trials=6, run_name="a", accept_changes=True)
+
+
+def test_resume_run_needs_the_folder_alone(run, client, interrupt_after):
+    expected = run(n_trials=6, max_concurrent_trials=2)
+    with interrupt_after(2), pytest.raises(KeyboardInterrupt):
+        run(n_trials=6, max_concurrent_trials=2, run_name="a")
+    folder = run(n_trials=1).study_file.parent.parent / "a"
+    with pytest.raises(OptionError, match="begun on a Dask cluster that was passed"):
+        sw.resume_run(folder)
+    result = sw.resume_run(folder, cluster=client)
+    assert table(result) == table(expected)
+    assert table(sw.resume_run(str(folder), cluster=client, n_trials=9)) == table(
+        run(n_trials=9, max_concurrent_trials=2, run_name="a")
+    )
+    with pytest.raises(ChangedRunError, match="random_seed: was '123', is '7'"):
+        sw.resume_run(folder, cluster=client, random_seed=7)
+
+
+def test_a_run_that_stopped_at_a_failed_trial_goes_on_after_it(run, tmp_path):
+    @sw.loss(name="picky", description="p", parameter_space={"x": (-1, 1)})
+    def picky(params, seed):
+        if seed == 7 and params["x"] > 0:
+            raise ZeroDivisionError("too much")
+        return params["x"] + random.Random(seed).random()
+
+    options = {"n_trials": 8, "max_concurrent_trials": 2, "trial_retry_attempts": 0}
+    expected = run(picky, **options, fail_on_chunk_error=False)
+    failed = [trial.number for trial in expected.trials if trial.value is None]
+    assert len(failed) > 1
+    for number in failed:
+        with pytest.raises(LossFailedError) as caught:
+            run(picky, **options, run_name="a")
+        assert caught.value.trial == number
+        command = f"seedwise replay {tmp_path / 'a'} --trial {number} --seed 7"
+        assert command in str(caught.value)
+    assert table(run(picky, **options, run_name="a")) == table(expected)
+
+
+def test_a_grid_that_is_exhausted_stays_so(run):
+    sampler = optuna.samplers.GridSampler({"x": [0.0, 0.5, 1.0]}, seed=3)
+    loss = sw.loss(name="line", description="l", parameter_space={"x": (0, 1)})(
+        lambda params, seed: params["x"] + seed
+    )
+    first = run(loss, n_trials=9, sampler=sampler, run_name="a")
+    assert first.n_trials == 3
+    assert table(run(loss, n_trials=9, sampler=sampler, run_name="a")) == table(first)
+
+
+def test_a_study_file_that_is_gone_is_made_again_from_the_ledger(run, tmp_path):
+    expected = run(n_trials=6, run_name="a")
+    for name in ("study.journal", "sampler-a.checkpoint", "sampler-b.checkpoint"):
+        (tmp_path / "a" / name).unlink()
+    calls = (tmp_path / "a" / "chunks.ledger").read_bytes()
+    assert table(run(n_trials=6, run_name="a")) == table(expected)
+    assert (tmp_path / "a" / "chunks.ledger").read_bytes() == calls  # nothing was evaluated
+
+
+def test_a_sampler_without_a_seed_can_not_make_the_study_again(run, tmp_path):
+    sampler = optuna.samplers.RandomSampler()
+    run(n_trials=3, sampler=sampler, run_name="a")
+    for name in ("study.journal", "sampler-a.checkpoint", "sampler-b.checkpoint"):
+        (tmp_path / "a" / name).unlink()
+    with pytest.raises(LedgerMismatchError, match="because it has no seed"):
+        run(n_trials=3, sampler=sampler, run_name="a")
+    assert run(n_trials=3, sampler=sampler, run_name="a", accept_changes=True).n_trials == 3
+
+
+def test_a_folder_that_is_no_run(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("dear")
+    with pytest.raises(RunExistsError, match="holds no run"):
+        run(n_trials=1, run_name="mine")
+    with pytest.raises(NotARunError, match=r"no meta\.json"):
+        sw.resume_run(tmp_path / "mine")
+    with pytest.raises(NotARunError, match="no such folder"):
+        sw.resume_run(tmp_path / "nowhere")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_others_can_write_to_is_not_believed(run, client, tmp_path):
+    run(n_trials=1, run_name="a")
+    (tmp_path / "a" / "run.pickle").chmod(0o666)
+    with pytest.raises(NotARunError, match="others could have put a program into it"):
+        sw.resume_run(tmp_path / "a", cluster=client)
+
+
+def test_another_cpu_is_warned_of(run, tmp_path):
+    run(n_trials=1, run_name="a")
+    path = tmp_path / "a" / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "cpu_model": "a 486"}))
+    with pytest.warns(UserWarning, match="begun on a CPU 'a 486'"):
+        run(n_trials=2, run_name="a")
+
+
+def test_signal_handlers_are_as_they_were(run):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    run(n_trials=1)
+    assert [signal.getsignal(number) for number in numbers] == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import seedwise.cluster.slurm  # noqa: F401
+    assert [signal.getsignal(number) for number in numbers] == before

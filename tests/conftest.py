@@ -22,6 +22,15 @@ settings.load_profile("seedwise")
 pytest_plugins = ["tests.slurm.fixtures"]
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked ``full``, unless it is asked for."""
+    if "full" in config.getoption("markexpr"):
+        return
+    full = [item for item in items if item.get_closest_marker("full")]
+    items[:] = [item for item in items if item not in full]
+    config.hook.pytest_deselected(items=full)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_behind():
     """Fail the session if a process that it started outlives it."""

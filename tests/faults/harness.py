@@ -1,0 +1,192 @@
+"""Drivers to be disturbed, and what can be told of a run from its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from seedwise.model.records import Proposal
+from seedwise.run.directory import RunDirectory
+from seedwise.run.ledger import Ledger
+from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, TRAP_VARIABLE
+from tests.slurm.daemons import poll
+
+ROOT = Path(__file__).parent.parent.parent
+
+#: A run of about 30 trials, with several chunks a trial.
+RUN = {"n_trials": 30, "n_seeds": 24, "chunk_size": 6, "workers": 2}
+
+
+class Driver:
+    """A process that carries out a run, in a session of its own.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the runs, tables and logs go.
+    name : str
+        The run's name.
+    keywords : mapping
+        Further keywords of optimize_run, ``loss`` among them.
+    pace_s, trap :
+        See `tests.faults.loss`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        keywords: Mapping[str, Any],
+        *,
+        pace_s: float = 0.0,
+        trap: str = "",
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.directory = RunDirectory(folder / "runs" / name)
+        self.table_file = folder / f"{name}.table"
+        self.evaluation_log = folder / f"{name}.evaluations"
+        self.stderr_file = folder / f"{name}.stderr"
+        self._keywords = {**keywords, "run_root": str(folder / "runs"), "run_name": name}
+        self._environment = {
+            **os.environ,
+            LOG_VARIABLE: str(self.evaluation_log),
+            PACE_VARIABLE: str(pace_s),
+            TRAP_VARIABLE: trap,
+        }
+        self.process: subprocess.Popen[bytes]
+
+    def start(self, **keywords: Any) -> None:
+        """Start the process; once more goes on with the run."""
+        options = {**self._keywords, **keywords, "table": str(self.table_file)}
+        with self.stderr_file.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.driver", json.dumps(options)],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=stderr,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_file.read_text()
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, seconds: float = 120) -> int:
+        return self.process.wait(seconds)
+
+    def kill(self) -> bool:
+        """Kill -9 the driver; tell whether it was still at work."""
+        hit = self.running
+        if hit:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+        return hit and self.process.returncode == -signal.SIGKILL
+
+    def finish(self) -> str:
+        """Have the run go on to its end; return its table."""
+        self.start()
+        assert self.wait() == 0, self.stderr
+        return self.table
+
+    @property
+    def table(self) -> str:
+        return self.table_file.read_text()
+
+    def wait_for(self, count: int, what: str = "evaluations") -> None:
+        """Wait until that many more seeds were evaluated, or the driver has ended."""
+        del what
+        before = self.n_evaluations
+        poll(
+            lambda: self.n_evaluations >= before + count or not self.running,
+            f"{count} more evaluations of {self.name}: {self.stderr_file}",
+            60,
+            0.01,
+        )
+
+    @property
+    def n_evaluations(self) -> int:
+        return self.evaluation_log.stat().st_size if self.evaluation_log.exists() else 0
+
+
+@contextmanager
+def driver(*args: Any, **keywords: Any) -> Iterator[Driver]:
+    """Give a driver, and make sure that it has ended."""
+    made = Driver(*args, **keywords)
+    try:
+        yield made
+    finally:
+        if hasattr(made, "process") and made.running:
+            made.kill()
+
+
+def undisturbed(folder: Path, keywords: Mapping[str, Any], **others: Any) -> str:
+    """Return the table of the run that nothing happens to."""
+    with driver(folder, "undisturbed", keywords, **others) as made:
+        made.start()
+        assert made.wait() == 0, made.stderr
+        return made.table
+
+
+def stock_trials(directory: RunDirectory) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials as stock Optuna reads them, whatever state the file is in."""
+    if not directory.study_file.exists():
+        return []
+    try:
+        storage = JournalStorage(JournalFileBackend(str(directory.study_file)))
+        (name,) = (study.study_name for study in storage.get_all_studies())
+    except ValueError:  # no study is in it yet
+        return []
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+def told_values(directory: RunDirectory) -> dict[int, tuple[Any, ...]]:
+    """Return params, value and state of the trials that are told, by number."""
+    return {
+        trial.number: (trial.params, trial.value and trial.value.hex(), trial.state)
+        for trial in stock_trials(directory)
+        if trial.state.is_finished()
+    }
+
+
+def in_flight(directory: RunDirectory, n_seeds: int) -> set[tuple[int, int]]:
+    """Return trial and seed of what was asked for, not told, and is not on record."""
+    running = [trial for trial in stock_trials(directory) if not trial.state.is_finished()]
+    if not running:
+        return set()
+    found = set()
+    with Ledger(_whole_copy(directory)) as ledger:
+        for trial in running:
+            recorded = ledger.recorded(Proposal(trial.number, trial.params))
+            covered = {
+                result.start + offset for result in recorded for offset in range(result.n_seeds)
+            }
+            found |= {(trial.number, seed) for seed in set(range(n_seeds)) - covered}
+    return found
+
+
+def _whole_copy(directory: RunDirectory) -> Path:
+    from seedwise.run.ledger import ledger_end
+
+    copy = directory.path.parent / "ledger-as-it-was"
+    data = directory.ledger.read_bytes() if directory.ledger.exists() else b""
+    copy.write_bytes(data)
+    end = ledger_end(copy)
+    copy.write_bytes(data[:end])
+    return copy

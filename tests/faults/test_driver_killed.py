@@ -1,0 +1,66 @@
+"""Kill -9 of the driver, at random moments."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.faults.harness import RUN, driver, in_flight, stock_trials, told_values, undisturbed
+from tests.faults.loss import evaluations
+
+N_SEEDS = RUN["n_seeds"]
+PACE_S = 0.004
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("lag", [1, 4])
+@pytest.mark.parametrize("n_kills", [6, pytest.param(50, marks=pytest.mark.full)])
+def test_kill_9_of_the_driver_changes_nothing(lag, n_kills, tmp_path, record_property):
+    rng = random.Random(lag)
+    keywords = {**RUN, "max_concurrent_trials": lag, "progress": False}
+    expected = undisturbed(tmp_path, keywords)
+    n_hits = n_runs = n_repeated = n_told_at_kills = 0
+    while n_hits < n_kills:
+        n_runs += 1
+        with driver(tmp_path, f"run{n_runs}", keywords, pace_s=PACE_S) as run:
+            told: dict = {}
+            at_risk: list[set[tuple[int, int]]] = []
+            for _ in range(min(8, n_kills - n_hits)):
+                run.start()
+                if rng.random() < 0.85:  # in the middle of the work, else as it starts
+                    run.wait_for(1)
+                time.sleep(rng.uniform(0, 1.2))  # the random moment
+                if not run.kill():
+                    break
+                n_hits += 1
+                now = told_values(run.directory)
+                # Of what was told, all but what is told again from the ledger is still there.
+                assert all(now.get(number, was) == was for number, was in told.items())
+                told |= now
+                n_told_at_kills += len(now)
+                at_risk.append(in_flight(run.directory, N_SEEDS))
+            if not run.table_file.exists():
+                run.finish()
+            assert run.table == expected
+            final = told_values(run.directory)
+            assert all(final[number] == was for number, was in told.items()), "lost what was told"
+            assert len(final) == len(stock_trials(run.directory)) == 30, "a trial is left RUNNING"
+            n_repeated += repeated_no_more_than_in_flight(run, at_risk)
+    print(
+        f"lag {lag}: {n_hits} kills over {n_runs} runs, {n_told_at_kills} trials told at kills, "
+        f"{n_repeated} seeds evaluated again"
+    )
+    assert n_told_at_kills > 0
+
+
+def repeated_no_more_than_in_flight(run, at_risk) -> int:
+    """Check that no seed was evaluated again that was on record; return how many were."""
+    times: dict[tuple[int, int], int] = {}
+    for _, trial, seed in evaluations(run.evaluation_log):
+        times[trial, seed] = times.get((trial, seed), 0) + 1
+    assert len(times) == 30 * N_SEEDS
+    for pair, count in times.items():
+        assert count - 1 <= sum(pair in kill for kill in at_risk), f"{pair}: {count} times"
+    return sum(times.values()) - len(times)

@@ -1,0 +1,72 @@
+"""Signals to a driver on Slurm: its exit code, its jobs, and what becomes of the run."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.harness import driver, told_values, undisturbed
+from tests.slurm.daemons import poll
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+
+RUN = {"n_trials": 30, "n_seeds": 24, "chunk_size": 6, "max_concurrent_trials": 2}
+ON_SLURM = {
+    **RUN,
+    "cluster": "slurm",
+    "workers": 2,
+    "mem_per_cpu": "300M",
+    "slurm_qos": "short",
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"), {**RUN, "workers": 2})
+
+
+@pytest.fixture
+def site(slurm, monkeypatch):
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
+    return slurm
+
+
+@pytest.mark.parametrize("use_processes", [False, True])
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+    ],
+    ids=["SIGINT", "SIGINT twice", "SIGTERM", "SIGHUP"],
+)
+def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
+    signals, code, use_processes, site, tmp_path, expected
+):
+    keywords = {**ON_SLURM, "use_processes": use_processes}
+    with driver(tmp_path, "run", keywords, pace_s=0.01) as run:
+        run.start()
+        while len(told_values(run.directory)) < 4:
+            run.wait_for(1)
+        assert run.running
+        for number in signals:
+            run.process.send_signal(number)
+        assert run.wait(60) == code, run.stderr
+        poll(lambda: not jobs(site), "the jobs to be gone", 10)
+        assert "Traceback" not in run.stderr, run.stderr
+        if len(signals) == 1:
+            assert f"seedwise resume {run.directory.path}" in run.stderr
+        told = told_values(run.directory)
+        assert 4 <= len(told) < 30
+        run.finish()
+        assert run.table == expected
+        final = told_values(run.directory)
+        assert all(final[number] == was for number, was in told.items())
+
+
+def jobs(slurm) -> str:
+    listed = slurm.run("squeue", "--noheader", "--name=seedwise-run", "--format=%i %T")
+    return "\n".join(line for line in listed.splitlines() if "COMPLETING" not in line)

@@ -1,0 +1,96 @@
+"""Params at which the loss crashes, loops for ever, or takes all memory."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from distributed import LocalCluster
+
+from seedwise.model.records import TrialState
+from seedwise.study.proposer import read_trials
+from tests.faults.harness import driver
+from tests.faults.loss import LOG_VARIABLE, TRAP_SEED, TRAP_VARIABLE, evaluations
+
+RUN = {
+    "loss": "treacherous",
+    "n_trials": 12,
+    "n_seeds": 12,
+    "chunk_size": 4,
+    "max_concurrent_trials": 3,
+    "trial_retry_attempts": 0,
+    "workers": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The table where the trap is an exception: the sampler sees the same failed trials."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with driver(folder, "raises", {**RUN, "fail_on_chunk_error": False}, trap="raise") as run:
+        run.start()
+        assert run.wait() == 0, run.stderr
+        return run.table
+
+
+@pytest.mark.parametrize("use_processes", [False, True])
+@pytest.mark.parametrize(
+    ("trap", "keywords", "cause", "n_tries"),
+    [
+        ("segfault", {}, r"killed by signal 11 \(SIGSEGV\)", 3),
+        ("exit", {}, "exit code 3", 3),
+        ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_seconds=1.5", 1),
+    ],
+)
+def test_a_trap_fails_its_trials_and_nothing_else(
+    trap, keywords, cause, n_tries, use_processes, expected, tmp_path
+):
+    options = {**RUN, **keywords, "use_processes": use_processes}
+    with driver(tmp_path, trap, options, trap=trap) as run:
+        run.start()
+        assert run.wait() == 0, run.stderr
+        check(run, expected, cause, n_tries)
+        # What killed a worker is known: it is the chunk, and no other's trial failed.
+        lost = re.findall(r"lost the worker", run.stderr)
+        assert bool(lost) is (not use_processes and trap != "loop")
+        print(f"{trap}: {len(lost)} chunks of lost workers were run again")
+
+
+def test_a_chunk_that_takes_all_memory_fails_its_trial_and_nothing_else(
+    expected, tmp_path, monkeypatch
+):
+    # The workers are started by us and not by the driver.
+    monkeypatch.setenv(LOG_VARIABLE, str(tmp_path / "memory.evaluations"))
+    monkeypatch.setenv(TRAP_VARIABLE, "memory")
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit="700MiB",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        driver(
+            tmp_path,
+            "memory",
+            {**RUN, "workers": None, "cluster": cluster.scheduler_address},
+            trap="memory",
+        ) as run,
+    ):
+        run.start()
+        assert run.wait() == 0, run.stderr
+        check(run, expected, "of the .* that the worker may have", 3, n_workers_lost=4)
+
+
+def check(run, expected, cause, n_tries, n_workers_lost=1) -> None:
+    assert run.table == expected
+    trials = read_trials(run.directory.study_file, "treacherous")
+    failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+    assert 2 <= len(failed) < len(trials)
+    for trial in failed:
+        assert re.search(cause, trial.error), trial.error
+        assert trial.error.startswith(f"seed {TRAP_SEED}: "), trial.error
+        replay = f"replay {run.directory.path} --trial {trial.number} --seed {TRAP_SEED}"
+        assert replay in run.stderr
+        times = [t for _, t, seed in evaluations(run.evaluation_log) if seed == TRAP_SEED]
+        assert n_tries <= times.count(trial.number) <= n_tries + n_workers_lost

@@ -26,8 +26,9 @@ def main() -> None:
 def _flags(command: Any) -> Any:
     leave_out = ("run_root", "run_name", "slurm")  # the folder says the first two
     for option in reversed(command_options(RunOptions, leave_out)):
-        decorate = click.option(option.flag, default=None, type=option.parse, help=option.help)
-        command = decorate(command)
+        command = click.option(
+            option.flag, default=None, type=option.parse, metavar=option.metavar, help=option.help
+        )(command)
     return command
 
 

@@ -87,6 +87,7 @@ def _start(n_workers: int, threads: int) -> LocalCluster:
                 processes=True,
                 dashboard_address="127.0.0.1:8787",
                 silence_logs=logging.ERROR,
+                preload=["seedwise.worker.interrupts"],
             )
         except (OSError, RuntimeError) as error:
             raise ClusterStartError("local workers", str(error)) from error

@@ -111,12 +111,15 @@ class CommandOption:
         The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
     parse : callable
         Reads the value from text; raises ValueError.
+    metavar : str or None
+        What stands for the value in the help; None for a plain type.
     help : str
         What it does.
     """
 
     flag: str
     parse: Parse
+    metavar: str | None
     help: str
 
 
@@ -128,8 +131,10 @@ def command_options(options: type, leave_out: Sequence[str] = ()) -> list[Comman
             flag = f"--{field.name.replace('_', '-')}"
             if field.metadata["parse"] is bool:
                 flag = f"{flag}/--no-{flag[2:]}"
+            parse = field.metadata["parse"]
+            metavar = None if isinstance(parse, type) else parse.__name__.strip("_").upper()
             text = field.metadata["doc"].replace("`", "")
-            flags.append(CommandOption(flag, field.metadata["parse"], text))
+            flags.append(CommandOption(flag, parse, metavar, text))
     return flags
 
 

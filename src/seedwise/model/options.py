@@ -62,6 +62,10 @@ def _slurm(name: str, value: Any) -> None:
         raise OptionError(name, value, "a SlurmOptions, or None")
 
 
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
 def _duration(text: str) -> timedelta:
     hours, minutes, seconds = (int(part) for part in text.split(":"))
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
@@ -89,8 +93,8 @@ class RunOptions:
     seeds: Iterable[int] | None = option(
         None,
         "iterable of int",
-        "Exactly these seeds in this order; goes before `n_seeds`.",
-        parse=lambda text: [int(word) for word in text.split(",")],
+        "Exactly these seeds in this order; goes before `n_seeds`. On the command line 3,1,2.",
+        parse=_integers,
     )
     n_seeds: int | None = option(
         None,

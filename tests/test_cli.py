@@ -1,0 +1,181 @@
+"""The command: what it passes on, what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import seedwise as sw
+from seedwise import api
+from seedwise.cli import main
+from seedwise.model.keywords import keyword_names
+from seedwise.model.options import RunOptions
+
+COMMAND = Path(sys.executable).parent / "seedwise"
+
+#: A script whose loss lives in a module beside it, and fails at some params.
+SCRIPT = """
+import seedwise as sw
+from unstable import simulate
+
+
+@sw.loss(name="walk", description="w", parameter_space={"x": (-1.0, 1.0)})
+def walk(params, seed):
+    return simulate(params["x"], seed)
+
+
+if __name__ == "__main__":
+    sw.optimize_run(walk, n_trials=6, n_seeds=40, chunk_size=20, workers=1, run_name="fit")
+"""
+MODULE = """
+def simulate(x, seed):
+    if seed == 37 and x > 0:
+        raise ValueError(f"unstable at x={x:.2f}")
+    return x + seed
+"""
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that stopped at a failed trial, its error, and the trial."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "fit.py").write_text(SCRIPT)
+    (folder / "unstable.py").write_text(MODULE)
+    done = subprocess.run(
+        [sys.executable, "fit.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    return folder / "runs" / "fit", done.stderr
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_line_that_an_error_prints_shows_the_error_again(stopped, tmp_path):
+    _, stderr = stopped
+    (line,) = re.findall(r"To see it happen here: seedwise (replay .*) --pdb", stderr)
+    assert line in stderr.partition("To see it")[0]  # the progress line says it, too
+    done = subprocess.run(
+        [COMMAND, *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "ValueError: unstable at x=" in done.stderr
+    assert 'unstable.py", line 4, in simulate' in done.stderr
+
+
+def test_pdb_stops_where_the_loss_raised(stopped, tmp_path):
+    _, stderr = stopped
+    (line,) = re.findall(r"To see it happen here: seedwise (replay .* --pdb)", stderr)
+    done = subprocess.run(
+        [COMMAND, *line.split()],
+        cwd=tmp_path,
+        input="p f'here {seed}'\nup\np sorted(params)\nq\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "simulate()" in done.stdout
+    assert "'here 37'" in done.stdout
+    assert "['x']" in done.stdout
+    assert done.returncode == 1
+
+
+def test_replay_prints_params_and_losses(stopped):
+    path, _ = stopped
+    shown = invoke("replay", path, "--trial", 0, "--seed", 5)
+    assert shown.exit_code == 0, shown.output
+    x = float(re.search(r"params: \{'x': (.*)\}", shown.output)[1])
+    assert shown.output.splitlines()[1:] == [f"seed 5: {x + 5!r}"]
+
+
+def test_replay_without_a_seed_goes_through_all(stopped):
+    path, stderr = stopped
+    failed = int(re.search(r"--trial (\d+)", stderr)[1])
+    shown = invoke("replay", path, "--trial", failed)
+    assert shown.exit_code == 1
+    assert "unstable at x=" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--trial", 99], "Error: trial=99: must be a trial of the run, which has 0 to "),
+        (["--trial", 0, "--seed", 40], "Error: seed=40: must be one of the run's 40 seeds, 0 to"),
+    ],
+)
+def test_replay_of_what_is_not_there(stopped, arguments, words):
+    shown = invoke("replay", stopped[0], *arguments)
+    assert shown.exit_code == 1
+    assert words in shown.output
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    for command in (["resume", tmp_path], ["replay", tmp_path, "--trial", 0]):
+        shown = invoke(*command)
+        assert shown.exit_code == 1
+        assert f"Error: {tmp_path}: there is no meta.json" in shown.output
+
+
+def test_resume_goes_on_from_any_folder(stopped, tmp_path):
+    path, _ = stopped
+    done = subprocess.run(
+        [COMMAND, "resume", path, "--no-fail-on-chunk-error", "--n-trials", "7"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "best_value: " in done.stdout
+    assert "x: " in done.stdout
+    assert re.search(r"going on after \d trials", done.stderr)
+    assert "[7/7]" in done.stderr
+
+
+def test_every_option_but_the_folders_is_a_flag_and_reaches_the_api(monkeypatch):
+    given = {}
+
+    def resume_run(run_dir, **keywords):
+        given.update(keywords, run_dir=run_dir)
+        raise sw.SeedwiseError("enough")
+
+    monkeypatch.setattr(api, "resume_run", resume_run)
+    texts = {
+        "--seeds": "3,1,2",
+        "--workers": "4:100",
+        "--worker-time-limit": "01:30:00",
+        "--cluster": "slurm",
+        "--timeout": "1.5",
+        "--n-trials": "9",
+    }
+    flags = [word for pair in texts.items() for word in pair]
+    shown = invoke("resume", "runs/a", *flags, "--accept-changes", "--no-progress")
+    assert shown.output == "Error: enough\n"
+    assert given == {
+        "run_dir": "runs/a",
+        "seeds": [3, 1, 2],
+        "workers": (4, 100),
+        "worker_time_limit": timedelta(minutes=90),
+        "cluster": "slurm",
+        "timeout": 1.5,
+        "n_trials": 9,
+        "accept_changes": True,
+        "progress": False,
+    }
+    text = invoke("resume", "--help").output
+    for name in set(keyword_names(RunOptions)) - {"run_root", "run_name", "slurm"}:
+        assert f"--{name.replace('_', '-')}" in text
+    assert "LAMBDA" not in text
+
+
+def test_a_value_that_is_none(tmp_path):
+    shown = invoke("resume", tmp_path, "--workers", "four")
+    assert shown.exit_code == 2
+    assert "Invalid value for '--workers'" in shown.output

@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--run-name", help="a run of this name is gone on with")
     given = parser.parse_args()
 
     result = sw.optimize_run(
@@ -30,6 +31,7 @@ def main():
         n_seeds=given.seeds,
         max_concurrent_trials=4,
         cluster="slurm",
+        run_name=given.run_name,
         workers=given.jobs,
         worker_time_limit=timedelta(hours=1),
         mem_per_cpu="1G",

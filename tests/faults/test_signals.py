@@ -68,5 +68,22 @@ def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
 
 
 def jobs(slurm) -> str:
-    listed = slurm.run("squeue", "--noheader", "--name=seedwise-run", "--format=%i %T")
-    return "\n".join(line for line in listed.splitlines() if "COMPLETING" not in line)
+    return slurm.run("squeue", "--noheader", "--name=seedwise-run", "--format=%i %T").strip()
+
+
+def test_the_jobs_of_a_killed_driver_are_cancelled_when_the_run_goes_on(site, tmp_path, expected):
+    with driver(tmp_path, "run", ON_SLURM, pace_s=0.01) as run:
+        run.start()
+        while len(told_values(run.directory)) < 4:
+            run.wait_for(1)
+        left = [line.split()[0] for line in jobs(site).splitlines()]
+        assert run.kill()
+        assert left
+        run.start(cluster="local")
+        assert run.wait() == 0, run.stderr
+        assert run.table == expected
+        poll(lambda: not jobs(site), "the jobs to be gone", 10)
+        states = site.run(
+            "sacct", "-X", "--noheader", "--format=State", f"--jobs={','.join(left)}"
+        )
+        assert states.split("\n")[0].strip().startswith("CANCELLED")

@@ -63,10 +63,13 @@ class Saved:
         The keywords of the call that began it, or went on with it last.
     shipment : Shipment
         The packed loss.
+    depends_on : dict of str to str
+        What the results depended on.
     """
 
     keywords: dict[str, Any]
     shipment: Shipment
+    depends_on: Mapping[str, str]
 
 
 def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = None) -> Parts:
@@ -107,13 +110,18 @@ def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = 
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
     if not (options.cluster is None or isinstance(options.cluster, str)):
         keywords["cluster"] = _PASSED
+    depends_on = what_decides_results(loss, options, plan)
+    if saved is not None:  # what was saved is as it was, though unpickled code may look different
+        depends_on["loss"] = saved.depends_on["loss"]
+        if options.sampler is saved.keywords.get("sampler"):
+            depends_on["sampler"] = saved.depends_on["sampler"]
     try:
-        pickled = cloudpickle.dumps(Saved(keywords, shipment))
+        pickled = cloudpickle.dumps(Saved(keywords, shipment, depends_on))
     except Exception as error:
         hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
         allowed = "one that can be pickled"
         raise OptionError("sampler", options.sampler, allowed, hint) from error
-    return Parts(loss, plan, shipment, sampler, what_decides_results(loss, options, plan), pickled)
+    return Parts(loss, plan, shipment, sampler, depends_on, pickled)
 
 
 def read_saved(directory: RunDirectory) -> Saved:

@@ -22,15 +22,12 @@ from seedwise.run.parts import Parts
 from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
 from seedwise.run.shipping import bring
-from seedwise.run.signals import stop_on_signals
+from seedwise.run.signals import StopSignals, stop_on_signals
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
 from seedwise.study.proposer import StudyPlan, open_proposer, read_trials
 
 __all__ = ["Run"]
-
-# After a change of these the sampler's saved state is of no use.
-_SAMPLERS = ("sampler", "random_seed")
 
 
 class Run:
@@ -94,13 +91,16 @@ class Run:
             trials = self._told_if_done()
             if trials is None:
                 with self._discarded_unless_begun():
-                    self._report.prepared()
                     study = self._recover_study()
-                    with self._open_ledger(lease.check) as ledger, self._open_place() as place:
-                        stop.at_once = place.cancel_at_once
-                        with self._report.interruption_told():
-                            trials = self._work(place, ledger, study, stop.check)
+                    with self._open_ledger(lease.check) as ledger:
+                        trials = self._go_on(study, ledger, stop)
             return self._report.finished(trials)
+
+    def _go_on(self, study: StudyPlan, ledger: Ledger, stop: StopSignals) -> Sequence[TrialResult]:
+        self._report.prepared()
+        with self._open_place() as place, self._report.interruption_told():
+            stop.at_once = place.cancel_at_once
+            return self._work(place, ledger, study, stop.check)
 
     def _told_if_done(self) -> Sequence[TrialResult] | None:
         """Return the trials of a run that has all of them already; it needs no workers."""
@@ -184,17 +184,17 @@ class Run:
         checkpoint = checkpoints.latest(journal_end(directory.study_file))
         position = checkpoint.position if checkpoint is not None else 0
         directory.cut_back(directory.study_file, position, fence=self._options.take_over)
-        if "direction" in self._history.changes:
-            turn_direction(directory.study_file, self._options.direction)
-        changed_sampler = any(name in self._history.changes for name in _SAMPLERS)
+        turn_direction(directory.study_file, self._options.direction)
+        depends_on = self._parts.depends_on
         return StudyPlan(
             path=directory.study_file,
             name=self._history.study_name,
             direction=self._options.direction,
             space=self._parts.loss.parameter_space,
             sampler=self._parts.sampler,
+            sampler_name=f"{depends_on['sampler']}, seed {depends_on['random_seed']}",
             checkpoints=checkpoints,
-            state=None if changed_sampler or checkpoint is None else checkpoint.state,
+            state=None if checkpoint is None else checkpoint.state,
         )
 
     def _errand(self, loss_id: str) -> Errand:

@@ -173,15 +173,14 @@ def turn_direction(path: Path, direction: str) -> None:
     """
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        record = _record(line)
-        if record["op_code"] == _CREATE_STUDY:
-            record["directions"] = [int(StudyDirection[direction.upper()])]
-            lines[number] = _line(record)
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_bytes(b"".join(lines))
-    aside.replace(path)
+    wanted = [int(StudyDirection[direction.upper()])]
+    first, newline, rest = path.read_bytes().partition(b"\n")
+    record = _record(first) if first else {}
+    if record.get("op_code") == _CREATE_STUDY and record["directions"] != wanted:
+        record["directions"] = wanted
+        aside = path.with_name(f".{path.name}.new")
+        aside.write_bytes(_line(record).removesuffix(b"\n") + newline + rest)
+        aside.replace(path)
 
 
 def _line(log: dict[str, Any]) -> bytes:

@@ -51,6 +51,8 @@ class StudyPlan:
         The parameter space.
     sampler : optuna.samplers.BaseSampler
         The sampler, as it is before the first trial.
+    sampler_name : str
+        What tells it from others; a state that was saved of another is not used.
     checkpoints : Checkpoints
         Where the sampler's state is saved.
     state : bytes or None
@@ -63,6 +65,7 @@ class StudyPlan:
     direction: str
     space: ParameterSpace
     sampler: optuna.samplers.BaseSampler
+    sampler_name: str
     checkpoints: Checkpoints
     state: bytes | None = None
 
@@ -156,7 +159,8 @@ class Proposer:
         self._save()
 
     def _save(self) -> None:
-        state = cloudpickle.dumps((self._study.sampler, self._exhausted))
+        plan = self._plan
+        state = cloudpickle.dumps((plan.sampler_name, self._study.sampler, self._exhausted))
         self._plan.checkpoints.save(Checkpoint(journal_position(self._storage), state))
 
     def _stop(self) -> None:
@@ -181,7 +185,9 @@ def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
     """
     sampler, exhausted = plan.sampler, False
     if plan.state is not None:
-        sampler, exhausted = pickle.loads(plan.state)
+        name, *state = pickle.loads(plan.state)
+        if name == plan.sampler_name:
+            sampler, exhausted = state
     with quiet_optuna():
         storage = open_storage(client, plan.path)
         # Asked for first: a study that is made twice has the scheduler log a traceback.

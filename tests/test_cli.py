@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -173,6 +174,17 @@ def test_every_option_but_the_folders_is_a_flag_and_reaches_the_api(monkeypatch)
     for name in set(keyword_names(RunOptions)) - {"run_root", "run_name", "slurm"}:
         assert f"--{name.replace('_', '-')}" in text
     assert "LAMBDA" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_has_its_exit_code(number, code, monkeypatch):
+    def resume_run(run_dir, **keywords):
+        raise sw.RunStopped(Path(run_dir), number)
+
+    monkeypatch.setattr(api, "resume_run", resume_run)
+    assert invoke("resume", "runs/a").exit_code == code
 
 
 def test_a_value_that_is_none(tmp_path):

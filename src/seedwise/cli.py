@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from seedwise import api
-from seedwise.errors import SeedwiseError
+from seedwise.errors import RunStopped, SeedwiseError
 from seedwise.model.keywords import command_options
 from seedwise.model.options import RunOptions
 
@@ -43,6 +43,8 @@ def resume(run_dir: str, **flags: Any) -> None:
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         result = api.resume_run(run_dir, **given)
+    except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
+        sys.exit(stopped.code)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"best_value: {result.best_value!r}")

@@ -51,6 +51,7 @@ def test_a_trap_fails_its_trials_and_nothing_else(
         assert run.wait() == 0, run.stderr
         check(run, expected, cause, n_tries)
         # What killed a worker is known: it is the chunk, and no other's trial failed.
+        assert "marked as failed" not in run.stderr
         lost = re.findall(r"lost the worker", run.stderr)
         assert bool(lost) is (not use_processes and trap != "loop")
         print(f"{trap}: {len(lost)} chunks of lost workers were run again")

@@ -246,7 +246,7 @@ def test_a_failed_trial_ends_the_run_in_its_turn(order):
         "trace: no way",
     )
     assert [trial.state.value for trial in engine.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
-    assert events[-1].failed_seed == 103
+    assert events[-1].failure.seed == 103
     assert sorted(proposer.open) == [3, 4]  # they stay as they are, for when the run goes on
     assert engine.best is min(engine.trials[:2], key=lambda trial: trial.value)
 

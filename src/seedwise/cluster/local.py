@@ -21,8 +21,8 @@ from seedwise.cluster.place import (
     WORKER_SETTINGS,
     Demand,
     Place,
-    close_without_noise,
     dashboard_port,
+    quiet_dask,
 )
 from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.options import ExecutionMode, RunOptions
@@ -55,6 +55,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
         workers = demand.workers(max(1, CPU_COUNT // options.worker_parallelism))
     low, high = workers if isinstance(workers, tuple) else (workers, workers)
     with contextlib.ExitStack() as closing:
+        closing.enter_context(quiet_dask())
         cluster = closing.enter_context(_start(low, demand.chunks_per_worker))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         if high > low:
@@ -77,7 +78,6 @@ def _described(low: int, high: int) -> str:
 
 def _start(n_workers: int, threads: int) -> LocalCluster:
     _forget_standard_input()
-    close_without_noise()
     with warnings.catch_warnings(), dask.config.set({**SCHEDULER_SETTINGS, **WORKER_SETTINGS}):
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:

@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -21,8 +21,8 @@ __all__ = [
     "Demand",
     "Place",
     "RunTag",
-    "close_without_noise",
     "dashboard_port",
+    "quiet_dask",
     "tunnel_command",
 ]
 
@@ -120,13 +120,25 @@ class Place:
         self.closing.close()
 
 
-def close_without_noise() -> None:
-    """Keep Dask from logging a traceback for a connection that ends because we close it.
+@contextlib.contextmanager
+def quiet_dask() -> Iterator[None]:
+    """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
 
-    Its loggers are silent while a cluster is open, and speak again before the last of its
-    connections is gone.
+    It calls a chunk of a lost worker failed, which is run again, and logs a traceback for a
+    connection that ends because we close it. Its loggers are silent while a cluster is open, and
+    speak again before the last of its connections is gone.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
+    scheduler = logging.getLogger("distributed.scheduler")
+    scheduler.addFilter(_is_news)
+    try:
+        yield
+    finally:
+        scheduler.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "workers died while trying to run it" not in str(record.msg)
 
 
 def dashboard_port(client: Client) -> int | None:

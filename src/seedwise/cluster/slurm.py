@@ -20,8 +20,8 @@ from seedwise.cluster.place import (
     Demand,
     Place,
     RunTag,
-    close_without_noise,
     dashboard_port,
+    quiet_dask,
     tunnel_command,
 )
 from seedwise.cluster.slurm_commands import cancel_jobs, test_submit
@@ -90,6 +90,7 @@ def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
     refusals: list[str] = []
     low, high = _bounds(options, demand)
     with contextlib.ExitStack() as closing:
+        closing.enter_context(quiet_dask())
         cluster = _start(keywords, _recording_job(refusals))
         closing.callback(_close, cluster)
         client = closing.enter_context(Client(cluster, set_as_default=False))
@@ -118,7 +119,6 @@ def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
         "dashboard_address": "127.0.0.1:8787",
         **(dask.config.get("jobqueue.slurm.scheduler-options", None) or {}),
     }
-    close_without_noise()
     # Elastic workers are counted by the expected time of the work; chunks are no half-second
     # tasks, as Dask would have it until the first is done.
     with (

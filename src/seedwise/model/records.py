@@ -251,8 +251,8 @@ class TrialFinished:
     ----------
     trial : TrialResult
         The trial.
-    failed_seed : int or None
-        The first seed that failed; None if the trial is complete or no single seed is to blame.
+    failure : SeedFailure or None
+        The first failure, in the order of the seeds; None if the trial is complete.
     best : TrialResult or None
         The best trial told so far.
     n_trials : int
@@ -260,7 +260,7 @@ class TrialFinished:
     """
 
     trial: TrialResult
-    failed_seed: int | None
+    failure: SeedFailure | None
     best: TrialResult | None
     n_trials: int
 

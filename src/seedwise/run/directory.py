@@ -180,10 +180,6 @@ class RunDirectory:
         n_told: int = json.loads(text)["n_told"]
         return n_told
 
-    def write_environment(self) -> None:
-        """Write ``environment.json``: the software and the machine."""
-        self._write_json(self.path / "environment.json", environment())
-
     def read_environment(self) -> dict[str, Any]:
         """Read ``environment.json``."""
         text = (self.path / "environment.json").read_text(encoding="utf-8")
@@ -215,6 +211,12 @@ class RunDirectory:
                 aside.replace(path)
         except OSError as error:
             raise RunFileError(path, str(error.strerror), self.path) from error
+
+    def furnish(self) -> None:
+        """Make what any run's folder has, before anything of the run is in it."""
+        self._write(self.path / ".gitignore", b"*\n")
+        self.log_dir.mkdir(mode=0o700, exist_ok=True)
+        self._write_json(self.path / "environment.json", environment())
 
     def discard(self) -> None:
         """Remove the folder of a run that could not begin."""
@@ -302,9 +304,7 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     if not directory.has_begun:
         if not _is_unborn(path):
             raise RunExistsError(path)
-        (path / ".gitignore").write_text("*\n", encoding="utf-8")
-        directory.log_dir.mkdir(mode=0o700, exist_ok=True)
-        directory.write_environment()
+        directory.furnish()
     return directory
 
 

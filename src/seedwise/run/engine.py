@@ -307,8 +307,7 @@ class Engine:
             and self._options.fail_on_chunk_error
         ):
             self.failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
-        failed_seed = failure.seed if failure is not None else None
-        emit(TrialFinished(told, failed_seed, self.best, self._options.n_trials))
+        emit(TrialFinished(told, failure, self.best, self._options.n_trials))
 
     def _count(self, told: TrialResult) -> None:
         self.trials.append(told)

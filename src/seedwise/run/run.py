@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import LossFailedError
+from seedwise.errors import LossFailedError, RunFileError
 from seedwise.model.options import RunOptions
 from seedwise.model.records import Event, TrialResult
 from seedwise.run.changes import decides_losses
@@ -16,7 +16,7 @@ from seedwise.run.directory import RunDirectory
 from seedwise.run.dispatch import DaskDispatcher, Errand
 from seedwise.run.engine import Engine, FailedTrial
 from seedwise.run.history import History, take_up_history
-from seedwise.run.lease import acquire_lease
+from seedwise.run.lease import Lease, acquire_lease
 from seedwise.run.ledger import Ledger, ledger_end
 from seedwise.run.parts import Parts
 from seedwise.run.report import Report
@@ -79,7 +79,7 @@ class Run:
         directory, options, parts = self._directory, self._options, self._parts
         with (
             stop_on_signals(directory.path) as stop,
-            acquire_lease(directory.lease, take_over=options.take_over) as lease,
+            self._acquire_lease() as lease,
         ):
             self._history = take_up_history(
                 directory,
@@ -95,6 +95,13 @@ class Run:
                     with self._open_ledger(lease.check) as ledger:
                         trials = self._go_on(study, ledger, stop)
             return self._report.finished(trials)
+
+    def _acquire_lease(self) -> Lease:
+        path = self._directory.lease
+        try:
+            return acquire_lease(path, take_over=self._options.take_over)
+        except OSError as error:
+            raise RunFileError(path, str(error.strerror), path.parent) from error
 
     def _go_on(self, study: StudyPlan, ledger: Ledger, stop: StopSignals) -> Sequence[TrialResult]:
         self._report.prepared()

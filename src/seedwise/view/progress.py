@@ -10,6 +10,7 @@ from seedwise.errors import replay_command, resume_command
 from seedwise.model.records import (
     ChunkLost,
     Event,
+    FailureKind,
     RunFinished,
     RunInterrupted,
     RunStarted,
@@ -81,8 +82,12 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     if best is not None:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
     lines = ["  ".join([*parts, f"{trial.duration_s:.2f} s"])]
-    if trial.value is None:
-        lines.append(f"to see why: {replay_command(run_dir, trial.number, event.failed_seed)}")
+    if event.failure is not None:
+        if (
+            event.failure.kind is not FailureKind.LOSS
+        ):  # what a dead process wrote is no one else's
+            lines += [f"    {line}" for line in event.failure.traceback.splitlines()[1:]]
+        lines.append(f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}")
     return lines
 
 

@@ -1,7 +1,13 @@
+"""Every error: its parents, its data, its sentence, and that it travels whole."""
+
 from __future__ import annotations
 
 import copy
 import pickle
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,28 +53,52 @@ CASES = [
         f"the loss returned '{'a' * 196}...: str is not a number. Return a finite number",
     ),
     (
-        errors.LossFailedError(3, 7, 5, {"x": 0.5}, "ValueError", "Traceback\nValueError: no\n"),
+        errors.LossFailedError(
+            3,
+            7,
+            5,
+            {"x": 0.5},
+            "ValueError",
+            "Traceback\nValueError: no\n",
+            run_dir=Path("runs/a"),
+        ),
         RuntimeError,
         {
             "trial": 3,
             "seed": 7,
+            "chunk_start": 5,
             "params": {"x": 0.5},
             "exception_type": "ValueError",
             "traceback": "Traceback\nValueError: no\n",
+            "run_dir": Path("runs/a"),
         },
-        "the loss failed in trial 3, seed 7, with params {'x': 0.5}:\n\nTraceback\nValueError: no",
+        (
+            "the loss failed in trial 3, seed 7, with params {'x': 0.5}:\n\n"
+            "Traceback\nValueError: no\n\n"
+            "To see it happen here: seedwise replay runs/a --trial 3 --seed 7 --pdb\n"
+            "With fail_on_chunk_error=False the run goes on without such trials; seedwise resume "
+            "runs/a goes on after this one."
+        ),
     ),
     (
-        errors.LossFailedError(3, None, 5, {}, "KilledWorker", "it died"),
+        errors.LossFailedError(3, None, 5, {}, "TrialTimeout", "it died", run_dir=Path("runs/a")),
         RuntimeError,
-        {"trial": 3, "seed": None, "params": {}, "exception_type": "KilledWorker"},
-        "the loss failed in trial 3, the chunk that begins with seed 5, with params {}:\n\nit",
+        {"trial": 3, "seed": None, "params": {}, "exception_type": "TrialTimeout"},
+        (
+            "the loss failed in trial 3, the chunk that begins with seed 5, with params {}:\n\n"
+            "it died\n\nTo see it happen here: seedwise replay runs/a --trial 3 --pdb\n"
+            "Raise slurm_timeout_minutes if the loss may take that long. With fail_on_chunk_error"
+        ),
     ),
     (
         errors.NoCompleteTrialError(Path("runs/a"), 4, "seed 7: ValueError: no"),
         ValueError,
         {"run_dir": Path("runs/a"), "n_failed": 4},
-        "no trial was completed: all 4 trials failed, the first with: seed 7: ValueError: no. The",
+        (
+            "no trial was completed: all 4 trials failed, the first with: seed 7: ValueError: no. "
+            "To see it happen here: seedwise replay runs/a --trial 0 --pdb. The run's folder is "
+            "runs/a."
+        ),
     ),
     (
         errors.NoCompleteTrialError(Path("runs/a"), 0, None),
@@ -80,7 +110,64 @@ CASES = [
         errors.RunExistsError(Path("runs/a")),
         FileExistsError,
         {"run_dir": Path("runs/a")},
-        "runs/a exists already, and a run is never overwritten. Give another run_name",
+        "runs/a exists already and holds no run that could be resumed, and nothing is ever",
+    ),
+    (
+        errors.NotARunError(Path("runs/a"), "there is no such folder"),
+        FileNotFoundError,
+        {"run_dir": Path("runs/a")},
+        "runs/a: there is no such folder. Give the folder that optimize_run printed",
+    ),
+    (
+        errors.RunLockedError(Path("runs/a"), "process 7 on node3", "Wait for it."),
+        RuntimeError,
+        {"run_dir": Path("runs/a"), "holder": "process 7 on node3"},
+        "runs/a is being worked on by process 7 on node3. Wait for it.",
+    ),
+    (
+        errors.LeaseLostError(Path("runs/a"), "process 7 on node3"),
+        RuntimeError,
+        {"run_dir": Path("runs/a"), "holder": "process 7 on node3"},
+        "runs/a has been taken over by process 7 on node3, so this driver stops. It wrote nothing",
+    ),
+    (
+        errors.ChangedRunError(
+            Path("runs/a"), {"sampler": ("tpe", "random"), "b": (1, "c" * 999)}
+        ),
+        ValueError,
+        {
+            "run_dir": Path("runs/a"),
+            "changes": {"sampler": ("tpe", "random"), "b": (1, "c" * 999)},
+        },
+        (
+            "runs/a was begun with other options, and going on would mix two runs:\n"
+            f"  sampler: was 'tpe', is 'random'\n  b: was 1, is '{'c' * 196}...\n"
+            "Put them back, give another run_name for a new run, or say accept_changes=True"
+        ),
+    ),
+    (
+        errors.RunFileError(Path("runs/a/meta.json"), "No space left on device", Path("runs/a")),
+        OSError,
+        {"path": Path("runs/a/meta.json")},
+        (
+            "runs/a/meta.json can't be written: No space left on device. Nothing that was told is "
+            "lost: make room, then go on with seedwise resume runs/a"
+        ),
+    ),
+    (
+        errors.DamagedFileError(Path("runs/a/study.journal"), 17, "the checksum does not match"),
+        ValueError,
+        {"path": Path("runs/a/study.journal"), "position": 17},
+        "runs/a/study.journal is damaged at byte 17: the checksum does not match. A crash can",
+    ),
+    (
+        errors.LedgerMismatchError(Path("runs/a/chunks.ledger"), 3, {"x": 0.5}),
+        ValueError,
+        {"path": Path("runs/a/chunks.ledger"), "trial": 3, "params": {"x": 0.5}},
+        (
+            "runs/a/chunks.ledger holds losses of trial 3 at other params than the study has, "
+            "which are {'x': 0.5}. The study lost its end"
+        ),
     ),
     (
         errors.MissingExtraError("to_dataframe()", extra="pandas"),
@@ -147,15 +234,18 @@ CASES = [
 each_case = pytest.mark.parametrize(("error", "builtin", "data", "sentence"), CASES)
 
 
+FUNCTIONS = {"replay_command", "resume_command", "writing"}
+
+
 def test_every_error_is_tried_here():
     tried = {type(error).__name__ for error, *_ in CASES}
-    assert tried == set(errors.__all__) - {"SeedwiseError"}
+    assert tried == set(errors.__all__) - FUNCTIONS - {"SeedwiseError", "RunStopped"}
 
 
 def test_all_is_every_class():
     classes = [name for name, value in vars(errors).items() if isinstance(value, type)]
-    own = [name for name in classes if issubclass(getattr(errors, name), Exception)]
-    assert sorted(own) == errors.__all__
+    own = [name for name in classes if issubclass(getattr(errors, name), BaseException)]
+    assert sorted([*own, *FUNCTIONS]) == errors.__all__
 
 
 @each_case
@@ -188,3 +278,64 @@ def test_a_note_travels_too():
     error = errors.ClusterError("it broke")
     error.add_note("on Tuesday")
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["on Tuesday"]
+
+
+def test_a_note_of_an_os_error_travels_too():
+    error = errors.RunFileError(Path("a/b"), "full", Path("a"))
+    error.add_note("on Tuesday")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.__notes__, str(again)) == (["on Tuesday"], str(error))
+
+
+# RunStopped is no failure, so it is no SeedwiseError: what catches those must let it pass.
+
+STOPPED = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+@pytest.mark.parametrize(("number", "code"), STOPPED)
+def test_a_stop_is_what_ctrl_c_and_sys_exit_raise(number, code):
+    error = errors.RunStopped(Path("runs/a"), number)
+    assert isinstance(error, KeyboardInterrupt)
+    assert isinstance(error, SystemExit)
+    assert not isinstance(error, Exception)
+    assert (error.run_dir, error.signal, error.code) == (Path("runs/a"), number, code)
+    assert str(error) == f"stopped by {number.name}; to go on: seedwise resume runs/a"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_a_stop_travels_whole(copied):
+    error = errors.RunStopped(Path("runs/a"), signal.SIGTERM)
+    again = copied(error)
+    assert type(again) is errors.RunStopped
+    assert (str(again), again.args, again.code) == (str(error), error.args, 143)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize("run", ["file", "-c", "-m"])
+@pytest.mark.parametrize(("number", "code"), STOPPED)
+def test_a_script_that_does_not_catch_a_stop_ends_with_its_code_and_no_traceback(
+    number, code, run, tmp_path
+):
+    script = (
+        "from pathlib import Path\nfrom seedwise.errors import RunStopped\n"
+        f"raise RunStopped(Path('runs/a'), {int(number)})\n"
+    )
+    (tmp_path / "fit.py").write_text(script)
+    command = {"file": ["fit.py"], "-c": ["-c", script], "-m": ["-m", "fit"]}[run]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+# The commands that errors and progress name.
+
+
+@pytest.mark.parametrize("name", ["runs/walk_v0001", "runs/my run, 2nd $try", '/a\'b/"c"'])
+def test_the_commands_are_to_be_pasted(name):
+    folder = Path(name)
+    assert shlex.split(errors.resume_command(folder)) == ["seedwise", "resume", name]
+    replay = ["seedwise", "replay", name, "--trial", "3"]
+    assert shlex.split(errors.replay_command(folder, 3, None)) == replay
+    assert shlex.split(errors.replay_command(folder, 3, -5)) == [*replay, "--seed", "-5"]
+    assert shlex.split(errors.replay_command(folder, 3, 0)) == [*replay, "--seed", "0"]

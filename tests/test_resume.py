@@ -8,6 +8,7 @@ import random
 import signal
 import warnings
 
+import numpy as np
 import optuna
 import pytest
 
@@ -244,6 +245,23 @@ def test_a_grid_that_is_exhausted_stays_so(run):
     first = run(loss, n_trials=9, sampler=sampler, run_name="a")
     assert first.n_trials == 3
     assert table(run(loss, n_trials=9, sampler=sampler, run_name="a")) == table(first)
+
+
+@pytest.mark.parametrize("points", [list(np.linspace(0, 1, 5)), [0, 1, 2, 3]])
+def test_a_sampler_that_gives_other_types_than_the_study_file(run, points, interrupt_after):
+    """The loss sees the same before and after, and the ledger knows the params again."""
+
+    def note(params, seed):
+        assert type(params["x"]) is float
+        return params["x"] + seed
+
+    loss = sw.loss(name="line", description="l", parameter_space={"x": (0, 9)})(note)
+    options = {"sampler": optuna.samplers.GridSampler({"x": points}, seed=3)}
+    options |= {"n_trials": 4, "max_concurrent_trials": 2}
+    expected = run(loss, **options)
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        run(loss, **options, run_name="a")
+    assert table(run(loss, **options, run_name="a")) == table(expected)
 
 
 def test_a_study_file_that_is_gone_is_made_again_from_the_ledger(run, tmp_path):

@@ -168,7 +168,10 @@ def resume_run(run_dir: str | Path, keywords: dict[str, Any]) -> OptimizeResult:
     """
     directory = existing_run(run_dir)
     saved = read_saved(directory)
-    keywords = {**saved.keywords, **keywords, "run_root": directory.path.parent}
+    before = dict(saved.keywords)
+    if keywords.keys() & {"cluster", "mode"}:  # one of the two says it all
+        before = {name: before[name] for name in before.keys() - {"cluster", "mode"}}
+    keywords = {**before, **keywords, "run_root": directory.path.parent}
     require_cluster(keywords)
     options = RunOptions.from_keywords({**keywords, "run_name": directory.name})
     parts = make_parts(saved.shipment.load(), options, saved)

@@ -1,9 +1,13 @@
+"""The study file: one writer, each record with a checksum, and stock Optuna reads it."""
+
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -12,7 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from seedwise.study.journal import SingleWriterJournal
+from seedwise.errors import DamagedFileError
+from seedwise.study.journal import SingleWriterJournal, journal_end, turn_direction
 
 SPACE = {
     "x": optuna.distributions.FloatDistribution(0, 1),
@@ -169,3 +174,256 @@ def test_a_short_write_is_completed(tmp_path):
     journal.append_logs([record])
     journal.close()
     assert list(SingleWriterJournal(tmp_path / "j").read_logs(0)) == [record]
+
+
+def test_the_position_is_where_the_next_record_begins(journal, path):
+    journal.append_logs([{"op_code": 0}])
+    assert journal.position == path.stat().st_size == journal_end(path)
+    journal.append_logs([{"op_code": 1, "text": "ä"}, {"op_code": 2}])
+    assert journal.position == path.stat().st_size == journal_end(path)
+    again = SingleWriterJournal(path)
+    assert again.position == journal.position
+    again.close()
+
+
+# Torn and damaged files.
+
+
+def starts(path) -> list[int]:
+    """Return where the records of a file begin, and where the last one ends."""
+    found = [0]
+    for line in path.read_bytes().splitlines(keepends=True):
+        found.append(found[-1] + len(line))
+    return found
+
+
+def read(path) -> list[dict]:
+    journal = SingleWriterJournal(path)
+    records = list(journal.read_logs(0))
+    journal.close()
+    return records
+
+
+@pytest.fixture
+def filled(journal, path):
+    """Return the path of a journal with two trials, of which one is open."""
+    study = create(journal)
+    add_trials(study, [3.0])
+    study.ask(SPACE)
+    journal.close()
+    return path
+
+
+def test_there_need_be_no_file(path):
+    assert journal_end(path) == 0
+    assert not path.exists()
+    path.touch()
+    assert journal_end(path) == 0
+
+
+def test_after_a_cut_at_any_byte_the_whole_records_are_read(filled):
+    data, ends, records = filled.read_bytes(), starts(filled), read(filled)
+    for length in range(len(data) + 1):
+        filled.write_bytes(data[:length])
+        end = max(end for end in ends if end <= length)
+        assert journal_end(filled) == end
+        os.truncate(filled, end)
+        assert read(filled) == records[: ends.index(end)]
+
+
+def test_after_a_cut_at_any_byte_the_journal_goes_on(filled):
+    data, ends, last = filled.read_bytes(), starts(filled), read(filled)[-1]
+    for length in range(ends[-2], ends[-1]):
+        filled.write_bytes(data[:length])
+        os.truncate(filled, journal_end(filled))
+        journal = SingleWriterJournal(filled)
+        journal.append_logs([last])
+        journal.close()
+        assert filled.read_bytes() == data
+
+
+def end_or_damage(path) -> tuple[int, bool]:
+    """Return where a journal ends, or where it is damaged, and whether it is."""
+    try:
+        return journal_end(path), False
+    except DamagedFileError as error:
+        return error.position, True
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80, 0xFF])
+def test_a_flip_at_any_byte_is_found_in_its_record_or_changes_no_value(flip, filled):
+    data, begins, records = filled.read_bytes(), starts(filled), read(filled)
+    n_refused = 0
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= flip
+        filled.write_bytes(damaged)
+        begin = max(begin for begin in begins if begin <= position)
+        # The last record counts as torn, and so does one that has become one with it.
+        last = begin == begins[-2] or position == begins[-2] - 1
+        end, refused = end_or_damage(filled)
+        if refused:
+            assert end == begin
+            n_refused += 1
+        elif end == len(data):  # only the name of the checksum is another one
+            again = read(filled)
+            assert [record | old for record, old in zip(again, records, strict=True)] == again
+        else:
+            assert last
+            assert end == begin
+    assert n_refused > 0.9 * begins[-2] - 9
+
+
+def test_a_record_that_is_gone_in_part_is_damage(filled):
+    data, begins = filled.read_bytes(), starts(filled)
+    filled.write_bytes(data[: begins[2] + 9] + data[begins[3] :])
+    with pytest.raises(DamagedFileError, match=f"at byte {begins[2]}:") as caught:
+        journal_end(filled)
+    assert (caught.value.path, caught.value.position) == (filled, begins[2])
+
+
+def test_a_tail_of_zeros_is_cut_off(filled):
+    end = filled.stat().st_size
+    with filled.open("ab") as file:
+        file.write(bytes(1000))
+    assert journal_end(filled) == end
+
+
+def test_records_of_another_program_have_no_checksum_and_are_whole(filled):
+    stock = load(JournalFileBackend(str(filled)))
+    stock.set_user_attr("note", "made in optuna-dashboard, ä")
+    foreign = filled.read_bytes().splitlines()[-1]
+    assert b"crc32" not in foreign
+    end = journal_end(filled)
+    assert end == filled.stat().st_size
+    journal = SingleWriterJournal(filled)
+    study = load(journal)
+    assert study.user_attrs == {"note": "made in optuna-dashboard, ä"}
+    add_trials(study, [0.5])
+    journal.close()
+    assert journal_end(filled) == filled.stat().st_size > end
+    stock = load(JournalFileBackend(str(filled)))
+    assert stock.user_attrs == study.user_attrs
+    assert stock.get_trials() == study.get_trials()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"op_code":4',
+        b'{"op_code":4\n',
+        b'{"no":"record"}\n',
+        b"\n",
+        b"\xff\xfe\n",
+        b'{"op_code":4,"crc32":"00000000"}\n',
+        b"5\n",
+    ],
+)
+def test_what_is_no_whole_record_is_cut_off_at_the_end_and_damage_elsewhere(line, filled):
+    data, end = filled.read_bytes(), filled.stat().st_size
+    filled.write_bytes(data + line)
+    assert journal_end(filled) == end
+    filled.write_bytes(data + line + b"\n" + data)
+    assert end_or_damage(filled) == (end, True)
+
+
+def test_optuna_is_not_given_the_checksum(filled):
+    assert all(list(json.loads(line))[-1] == "crc32" for line in filled.read_bytes().splitlines())
+    assert all("crc32" not in record for record in read(filled))
+
+
+# Another direction.
+
+
+def test_a_study_is_turned_and_keeps_its_trials_and_positions(filled):
+    trials, begins = load(JournalFileBackend(str(filled))).get_trials(), starts(filled)
+    for direction in ("maximize", "minimize"):
+        turn_direction(filled, direction)
+        stock = load(JournalFileBackend(str(filled)))
+        assert stock.direction.name == direction.upper()
+        assert stock.get_trials() == trials
+        assert starts(filled) == begins  # which checkpoints point to
+        assert journal_end(filled) == begins[-1]
+
+
+def test_a_study_that_has_the_direction_is_left_as_it_is(filled):
+    before = filled.stat()
+    turn_direction(filled, "minimize")
+    assert filled.stat() == before
+    assert list(filled.parent.iterdir()) == [filled]
+
+
+def test_to_turn_nothing_makes_nothing(path):
+    turn_direction(path, "maximize")
+    assert not path.exists()
+    path.touch()
+    turn_direction(path, "maximize")
+    assert path.read_bytes() == b""
+
+
+def test_a_study_that_was_turned_is_as_safe_as_it_was(filled, monkeypatch):
+    calls, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), fsync(file)))
+    monkeypatch.setattr(Path, "replace", lambda *a: (calls.append("replace"), replace(*a)))
+    turn_direction(filled, "maximize")
+    assert calls == ["fsync", "replace"]
+
+
+# Full disks.
+
+
+class FullDisk:
+    """A raw file that takes a part of what does not fit, and then nothing; see write(2)."""
+
+    def __init__(self, raw, room: int) -> None:
+        self.fileno, self.close = raw.fileno, raw.close
+        self._raw, self._room = raw, room
+
+    def write(self, data) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        n_written = self._raw.write(bytes(data)[: self._room])
+        self._room -= n_written
+        return n_written
+
+
+@pytest.mark.parametrize("room", [0, 1, 30, 70])
+def test_a_full_disk_leaves_the_file_as_it_was(room, journal, path):
+    records = [{"op_code": 8, "text": "something that takes room", "n": n} for n in range(4)]
+    journal.append_logs(records[:1])
+    data, raw = path.read_bytes(), journal._file
+    journal._file = FullDisk(raw, room)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        journal.append_logs(records[1:3])
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_bytes() == data
+    assert list(journal.read_logs(0)) == records[:1]
+    journal._file = raw
+    journal.append_logs(records[3:])
+    assert journal_end(path) == path.stat().st_size == journal.position
+    assert read(path) == [records[0], records[3]]
+    assert list(journal.read_logs(1)) == records[3:]
+
+
+def test_a_disk_that_takes_nothing_is_full(journal, path):
+    journal.append_logs([{"op_code": 0}])
+    raw = journal._file
+    journal._file = SimpleNamespace(write=lambda data: 0, fileno=raw.fileno, close=raw.close)
+    with pytest.raises(OSError, match="No space left on device"):
+        journal.append_logs([{"op_code": 1}])
+    assert read(path) == [{"op_code": 0}]
+
+
+def test_a_trial_that_can_not_be_synced_has_not_ended(journal, path, monkeypatch):
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    study = create(journal)
+    trial = study.ask(SPACE)
+    data = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            study.tell(trial, 1.0)
+    assert path.read_bytes() == data
+    assert load(JournalFileBackend(str(path))).trials[0].state is TrialState.RUNNING

@@ -45,6 +45,7 @@ from seedwise.errors.run import (
     StudyFileError,
     replay_command,
     resume_command,
+    writing,
 )
 
 __all__ = [
@@ -78,4 +79,5 @@ __all__ = [
     "UnknownOptionError",
     "replay_command",
     "resume_command",
+    "writing",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "StudyFileError",
     "replay_command",
     "resume_command",
+    "writing",
 ]
 
 
@@ -254,6 +256,21 @@ class RunFileError(SeedwiseError, OSError):
             f"{path} can't be written: {problem}. Nothing that was told is lost: make room, then "
             f"go on with {resume_command(run_dir)}"
         )
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Have the system's refusal to write a file of a run raised as a RunFileError.
+
+    Raises
+    ------
+    RunFileError
+        If an OSError comes out of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFileError(path, error.strerror or str(error), path.parent) from error
 
 
 class DamagedFileError(SeedwiseError, ValueError):

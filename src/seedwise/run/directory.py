@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import contextlib
 import json
 import os
-import platform
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +16,13 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import NotARunError, OptionError, RunExistsError, RunFileError
+from seedwise.errors import NotARunError, OptionError, RunExistsError, writing
 from seedwise.model.records import TrialResult, TrialState
+from seedwise.run.environment import environment
 
 __all__ = [
     "FORMAT_VERSION",
     "RunDirectory",
-    "environment",
     "existing_run",
     "open_run_directory",
     "utc_now",
@@ -34,16 +31,15 @@ __all__ = [
 #: 2: ledger, checkpoints, lease; runs of format 1 can be read, and not resumed.
 FORMAT_VERSION = 2
 
-_PACKAGES = (
-    "seedwise",
-    "dask",
-    "distributed",
-    "dask-jobqueue",
-    "optuna",
-    "optuna-integration",
-    "numpy",
-    "scipy",
-)
+_GITIGNORE = b"*\n"
+_BEFORE_IT_BEGINS = {
+    ".gitignore",
+    "chunks.ledger",
+    "driver.lease",
+    "driver.lease.lock",
+    "environment.json",
+    "run.pickle",
+}
 
 
 @attrs.frozen
@@ -114,17 +110,20 @@ class RunDirectory:
             If there is none, or if it was written by a version that this one does not know.
         """
         try:
-            meta: dict[str, Any] = json.loads(self._meta_file.read_text(encoding="utf-8"))
+            meta = json.loads(self._meta_file.read_text(encoding="utf-8"))
+            version = meta.pop("format_version")
         except FileNotFoundError:
             raise NotARunError(self.path, "there is no meta.json, so this is no run") from None
-        version = meta.pop("format_version")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise NotARunError(self.path, "meta.json is none that seedwise wrote") from None
         if version != FORMAT_VERSION:
             problem = (
                 f"the run has format {version}, and this version of seedwise resumes format "
                 f"{FORMAT_VERSION} only"
             )
             raise NotARunError(self.path, problem)
-        return meta
+        content: dict[str, Any] = meta
+        return content
 
     def write_parts(self, pickled: bytes) -> None:
         """Write the pickled loss and options, from which the run can be resumed alone."""
@@ -175,9 +174,9 @@ class RunDirectory:
         """Return how many trials ``summary.json`` says are told; 0 if there is none."""
         try:
             text = (self.path / "summary.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
+            n_told: int = json.loads(text)["n_told"]
+        except (FileNotFoundError, ValueError, KeyError):  # it is not synced: a power cut tears it
             return 0
-        n_told: int = json.loads(text)["n_told"]
         return n_told
 
     def read_environment(self) -> dict[str, Any]:
@@ -201,26 +200,26 @@ class RunDirectory:
         """
         if not path.exists():
             return
-        try:
+        with writing(path):
             if path.stat().st_size > length:
                 self._keep_aside(path, length)
                 os.truncate(path, length)
             if fence:
-                aside = path.with_name(f".{path.name}.new")
-                shutil.copyfile(path, aside)
-                aside.replace(path)
-        except OSError as error:
-            raise RunFileError(path, str(error.strerror), self.path) from error
+                self._write(path, path.read_bytes())
 
     def furnish(self) -> None:
         """Make what any run's folder has, before anything of the run is in it."""
-        self._write(self.path / ".gitignore", b"*\n")
+        self._write(self.path / ".gitignore", _GITIGNORE)
         self.log_dir.mkdir(mode=0o700, exist_ok=True)
         self._write_json(self.path / "environment.json", environment())
 
     def discard(self) -> None:
-        """Remove the folder of a run that could not begin."""
-        shutil.rmtree(self.path)
+        """Remove what was made of a run that could not begin, and its folder if that is all."""
+        shutil.rmtree(self.log_dir, ignore_errors=True)
+        for name in _BEFORE_IT_BEGINS | {"meta.json"}:
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of somebody else's is in it
+            self.path.rmdir()
 
     def _keep_aside(self, path: Path, length: int) -> None:
         folder = self.path / "cut"
@@ -236,16 +235,19 @@ class RunDirectory:
 
     def _write(self, path: Path, content: bytes, *, durable: bool = True) -> None:
         # Aside, then renamed: a reader sees the old file or the new one, never half of one.
-        aside = path.with_name(f".{path.name}.new")
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            aside.replace(path)
-        except OSError as error:
-            raise RunFileError(path, str(error.strerror), self.path) from error
+        # Two drivers may make the same new run, until the lease decides: each has its own aside.
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
+        with writing(path):
+            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
 
 
 def existing_run(path: str | Path) -> RunDirectory:
@@ -299,7 +301,8 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
         path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
     else:
         path = root / run_name
-        path.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
     directory = RunDirectory(path)
     if not directory.has_begun:
         if not _is_unborn(path):
@@ -310,23 +313,19 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
 
 def _is_unborn(path: Path) -> bool:
     """Tell whether a folder holds nothing, or what was made of a run before it began."""
-    ours = {"slurm", "environment.json", "run.pickle", "driver.lease", "driver.lease.lock"}
-    return all(entry.name in ours or entry.name.startswith(".") for entry in path.iterdir())
-
-
-def environment() -> dict[str, Any]:
-    """Describe the software and the machine: bits are promised for a CPU model only."""
-    return {
-        "python": sys.version,
-        "executable": sys.executable,
-        "argv": sys.argv,
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "cpu_model": _cpu_model(),
-        "n_cpus": os.cpu_count(),
-        "git_commit": _git_commit(),
-    }
+    if not path.is_dir():
+        return False
+    for entry in path.iterdir():
+        if entry.name == "slurm":
+            ours = entry.is_dir() and not any(entry.iterdir())
+        elif entry.name == ".gitignore":
+            ours = entry.read_bytes() == _GITIGNORE
+        else:
+            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
+            ours = (made_aside[1] if made_aside else entry.name) in _BEFORE_IT_BEGINS
+        if not ours:
+            return False
+    return True
 
 
 def utc_now() -> datetime:
@@ -346,30 +345,3 @@ def _next_free(root: Path, stem: str) -> Path:
             number += 1
         else:
             return path
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str | None:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or None
-
-
-def _git_commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None

@@ -183,13 +183,13 @@ class DaskDispatcher:
 
     def _collect(self, keys: Iterable[str]) -> list[ChunkResult]:
         results: list[ChunkResult] = []
-        finished: list[Future[ChunkResult]] = []
+        finished: list[tuple[ChunkTask, Future[ChunkResult]]] = []
         for key in keys:
             if key not in self._out:  # cancelled by us in the meantime
                 continue
             task, future = self._out.pop(key)
             if future.status == "finished":
-                finished.append(future)
+                finished.append((task, future))
             elif future.status == "error" and isinstance(future.exception(), KilledWorker):
                 self._run_again(task, future.exception())
             elif future.status == "error":
@@ -202,9 +202,24 @@ class DaskDispatcher:
                     f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
                 )
                 raise ClusterError(msg)
-        results.extend(self._client.gather(finished))
+        results.extend(self._fetch(finished))
         for result in results:
             self._runs_on.pop((result.trial, result.chunk), None)
+        return results
+
+    def _fetch(
+        self, finished: Sequence[tuple[ChunkTask, Future[ChunkResult]]]
+    ) -> list[ChunkResult]:
+        try:
+            return list(self._client.gather([future for _, future in finished]))
+        except KilledWorker:
+            pass  # a worker was lost after its chunk was done and before it was fetched
+        results = []
+        for task, future in finished:
+            try:
+                results.append(future.result())
+            except KilledWorker as killed:
+                self._run_again(task, killed)
         return results
 
     def _run_again(self, task: ChunkTask, killed: KilledWorker) -> None:

@@ -12,7 +12,8 @@ import attrs
 
 from seedwise.errors import ChangedRunError
 from seedwise.run.changes import changed
-from seedwise.run.directory import RunDirectory, environment, utc_now
+from seedwise.run.directory import RunDirectory, utc_now
+from seedwise.run.environment import environment
 
 __all__ = ["History", "take_up_history"]
 
@@ -29,6 +30,8 @@ class History:
         Name of its study.
     depends_on : dict of str to str
         What its results depend on.
+    mode : str or None
+        Where the work was done last; None of a run that begins now.
     started_at : str
         When it began, in UTC.
     resumed_at : tuple of str
@@ -43,6 +46,7 @@ class History:
     study_name: str
     depends_on: Mapping[str, str]
     started_at: str
+    mode: str | None = None
     resumed_at: tuple[str, ...] = ()
     accepted_changes: tuple[Mapping[str, Any], ...] = ()
     changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
@@ -80,7 +84,7 @@ def take_up_history(
     study_name : str
         Name of the study of a new run.
     depends_on : dict of str to str
-        What the results depend on now; what is missing in it is as it was.
+        What the results depend on now.
     accept_changes : bool
         Whether changes of it are accepted.
 
@@ -111,6 +115,7 @@ def take_up_history(
         study_name=meta["study_name"],
         depends_on=dict(depends_on),
         started_at=meta["started_at_utc"],
+        mode=meta.get("mode"),
         resumed_at=(*meta["resumed_at_utc"], now),
         accepted_changes=tuple(accepted),
         changes=changes,

@@ -5,7 +5,7 @@ A file begins with the line ``seedwise ledger 1``. Each record after it is
 ====================  =====================================================================
 4 bytes               length of what follows the checksum, little-endian
 4 bytes               CRC-32 of it
-2 bytes               length of the header
+4 bytes               length of the header
 header                JSON: trial, start, n, attempt, digest, duration_s, worker, job_id, and
                       failure, a chunk's first failure, if it has no losses
 8 bytes a seed        the losses, float64, little-endian; nothing for a failure
@@ -17,6 +17,7 @@ of an older state of the loss or of the seeds; they are not used for trials that
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -31,7 +32,7 @@ from typing import Any, Self
 import attrs
 import numpy as np
 
-from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
+from seedwise.errors import DamagedFileError, LedgerMismatchError, writing
 from seedwise.model.records import ChunkResult, FailureKind, Proposal, SeedFailure
 from seedwise.model.space import ParamValue
 
@@ -39,7 +40,7 @@ __all__ = ["Ledger", "ledger_end"]
 
 _MAGIC = b"seedwise ledger 1\n"
 _FRAME = struct.Struct("<II")
-_SIZE = struct.Struct("<H")
+_SIZE = struct.Struct("<I")
 _SYNC_S = 1.0  # what a power cut may lose of a trial that is not told yet
 _LONGEST_NAME = 40
 _LONGEST_MESSAGE = 500
@@ -76,15 +77,15 @@ class Ledger:
 
     def __enter__(self) -> Self:
         """Open the file and read what is in it."""
-        try:
+        with contextlib.ExitStack() as closing, writing(self._path):
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            closing.callback(os.close, self._file)
             self._end = os.fstat(self._file).st_size
             if self._end == 0:
-                self._write(_MAGIC)
-        except OSError as error:
-            raise self._unwritable(error) from error
-        for _, body in _scan(self._path)[0]:
-            self._remember(body)
+                self._append(_MAGIC)
+            for _, body in _scan(self._path)[0]:
+                self._remember(body)
+            closing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,19 +152,18 @@ class Ledger:
     def sync(self) -> None:
         """Have what was appended on disk before this returns."""
         self._guard()
-        try:
+        with writing(self._path):
             os.fsync(self._file)
-        except OSError as error:
-            raise self._unwritable(error) from error
         self._synced_s = time.monotonic()
 
     def _append(self, data: bytes) -> None:
         self._guard()
-        try:
-            self._write(data)
-        except OSError as error:
-            os.ftruncate(self._file, self._end)  # takes no room, so a full disk allows it
-            raise self._unwritable(error) from error
+        with writing(self._path):
+            try:
+                self._write(data)
+            except OSError:
+                os.ftruncate(self._file, self._end)  # takes no room, so a full disk allows it
+                raise
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -173,9 +173,6 @@ class Ledger:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             left = left[n_written:]
         self._end += len(data)
-
-    def _unwritable(self, error: OSError) -> RunFileError:
-        return RunFileError(self._path, str(error.strerror), self._path.parent)
 
     def _remember(self, body: memoryview) -> None:
         header, rest = _parts(body)

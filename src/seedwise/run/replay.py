@@ -61,8 +61,8 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     loss = saved.shipment.load()
     all_params = read_params(directory.study_file, directory.read_meta()["study_name"])
     if trial not in all_params:
-        allowed = f"a trial of the run, which has 0 to {max(all_params, default=-1)}"
-        raise OptionError("trial", trial, allowed if all_params else "given later: it has none")
+        has = f"0 to {max(all_params)}" if all_params else "none yet"
+        raise OptionError("trial", trial, f"a trial of the run, which has {has}")
     plan = _seed_plan(loss, saved)
     seeds = plan.seeds.tolist() if seed is None else [seed]
     if seed is not None and seed not in plan.seeds:

@@ -65,7 +65,7 @@ class Report:
         self._options = options
         self._listeners = list(listeners)
         self._counts: Counter[TrialState] = Counter()
-        self._mode: str | None = None
+        self._mode = history.mode
         self._started_s = time.monotonic()
 
     @property
@@ -122,11 +122,9 @@ class Report:
         """
         directory = self._directory
         best = best_trial(trials, self._options.direction)
-        mode = self._mode or directory.read_meta()["mode"]  # of a run that was done before
         directory.write_meta(
             {
                 **self._meta(),
-                "mode": mode,
                 "completed_at_utc": utc_now().isoformat(),
                 "duration_seconds": self.elapsed_s,
                 "best_value": best.value if best else None,
@@ -147,7 +145,7 @@ class Report:
             n_trials=len(trials),
             study_name=self._history.study_name,
             run_dir=str(directory.path),
-            mode=ExecutionMode(mode),
+            mode=ExecutionMode(self._mode),
             trials=tuple(trials),
             study_file=directory.study_file,
         )

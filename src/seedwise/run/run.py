@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import LossFailedError, RunFileError
+from seedwise.errors import LossFailedError, writing
 from seedwise.model.options import RunOptions
 from seedwise.model.records import Event, TrialResult
 from seedwise.run.changes import decides_losses
@@ -98,10 +98,8 @@ class Run:
 
     def _acquire_lease(self) -> Lease:
         path = self._directory.lease
-        try:
+        with writing(path):
             return acquire_lease(path, take_over=self._options.take_over)
-        except OSError as error:
-            raise RunFileError(path, str(error.strerror), path.parent) from error
 
     def _go_on(self, study: StudyPlan, ledger: Ledger, stop: StopSignals) -> Sequence[TrialResult]:
         self._report.prepared()

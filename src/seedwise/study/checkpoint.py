@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.errors import RunFileError
+from seedwise.errors import writing
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
@@ -64,14 +64,7 @@ class Checkpoints:
         path = self._paths[self._serial % 2]
         body = _BODY.pack(self._serial, checkpoint.position) + checkpoint.state
         data = _HEADER.pack(_MAGIC, zlib.crc32(body), len(body)) + body
-        try:
-            if path not in self._handles:
-                self._handles[path] = _create(path)
-            n_written = os.pwrite(self._handles[path], data, 0)
-            if n_written < len(data):  # a disk that fills up takes a part first
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise RunFileError(path, str(error.strerror), path.parent) from error
+        self._put(path, data)
 
     def close(self) -> None:
         """Close the files."""
@@ -104,14 +97,29 @@ class Checkpoints:
         if chosen is None:
             return None
         self._serial = chosen[0]
+        path = self._paths[self._serial % 2]
+        self._put(path, path.read_bytes())  # into a file of our own
         return chosen[1]
 
+    def _put(self, path: Path, data: bytes) -> None:
+        with writing(path):
+            if path not in self._handles:
+                self._handles[path] = _create(path, data)
+            elif os.pwrite(self._handles[path], data, 0) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-def _create(path: Path) -> int:
+
+def _create(path: Path, data: bytes) -> int:
     # A new file even where there is one: a driver that lost the run may still write to the old.
     aside = path.with_name(f".{path.name}.new")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    aside.replace(path)
+    try:
+        if os.write(handle, data) < len(data):  # a disk that fills up takes a part first
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        aside.replace(path)
+    except OSError:
+        os.close(handle)
+        raise
     return handle
 
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from seedwise.errors import DamagedFileError
+from seedwise.errors import DamagedFileError, writing
 
 __all__ = ["SingleWriterJournal", "journal_end", "turn_direction"]
 
@@ -179,8 +179,12 @@ def turn_direction(path: Path, direction: str) -> None:
     if record.get("op_code") == _CREATE_STUDY and record["directions"] != wanted:
         record["directions"] = wanted
         aside = path.with_name(f".{path.name}.new")
-        aside.write_bytes(_line(record).removesuffix(b"\n") + newline + rest)
-        aside.replace(path)
+        with writing(path):
+            with aside.open("wb") as file:
+                file.write(_line(record).removesuffix(b"\n") + newline + rest)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
 
 
 def _line(log: dict[str, Any]) -> bytes:
@@ -201,7 +205,7 @@ def _is_whole(line: bytes) -> bool:
     # Another program's record, say a note made in optuna-dashboard.
     try:
         return line.endswith(b"\n") and "op_code" in json.loads(line)
-    except ValueError:
+    except (ValueError, TypeError):
         return False
 
 

@@ -113,7 +113,7 @@ class Proposer:
             return None
         with self._at_work():
             trial = self._study.ask(self._distributions)
-            proposal = Proposal(trial.number, trial.params)
+            proposal = Proposal(trial.number, self._as_stored(trial.params))
         self._ids[trial.number] = trial._trial_id  # noqa: SLF001
         return proposal
 
@@ -157,6 +157,16 @@ class Proposer:
                 path = self._plan.path
                 raise RunFileError(path, str(error.strerror), path.parent) from error
         self._save()
+
+    def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
+        # A sampler may give np.float64, or 1 for 1.0; the study file does not, when it is read
+        # again, and the loss is to see the same.
+        stored = {}
+        for name, value in params.items():
+            distribution = self._distributions[name]
+            internal = float(distribution.to_internal_repr(value))
+            stored[name] = distribution.to_external_repr(internal)
+        return stored
 
     def _save(self) -> None:
         plan = self._plan
@@ -226,6 +236,8 @@ def read_trials(path: Path, study_name: str) -> list[TrialResult]:
 
 def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:
     """Return the params of all trials in a study file, by number; no cluster is needed."""
+    if not path.exists():  # Optuna would make it
+        return {}
     trials = load_study(path, study_name).get_trials(deepcopy=False)
     return {trial.number: trial.params for trial in trials}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import optuna
 from optuna.samplers import BaseSampler
 
-from seedwise.errors import MissingExtraError
+from seedwise.errors import MissingExtraError, OptionError
 
 __all__ = ["make_sampler"]
 
@@ -48,9 +48,15 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
     ------
     MissingExtraError
         If it needs packages that are not installed.
+    OptionError
+        If it can't be copied.
     """
     if not isinstance(sampler, str):
-        return copy.deepcopy(sampler)
+        try:
+            return copy.deepcopy(sampler)
+        except Exception as error:
+            hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
+            raise OptionError("sampler", sampler, "one that can be copied", hint) from error
     for module in _NEEDS.get(sampler, ()):
         try:
             importlib.import_module(module)

@@ -1,0 +1,136 @@
+"""What a run's folder says of the run before, and what is added each time."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from seedwise.errors import ChangedRunError, NotARunError
+from seedwise.run import history as module
+from seedwise.run.directory import open_run_directory
+from seedwise.run.history import History, take_up_history
+
+BEFORE = {"loss": "walk, code 1", "seeds": "3 from 0 to 2"}
+CHANGED = {**BEFORE, "loss": "walk, code 2"}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return open_run_directory(tmp_path, "mine", "walk")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A clock that goes on by a minute each time that it is looked at."""
+    times = (datetime(2030, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(99))
+    monkeypatch.setattr(module, "utc_now", lambda: next(times))
+
+
+def at(minute: int) -> str:
+    return f"2030-01-01T00:{minute:02}:00+00:00"
+
+
+def take_up(directory, depends_on=BEFORE, name="walk", accept_changes=False) -> History:
+    """Take a run's history up, and write it down as a run does."""
+    history = take_up_history(directory, name, depends_on, accept_changes=accept_changes)
+    directory.write_meta(history.to_meta())
+    return history
+
+
+def test_a_new_run_has_no_past(directory):
+    history = take_up(directory)
+    assert history.is_new
+    assert history == History(history.run_id, "walk", BEFORE, at(0))
+    assert directory.read_meta() == {
+        "run_id": history.run_id,
+        "study_name": "walk",
+        "results_depend_on": BEFORE,
+        "started_at_utc": at(0),
+        "resumed_at_utc": [],
+        "accepted_changes": [],
+    }
+
+
+def test_each_run_has_an_id_of_its_own(tmp_path):
+    directories = [open_run_directory(tmp_path, None, "walk") for _ in range(3)]
+    assert len({take_up(directory).run_id for directory in directories}) == 3
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_id_name_and_beginning(directory):
+    first = take_up(directory)
+    for n in (1, 2, 3):
+        again = take_up(directory, name="another name")
+        assert not again.is_new
+        assert (again.run_id, again.study_name, again.started_at) == (
+            first.run_id,
+            "walk",
+            at(0),
+        )
+        assert again.resumed_at == tuple(map(at, range(1, n + 1)))
+        assert (again.changes, again.accepted_changes) == ({}, ())
+
+
+def test_changes_are_refused_and_nothing_is_noted(directory):
+    take_up(directory)
+    meta = directory.read_meta()
+    with pytest.raises(ChangedRunError) as caught:
+        take_up(directory, CHANGED)
+    assert caught.value.run_dir == directory.path
+    assert caught.value.changes == {"loss": ("walk, code 1", "walk, code 2")}
+    assert directory.read_meta() == meta
+    assert take_up(directory).changes == {}
+
+
+def test_changes_that_are_accepted_are_noted_for_good(directory):
+    take_up(directory)
+    changed = take_up(directory, CHANGED, accept_changes=True)
+    assert changed.changes == {"loss": ("walk, code 1", "walk, code 2")}
+    assert changed.depends_on == CHANGED
+    again = take_up(directory, CHANGED)  # what was accepted is what counts from then on
+    assert again.changes == {}
+    with pytest.raises(ChangedRunError):
+        take_up(directory, BEFORE)
+    last = take_up(directory, BEFORE, accept_changes=True)
+    assert directory.read_meta()["accepted_changes"] == [
+        {"at_utc": at(1), "changes": {"loss": ["walk, code 1", "walk, code 2"]}},
+        {"at_utc": at(4), "changes": {"loss": ["walk, code 2", "walk, code 1"]}},
+    ]
+    assert len(last.accepted_changes) == 2
+
+
+def test_to_accept_changes_without_any_notes_nothing(directory):
+    take_up(directory)
+    again = take_up(directory, accept_changes=True)
+    assert (again.changes, again.accepted_changes) == ({}, ())
+
+
+def test_a_run_of_another_format_is_refused(directory):
+    (directory.path / "meta.json").write_text('{"format_version": 1}')
+    with pytest.raises(NotARunError):
+        take_up(directory)
+
+
+# The CPU.
+
+
+def test_the_same_cpu_is_no_word_worth(directory):
+    take_up(directory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        take_up(directory)
+
+
+def test_another_cpu_is_warned_of(directory, monkeypatch):
+    take_up(directory)
+    monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
+    with pytest.warns(UserWarning, match="goes on with 'Abacus 9': the same bits are promised"):
+        take_up(directory)
+    with pytest.raises(ChangedRunError):  # which comes first
+        take_up(directory, CHANGED)
+
+
+def test_the_cpu_of_a_new_run_is_any(directory, monkeypatch):
+    monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
+    take_up(directory)

@@ -1,0 +1,269 @@
+"""What a run is made of, packed into its folder and out of it again."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import numpy as np
+import optuna
+import pytest
+
+import seedwise as sw
+from seedwise.errors import LossTransportError, NotARunError, OptionError
+from seedwise.model.options import RunOptions
+from seedwise.run.changes import changed
+from seedwise.run.directory import open_run_directory
+from seedwise.run.parts import Saved, make_parts, read_saved, require_cluster
+from tests.losses import SPACE, bowl, bowls
+
+KEYWORDS = {
+    "n_trials": 7,
+    "seeds": [5, 3, 9],
+    "chunk_size": 2,
+    "random_seed": 1,
+    "mode": sw.ExecutionMode.DISTRIBUTED,
+    "worker_time_limit": timedelta(hours=1),
+    "workers": (1, 4),
+    "sampler": optuna.samplers.TPESampler(seed=3),
+    "slurm": sw.SlurmOptions(partition="cpu"),
+    "entry_id": "subject 7",
+    "timeout": 60.0,
+}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = open_run_directory(tmp_path, "mine", "bowl")
+    directory.write_meta({})
+    return directory
+
+
+def options(**keywords) -> RunOptions:
+    return RunOptions.from_keywords(keywords)
+
+
+def through(directory, parts) -> Saved:
+    directory.write_parts(parts.pickled)
+    return read_saved(directory)
+
+
+# What a run is made of.
+
+
+def test_the_seeds_begin_where_the_loss_says():
+    from_5 = sw.loss(name="from 5", description="a bowl", parameter_space=SPACE, seed_start=5)(
+        bowl.function
+    )
+    plan = make_parts(from_5, options(n_seeds=4, num_chunks=2)).plan
+    assert [chunk.seeds.tolist() for chunk in plan.chunks()] == [[5, 6], [7, 8]]
+
+
+def test_the_sampler_is_seeded_and_one_of_the_users_is_copied():
+    assert isinstance(make_parts(bowl, options()).sampler, optuna.samplers.TPESampler)
+    own = optuna.samplers.RandomSampler(seed=1)
+    parts = make_parts(bowl, options(sampler=own))
+    assert parts.sampler is not own
+    assert type(parts.sampler) is type(own)
+
+
+def test_a_loss_that_can_not_be_pickled_is_refused():
+    lock = threading.Lock()
+
+    @sw.loss(name="locked", description="holds a lock", parameter_space={"x": (0, 1)})
+    def locked(params, seed):
+        with lock:
+            return 1.0
+
+    with pytest.raises(LossTransportError, match="cannot pickle"):
+        make_parts(locked, options())
+
+
+class Copied(optuna.samplers.RandomSampler):
+    """A sampler with a lock, which can be copied all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.lock = threading.Lock()
+
+    def __deepcopy__(self, memo):
+        return Copied()
+
+
+class Locked(optuna.samplers.RandomSampler):
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Copied(),
+        Locked(),
+    ],
+)
+def test_a_sampler_that_can_not_be_saved_is_refused(sampler):
+    with pytest.raises(OptionError, match=r"one that can be (copied|pickled)") as caught:
+        make_parts(bowl, options(sampler=sampler))
+    assert (caught.value.name, caught.value.value) == ("sampler", sampler)
+
+
+# What the folder holds of it.
+
+
+def test_the_keywords_are_saved_as_they_were_given(directory):
+    saved = through(directory, make_parts(bowl, options(**KEYWORDS)))
+    sampler = saved.keywords.pop("sampler")
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert saved.keywords == {name: KEYWORDS[name] for name in KEYWORDS if name != "sampler"}
+
+
+def test_what_is_left_at_its_default_is_not_saved(directory):
+    assert through(directory, make_parts(bowl, options())).keywords == {}
+    assert through(directory, make_parts(bowl, options(n_trials=10))).keywords == {"n_trials": 10}
+
+
+def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
+    of_the_call = {
+        "accept_changes": True,
+        "take_over": True,
+        "run_root": Path("elsewhere"),
+        "run_name": "mine",
+    }
+    saved = through(directory, make_parts(bowl, options(**of_the_call, n_trials=3)))
+    assert saved.keywords == {"n_trials": 3}
+
+
+def test_seeds_that_can_be_read_only_once_are_saved(directory):
+    saved = through(directory, make_parts(bowl, options(seeds=iter([5, 3, 9]))))
+    assert saved.keywords == {"seeds": [5, 3, 9]}
+    assert [type(seed) for seed in saved.keywords["seeds"]] == [int] * 3
+
+
+@pytest.mark.parametrize("loss", [bowl, bowls])
+def test_the_loss_is_saved(loss, directory):
+    saved = through(directory, make_parts(loss, options()))
+    again = saved.shipment.load()
+    params = {"x": 0.25, "rate": 0.1, "n": 3, "kind": "fancy", "flip": True}
+    assert again is not loss
+    assert (again.name, again.parameter_space) == (loss.name, loss.parameter_space)
+    seeds = make_parts(loss, options()).plan.seeds[:3]
+    for arg in [seeds] if loss.vectorized else seeds.tolist():
+        assert np.array_equal(again(params, arg), loss(params, arg))
+
+
+@pytest.mark.parametrize("loss", [bowl, bowls])
+def test_a_run_from_its_folder_depends_on_the_same(loss, directory):
+    first = make_parts(loss, options(**KEYWORDS))
+    for _ in range(2):
+        saved = through(directory, first)
+        again = make_parts(saved.shipment.load(), options(**saved.keywords), saved)
+        assert changed(first.depends_on, again.depends_on) == {}
+        assert again.plan.seeds.tolist() == first.plan.seeds.tolist()
+        assert again.shipment == first.shipment
+        first = again
+
+
+def test_what_was_saved_is_as_it_was_though_it_may_look_different_now(directory):
+    parts = make_parts(bowl, options(**KEYWORDS))
+    told = {**parts.depends_on, "loss": "as it was", "sampler": "as it was, too"}
+    saved = attrs.evolve(through(directory, parts), depends_on=told)
+    again = make_parts(saved.shipment.load(), options(**saved.keywords), saved)
+    assert changed(told, again.depends_on) == {}
+    assert through(directory, again).depends_on == again.depends_on
+    for sampler in ("random", optuna.samplers.TPESampler(seed=3)):
+        keywords = {**saved.keywords, "sampler": sampler, "n_trials": 99}
+        other = make_parts(saved.shipment.load(), options(**keywords), saved)
+        assert set(changed(told, other.depends_on)) == {"sampler"}
+
+
+def test_a_keyword_that_is_given_now_is_saved_next(directory):
+    saved = through(directory, make_parts(bowl, options(**KEYWORDS)))
+    keywords = {**saved.keywords, "n_trials": 9, "accept_changes": True}
+    again = through(directory, make_parts(bowl, options(**keywords), saved))
+    assert again.keywords["n_trials"] == 9
+    assert again.keywords.keys() == KEYWORDS.keys()
+
+
+# Clusters.
+
+
+class Cluster:
+    """Something that looks like a Dask cluster, and can't be pickled."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def scheduler_info(self) -> dict:
+        return {}
+
+
+def test_a_cluster_that_was_passed_is_to_be_passed_again(directory):
+    saved = through(directory, make_parts(bowl, options(cluster=Cluster(), n_trials=3)))
+    with pytest.raises(OptionError, match="was begun on a Dask cluster that was passed") as caught:
+        require_cluster(saved.keywords)
+    assert caught.value.name == "cluster"
+    for given in (Cluster(), "local", "slurm", "tcp://node:8786", None):
+        require_cluster({**saved.keywords, "cluster": given})
+
+
+@pytest.mark.parametrize("cluster", ["local", "slurm", "tcp://node:8786", None])
+def test_a_cluster_that_was_named_is_saved(cluster, directory):
+    saved = through(directory, make_parts(bowl, options(cluster=cluster)))
+    assert saved.keywords == {"cluster": cluster}
+    require_cluster(saved.keywords)
+    require_cluster({})
+
+
+# Folders that can't be read.
+
+
+def test_a_folder_of_another_format_is_not_read(directory):
+    directory.write_parts(make_parts(bowl, options()).pickled)
+    (directory.path / "meta.json").write_text('{"format_version": 1}')
+    with pytest.raises(NotARunError, match="the run has format 1"):
+        read_saved(directory)
+
+
+def test_a_folder_without_parts_is_not_read(directory):
+    with pytest.raises(NotARunError, match=r"there is no run\.pickle"):
+        read_saved(directory)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"garbage", pickle.dumps(Cluster)[:-9], b"cno_such_module\nLoss\n."],
+    ids=["empty", "garbage", "torn", "module"],
+)
+def test_parts_that_can_not_be_read_are_told(content, directory):
+    directory.write_parts(content)
+    with pytest.raises(NotARunError, match="its loss and options can't be read") as caught:
+        read_saved(directory)
+    assert caught.value.run_dir == directory.path
+    assert caught.value.__cause__ is not None
+
+
+class Program:
+    """What does something when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_program_of_somebody_else_is_not_run(directory, tmp_path):
+    mark = tmp_path / "mark"
+    directory.write_parts(pickle.dumps(Program(mark)))
+    directory.path.chmod(0o777)
+    with pytest.raises(NotARunError, match="others could have put a program into it"):
+        read_saved(directory)
+    assert not mark.exists()
+    directory.path.chmod(0o700)
+    read_saved(directory)
+    assert mark.exists()

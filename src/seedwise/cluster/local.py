@@ -66,8 +66,23 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
             mode=ExecutionMode.SINGLE,
             description=_described(low, high),
             dashboard=f"http://127.0.0.1:{port}/status" if port else None,
+            check=lambda: cluster.sync(_replace_dead_workers, cluster),
             closing=closing.pop_all(),
         )
+
+
+async def _replace_dead_workers(cluster: LocalCluster) -> None:
+    """Start workers for those that are gone for good.
+
+    A worker that dies is started again by its nanny, but not if it dies as it starts.
+    """
+    n_workers = len(cluster.worker_spec)
+    for name, nanny in list(cluster.workers.items()):
+        if not nanny.is_alive():
+            del cluster.worker_spec[name]
+            del cluster.workers[name]
+            await nanny.close()
+    cluster.scale(n_workers)
 
 
 def _described(low: int, high: int) -> str:

@@ -95,7 +95,7 @@ class Place:
     tunnel : str or None
         Command that makes the link work from a laptop; None if it needs none.
     check : callable
-        Raises if the place can do no work, and says why.
+        Called now and then; mends the place, or raises if it can do no work and says why.
     cancel_at_once : callable
         Has the jobs end without waiting for anything, for a driver that ends now.
     closing : contextlib.ExitStack

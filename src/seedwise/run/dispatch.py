@@ -63,9 +63,9 @@ class DaskDispatcher:
     errand : Errand
         What the chunks have in common.
     check : callable
-        Called at each tick; raises if the cluster can do no work.
+        Called at each tick; mends the cluster, or raises if it can do no work.
     tick_s : float
-        Seconds after which `wait` returns without a result.
+        Seconds between ticks; `wait` returns without a result after as many.
     running_limit_s : float or None
         Seconds that a trial may run from its first chunk's start; None is no limit.
     on_lost : callable
@@ -134,10 +134,12 @@ class DaskDispatcher:
 
     def wait(self) -> list[ChunkResult]:
         """Wait for results until some have come, or until the tick."""
-        keys = self._done_keys()
-        if not keys:
+        results = self._collect(self._done_keys())
+        if time.monotonic() - self._looked_s >= self._tick_s:
+            self._looked_s = time.monotonic()
             self._check()
-        return [*self._collect(keys), *self._overdue()]
+            results += self._overdue()
+        return results
 
     def _done_keys(self) -> list[str]:
         """Wait for a chunk that is done, and a moment longer for others.
@@ -239,10 +241,9 @@ class DaskDispatcher:
 
     def _overdue(self) -> list[ChunkResult]:
         """Fail the chunks of trials that ran for too long; free the workers that run them."""
-        now_s = time.monotonic()
-        if self._limit_s is None or now_s - self._looked_s < self._tick_s:
+        if self._limit_s is None:
             return []
-        self._looked_s = now_s
+        now_s = time.monotonic()
         due_s = now_s - self._limit_s
         running = {task.trial for task, _ in self._out.values()}
         late = [trial for trial in running if self._started_s.get(trial, now_s) < due_s]

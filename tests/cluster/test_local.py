@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 
 import psutil
 import pytest
+from distributed.core import Status
 
 import seedwise as sw
+from seedwise.cluster.local import open_local
 from seedwise.cluster.place import Demand
 from seedwise.errors import MainGuardError
+from seedwise.model.options import RunOptions
 from tests.losses import bowl
+from tests.slurm.daemons import poll
 
 SCRIPT = """
 import seedwise as sw
@@ -114,3 +120,28 @@ def test_own_workers_are_gone_afterwards(tmp_path):
 )
 def test_demand(chunks, at_once, most, workers):
     assert Demand(chunks, at_once).workers(most) == workers
+
+
+def test_a_worker_that_its_nanny_gives_up_is_replaced():
+    """A nanny gives up a worker that dies as it starts; here it is told to."""
+    options = RunOptions.from_keywords({"workers": 2})
+    with open_local(options, Demand(4, 1)) as place:
+        cluster = place.client.cluster
+        nanny = cluster.workers[0]
+        nanny.status = Status.failed
+        os.kill(nanny.pid, signal.SIGKILL)
+        poll(lambda: not nanny.is_alive(), "the worker to be dead")
+        for _ in range(2):
+            place.check()
+            poll(lambda: set(addresses(place.client)) == alive(cluster), "another worker")
+            assert len(cluster.workers) == 2
+            assert nanny not in cluster.workers.values()
+
+
+def addresses(client):
+    return client.scheduler_info()["workers"]
+
+
+def alive(cluster):
+    nannies = [nanny for nanny in cluster.workers.values() if nanny.is_alive()]
+    return {nanny.worker_address for nanny in nannies} if len(nannies) == 2 else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
+import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 import seedwise as sw
+from seedwise.cluster.place import SCHEDULER_SETTINGS
 from seedwise.errors import NoCompleteTrialError
 from seedwise.model.options import RunOptions
 from seedwise.model.records import Proposal
@@ -153,3 +155,79 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client, t
     assert results[0].failure.exception_type == "TrialTimeout"
     assert "slurm_timeout_minutes=0.005" in results[0].failure.message
     assert own_client.submit(int, 7).result(timeout=60) == 7
+
+
+@pytest.fixture
+def watchful_client():
+    """Client of a cluster like our own, which tells of each chunk that a lost worker had."""
+    with (
+        dask.config.set(SCHEDULER_SETTINGS),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("told_before", [False, True], ids=["unseen", "seen"])
+def test_a_result_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(
+    watchful_client, told_before
+):
+    client, options, lost = watchful_client, RunOptions.from_keywords({}), []
+    plan = seed_plan(n_seeds=8, chunk_size=2)
+    params = {"x": 0.1, "rate": 0.2, "n": 3, "kind": "plain", "flip": True}
+    with (
+        bring(client, pack(bowl, options), options) as loss_id,
+        DaskDispatcher(
+            client,
+            Errand(loss_id, "bowl", "run"),
+            lambda: None,
+            1,
+            on_lost=lost.append,
+        ) as dispatcher,
+    ):
+        dispatcher.submit(Proposal(0, params), list(plan.chunks()), attempt=1)
+        with client.as_current():
+            wait([future for _, future in dispatcher._out.values()])
+        keys = dispatcher._done_keys() if told_before else []
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        results = dispatcher._collect(keys)
+        while len(results) < plan.n_chunks:
+            results += dispatcher.wait()
+    losses = {result.start: result.losses.tolist() for result in results}
+    expected = [bowl(params, seed) for seed in plan.seeds.tolist()]
+    assert [loss for start in sorted(losses) for loss in losses[start]] == expected
+
+
+def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
+    watchful_client, tmp_path
+):
+    client, lost = watchful_client, []
+    flag = tmp_path / "died"
+
+    @sw.loss(name="once", description="kills its worker once", parameter_space={"x": (0, 1)})
+    def once(params, seed):
+        if seed == 3 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return float(os.getpid())
+
+    options = RunOptions.from_keywords({})
+    plan = seed_plan(n_seeds=4, chunk_size=4)
+    with (
+        bring(client, pack(once, options), options) as loss_id,
+        DaskDispatcher(
+            client, Errand(loss_id, "once", "run"), lambda: None, 1, on_lost=lost.append
+        ) as dispatcher,
+    ):
+        dispatcher.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
+        results = []
+        while not results:
+            results += dispatcher.wait()
+        workers = set(client.run(os.getpid).values())
+    assert [(event.trial, event.chunk_start) for event in lost] == [(5, 0)]
+    assert results[0].attempt == 1
+    assert len(set(results[0].losses)) == 1
+    assert results[0].losses[0] not in workers

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import runpy
 import signal
+import sys
 import warnings
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 import seedwise as sw
 from seedwise.errors import (
     ChangedRunError,
+    DamagedFileError,
     LedgerMismatchError,
     LossFailedError,
     NotARunError,
@@ -319,3 +322,86 @@ def test_signal_handlers_are_as_they_were(run):
         warnings.simplefilter("ignore")
         import seedwise.cluster.slurm  # noqa: F401
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_resume_run_refuses_a_module_that_was_edited(run, client, tmp_path):
+    """What is found by its name, or imported when the loss is called, is not in the pickle."""
+    helper = tmp_path / "helper_of_the_loss.py"
+    source = (
+        "import sys, seedwise as sw\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "@sw.loss(name='late', description='l', parameter_space={'x': (0, 1)})\n"
+        "def late(params, seed):\n"
+        "    from helper_of_the_loss import OFFSET\n"
+        "    return OFFSET + seed\n"
+    )
+    path = tmp_path / "late_module.py"
+    path.write_text(source)
+    helper.write_text("OFFSET = 0.0\n")
+    late = runpy.run_path(str(path))["late"]
+    for name, keywords in (("module", {"loss_module": str(path)}), ("late", {})):
+        helper.write_text("OFFSET = 0.0\n")
+        run(late, n_trials=2, run_name=name, **keywords)
+        sw.resume_run(tmp_path / name, cluster=client, n_trials=3)
+        helper.write_text("OFFSET = 100.0\n")
+        with pytest.raises(ChangedRunError, match="loss: was"):
+            sw.resume_run(tmp_path / name, cluster=client, n_trials=4)
+    sys.path.remove(str(tmp_path))
+
+
+def test_the_chunk_size_of_a_run_without_n_seeds_is_free(client, tmp_path):
+    options = {"cluster": client, "run_root": tmp_path, "progress": False, "run_name": "a"}
+    sw.optimize_run(bowl, n_trials=1, **options)
+    result = sw.resume_run(tmp_path / "a", cluster=client, n_trials=2, chunk_size=500)
+    assert [trial.n_seeds for trial in result.trials] == [1000, 1000]
+
+
+def test_a_folder_of_somebody_elses_is_not_gone_on_with(run, tmp_path):
+    run(n_trials=1, run_name="a")
+    (tmp_path / "a").chmod(0o777)
+    with pytest.raises(NotARunError, match="others could have put a program into it"):
+        run(n_trials=2, run_name="a")
+    (tmp_path / "trap").mkdir()
+    (tmp_path / "trap").chmod(0o777)
+    with pytest.raises(NotARunError, match="others could have put a program into it"):
+        run(n_trials=2, run_name="trap")
+
+
+def test_told_trials_are_not_made_again_of_another_loss(run, tmp_path):
+    def make(offset):
+        @sw.loss(name="moved", description="m", parameter_space={"x": (0, 1)})
+        def moved(params, seed):
+            return offset + seed
+
+        return moved
+
+    run(make(0.0), n_trials=2, run_name="a")
+    first = run(make(100.0), n_trials=4, run_name="a", accept_changes=True)
+    study = first.study_file.read_bytes()
+    for name in ("sampler-a.checkpoint", "sampler-b.checkpoint"):
+        (tmp_path / "a" / name).unlink()
+    with pytest.raises(DamagedFileError, match="options were changed on the way"):
+        run(make(100.0), n_trials=6, run_name="a")
+    assert first.study_file.read_bytes() == study
+
+
+def test_a_new_parameter_is_refused_while_a_trial_without_it_is_in_flight(run, interrupt_after):
+    with interrupt_after(1), pytest.raises(KeyboardInterrupt):
+        run(n_trials=3, run_name="a")
+    with pytest.raises(SpaceError, match="parameter 'z': trial 1 is in flight and has none"):
+        run(other_bowl({"z": (0, 2)}), n_trials=3, run_name="a", accept_changes=True)
+
+
+def test_trials_in_flight_are_finished_though_n_trials_is_lowered(run, interrupt_after):
+    with interrupt_after(2), pytest.raises(KeyboardInterrupt):
+        run(n_trials=8, max_concurrent_trials=4, run_name="a")
+    result = run(n_trials=2, max_concurrent_trials=4, run_name="a")
+    assert result.n_trials == 6
+    assert {trial.state.name for trial in result.study().get_trials()} == {"COMPLETE"}
+
+
+def test_what_a_kill_in_the_middle_of_writing_left_is_swept(run, tmp_path):
+    (tmp_path / "a").mkdir(mode=0o700)
+    (tmp_path / "a" / ".meta.json.0a1b2c3d.new").write_text("{")
+    run(n_trials=1, run_name="a")
+    assert not list((tmp_path / "a").glob(".*.new"))

@@ -57,7 +57,8 @@ def kernel(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_an_interrupt_leaves_a_usable_kernel(kernel, tmp_path):
+@pytest.mark.parametrize("n_interrupts", [1, 2])
+def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, tmp_path):
     manager, client = kernel
     options = {**RUN, "max_concurrent_trials": 2}
     expected = undisturbed(tmp_path, options)
@@ -65,7 +66,8 @@ def test_an_interrupt_leaves_a_usable_kernel(kernel, tmp_path):
     log = tmp_path / "evaluations"
     client.execute(cell)
     poll(lambda: log.exists() and len(log.read_bytes()) > 2000, "the run to be at work", 60)
-    manager.interrupt_kernel()
+    for _ in range(n_interrupts):
+        manager.interrupt_kernel()
     reply = client.get_shell_msg(timeout=60)["content"]
     assert reply["status"] == "error"
     assert reply["ename"] == "RunStopped"

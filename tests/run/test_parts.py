@@ -122,9 +122,14 @@ def test_the_keywords_are_saved_as_they_were_given(directory):
     assert saved.keywords == {name: KEYWORDS[name] for name in KEYWORDS if name != "sampler"}
 
 
+#: Their number by default, which is saved: another chunk_size would give another.
+SEEDS = {"n_seeds": 1000}
+
+
 def test_what_is_left_at_its_default_is_not_saved(directory):
-    assert through(directory, make_parts(bowl, options())).keywords == {}
-    assert through(directory, make_parts(bowl, options(n_trials=10))).keywords == {"n_trials": 10}
+    assert through(directory, make_parts(bowl, options())).keywords == SEEDS
+    saved = through(directory, make_parts(bowl, options(n_trials=10)))
+    assert saved.keywords == {"n_trials": 10, **SEEDS}
 
 
 def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
@@ -135,7 +140,7 @@ def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
         "run_name": "mine",
     }
     saved = through(directory, make_parts(bowl, options(**of_the_call, n_trials=3)))
-    assert saved.keywords == {"n_trials": 3}
+    assert saved.keywords == {"n_trials": 3, **SEEDS}
 
 
 def test_seeds_that_can_be_read_only_once_are_saved(directory):
@@ -214,7 +219,7 @@ def test_a_cluster_that_was_passed_is_to_be_passed_again(directory):
 @pytest.mark.parametrize("cluster", ["local", "slurm", "tcp://node:8786", None])
 def test_a_cluster_that_was_named_is_saved(cluster, directory):
     saved = through(directory, make_parts(bowl, options(cluster=cluster)))
-    assert saved.keywords == {"cluster": cluster}
+    assert saved.keywords == {"cluster": cluster, **SEEDS}
     require_cluster(saved.keywords)
     require_cluster({})
 

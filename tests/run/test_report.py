@@ -221,6 +221,7 @@ def test_ctrl_c_in_a_listener_is_ctrl_c(tmp_path):
 )
 def test_an_interruption_is_told_with_how_far_it_came(error, run):
     run.report.begun(PLACE, [GOOD])
+    run.directory.study_file.touch()
 
     def work() -> None:
         with run.report.interruption_told():

@@ -21,7 +21,8 @@ import seedwise as sw
 from seedwise.model.records import FailureKind
 from seedwise.model.seeds import Chunk
 from seedwise.worker.evaluate import ChunkTask
-from seedwise.worker.plugin import LossPlugin, Shipment
+from seedwise.worker.plugin import LossPlugin
+from seedwise.worker.shipment import Shipment
 
 
 def shipment(loss, **changes):

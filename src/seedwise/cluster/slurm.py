@@ -30,6 +30,7 @@ from seedwise.model.options import ExecutionMode, RunOptions
 
 __all__ = ["open_slurm"]
 
+_AT_ONCE_S = 4
 _MOST_JOBS = 100  # without `workers`: enough for most, and no flood of sbatch calls
 
 
@@ -92,6 +93,8 @@ def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
         cluster = _start(keywords, _recording_job(refusals))
+        # A Ctrl-C may have hit an sbatch whose job Dask does not know: those carry the id, too.
+        closing.callback(cancel_jobs, tag.run_id)
         closing.callback(_close, cluster)
         client = closing.enter_context(Client(cluster, set_as_default=False))
         cluster.scale(jobs=low)  # at once; adapting begins after a second
@@ -109,7 +112,7 @@ def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
             dashboard=f"http://127.0.0.1:{port}/status" if port else None,
             tunnel=tunnel_command(port) if port else None,
             check=check,
-            cancel_at_once=lambda: cancel_jobs(tag.run_id),
+            cancel_at_once=lambda: cancel_jobs(tag.run_id, timeout_s=_AT_ONCE_S),
             closing=closing.pop_all(),
         )
 

@@ -72,13 +72,15 @@ def test_submit(script: str) -> Answer:
     return Answer(done.returncode == 0, done.stderr.strip())
 
 
-def cancel_jobs(run_id: str) -> list[str]:
+def cancel_jobs(run_id: str, timeout_s: float = _TIMEOUT_S) -> list[str]:
     """Cancel the jobs of a run, say those that a killed driver left.
 
     Parameters
     ----------
     run_id : str
         The run's id, which its jobs carry as their comment.
+    timeout_s : float
+        Seconds that each of the two commands may take.
 
     Returns
     -------
@@ -86,16 +88,23 @@ def cancel_jobs(run_id: str) -> list[str]:
         Ids of the cancelled jobs; none where there is no Slurm, or it does not answer.
     """
     try:
-        listed = _call("squeue", "--me", "--noheader", "--format=%i %k")
+        listed = _call(timeout_s, "squeue", "--me", "--noheader", "--format=%i %k")
         lines = [line.split(maxsplit=1) for line in listed.splitlines()]
         ids = [words[0] for words in lines if words[1:] == [run_id]]
         if ids:
-            _call("scancel", *ids)
+            _call(timeout_s, "scancel", *ids)
     except (OSError, subprocess.SubprocessError):
         return []
     return ids
 
 
-def _call(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+def _call(timeout_s: float, *command: str) -> str:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=True,
+        start_new_session=True,  # a Ctrl-C in the terminal is not for it
+    )
     return done.stdout

@@ -137,7 +137,23 @@ class RunDirectory:
         NotARunError
             If there are none, or if somebody else could have written them: they are programs.
         """
-        for path in (self.path, self._parts_file):
+        self.require_own(self._parts_file)
+        return self._parts_file.read_bytes()
+
+    def require_own(self, *files: Path) -> None:
+        """Refuse a folder that others can write to: checkpoints and parts are programs.
+
+        Parameters
+        ----------
+        *files : pathlib.Path
+            Files of it that must be there, and be our own, too.
+
+        Raises
+        ------
+        NotARunError
+            If somebody else could have written to it, or a file is not there.
+        """
+        for path in (self.path, *files):
             try:
                 found = path.stat()
             except FileNotFoundError:
@@ -149,7 +165,12 @@ class RunDirectory:
                     "chmod go-w it if you trust it"
                 )
                 raise NotARunError(self.path, problem)
-        return self._parts_file.read_bytes()
+
+    def sweep(self) -> None:
+        """Remove what a driver that was killed in the middle of writing left."""
+        for aside in self.path.glob(".*.new"):
+            if not aside.name.startswith(f".{self.lease.name}"):  # that may be a driver's, now
+                aside.unlink(missing_ok=True)
 
     def write_summary(
         self, best: TrialResult | None, counts: Mapping[TrialState, int], n_trials: int
@@ -304,6 +325,8 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
     directory = RunDirectory(path)
+    if path.is_dir():
+        directory.require_own()
     if not directory.has_begun:
         if not _is_unborn(path):
             raise RunExistsError(path)
@@ -322,7 +345,9 @@ def _is_unborn(path: Path) -> bool:
             ours = entry.read_bytes() == _GITIGNORE
         else:
             made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
-            ours = (made_aside[1] if made_aside else entry.name) in _BEFORE_IT_BEGINS
+            ours = entry.name in _BEFORE_IT_BEGINS or (
+                made_aside is not None and made_aside[1] in _BEFORE_IT_BEGINS | {"meta.json"}
+            )
         if not ours:
             return False
     return True

@@ -197,6 +197,7 @@ class DaskDispatcher:
             elif future.status == "error":
                 results.append(_lost(task, future.exception()))
             elif future.status in ("pending", "lost"):  # finished, and then its worker was lost
+                self._forget_starts([task])
                 self._out[key] = (task, future)
                 self._watch(future)
             else:
@@ -212,23 +213,35 @@ class DaskDispatcher:
     def _fetch(
         self, finished: Sequence[tuple[ChunkTask, Future[ChunkResult]]]
     ) -> list[ChunkResult]:
+        async def gather() -> list[ChunkResult]:
+            futures = [future for _, future in finished]
+            return list(await self._client.gather(futures, asynchronous=True))
+
+        # If a worker is lost after its chunk was done and before it is fetched, Dask has the chunk
+        # evaluated again and waits for it, which is not for us to do here.
         try:
-            return list(self._client.gather([future for _, future in finished]))
-        except KilledWorker:
-            pass  # a worker was lost after its chunk was done and before it was fetched
-        results = []
-        for task, future in finished:
-            try:
-                results.append(future.result())
-            except KilledWorker as killed:
-                self._run_again(task, killed)
+            results: list[ChunkResult] = self._client.sync(gather, callback_timeout=self._tick_s)
+        except (KilledWorker, TimeoutError):
+            self._forget_starts(task for task, _ in finished)
+            for task, future in finished:
+                self._out[str(future.key)] = (task, future)
+                self._watch(future)
+            return []
         return results
 
     def _run_again(self, task: ChunkTask, killed: KilledWorker) -> None:
         self._n_lost += 1
         worker = killed.last_worker.address
+        self._forget_starts([task])
         self._on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
         self._send([attrs.evolve(task, isolated=True)], suffix=f"-r{self._n_lost}")
+
+    def _forget_starts(self, tasks: Iterable[ChunkTask]) -> None:
+        """Stop the clock of trials of which nothing runs any more: what waits does not count."""
+        for task in tasks:
+            self._runs_on.pop((task.trial, task.chunk.index), None)
+            if not any(trial == task.trial for trial, _ in self._runs_on):
+                self._started_s.pop(task.trial, None)
 
     def _watch(self, future: Future[ChunkResult]) -> None:
         future.add_done_callback(lambda done: self._done.put(done.key))
@@ -254,9 +267,8 @@ class DaskDispatcher:
             self._started_s.pop(trial, None)
             workers = {self._runs_on.pop((trial, task.chunk.index), None) for task in tasks}
             # A running task can't be cancelled: its worker is begun anew.
-            self._client.restart_workers(
-                [worker for worker in workers if worker is not None], raise_for_error=False
-            )
+            known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
+            self._client.restart_workers(list(known), raise_for_error=False)
             results.extend(_overran(task, self._limit_s) for task in tasks)
         return results
 

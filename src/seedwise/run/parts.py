@@ -15,6 +15,7 @@ from seedwise.model.options import RunOptions
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.run.changes import what_decides_results
 from seedwise.run.directory import RunDirectory
+from seedwise.run.fingerprint import fingerprint
 from seedwise.run.shipping import pack
 from seedwise.study.samplers import make_sampler
 from seedwise.worker.shipment import Shipment
@@ -65,11 +66,14 @@ class Saved:
         The packed loss.
     depends_on : dict of str to str
         What the results depended on.
+    code : str
+        Fingerprint of the loss as it comes out of the shipment; unpickled code may look different.
     """
 
     keywords: dict[str, Any]
     shipment: Shipment
     depends_on: Mapping[str, str]
+    code: str
 
 
 def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = None) -> Parts:
@@ -108,20 +112,28 @@ def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = 
     keywords = {name: getattr(options, name) for name in options.given - set(_OF_THE_CALL)}
     if options.seeds is not None:
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
+    else:
+        keywords["n_seeds"] = len(plan.seeds)  # or another chunk_size would give another number
     if not (options.cluster is None or isinstance(options.cluster, str)):
         keywords["cluster"] = _PASSED
     depends_on = what_decides_results(loss, options, plan)
-    if saved is not None:  # what was saved is as it was, though unpickled code may look different
-        depends_on["loss"] = saved.depends_on["loss"]
+    code = _code(loss if saved is not None or shipment.pickled is None else shipment.load())
+    if saved is not None:
+        if code == saved.code:
+            depends_on["loss"] = saved.depends_on["loss"]
         if options.sampler is saved.keywords.get("sampler"):
             depends_on["sampler"] = saved.depends_on["sampler"]
     try:
-        pickled = cloudpickle.dumps(Saved(keywords, shipment, depends_on))
+        pickled = cloudpickle.dumps(Saved(keywords, shipment, depends_on, code))
     except Exception as error:
         hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
         allowed = "one that can be pickled"
         raise OptionError("sampler", options.sampler, allowed, hint) from error
     return Parts(loss, plan, shipment, sampler, depends_on, pickled)
+
+
+def _code(loss: LossDefinition) -> str:
+    return fingerprint((loss.function, loss.vectorized))
 
 
 def read_saved(directory: RunDirectory) -> Saved:

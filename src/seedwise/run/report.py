@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from seedwise.cluster.place import Place
-from seedwise.errors import NoCompleteTrialError
+from seedwise.errors import LeaseLostError, NoCompleteTrialError, RunStopped
 from seedwise.model.options import ExecutionMode, RunOptions
 from seedwise.model.records import (
     Event,
@@ -59,6 +59,8 @@ class Report:
         options: RunOptions,
         listeners: Sequence[Callable[[Event], None]],
     ) -> None:
+        #: Called before anything is written; raises if another driver has taken the run over.
+        self.guard: Callable[[], None] = lambda: None
         self._directory = directory
         self._history = history
         self._parts = parts
@@ -75,11 +77,13 @@ class Report:
 
     def prepared(self) -> None:
         """Write what is needed to go on with the run, whatever happens from here on."""
+        self.guard()
         self._directory.write_parts(self._parts.pickled)
         self._directory.write_meta(self._meta())
 
     def begun(self, place: Place, told: Sequence[TrialResult]) -> None:
         """Note that the workers are asked for, and what was told before."""
+        self.guard()
         self._counts.update(trial.state for trial in told)
         self._mode = place.mode.value
         self._directory.write_meta(self._meta())
@@ -99,6 +103,7 @@ class Report:
         """Take an event on the way."""
         if isinstance(event, TrialFinished):
             self._counts[event.trial.state] += 1
+            self.guard()
             self._directory.write_summary(event.best, self._counts, event.n_trials)
         self._listen(event)
 
@@ -107,9 +112,14 @@ class Report:
         """Have the listeners know when the run ends before its last trial."""
         try:
             yield
-        except BaseException:
-            n_told = self._counts.total()
-            self._listen(RunInterrupted(self._directory.path, n_told, self._options.n_trials))
+        except LeaseLostError:  # it is another's to go on with
+            raise
+        except BaseException as error:
+            directory = self._directory
+            # The folder of a new run that got no workers is removed.
+            if isinstance(error, RunStopped) or directory.study_file.exists():
+                n_told = max(self._counts.total(), directory.n_told())
+                self._listen(RunInterrupted(directory.path, n_told, self._options.n_trials))
             raise
 
     def finished(self, trials: Sequence[TrialResult]) -> OptimizeResult:
@@ -121,6 +131,7 @@ class Report:
             If no trial is complete.
         """
         directory = self._directory
+        self.guard()
         best = best_trial(trials, self._options.direction)
         directory.write_meta(
             {

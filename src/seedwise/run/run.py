@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import LossFailedError, writing
+from seedwise.errors import DamagedFileError, LossFailedError, writing
 from seedwise.model.options import RunOptions
 from seedwise.model.records import Event, TrialResult
 from seedwise.run.changes import decides_losses
@@ -25,7 +25,7 @@ from seedwise.run.shipping import bring
 from seedwise.run.signals import StopSignals, stop_on_signals
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
-from seedwise.study.proposer import StudyPlan, open_proposer, read_trials
+from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
 
 __all__ = ["Run"]
 
@@ -87,7 +87,9 @@ class Run:
                 parts.depends_on,
                 accept_changes=options.accept_changes,
             )
+            directory.sweep()
             self._report = Report(directory, self._history, parts, options, self._listeners)
+            self._report.guard = lease.check
             trials = self._told_if_done()
             if trials is None:
                 with self._discarded_unless_begun():
@@ -103,7 +105,7 @@ class Run:
 
     def _go_on(self, study: StudyPlan, ledger: Ledger, stop: StopSignals) -> Sequence[TrialResult]:
         self._report.prepared()
-        with self._open_place() as place, self._report.interruption_told():
+        with self._report.interruption_told(), self._open_place() as place:
             stop.at_once = place.cancel_at_once
             return self._work(place, ledger, study, stop.check)
 
@@ -114,8 +116,10 @@ class Run:
             return None
         if not path.exists() or journal_end(path) < path.stat().st_size:
             return None
-        trials = read_trials(path, self._history.study_name)
-        return trials if len(trials) >= n_trials else None
+        name = self._history.study_name
+        trials = read_trials(path, name)
+        none_in_flight = len(read_params(path, name)) == len(trials)
+        return trials if len(trials) >= n_trials and none_in_flight else None
 
     @contextlib.contextmanager
     def _discarded_unless_begun(self) -> Iterator[None]:
@@ -151,6 +155,10 @@ class Run:
         """Have the engine work, over all that it needs; return the told trials."""
         options, parts, report = self._options, self._parts, self._report
 
+        def look() -> None:
+            check()
+            place.check()
+
         def emit(event: Event) -> None:
             check()
             report.emit(event)
@@ -164,7 +172,7 @@ class Run:
             DaskDispatcher(
                 place.client,
                 self._errand(loss_id),
-                place.check,
+                look,
                 options.slurm_poll_seconds,
                 options.slurm_timeout_minutes * 60 if options.place == "slurm" else None,
                 emit,
@@ -187,6 +195,12 @@ class Run:
         directory = self._directory
         checkpoints = Checkpoints(directory.checkpoints)
         checkpoint = checkpoints.latest(journal_end(directory.study_file))
+        if checkpoint is None and self._history.accepted_changes and directory.n_told():
+            # The study could be made again of the present loss only, and not of those before.
+            problem = (
+                "it is gone or torn, and so is the other, and options were changed on the way"
+            )
+            raise DamagedFileError(directory.checkpoints[0], 0, problem)
         position = checkpoint.position if checkpoint is not None else 0
         directory.cut_back(directory.study_file, position, fence=self._options.take_over)
         turn_direction(directory.study_file, self._options.direction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,15 +44,23 @@ class StopSignals:
         if self._number is None:
             self._number = number
             self.check()
-        # What is on disk is whole at any moment, as it is after a SIGKILL.
+        at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
-            self.at_once()
+            at_once()
+        if _in_notebook():  # its kernel is to stay of use
+            self.check()
+        # What is on disk is whole at any moment, as it is after a SIGKILL.
         os._exit(128 + number)
 
     def check(self) -> None:
         """Raise RunStopped if a signal came; where Python was then may have swallowed it."""
         if self._number is not None:
             raise RunStopped(self._run_dir, self._number)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 @contextlib.contextmanager

@@ -116,6 +116,7 @@ def _create(path: Path, data: bytes) -> int:
     try:
         if os.write(handle, data) < len(data):  # a disk that fills up takes a part first
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(handle)  # the first; later ones may be lost, as long as one is there
         aside.replace(path)
     except OSError:
         os.close(handle)

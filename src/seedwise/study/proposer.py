@@ -15,7 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
-from seedwise.errors import RunFileError, SpaceError
+from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.records import Proposal, TrialOutcome, TrialResult, TrialState
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
@@ -195,7 +195,14 @@ def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
     """
     sampler, exhausted = plan.sampler, False
     if plan.state is not None:
-        name, *state = pickle.loads(plan.state)
+        try:
+            name, *state = pickle.loads(plan.state)
+        except Exception as error:
+            problem = (
+                f"the sampler's saved state can't be read ({type(error).__name__}: {error}); put "
+                "the versions back that environment.json names"
+            )
+            raise NotARunError(plan.path.parent, problem) from error
         if name == plan.sampler_name:
             sampler, exhausted = state
     with quiet_optuna():
@@ -217,6 +224,11 @@ def _require_compatible(
     trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
 ) -> None:
     """Refuse a change of the space, though it was accepted, that a study can't take."""
+    for trial in trials:
+        missing = distributions.keys() - trial.params.keys()
+        if missing and not trial.state.is_finished():
+            problem = f"trial {trial.number} is in flight and has none; give another run_name"
+            raise SpaceError(problem, min(missing))
     for name, distribution in distributions.items():
         for trial in trials:
             try:

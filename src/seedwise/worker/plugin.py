@@ -22,7 +22,7 @@ from seedwise.worker.evaluate import ChunkTask, SeedBlock, evaluate_block
 from seedwise.worker.process import Limits, Verdict
 from seedwise.worker.shipment import Shipment
 
-__all__ = ["LossPlugin", "Shipment"]
+__all__ = ["LossPlugin"]
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
@@ -121,6 +121,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         # chunks at once.
         seeds, start = task.chunk.seeds, task.chunk.start
         n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
+        if task.isolated and not self.use_processes:
+            n_pieces = 1  # each process has a loss of its own, and memory was asked for one
         if n_pieces == 1:
             return evaluate_piece(seeds, start)
         futures = []

@@ -36,6 +36,7 @@ _CODE = (
     "from seedwise.worker.process import main; main(*map(int, sys.argv[1:3]))"
 )
 _LOOK_EVERY_S = 0.1
+_SLICE_S = 1.0
 _LOADING_MAY_TAKE_S = 600.0
 _PATIENCE_S = 10.0
 _LINES_KEPT = 200
@@ -139,14 +140,19 @@ class Process:
     def ask(self, task: object, limits: Limits) -> Any:
         """Send a task and return the answer; None if the process ended before."""
         struct.pack_into("q", self._offset, 0, -1)
-        until_s = None if limits.time_s is None else time.monotonic() + limits.time_s
+        left_s = limits.time_s
         with suppress(OSError):  # it has ended, which is seen below
             self._connection.send(task)
         while True:
-            left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
             tick_s = None if limits.watch is None else _LOOK_EVERY_S
-            timeout_s = min((s for s in (left_s, tick_s) if s is not None), default=None)
+            slice_s = None if left_s is None else min(left_s, _SLICE_S)
+            timeout_s = min((s for s in (slice_s, tick_s) if s is not None), default=None)
+            began_s = time.monotonic()
             ready = wait([self._connection, self._ended], timeout_s)
+            if left_s is not None:
+                # No more than a slice a round: a worker that is suspended for a while, as Slurm
+                # may do, is not the loss's fault.
+                left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
             if self._connection in ready:
                 with suppress(EOFError, OSError):
                     return self._connection.recv()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 
 # Importing dask-jobqueue writes its defaults to the user's configuration folder: give it one.
@@ -18,6 +19,11 @@ from hypothesis import settings  # noqa: E402
 # The same cases at every run, no limit on noisy machines, and no folder of past failures.
 settings.register_profile("seedwise", derandomize=True, deadline=None, database=None)
 settings.load_profile("seedwise")
+
+# What runs in the background, or under nohup, ignores some signals, and so would the drivers that
+# the tests start and send them to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = ["tests.slurm.fixtures"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from seedwise.errors.base import SeedwiseError
+from seedwise.errors.base import SeedwiseError, shown
 
 __all__ = [
+    "CaseIndexError",
     "MissingExtraError",
     "OptionError",
+    "SourceError",
     "SpaceError",
     "UnknownOptionError",
 ]
@@ -70,6 +72,42 @@ class SpaceError(SeedwiseError, ValueError):
         self.problem = problem
         where = "search_param" if parameter is None else f"parameter {parameter!r}"
         super().__init__(f"{where}: {problem}")
+
+
+class SourceError(SeedwiseError, ValueError):
+    """Raised when a source of parameters, or its manifest, makes no sense.
+
+    Attributes
+    ----------
+    parameter : str or None
+        The parameter's name; None where no single parameter is to blame.
+    problem : str
+        What is wrong, and what is allowed.
+    """
+
+    def __init__(self, problem: str, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        self.problem = problem
+        super().__init__(problem if parameter is None else f"parameter {parameter!r}: {problem}")
+
+
+class CaseIndexError(SeedwiseError, IndexError):
+    """Raised when a source has no case of that index.
+
+    Attributes
+    ----------
+    index : int
+        What was asked for.
+    n_cases : int
+        How many cases the source has.
+    """
+
+    def __init__(self, index: int, n_cases: int) -> None:
+        self.index = index
+        self.n_cases = n_cases
+        super().__init__(
+            f"case {shown(index)} is not there: the source's cases are 0 to {shown(n_cases - 1)}"
+        )
 
 
 class MissingExtraError(SeedwiseError, ImportError):

@@ -125,7 +125,7 @@ def checked_space(specs: Any) -> ParameterSpace:
 
     Parameters
     ----------
-    specs : mapping of str to (low, high) or SearchParam
+    specs : mapping of str to (low, high), SearchParam or distribution
         The space as the user wrote it.
 
     Returns
@@ -144,19 +144,25 @@ def checked_space(specs: Any) -> ParameterSpace:
     for name, spec in specs.items():
         if not isinstance(name, str) or not name:
             raise SpaceError(f"parameter names are non-empty strings; got {name!r}")
-        if isinstance(spec, SearchParam):
-            keywords = attrs.asdict(spec)
-        elif isinstance(spec, tuple):
-            keywords = {"range": spec}
-        else:
-            raise SpaceError(
-                f"got {spec!r}; give a tuple (low, high), or search_param(...)", parameter=name
-            )
         try:
-            space[name] = search_param(**keywords)
+            space[name] = search_param(**_keywords(spec))
         except SpaceError as error:
             raise SpaceError(error.problem, name) from None
     return space
+
+
+def _keywords(spec: Any) -> dict[str, Any]:
+    # Not by their class: the distributions of `draws` are built on this module.
+    if hasattr(spec, "to_search_param") and not isinstance(spec, type):
+        spec = spec.to_search_param()
+    if isinstance(spec, SearchParam):
+        return attrs.asdict(spec)
+    if isinstance(spec, tuple):
+        return {"range": spec}
+    raise SpaceError(
+        f"got {spec!r}; give a tuple (low, high), or search_param(...), or a distribution such "
+        "as uniform(low, high)"
+    )
 
 
 def _bounds(range: object) -> tuple[float, float]:

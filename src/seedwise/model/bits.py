@@ -1,0 +1,67 @@
+"""Random numbers from raw bits: the same ones everywhere.
+
+numpy keeps the stream of a bit generator for good, but not what the methods of
+`numpy.random.Generator` make of it (NEP 19), and the last bits of `math.log` and `math.exp` are
+up to the C library. So numbers are made here, from the raw stream, in operations that every
+machine rounds alike: IEEE sums and products, ints, and decimals of 60 digits.
+"""
+
+from __future__ import annotations
+
+import decimal
+import math
+from decimal import Decimal
+
+import numpy as np
+
+from seedwise.errors import SourceError
+
+__all__ = ["below", "between", "log_between"]
+
+# Every field is given: the rest would come from decimal.DefaultContext, which is the user's.
+_DECIMAL = decimal.Context(
+    prec=60,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+
+
+def below(n: int, rng: np.random.Generator) -> int:
+    """Return one of the n whole numbers from 0 on, each with the same probability; n <= 2**64."""
+    # Words of the last, incomplete block of n would favour the lower numbers.
+    end = 2**64 - 2**64 % n
+    while (word := _word(rng)) >= end:
+        pass
+    return word % n
+
+
+def between(low: float, high: float, rng: np.random.Generator) -> float:
+    """Return a float of [low, high), uniform in it."""
+    share = (_word(rng) >> 11) * 2.0**-53
+    value = low + share * (high - low)
+    # The sum rounds to `high` now and then.
+    return min(max(value, low), math.nextafter(high, -math.inf))
+
+
+def log_between(low: float, high: float, rng: np.random.Generator) -> Decimal:
+    """Return a number of [low, high), uniform on a logarithmic scale in it; 0 < low.
+
+    Rounding may leave the interval, by about 1e-56 of the value.
+    """
+    # The 53 bits of a float would leave out most integers below 2**53.
+    share = _DECIMAL.divide(Decimal(_word(rng) << 64 | _word(rng)), Decimal(2**128))
+    first, last = _DECIMAL.ln(Decimal(low)), _DECIMAL.ln(Decimal(high))
+    return _DECIMAL.exp(_DECIMAL.fma(_DECIMAL.subtract(last, first), share, first))
+
+
+def _word(rng: np.random.Generator) -> int:
+    """Return 64 random bits as an int."""
+    bits = rng.bit_generator
+    if isinstance(bits, np.random.MT19937):
+        raise SourceError("MT19937 gives 32 bits at a time; draw from PCG64, which gives 64")
+    return int(bits.random_raw())

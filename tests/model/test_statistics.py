@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.model.seeds import seed_plan
-from seedwise.model.statistics import Estimate, estimate, exact_mean
+from seedwise.model.statistics import Estimate, component_mean, estimate, exact_mean
 
 # Of very different size, so that a naive sum would depend on the order.
 losses = st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=40)
@@ -87,3 +87,47 @@ def test_huge_losses_do_not_overflow(losses, mean, stderr):
     found = estimate(np.array(losses))
     assert found.mean == mean
     assert found.stderr == pytest.approx(stderr)
+
+
+anything = st.lists(st.floats(width=64), min_size=1, max_size=40)
+
+
+@given(anything, st.randoms(use_true_random=False))
+def test_the_order_is_of_no_matter_to_the_mean_of_a_component(values, random):
+    shuffled = random.sample(values, len(values))
+    assert component_mean(np.array(shuffled)).hex() == component_mean(np.array(values)).hex()
+
+
+@given(losses)
+def test_the_mean_of_a_finite_component_is_that_of_a_loss(values):
+    assert component_mean(np.array(values)).hex() == exact_mean(values).hex()
+
+
+@given(anything)
+def test_the_mean_of_a_component_is_not_finite_where_a_value_is_not(values):
+    found = component_mean(np.array(values))
+    assert type(found) is float
+    special = {value for value in values if not math.isfinite(value)}
+    if not special:
+        assert math.isfinite(found)
+    elif len(special) == 1:
+        np.testing.assert_equal(found, special.pop())
+    else:
+        assert math.isnan(found)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, math.inf, -1e308], math.inf),
+        ([-math.inf, 1.0, -math.inf], -math.inf),
+        ([math.inf, -math.inf], math.nan),
+        ([math.inf, math.nan], math.nan),
+        ([math.nan], math.nan),
+        ([1.7e308, 1.7e308], 1.7e308),
+        ([1e16, 1.0, -1e16, 3.0], 1.0),
+        ([4.0], 4.0),
+    ],
+)
+def test_the_mean_of_a_component(values, expected):
+    np.testing.assert_equal(component_mean(np.array(values)), expected)

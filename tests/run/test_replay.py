@@ -11,7 +11,7 @@ import seedwise as sw
 from seedwise.errors import LossValueError, OptionError
 from seedwise.model.options import RunOptions
 from seedwise.model.seeds import Chunk
-from seedwise.run.directory import open_run_directory
+from seedwise.run.opening import open_run_directory
 from seedwise.run.parts import make_parts, read_saved
 from seedwise.run.replay import Replayed, replay
 from seedwise.study.distributions import distributions
@@ -26,6 +26,19 @@ def told(params, seed, context):
     if context != {"entry_id": "subject 7", "trial_number": 1}:
         raise ValueError(f"{context}")
     return {"total_loss": seed, "components": {"a": params["x"]}}
+
+
+@sw.loss(name="scribe", description="writes files", parameter_space={"x": (0, 1)})
+def scribe(params, seed, context):
+    if seed != 1:
+        (context["trial_dir"] / f"{seed}.txt").write_text(f"{seed}")
+        return {"total_loss": seed, "components": {"a": params["x"], "b": float("inf")}}
+    return 1.0
+
+
+@sw.loss(name="parts", description="p", parameter_space={"x": (0, 1)}, vectorized=True)
+def parts_of_many(params, seeds):
+    return {"total_loss": seeds, "components": {"half": seeds / 2}}
 
 
 @sw.loss(name="infinite", description="for odd seeds", parameter_space={"x": (0, 1)})
@@ -152,6 +165,29 @@ def test_the_folder_is_left_as_it_is(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in run.directory.path.rglob("*")}
     run.replay(0)
     assert {p: p.stat().st_mtime_ns for p in run.directory.path.rglob("*")} == before
+
+
+def test_components_are_told_of_the_seeds_that_have_some(tmp_path):
+    run = Folder(tmp_path / "a", scribe, n_seeds=3)
+    parts = {"a": run.params[1]["x"], "b": float("inf")}
+    assert run.replay(1).components == {0: parts, 2: parts}
+    many = Folder(tmp_path / "b", parts_of_many, n_seeds=3)
+    assert many.replay(1).components == {0: {"half": 0.0}, 1: {"half": 0.5}, 2: {"half": 1.0}}
+    assert many.replay(1, 2).components == {2: {"half": 1.0}}
+
+
+def test_files_that_the_loss_writes_go_to_a_folder_of_the_replay(tmp_path):
+    run = Folder(tmp_path, scribe, n_seeds=3)
+    replays = run.directory.path / "replays"
+    run.replay(1, 1)
+    assert not replays.exists()
+    run.replay(1)
+    (first,) = replays.iterdir()
+    assert first.name.startswith("trial_001-")
+    assert sorted(path.name for path in first.iterdir()) == ["0.txt", "2.txt"]
+    assert first.stat().st_mode & 0o777 == replays.stat().st_mode & 0o777 == 0o700
+    run.replay(1, 2)
+    assert len(list(replays.iterdir())) == 2
 
 
 def test_a_study_file_with_a_torn_end_is_read(tmp_path):

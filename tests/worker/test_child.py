@@ -22,6 +22,7 @@ import pytest
 import seedwise as sw
 from seedwise.model.records import FailureKind
 from seedwise.worker.child import Child, ChildClosedError
+from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.evaluate import evaluate_block
 from seedwise.worker.process import Limits, Process
 from seedwise.worker.shipment import Shipment
@@ -90,6 +91,32 @@ def test_params_and_context_arrive():
 
     with child_of(told) as child:
         assert evaluate(child).losses.tolist() == [7.0, -8.0, 9.0]
+
+
+def test_the_folder_for_files_arrives_and_is_made_there(tmp_path):
+    def told(params, seed, context):
+        assert context == {"entry_id": "p1", "trial_number": 4}
+        assert type(context).__name__ == "Context"
+        if seed > 0:
+            (context["trial_dir"] / str(seed)).touch()
+        return seed
+
+    folder = TrialDir(tmp_path / "files" / "a", tmp_path)
+    context = Context({"entry_id": "p1", "trial_number": 4}, folder)
+    with child_of(told) as child:
+        assert child.evaluate({}, np.array([-8]), START, context, Limits()).failure is None
+        assert list(tmp_path.iterdir()) == []
+        assert child.evaluate({}, np.array(SEEDS), START, context, Limits()).failure is None
+    assert sorted(path.name for path in folder.path.iterdir()) == ["7", "9"]
+
+
+def test_components_come_back():
+    def parts(params, seed):
+        return {"total_loss": seed, "components": {"a": seed / 2}} if seed > 0 else 0.0
+
+    with child_of(parts) as child:
+        block = evaluate(child)
+    np.testing.assert_array_equal(block.components["a"], [3.5, np.nan, 4.5])
 
 
 def test_a_vectorized_loss():

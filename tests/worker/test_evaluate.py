@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,7 @@ from seedwise.worker.evaluate import (
     SeedBlock,
     evaluate_block,
     evaluate_chunk,
+    evaluate_pack,
     failure_from,
 )
 
@@ -269,12 +272,7 @@ def task(topic=None) -> ChunkTask:
 
 
 def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
-    def evaluate_task(task):
-        return evaluate_block(
-            define(noisy), task.params, task.chunk.seeds, task.chunk.start, task.context
-        )
-
-    worker.plugins = {"id": SimpleNamespace(evaluate=evaluate_task)}
+    worker.plugins = {"id": fake_plugin(noisy)}
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     result = evaluate_chunk(task())
     assert result.losses.tolist() == [noisy(PARAMS, 7), noisy(PARAMS, 8)]
@@ -287,7 +285,7 @@ def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
 def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
     seen = []
     plugin = SimpleNamespace(
-        evaluate=lambda task: seen.append(len(worker.events)) or SeedBlock(np.zeros(2), None)
+        evaluate=lambda *_: seen.append(len(worker.events)) or SeedBlock(np.zeros(2), None)
     )
     worker.plugins = {"id": plugin}
     evaluate_chunk(task(topic="run"))
@@ -296,7 +294,7 @@ def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
 
 
 def test_a_loss_that_cant_be_loaded_is_a_failure_of_the_chunk(worker, monkeypatch):
-    def broken(task):
+    def broken(task, context):
         raise ImportError("no module named simulator")
 
     worker.plugins = {"id": SimpleNamespace(evaluate=broken)}
@@ -309,12 +307,181 @@ def test_a_loss_that_cant_be_loaded_is_a_failure_of_the_chunk(worker, monkeypatc
     assert result.job_id is None
 
 
+def fake_plugin(function):
+    """A plugin that evaluates with a loss, in this process."""
+    definition = define(function)
+
+    def evaluate_task(task, context):
+        return evaluate_block(definition, task.params, task.chunk.seeds, task.chunk.start, context)
+
+    return SimpleNamespace(evaluate=evaluate_task)
+
+
+def filed_task(run_dir, start=START, **changes) -> ChunkTask:
+    return ChunkTask(
+        "id",
+        4,
+        PARAMS,
+        "p1",
+        Chunk(2, start, np.array([7, 8])),
+        attempts_dir=str(run_dir / "trials" / ".attempts"),
+        folder_stem="trial_004",
+        **changes,
+    )
+
+
+def writing(params, seed, context):
+    (context["trial_dir"] / f"{seed}.txt").write_text(str(seed))
+    return float(seed)
+
+
+def test_an_evaluation_names_the_folder_that_it_wrote_to(worker, tmp_path):
+    worker.plugins = {"id": fake_plugin(writing)}
+    result = evaluate_chunk(filed_task(tmp_path))
+    assert result.losses.tolist() == [7.0, 8.0]
+    assert re.fullmatch(rf"trial_004-{START}-[0-9a-f]{{8}}", result.folder)
+    attempts = tmp_path / "trials" / ".attempts"
+    assert [path.name for path in attempts.iterdir()] == [result.folder]
+    assert sorted(path.name for path in (attempts / result.folder).iterdir()) == ["7.txt", "8.txt"]
+
+
+def test_evaluations_of_one_chunk_never_share_a_folder(worker, tmp_path):
+    worker.plugins = {"id": fake_plugin(writing)}
+    tasks = [filed_task(tmp_path), filed_task(tmp_path), filed_task(tmp_path, attempt=2)]
+    tasks += tasks
+    folders = {evaluate_chunk(task).folder for task in tasks}
+    assert len(folders) == 6
+    assert {path.name for path in (tmp_path / "trials" / ".attempts").iterdir()} == folders
+
+
+def test_an_evaluation_that_wrote_nothing_makes_nothing(worker, tmp_path):
+    worker.plugins = {"id": fake_plugin(lambda params, seed, context: len(context))}
+    assert evaluate_chunk(filed_task(tmp_path)).folder == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_that_fails_names_its_folder_too(worker, tmp_path):
+    def half(params, seed, context):
+        (context["trial_dir"] / "state.txt").write_text(str(seed))
+        return step(seed)
+
+    worker.plugins = {"id": fake_plugin(half)}
+    result = evaluate_chunk(filed_task(tmp_path))
+    assert (result.failure.seed, dict(result.components)) == (8, {})
+    (state,) = (tmp_path / "trials" / ".attempts" / result.folder).iterdir()
+    assert state.read_text() == "8"
+
+
+def test_a_runs_folder_on_another_disk_is_a_failure_with_the_users_frames_only(worker, tmp_path):
+    worker.plugins = {"id": fake_plugin(writing)}
+    result = evaluate_chunk(filed_task(tmp_path / "run"))
+    assert (result.folder, result.failure.seed) == ("", 7)
+    assert result.failure.exception_type == "TrialDirError"
+    assert f"the run's folder {tmp_path / 'run'} is not on the disk" in result.failure.message
+    assert "in writing" in result.failure.traceback
+    assert OWN_FILES not in result.failure.traceback
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_place_for_files_nobody_looks_for_them(worker, monkeypatch):
+    def look(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr(os.path, "isdir", look)
+    worker.plugins = {"id": fake_plugin(lambda params, seed, context: "trial_dir" in context)}
+    result = evaluate_chunk(task())
+    assert (result.losses.tolist(), result.folder) == ([0.0, 0.0], "")
+
+
+def test_a_pack_is_evaluated_in_its_order(worker, tmp_path):
+    def failing(params, seed, context):
+        return seed if context["trial_dir"] else 0
+
+    worker.plugins = {"id": fake_plugin(failing), "bad": fake_plugin(simulate)}
+    tasks = [filed_task(tmp_path, start) for start in (4, 0, 2)]
+    tasks.insert(1, ChunkTask("bad", 5, PARAMS, None, Chunk(0, 6, np.array([7, 8]))))
+    results = evaluate_pack(tasks)
+    assert [(result.trial, result.start) for result in results] == [(4, 4), (5, 6), (4, 0), (4, 2)]
+    assert [result.failure is None for result in results] == [True, False, True, True]
+    assert len({result.folder for result in results}) == 4
+    assert evaluate_pack([]) == []
+
+
+def test_a_worker_that_leaves_has_a_pack_rescheduled(worker):
+    def leave(task, context):
+        raise distributed.Reschedule
+
+    worker.plugins = {"id": SimpleNamespace(evaluate=leave)}
+    with pytest.raises(distributed.Reschedule):
+        evaluate_pack([task(), task()])
+
+
+def uneven(params, seed):
+    """A part for every seed, and others for some."""
+    parts = {"all": seed, f"of {seed % 3}": seed / 2, "text": "left out"}
+    return {"total_loss": seed, "components": parts} if seed != 9 else float(seed)
+
+
+def test_components_come_back_by_seed():
+    block = evaluate(uneven, (7, 8, 9, 10))
+    assert block.losses.tolist() == [7.0, 8.0, 9.0, 10.0]
+    assert list(block.components) == ["all", "of 1", "of 2"]
+    np.testing.assert_array_equal(block.components["all"], [7, 8, np.nan, 10])
+    np.testing.assert_array_equal(block.components["of 1"], [3.5, np.nan, np.nan, 5])
+    np.testing.assert_array_equal(block.components["of 2"], [np.nan, 4, np.nan, np.nan])
+    assert {column.dtype for column in block.components.values()} == {np.dtype(np.float64)}
+    again = pickle.loads(pickle.dumps(block))
+    assert list(again.components) == list(block.components)
+
+
+def test_a_dict_of_numbers_is_its_own_components():
+    block = evaluate(lambda params, seed: {"a": seed, 2: 0}, (7, 8))
+    assert block.losses.tolist() == [3.5, 4.0]
+    assert {name: column.tolist() for name, column in block.components.items()} == {
+        "a": [7.0, 8.0],
+        "2": [0.0, 0.0],
+    }
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_number_has_no_components(vectorized):
+    block = evaluate(lambda params, seed: seed * 1.0, vectorized=vectorized)
+    assert block.components == {}
+    assert pickle.loads(pickle.dumps(block)).components == {}
+
+
+def test_a_chunk_that_fails_has_no_components():
+    block = evaluate(lambda params, seed: {"a": step(seed)})
+    assert (block.failure.seed, block.components) == (8, {})
+
+
+def test_components_of_a_vectorized_loss():
+    def many(params, seeds):
+        return {"total_loss": seeds, "components": {"half": seeds / 2, "model": "fast"}}
+
+    block = evaluate(many, vectorized=True)
+    assert block.losses.tolist() == [7.0, 8.0, 9.0]
+    assert {name: column.tolist() for name, column in block.components.items()} == {
+        "half": [3.5, 4.0, 4.5]
+    }
+    wrong = evaluate(lambda p, s: {"total_loss": s, "components": {"a": s[:2]}}, vectorized=True)
+    assert (wrong.failure.position, wrong.failure.seed) == (START, None)
+    assert "component 'a' has shape (2,), but there are 3 seeds" in wrong.failure.message
+
+
+def test_a_chunk_comes_back_with_its_components(worker):
+    worker.plugins = {"id": fake_plugin(uneven)}
+    assert evaluate_chunk(task()).components["all"].tolist() == [7.0, 8.0]
+
+
 def test_the_context_of_a_task():
-    assert task().context == {"entry_id": "p1", "trial_number": 4}
+    context = task().fresh_context()
+    assert context == {"entry_id": "p1", "trial_number": 4}
+    assert "trial_dir" not in context
 
 
 def test_a_worker_that_leaves_has_the_chunk_rescheduled(worker):
-    def leave(task):
+    def leave(task, context):
         raise distributed.Reschedule
 
     worker.plugins = {"id": SimpleNamespace(evaluate=leave)}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import cloudpickle
+import distributed
 import numpy as np
 import psutil
 import pytest
@@ -20,7 +21,7 @@ from distributed import Reschedule
 import seedwise as sw
 from seedwise.model.records import FailureKind
 from seedwise.model.seeds import Chunk
-from seedwise.worker.evaluate import ChunkTask
+from seedwise.worker.evaluate import ChunkTask, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
 from seedwise.worker.shipment import Shipment
 
@@ -42,12 +43,16 @@ def make(function, **keywords):
     )
 
 
+def run(plugin, task):
+    return plugin.evaluate(task, task.fresh_context())
+
+
 def evaluate(loss, seeds, parallelism=1, use_processes=False):
     plugin = LossPlugin("id", shipment(loss), parallelism, use_processes)
     plugin.setup(None)
     try:
         chunk = Chunk(3, 30, np.array(seeds))
-        return plugin.evaluate(ChunkTask("id", 2, {"x": 0.5}, "p1", chunk))
+        return run(plugin, ChunkTask("id", 2, {"x": 0.5}, "p1", chunk))
     finally:
         plugin.teardown(None)
 
@@ -80,7 +85,7 @@ def test_threads_run_seeds_at_once():
     plugin.setup(None)
     plugin._loss = loss
     chunk = Chunk(0, 0, np.array([1, 2]))
-    block = plugin.evaluate(ChunkTask("id", 0, {"x": 0.5}, None, chunk))
+    block = run(plugin, ChunkTask("id", 0, {"x": 0.5}, None, chunk))
     plugin.teardown(None)
     assert block.losses.tolist() == [1.0, 1.0]
 
@@ -117,14 +122,14 @@ def task(seeds, start=0, **keywords):
 
 def test_a_child_that_dies_is_replaced():
     with plugin_of(make(deadly), 2) as plugin:
-        failure = plugin.evaluate(task([1, 13])).failure
+        failure = run(plugin, task([1, 13])).failure
         assert (failure.kind, failure.seed) == (FailureKind.DIED, 13)
-        assert plugin.evaluate(task([1, 2])).losses.tolist() == [1.0, 2.0]
+        assert run(plugin, task([1, 2])).losses.tolist() == [1.0, 2.0]
 
 
 def test_of_pieces_that_die_the_first_counts():
     with plugin_of(make(deadly), 3) as plugin:
-        failure = plugin.evaluate(task([1, 2, 3, 13, 14, 4], start=20)).failure
+        failure = run(plugin, task([1, 2, 3, 13, 14, 4], start=20)).failure
     assert (failure.kind, failure.seed, failure.position) == (FailureKind.DIED, 13, 23)
     assert failure.message == "its process ended with exit code 3 (seeds 3 to 13)"
 
@@ -136,7 +141,7 @@ def test_a_failure_before_a_death_counts():
         return deadly(params, seed)
 
     with plugin_of(make(bad), 2) as plugin:
-        failure = plugin.evaluate(task([1, 2, 13, 14])).failure
+        failure = run(plugin, task([1, 2, 13, 14])).failure
     assert (failure.kind, failure.seed) == (FailureKind.LOSS, 1)
 
 
@@ -144,8 +149,8 @@ def test_a_failure_before_a_death_counts():
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_a_chunk_may_ask_for_processes(changes, parallelism):
     with plugin_of(make(lambda params, seed: float(os.getpid())), parallelism, False) as plugin:
-        assert set(plugin.evaluate(task([1, 2])).losses) == {float(os.getpid())}
-        pids = set(plugin.evaluate(task([1, 2], **changes)).losses)
+        assert set(run(plugin, task([1, 2])).losses) == {float(os.getpid())}
+        pids = set(run(plugin, task([1, 2], **changes)).losses)
         assert 1 <= len(pids) <= parallelism  # a quick child may evaluate both pieces
         assert os.getpid() not in pids
 
@@ -157,10 +162,10 @@ def test_a_chunk_that_overruns():
         return 1.0
 
     with plugin_of(make(endless), 1, False) as plugin:
-        failure = plugin.evaluate(task([1, 2, 3], time_limit_s=0.2)).failure
+        failure = run(plugin, task([1, 2, 3], time_limit_s=0.2)).failure
         assert (failure.kind, failure.exception_type) == (FailureKind.OVERRAN, "ChunkTimeout")
         assert failure.message == "took longer than chunk_timeout_seconds=0.2 (seeds 1 to 3)"
-        assert plugin.evaluate(task([1], time_limit_s=600.0)).losses.tolist() == [1.0]
+        assert run(plugin, task([1], time_limit_s=600.0)).losses.tolist() == [1.0]
 
 
 def with_memory(limit_b):
@@ -177,7 +182,7 @@ def test_a_child_that_fills_memory():
 
     limit_b = psutil.Process().memory_info().rss + 400_000_000
     with plugin_of(make(greedy), 2, worker=with_memory(limit_b)) as plugin:
-        failure = plugin.evaluate(task([1, 2, 3, 4], start=10)).failure
+        failure = run(plugin, task([1, 2, 3, 4], start=10)).failure
         assert (failure.kind, failure.exception_type) == (FailureKind.DIED, "MemoryExceeded")
         assert (failure.seed, failure.position) == (2, 11)
         assert re.fullmatch(
@@ -185,7 +190,7 @@ def test_a_child_that_fills_memory():
             rf"{limit_b / 1e6:.0f} MB that the worker may have \(seeds 1 to 2\)",
             failure.message,
         )
-        assert plugin.evaluate(task([1, 3])).losses.tolist() == [1.0, 1.0]
+        assert run(plugin, task([1, 3])).losses.tolist() == [1.0, 1.0]
 
 
 def test_what_short_chunks_leave_in_memory_costs_no_chunk():
@@ -198,7 +203,7 @@ def test_what_short_chunks_leave_in_memory_costs_no_chunk():
     with plugin_of(make(leaking), worker=with_memory(limit_b)) as plugin:
         while len(pids) < 2:
             plugin._children._looked_s = -1e9  # as if it had taken 0.1 s
-            pids |= set(plugin.evaluate(task([1])).losses)
+            pids |= set(run(plugin, task([1])).losses)
 
 
 @pytest.mark.parametrize("worker", [None, with_memory(None), with_memory(0)])
@@ -209,7 +214,7 @@ def test_without_a_memory_limit_nobody_looks(worker):
 
 def test_children_are_used_again():
     with plugin_of(make(lambda params, seed: float(os.getpid())), 2) as plugin:
-        blocks = [plugin.evaluate(task([1, 2, 3])) for _ in range(5)]
+        blocks = [run(plugin, task([1, 2, 3])) for _ in range(5)]
     assert len(np.unique([block.losses for block in blocks])) <= 2
 
 
@@ -222,7 +227,7 @@ def test_a_vectorized_loss_runs_in_one_child_a_chunk_and_chunks_at_once(tmp_path
         return np.full(len(seeds), float(os.getpid()))
 
     with ThreadPoolExecutor(2) as threads, plugin_of(make(pair, vectorized=True), 2) as plugin:
-        blocks = list(threads.map(plugin.evaluate, [task([1, 2]), task([3, 4])]))
+        blocks = list(threads.map(run, [plugin] * 2, [task([1, 2]), task([3, 4])]))
     pids = [set(block.losses) for block in blocks]
     assert [len(found) for found in pids] == [1, 1]
     assert pids[0] != pids[1]
@@ -235,7 +240,7 @@ def test_a_loss_that_cant_be_loaded_in_a_child(vectorized):
     plugin = LossPlugin("id", sent, 2, True)
     plugin.setup(None)
     for _ in range(2):  # a failure to load is no verdict on the next chunk
-        failure = plugin.evaluate(task([5, 6], start=30)).failure
+        failure = run(plugin, task([5, 6], start=30)).failure
         assert failure.kind is FailureKind.LOSS
         assert (failure.position, failure.seed) == (30, None)
         assert failure.exception_type == "ModuleNotFoundError"
@@ -253,14 +258,14 @@ def test_a_worker_that_leaves_gives_its_chunk_back(tmp_path, parallelism):
 
     seeds = list(range(parallelism))
     with ThreadPoolExecutor(1) as threads, plugin_of(make(block), parallelism) as plugin:
-        future = threads.submit(plugin.evaluate, task(seeds))
+        future = threads.submit(run, plugin, task(seeds))
         while len(list(tmp_path.iterdir())) < parallelism:
             time.sleep(0.001)
         plugin.teardown(None)
         with pytest.raises(Reschedule):
             future.result()
         with pytest.raises(Reschedule):
-            plugin.evaluate(task(seeds))
+            run(plugin, task(seeds))
 
 
 def test_a_vectorized_loss_is_called_once_a_chunk():
@@ -273,7 +278,7 @@ def test_a_vectorized_loss_is_called_once_a_chunk():
     plugin = LossPlugin("id", shipment(make(lambda p, seeds: seeds, vectorized=True)), 2, False)
     plugin.setup(None)
     plugin._loss = make(note, vectorized=True)
-    plugin.evaluate(ChunkTask("id", 2, {"x": 0.5}, "p1", Chunk(0, 0, np.array([4, 2, 3]))))
+    run(plugin, ChunkTask("id", 2, {"x": 0.5}, "p1", Chunk(0, 0, np.array([4, 2, 3]))))
     plugin.teardown(None)
     assert calls == [(np.int64, [4, 2, 3], {"entry_id": "p1", "trial_number": 2})]
 
@@ -291,3 +296,133 @@ def test_a_module_that_defines_no_such_loss(tmp_path):
         sent.load()
     assert shipment(loss, name="other", pickled=None, module=str(module)).load().name == "other"
     assert sys.argv != ["a", "b"]
+
+
+PLACES = pytest.mark.parametrize(
+    ("parallelism", "use_processes"), [(1, False), (3, False), (1, True), (3, True)]
+)
+
+
+def uneven(params, seed):
+    """A part for every seed, and one for some."""
+    parts = {"all": seed, f"of {seed}": seed} if seed > 8 else {"all": seed}
+    return {"total_loss": seed, "components": parts}
+
+
+@PLACES
+def test_components_are_those_of_the_whole_chunk(parallelism, use_processes):
+    block = evaluate(make(uneven), [7, 10, 8, 9], parallelism, use_processes)
+    assert block.losses.tolist() == [7.0, 10.0, 8.0, 9.0]
+    assert list(block.components) == ["all", "of 10", "of 9"]
+    np.testing.assert_array_equal(block.components["all"], [7, 10, 8, 9])
+    np.testing.assert_array_equal(block.components["of 10"], [np.nan, 10, np.nan, np.nan])
+    np.testing.assert_array_equal(block.components["of 9"], [np.nan, np.nan, np.nan, 9])
+
+
+@pytest.mark.parametrize("use_processes", [False, True])
+def test_components_of_a_vectorized_loss(use_processes):
+    def many(params, seeds):
+        return {"total_loss": seeds, "components": {"half": seeds / 2}}
+
+    block = evaluate(make(many, vectorized=True), [4, 2], 2, use_processes)
+    assert block.components["half"].tolist() == [2.0, 1.0]
+
+
+def filed(run_dir, seeds, **changes):
+    attempts_dir = str(run_dir / "trials" / ".attempts")
+    return task(seeds, start=30, attempts_dir=attempts_dir, folder_stem="trial_000", **changes)
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker as `evaluate_chunk` sees it; the test puts its plugin there."""
+    worker = SimpleNamespace(name=0, address="tcp://w:1", plugins={})
+    monkeypatch.setattr(distributed, "get_worker", lambda: worker)
+    return worker
+
+
+def writing(params, seed, context):
+    with (context["trial_dir"] / f"{seed}.txt").open("x") as file:
+        file.write(str(os.getpid()))
+    return float(seed)
+
+
+@PLACES
+def test_all_seeds_of_an_evaluation_share_a_folder_and_no_two_evaluations_do(
+    parallelism, use_processes, worker, tmp_path
+):
+    with plugin_of(make(writing), parallelism, use_processes) as worker.plugins["id"]:
+        results = [evaluate_chunk(filed(tmp_path, [4, 5, 6, 7])) for _ in range(3)]
+    attempts = tmp_path / "trials" / ".attempts"
+    assert sorted(path.name for path in attempts.iterdir()) == sorted(r.folder for r in results)
+    for result in results:
+        assert result.losses.tolist() == [4.0, 5.0, 6.0, 7.0]
+        assert result.folder.startswith("trial_000-30-")
+        files = sorted((attempts / result.folder).iterdir())
+        assert [path.name for path in files] == ["4.txt", "5.txt", "6.txt", "7.txt"]
+        assert all((path.read_text() != str(os.getpid())) == use_processes for path in files)
+
+
+def test_a_loss_that_asks_by_keyword_gets_the_same(worker, tmp_path):
+    def by_keyword(params, seed, *, context):
+        return writing(params, seed, context)
+
+    with plugin_of(make(by_keyword), 2, False) as worker.plugins["id"]:
+        result = evaluate_chunk(filed(tmp_path, [4, 5]))
+    assert len(list((tmp_path / "trials" / ".attempts" / result.folder).iterdir())) == 2
+
+
+@PLACES
+def test_nothing_is_made_for_a_loss_that_writes_nothing(
+    parallelism, use_processes, worker, tmp_path
+):
+    def look(params, seed, context):
+        return len(context) + len(str(dict(context))) + ("trial_dir" in context)
+
+    with plugin_of(make(look), parallelism, use_processes) as worker.plugins["id"]:
+        result = evaluate_chunk(filed(tmp_path, [4, 5, 6]))
+    assert (result.failure, result.folder) == (None, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_that_ask_for_the_folder_at_once(worker, tmp_path):
+    together = threading.Barrier(4, timeout=30)
+
+    def meet(params, seed, context):
+        together.wait()
+        return writing(params, seed, context)
+
+    plugin = LossPlugin("id", shipment(make(lambda params, seed: 0.0)), 4, False)
+    plugin.setup(None)
+    plugin._loss = make(meet)
+    worker.plugins["id"] = plugin
+    for _ in range(10):
+        result = evaluate_chunk(filed(tmp_path, [4, 5, 6, 7]))
+        assert result.failure is None
+        assert len(list((tmp_path / "trials" / ".attempts" / result.folder).iterdir())) == 4
+    plugin.teardown(None)
+
+
+@pytest.mark.parametrize("changes", [{}, {"isolated": True}, {"time_limit_s": 2.0}])
+def test_what_a_process_wrote_before_it_died_is_told(changes, worker, tmp_path):
+    def write_and_die(params, seed, context):
+        writing(params, seed, context)
+        while seed == 5:
+            if "time_limit_s" not in changes:
+                os._exit(3)
+            time.sleep(0.01)
+        return 1.0
+
+    with plugin_of(make(write_and_die)) as worker.plugins["id"]:
+        result = evaluate_chunk(filed(tmp_path, [4, 5, 6], **changes))
+    assert result.failure.seed == 5
+    files = (tmp_path / "trials" / ".attempts" / result.folder).iterdir()
+    assert sorted(path.name for path in files) == ["4.txt", "5.txt"]
+
+
+def test_a_runs_folder_on_another_disk_fails_the_seed_in_a_process_too(worker, tmp_path):
+    with plugin_of(make(writing)) as worker.plugins["id"]:
+        result = evaluate_chunk(filed(tmp_path / "run", [4, 5]))
+    assert (result.failure.exception_type, result.failure.seed) == ("TrialDirError", 4)
+    assert "run_root must be a folder that all workers share" in result.failure.message
+    assert list(tmp_path.iterdir()) == []

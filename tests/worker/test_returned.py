@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import LossValueError
-from seedwise.worker.returned import check_finite, read_array, read_loss
+from seedwise.worker.returned import (
+    check_finite,
+    read_array,
+    read_arrays,
+    read_loss,
+    read_returned,
+)
 
 finite = st.floats(-1e100, 1e100)
 
@@ -144,3 +150,146 @@ def test_check_finite():
     assert check_finite(5e-324) == 5e-324
     with pytest.raises(LossValueError, match="the loss returned inf: not finite"):
         check_finite(math.inf)
+
+
+class Sulky:
+    """Something of the user's that refuses to be looked at."""
+
+    def __float__(self):
+        raise RuntimeError("not now")
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("returned", [1.5, 2, np.float64(3), [1.0, 2.0], ({"a": 1.0}, 3.0)])
+def test_a_number_and_a_list_have_no_components(returned):
+    loss, components = read_returned(returned)
+    assert loss == read_loss(returned)
+    assert components == {}
+    assert components is read_returned(0.0)[1]  # none is made for each seed
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ({"a": 1, "b": np.float32(3)}, (2.0, {"a": 1.0, "b": 3.0})),
+        ({7: True, None: 3.0}, (2.0, {"7": 1.0, "None": 3.0})),
+        ({1: 1.0, "1": 3.0}, (2.0, {"1": 3.0})),
+        ({"total_loss": 7}, (7.0, {})),
+        ({"total_loss": 7, "a": 1.0}, (7.0, {})),
+        ({"total_loss": 7, "components": {}}, (7.0, {})),
+        ({"total_loss": 7, "components": None}, (7.0, {})),
+        ({"total_loss": 7, "components": [1.0]}, (7.0, {})),
+        ({"total_loss": 7, "components": {"a": 1.0}}, (7.0, {"a": 1.0})),
+    ],
+)
+def test_the_components_of_a_dict(returned, expected):
+    loss, components = read_returned(returned)
+    assert (loss, components) == expected
+    assert all(type(part) is float for part in components.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (1, 1.0),
+        (2.5, 2.5),
+        (False, 0.0),
+        (math.inf, math.inf),
+        (-math.inf, -math.inf),
+        (np.int8(3), 3.0),
+        (np.float32(0.5), 0.5),
+        (np.bool_(True), 1.0),
+        (np.array(4), 4.0),
+        (np.float64("-inf"), -math.inf),
+    ],
+)
+def test_a_component_is_any_number(part, expected):
+    _, components = read_returned({"total_loss": 1.0, "components": {"a": part}})
+    assert components == {"a": expected}
+    assert type(components["a"]) is float
+
+
+@pytest.mark.parametrize("nan", [math.nan, np.float32("nan"), np.array(math.nan)])
+def test_a_component_may_be_nan(nan):
+    _, components = read_returned({"total_loss": 1.0, "components": {"a": nan}})
+    assert math.isnan(components["a"])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        None,
+        "1.0",
+        b"1",
+        1j,
+        np.complex128(1),
+        np.str_("x"),
+        np.zeros(1),
+        np.zeros((2, 2)),
+        np.array("x"),
+        np.array(None),
+        [1.0],
+        {"b": 1.0},
+        10**400,
+        Sulky(),
+    ],
+)
+def test_what_is_no_number_is_left_out_and_costs_nothing(part):
+    returned = {"total_loss": 1.0, "components": {"a": part, "b": 2.0}}
+    assert read_returned(returned) == (1.0, {"b": 2.0})
+
+
+def test_arrays_of_a_vectorized_loss():
+    kept = np.array([3.0, np.nan])
+    returned = {
+        "total_loss": [1, 2],
+        "components": {"a": kept, 5: (True, False), "c": np.array([1, 2], dtype=np.int8)},
+    }
+    losses, components = read_arrays(returned, 2)
+    kept[:] = 9
+    assert losses.tolist() == [1.0, 2.0]
+    assert list(components) == ["a", "5", "c"]
+    np.testing.assert_array_equal(components["a"], [3.0, np.nan])
+    assert components["5"].tolist() == [1.0, 0.0]
+    assert {column.dtype for column in components.values()} == {np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        [1.0, 2.0],
+        {"total_loss": [1.0, 2.0]},
+        {"total_loss": [1.0, 2.0], "components": None},
+        {"total_loss": [1.0, 2.0], "a": [1.0, 2.0]},
+    ],
+)
+def test_arrays_without_components(returned):
+    losses, components = read_arrays(returned, 2)
+    assert losses.tolist() == [1.0, 2.0]
+    assert components == {}
+
+
+@pytest.mark.parametrize(
+    "part", [None, "ab", ["a", "b"], [[1.0], [1.0, 2.0]], [None, 1.0], [1j, 2j], Sulky()]
+)
+def test_what_is_no_array_of_numbers_is_left_out(part):
+    returned = {"total_loss": [1.0, 2.0], "components": {"a": part, "b": [3, 4]}}
+    _, components = read_arrays(returned, 2)
+    assert {name: column.tolist() for name, column in components.items()} == {"b": [3.0, 4.0]}
+
+
+@pytest.mark.parametrize("part", [1.0, [1.0], [1, 2, 3], np.zeros((2, 1)), []])
+def test_a_component_of_a_wrong_shape_is_refused(part):
+    problem = re.escape(f"component 'a' has shape {np.shape(part)}, but there are 2 seeds: (2,)")
+    with pytest.raises(LossValueError, match=problem) as caught:
+        read_arrays({"total_loss": [1.0, 2.0], "components": {"a": part}}, 2)
+    assert caught.value.value is part
+
+
+@pytest.mark.parametrize("total", [None, 1.0, [1.0], ["a", "b"]])
+def test_a_total_loss_is_checked_as_an_array_is(total):
+    with pytest.raises(LossValueError) as caught:
+        read_arrays({"total_loss": total, "components": {"a": [1.0, 2.0]}}, 2)
+    assert caught.value.value is total

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
+from pathlib import Path
 
 from seedwise.errors.base import SeedwiseError, shown
 
@@ -12,6 +14,7 @@ __all__ = [
     "LossTransportError",
     "LossValueError",
     "NotALossError",
+    "TrialDirError",
 ]
 
 
@@ -87,4 +90,21 @@ class LossTransportError(SeedwiseError, TypeError):
         super().__init__(
             f"loss {loss!r} can't be sent to workers: {problem}. What it refers to must be "
             "picklable: make open files, locks and clients inside the function."
+        )
+
+
+class TrialDirError(SeedwiseError, FileNotFoundError):
+    """Raised when a loss asks for its folder where the run's folder is not.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            f"there is no context['trial_dir']: the run's folder {run_dir} is not on the disk of "
+            f"this worker, {platform.node()}. run_root must be a folder that all workers share."
         )

@@ -66,7 +66,7 @@ class LossDefinition:
         """Call the user's function."""
         return self.function(*args, **kwargs)
 
-    def evaluate(self, params: Mapping[str, Any], seed: Any, context: Mapping[str, Any]) -> Any:
+    def evaluate(self, params: Mapping[str, Any], seed: Any, context: dict[str, Any]) -> Any:
         """Call the user's function in the way that its signature asks for.
 
         Parameters
@@ -75,8 +75,9 @@ class LossDefinition:
             The trial's parameters; the function gets a copy of its own.
         seed : int, or ndarray of int64 of shape (n,) for a vectorized loss
             The replicate, or the chunk's replicates.
-        context : mapping
-            ``entry_id`` and ``trial_number``; the function gets a copy of its own.
+        context : dict
+            ``entry_id`` and ``trial_number``, on a worker ``trial_dir``, too; the function gets a
+            copy of its own, of the same kind.
 
         Returns
         -------
@@ -86,8 +87,8 @@ class LossDefinition:
         if self.call_shape is CallShape.PARAMS_SEED:
             return self.function(dict(params), seed)
         if self.call_shape is CallShape.PARAMS_SEED_CONTEXT:
-            return self.function(dict(params), seed, dict(context))
-        return self.function(dict(params), seed, context=dict(context))
+            return self.function(dict(params), seed, context.copy())
+        return self.function(dict(params), seed, context=context.copy())
 
 
 def loss(
@@ -102,9 +103,14 @@ def loss(
 
     The function takes ``(params, seed)``, ``(params, seed, context)`` or
     ``(params, seed, *, context)``. `params` is a dict of the parameters, `seed` an int that
-    names the replicate, and `context` a dict with ``entry_id`` and ``trial_number``. It returns a
-    finite number, or a dict of numbers or a list, which are averaged, or
-    ``{"total_loss": x, "components": {...}}``, of which ``x`` counts.
+    names the replicate, and `context` a dict with ``entry_id`` and ``trial_number``.
+    ``context["trial_dir"]`` is the path of a folder for files that the function writes. It is made
+    when it is asked for. The seeds of a chunk share it, some of them at once, and in the end the
+    files of all seeds lie in one folder of the trial: name them after the seed.
+
+    The function returns a finite number, or a dict of numbers or a list, which are averaged, or
+    ``{"total_loss": x, "components": {...}}``, of which ``x`` counts. The mean of each component
+    that is a number, and of each entry of a dict of numbers, is kept with the trial.
 
     Parameters
     ----------
@@ -118,7 +124,8 @@ def loss(
         First seed of a run that does not name its seeds.
     vectorized : bool, default False
         Call the function once a chunk, with ``seeds``, an int64 array of shape (n,), for which it
-        returns a float array of shape (n,).
+        returns a float array of shape (n,), or ``{"total_loss": x, "components": {...}}`` with
+        such arrays.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParamValue
+from seedwise.model.status import RunStatus
 
 __all__ = [
     "ChunkLost",
     "ChunkResult",
+    "EntryFinished",
     "Event",
     "FailureKind",
+    "Progress",
     "Proposal",
     "RunFinished",
     "RunInterrupted",
@@ -36,6 +39,8 @@ class TrialState(enum.StrEnum):
 
     COMPLETE = "COMPLETE"
     FAIL = "FAIL"
+    #: It failed, and the sampler is told to keep away from its point (`prune_failed_trials`).
+    PRUNED = "PRUNED"
 
 
 @attrs.frozen
@@ -113,6 +118,11 @@ class ChunkResult:
         One loss for each seed of the chunk; None if one failed.
     failure : SeedFailure or None
         The first failure in the order of the seeds; None if there was none.
+    components : dict of str to ndarray of float64, shape (n,)
+        The named parts of each loss, in the order of the seeds; NaN where a seed has none of the
+        name. Empty if the loss returns plain numbers, or failed.
+    folder : str
+        Name of the folder that this evaluation wrote files to; empty if it wrote none.
     duration_s : float
         Seconds of evaluation on the worker.
     worker : str
@@ -128,6 +138,8 @@ class ChunkResult:
     n_seeds: int
     losses: NDArray[np.float64] | None = None
     failure: SeedFailure | None = None
+    components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
+    folder: str = ""
     duration_s: float = 0.0
     worker: str = ""
     job_id: str | None = None
@@ -149,6 +161,10 @@ class TrialOutcome:
         Number of seeds that the value is the mean of; 0 for a failed trial.
     error : str or None
         Why it failed, in one line; None if it is complete.
+    components : dict of str to float
+        The mean of each named part of the loss.
+    pruned : bool
+        Whether a trial that failed is told as pruned.
     """
 
     number: int
@@ -156,11 +172,15 @@ class TrialOutcome:
     stderr: float | None
     n_seeds: int
     error: str | None = None
+    components: dict[str, float] = attrs.field(factory=dict)
+    pruned: bool = False
 
     @property
     def state(self) -> TrialState:
         """How the trial ended."""
-        return TrialState.COMPLETE if self.value is not None else TrialState.FAIL
+        if self.value is not None:
+            return TrialState.COMPLETE
+        return TrialState.PRUNED if self.pruned else TrialState.FAIL
 
 
 @attrs.frozen
@@ -180,12 +200,15 @@ class TrialResult:
     n_seeds : int
         Number of seeds in the mean; 0 if it failed.
     state : TrialState
-        ``COMPLETE`` or ``FAIL``.
+        ``COMPLETE``, ``FAIL`` or ``PRUNED``.
     duration_s : float
         Seconds from asking for the point to telling its value, waiting for workers included, and
         the time between two drivers.
     error : str or None
         Why it failed, in one line; None if it is complete.
+    components : dict of str to float
+        The mean of each named part of the loss, by name: what it returned as ``components``, or
+        the dict that it returned. NaN if a seed has none of the name.
     """
 
     number: int
@@ -196,15 +219,16 @@ class TrialResult:
     state: TrialState
     duration_s: float
     error: str | None = None
+    components: dict[str, float] = attrs.field(factory=dict)
 
 
 def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | None:
-    """Return the best complete trial; of equal ones the first.
+    """Return the best complete trial; of equal ones that with the lowest number.
 
     Parameters
     ----------
     trials : iterable of TrialResult
-        The trials, by number.
+        The trials.
     direction : {"minimize", "maximize"}
         What is best.
 
@@ -214,8 +238,8 @@ def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | N
         The best; None if none is complete.
     """
     sign = -1.0 if direction == "maximize" else 1.0
-    complete = [(sign * trial.value, trial) for trial in trials if trial.value is not None]
-    return min(complete, key=lambda pair: pair[0])[1] if complete else None
+    complete = [(sign * t.value, t.number, t) for t in trials if t.value is not None]
+    return min(complete, key=lambda entry: entry[:2])[2] if complete else None
 
 
 @attrs.frozen
@@ -257,12 +281,53 @@ class TrialFinished:
         The best trial told so far.
     n_trials : int
         How many trials the run is to have.
+    entry_id : str or None
+        The entry that the trial is for, of a run of several.
     """
 
     trial: TrialResult
     failure: SeedFailure | None
     best: TrialResult | None
     n_trials: int
+    entry_id: str | None = None
+
+
+@attrs.frozen
+class Progress:
+    """Many trials were told since this was said last.
+
+    Attributes
+    ----------
+    status : RunStatus
+        How far the run is.
+    """
+
+    status: RunStatus
+
+
+@attrs.frozen
+class EntryFinished:
+    """An entry is at its end.
+
+    Attributes
+    ----------
+    entry_id : str
+        The entry.
+    best : TrialResult or None
+        Its best trial; None if it failed.
+    error : str or None
+        Why it failed, in one line.
+    n_ended : int
+        Entries that are at their end.
+    n_entries : int
+        How many there are.
+    """
+
+    entry_id: str
+    best: TrialResult | None
+    error: str | None
+    n_ended: int
+    n_entries: int
 
 
 @attrs.frozen
@@ -322,4 +387,12 @@ class RunInterrupted:
     n_trials: int
 
 
-Event: TypeAlias = RunStarted | TrialFinished | ChunkLost | RunInterrupted | RunFinished
+Event: TypeAlias = (
+    RunStarted
+    | TrialFinished
+    | Progress
+    | EntryFinished
+    | ChunkLost
+    | RunInterrupted
+    | RunFinished
+)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "estimate", "exact_mean"]
+__all__ = ["Estimate", "component_mean", "estimate", "exact_mean"]
 
 _LARGEST_EXPONENT = 400  # below 2**400, squares and the sum of 2**200 of them are finite
 
@@ -40,6 +40,33 @@ def exact_mean(values: Sequence[float]) -> float:
     """
     scaled, exponent = _scaled(values)
     return math.ldexp(math.fsum(scaled) / len(scaled), exponent)
+
+
+def component_mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of a component, which need not be finite, whatever the order of the values.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        One value for each seed; n is at least 1.
+
+    Returns
+    -------
+    float
+        Of finite values what `exact_mean` has. Else what IEEE 754 has for their sum: NaN with a
+        NaN or with both infinities among them, or the infinity that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seedwise.model.statistics import component_mean
+    >>> component_mean(np.array([1.0, -np.inf])), component_mean(np.array([np.inf, -np.inf]))
+    (-inf, nan)
+    """
+    special = values[~np.isfinite(values)]
+    if not len(special):
+        return exact_mean(values.tolist())
+    return float(special[0]) if (special == special[0]).all() else math.nan
 
 
 def estimate(losses: NDArray[np.float64]) -> Estimate:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
+
 import attrs
 import numpy as np
 
@@ -13,7 +16,8 @@ from seedwise.model.space import ParamValue
 from seedwise.run.directory import RunDirectory
 from seedwise.run.parts import Saved
 from seedwise.study.proposer import read_params
-from seedwise.worker.returned import check_finite, read_array, read_loss
+from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 __all__ = ["Replayed", "replay"]
 
@@ -28,14 +32,20 @@ class Replayed:
         The trial's params.
     losses : dict of int to float
         The loss of each seed.
+    components : dict of int to dict of str to float
+        The named parts of the loss, of each seed that has some.
     """
 
     params: dict[str, ParamValue]
     losses: dict[int, float]
+    components: dict[int, dict[str, float]] = attrs.field(factory=dict)
 
 
 def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) -> Replayed:
     """Evaluate seeds of a trial again.
+
+    Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
+    run stay as they are.
 
     Parameters
     ----------
@@ -51,7 +61,7 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     Returns
     -------
     Replayed
-        The params and the losses.
+        The params, the losses and their components.
 
     Raises
     ------
@@ -68,18 +78,26 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     if seed is not None and seed not in plan.seeds:
         allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
         raise OptionError("seed", seed, allowed)
-    context = {"entry_id": saved.keywords.get("entry_id"), "trial_number": trial}
-    params = all_params[trial]
-    return Replayed(params, {one: _evaluate(loss, params, one, context) for one in seeds})
+    items = {"entry_id": saved.keywords.get("entry_id"), "trial_number": trial}
+    name = f"trial_{trial:03}-{secrets.token_hex(4)}"
+    context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
+    replayed = Replayed(all_params[trial], {})
+    for one in seeds:
+        replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
+        if parts:
+            replayed.components[one] = dict(parts)
+    return replayed
 
 
 def _evaluate(
-    loss: LossDefinition, params: dict[str, ParamValue], seed: int, context: dict[str, object]
-) -> float:
+    loss: LossDefinition, params: dict[str, ParamValue], seed: int, context: Context
+) -> tuple[float, Mapping[str, float]]:
     if not loss.vectorized:
-        return read_loss(loss.evaluate(params, seed, context))
+        return read_returned(loss.evaluate(params, seed, context))
     returned = loss.evaluate(params, np.array([seed], dtype=np.int64), context)
-    return check_finite(float(read_array(returned, 1)[0]))
+    losses, components = read_arrays(returned, 1)
+    parts = {name: float(values[0]) for name, values in components.items()}
+    return check_finite(float(losses[0])), parts
 
 
 def _seed_plan(loss: LossDefinition, saved: Saved) -> SeedPlan:

@@ -104,7 +104,7 @@ class Child:
         params: Mapping[str, ParamValue],
         seeds: NDArray[np.int64],
         start: int,
-        context: Mapping[str, Any],
+        context: dict[str, Any],
         limits: Limits,
     ) -> SeedBlock:
         """Evaluate consecutive seeds in the process, up to the first that fails.
@@ -117,8 +117,8 @@ class Child:
             The seeds.
         start : int
             Position of the first in the seed plan.
-        context : mapping
-            ``entry_id`` and ``trial_number``.
+        context : dict
+            ``entry_id`` and ``trial_number``; a `Context` has ``trial_dir``, too.
         limits : Limits
             What it may take.
 
@@ -136,7 +136,7 @@ class Child:
         with self._in_use:
             answer = self.load(seeds, start, limits)
             if answer is None:
-                task = (dict(params), seeds, start, dict(context))
+                task = (dict(params), seeds, start, context)
                 answer = self._ask(task, seeds, start, limits)
             return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,11 +20,12 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.records import ChunkResult, SeedFailure
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
-from seedwise.worker.returned import check_finite, read_array, read_loss
+from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
-__all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk"]
+__all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk", "evaluate_pack"]
 
 
 @attrs.frozen(eq=False)
@@ -49,6 +52,11 @@ class ChunkTask:
         Evaluate it in a process of its own, because a worker was lost that had it.
     time_limit_s : float or None
         Seconds that the chunk may take; None is no limit.
+    attempts_dir : str or None
+        Folder of the folders that evaluations write files to, absolute, two below the run's
+        folder. None if there is no place for files.
+    folder_stem : str
+        How the folder of an evaluation begins, such as ``trial_007``.
     """
 
     loss_id: str
@@ -60,19 +68,30 @@ class ChunkTask:
     topic: str | None = None
     isolated: bool = False
     time_limit_s: float | None = None
+    attempts_dir: str | None = None
+    folder_stem: str = ""
 
-    @property
-    def context(self) -> dict[str, Any]:
-        """What a loss that asks for its context is given."""
-        return {"entry_id": self.entry_id, "trial_number": self.trial}
+    def fresh_context(self) -> Context:
+        """Return what a loss is given that asks for its context, for one evaluation of the chunk.
+
+        Its folder is no other evaluation's: a chunk whose worker was lost may run on two workers
+        for a while, and only the files of the one that counts are kept.
+        """
+        items = {"entry_id": self.entry_id, "trial_number": self.trial}
+        if self.attempts_dir is None:
+            return Context(items, None)
+        attempts_dir = Path(self.attempts_dir)
+        name = f"{self.folder_stem}-{self.chunk.start}-{secrets.token_hex(4)}"
+        return Context(items, TrialDir(attempts_dir / name, run_dir=attempts_dir.parents[1]))
 
 
 @attrs.frozen(eq=False)
 class SeedBlock:
-    """Losses of consecutive seeds, or the first failure among them."""
+    """Losses of consecutive seeds with their components, or the first failure among them."""
 
     losses: NDArray[np.float64] | None
     failure: SeedFailure | None
+    components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
 
 
 def evaluate_block(
@@ -80,7 +99,7 @@ def evaluate_block(
     params: Mapping[str, ParamValue],
     seeds: NDArray[np.int64],
     start: int,
-    context: Mapping[str, Any],
+    context: dict[str, Any],
     note: Callable[[int], None] | None = None,
 ) -> SeedBlock:
     """Evaluate consecutive seeds, up to the first that fails.
@@ -95,8 +114,8 @@ def evaluate_block(
         The seeds.
     start : int
         Position of the first in the seed plan.
-    context : mapping
-        ``entry_id`` and ``trial_number``.
+    context : dict
+        ``entry_id`` and ``trial_number``; a `Context` has ``trial_dir``, too.
     note : callable or None
         Called with the offset of each seed before it is evaluated; not for a vectorized loss.
 
@@ -108,14 +127,20 @@ def evaluate_block(
     if loss.vectorized:
         return _evaluate_vectorized(loss, params, seeds, start, context)
     losses = np.empty(len(seeds), dtype=np.float64)
+    components: dict[str, NDArray[np.float64]] = {}
     for offset, seed in enumerate(seeds.tolist()):
         if note is not None:
             note(offset)
         try:
-            losses[offset] = read_loss(loss.evaluate(params, seed, context))
+            losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
         except BaseException as error:  # KeyboardInterrupt and SystemExit are no order to us
             return SeedBlock(None, failure_from(error, start + offset, seed))
-    return SeedBlock(losses, None)
+        if parts:
+            for name, part in parts.items():
+                if name not in components:
+                    components[name] = np.full(len(seeds), np.nan)
+                components[name][offset] = part
+    return SeedBlock(losses, None, components)
 
 
 def evaluate_chunk(task: ChunkTask) -> ChunkResult:
@@ -130,17 +155,28 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     -------
     ChunkResult
         The losses of its seeds, or the first failure.
+
+    Raises
+    ------
+    Reschedule
+        If the worker leaves.
     """
     # Here and not above: with plain functions this module is of use without Dask, too.
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
     if task.topic is not None:
-        message = {"trial": task.trial, "chunk": task.chunk.index, "worker": worker.address}
+        message = {
+            "entry_id": task.entry_id,
+            "trial": task.trial,
+            "chunk": task.chunk.index,
+            "worker": worker.address,
+        }
         worker.log_event(task.topic, message)
+    context = task.fresh_context()
     began_s = time.perf_counter()
     try:
-        block = worker.plugins[task.loss_id].evaluate(task)
+        block = worker.plugins[task.loss_id].evaluate(task, context)
     except Reschedule:  # the worker leaves; Dask has another one do it
         raise
     except BaseException as error:  # such as: the loss can't be loaded
@@ -153,10 +189,33 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         n_seeds=len(task.chunk.seeds),
         losses=block.losses,
         failure=block.failure,
+        components=block.components,
+        folder=_written_folder(context),
         duration_s=time.perf_counter() - began_s,
         worker=str(worker.name),
         job_id=os.environ.get("SLURM_JOB_ID"),
     )
+
+
+def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
+    """Evaluate several chunks, one after the other, as one task on a Dask worker.
+
+    Parameters
+    ----------
+    tasks : sequence of ChunkTask
+        The chunks and their trials.
+
+    Returns
+    -------
+    list of ChunkResult
+        A result for each, a failure being one.
+
+    Raises
+    ------
+    Reschedule
+        If the worker leaves: another one evaluates all of them.
+    """
+    return [evaluate_chunk(task) for task in tasks]
 
 
 def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
@@ -177,10 +236,11 @@ def _evaluate_vectorized(
     params: Mapping[str, ParamValue],
     seeds: NDArray[np.int64],
     start: int,
-    context: Mapping[str, Any],
+    context: dict[str, Any],
 ) -> SeedBlock:
     try:
-        losses = read_array(loss.evaluate(params, seeds.copy(), context), len(seeds))
+        returned = loss.evaluate(params, seeds.copy(), context)
+        losses, components = read_arrays(returned, len(seeds))
     except BaseException as error:
         return SeedBlock(None, failure_from(error, start, None))
     for offset, value in enumerate(losses.tolist()):
@@ -188,4 +248,12 @@ def _evaluate_vectorized(
             check_finite(value)
         except ValueError as error:
             return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
-    return SeedBlock(losses, None)
+    return SeedBlock(losses, None, components)
+
+
+def _written_folder(context: Context) -> str:
+    folder = context.folder
+    # os.path's raises nothing, whatever the loss has done to the folder.
+    if folder is None or not os.path.isdir(folder.path):  # noqa: PTH112
+        return ""
+    return folder.path.name

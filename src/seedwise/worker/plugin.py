@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from seedwise.model.loss import LossDefinition
 from seedwise.model.records import FailureKind
 from seedwise.worker.child import Child, ChildClosedError
+from seedwise.worker.context import Context
 from seedwise.worker.evaluate import ChunkTask, SeedBlock, evaluate_block
 from seedwise.worker.process import Limits, Verdict
 from seedwise.worker.shipment import Shipment
@@ -74,29 +75,47 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self._children.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def evaluate(self, task: ChunkTask) -> SeedBlock:
-        """Evaluate a chunk, its seeds spread over the threads or processes."""
+    def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
+        """Evaluate a chunk, its seeds spread over the threads or processes.
+
+        Parameters
+        ----------
+        task : ChunkTask
+            The chunk and its trial.
+        context : Context
+            What the loss is given if it asks for it; the same for all seeds.
+
+        Returns
+        -------
+        SeedBlock
+            The losses and their components, or the first failure.
+
+        Raises
+        ------
+        Reschedule
+            If the worker leaves.
+        """
         try:
             if self.use_processes or task.isolated or task.time_limit_s is not None:
-                return self._evaluate_in_children(task)
-            return self._evaluate_here(task)
+                return self._evaluate_in_children(task, context)
+            return self._evaluate_here(task, context)
         except BaseException as error:
             if self._children.closed:  # `teardown` broke it off: another worker is to do it
                 raise Reschedule from error
             raise
 
-    def _evaluate_here(self, task: ChunkTask) -> SeedBlock:
+    def _evaluate_here(self, task: ChunkTask, context: Context) -> SeedBlock:
         with self._lock:
             if self._loss is None:
                 self._loss = self.shipment.load()
             loss = self._loss
 
         def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
-            return evaluate_block(loss, task.params, seeds, start, task.context)
+            return evaluate_block(loss, task.params, seeds, start, context)
 
         return self._spread(task, loss.vectorized, evaluate_piece)
 
-    def _evaluate_in_children(self, task: ChunkTask) -> SeedBlock:
+    def _evaluate_in_children(self, task: ChunkTask, context: Context) -> SeedBlock:
         limits = Limits(task.time_limit_s, self._children.watch)
         if self._vectorized is None:
             with self._children.one() as child:
@@ -107,7 +126,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
 
         def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
             with self._children.one() as child:
-                return child.evaluate(task.params, seeds, start, task.context, limits)
+                return child.evaluate(task.params, seeds, start, context, limits)
 
         return self._spread(task, self._vectorized, evaluate_piece)
 
@@ -133,7 +152,22 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         for block in blocks:
             if block.failure is not None:
                 return block
-        return SeedBlock(np.concatenate([block.losses for block in blocks]), None)
+        return _joined(blocks)
+
+
+def _joined(blocks: Sequence[SeedBlock]) -> SeedBlock:
+    names = dict.fromkeys(name for block in blocks for name in block.components)
+    losses = [block.losses for block in blocks if block.losses is not None]
+    components = {
+        name: np.concatenate(
+            [
+                block.components.get(name, np.full(len(part), np.nan))
+                for block, part in zip(blocks, losses, strict=True)
+            ]
+        )
+        for name in names
+    }
+    return SeedBlock(np.concatenate(losses), None, components)
 
 
 class _Children:

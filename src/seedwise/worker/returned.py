@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,12 @@ from numpy.typing import NDArray
 from seedwise.errors import LossValueError
 from seedwise.model.statistics import exact_mean
 
-__all__ = ["check_finite", "read_array", "read_loss"]
+__all__ = ["check_finite", "read_array", "read_arrays", "read_loss", "read_returned"]
+
+# One for all seeds: most losses return a number.
+_NO_COMPONENTS: Mapping[str, float] = MappingProxyType({})
+
+_NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool
 
 
 def read_loss(returned: Any) -> float:
@@ -38,17 +45,91 @@ def read_loss(returned: Any) -> float:
     >>> read_loss({"speed": 1.0, "accuracy": 3.0}), read_loss([1, {"total_loss": 2.0}])
     (2.0, 1.5)
     """
+    return read_returned(returned)[0]
+
+
+def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
+    """Read the loss of one seed, and its components.
+
+    Parameters
+    ----------
+    returned : number, dict or list
+        What the user's function returned.
+
+    Returns
+    -------
+    loss : float
+        The loss, as `read_loss` has it.
+    components : mapping of str to float
+        Its parts by name: of ``components`` beside a ``total_loss`` those that are numbers, finite
+        or not, and nothing is said of others; of a dict of numbers all. A number and a list have
+        none. Not to be changed.
+
+    Raises
+    ------
+    LossValueError
+        If it is no loss; a component is never the reason.
+
+    Examples
+    --------
+    >>> from seedwise.worker.returned import read_returned
+    >>> read_returned({"total_loss": 2.0, "components": {"speed": 1, "model": "fast"}})
+    (2.0, {'speed': 1.0})
+    """
     if isinstance(returned, dict):
         if "total_loss" in returned:
-            return _number(returned["total_loss"])
+            loss = check_finite(_number(returned["total_loss"]))
+            return loss, _components(returned.get("components"))
         if not returned:
             raise LossValueError(returned, "an empty dict has no mean")
-        return exact_mean([_number(value) for value in returned.values()])
+        numbers = [check_finite(_number(part)) for part in returned.values()]
+        return exact_mean(numbers), dict(zip(map(str, returned), numbers, strict=True))
     if isinstance(returned, list | tuple):
         if not returned:
             raise LossValueError(returned, "an empty list has no mean")
-        return exact_mean([read_loss(item) for item in returned])
-    return _number(returned)
+        return exact_mean([read_loss(item) for item in returned]), _NO_COMPONENTS
+    return check_finite(_number(returned)), _NO_COMPONENTS
+
+
+def read_arrays(
+    returned: Any, n_seeds: int
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Read the losses of a chunk, and their components, from what a vectorized loss returned.
+
+    Parameters
+    ----------
+    returned : array_like of float, shape (n_seeds,), or dict
+        What the user's function returned. Of a dict, ``total_loss`` is such an array, and
+        ``components`` a dict of such arrays.
+    n_seeds : int
+        Number of seeds in the chunk.
+
+    Returns
+    -------
+    losses : ndarray of float64, shape (n_seeds,)
+        The losses, as `read_array` has them.
+    components : dict of str to ndarray of float64, shape (n_seeds,)
+        Their parts by name; what is no array of numbers is left out.
+
+    Raises
+    ------
+    LossValueError
+        If the losses are wrong, or the shape of a component.
+    """
+    if not (isinstance(returned, dict) and "total_loss" in returned):
+        return read_array(returned, n_seeds), {}
+    losses = read_array(returned["total_loss"], n_seeds)
+    given = returned.get("components")
+    components = {}
+    for key, part in given.items() if isinstance(given, dict) else ():
+        try:
+            array = np.asarray(part)
+        except Exception:  # lists of different lengths, or an object with ideas of its own
+            continue
+        if array.dtype.kind in _NUMBERS:
+            _check_shape(array, n_seeds, part, f"component {key!r} has ")
+            components[str(key)] = array.astype(np.float64)
+    return losses, components
 
 
 def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
@@ -75,15 +156,10 @@ def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
         array = np.asarray(returned)
     except ValueError:  # lists of different lengths
         raise LossValueError(returned, "no array of numbers") from None
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in _NUMBERS:
         raise LossValueError(returned, f"no array of numbers, but of {array.dtype}")
-    losses = array.astype(np.float64)
-    if losses.shape != (n_seeds,):
-        raise LossValueError(
-            returned,
-            f"shape {losses.shape}, but there are {n_seeds} seeds: ({n_seeds},) it must be",
-        )
-    return losses
+    _check_shape(array, n_seeds, returned)
+    return array.astype(np.float64)
 
 
 def check_finite(value: float) -> float:
@@ -91,6 +167,22 @@ def check_finite(value: float) -> float:
     if not math.isfinite(value):
         raise LossValueError(value, "not finite")
     return value
+
+
+def _check_shape(array: NDArray[Any], n_seeds: int, returned: Any, what: str = "") -> None:
+    if array.shape != (n_seeds,):
+        problem = f"shape {array.shape}, but there are {n_seeds} seeds: ({n_seeds},) it must be"
+        raise LossValueError(returned, what + problem)
+
+
+def _components(given: Any) -> Mapping[str, float]:
+    components = {}
+    for key, part in given.items() if isinstance(given, dict) else ():
+        try:
+            components[str(key)] = _number(part)
+        except Exception:  # what it can't be read for is the user's; it must not cost the loss
+            continue
+    return components
 
 
 def _number(value: Any) -> float:
@@ -101,7 +193,6 @@ def _number(value: Any) -> float:
     if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
         raise LossValueError(value, f"{type(value).__name__} is not a number")
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise LossValueError(value, str(error)) from None
-    return check_finite(number)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
+import zlib
 from types import SimpleNamespace
 
 import attrs
@@ -16,12 +18,13 @@ from hypothesis import strategies as st
 from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
 from seedwise.model.records import ChunkResult, FailureKind, Proposal, SeedFailure
 from seedwise.run import ledger as module
-from seedwise.run.ledger import Ledger, ledger_end
+from seedwise.run.ledger import Ledger, ledger_end, params_digest, read_trial
 
 # Any text, with surrogates that stand alone, as in names of files that are no UTF-8.
 TEXT = st.text(st.characters(), max_size=60)
 LONG_TEXT = st.builds(lambda text, times: (text * times)[:4000], TEXT, st.integers(0, 300))
 LOSSES = st.lists(st.floats(width=64), min_size=1, max_size=30)
+NAMES = st.lists(TEXT, max_size=3, unique=True)
 PARAMS = st.dictionaries(
     TEXT, st.floats(allow_nan=False) | st.integers() | st.booleans() | TEXT, max_size=4
 )
@@ -41,14 +44,19 @@ def entries(draw, params=PARAMS) -> tuple[Proposal, ChunkResult]:
     """Make a result with its trial; there are few trials, each with the same params."""
     trial = draw(st.integers(0, 3))
     losses = np.array(draw(LOSSES)) if draw(st.booleans()) else None
+    n_seeds = len(losses) if losses is not None else draw(st.integers(1, 99))
+    names = draw(NAMES) if losses is not None else []
+    parts = st.lists(st.floats(width=64), min_size=n_seeds, max_size=n_seeds)
     result = ChunkResult(
         trial=trial,
         chunk=draw(st.integers(0, 99)),
         attempt=draw(st.integers(1, 99)),
         start=draw(st.integers(0, 10**8)),
-        n_seeds=len(losses) if losses is not None else draw(st.integers(1, 99)),
+        n_seeds=n_seeds,
         losses=losses,
         failure=None if losses is not None else draw(FAILURES),
+        components={name: np.array(draw(parts)) for name in names},
+        folder=draw(st.just("") | TEXT),
         duration_s=draw(st.floats(0, 1e8)),
         worker=draw(TEXT),
         job_id=draw(st.none() | TEXT),
@@ -72,7 +80,13 @@ SOME = [
     losses_of(0, 0, [1.5, -0.0]),
     failure_of(1, 0),
     losses_of(1, 5, np.frombuffer(b'{"{"{"{"' * 3), worker="w-1", job_id="77"),
-    losses_of(0, 2, [float("inf"), 5e-324, float("nan")]),
+    losses_of(
+        0,
+        2,
+        [float("inf"), 5e-324, float("nan")],
+        components={"cost": np.array([1.0, -0.0, 2.0]), "ä": np.full(3, np.nan)},
+        folder="trial_0-2-0a1b2c3d",
+    ),
 ]
 
 
@@ -86,6 +100,7 @@ def plain(result: ChunkResult) -> dict:
         **fields,
         "chunk": -1,
         "losses": None if result.losses is None else result.losses.tobytes(),
+        "components": [(name, part.tobytes()) for name, part in result.components.items()],
         "failure": failure,
         "duration_s": round(result.duration_s, 6),
         "worker": result.worker[:40],
@@ -94,6 +109,12 @@ def plain(result: ChunkResult) -> dict:
 
 def of_trial(kept, trial: int) -> list[dict]:
     return [plain(result) for proposal, result in kept if proposal.number == trial]
+
+
+def losses_in(path, number: int) -> list[float | None]:
+    """Return a trial's losses as read, None for none."""
+    losses = read_trial(path, number, 5).losses.tolist()
+    return [None if loss != loss else loss for loss in losses]
 
 
 def read(path, kept) -> dict[int, list[dict]]:
@@ -289,6 +310,182 @@ def test_a_new_phase_does_not_mind_results_at_other_params(path):
         assert ledger.recorded(Proposal(0, {"x": 7.0})) == []
 
 
+# Components and folders.
+
+
+def test_a_result_without_components_and_folder_is_written_as_ever(path):
+    fill(path, [SOME[0], SOME[1]])
+    assert b"components" not in path.read_bytes()
+    assert b"folder" not in path.read_bytes()
+
+
+def test_a_failure_has_its_folder(path):
+    proposal, result = failure_of(1, 0)
+    fill(path, [(proposal, attrs.evolve(result, folder="trial_1-0-0a1b2c3d"))])
+    with Ledger(path) as ledger:
+        (again,) = ledger.recorded(proposal)
+    assert again.folder == "trial_1-0-0a1b2c3d"
+
+
+def test_a_file_that_knows_no_components_is_read(path):
+    """As it was written before there were any."""
+    header = (
+        b'{"trial":4,"start":2,"n":2,"attempt":1,"digest":"%b","duration_s":0.5,"worker":"w",'
+        b'"job_id":null}' % params_digest({"x": 1.0}).encode()
+    )
+    body = struct.pack("<I", len(header)) + header + struct.pack("<2d", 1.5, -0.0)
+    record = struct.pack("<II", len(body), zlib.crc32(body)) + body
+    path.write_bytes(b"seedwise ledger 1\n" + record)
+    with Ledger(path) as ledger:
+        (result,) = ledger.recorded(Proposal(4, {"x": 1.0}))
+    assert result.losses.tobytes() == np.array([1.5, -0.0]).tobytes()
+    assert (result.components, result.folder, result.start, result.worker) == ({}, "", 2, "w")
+    written = ChunkResult(4, 0, 1, 2, 2, result.losses, duration_s=0.5, worker="w")
+    fill(path.with_name("b"), [(Proposal(4, {"x": 1.0}), written)])
+    assert path.with_name("b").read_bytes() == path.read_bytes()
+
+
+# What is told, and what is begun again.
+
+
+def test_of_told_trials_nothing_is_kept_in_memory(path):
+    fill(path, SOME)
+    with Ledger(path, told={0}.__contains__) as ledger:
+        assert ledger.recorded(SOME[0][0]) == []
+        assert len(ledger.recorded(SOME[1][0])) == 2
+    assert_holds(path, SOME)
+
+
+def test_of_a_trial_that_is_begun_again_nothing_before_it_counts(path):
+    fill(path, SOME)
+    with Ledger(path) as ledger:
+        ledger.begin_again([0, 10**18])
+        assert ledger.recorded(SOME[0][0]) == []
+        ledger.record([SOME[3]])
+    assert ledger_end(path) == path.stat().st_size
+    assert read(path, SOME) == {0: [plain(SOME[3][1])], 1: of_trial(SOME, 1)}
+    with Ledger(path) as ledger:
+        ledger.begin_again(iter([0, 1]))
+        ledger.record([SOME[0], SOME[2]])
+    assert read(path, SOME) == {0: [plain(SOME[0][1])], 1: [plain(SOME[2][1])]}
+
+
+def test_a_trial_that_is_begun_again_may_have_other_params(path):
+    fill(path, SOME)
+    other = Proposal(0, {"x": 7.0})
+    with Ledger(path) as ledger:
+        ledger.begin_again([0])
+        ledger.record([(other, SOME[0][1])])
+    with Ledger(path) as ledger:
+        assert [plain(result) for result in ledger.recorded(other)] == [plain(SOME[0][1])]
+
+
+def test_no_trial_may_be_begun_again(path):
+    fill(path, SOME)
+    size = path.stat().st_size
+    with Ledger(path) as ledger:
+        ledger.begin_again([])
+    assert path.stat().st_size == size
+
+
+@given(
+    steps=st.lists(
+        st.lists(entries(), max_size=3) | st.sets(st.integers(0, 4)) | st.none(), max_size=8
+    ),
+    told=st.sets(st.integers(0, 3)),
+)
+def test_phases_and_new_beginnings_count_when_read_as_they_did_when_written(steps, told, new_path):
+    path, kept = new_path(), []
+    with Ledger(path) as ledger:
+        for step in steps:
+            if step is None:
+                ledger.begin_phase("loss")
+                kept = []
+            elif isinstance(step, set):
+                ledger.begin_again(sorted(step))
+                kept = [entry for entry in kept if entry[0].number not in step]
+            else:
+                ledger.record(step)
+                kept += step
+    proposals = [Proposal(trial, {"x": trial / 3, "kind": "ä"}) for trial in range(4)]
+    with Ledger(path, told=told.__contains__) as ledger:
+        for proposal in proposals:
+            again = [plain(result) for result in ledger.recorded(proposal)]
+            number = proposal.number
+            assert again == ([] if number in told else of_trial(kept, number))
+
+
+def test_a_million_trials_may_be_begun_again(path):
+    with Ledger(path) as ledger:
+        ledger.record([SOME[0], losses_of(7, 0, [1.0]), losses_of(10**6, 0, [1.0])])
+        ledger.begin_again(range(1, 10**6))
+    data = path.read_bytes()
+    assert 50 < data.count(b'{"redo":') < 5000
+    assert ledger_end(path) == len(data)
+    with Ledger(path) as ledger:
+        assert len(ledger.recorded(Proposal(0, {"x": 0.0}))) == 1
+        assert ledger.recorded(Proposal(7, {"x": 7.0})) == []
+        assert len(ledger.recorded(Proposal(10**6, {"x": 1e6}))) == 1
+
+
+# The losses of one trial.
+
+
+def test_the_losses_of_a_trial_are_at_their_seeds(path):
+    assert losses_in(path, 3) == [None] * 5
+    fill(path, [*SOME, losses_of(3, 3, [30.0, 40.0]), losses_of(30, 0, [1.0]), failure_of(3, 0)])
+    assert losses_in(path, 3) == [None, None, None, 30.0, 40.0]
+    assert losses_in(path, 4) == [None] * 5
+    found = read_trial(path, 0, 7)
+    assert found.losses.tobytes() == np.array([1.5, -0.0, np.inf, 5e-324, *[np.nan] * 3]).tobytes()
+    assert {*found.components} == {"cost", "ä"}
+    cost = found.components["cost"].tolist()
+    assert cost[2:5] == [1.0, -0.0, 2.0]
+    assert np.isnan([*cost[:2], *cost[5:], *found.components["ä"]]).all()
+
+
+def test_the_latest_losses_count_seed_by_seed(path):
+    cost = {"cost": np.array([1.0, 2.0, 3.0])}
+    fill(path, [losses_of(0, 0, [1.0, 2.0, 3.0], components=cost), losses_of(0, 2, [30.0, 40.0])])
+    found = read_trial(path, 0, 4)
+    assert found.losses.tolist() == [1.0, 2.0, 30.0, 40.0]
+    assert found.components["cost"].tolist()[:2] == [1.0, 2.0]
+    assert np.isnan(found.components["cost"][2:]).all()
+
+
+def test_losses_of_seeds_that_the_plan_has_no_more_are_left_out(path):
+    cost = {"cost": np.arange(7.0)}
+    fill(path, [losses_of(0, 2, np.arange(7.0), components=cost), losses_of(0, 9, [1.0])])
+    found = read_trial(path, 0, 4)
+    assert found.losses.tolist()[2:] == [0.0, 1.0]
+    assert found.components["cost"].tolist()[2:] == [0.0, 1.0]
+
+
+def test_losses_of_a_trial_that_was_told_before_a_change_are_there_after_it(path):
+    fill(path, [losses_of(0, 0, [1.0, 2.0]), losses_of(1, 0, [3.0, 4.0])])
+    with Ledger(path) as ledger:
+        ledger.begin_phase("loss")
+        ledger.record([losses_of(1, 1, [5.0])])
+    assert losses_in(path, 0) == [1.0, 2.0, None, None, None]
+    assert losses_in(path, 1) == [None, 5.0, None, None, None]
+
+
+def test_losses_of_a_trial_that_is_begun_again_are_gone(path):
+    fill(path, [losses_of(0, 0, [1.0, 2.0]), losses_of(1, 0, [3.0, 4.0])])
+    with Ledger(path) as ledger:
+        ledger.begin_again([1])
+        assert losses_in(path, 1) == [None] * 5
+        ledger.record([losses_of(1, 0, [5.0])])
+    assert losses_in(path, 0) == [1.0, 2.0, None, None, None]
+    assert losses_in(path, 1) == [5.0, None, None, None, None]
+
+
+def test_losses_at_other_params_are_never_mixed(path):
+    old, new = (Proposal(0, {"x": x}) for x in (1.0, 2.0))
+    fill(path, [(old, losses_of(0, 0, [1.0, 2.0])[1]), (new, losses_of(0, 1, [3.0])[1])])
+    assert losses_in(path, 0) == [None, 3.0, None, None, None]
+
+
 # Torn and damaged files.
 
 
@@ -419,6 +616,7 @@ def calls(monkeypatch):
 DOES = {
     "record": lambda ledger: ledger.record(SOME),
     "begin_phase": lambda ledger: ledger.begin_phase("loss"),
+    "begin_again": lambda ledger: ledger.begin_again([0, 1]),
     "sync": lambda ledger: ledger.sync(),
 }
 
@@ -503,7 +701,7 @@ def disk(monkeypatch):
     return disk
 
 
-@pytest.mark.parametrize("does", ["record", "begin_phase"])
+@pytest.mark.parametrize("does", ["record", "begin_phase", "begin_again"])
 @pytest.mark.parametrize("room", [0, 1, 7, 20])
 def test_a_full_disk_leaves_the_ledger_whole(does, room, path, disk):
     fill(path, SOME)

@@ -1,0 +1,252 @@
+"""Frames: how a file of records is written and read that a crash can damage at its end only.
+
+A file begins with a line that says what it is. Each record after it is
+
+====================  =====================================================================
+4 bytes               length of the body, little-endian
+4 bytes               CRC-32 of the body
+body                  the record; every body of a kind of file has the same mark in it
+====================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import attrs
+
+from seedwise.errors import DamagedFileError, writing
+
+__all__ = ["FrameFile", "Framing", "frames", "frames_end"]
+
+_FRAME = struct.Struct("<II")
+_BUFFER_BYTES = 1 << 20
+
+
+@attrs.frozen
+class Framing:
+    """How the files of a kind are told from others, and their records from other bytes.
+
+    Attributes
+    ----------
+    name : str
+        What the file is, with its article, as in ``"a ledger"``.
+    magic : bytes
+        The first line, with its newline.
+    mark : bytes
+        What every body has at `mark_at`. Where a length is damaged, the next record is found by
+        it.
+    mark_at : int
+        Where the mark is, in bytes from the beginning of the body.
+    """
+
+    name: str
+    magic: bytes
+    mark: bytes
+    mark_at: int = 0
+
+    @property
+    def shortest_bytes(self) -> int:
+        """Length of the shortest body."""
+        return self.mark_at + len(self.mark)
+
+
+class FrameFile:
+    """A file of records that is open for appending.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; made if there is none, for its owner only. It must end with a whole record: see
+        `frames_end`.
+    framing : Framing
+        The kind of file.
+    guard : callable
+        Called before anything is written; raises if another driver has taken the run over.
+    """
+
+    def __init__(
+        self, path: Path, framing: Framing, guard: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path = path
+        self._framing = framing
+        self._guard = guard
+        self._handle = -1
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        """Open the file."""
+        with contextlib.ExitStack() as closing:
+            with writing(self._path):
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+                self._handle = os.open(self._path, flags, 0o600)
+                closing.callback(os.close, self._handle)
+                self._end = os.fstat(self._handle).st_size
+            if self._end == 0:
+                self._append(self._framing.magic)
+            closing.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        os.close(self._handle)
+
+    def append(self, bodies: Iterable[bytes]) -> None:
+        """Append records.
+
+        Parameters
+        ----------
+        bodies : iterable of bytes
+            Their bodies.
+
+        Raises
+        ------
+        RunFileError
+            If the disk does not take them all, say because it is full; none is kept then.
+        """
+        data = b"".join(_FRAME.pack(len(body), zlib.crc32(body)) + body for body in bodies)
+        if data:
+            self._append(data)
+
+    def sync(self) -> None:
+        """Have what was appended on disk before this returns."""
+        self._guard()
+        with writing(self._path):
+            os.fsync(self._handle)
+
+    def _append(self, data: bytes) -> None:
+        self._guard()
+        with writing(self._path):
+            try:
+                self._write(data)
+            except OSError:
+                os.ftruncate(self._handle, self._end)  # takes no room, so a full disk allows it
+                raise
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:  # a disk that fills up takes a part first
+            n_written = os.write(self._handle, left)
+            if not n_written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left = left[n_written:]
+        self._end += len(data)
+
+
+def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
+    """Read the whole records that a file has as this begins, one at a time.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, it has no records.
+    framing : Framing
+        The kind of file.
+
+    Yields
+    ------
+    position : int
+        Where the record begins, in bytes from the start of the file.
+    body : bytes
+        Its body.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if the file is of another
+        kind.
+    """
+    # Not mapped to memory: where another machine cuts the file, a mapping ends the process.
+    try:
+        file = path.open("rb", buffering=_BUFFER_BYTES)
+    except FileNotFoundError:
+        return
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        first = file.read(len(framing.magic))
+        if first != framing.magic:
+            if framing.magic.startswith(first):  # torn at the very beginning
+                return
+            raise DamagedFileError(path, 0, f"it does not begin as {framing.name} does")
+        position = len(first)
+        while position < size:
+            body = _read_body(file, size - position, framing)
+            if body is None:
+                after = _next_whole(file, position, size, framing)
+                if after is not None:
+                    problem = (
+                        f"the record's checksum does not match, and whole ones follow at {after}"
+                    )
+                    raise DamagedFileError(path, position, problem)
+                return
+            yield position, body
+            position += _FRAME.size + len(body)
+
+
+def frames_end(path: Path, framing: Framing) -> int:
+    """Return the length of a file up to and with its last whole record.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, its length is 0.
+    framing : Framing
+        The kind of file.
+
+    Returns
+    -------
+    int
+        Bytes; what comes after them is a record that a crash has torn.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if the file is of another
+        kind.
+    """
+    if not path.exists() or path.stat().st_size < len(framing.magic):
+        end = 0
+    else:
+        end = len(framing.magic)
+    for position, body in frames(path, framing):
+        end = position + _FRAME.size + len(body)
+    return end
+
+
+def _read_body(file: BinaryIO, room_bytes: int, framing: Framing) -> bytes | None:
+    """Read the record at the file's position; None if there is no whole one."""
+    frame = file.read(_FRAME.size)
+    if len(frame) < _FRAME.size:
+        return None
+    length, checksum = _FRAME.unpack(frame)
+    if not framing.shortest_bytes <= length <= room_bytes - _FRAME.size:
+        return None
+    body = file.read(length)
+    return body if len(body) == length and zlib.crc32(body) == checksum else None
+
+
+def _next_whole(file: BinaryIO, bad: int, size: int, framing: Framing) -> int | None:
+    """Return where the next whole record begins after a bad one, if there is one."""
+    to_mark = _FRAME.size + framing.mark_at
+    begin = bad + 1 + to_mark
+    while begin < size:
+        file.seek(begin)
+        window = file.read(_BUFFER_BYTES)
+        if not window:  # the file was cut in the meantime
+            return None
+        found = window.find(framing.mark)
+        while found >= 0:
+            start = begin + found - to_mark
+            file.seek(start)
+            if _read_body(file, size - start, framing) is not None:
+                return start
+            found = window.find(framing.mark, found + 1)
+        begin += max(1, len(window) - len(framing.mark) + 1)  # a mark may lie across two windows
+    return None

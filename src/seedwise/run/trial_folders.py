@@ -1,0 +1,247 @@
+"""The folders of files that losses wrote: one for each trial, from those of its evaluations.
+
+An evaluation of a chunk writes to a folder of its own, ``trials/.attempts/trial_007-32-0f1e2d3c``,
+where 32 is the position of its first seed and the rest is random. What was accepted of a trial
+ends up in ``trials/trial_007``, with ``trials/trial_007.json`` beside it, which says what the
+trial is and which evaluations the files are of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seedwise.errors import writing
+
+__all__ = ["TrialFolders", "artifacts"]
+
+_ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
+_LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
+_TRIAL = re.compile(r"trial_([0-9]+)")
+_EVALUATIONS = "evaluations"
+
+
+class TrialFolders:
+    """The one owner of a run's ``trials/``, in which nothing is made before a loss makes it.
+
+    Symbolic links in it, which losses may make, are moved and removed as what they are, and never
+    followed.
+
+    Parameters
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    digits : int
+        How many digits a trial's number has at least, in names.
+    """
+
+    def __init__(self, run_dir: Path, digits: int) -> None:
+        self._trials = _trials_dir(run_dir)
+        self._attempts = self._trials / ".attempts"
+        self._digits = digits
+
+    @property
+    def attempts_dir(self) -> str:
+        """Folder of the folders that evaluations write to, absolute."""
+        return str(self._attempts)
+
+    def stem(self, number: int) -> str:
+        """Return what names of a trial begin with, such as ``trial_007``."""
+        return f"trial_{number:0{self._digits}d}"
+
+    def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
+        """Have what was accepted of a trial in its folder, and nothing else of it anywhere.
+
+        To be called when the trial is decided and before it is told. Wherever it is interrupted,
+        the same call again completes it. A folder of an earlier evaluation of the trial, none of
+        which is accepted now, makes way.
+
+        Parameters
+        ----------
+        number : int
+            The trial's number.
+        accepted : sequence of str
+            Names of the folders of the accepted evaluations, in the order of the seeds. Of files
+            of the same name and place the first keeps it, and the others are marked by the
+            position of their evaluation's first seed: ``plot.from-32.png``.
+        about : mapping
+            What the file beside the folder says of the trial, as JSON.
+
+        Raises
+        ------
+        ValueError
+            If a name is not one of an evaluation of the trial.
+        RunFileError
+            If the disk does not take it.
+        """
+        positions = [_first_position(number, name) for name in accepted]
+        folder, about_file = self._trials / self.stem(number), self._about_file(number)
+        with writing(self._trials):
+            earlier = _evaluations(about_file)
+            if earlier and not earlier.intersection(accepted):
+                self._set_aside(folder)
+                about_file.unlink(missing_ok=True)
+            attempts = [self._attempts / name for name in accepted]
+            if any(self._is_there(path) for path in attempts) or (accepted and _is_folder(folder)):
+                self._write_about(number, {**about, _EVALUATIONS: list(accepted)})
+            for attempt, position in zip(attempts, positions, strict=True):
+                if self._is_there(attempt):
+                    _move_content(attempt, folder, position)
+            self._remove_left_overs(number)
+
+    def close(self) -> None:
+        """Remove what evaluations left; to be called when all trials of the run are told."""
+        _remove(self._attempts)
+        with contextlib.suppress(OSError):  # there are files, as there should be, or no folder
+            self._trials.rmdir()
+
+    def artifacts(self) -> dict[int, tuple[Path, ...]]:
+        """Return the files of the settled trials: see the function `artifacts`."""
+        return _artifacts(self._trials)
+
+    def _about_file(self, number: int) -> Path:
+        return self._trials / f"{self.stem(number)}.json"
+
+    def _is_there(self, attempt: Path) -> bool:
+        return _is_folder(self._attempts) and _is_folder(attempt)
+
+    def _make_attempts(self) -> None:
+        if not _is_folder(self._attempts):
+            _remove(self._attempts)  # a link, say
+        self._attempts.mkdir(mode=0o700, exist_ok=True)
+
+    def _set_aside(self, folder: Path) -> None:
+        """Have a folder among what is left over, at once: it is there whole or not at all."""
+        if os.path.lexists(folder):
+            self._make_attempts()
+            folder.rename(self._attempts / f"{folder.name}-old-{uuid.uuid4().hex[:8]}")
+
+    def _write_about(self, number: int, content: Mapping[str, Any]) -> None:
+        # Before any file is moved: it is by this that a folder which is half filled is known
+        # from one of an earlier evaluation.
+        path = self._about_file(number)
+        text = f"{json.dumps(content, indent=2, default=str)}\n".encode()
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == text:
+                return
+        self._make_attempts()
+        aside = self._attempts / f"{self.stem(number)}-about-{uuid.uuid4().hex[:8]}"
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+        aside.replace(path)
+
+    def _remove_left_overs(self, number: int) -> None:
+        if not _is_folder(self._attempts):
+            return
+        for path in list(self._attempts.iterdir()):
+            match = _LEFT_OVER.fullmatch(path.name)
+            if match is not None and int(match[1]) == number:
+                _remove(path)
+
+
+def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
+    """Return the files that losses wrote, of the settled trials of a run.
+
+    Parameters
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+
+    Returns
+    -------
+    dict of int to tuple of pathlib.Path
+        The files by trial number, which ascends; absolute, and sorted. A trial without a folder
+        is not in it.
+    """
+    return _artifacts(_trials_dir(run_dir))
+
+
+def _trials_dir(run_dir: Path) -> Path:
+    return run_dir.absolute() / "trials"
+
+
+def _artifacts(trials: Path) -> dict[int, tuple[Path, ...]]:
+    found: dict[int, list[Path]] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for path in trials.iterdir():
+            match = _TRIAL.fullmatch(path.name)
+            if match is not None and _is_folder(path):
+                found.setdefault(int(match[1]), []).extend(_files(path))
+    return {number: tuple(sorted(found[number])) for number in sorted(found)}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield Path(place, name)
+
+
+def _first_position(number: int, name: str) -> int:
+    match = _ATTEMPT.fullmatch(name)
+    if match is None or int(match[1]) != number:
+        problem = f"{name!r} is no folder of an evaluation of trial {number}"
+        raise ValueError(problem)
+    return int(match[2])
+
+
+def _evaluations(about_file: Path) -> set[str]:
+    """Return which evaluations a trial's files are of; none if that can't be told."""
+    try:
+        return set(json.loads(about_file.read_bytes())[_EVALUATIONS])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether there is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _move_content(source: Path, target: Path, position: int) -> None:
+    """Move a folder, or what is in it if there is one already; a name that is taken is marked."""
+    if not os.path.lexists(target):
+        source.rename(target)
+        return
+    if not _is_folder(target):
+        target.rename(_free(target, position))
+        source.rename(target)
+        return
+    for path in sorted(source.iterdir()):
+        place = target / path.name
+        with contextlib.suppress(FileNotFoundError):  # what the loss left running took it away
+            if not os.path.lexists(place):
+                path.rename(place)
+            elif _is_folder(path) and _is_folder(place):
+                _move_content(path, place, position)
+            else:
+                path.rename(_free(place, position))
+
+
+def _free(place: Path, position: int) -> Path:
+    """Return a name like this one that is not taken."""
+    free, count = place.with_name(f"{place.stem}.from-{position}{place.suffix}"), 1
+    while os.path.lexists(free):
+        count += 1
+        free = place.with_name(f"{place.stem}.from-{position}-{count}{place.suffix}")
+    return free
+
+
+def _remove(path: Path) -> None:
+    if _is_folder(path):
+        # What the loss left running may still write to it.
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

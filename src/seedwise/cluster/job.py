@@ -12,14 +12,14 @@ from typing import Any
 import dask
 
 from seedwise.cluster.place import WORKER_SETTINGS
-from seedwise.model.options import RunOptions
 from seedwise.model.slurm_options import SlurmOptions
+from seedwise.model.work_options import WorkOptions
 
 __all__ = ["asks_for_qos", "job_keywords"]
 
 
 def job_keywords(
-    options: RunOptions, threads: int, log_dir: Path, name: str, run_id: str
+    options: WorkOptions, threads: int, log_dir: Path, name: str, run_id: str
 ) -> dict[str, Any]:
     """Return the keywords of dask-jobqueue's SLURMJob for a run.
 
@@ -28,7 +28,7 @@ def job_keywords(
 
     Parameters
     ----------
-    options : RunOptions
+    options : WorkOptions
         The run's options.
     threads : int
         Chunks that a worker evaluates at once.
@@ -91,7 +91,7 @@ def _environment() -> list[str]:
     ]
 
 
-def _call_or_site(options: RunOptions, keyword: str, *settings: str) -> Any:
+def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> Any:
     """Return what the call gave, else what the site set, else the keyword's default."""
     if keyword not in options.given:
         for setting in settings:

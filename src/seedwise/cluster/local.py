@@ -25,17 +25,18 @@ from seedwise.cluster.place import (
     quiet_dask,
 )
 from seedwise.errors import ClusterStartError, MainGuardError
-from seedwise.model.options import ExecutionMode, RunOptions
+from seedwise.model.execution_mode import ExecutionMode
+from seedwise.model.work_options import WorkOptions
 
 __all__ = ["open_local", "require_main_guard"]
 
 
-def open_local(options: RunOptions, demand: Demand) -> Place:
+def open_local(options: WorkOptions, demand: Demand) -> Place:
     """Start a LocalCluster.
 
     Parameters
     ----------
-    options : RunOptions
+    options : WorkOptions
         The run's options; `workers` and `worker_parallelism` count here.
     demand : Demand
         How much work the run can have in flight.
@@ -65,6 +66,7 @@ def open_local(options: RunOptions, demand: Demand) -> Place:
             client=client,
             mode=ExecutionMode.SINGLE,
             description=_described(low, high),
+            slots=high * demand.chunks_per_worker,
             dashboard=f"http://127.0.0.1:{port}/status" if port else None,
             check=lambda: cluster.sync(_replace_dead_workers, cluster),
             closing=closing.pop_all(),

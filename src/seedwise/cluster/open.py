@@ -9,12 +9,12 @@ from seedwise.cluster.passed import open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.slurm_commands import require_slurm
 from seedwise.errors import OptionError
-from seedwise.model.options import RunOptions
+from seedwise.model.work_options import WorkOptions
 
 __all__ = ["check_place", "open_place"]
 
 
-def check_place(options: RunOptions) -> None:
+def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made.
 
     Raises
@@ -40,12 +40,12 @@ def check_place(options: RunOptions) -> None:
         )
 
 
-def open_place(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
+def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     """Open the place where a run's work is done.
 
     Parameters
     ----------
-    options : RunOptions
+    options : WorkOptions
         The run's options.
     demand : Demand
         How much work the run can have in flight.

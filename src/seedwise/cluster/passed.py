@@ -9,19 +9,23 @@ from distributed import Client, LocalCluster
 
 from seedwise.cluster.place import Place
 from seedwise.errors import AddressError, OptionError
-from seedwise.model.options import ExecutionMode, RunOptions, execution_mode
+from seedwise.model.execution_mode import ExecutionMode, execution_mode
+from seedwise.model.work_options import WorkOptions
 
 __all__ = ["open_passed"]
 
 _CONNECT_TIMEOUT_S = 10
 
+# It may be scaled up by its owner.
+_LEAST_SLOTS = 16
 
-def open_passed(options: RunOptions) -> Place:
+
+def open_passed(options: WorkOptions) -> Place:
     """Use what the caller passed; it is neither closed nor scaled.
 
     Parameters
     ----------
-    options : RunOptions
+    options : WorkOptions
         The run's options; `cluster` is a Dask cluster, a client, or a scheduler's address.
 
     Returns
@@ -45,6 +49,7 @@ def open_passed(options: RunOptions) -> Place:
             client=client,
             mode=mode,
             description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
+            slots=max(_LEAST_SLOTS, sum(client.nthreads().values())),
             dashboard=client.dashboard_link or None,
             closing=closing.pop_all(),
         )
@@ -60,7 +65,7 @@ def _client(cluster: Any, closing: contextlib.ExitStack) -> Client:
     return closing.enter_context(client)
 
 
-def _check(client: Client, mode: ExecutionMode, options: RunOptions) -> None:
+def _check(client: Client, mode: ExecutionMode, options: WorkOptions) -> None:
     if client.asynchronous:
         raise OptionError("cluster", client, "a client or cluster made with asynchronous=False")
     asked = execution_mode(options.mode)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Self
 
 import attrs
+import dask
 from distributed import Client
 
-from seedwise.model.options import ExecutionMode
+from seedwise.model.execution_mode import ExecutionMode
 
 __all__ = [
     "SCHEDULER_SETTINGS",
@@ -37,6 +38,8 @@ WORKER_SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
+
+_MESSAGES_KEPT = 10
 
 
 @attrs.frozen
@@ -90,6 +93,8 @@ class Place:
         What the result calls it.
     description : str
         Where the work runs, in words.
+    slots : int
+        Chunks that it evaluates at once, when it has all the workers that it may have.
     dashboard : str or None
         Link to the Dask dashboard.
     tunnel : str or None
@@ -105,6 +110,7 @@ class Place:
     client: Client
     mode: ExecutionMode
     description: str
+    slots: int = 1
     dashboard: str | None = None
     tunnel: str | None = None
     check: Callable[[], None] = lambda: None
@@ -126,13 +132,15 @@ def quiet_dask() -> Iterator[None]:
 
     It calls a chunk of a lost worker failed, which is run again, and logs a traceback for a
     connection that ends because we close it. Its loggers are silent while a cluster is open, and
-    speak again before the last of its connections is gone.
+    speak again before the last of its connections is gone. Of the messages to each worker it keeps
+    the last thousand in memory, which are whole tasks; a few will do.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scheduler = logging.getLogger("distributed.scheduler")
     scheduler.addFilter(_is_news)
     try:
-        yield
+        with dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}):
+            yield
     finally:
         scheduler.removeFilter(_is_news)
 

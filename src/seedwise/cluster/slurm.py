@@ -26,7 +26,8 @@ from seedwise.cluster.place import (
 )
 from seedwise.cluster.slurm_commands import cancel_jobs, test_submit
 from seedwise.errors import ClusterStartError, SubmitRefusedError
-from seedwise.model.options import ExecutionMode, RunOptions
+from seedwise.model.execution_mode import ExecutionMode
+from seedwise.model.work_options import WorkOptions
 
 __all__ = ["open_slurm"]
 
@@ -56,12 +57,12 @@ with _signals_left_alone():
     from dask_jobqueue.slurm import SLURMJob
 
 
-def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
+def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     """Start a SLURMCluster.
 
     Parameters
     ----------
-    options : RunOptions
+    options : WorkOptions
         The run's options.
     demand : Demand
         How much work the run can have in flight.
@@ -109,6 +110,7 @@ def open_slurm(options: RunOptions, demand: Demand, tag: RunTag) -> Place:
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
             description=_described(low, high),
+            slots=high * demand.chunks_per_worker,
             dashboard=f"http://127.0.0.1:{port}/status" if port else None,
             tunnel=tunnel_command(port) if port else None,
             check=check,
@@ -162,7 +164,7 @@ def _recording_job(refusals: list[str]) -> type[Any]:
     return RecordingJob
 
 
-def _choose_qos(options: RunOptions, keywords: dict[str, Any]) -> None:
+def _choose_qos(options: WorkOptions, keywords: dict[str, Any]) -> None:
     """Add the QoS to the job if Slurm takes it; check that Slurm takes the job at all."""
     directives = keywords["job_extra_directives"]
     plain = _script(keywords)
@@ -193,7 +195,7 @@ def _script(keywords: dict[str, Any]) -> str:
     return script
 
 
-def _bounds(options: RunOptions, demand: Demand) -> tuple[int, int]:
+def _bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:
     limit = options.array_parallelism_limit
     if options.workers is None:
         n_jobs = demand.workers(limit or _MOST_JOBS)

@@ -18,11 +18,14 @@ __all__ = [
     "folder_name",
     "lines",
     "memory",
+    "named_values",
     "not_negative",
+    "part",
     "positive",
     "positive_number",
     "sampler",
     "sampler_seed",
+    "source",
     "text",
     "truth",
     "walltime",
@@ -75,6 +78,24 @@ def positive_number(name: str, value: Any) -> None:
         fine = False
     if not fine or isinstance(value, str):
         raise OptionError(name, value, "a finite number above 0")
+
+
+def part(name: str, value: Any) -> None:
+    """Allow a number above 0 and below 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
+        raise OptionError(name, value, "a number above 0 and below 1")
+
+
+def named_values(name: str, value: Any) -> None:
+    """Allow a dict of parameter names to values."""
+    if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
+        raise OptionError(name, value, "a dict of parameter names to values, such as {'x': 0.3}")
+
+
+def source(name: str, value: Any) -> None:
+    """Allow a parameter source."""
+    if not hasattr(value, "to_manifest_dict") or not hasattr(value, "n_cases"):
+        raise OptionError(name, value, "a source, made with grid(), random() or manual()")
 
 
 def truth(name: str, value: Any) -> None:

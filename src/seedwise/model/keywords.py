@@ -7,10 +7,11 @@ documentation and signature are made from these fields; there is no second list.
 from __future__ import annotations
 
 import enum
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -23,8 +24,14 @@ __all__ = [
     "keyword_names",
     "keyword_signature",
     "option",
+    "takes",
+    "takes_two",
 ]
 
+P = ParamSpec("P")
+F = TypeVar("F")
+G = TypeVar("G")
+R = TypeVar("R")
 T = TypeVar("T", bound=type)
 
 Parse: TypeAlias = Callable[[str], Any]
@@ -89,8 +96,10 @@ def documented(options: T) -> T:
     return options
 
 
-def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> inspect.Signature:
-    """Return the signature of a function that takes `first` and a class's options as keywords.
+def keyword_signature(
+    options: type, own: Sequence[inspect.Parameter], returns: Any
+) -> inspect.Signature:
+    """Return the signature of a function that takes `own` and a class's options as keywords.
 
     It has no types: the documentation says them in the words of the field.
     """
@@ -98,7 +107,7 @@ def keyword_signature(options: type, first: inspect.Parameter, returns: Any) -> 
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
         for field in _fields(options)
     ]
-    return inspect.Signature([first, *keywords], return_annotation=returns)
+    return inspect.Signature([*own, *keywords], return_annotation=returns)
 
 
 @attrs.frozen
@@ -136,6 +145,49 @@ def command_options(options: type, leave_out: Sequence[str] = ()) -> list[Comman
             text = field.metadata["doc"].replace("`", "")
             flags.append(CommandOption(flag, parse, metavar, text))
     return flags
+
+
+def takes(
+    options: Callable[P, Any],
+) -> Callable[[Callable[[F, dict[str, Any]], R]], Callable[Concatenate[F, P], R]]:
+    """Give a function the keywords of a class of options, and their documentation.
+
+    The function takes an argument and a dict of the keywords that it is called with; ``{options}``
+    in its docstring is filled.
+    """
+    # To the type checker the class is the callable whose parameters the function gets.
+    return functools.partial(_with_keywords, options)
+
+
+def takes_two(
+    options: Callable[P, Any],
+) -> Callable[[Callable[[F, G, dict[str, Any]], R]], Callable[Concatenate[F, G, P], R]]:
+    """Do as `takes` does, for a function of two arguments."""
+    return functools.partial(_with_keywords, options)
+
+
+def _with_keywords(kind: Any, function: Callable[..., R]) -> Callable[..., R]:
+    *own, _ = inspect.signature(function).parameters.values()
+    hints = inspect.get_annotations(function, eval_str=True)
+    names = [parameter.name for parameter in own]
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> R:
+        given = [*args, *(keywords.pop(name) for name in names[len(args) :] if name in keywords)]
+        if len(given) != len(names):
+            wanted = f"{function.__name__}() takes {' and '.join(names)} and options as keywords"
+            raise TypeError(wanted)
+        return function(*given, keywords)
+
+    call.__signature__ = keyword_signature(  # type: ignore[attr-defined]
+        kind,
+        [parameter.replace(annotation=hints[parameter.name]) for parameter in own],
+        hints["return"],
+    )
+    call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
+        "{options}", keyword_docs(kind)
+    )
+    return call
 
 
 def _plain(value: Any) -> Any:

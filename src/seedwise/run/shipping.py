@@ -21,7 +21,7 @@ import cloudpickle
 import seedwise
 from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.work_options import WorkOptions
 from seedwise.worker.plugin import LossPlugin
 from seedwise.worker.shipment import Shipment
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["bring", "pack"]
 
 
-def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
+def pack(loss: LossDefinition, options: WorkOptions) -> Shipment:
     """Pack a loss.
 
     The function goes by value, and so does what it uses of the user's own modules: a worker that
@@ -41,7 +41,7 @@ def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
     ----------
     loss : LossDefinition
         The loss.
-    options : RunOptions
+    options : WorkOptions
         The run's options.
 
     Returns
@@ -67,7 +67,7 @@ def pack(loss: LossDefinition, options: RunOptions) -> Shipment:
 
 
 @contextmanager
-def bring(client: Client, shipment: Shipment, options: RunOptions) -> Iterator[str]:
+def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
     """Bring a loss to all workers, those that join later included.
 
     Parameters
@@ -76,7 +76,7 @@ def bring(client: Client, shipment: Shipment, options: RunOptions) -> Iterator[s
         Client of the cluster.
     shipment : Shipment
         The packed loss.
-    options : RunOptions
+    options : WorkOptions
         The run's options.
 
     Yields

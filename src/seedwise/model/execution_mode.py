@@ -1,0 +1,48 @@
+"""Where a run's work is done, in the words of the `mode` keyword."""
+
+from __future__ import annotations
+
+import enum
+
+from seedwise.errors import OptionError
+
+__all__ = ["ExecutionMode", "execution_mode"]
+
+
+class ExecutionMode(enum.Enum):
+    """Where a run's work is done: on this machine, or as Slurm jobs."""
+
+    SINGLE = "single"
+    DISTRIBUTED = "distributed"
+
+
+def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
+    """Turn ``"single"`` or ``"distributed"`` into an `ExecutionMode`.
+
+    Parameters
+    ----------
+    mode : {"single", "distributed"} or ExecutionMode
+        The mode's name, in any case; a mode is returned as it is.
+
+    Returns
+    -------
+    ExecutionMode
+        The mode.
+
+    Raises
+    ------
+    OptionError
+        If it is neither; a ValueError.
+
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> sw.execution_mode("single")
+    <ExecutionMode.SINGLE: 'single'>
+    """
+    if isinstance(mode, ExecutionMode):
+        return mode
+    try:
+        return ExecutionMode(str(mode).lower())
+    except ValueError:
+        raise OptionError("mode", mode, "'single' or 'distributed'") from None

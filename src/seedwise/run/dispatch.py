@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -13,41 +12,57 @@ import attrs
 from distributed.scheduler import KilledWorker
 
 from seedwise.errors import ClusterError
-from seedwise.model.records import ChunkLost, ChunkResult, Proposal, SeedFailure
-from seedwise.model.seeds import Chunk
-from seedwise.worker.evaluate import ChunkTask, evaluate_chunk
+from seedwise.model.records import ChunkLost, ChunkResult, SeedFailure
+from seedwise.run.channel import Channel, Errand, Order
+from seedwise.run.trial_clock import TrialClock
+from seedwise.worker.evaluate import ChunkTask, evaluate_chunk, evaluate_pack
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["DaskDispatcher", "Errand"]
+__all__ = ["DaskDispatcher", "Traffic"]
 
 _MOMENT_S = 0.05
 
+# A pack of chunks is to take this long: a task costs the driver one to two milliseconds.
+_PACK_S = 0.25
+_LARGEST_PACK = 500
+_MOST_CHUNKS_OUT = 20_000
+_PACKS_PER_SLOT = 3
+
 
 @attrs.frozen
-class Errand:
-    """What all chunks of a run have in common.
+class Traffic:
+    """How a dispatcher sends chunks out.
 
     Attributes
     ----------
-    loss_id : str
-        The loss's id in this run; the plugin of this name holds it on the workers.
-    loss_name : str
-        The loss's name; tasks on the Dask dashboard are called by it.
-    run_name : str
-        The run's name.
-    entry_id : str or None
-        The entry that the run is for.
-    chunk_timeout_s : float or None
-        Seconds that a chunk may take; None is no limit.
+    tick_s : float
+        Seconds between ticks; `DaskDispatcher.wait` returns without a result after as many.
+    running_limit_s : float or None
+        Seconds that a trial may run from its first chunk's start; None is no limit.
+    packs : bool
+        Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
+        second where they take less.
+    slots : int
+        Chunks that all workers together may evaluate at once.
     """
 
-    loss_id: str
-    loss_name: str
-    run_name: str
-    entry_id: str | None = None
-    chunk_timeout_s: float | None = None
+    tick_s: float
+    running_limit_s: float | None = None
+    packs: bool = False
+    slots: int = 1
+
+
+@attrs.frozen(eq=False)
+class _Sent:
+    """A Dask task: one chunk, or a pack of them."""
+
+    orders: Sequence[Order]
+    future: Future[Any]
+
+    def results(self, fetched: Any) -> Iterable[tuple[Order, ChunkResult]]:
+        return zip(self.orders, fetched if isinstance(fetched, list) else [fetched], strict=True)
 
 
 class DaskDispatcher:
@@ -60,116 +75,63 @@ class DaskDispatcher:
     ----------
     client : distributed.Client
         Client of the cluster.
-    errand : Errand
-        What the chunks have in common.
     check : callable
         Called at each tick; mends the cluster, or raises if it can do no work.
-    tick_s : float
-        Seconds between ticks; `wait` returns without a result after as many.
-    running_limit_s : float or None
-        Seconds that a trial may run from its first chunk's start; None is no limit.
-    on_lost : callable
-        Takes an event for each chunk whose worker was lost.
+    traffic : Traffic
+        How chunks are sent out.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        errand: Errand,
-        check: Callable[[], None],
-        tick_s: float,
-        running_limit_s: float | None = None,
-        on_lost: Callable[[ChunkLost], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, client: Client, check: Callable[[], None], traffic: Traffic) -> None:
+        self.token = uuid.uuid4().hex[:8]
         self._client = client
-        self._errand = errand
         self._check = check
-        self._tick_s = tick_s
-        self._limit_s = running_limit_s
-        self._on_lost = on_lost
-        token = uuid.uuid4().hex[:8]
-        self._key_stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{token}"
-        self._topic = f"seedwise-{token}" if running_limit_s is not None else None
-        self._out: dict[str, tuple[ChunkTask, Future[ChunkResult]]] = {}
+        self._traffic = traffic
+        limit_s = traffic.running_limit_s
+        self._clock = TrialClock(limit_s) if limit_s is not None else None
+        #: Where workers say that they start a chunk; None if nobody listens.
+        self.topic = f"seedwise-{self.token}" if self._clock is not None else None
+        self._out: dict[str, _Sent] = {}
+        self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._n_lost = 0
-        # By trial: when its first chunk started (driver's clock), and where each chunk runs.
-        self._started_s: dict[int, float] = {}
-        self._runs_on: dict[tuple[int, int], str] = {}
+        self._n_sent = 0
+        self._pack = 1
         self._looked_s = time.monotonic()
-        if self._topic is not None:
-            client.subscribe_topic(self._topic, self._note_start)
+        if self._clock is not None:
+            client.subscribe_topic(self.topic, self._clock.note_start)
 
-    def submit(
-        self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
-    ) -> None:
-        """Have chunks of a trial evaluated; earlier trials go first."""
-        tasks = [
-            ChunkTask(
-                loss_id=self._errand.loss_id,
-                trial=proposal.number,
-                params=proposal.params,
-                entry_id=self._errand.entry_id,
-                chunk=chunk,
-                attempt=attempt,
-                topic=self._topic,
-                isolated=isolated,
-                time_limit_s=self._errand.chunk_timeout_s,
-            )
-            for chunk in chunks
-        ]
-        self._send(tasks, suffix="")
+    def channel(
+        self, errand: Errand, on_lost: Callable[[ChunkLost], None] = lambda _: None
+    ) -> Channel:
+        """Return the way to the workers of one study, or of one sweep."""
+        return Channel(self, errand, on_lost)
 
-    def _send(self, tasks: Sequence[ChunkTask], suffix: str) -> None:
-        keys = [
-            f"{self._key_stem}-t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}{suffix}"
-            for task in tasks
-        ]
-        futures = self._client.map(
-            evaluate_chunk, tasks, key=keys, priority=-tasks[0].trial, pure=False
-        )
-        for key, task, future in zip(keys, tasks, futures, strict=True):
-            self._out[key] = (task, future)
-            self._watch(future)
+    @property
+    def chunks_wanted(self) -> int:
+        """How many chunks are to be out, so that no worker waits for the driver."""
+        return self._traffic.slots * _PACKS_PER_SLOT * self._pack
 
-    def wait(self) -> list[ChunkResult]:
+    def send(self, orders: Sequence[Order]) -> None:
+        """Send chunks of one trial out, or have them wait for others to share a task with."""
+        if self._traffic.packs and not orders[0].task.isolated:
+            self._backlog += orders
+        else:
+            self._send([[order] for order in orders])
+
+    def wait(self) -> list[tuple[Channel, ChunkResult]]:
         """Wait for results until some have come, or until the tick."""
+        self._send_backlog()
         results = self._collect(self._done_keys())
-        if time.monotonic() - self._looked_s >= self._tick_s:
+        if time.monotonic() - self._looked_s >= self._traffic.tick_s:
             self._looked_s = time.monotonic()
             self._check()
             results += self._overdue()
-        return results
+        return [(order.channel, result) for order, result in results]
 
-    def _done_keys(self) -> list[str]:
-        """Wait for a chunk that is done, and a moment longer for others.
-
-        Fetching results costs driver and worker about a millisecond each time, not for each
-        result. The moment ends when the earliest trial is complete: it can be told.
-        """
-        first = min((task.trial for task, _ in self._out.values()), default=None)
-        missing = {key for key, (task, _) in self._out.items() if task.trial == first}
-        keys: list[str] = []
-        until_s = time.monotonic() + self._tick_s
-        while missing or not keys:
-            try:
-                key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))
-            except queue.Empty:
-                break
-            if not keys:
-                until_s = time.monotonic() + _MOMENT_S
-            keys.append(key)
-            missing.discard(key)
-        return keys
-
-    def cancel(self, trial: int, first_chunk: int = 0) -> None:
-        """Forget a trial's chunks that are still out, from `first_chunk` on."""
-        keys = [
-            key
-            for key, (task, _) in self._out.items()
-            if task.trial == trial and task.chunk.index >= first_chunk
-        ]
-        self._client.cancel([self._out.pop(key)[1] for key in keys], reason="trial decided")
+    def cancel(self, unwanted: Callable[[Order], bool]) -> None:
+        """Forget chunks that are still out; of a pack, only if it has no others."""
+        self._backlog = [order for order in self._backlog if not unwanted(order)]
+        keys = [key for key, sent in self._out.items() if all(map(unwanted, sent.orders))]
+        self._client.cancel([self._out.pop(key).future for key in keys], reason="trial decided")
 
     def __enter__(self) -> Self:
         """Return the dispatcher itself."""
@@ -178,114 +140,174 @@ class DaskDispatcher:
     def __exit__(self, *_: object) -> None:
         """Forget all chunks that are still out."""
         if self._client.status == "running":
-            if self._topic is not None:
-                self._client.unsubscribe_topic(self._topic)
-            self._client.cancel([future for _, future in self._out.values()], reason="run ended")
+            if self.topic is not None:
+                self._client.unsubscribe_topic(self.topic)
+            self._client.cancel([sent.future for sent in self._out.values()], reason="run ended")
         self._out.clear()
+        self._backlog.clear()
 
-    def _collect(self, keys: Iterable[str]) -> list[ChunkResult]:
-        results: list[ChunkResult] = []
-        finished: list[tuple[ChunkTask, Future[ChunkResult]]] = []
+    def _send_backlog(self) -> None:
+        waiting, self._backlog = self._backlog, []
+        packs = [waiting[i : i + self._pack] for i in range(0, len(waiting), self._pack)]
+        if packs:
+            self._send(packs)
+
+    def _send(self, packs: Sequence[Sequence[Order]], suffix: str = "") -> None:
+        first = packs[0][0]
+        alone = len(packs[0]) == 1
+        self._n_sent += 1
+        keys = [
+            f"{pack[0].channel.key_stem}-{_key_end(pack[0].task)}{suffix}"
+            if alone
+            else f"{first.channel.key_stem}-p{self._n_sent:06}-{index:03}"
+            for index, pack in enumerate(packs)
+        ]
+        futures = self._client.map(
+            evaluate_chunk if alone else evaluate_pack,
+            [pack[0].task if alone else [order.task for order in pack] for pack in packs],
+            key=keys,
+            priority=-first.task.trial,
+            pure=False,
+        )
+        for key, pack, future in zip(keys, packs, futures, strict=True):
+            self._out[key] = _Sent(pack, future)
+            self._watch(future)
+
+    def _done_keys(self) -> list[str]:
+        """Wait for a task that is done, and a moment longer for others.
+
+        Fetching results costs driver and worker about a millisecond each time, not for each
+        result. The moment ends when a channel's earliest trial is complete: it can be told.
+        """
+        missing = self._earliest()
+        keys: list[str] = []
+        until_s = time.monotonic() + self._traffic.tick_s
+        while all(missing) or not keys:
+            try:
+                key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))
+            except queue.Empty:
+                break
+            if not keys:
+                until_s = time.monotonic() + (0 if self._traffic.packs else _MOMENT_S)
+            keys.append(key)
+            for trial in missing:
+                trial.discard(key)
+        return keys
+
+    def _earliest(self) -> list[set[str]]:
+        """Return what is out of each channel's earliest trial."""
+        if self._traffic.packs:
+            return []
+        earliest: dict[Channel, tuple[int, set[str]]] = {}
+        for key, sent in self._out.items():
+            order = sent.orders[0]
+            number, keys = earliest.get(order.channel, (order.task.trial, set()))
+            if order.task.trial < number:
+                number, keys = order.task.trial, set()
+            if order.task.trial == number:
+                keys.add(key)
+            earliest[order.channel] = number, keys
+        return [keys for _, keys in earliest.values()]
+
+    def _collect(self, keys: Iterable[str]) -> list[tuple[Order, ChunkResult]]:
+        results: list[tuple[Order, ChunkResult]] = []
+        finished: list[_Sent] = []
         for key in keys:
             if key not in self._out:  # cancelled by us in the meantime
                 continue
-            task, future = self._out.pop(key)
-            if future.status == "finished":
-                finished.append((task, future))
-            elif future.status == "error" and isinstance(future.exception(), KilledWorker):
-                self._run_again(task, future.exception())
-            elif future.status == "error":
-                results.append(_lost(task, future.exception()))
-            elif future.status in ("pending", "lost"):  # finished, and then its worker was lost
-                self._forget_starts([task])
-                self._out[key] = (task, future)
-                self._watch(future)
+            sent = self._out.pop(key)
+            status = sent.future.status
+            if status == "finished":
+                finished.append(sent)
+            elif status == "error" and isinstance(sent.future.exception(), KilledWorker):
+                self._run_again(sent, sent.future.exception())
+            elif status == "error":
+                results += [
+                    (order, _lost(order, sent.future.exception())) for order in sent.orders
+                ]
+            elif status in ("pending", "lost"):  # finished, and then its worker was lost
+                self._wait_again(sent)
             else:
-                msg = (
-                    f"Dask gave up {key} ({future.status}): the connection to its scheduler broke."
-                )
+                msg = f"Dask gave up {key} ({status}): the connection to its scheduler broke."
                 raise ClusterError(msg)
-        results.extend(self._fetch(finished))
-        for result in results:
-            self._runs_on.pop((result.trial, result.chunk), None)
+        results += self._fetch(finished)
+        for order, result in results:
+            if self._clock is not None:
+                self._clock.note_end(order.trial, result.chunk)
         return results
 
-    def _fetch(
-        self, finished: Sequence[tuple[ChunkTask, Future[ChunkResult]]]
-    ) -> list[ChunkResult]:
-        async def gather() -> list[ChunkResult]:
-            futures = [future for _, future in finished]
+    def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
+        async def gather() -> list[Any]:
+            futures = [sent.future for sent in finished]
             return list(await self._client.gather(futures, asynchronous=True))
 
         # If a worker is lost after its chunk was done and before it is fetched, Dask has the chunk
         # evaluated again and waits for it, which is not for us to do here.
         try:
-            results: list[ChunkResult] = self._client.sync(gather, callback_timeout=self._tick_s)
+            fetched = self._client.sync(gather, callback_timeout=self._traffic.tick_s)
         except (KilledWorker, TimeoutError):
-            self._forget_starts(task for task, _ in finished)
-            for task, future in finished:
-                self._out[str(future.key)] = (task, future)
-                self._watch(future)
+            for sent in finished:
+                self._wait_again(sent)
             return []
+        results = [
+            pair for sent, one in zip(finished, fetched, strict=True) for pair in sent.results(one)
+        ]
+        if self._traffic.packs and results:
+            mean_s = sum(result.duration_s for _, result in results) / len(results)
+            most = min(_LARGEST_PACK, _MOST_CHUNKS_OUT // (self._traffic.slots * _PACKS_PER_SLOT))
+            self._pack = max(1, min(most, int(_PACK_S / max(mean_s, 1e-6))))
         return results
 
-    def _run_again(self, task: ChunkTask, killed: KilledWorker) -> None:
-        self._n_lost += 1
+    def _wait_again(self, sent: _Sent) -> None:
+        self._forget_starts(sent.orders)
+        self._out[str(sent.future.key)] = sent
+        self._watch(sent.future)
+
+    def _run_again(self, sent: _Sent, killed: KilledWorker) -> None:
         worker = killed.last_worker.address
-        self._forget_starts([task])
-        self._on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
-        self._send([attrs.evolve(task, isolated=True)], suffix=f"-r{self._n_lost}")
+        self._forget_starts(sent.orders)
+        for order in sent.orders:
+            task = order.task
+            order.channel.on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
+            again = Order(order.channel, attrs.evolve(task, isolated=True))
+            self._send([[again]], suffix=f"-r{self._n_sent}")
 
-    def _forget_starts(self, tasks: Iterable[ChunkTask]) -> None:
-        """Stop the clock of trials of which nothing runs any more: what waits does not count."""
-        for task in tasks:
-            self._runs_on.pop((task.trial, task.chunk.index), None)
-            if not any(trial == task.trial for trial, _ in self._runs_on):
-                self._started_s.pop(task.trial, None)
+    def _forget_starts(self, orders: Iterable[Order]) -> None:
+        if self._clock is not None:
+            for order in orders:
+                self._clock.forget(order.trial, order.task.chunk.index)
 
-    def _watch(self, future: Future[ChunkResult]) -> None:
+    def _watch(self, future: Future[Any]) -> None:
         future.add_done_callback(lambda done: self._done.put(done.key))
 
-    def _note_start(self, event: tuple[float, dict[str, Any]]) -> None:
-        # Runs in the client's event loop.
-        _, message = event
-        self._started_s.setdefault(message["trial"], time.monotonic())
-        self._runs_on[message["trial"], message["chunk"]] = message["worker"]
-
-    def _overdue(self) -> list[ChunkResult]:
+    def _overdue(self) -> list[tuple[Order, ChunkResult]]:
         """Fail the chunks of trials that ran for too long; free the workers that run them."""
-        if self._limit_s is None:
+        if self._clock is None:
             return []
-        now_s = time.monotonic()
-        due_s = now_s - self._limit_s
-        running = {task.trial for task, _ in self._out.values()}
-        late = [trial for trial in running if self._started_s.get(trial, now_s) < due_s]
-        results: list[ChunkResult] = []
-        for trial in late:
-            tasks = [task for task, _ in self._out.values() if task.trial == trial]
-            self.cancel(trial)
-            self._started_s.pop(trial, None)
-            workers = {self._runs_on.pop((trial, task.chunk.index), None) for task in tasks}
+        orders = [order for sent in self._out.values() for order in sent.orders]
+        results: list[tuple[Order, ChunkResult]] = []
+        for trial in self._clock.late({order.trial for order in orders}):
+            late = [order for order in orders if order.trial == trial]
+            self.cancel(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
+            workers = self._clock.stop(trial, [order.task.chunk.index for order in late])
             # A running task can't be cancelled: its worker is begun anew.
             known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
             self._client.restart_workers(list(known), raise_for_error=False)
-            results.extend(_overran(task, self._limit_s) for task in tasks)
+            results += [(order, _overran(order, self._clock.limit_s)) for order in late]
         return results
 
 
-def _key_prefix(loss_name: str) -> str:
-    # Dask's dashboard colours and times tasks by the key's first word, which is to be letters.
-    word = re.sub(r"[^A-Za-z0-9_]", "_", loss_name)
-    return word if word[0].isalpha() else f"loss_{word}"
+def _key_end(task: ChunkTask) -> str:
+    return f"t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}"
 
 
-def _lost(task: ChunkTask, error: BaseException | None) -> ChunkResult:
-    return _failed(task, type(error).__name__, str(error))
+def _lost(order: Order, error: BaseException | None) -> ChunkResult:
+    return _failed(order.task, type(error).__name__, str(error))
 
 
-def _overran(task: ChunkTask, limit_s: float) -> ChunkResult:
+def _overran(order: Order, limit_s: float) -> ChunkResult:
     text = f"the trial ran for more than slurm_timeout_minutes={limit_s / 60:g}"
-    return _failed(task, "TrialTimeout", text)
+    return _failed(order.task, "TrialTimeout", text)
 
 
 def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
-import hashlib
 import json
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -23,13 +19,13 @@ import attrs
 import psutil  # type: ignore[import-untyped]
 
 from seedwise.errors import LeaseLostError, RunLockedError
+from seedwise.run.holder import Holder, this_process
 
-__all__ = ["REFRESH_S", "SILENT_S", "Lease", "acquire_lease"]
+__all__ = ["REFRESH_S", "SILENT_S", "Lease", "acquire_lease", "lease_holder"]
 
 REFRESH_S = 10.0
 SILENT_S = 300.0
 
-_START_TOLERANCE_S = 5.0  # outside of Linux a start is told in wall time, and clocks are adjusted
 _LOCK_PATIENCE_S = 10.0
 _LOCK_RETRY_S = 0.02
 
@@ -41,30 +37,10 @@ _within_process = threading.Lock()  # where flock stands for fcntl locks, thread
 
 
 @attrs.frozen
-class _Holder:
-    """Who holds a lease: a process, told from all others on any host and after any reboot.
-
-    A pid means something in its place only: two containers do not see each other's processes.
-    """
-
-    host: str
-    machine: str
-    pid_namespace: str
-    boot: str
-    pid: int
-    started_s: float
-    token: str
-    acquired_at: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, since {self.acquired_at}"
-
-
-@attrs.frozen
 class _Found:
     """A lease file as it was found; `holder` is None if it can't be read as one."""
 
-    holder: _Holder | None
+    holder: Holder | None
     mtime_s: float
 
     @property
@@ -189,7 +165,7 @@ def acquire_lease(path: Path, *, take_over: bool = False) -> Lease:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 _refuse_if_held(path, os.fstat(descriptor).st_mtime, take_over)
-                file.write(json.dumps(attrs.asdict(_this_process(token)), indent=2) + "\n")
+                file.write(json.dumps(attrs.asdict(this_process(token)), indent=2) + "\n")
                 file.flush()
                 os.fsync(descriptor)
             aside.replace(path)
@@ -199,6 +175,35 @@ def acquire_lease(path: Path, *, take_over: bool = False) -> Lease:
             raise
         finally:
             aside.unlink(missing_ok=True)
+
+
+def lease_holder(path: Path) -> str | None:
+    """Return who works on a run, for those who only look: no lock is taken, and nothing written.
+
+    Of a holder on another host, or one that can't be read, we only know when it refreshed its
+    lease: it is taken for dead if that was `SILENT_S` ago by the clock of this machine. The clock
+    of a file server, by which `acquire_lease` decides, can't be asked without writing a file; the
+    two should not be minutes apart.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lease file.
+
+    Returns
+    -------
+    str or None
+        Who holds the lease, in words; None if nobody does, or if the holder is dead.
+    """
+    found = _read(path)
+    if found is None:
+        return None
+    holder = found.holder
+    if holder is not None and holder.is_of_this_host():
+        alive = holder.state() is not None
+    else:
+        alive = time.time() - found.mtime_s < SILENT_S
+    return found.who if alive else None
 
 
 def _confirmed(path: Path, token: str) -> Lease:
@@ -214,8 +219,8 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
     if found is None:
         return
     holder, who = found.holder, found.who
-    if holder is not None and _is_of_this_host(holder):
-        state = _state(holder)
+    if holder is not None and holder.is_of_this_host():
+        state = holder.state()
         if state is not None:
             raise RunLockedError(path.parent, str(holder), _how_to_end(holder.pid, state))
         return
@@ -252,84 +257,9 @@ def _how_to_end(pid: int, state: str) -> str:
     )
 
 
-def _state(holder: _Holder) -> str | None:
-    """Return the state of a process of this host, as psutil names it; None if it is dead."""
-    if holder.boot != _boot() or not psutil.pid_exists(holder.pid):
-        return None
-    try:
-        state = str(psutil.Process(holder.pid).status())
-        apart_s = abs(_started_s(holder.pid) - holder.started_s)
-    except psutil.ZombieProcess:
-        return None
-    except (psutil.Error, OSError):
-        # Gone in this moment, or another user's that we may not look at: then it is alive.
-        return str(psutil.STATUS_RUNNING) if psutil.pid_exists(holder.pid) else None
-    reused = apart_s > _START_TOLERANCE_S if sys.platform != "linux" else apart_s > 0.005
-    return None if reused or state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else state
-
-
-def _is_of_this_host(holder: _Holder) -> bool:
-    if (holder.host, holder.machine, holder.pid_namespace) != _place():
-        return False
-    # Another boot of a machine without an id might as well be another machine of that name.
-    return holder.machine != "" or holder.boot == _boot()
-
-
 def _remove(path: Path, token: str) -> None:
     if _carries(_read(path), token):
         path.unlink(missing_ok=True)
-
-
-def _this_process(token: str) -> _Holder:
-    host, machine, namespace = _place()
-    return _Holder(
-        host=host,
-        machine=machine,
-        pid_namespace=namespace,
-        boot=_boot(),
-        pid=os.getpid(),
-        started_s=_started_s(os.getpid()),
-        token=token,
-        acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _place() -> tuple[str, str, str]:
-    try:
-        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:  # not Linux
-        namespace = ""
-    return socket.gethostname(), _machine(), namespace
-
-
-@functools.cache
-def _machine() -> str:
-    """Tell machines of one name apart; as a hash, for the id is not to be shown around."""
-    identity = _text("/etc/machine-id")
-    return hashlib.sha256(f"seedwise {identity}".encode()).hexdigest()[:16] if identity else ""
-
-
-def _boot() -> str:
-    return _text("/proc/sys/kernel/random/boot_id")
-
-
-def _started_s(pid: int) -> float:
-    """Return when a process started: since the boot on Linux, else since the epoch.
-
-    psutil reckons by the wall clock, and a clock that is set must not make the living dead.
-    """
-    if sys.platform != "linux":
-        return float(psutil.Process(pid).create_time())
-    # The name of the program, in brackets, may hold anything; the start is field 22.
-    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _carries(found: _Found | None, token: str) -> bool:
@@ -351,11 +281,11 @@ def _read(path: Path) -> _Found | None:
     return _Found(_parsed(content), status.st_mtime)
 
 
-def _parsed(content: bytes) -> _Holder | None:
+def _parsed(content: bytes) -> Holder | None:
     """Return the holder; None if the file is of another make, or was damaged."""
     try:
         fields = json.loads(content)
-        holder = _Holder(**{field.name: fields[field.name] for field in attrs.fields(_Holder)})
+        holder = Holder(**{field.name: fields[field.name] for field in attrs.fields(Holder)})
     except (ValueError, KeyError, TypeError):
         return None
     types: dict[str, type | tuple[type, ...]] = {"pid": int, "started_s": (int, float)}

@@ -1,0 +1,151 @@
+"""Who a process is: told from all others, on any host and after any reboot."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import psutil  # type: ignore[import-untyped]
+
+__all__ = ["Holder", "this_process"]
+
+_START_TOLERANCE_S = 5.0  # outside of Linux a start is told in wall time, and clocks are adjusted
+
+
+@attrs.frozen
+class Holder:
+    """A process that holds a lease.
+
+    A pid means something in its place only: two containers do not see each other's processes.
+
+    Attributes
+    ----------
+    host : str
+        Name of its host.
+    machine : str
+        What tells machines of that name apart; empty if nothing does.
+    pid_namespace : str
+        What tells containers on a machine apart; empty outside of Linux.
+    boot : str
+        What tells a boot of the machine from all others; empty outside of Linux.
+    pid : int
+        Its pid.
+    started_s : float
+        When it started: since the boot on Linux, else since the epoch.
+    token : str
+        What tells its lease from all others.
+    acquired_at : str
+        When it got the lease, in ISO 8601, UTC.
+    """
+
+    host: str
+    machine: str
+    pid_namespace: str
+    boot: str
+    pid: int
+    started_s: float
+    token: str
+    acquired_at: str
+
+    def __str__(self) -> str:
+        """Say who it is."""
+        return f"process {self.pid} on {self.host}, since {self.acquired_at}"
+
+    def is_of_this_host(self) -> bool:
+        """Tell whether it can be looked at from here, so that `state` means something."""
+        if (self.host, self.machine, self.pid_namespace) != _place():
+            return False
+        # Another boot of a machine without an id might as well be another machine of that name.
+        return self.machine != "" or self.boot == _boot()
+
+    def state(self) -> str | None:
+        """Return what it does, if it is of this host.
+
+        Returns
+        -------
+        str or None
+            The state, as psutil names it; None if it is dead: a zombie, or gone, and its pid may
+            be another's by now.
+        """
+        if self.boot != _boot() or not psutil.pid_exists(self.pid):
+            return None
+        try:
+            state = str(psutil.Process(self.pid).status())
+            apart_s = abs(_started_s(self.pid) - self.started_s)
+        except psutil.ZombieProcess:
+            return None
+        except (psutil.Error, OSError):
+            # Gone in this moment, or another user's that we may not look at: then it is alive.
+            return str(psutil.STATUS_RUNNING) if psutil.pid_exists(self.pid) else None
+        reused = apart_s > _START_TOLERANCE_S if sys.platform != "linux" else apart_s > 0.005
+        return None if reused or state in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD) else state
+
+
+def this_process(token: str) -> Holder:
+    """Return this process as one that gets a lease now.
+
+    Parameters
+    ----------
+    token : str
+        What tells the lease from all others.
+
+    Returns
+    -------
+    Holder
+        This process.
+    """
+    host, machine, namespace = _place()
+    return Holder(
+        host=host,
+        machine=machine,
+        pid_namespace=namespace,
+        boot=_boot(),
+        pid=os.getpid(),
+        started_s=_started_s(os.getpid()),
+        token=token,
+        acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _place() -> tuple[str, str, str]:
+    try:
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:  # not Linux
+        namespace = ""
+    return socket.gethostname(), _machine(), namespace
+
+
+@functools.cache
+def _machine() -> str:
+    """Tell machines of one name apart; as a hash, for the id is not to be shown around."""
+    identity = _text("/etc/machine-id")
+    return hashlib.sha256(f"seedwise {identity}".encode()).hexdigest()[:16] if identity else ""
+
+
+def _boot() -> str:
+    return _text("/proc/sys/kernel/random/boot_id")
+
+
+def _started_s(pid: int) -> float:
+    """Return when a process started: since the boot on Linux, else since the epoch.
+
+    psutil reckons by the wall clock, and a clock that is set must not make the living dead.
+    """
+    if sys.platform != "linux":
+        return float(psutil.Process(pid).create_time())
+    # The name of the program, in brackets, may hold anything; the start is field 22.
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

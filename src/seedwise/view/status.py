@@ -1,0 +1,112 @@
+"""How far a run is, in lines for a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seedwise.errors import resume_command
+from seedwise.model.status import RunStatus
+from seedwise.run.opening import existing_run
+
+__all__ = ["status_lines"]
+
+_TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+
+
+def status_lines(
+    status: RunStatus, run_dir: Path, *, now_utc: datetime | None = None
+) -> list[str]:
+    """Return how far a run is as lines: a table, and how to go on with a run that is stopped.
+
+    Parameters
+    ----------
+    status : RunStatus
+        How far it is.
+    run_dir : pathlib.Path
+        The run's folder, or an entry's.
+    now_utc : datetime.datetime, optional
+        The time; None is now.
+
+    Returns
+    -------
+    list of str
+        The lines. Times are local.
+
+    Raises
+    ------
+    NotARunError
+        If the run is stopped, and there is none in the folder any more.
+    """
+    now_utc = now_utc or datetime.now(UTC)
+    rows = [(status.kind, status.state)]
+    if status.driver is not None:
+        rows.append(("driver", status.driver))
+    rows += _trials(status)
+    if status.trials_per_s is not None:
+        past = "" if status.state == "running" else ", while it ran"
+        rows.append(("rate", f"{_rate(status.trials_per_s)}{past}"))
+    if status.expected_end_utc is not None:
+        rows.append(("expected end", _end(status.expected_end_utc, now_utc)))
+    if status.best_value is not None:
+        rows.append(("best so far", f"{status.best_value:.6g}"))
+    if status.entries is not None:
+        states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
+        rows.append(("entries", states))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {words}" for name, words in rows]
+    if status.state == "stopped":
+        # An entry is gone on with as a part of its run.
+        lines.append(f"to go on: {resume_command(existing_run(run_dir).home.path)}")
+    return lines
+
+
+def _trials(status: RunStatus) -> list[tuple[str, str]]:
+    if not status.n_trials:  # the run has just begun
+        return [("trials", "not counted yet")]
+    n_trials, width = status.n_trials, len(str(status.n_trials))
+    told = f"{status.n_told} of {n_trials} told, {_percent(status.n_told, n_trials)} %"
+    counts = {state: getattr(status, state) for state in _TRIAL_STATES}
+    return [
+        ("trials", told),
+        *(
+            (f"  {state}", f"{count:>{width}}  {_percent(count, n_trials):>5} %")
+            for state, count in counts.items()
+        ),
+    ]
+
+
+def _percent(count: int, n_trials: int) -> str:
+    # Cut off, not rounded: it is not 100 before the last trial is told.
+    tenths = 1000 * count // n_trials
+    return f"{tenths // 10}.{tenths % 10}"
+
+
+def _rate(per_s: float) -> str:
+    """Return a rate in the first unit in which it is one or more, or by the hour."""
+    rate, per = per_s * _HOUR_S, "an hour"
+    if per_s >= 1:
+        rate, per = per_s, "a second"
+    elif per_s * _MINUTE_S >= 1:
+        rate, per = per_s * _MINUTE_S, "a minute"
+    return f"{rate:.3g} {per}" if rate < 100 else f"{rate:.0f} {per}"
+
+
+def _end(expected_end_utc: str, now_utc: datetime) -> str:
+    end = datetime.fromisoformat(expected_end_utc)
+    left_s = round((end - now_utc).total_seconds())
+    when = "at any moment" if left_s <= 0 else f"in {_duration(left_s)}"
+    return f"{end.astimezone():%Y-%m-%d %H:%M} ({when})"
+
+
+def _duration(seconds: int) -> str:
+    """Return a duration in its largest units, cut off."""
+    if seconds < _MINUTE_S:
+        return f"{seconds} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S} min"
+    if seconds < _DAY_S:
+        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
+    return f"{seconds // _DAY_S} d {seconds % _DAY_S // _HOUR_S} h"

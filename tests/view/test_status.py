@@ -1,0 +1,201 @@
+"""How far a run is, in lines."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from seedwise.model.status import RunStatus
+from seedwise.run.directory import RunDirectory
+from seedwise.run.opening import entry_directory
+from seedwise.view.status import status_lines
+
+NOW = datetime(2026, 8, 1, 10, 30, tzinfo=UTC)
+
+RUNNING = RunStatus(
+    kind="run",
+    state="running",
+    n_trials=200,
+    pending=117,
+    running=16,
+    done=60,
+    failed=2,
+    pruned=5,
+    trials_per_s=0.05,
+    expected_end_utc="2026-08-01T13:42:30+00:00",
+    started_at_utc="2026-08-01T10:00:00+00:00",
+    updated_at_utc="2026-08-01T10:29:59+00:00",
+    best_value=1 / 3,
+    driver="process 4242 on login1, since 2026-08-01T10:00:00+00:00",
+)
+STOPPED = attrs.evolve(
+    RUNNING, state="stopped", pending=133, running=0, expected_end_utc=None, driver=None
+)
+NEW = attrs.evolve(
+    RUNNING,
+    n_trials=0,
+    pending=0,
+    running=0,
+    done=0,
+    failed=0,
+    pruned=0,
+    trials_per_s=None,
+    expected_end_utc=None,
+    best_value=None,
+)
+
+
+@pytest.fixture
+def run_dir(tmp_path) -> Path:
+    """The folder of a run."""
+    directory = RunDirectory(tmp_path / "my fit")
+    directory.path.mkdir()
+    directory.write_meta({})
+    return directory.path
+
+
+@pytest.fixture
+def in_india(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def row(status: RunStatus, name: str) -> str | None:
+    """Return what the row of a name says."""
+    lines = status_lines(status, Path(), now_utc=NOW)
+    rows = [line.strip() for line in lines if line.strip().startswith(f"{name} ")]
+    return rows[0].removeprefix(name).strip() if rows else None
+
+
+def test_a_run_that_goes_on(in_india):
+    assert status_lines(RUNNING, Path("fit"), now_utc=NOW) == [
+        "run           running",
+        "driver        process 4242 on login1, since 2026-08-01T10:00:00+00:00",
+        "trials        67 of 200 told, 33.5 %",
+        "  pending     117   58.5 %",
+        "  running      16    8.0 %",
+        "  done         60   30.0 %",
+        "  failed        2    1.0 %",
+        "  pruned        5    2.5 %",
+        "rate          3 a minute",
+        "expected end  2026-08-01 19:12 (in 3 h 12 min)",
+        "best so far   0.333333",
+    ]
+
+
+def test_one_that_is_stopped_says_how_to_go_on(run_dir):
+    *rows, last = status_lines(STOPPED, run_dir)
+    assert rows == [
+        "run          stopped",
+        "trials       67 of 200 told, 33.5 %",
+        "  pending    133   66.5 %",
+        "  running      0    0.0 %",
+        "  done        60   30.0 %",
+        "  failed       2    1.0 %",
+        "  pruned       5    2.5 %",
+        "rate         3 a minute, while it ran",
+        "best so far  0.333333",
+    ]
+    label, _, command = last.partition(": ")
+    assert label == "to go on"
+    assert shlex.split(command) == ["seedwise", "resume", str(run_dir)]
+
+
+def test_a_relative_folder_is_gone_on_with_from_any_folder(run_dir, monkeypatch):
+    monkeypatch.chdir(run_dir)
+    assert shlex.split(status_lines(STOPPED, Path())[-1])[-1] == str(run_dir)
+
+
+def test_an_entry_is_gone_on_with_as_a_part_of_its_run(run_dir):
+    entry = entry_directory(RunDirectory(run_dir), "anna")
+    entry.write_meta({})
+    assert shlex.split(status_lines(STOPPED, entry.path)[-1])[-1] == str(run_dir)
+
+
+def test_one_that_is_finished_is_not_gone_on_with():
+    lines = status_lines(attrs.evolve(STOPPED, state="finished"), Path("of no run"))
+    assert lines[0].split() == ["run", "finished"]
+    assert not any("resume" in line for line in lines)
+
+
+def test_one_that_has_just_begun():
+    assert status_lines(NEW, Path("fit")) == [
+        "run     running",
+        f"driver  {RUNNING.driver}",
+        "trials  not counted yet",
+    ]
+
+
+def test_entries_are_told_by_state():
+    entries = {"pending": 3, "running": 2, "done": 4, "failed": 1}
+    status = attrs.evolve(RUNNING, kind="entries", entries=entries, best_value=None)
+    assert status_lines(status, Path())[0].split() == ["entries", "running"]
+    assert status_lines(status, Path())[-1] == (
+        "entries       3 pending, 2 running, 4 done, 1 failed"
+    )
+    assert row(status, "best so far") is None
+
+
+@pytest.mark.parametrize(
+    ("per_s", "words"),
+    [
+        (12345.6, "12346 a second"),
+        (999.7, "1000 a second"),
+        (3.456, "3.46 a second"),
+        (1.0, "1 a second"),
+        (0.999, "59.9 a minute"),
+        (1 / 60, "1 a minute"),
+        (0.01, "36 an hour"),
+        (1 / 7200, "0.5 an hour"),
+    ],
+)
+def test_a_rate_is_readable(per_s, words):
+    assert row(attrs.evolve(RUNNING, trials_per_s=per_s), "rate") == words
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        ({"seconds": -90}, "at any moment"),
+        ({}, "at any moment"),
+        ({"seconds": 59}, "in 59 s"),
+        ({"seconds": 60}, "in 1 min"),
+        ({"minutes": 59, "seconds": 59}, "in 59 min"),
+        ({"hours": 1}, "in 1 h 0 min"),
+        ({"hours": 23, "minutes": 59, "seconds": 59}, "in 23 h 59 min"),
+        ({"days": 1}, "in 1 d 0 h"),
+        ({"days": 11574, "hours": 1}, "in 11574 d 1 h"),
+    ],
+)
+def test_the_end_is_so_far_away(left, words):
+    end = (NOW + timedelta(**left)).isoformat(timespec="seconds")
+    assert row(attrs.evolve(RUNNING, expected_end_utc=end), "expected end").endswith(f"({words})")
+
+
+@pytest.mark.parametrize(
+    ("done", "pending", "words"),
+    [
+        (9999, 1, "9999 of 10000 told, 99.9 %"),
+        (10000, 0, "10000 of 10000 told, 100.0 %"),
+        (1, 9999, "1 of 10000 told, 0.0 %"),
+    ],
+)
+def test_it_is_not_a_hundred_percent_before_the_last(done, pending, words):
+    status = attrs.evolve(
+        RUNNING, n_trials=10000, done=done, pending=pending, running=0, failed=0, pruned=0
+    )
+    assert row(status, "trials") == words
+
+
+def test_without_a_time_it_is_now():
+    end = (datetime.now(UTC) + timedelta(hours=2, seconds=30)).isoformat()
+    lines = status_lines(attrs.evolve(RUNNING, expected_end_utc=end), Path())
+    assert any(line.endswith("(in 2 h 0 min)") for line in lines)

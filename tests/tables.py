@@ -11,7 +11,7 @@ def bits(value: Any) -> Any:
     return value.hex() if isinstance(value, float) else (type(value).__name__, value)
 
 
-def table(result: sw.OptimizeResult) -> list[tuple[Any, ...]]:
+def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
     rows = [
         (
             trial.number,
@@ -20,7 +20,11 @@ def table(result: sw.OptimizeResult) -> list[tuple[Any, ...]]:
             bits(trial.stderr),
             trial.n_seeds,
             trial.state,
+            trial.error,
+            tuple((name, bits(part)) for name, part in sorted(trial.components.items())),
         )
         for trial in result.trials
     ]
+    if isinstance(result, sw.SweepResult):
+        return [*rows, result.best and result.best.number]
     return [*rows, (bits(result.best_value), result.best_params)]

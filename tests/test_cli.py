@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -9,16 +11,23 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
 import seedwise as sw
 from seedwise import api
 from seedwise.cli import main
+from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.keywords import keyword_names
 from seedwise.model.options import RunOptions
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.run.directory import RunDirectory
+from seedwise.run.lease import acquire_lease
 
 COMMAND = Path(sys.executable).parent / "seedwise"
+
+BEGAN = "2026-08-01T10:00:00+00:00"
 
 #: A script whose loss lives in a module beside it, and fails at some params.
 SCRIPT = """
@@ -118,10 +127,50 @@ def test_replay_of_what_is_not_there(stopped, arguments, words):
 
 
 def test_a_folder_that_is_no_run(tmp_path):
-    for command in (["resume", tmp_path], ["replay", tmp_path, "--trial", 0]):
+    for command in (
+        ["resume", tmp_path],
+        ["replay", tmp_path, "--trial", 0],
+        ["status", tmp_path],
+    ):
         shown = invoke(*command)
         assert shown.exit_code == 1
         assert f"Error: {tmp_path}: there is no meta.json" in shown.output
+
+
+def test_status_of_a_run_that_stopped(stopped):
+    path, stderr = stopped
+    failed = int(re.search(r"--trial (\d+)", stderr)[1])
+    shown = invoke("status", path)
+    assert shown.exit_code == 0, shown.output
+    first, *_, last = shown.output.splitlines()
+    assert first.split() == ["run", "stopped"]
+    assert last == f"to go on: seedwise resume {path}"
+    assert re.search(rf"^trials +{failed + 1} of 6 told, ", shown.output, re.MULTILINE)
+    assert re.search(r"^  failed +1 ", shown.output, re.MULTILINE)
+
+
+def test_status_for_other_programs(stopped):
+    path, _ = stopped
+    shown = invoke("status", path, "--json")
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.output)
+    status = sw.run_status(path)
+    assert found == {**attrs.asdict(status), "n_told": status.n_told}
+    assert (found["kind"], found["state"], found["n_trials"]) == ("run", "stopped", 6)
+    assert found["driver"] is None
+
+
+def test_status_of_a_run_that_a_driver_works_on(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.write_meta(
+        {"kind": "sweep", "started_at_utc": BEGAN, "resumed_at_utc": [], "options": {}}
+    )
+    with acquire_lease(directory.lease):
+        text, found = invoke("status", tmp_path), invoke("status", tmp_path, "--json")
+    assert text.output.splitlines()[0].split() == ["sweep", "running"]
+    assert f"process {os.getpid()} on " in text.output
+    assert "resume" not in text.output
+    assert f"process {os.getpid()} on " in json.loads(found.output)["driver"]
 
 
 def test_resume_goes_on_from_any_folder(stopped, tmp_path):
@@ -171,7 +220,11 @@ def test_every_option_but_the_folders_is_a_flag_and_reaches_the_api(monkeypatch)
         "progress": False,
     }
     text = invoke("resume", "--help").output
-    for name in set(keyword_names(RunOptions)) - {"run_root", "run_name", "slurm"}:
+    names = {
+        name for kind in (RunOptions, EntriesOptions, SweepOptions) for name in keyword_names(kind)
+    }
+    of_the_folder = {"run_root", "run_name", "run_name_prefix"}
+    for name in names - of_the_folder - {"slurm", "enqueue", "clean_run_dir", "assume_yes"}:
         assert f"--{name.replace('_', '-')}" in text
     assert "LAMBDA" not in text
 

@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any
 
 from seedwise.cluster.open import check_place
-from seedwise.errors import NotALossError
-from seedwise.model.keywords import keyword_docs, keyword_signature
+from seedwise.errors import EntryOfARunError, NotALossError, OptionError
+from seedwise.model import checks
+from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.keywords import takes, takes_two
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
-from seedwise.run.directory import RunDirectory, existing_run, open_run_directory
-from seedwise.run.parts import Parts, make_parts, read_saved, require_cluster
+from seedwise.model.sources import ParameterSource
+from seedwise.model.status import RunStatus
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.model.work_options import WorkOptions
+from seedwise.run.entries_run import EntriesRun
+from seedwise.run.multi_result import MultiOptimizeResult
+from seedwise.run.opening import clean_run_directory, existing_run, open_run_directory
+from seedwise.run.parts import make_parts, read_saved, require_cluster
 from seedwise.run.replay import Replayed, replay
 from seedwise.run.result import OptimizeResult
 from seedwise.run.run import Run
+from seedwise.run.status import read_status
+from seedwise.run.sweep_result import SweepResult
+from seedwise.run.sweep_run import SweepRun
+from seedwise.view.confirm import confirm_removal
 from seedwise.view.progress import ProgressLines
 
-__all__ = ["optimize_run", "replay_seed", "resume_run"]
-
-P = ParamSpec("P")
-F = TypeVar("F")
-R = TypeVar("R")
-
-
-def _takes(
-    options: Callable[P, RunOptions],
-) -> Callable[[Callable[[F, dict[str, Any]], R]], Callable[Concatenate[F, P], R]]:
-    """Give a function the keywords of a class of options, and their documentation."""
-    # To the type checker the class is the callable whose parameters the function gets.
-    kind = cast("type[RunOptions]", options)
-
-    def decorate(function: Callable[[F, dict[str, Any]], R]) -> Callable[Concatenate[F, P], R]:
-        first, _ = inspect.signature(function).parameters.values()
-        hints = inspect.get_annotations(function, eval_str=True)
-
-        @functools.wraps(function)
-        def call(*args: Any, **keywords: Any) -> R:
-            if first.name in keywords:
-                args = (keywords.pop(first.name), *args)
-            if len(args) != 1:
-                wanted = f"{function.__name__}() takes {first.name} and options as keywords"
-                raise TypeError(wanted)
-            return function(args[0], keywords)
-
-        call.__signature__ = keyword_signature(  # type: ignore[attr-defined]
-            kind, first.replace(annotation=hints[first.name]), hints["return"]
-        )
-        call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
-            "{options}", keyword_docs(kind)
-        )
-        return cast("Callable[Concatenate[F, P], R]", call)
-
-    return decorate
+__all__ = [
+    "optimize_entries",
+    "optimize_run",
+    "replay_seed",
+    "resume_run",
+    "run_status",
+    "run_sweep",
+]
 
 
-@_takes(RunOptions)
+@takes(RunOptions)
 def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResult:
     """Find the parameters that minimise a noisy loss, averaged over many seeds.
 
@@ -111,33 +93,144 @@ def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResu
     >>> result.n_trials, result.best_n_seeds
     (5, 50)
     """
-    if not isinstance(loss, LossDefinition):
-        raise NotALossError(loss)
-    options = RunOptions.from_keywords(keywords)
-    parts = make_parts(loss, options)
-    check_place(options)
-    directory = open_run_directory(Path(options.run_root), options.run_name, loss.name)
-    return _carry_out(parts, options, directory)
+    return _begin(RunOptions, Run, loss, keywords)  # type: ignore[no-any-return]
 
 
-@_takes(RunOptions)
-def resume_run(run_dir: str | Path, keywords: dict[str, Any]) -> OptimizeResult:
+@takes(EntriesOptions)
+def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOptimizeResult:
+    """Find the parameters that minimise a noisy loss for each of several entries.
+
+    Each participant, condition or data set has a study of its own, and the trials that it would
+    have if it were optimised alone, bit for bit, whatever the others do. All share one cluster.
+    One that fails leaves the others at work.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss, made with the decorator `loss`; ``context["entry_id"]`` says for which entry.
+    {options}
+
+    Returns
+    -------
+    MultiOptimizeResult
+        The result of each entry, and the errors of those that failed.
+
+    Raises
+    ------
+    OptionError
+        If a keyword has a value that is not allowed, or entries are missing, twice there, or would
+        have the same folder; before anything starts.
+    ClusterError
+        If the cluster can't be had.
+    AllEntriesFailedError
+        If every entry failed.
+    ChangedRunError, RunLockedError, RunStopped
+        As `optimize_run` has them.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> REACTION_S = {"anna": 0.4, "ben": 0.6}
+    >>> @sw.loss(name="reaction", description="misfit", parameter_space={"mean": (0, 1)})
+    ... def reaction(params, seed, context):
+    ...     simulated = params["mean"] + random.Random(seed).gauss(0, 0.1)
+    ...     return (simulated - REACTION_S[context["entry_id"]]) ** 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = sw.optimize_entries(
+    ...         reaction,
+    ...         entry_ids=["anna", "ben"],
+    ...         n_trials=3,
+    ...         n_seeds=50,
+    ...         workers=1,
+    ...         run_root=folder,
+    ...         progress=False,
+    ...     )
+    >>> list(result.best_params_by_entry), result.failed
+    (['anna', 'ben'], {})
+    """
+    return _begin(EntriesOptions, EntriesRun, loss, keywords)  # type: ignore[no-any-return]
+
+
+@takes_two(SweepOptions)
+def run_sweep(
+    loss: LossDefinition, source: ParameterSource, keywords: dict[str, Any]
+) -> SweepResult:
+    """Evaluate a noisy loss at the points of a source, each averaged over many seeds.
+
+    A grid, random points, a list of cases; or one case with many seeds, which is a Monte Carlo
+    run. No sampler is asked. A case that fails leaves the others at work. Millions of cases are
+    never in memory together.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss, made with the decorator `loss`.
+    source : GridSource, RandomSource or ManualSource
+        The points, made with `grid`, `random` or `manual`; they may lie outside of the loss's
+        `parameter_space`, and need its names.
+    {options}
+
+    Returns
+    -------
+    SweepResult
+        The trials by number, the best of them, and those that failed.
+
+    Raises
+    ------
+    OptionError
+        If a keyword has a value that is not allowed, or the source has other names than the
+        loss's parameters; before anything starts.
+    ClusterError
+        If the cluster can't be had.
+    ChangedRunError, RunLockedError, RunStopped
+        As `optimize_run` has them.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = sw.run_sweep(
+    ...         walk,
+    ...         sw.grid(drift=[-1.0, 0.0, 1.0]),
+    ...         n_seeds=50,
+    ...         workers=1,
+    ...         run_root=folder,
+    ...         progress=False,
+    ...     )
+    >>> result.n_trials, result.best.params
+    (3, {'drift': -1.0})
+    """
+    checks.source("source", source)
+    return _begin(SweepOptions, SweepRun, loss, keywords, source)  # type: ignore[no-any-return]
+
+
+def resume_run(
+    run_dir: str | Path, **options: Any
+) -> OptimizeResult | MultiOptimizeResult | SweepResult:
     """Go on with a run from its folder alone.
 
-    The loss and the options are those that the folder holds; the same call of `optimize_run`, with
+    The loss and the options are those that the folder holds; the same call that began it, with
     its `run_name`, does the same with the loss as it is now. Whatever happened to the run before,
     the trials are those of a run that was never stopped, bit for bit.
 
     Parameters
     ----------
     run_dir : str or pathlib.Path
-        The run's folder.
-    {options}
+        The run's folder; of entries, the one that holds theirs.
+    **options
+        Keywords of the function that began the run, instead of those that the folder holds.
 
     Returns
     -------
-    OptimizeResult
-        The best trial and all others, those of before included.
+    OptimizeResult, MultiOptimizeResult or SweepResult
+        What the function that began the run returns.
 
     Raises
     ------
@@ -167,16 +260,59 @@ def resume_run(run_dir: str | Path, keywords: dict[str, Any]) -> OptimizeResult:
     (True, 5)
     """
     directory = existing_run(run_dir)
+    if directory.parent is not None:
+        raise EntryOfARunError(directory.path, directory.parent.path)
+    if options.get("clean_run_dir"):
+        raise OptionError("clean_run_dir", True, "False when a run is gone on with")
     saved = read_saved(directory)
     before = dict(saved.keywords)
-    if keywords.keys() & {"cluster", "mode"}:  # one of the two says it all
+    if options.keys() & {"cluster", "mode"}:  # one of the two says it all
         before = {name: before[name] for name in before.keys() - {"cluster", "mode"}}
-    keywords = {**before, **keywords, "run_root": directory.path.parent}
+    name = {saved.kind.name_keyword: directory.name}
+    keywords = {**before, **options, "run_root": directory.path.parent, **name}
     require_cluster(keywords)
-    options = RunOptions.from_keywords({**keywords, "run_name": directory.name})
-    parts = make_parts(saved.shipment.load(), options, saved)
-    check_place(options)
-    return _carry_out(parts, options, directory)
+    checked = saved.kind.from_keywords(keywords)
+    parts = make_parts(saved.shipment.load(), checked, saved, saved.source)
+    check_place(checked)
+    run = _RUNS[saved.kind](parts, checked, directory, _listeners(checked))
+    return run.carry_out()  # type: ignore[no-any-return]
+
+
+def run_status(run_dir: str | Path) -> RunStatus:
+    """Return how far a run is, while a driver works on it or after.
+
+    Parameters
+    ----------
+    run_dir : str or pathlib.Path
+        The run's folder.
+
+    Returns
+    -------
+    RunStatus
+        How many trials are pending, running, done, failed and pruned, how fast they are told, and
+        when the last will be.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds no run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="slope", description="a slope", parameter_space={"x": (0, 1)})
+    ... def slope(params, seed):
+    ...     return params["x"] + seed
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = sw.optimize_run(
+    ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
+    ...     )
+    ...     status = sw.run_status(result.run_dir)
+    >>> status.state, status.done, status.pending
+    ('finished', 2, 0)
+    """
+    return read_status(existing_run(run_dir))
 
 
 def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> Replayed:
@@ -220,10 +356,45 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
     >>> replayed.losses[2] - replayed.params["x"]
     2.0
     """
-    directory = existing_run(run_dir)
-    return replay(directory, read_saved(directory), trial, seed)
+    return replay(directory := existing_run(run_dir), read_saved(directory), trial, seed)
 
 
-def _carry_out(parts: Parts, options: RunOptions, directory: RunDirectory) -> OptimizeResult:
-    listeners = [ProgressLines(trials=options.progress)]
-    return Run(parts, options, directory, listeners).carry_out()
+_RUNS: dict[type[WorkOptions], Any] = {
+    RunOptions: Run,
+    EntriesOptions: EntriesRun,
+    SweepOptions: SweepRun,
+}
+
+
+def _begin(
+    kind: type[RunOptions | EntriesOptions | SweepOptions],
+    run: Callable[..., Any],
+    loss: LossDefinition,
+    keywords: dict[str, Any],
+    source: ParameterSource | None = None,
+) -> Any:
+    """Begin a run, or go on with the one of that name."""
+    if not isinstance(loss, LossDefinition):
+        raise NotALossError(loss)
+    options = kind.from_keywords(keywords)
+    parts = make_parts(loss, options, source=source)
+    check_place(options)
+    if options.clean_run_dir:
+        _clean(options)
+    stem = f"{loss.name}{kind.name_suffix}"
+    directory = open_run_directory(Path(options.run_root), options.run_name, stem)
+    return run(parts, options, directory, _listeners(options)).carry_out()
+
+
+def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
+    if options.run_name is None:
+        hint = "Without it every run has a new folder."
+        raise OptionError("clean_run_dir", True, f"given with {options.name_keyword}", hint)
+    path = Path(options.run_root).expanduser().absolute() / options.run_name
+    if path.exists() and not options.assume_yes:
+        confirm_removal(path)
+    clean_run_directory(path)
+
+
+def _listeners(options: WorkOptions) -> list[Any]:
+    return [ProgressLines(options.progress, brief=not isinstance(options, RunOptions))]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from seedwise import api
 from seedwise.errors import RunStopped, SeedwiseError
+from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.keywords import command_options
 from seedwise.model.options import RunOptions
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.view.result import result_lines
+from seedwise.view.status import status_lines
 
 __all__ = ["main"]
 
@@ -23,9 +30,25 @@ def main() -> None:
     """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
 
 
+# What the folder says, what is no text, and what is never said together with going on.
+_NO_FLAGS = (
+    "assume_yes",
+    "clean_run_dir",
+    "enqueue",
+    "run_name",
+    "run_name_prefix",
+    "run_root",
+    "slurm",
+)
+
+
 def _flags(command: Any) -> Any:
-    leave_out = ("run_root", "run_name", "slurm")  # the folder says the first two
-    for option in reversed(command_options(RunOptions, leave_out)):
+    flags = {
+        option.flag: option
+        for kind in (RunOptions, EntriesOptions, SweepOptions)
+        for option in command_options(kind, _NO_FLAGS)
+    }
+    for option in reversed(flags.values()):
         command = click.option(
             option.flag, default=None, type=option.parse, metavar=option.metavar, help=option.help
         )(command)
@@ -47,9 +70,25 @@ def resume(run_dir: str, **flags: Any) -> None:
         sys.exit(stopped.code)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"best_value: {result.best_value!r}")
-    for name, value in result.best_params.items():
-        click.echo(f"{name}: {value!r}")
+    for line in result_lines(result):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def status(run_dir: str, as_json: bool) -> None:
+    """Say how far the run in RUN_DIR is, whether a driver works on it or not."""
+    try:
+        found = api.run_status(run_dir)
+        if as_json:
+            lines = [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
+        else:
+            lines = status_lines(found, Path(run_dir))
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in lines:
+        click.echo(line)
 
 
 @main.command()

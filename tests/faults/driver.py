@@ -1,7 +1,8 @@
 """A driver to be disturbed: ``python -m tests.faults.driver OPTIONS``, with OPTIONS as JSON.
 
-``loss`` names the loss, ``table`` the file to which the trial table goes in the end; all else are
-keywords of optimize_run.
+``loss`` names the loss, ``table`` the file to which the trial table goes in the end, ``source`` is
+a source's manifest; all else are keywords of optimize_run, of optimize_entries if ``entry_ids`` is
+among them, or of run_sweep if ``source`` is.
 """
 
 from __future__ import annotations
@@ -24,8 +25,24 @@ def main() -> None:
         keywords["worker_time_limit"] = timedelta(seconds=keywords.pop("worker_time_limit_s"))
     if isinstance(keywords.get("workers"), list):
         keywords["workers"] = tuple(keywords["workers"])
-    result = sw.optimize_run(which, **keywords)
-    path.write_text(repr(table(result)))
+    path.write_text(carry_out(which, keywords))
+
+
+def carry_out(which, keywords) -> str:
+    if "entry_ids" in keywords:
+        keywords["run_name_prefix"] = keywords.pop("run_name")
+        result = sw.optimize_entries(which, **keywords)
+        failed = {entry: str(error) for entry, error in result.failed.items()}
+        tables = {entry: table(found) for entry, found in result.results_by_entry.items()}
+        return repr((tables, without_folder(failed, result.run_dir)))
+    if "source" in keywords:
+        source = sw.source_from_manifest(keywords.pop("source"))
+        return repr(table(sw.run_sweep(which, source, **keywords)))
+    return repr(table(sw.optimize_run(which, **keywords)))
+
+
+def without_folder(failed: dict[str, str], run_dir: str) -> dict[str, str]:
+    return {entry: text.replace(run_dir, "RUN_DIR") for entry, text in failed.items()}
 
 
 if __name__ == "__main__":

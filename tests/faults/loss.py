@@ -27,6 +27,8 @@ SPACE = {
     "kind": sw.search_param(allowed=["plain", "fancy"]),
 }
 TRAP_SEED = 5
+#: This entry of `of_entry` fails at its first fancy trial.
+FAILING_ENTRY = 2
 
 
 def value(params, seed):
@@ -55,6 +57,23 @@ def evaluations(log: Path) -> list[tuple[int, int, int]]:
 def noted(params, seed, context):
     note(context["trial_number"], seed)
     return value(params, seed)
+
+
+@sw.loss(name="of_entry", description="a bowl for each entry", parameter_space=SPACE)
+def of_entry(params, seed, context):
+    entry = int(context["entry_id"].removeprefix("p"))
+    note(1000 * entry + context["trial_number"], seed)
+    if entry == FAILING_ENTRY and params["kind"] == "fancy" and seed == TRAP_SEED:
+        raise ValueError("no way")
+    return value(params, seed) + (params["x"] - entry / 10) ** 2
+
+
+@sw.loss(name="filed", description="a bowl that writes files", parameter_space=SPACE)
+def filed(params, seed, context):
+    note(context["trial_number"], seed)
+    if seed % 4 == 0:
+        (context["trial_dir"] / f"seed_{seed}.txt").write_text(f"{params['x']!r}")
+    return {"total_loss": value(params, seed), "components": {"x": params["x"], "seed": seed}}
 
 
 @sw.loss(name="treacherous", description="a bowl with a trap", parameter_space=SPACE)

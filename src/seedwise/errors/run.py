@@ -12,8 +12,11 @@ from typing import Any
 from seedwise.errors.base import SeedwiseError, shown
 
 __all__ = [
+    "AllEntriesFailedError",
     "ChangedRunError",
+    "CleanRefusedError",
     "DamagedFileError",
+    "EntryOfARunError",
     "LeaseLostError",
     "LedgerMismatchError",
     "LossFailedError",
@@ -70,6 +73,7 @@ class LossFailedError(SeedwiseError, RuntimeError):
         traceback: str,
         *,
         run_dir: Path,
+        resume_dir: Path | None = None,
     ) -> None:
         self.trial = trial
         self.seed = seed
@@ -87,7 +91,8 @@ class LossFailedError(SeedwiseError, RuntimeError):
             f"{traceback.rstrip()}\n\n"
             f"To see it happen here: {replay_command(run_dir, trial, seed)} --pdb\n"
             f"{advice + ' ' if advice else ''}With fail_on_chunk_error=False the run goes on "
-            f"without such trials; {resume_command(run_dir)} goes on after this one."
+            f"without such trials; {resume_command(resume_dir or run_dir)} goes on after this "
+            "one."
         )
 
 
@@ -118,6 +123,27 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
         else:
             problem = "none was asked for before the timeout"
         super().__init__(f"no trial was completed: {problem}. The run's folder is {run_dir}.")
+
+
+class AllEntriesFailedError(SeedwiseError, RuntimeError):
+    """Raised at the end of a run of entries of which every one failed.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The folder that holds those of the entries.
+    failed : dict of str to Exception
+        The error of each entry.
+    """
+
+    def __init__(self, run_dir: Path, failed: Mapping[str, Exception]) -> None:
+        self.run_dir = run_dir
+        self.failed = dict(failed)
+        entry, error = next(iter(failed.items()))
+        super().__init__(
+            f"all {len(failed)} entries of {run_dir} failed, the first, {entry!r}, with "
+            f"{type(error).__name__}: {error}"
+        )
 
 
 class RunStopped(KeyboardInterrupt, SystemExit):
@@ -176,6 +202,40 @@ class NotARunError(SeedwiseError, FileNotFoundError):
         super().__init__(
             f"{run_dir}: {problem}. Give the folder that optimize_run printed, such as "
             "runs/walk_v0001."
+        )
+
+
+class EntryOfARunError(SeedwiseError, ValueError):
+    """Raised when an entry of a run is to be gone on with alone.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The entry's folder.
+    parent : pathlib.Path
+        The folder of the run that it is part of.
+    """
+
+    def __init__(self, run_dir: Path, parent: Path) -> None:
+        self.run_dir = run_dir
+        self.parent = parent
+        super().__init__(
+            f"{run_dir} is an entry of {parent}, which is gone on with as a whole: "
+            f"{resume_command(parent)}"
+        )
+
+
+class CleanRefusedError(SeedwiseError, RuntimeError):
+    """Raised when a run is not removed, though `clean_run_dir` was given. `run_dir` is its folder.
+
+    It takes a yes on a terminal, or ``assume_yes=True``.
+    """
+
+    def __init__(self, run_dir: Path, why: str) -> None:
+        self.run_dir = run_dir
+        super().__init__(
+            f"{run_dir} is not removed: {why}. Say assume_yes=True to remove it without asking, "
+            "or leave clean_run_dir out to go on with the run."
         )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 import attrs
 
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.narrowed import with_overrides
+from seedwise.model.options import RunOptions, StudyOptions
 from seedwise.model.seeds import SeedPlan
+from seedwise.model.sources import ParameterSource
+from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.fingerprint import fingerprint
 
 __all__ = ["changed", "decides_losses", "what_decides_results"]
@@ -19,7 +23,10 @@ _LOSSES = ("loss", "seeds", "entry_id")
 
 
 def what_decides_results(
-    loss: LossDefinition, options: RunOptions, plan: SeedPlan
+    loss: LossDefinition,
+    options: StudyOptions | SweepOptions,
+    plan: SeedPlan,
+    source: ParameterSource | None = None,
 ) -> dict[str, str]:
     """Describe all that a run's results depend on, each in a line of text.
 
@@ -29,10 +36,12 @@ def what_decides_results(
     ----------
     loss : LossDefinition
         The loss.
-    options : RunOptions
+    options : StudyOptions or SweepOptions
         The run's options.
     plan : SeedPlan
         The seeds of every trial.
+    source : GridSource, RandomSource or ManualSource, optional
+        Where the points of a sweep come from.
 
     Returns
     -------
@@ -41,25 +50,53 @@ def what_decides_results(
     """
     seeds = plan.seeds
     digest = hashlib.blake2b(seeds.tobytes(), digest_size=4).hexdigest()
+    described = {
+        "loss": f"{loss.name}, code {fingerprint((loss.function, loss.vectorized))}",
+        "seeds": f"{len(seeds)} from {seeds[0]} to {seeds[-1]} ({digest})",
+        "trial_retry_attempts": str(options.trial_retry_attempts),
+    }
+    if isinstance(options, StudyOptions):
+        described |= _of_a_study(loss, options)
+    if isinstance(options, RunOptions | SweepOptions):
+        described["entry_id"] = str(options.entry_id)
+    if source is not None:
+        described["source"] = _described(source)
+        if options.overrides:
+            described["overrides"] = repr(sorted(options.overrides.items()))
+    if options.trial_zero:
+        described["trial_zero"] = repr(sorted(options.trial_zero.items()))
+    return described
+
+
+def _of_a_study(loss: LossDefinition, options: StudyOptions) -> dict[str, str]:
     sampler = options.sampler
     if not isinstance(sampler, str):
         sampler = f"{type(sampler).__name__} ({fingerprint(sampler)})"
     described = {
-        "loss": f"{loss.name}, code {fingerprint((loss.function, loss.vectorized))}",
-        "seeds": f"{len(seeds)} from {seeds[0]} to {seeds[-1]} ({digest})",
         "sampler": sampler,
         "random_seed": str(options.random_seed),
         "direction": options.direction,
         "max_concurrent_trials": str(options.max_concurrent_trials),
-        "trial_retry_attempts": str(options.trial_retry_attempts),
-        "entry_id": str(options.entry_id),
     }
-    for name, param in loss.parameter_space.items():
+    if options.enqueue is not None:
+        described["enqueue"] = _described(options.enqueue)
+    if options.prune_failed_trials:
+        described["prune_failed_trials"] = "True"
+    space = with_overrides(loss.parameter_space, options.overrides)
+    for name, param in space.items():
         fields = attrs.asdict(param, filter=lambda _, value: value is not None)
         text = ", ".join(f"{key}={value!r}" for key, value in fields.items())
         described[f"parameter_space[{name!r}]"] = text
     described["order of parameters"] = ", ".join(loss.parameter_space)
     return described
+
+
+def _described(source: ParameterSource) -> str:
+    manifest = source.to_manifest_dict()
+    # Case i of a random source is the same for any number of cases.
+    manifest = {key: value for key, value in manifest.items() if key != "n_trials"}
+    text = json.dumps(manifest, sort_keys=True)
+    return f"{manifest['type']} ({hashlib.blake2b(text.encode(), digest_size=8).hexdigest()})"
 
 
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, tuple[str, str]]:

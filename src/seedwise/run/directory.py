@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 import uuid
@@ -16,23 +15,24 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import NotARunError, OptionError, RunExistsError, writing
-from seedwise.model.records import TrialResult, TrialState
+from seedwise.errors import NotARunError, writing
 from seedwise.run.environment import environment
 
 __all__ = [
+    "BEFORE_IT_BEGINS",
     "FORMAT_VERSION",
+    "GITIGNORE",
     "RunDirectory",
-    "existing_run",
-    "open_run_directory",
     "utc_now",
 ]
 
-#: 2: ledger, checkpoints, lease; runs of format 1 can be read, and not resumed.
-FORMAT_VERSION = 2
+#: 2: ledger, checkpoints, lease. 3: entries and sweeps. Older runs can be read, and not resumed.
+FORMAT_VERSION = 3
 
-_GITIGNORE = b"*\n"
-_BEFORE_IT_BEGINS = {
+GITIGNORE = b"*\n"
+
+#: What may be in a folder before the run in it has begun.
+BEFORE_IT_BEGINS = {
     ".gitignore",
     "chunks.ledger",
     "driver.lease",
@@ -50,9 +50,18 @@ class RunDirectory:
     ----------
     path : pathlib.Path
         The folder, absolute.
+    parent : RunDirectory or None
+        Of an entry's folder, that of the run that it is part of: loss, lease, logs and environment
+        are there.
     """
 
     path: Path
+    parent: RunDirectory | None = None
+
+    @property
+    def home(self) -> RunDirectory:
+        """The folder in which the run is that this is a part of, or is."""
+        return self.parent or self
 
     @property
     def name(self) -> str:
@@ -75,14 +84,24 @@ class RunDirectory:
         return self.path / "chunks.ledger"
 
     @property
+    def trial_table(self) -> Path:
+        """The told trials of a sweep."""
+        return self.path / "trials.table"
+
+    @property
+    def entries(self) -> Path:
+        """Folder of the entries' folders."""
+        return self.path / "entries"
+
+    @property
     def lease(self) -> Path:
         """Who works on the run."""
-        return self.path / "driver.lease"
+        return self.home.path / "driver.lease"
 
     @property
     def log_dir(self) -> Path:
         """Logs of the Slurm jobs."""
-        return self.path / "slurm"
+        return self.home.path / "slurm"
 
     @property
     def has_begun(self) -> bool:
@@ -90,12 +109,21 @@ class RunDirectory:
         return self._meta_file.exists()
 
     @property
+    def has_results(self) -> bool:
+        """Whether something was asked for, so that there is something to keep."""
+        return any(path.exists() for path in (self.study_file, self.trial_table, self.entries))
+
+    @property
     def _meta_file(self) -> Path:
         return self.path / "meta.json"
 
     @property
+    def _failure_file(self) -> Path:
+        return self.path / "failure.pickle"
+
+    @property
     def _parts_file(self) -> Path:
-        return self.path / "run.pickle"
+        return self.home.path / "run.pickle"
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Write ``meta.json``: what was asked for, and when the run began and ended."""
@@ -140,6 +168,21 @@ class RunDirectory:
         self.require_own(self._parts_file)
         return self._parts_file.read_bytes()
 
+    def write_failure(self, pickled: bytes) -> None:
+        """Write the error at which an entry failed."""
+        self._write(self._failure_file, pickled)
+
+    def read_failure(self) -> bytes | None:
+        """Read the error at which an entry failed; None if it did not."""
+        try:
+            return self._failure_file.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def forget_failure(self) -> None:
+        """Have an entry that failed go on."""
+        self._failure_file.unlink(missing_ok=True)
+
     def require_own(self, *files: Path) -> None:
         """Refuse a folder that others can write to: checkpoints and parts are programs.
 
@@ -172,37 +215,38 @@ class RunDirectory:
             if not aside.name.startswith(f".{self.lease.name}"):  # that may be a driver's, now
                 aside.unlink(missing_ok=True)
 
-    def write_summary(
-        self, best: TrialResult | None, counts: Mapping[TrialState, int], n_trials: int
-    ) -> None:
-        """Write ``summary.json``: the best trial so far, and how many trials are told."""
-        self._write_json(
-            self.path / "summary.json",
-            {
-                "best_value": best.value if best else None,
-                "best_params": best.params if best else None,
-                "best_stderr": best.stderr if best else None,
-                "best_n_seeds": best.n_seeds if best else None,
-                "best_trial": best.number if best else None,
-                "n_trials": n_trials,
-                "n_told": sum(counts.values()),
-                "n_failed": counts.get(TrialState.FAIL, 0),
-            },
-            durable=False,  # the study has it all; this is written once a trial
-        )
+    def write_summary(self, content: Mapping[str, Any]) -> None:
+        """Write ``summary.json``: what is known of the result so far."""
+        # The study, or the table, has it all; this is written once a trial.
+        self._write_json(self.path / "summary.json", content, durable=False)
+
+    def write_status(self, content: Mapping[str, Any]) -> None:
+        """Write ``status.json``: how far the run is."""
+        self._write_json(self.path / "status.json", content, durable=False)
+
+    def read_status(self) -> dict[str, Any]:
+        """Read ``status.json``; it is empty if there is none, or if a power cut tore it."""
+        return self._read_json(self.path / "status.json")
+
+    def read_summary(self) -> dict[str, Any]:
+        """Read ``summary.json``; it is empty if there is none, or if a power cut tore it."""
+        return self._read_json(self.path / "summary.json")
+
+    def summary_written_s(self) -> float | None:
+        """Return when ``summary.json`` was written, since the epoch; None if there is none."""
+        try:
+            return (self.path / "summary.json").stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def n_told(self) -> int:
         """Return how many trials ``summary.json`` says are told; 0 if there is none."""
-        try:
-            text = (self.path / "summary.json").read_text(encoding="utf-8")
-            n_told: int = json.loads(text)["n_told"]
-        except (FileNotFoundError, ValueError, KeyError):  # it is not synced: a power cut tears it
-            return 0
+        n_told: int = self.read_summary().get("n_told", 0)
         return n_told
 
     def read_environment(self) -> dict[str, Any]:
         """Read ``environment.json``."""
-        text = (self.path / "environment.json").read_text(encoding="utf-8")
+        text = (self.home.path / "environment.json").read_text(encoding="utf-8")
         content: dict[str, Any] = json.loads(text)
         return content
 
@@ -230,14 +274,14 @@ class RunDirectory:
 
     def furnish(self) -> None:
         """Make what any run's folder has, before anything of the run is in it."""
-        self._write(self.path / ".gitignore", _GITIGNORE)
+        self._write(self.path / ".gitignore", GITIGNORE)
         self.log_dir.mkdir(mode=0o700, exist_ok=True)
         self._write_json(self.path / "environment.json", environment())
 
     def discard(self) -> None:
         """Remove what was made of a run that could not begin, and its folder if that is all."""
         shutil.rmtree(self.log_dir, ignore_errors=True)
-        for name in _BEFORE_IT_BEGINS | {"meta.json"}:
+        for name in BEFORE_IT_BEGINS | {"meta.json"}:
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something of somebody else's is in it
             self.path.rmdir()
@@ -249,6 +293,13 @@ class RunDirectory:
             file.seek(length)
             tail = file.read()
         (folder / f"{path.name}-from-{length}-{time.time_ns()}").write_bytes(tail)
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def _write_json(self, path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
         text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, default=str)
@@ -271,102 +322,6 @@ class RunDirectory:
                 aside.unlink(missing_ok=True)
 
 
-def existing_run(path: str | Path) -> RunDirectory:
-    """Return the folder of a run that is there.
-
-    Raises
-    ------
-    NotARunError
-        If there is none.
-    """
-    directory = RunDirectory(Path(path).expanduser().absolute())
-    if not directory.path.is_dir():
-        raise NotARunError(directory.path, "there is no such folder")
-    if not directory.has_begun:
-        raise NotARunError(directory.path, "there is no meta.json, so this is no run")
-    return directory
-
-
-def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
-    """Make the folder of a new run, or find the one of a run that is to be gone on with.
-
-    Parameters
-    ----------
-    run_root : pathlib.Path
-        Folder of the run folders; made if there is none.
-    run_name : str or None
-        Name of the folder. None is the loss's name and the next free number, such as
-        ``walk_v0001``.
-    loss_name : str
-        The loss's name.
-
-    Returns
-    -------
-    RunDirectory
-        The folder; a new one has mode 0700.
-
-    Raises
-    ------
-    RunExistsError
-        If `run_name` is a folder that holds no run.
-    OptionError
-        If `run_root` can't be made.
-    """
-    root = run_root.expanduser().absolute()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        allowed = "a folder, or where one can be made"
-        raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
-    if run_name is None:
-        path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
-    else:
-        path = root / run_name
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-    directory = RunDirectory(path)
-    if path.is_dir():
-        directory.require_own()
-    if not directory.has_begun:
-        if not _is_unborn(path):
-            raise RunExistsError(path)
-        directory.furnish()
-    return directory
-
-
-def _is_unborn(path: Path) -> bool:
-    """Tell whether a folder holds nothing, or what was made of a run before it began."""
-    if not path.is_dir():
-        return False
-    for entry in path.iterdir():
-        if entry.name == "slurm":
-            ours = entry.is_dir() and not any(entry.iterdir())
-        elif entry.name == ".gitignore":
-            ours = entry.read_bytes() == _GITIGNORE
-        else:
-            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
-            ours = entry.name in _BEFORE_IT_BEGINS or (
-                made_aside is not None and made_aside[1] in _BEFORE_IT_BEGINS | {"meta.json"}
-            )
-        if not ours:
-            return False
-    return True
-
-
 def utc_now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(UTC)
-
-
-def _next_free(root: Path, stem: str) -> Path:
-    pattern = re.compile(rf"{re.escape(stem)}_v(\d{{4,}})")
-    taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.fullmatch(entry.name))]
-    number = max(taken, default=0) + 1
-    while True:
-        path = root / f"{stem}_v{number:04d}"
-        try:
-            path.mkdir(mode=0o700)
-        except FileExistsError:  # another run took the number in this moment
-            number += 1
-        else:
-            return path

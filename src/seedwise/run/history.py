@@ -40,6 +40,13 @@ class History:
         What of `depends_on` was changed on the way, and when.
     changes : dict of str to (old, new)
         What is changed this time.
+    phases : tuple of dict
+        Where the space was made smaller: ``from_trial``, ``factor``, the ``n_trials`` of the call,
+        ``best_trial`` and the ``space`` since.
+    trial_digits : int
+        Digits of a trial's number in the names of folders.
+    completed : bool
+        Whether the driver before this one brought the run to its end.
     """
 
     run_id: str
@@ -50,6 +57,9 @@ class History:
     resumed_at: tuple[str, ...] = ()
     accepted_changes: tuple[Mapping[str, Any], ...] = ()
     changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+    phases: tuple[Mapping[str, Any], ...] = ()
+    trial_digits: int = 3
+    completed: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -65,6 +75,8 @@ class History:
             "started_at_utc": self.started_at,
             "resumed_at_utc": list(self.resumed_at),
             "accepted_changes": list(self.accepted_changes),
+            "phases": list(self.phases),
+            "trial_digits": self.trial_digits,
         }
 
 
@@ -74,6 +86,7 @@ def take_up_history(
     depends_on: Mapping[str, str],
     *,
     accept_changes: bool,
+    n_trials: int = 0,
 ) -> History:
     """Begin a run's history, or take it up.
 
@@ -87,6 +100,8 @@ def take_up_history(
         What the results depend on now.
     accept_changes : bool
         Whether changes of it are accepted.
+    n_trials : int
+        How many trials a run is to have that begins now.
 
     Returns
     -------
@@ -100,13 +115,15 @@ def take_up_history(
     """
     now = _iso(utc_now())
     if not directory.has_begun:
-        return History(uuid.uuid4().hex, study_name, dict(depends_on), now)
+        digits = max(3, len(str(n_trials - 1)))
+        return History(uuid.uuid4().hex, study_name, dict(depends_on), now, trial_digits=digits)
     meta = directory.read_meta()
     before: dict[str, str] = meta["results_depend_on"]
     changes = changed(before, depends_on)
     if changes and not accept_changes:
         raise ChangedRunError(directory.path, changes)
-    _warn_of_another_cpu(directory)
+    if directory.parent is None:  # an entry's has told it
+        _warn_of_another_cpu(directory)
     accepted = list(meta["accepted_changes"])
     if changes:
         accepted.append({"at_utc": now, "changes": changes})
@@ -119,6 +136,9 @@ def take_up_history(
         resumed_at=(*meta["resumed_at_utc"], now),
         accepted_changes=tuple(accepted),
         changes=changes,
+        phases=tuple(meta["phases"]),
+        trial_digits=meta["trial_digits"],
+        completed="completed_at_utc" in meta,
     )
 
 

@@ -10,9 +10,14 @@ import attrs
 import cloudpickle
 
 from seedwise.errors import NotARunError, OptionError
+from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.options import RunOptions, StudyOptions
+from seedwise.model.points import check_points
 from seedwise.model.seeds import SeedPlan, seed_plan
+from seedwise.model.sources import ParameterSource
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.model.work_options import WorkOptions
 from seedwise.run.changes import what_decides_results
 from seedwise.run.directory import RunDirectory
 from seedwise.run.fingerprint import fingerprint
@@ -20,10 +25,21 @@ from seedwise.run.shipping import pack
 from seedwise.study.samplers import make_sampler
 from seedwise.worker.shipment import Shipment
 
-__all__ = ["Parts", "Saved", "make_parts", "read_saved", "require_cluster"]
+__all__ = ["Parts", "Saved", "entry_parts", "make_parts", "read_saved", "require_cluster"]
 
 # Keywords that are about a call, and not about the run.
-_OF_THE_CALL = ("accept_changes", "take_over", "run_root", "run_name")
+_OF_THE_CALL = (
+    "accept_changes",
+    "assume_yes",
+    "clean_run_dir",
+    "refine_search_factor",
+    "retry_failed",
+    "run_name",
+    "run_name_prefix",
+    "run_root",
+    "take_over",
+    "trial_nums",
+)
 
 
 @attrs.frozen
@@ -38,12 +54,14 @@ class Parts:
         The seeds of every trial.
     shipment : Shipment
         The packed loss.
-    sampler : optuna.samplers.BaseSampler
-        The sampler, as it is before the first trial.
+    sampler : optuna.samplers.BaseSampler or None
+        The sampler, as it is before the first trial; None for a sweep.
     depends_on : dict of str to str
         What the results depend on.
     pickled : bytes
         What `read_saved` reads.
+    source : GridSource, RandomSource, ManualSource or None
+        Where the points of a sweep come from.
     """
 
     loss: LossDefinition
@@ -52,6 +70,7 @@ class Parts:
     sampler: Any
     depends_on: Mapping[str, str]
     pickled: bytes
+    source: ParameterSource | None = None
 
 
 @attrs.frozen
@@ -68,25 +87,38 @@ class Saved:
         What the results depended on.
     code : str
         Fingerprint of the loss as it comes out of the shipment; unpickled code may look different.
+    kind : type
+        The class of the options: `RunOptions`, `EntriesOptions` or `SweepOptions`.
+    source : GridSource, RandomSource, ManualSource or None
+        Where the points of a sweep come from.
     """
 
     keywords: dict[str, Any]
     shipment: Shipment
     depends_on: Mapping[str, str]
     code: str
+    kind: type[RunOptions | EntriesOptions | SweepOptions]
+    source: ParameterSource | None
 
 
-def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = None) -> Parts:
+def make_parts(
+    loss: LossDefinition,
+    options: RunOptions | EntriesOptions | SweepOptions,
+    saved: Saved | None = None,
+    source: ParameterSource | None = None,
+) -> Parts:
     """Make what a run needs.
 
     Parameters
     ----------
     loss : LossDefinition
         The loss.
-    options : RunOptions
+    options : RunOptions, EntriesOptions or SweepOptions
         The options.
     saved : Saved, optional
         Of a run that is resumed from its folder: the loss is the one that was packed then.
+    source : GridSource, RandomSource or ManualSource, optional
+        Where the points of a sweep come from.
 
     Returns
     -------
@@ -107,8 +139,54 @@ def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = 
         num_chunks=options.num_chunks,
         seed_start=loss.seed_start,
     )
-    sampler = make_sampler(options.sampler, options.random_seed)
+    study = options if isinstance(options, StudyOptions) else None
+    check_points(loss, options, source)
+    sampler = make_sampler(study.sampler, study.random_seed) if study is not None else None
     shipment = pack(loss, options) if saved is None else saved.shipment
+    depends_on = what_decides_results(loss, options, plan, source)
+    code = _code(loss if saved is not None or shipment.pickled is None else shipment.load())
+    if saved is not None:
+        if code == saved.code:
+            depends_on["loss"] = saved.depends_on["loss"]
+        if study is not None and study.sampler is saved.keywords.get("sampler"):
+            depends_on["sampler"] = saved.depends_on["sampler"]
+    keywords = _kept(options, plan)
+    try:
+        pickled = cloudpickle.dumps(
+            Saved(keywords, shipment, depends_on, code, type(options), source)
+        )
+    except Exception as error:
+        hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
+        allowed = "one that can be pickled"
+        raise OptionError("sampler", keywords.get("sampler"), allowed, hint) from error
+    return Parts(loss, plan, shipment, sampler, depends_on, pickled, source)
+
+
+def entry_parts(parts: Parts, options: RunOptions) -> Parts:
+    """Return what the run of an entry is made of.
+
+    Parameters
+    ----------
+    parts : Parts
+        What all entries have in common.
+    options : RunOptions
+        The entry's options.
+
+    Returns
+    -------
+    Parts
+        The same with a sampler of its own.
+    """
+    own = {"random_seed": str(options.random_seed), "entry_id": str(options.entry_id)}
+    return attrs.evolve(
+        parts,
+        sampler=make_sampler(options.sampler, options.random_seed),
+        depends_on={**parts.depends_on, **own},
+    )
+
+
+def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
+    """Return the keywords that are to be known when the run is gone on with."""
     keywords = {name: getattr(options, name) for name in options.given - set(_OF_THE_CALL)}
     if options.seeds is not None:
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
@@ -116,20 +194,7 @@ def make_parts(loss: LossDefinition, options: RunOptions, saved: Saved | None = 
         keywords["n_seeds"] = len(plan.seeds)  # or another chunk_size would give another number
     if not (options.cluster is None or isinstance(options.cluster, str)):
         keywords["cluster"] = _PASSED
-    depends_on = what_decides_results(loss, options, plan)
-    code = _code(loss if saved is not None or shipment.pickled is None else shipment.load())
-    if saved is not None:
-        if code == saved.code:
-            depends_on["loss"] = saved.depends_on["loss"]
-        if options.sampler is saved.keywords.get("sampler"):
-            depends_on["sampler"] = saved.depends_on["sampler"]
-    try:
-        pickled = cloudpickle.dumps(Saved(keywords, shipment, depends_on, code))
-    except Exception as error:
-        hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
-        allowed = "one that can be pickled"
-        raise OptionError("sampler", options.sampler, allowed, hint) from error
-    return Parts(loss, plan, shipment, sampler, depends_on, pickled)
+    return keywords
 
 
 def _code(loss: LossDefinition) -> str:

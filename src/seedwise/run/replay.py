@@ -10,9 +10,10 @@ import numpy as np
 
 from seedwise.errors import OptionError
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.points import Cases
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.space import ParamValue
+from seedwise.model.work_options import WorkOptions
 from seedwise.run.directory import RunDirectory
 from seedwise.run.parts import Saved
 from seedwise.study.proposer import read_params
@@ -69,19 +70,19 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
         If the run has no such trial or seed.
     """
     loss = saved.shipment.load()
-    all_params = read_params(directory.study_file, directory.read_meta()["study_name"])
-    if trial not in all_params:
-        has = f"0 to {max(all_params)}" if all_params else "none yet"
-        raise OptionError("trial", trial, f"a trial of the run, which has {has}")
-    plan = _seed_plan(loss, saved)
+    # Of a cluster that was passed, nothing is left to check.
+    kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
+    options = saved.kind.from_keywords(kept)
+    params = _params(directory, saved, options, trial)
+    plan = _seed_plan(loss, options)
     seeds = plan.seeds.tolist() if seed is None else [seed]
     if seed is not None and seed not in plan.seeds:
         allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
         raise OptionError("seed", seed, allowed)
-    items = {"entry_id": saved.keywords.get("entry_id"), "trial_number": trial}
+    items = {"entry_id": _entry_id(directory, saved), "trial_number": trial}
     name = f"trial_{trial:03}-{secrets.token_hex(4)}"
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
-    replayed = Replayed(all_params[trial], {})
+    replayed = Replayed(params, {})
     for one in seeds:
         replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
         if parts:
@@ -100,10 +101,30 @@ def _evaluate(
     return check_finite(float(losses[0])), parts
 
 
-def _seed_plan(loss: LossDefinition, saved: Saved) -> SeedPlan:
-    options = RunOptions.from_keywords(
-        {name: value for name, value in saved.keywords.items() if name != "cluster"}
-    )
+def _entry_id(directory: RunDirectory, saved: Saved) -> str | None:
+    if directory.parent is None:
+        return saved.keywords.get("entry_id")
+    entry_id: str = directory.read_meta()["options"]["entry_id"]
+    return entry_id
+
+
+def _params(
+    directory: RunDirectory, saved: Saved, options: WorkOptions, trial: int
+) -> dict[str, ParamValue]:
+    if saved.source is not None:
+        cases = Cases(saved.source, options)
+        if not 0 <= trial < cases.n_trials:
+            allowed = f"a trial of the sweep, which has 0 to {cases.n_trials - 1}"
+            raise OptionError("trial", trial, allowed)
+        return cases.params(trial)
+    all_params = read_params(directory.study_file, directory.read_meta()["study_name"])
+    if trial not in all_params:
+        has = f"0 to {max(all_params)}" if all_params else "none yet"
+        raise OptionError("trial", trial, f"a trial of the run, which has {has}")
+    return all_params[trial]
+
+
+def _seed_plan(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
     return seed_plan(
         seeds=options.seeds,
         n_seeds=options.n_seeds,

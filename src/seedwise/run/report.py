@@ -1,41 +1,73 @@
-"""A run's own account of itself: meta.json, summary.json, events, and the result."""
+"""A run's own account of itself: meta.json, summary.json, status.json, and events."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from seedwise.cluster.place import Place
-from seedwise.errors import LeaseLostError, NoCompleteTrialError, RunStopped
-from seedwise.model.options import ExecutionMode, RunOptions
+from seedwise.errors import LeaseLostError, RunStopped
+from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.options import RunOptions
 from seedwise.model.records import (
     Event,
+    Progress,
     RunFinished,
     RunInterrupted,
     RunStarted,
     TrialFinished,
     TrialResult,
     TrialState,
-    best_trial,
 )
+from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.directory import RunDirectory, utc_now
 from seedwise.run.history import History
 from seedwise.run.parts import Parts
-from seedwise.run.result import OptimizeResult
+from seedwise.run.standing import Every, Standing
+from seedwise.run.workplace import Workplace
 
-__all__ = ["Report"]
+__all__ = ["Listeners", "Report", "kind_of"]
 
 _logger = logging.getLogger("seedwise")
 
+_STATUS_EVERY_S = 0.5
+_PROGRESS_EVERY_S = 5.0
+
+
+def kind_of(options: RunOptions | EntriesOptions | SweepOptions) -> str:
+    """Return what a run of these options is called in its files."""
+    kinds = {RunOptions: "run", EntriesOptions: "entries", SweepOptions: "sweep"}
+    return kinds[type(options)]
+
+
+class Listeners:
+    """What takes the events; a listener that fails is dropped.
+
+    Parameters
+    ----------
+    listeners : sequence of callable
+        The listeners.
+    """
+
+    def __init__(self, listeners: Sequence[Callable[[Event], None]] = ()) -> None:
+        self._listeners = list(listeners)
+
+    def __call__(self, event: Event) -> None:
+        """Give them an event."""
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:  # a closed terminal, say: no reason to lose the run
+                self._listeners.remove(listener)
+                _logger.warning("a listener failed and is dropped", exc_info=True)
+
 
 class Report:
-    """Keeps the run's folder and its listeners up to date.
+    """Keeps a run's folder and its listeners up to date.
 
     Parameters
     ----------
@@ -45,10 +77,10 @@ class Report:
         What it says of the run before.
     parts : Parts
         What the run is made of.
-    options : RunOptions
+    options : RunOptions, EntriesOptions or SweepOptions
         Its options.
-    listeners : sequence of callable
-        What takes the events; one that fails is dropped.
+    listen : callable
+        What takes the events.
     """
 
     def __init__(
@@ -56,19 +88,36 @@ class Report:
         directory: RunDirectory,
         history: History,
         parts: Parts,
-        options: RunOptions,
-        listeners: Sequence[Callable[[Event], None]],
+        options: RunOptions | EntriesOptions | SweepOptions,
+        listen: Callable[[Event], None],
     ) -> None:
         #: Called before anything is written; raises if another driver has taken the run over.
         self.guard: Callable[[], None] = lambda: None
+        #: Tells how many trials are in flight.
+        self.n_in_flight: Callable[[], int] = lambda: 0
+        #: Tells in how many entries are which state.
+        self.entries: Callable[[], dict[str, int] | None] = lambda: None
+        n_trials = options.n_trials if isinstance(options, RunOptions) else 0
+        self.standing = Standing(kind_of(options), n_trials, history.started_at)
         self._directory = directory
-        self._history = history
+        #: What ``meta.json`` says of the run's past.
+        self.history = history
         self._parts = parts
         self._options = options
-        self._listeners = list(listeners)
-        self._counts: Counter[TrialState] = Counter()
+        self._listen = listen
         self._mode = history.mode
         self._started_s = time.monotonic()
+        # A sweep may tell thousands of trials in a second.
+        self._summary_due = Every(_STATUS_EVERY_S if isinstance(options, SweepOptions) else 0.0)
+        self._status_due = Every(_STATUS_EVERY_S)
+        self._progress_due = Every(_PROGRESS_EVERY_S)
+        self._progress_due.due()
+
+    @property
+    def mode(self) -> str:
+        """Where the work was done."""
+        assert self._mode is not None  # of a run that has begun
+        return self._mode
 
     @property
     def elapsed_s(self) -> float:
@@ -78,34 +127,82 @@ class Report:
     def prepared(self) -> None:
         """Write what is needed to go on with the run, whatever happens from here on."""
         self.guard()
-        self._directory.write_parts(self._parts.pickled)
+        if self._directory.parent is None:
+            self._directory.write_parts(self._parts.pickled)
         self._directory.write_meta(self._meta())
 
-    def begun(self, place: Place, told: Sequence[TrialResult]) -> None:
+    def begun(
+        self,
+        workplace: Workplace,
+        counts: Mapping[TrialState, int],
+        best: TrialResult | None = None,
+    ) -> None:
         """Note that the workers are asked for, and what was told before."""
         self.guard()
-        self._counts.update(trial.state for trial in told)
+        self.standing.begin(counts)
+        place = workplace.place
         self._mode = place.mode.value
         self._directory.write_meta(self._meta())
-        best = best_trial(told, self._options.direction)
-        self._directory.write_summary(best, self._counts, self._options.n_trials)
+        if not isinstance(self._options, EntriesOptions):
+            self.write_summary(best)
+        if self._directory.parent is not None:
+            return
+        self.write_status("running", best)
+        n_told = self.standing.counts.total()
         self._listen(
             RunStarted(
-                self._directory.path,
-                len(told),
-                place.description,
-                place.dashboard,
-                place.tunnel,
+                self._directory.path, n_told, place.description, place.dashboard, place.tunnel
             )
         )
 
     def emit(self, event: Event) -> None:
         """Take an event on the way."""
         if isinstance(event, TrialFinished):
-            self._counts[event.trial.state] += 1
+            self.standing.tell(event.trial.state)
             self.guard()
-            self._directory.write_summary(event.best, self._counts, event.n_trials)
+            if self._summary_due.due():
+                self.write_summary(event.best)
         self._listen(event)
+        if isinstance(event, TrialFinished) and self._directory.parent is None:
+            self._say_how_far(event.best)
+
+    def emit_of_entry(self, event: TrialFinished, entry_id: str) -> None:
+        """Take an event of one of several entries, whose own report has taken it."""
+        self.standing.tell(event.trial.state)
+        self._listen(attrs.evolve(event, entry_id=entry_id))
+        self._say_how_far(None)
+
+    def write_summary(self, best: TrialResult | None, **more: Any) -> None:
+        """Write ``summary.json``: the best trial so far, and how many are told."""
+        counts = self.standing.counts
+        self._directory.write_summary(
+            {
+                "best_value": best.value if best else None,
+                "best_params": best.params if best else None,
+                "best_stderr": best.stderr if best else None,
+                "best_n_seeds": best.n_seeds if best else None,
+                "best_trial": best.number if best else None,
+                "n_trials": self.standing.n_trials,
+                "n_told": counts.total(),
+                "n_failed": counts[TrialState.FAIL],
+                "n_pruned": counts[TrialState.PRUNED],
+                **more,
+            }
+        )
+
+    def write_status(self, state: str, best: TrialResult | None = None) -> None:
+        """Write ``status.json``: how far the run is."""
+        self._directory.write_status(attrs.asdict(self._status(state, best)))
+
+    def _say_how_far(self, best: TrialResult | None) -> None:
+        if self._status_due.due():
+            self.write_status("running", best)
+        if self._progress_due.due():
+            self._listen(Progress(self._status("running", best)))
+
+    def _status(self, state: str, best: TrialResult | None) -> Any:
+        value = best.value if best else None
+        return self.standing.status(state, self.n_in_flight(), value, self.entries())
 
     @contextlib.contextmanager
     def interruption_told(self) -> Iterator[None]:
@@ -117,22 +214,24 @@ class Report:
         except BaseException as error:
             directory = self._directory
             # The folder of a new run that got no workers is removed.
-            if isinstance(error, RunStopped) or directory.study_file.exists():
-                n_told = max(self._counts.total(), directory.n_told())
-                self._listen(RunInterrupted(directory.path, n_told, self._options.n_trials))
+            if isinstance(error, RunStopped) or directory.has_results:
+                n_told = max(self.standing.counts.total(), directory.n_told())
+                if directory.has_results:
+                    with contextlib.suppress(Exception):  # the error that ends it says more
+                        self.write_status("stopped")
+                self._listen(RunInterrupted(directory.path, n_told, self.standing.n_trials))
             raise
 
-    def finished(self, trials: Sequence[TrialResult]) -> OptimizeResult:
-        """Note that the run is at its end, and return its result.
+    def finished(self, best: TrialResult | None) -> None:
+        """Note that the run is at its end.
 
-        Raises
-        ------
-        NoCompleteTrialError
-            If no trial is complete.
+        Parameters
+        ----------
+        best : TrialResult or None
+            The best trial; None if there is none.
         """
         directory = self._directory
         self.guard()
-        best = best_trial(trials, self._options.direction)
         directory.write_meta(
             {
                 **self._meta(),
@@ -142,39 +241,21 @@ class Report:
                 "best_params": best.params if best else None,
             }
         )
-        self._listen(RunFinished(directory.path, best, self.elapsed_s))
-        if best is None:
-            errors = [trial.error for trial in trials if trial.error is not None]
-            raise NoCompleteTrialError(directory.path, len(errors), next(iter(errors), None))
-        assert best.value is not None  # the best trial is complete
-        return OptimizeResult(
-            loss_name=self._parts.loss.name,
-            best_value=best.value,
-            best_params=dict(best.params),
-            best_stderr=best.stderr,
-            best_n_seeds=best.n_seeds,
-            n_trials=len(trials),
-            study_name=self._history.study_name,
-            run_dir=str(directory.path),
-            mode=ExecutionMode(self._mode),
-            trials=tuple(trials),
-            study_file=directory.study_file,
-        )
-
-    def _listen(self, event: Event) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener(event)
-            except Exception:  # a closed terminal, say: no reason to lose the run
-                self._listeners.remove(listener)
-                _logger.warning("a listener failed and is dropped", exc_info=True)
+        if directory.parent is None:
+            self.write_status("finished", best)
+            self._listen(RunFinished(directory.path, best, self.elapsed_s))
 
     def _meta(self) -> dict[str, Any]:
         loss, plan = self._parts.loss, self._parts.plan
         options = attrs.asdict(self._options, recurse=False)
         options["seeds"] = plan.seeds.tolist() if self._options.seeds is not None else None
         options["given"] = sorted(options["given"])
+        for name, value in options.items():
+            if hasattr(value, "to_manifest_dict"):
+                options[name] = value.to_manifest_dict()
+        source = self._parts.source
         return {
+            "kind": self.standing.kind,
             "loss_name": loss.name,
             "loss_description": loss.description,
             "run_name": self._directory.name,
@@ -188,6 +269,7 @@ class Report:
             "parameter_space": {
                 name: attrs.asdict(param) for name, param in loss.parameter_space.items()
             },
-            **self._history.to_meta(),
+            **({} if source is None else {"source": source.to_manifest_dict()}),
+            **self.history.to_meta(),
             "options": options,
         }

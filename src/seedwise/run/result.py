@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from seedwise.errors import MissingExtraError
-from seedwise.model.options import ExecutionMode
+from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.records import TrialResult
 from seedwise.model.space import ParamValue
+from seedwise.run.trial_folders import artifacts
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
@@ -63,6 +64,22 @@ class OptimizeResult:
     trials: tuple[TrialResult, ...] = attrs.field(repr=False)
     study_file: Path = attrs.field(repr=False)
 
+    @property
+    def best_trial(self) -> TrialResult:
+        """The best trial."""
+        best = [trial for trial in self.trials if trial.value == self.best_value]
+        return best[0]
+
+    def artifacts(self) -> dict[int, tuple[Path, ...]]:
+        """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
+
+        Returns
+        -------
+        dict of int to tuple of pathlib.Path
+            The files; trials without any are left out.
+        """
+        return artifacts(Path(self.run_dir))
+
     def to_dataframe(self) -> pd.DataFrame:
         """Return the trials as a table.
 
@@ -70,8 +87,8 @@ class OptimizeResult:
         -------
         pandas.DataFrame
             A row a trial: ``number``, a ``params_...`` column for each parameter, ``value``,
-            ``stderr``, ``n_seeds``, ``state`` and ``duration_s``; value and stderr of a failed
-            trial are NaN.
+            ``stderr``, ``n_seeds``, ``state``, ``duration_s``, and a ``components_...`` column for
+            each component. Value and stderr of a failed trial are NaN.
 
         Raises
         ------
@@ -91,6 +108,7 @@ class OptimizeResult:
                 "n_seeds": trial.n_seeds,
                 "state": trial.state.value,
                 "duration_s": trial.duration_s,
+                **{f"components_{name}": part for name, part in trial.components.items()},
             }
             for trial in self.trials
         ]

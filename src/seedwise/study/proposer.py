@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +16,13 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.trial import FrozenTrial
 
 from seedwise.errors import NotARunError, RunFileError, SpaceError
-from seedwise.model.records import Proposal, TrialOutcome, TrialResult, TrialState
+from seedwise.model.records import (
+    Proposal,
+    TrialOutcome,
+    TrialResult,
+    TrialState,
+    best_trial,
+)
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
 from seedwise.study.distributions import distributions
@@ -58,6 +64,11 @@ class StudyPlan:
     state : bytes or None
         The sampler's state to go on from, with which the study file must agree; None begins with
         the sampler as it is.
+    enqueued : callable
+        Returns the params that the trial of a number is to have, all or some of them; None leaves
+        them to the sampler.
+    attributes : dict
+        What the study is to say of itself, as user attributes.
     """
 
     path: Path
@@ -68,6 +79,8 @@ class StudyPlan:
     sampler_name: str
     checkpoints: Checkpoints
     state: bytes | None = None
+    enqueued: Callable[[int], Mapping[str, Any] | None] = lambda _: None
+    attributes: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class Proposer:
@@ -94,14 +107,21 @@ class Proposer:
         self._storage = cast("CachedDaskStorage", study._storage)  # noqa: SLF001
         trials = study.get_trials(deepcopy=False)
         _require_compatible(trials, self._distributions)
-        self._told = [_result(trial) for trial in trials if trial.state.is_finished()]
+        #: The trials that were told, by number.
+        self.trials = [_result(trial) for trial in trials if trial.state.is_finished()]
+        #: How many points were asked for, ever.
+        self.n_asked = len(trials)
         self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
         self._ids = {trial.number: trial._trial_id for trial in self._unfinished}  # noqa: SLF001
+        for key, value in plan.attributes.items():
+            if self._study.user_attrs.get(key) != value:
+                self._study.set_user_attr(key, value)
         self._save()
 
-    def told(self) -> Sequence[TrialResult]:
-        """Return the trials that were told before this proposer was made, by number."""
-        return self._told
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial told so far."""
+        return best_trial(self.trials, self._plan.direction)
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that were asked for before this proposer was made and not told."""
@@ -112,8 +132,12 @@ class Proposer:
         if self._exhausted:
             return None
         with self._at_work():
+            enqueued = self._plan.enqueued(self.n_asked)
+            if enqueued is not None:
+                self._study.enqueue_trial(dict(enqueued))
             trial = self._study.ask(self._distributions)
             proposal = Proposal(trial.number, self._as_stored(trial.params))
+        self.n_asked += 1
         self._ids[trial.number] = trial._trial_id  # noqa: SLF001
         return proposal
 
@@ -133,6 +157,8 @@ class Proposer:
         attributes: dict[str, Any] = {"n_seeds": outcome.n_seeds}
         if outcome.state is TrialState.COMPLETE:
             attributes["stderr"] = outcome.stderr
+            if outcome.components:
+                attributes["components"] = outcome.components
         else:
             attributes["error"] = outcome.error
         with self._at_work():
@@ -142,7 +168,8 @@ class Proposer:
                 outcome.number, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
             )
         del self._ids[outcome.number]
-        return _result(told)
+        self.trials.append(_result(told))
+        return self.trials[-1]
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -265,4 +292,5 @@ def _result(trial: FrozenTrial) -> TrialResult:
         state=TrialState(trial.state.name),
         duration_s=duration.total_seconds() if duration is not None else 0.0,
         error=trial.user_attrs.get("error"),
+        components=trial.user_attrs.get("components", {}),
     )

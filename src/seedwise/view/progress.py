@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TextIO
 
 from seedwise.errors import replay_command, resume_command
 from seedwise.model.records import (
     ChunkLost,
+    EntryFinished,
     Event,
     FailureKind,
+    Progress,
     RunFinished,
     RunInterrupted,
     RunStarted,
     TrialFinished,
     TrialResult,
 )
+from seedwise.model.status import RunStatus
 
 __all__ = ["ProgressLines"]
+
+_BRIEF_S = 1.0
 
 
 class ProgressLines:
@@ -28,12 +34,20 @@ class ProgressLines:
     ----------
     trials : bool
         Whether to write all events; otherwise only how to go on with a run that was interrupted.
+    brief : bool
+        Whether there may be so many trials that most lines are left out: one in a second is
+        written, and how far the run is every few seconds.
     stream : file, optional
         Where to; None is stderr.
     """
 
-    def __init__(self, trials: bool = True, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, trials: bool = True, stream: TextIO | None = None, *, brief: bool = False
+    ) -> None:
         self._trials = trials
+        self._brief = brief
+        self._written_s = -_BRIEF_S
+        self._n_left_out = 0
         self._stream = stream
         self._run_dir = Path()
 
@@ -45,20 +59,33 @@ class ProgressLines:
             print(f"seedwise: {line}", file=self._stream or sys.stderr, flush=True)
 
     def _lines(self, event: Event) -> list[str]:
-        if isinstance(event, RunStarted):
-            self._run_dir = event.run_dir
-            return _start(event)
-        if isinstance(event, TrialFinished):
-            return _trial(event, self._run_dir)
-        if isinstance(event, ChunkLost):
-            what = f"trial {event.trial}, the chunk that begins with seed {event.chunk_start}"
-            return [f"lost the worker {event.worker}; run again: {what}"]
-        if isinstance(event, RunInterrupted):
-            return [
-                f"stopped with {event.n_told} of {event.n_trials} trials told; nothing is lost",
-                f"to go on: {resume_command(event.run_dir)}",
-            ]
-        return [_end(event)]
+        lines: list[str] = []
+        match event:
+            case RunStarted():
+                self._run_dir = event.run_dir
+                lines = _start(event)
+            case TrialFinished():
+                lines = _trial(event, self._run_dir) if self._is_due() else []
+            case Progress():
+                n_left_out, self._n_left_out = self._n_left_out, 0
+                lines = [_progress(event.status)] if n_left_out else []
+            case EntryFinished():
+                lines = [_entry(event)]
+            case ChunkLost():
+                lines = [_lost(event)]
+            case RunInterrupted():
+                lines = _interrupted(event)
+            case RunFinished():
+                lines = [_end(event)]
+        return lines
+
+    def _is_due(self) -> bool:
+        now_s = time.monotonic()
+        if self._brief and now_s - self._written_s < _BRIEF_S:
+            self._n_left_out += 1
+            return False
+        self._written_s = now_s
+        return True
 
 
 def _start(event: RunStarted) -> list[str]:
@@ -75,8 +102,9 @@ def _start(event: RunStarted) -> list[str]:
 def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     trial, best = event.trial, event.best
     width = len(str(event.n_trials))
+    who = "" if event.entry_id is None else f"{event.entry_id}  "
     parts = [
-        f"[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
+        f"{who}[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
         f"FAIL ({trial.error})" if trial.value is None else _mean(trial),
     ]
     if best is not None:
@@ -87,15 +115,55 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
             event.failure.kind is not FailureKind.LOSS
         ):  # what a dead process wrote is no one else's
             lines += [f"    {line}" for line in event.failure.traceback.splitlines()[1:]]
-        lines.append(f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}")
+        if event.entry_id is None:  # an entry's folder is another
+            lines.append(
+                f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}"
+            )
     return lines
+
+
+def _lost(event: ChunkLost) -> str:
+    what = f"trial {event.trial}, the chunk that begins with seed {event.chunk_start}"
+    return f"lost the worker {event.worker}; run again: {what}"
+
+
+def _interrupted(event: RunInterrupted) -> list[str]:
+    return [
+        f"stopped with {event.n_told} of {event.n_trials} trials told; nothing is lost",
+        f"to go on: {resume_command(event.run_dir)}",
+    ]
+
+
+def _progress(status: RunStatus) -> str:
+    parts = [f"{status.n_told} of {status.n_trials} trials told"]
+    parts += [f"{status.failed} failed"] if status.failed else []
+    parts += [f"{status.pruned} pruned"] if status.pruned else []
+    if status.entries is not None:
+        parts.append(f"{status.entries['done']} of {sum(status.entries.values())} entries done")
+    if status.trials_per_s is not None:
+        parts.append(f"{status.trials_per_s:.3g} a second")
+    if status.expected_end_utc is not None:
+        parts.append(f"expected end {status.expected_end_utc}")
+    if status.best_value is not None:
+        parts.append(f"best {status.best_value:.6g}")
+    return ", ".join(parts)
+
+
+def _entry(event: EntryFinished) -> str:
+    count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
+    if event.best is None:
+        return f"{count} failed: {event.error}"
+    return f"{count} best {_mean(event.best)} at {_point(event.best)}"
 
 
 def _end(event: RunFinished) -> str:
     if event.best is None:
-        return f"no trial was completed; {event.duration_s:.1f} s"
-    params = ", ".join(f"{name}={_short(value)}" for name, value in event.best.params.items())
-    return f"best {_mean(event.best)} at {params}; {event.duration_s:.1f} s"
+        return f"done; {event.duration_s:.1f} s"
+    return f"best {_mean(event.best)} at {_point(event.best)}; {event.duration_s:.1f} s"
+
+
+def _point(trial: TrialResult) -> str:
+    return ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
 
 
 def _mean(trial: TrialResult) -> str:

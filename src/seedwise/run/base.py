@@ -1,0 +1,173 @@
+"""What all kinds of runs do, from the lease on their folder to their result."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from seedwise.cluster.place import RunTag
+from seedwise.cluster.slurm_commands import cancel_jobs
+from seedwise.errors import writing
+from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.options import RunOptions
+from seedwise.model.records import Event
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.run.directory import RunDirectory
+from seedwise.run.history import History, take_up_history
+from seedwise.run.lease import Lease, acquire_lease
+from seedwise.run.parts import Parts
+from seedwise.run.report import Listeners, Report
+from seedwise.run.signals import StopSignals, stop_on_signals
+from seedwise.run.workplace import Workplace, open_workplace
+
+__all__ = ["BaseRun"]
+
+Options = TypeVar("Options", bound=RunOptions | EntriesOptions | SweepOptions)
+Result = TypeVar("Result")
+
+
+class BaseRun(ABC, Generic[Options, Result]):
+    """A run that goes on from where its folder says it is.
+
+    Parameters
+    ----------
+    parts : Parts
+        What the run is made of.
+    options : RunOptions, EntriesOptions or SweepOptions
+        Its options.
+    directory : RunDirectory
+        Its folder.
+    listeners : sequence of callable
+        What takes the events; one that fails is dropped.
+    """
+
+    #: Whether chunks of several trials may share a Dask task.
+    packs: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        parts: Parts,
+        options: Options,
+        directory: RunDirectory,
+        listeners: Sequence[Callable[[Event], None]] = (),
+    ) -> None:
+        self.parts = parts
+        self.options = options
+        self.directory = directory
+        self.listen = Listeners(listeners)
+        self.history: History
+        self.report: Report
+        self.lease: Lease
+
+    def carry_out(self) -> Result:
+        """Carry the run out, or what is left of it.
+
+        Returns
+        -------
+        OptimizeResult, MultiOptimizeResult or SweepResult
+            The result.
+
+        Raises
+        ------
+        RunLockedError
+            If another driver works on the run.
+        ChangedRunError
+            If the run was begun with options that decide its results, and others are given.
+        RunStopped
+            If a signal stopped it.
+        """
+        with stop_on_signals(self.directory.path) as stop, self._acquire_lease() as self.lease:
+            self._take_up()
+            if not self.is_done():
+                with self._discarded_unless_begun():
+                    self.recover()
+                    self.report.prepared()
+                    with (
+                        self.report.interruption_told(),
+                        open_workplace(
+                            self.parts,
+                            self.options,
+                            self._tag(),
+                            self.n_trials_at_once,
+                            stop,
+                            packs=self.packs,
+                        ) as workplace,
+                    ):
+                        self.work(workplace, stop)
+            return self.finished()
+
+    @property
+    @abstractmethod
+    def n_trials(self) -> int:
+        """How many trials there are to be in all."""
+
+    @property
+    @abstractmethod
+    def n_trials_at_once(self) -> int:
+        """How many trials may be in flight."""
+
+    @abstractmethod
+    def is_done(self) -> bool:
+        """Tell whether nothing is left to do, so that no workers are needed."""
+
+    @abstractmethod
+    def recover(self) -> None:
+        """Bring what is on disk to a state to go on from."""
+
+    @abstractmethod
+    def work(self, workplace: Workplace, stop: StopSignals) -> None:
+        """Do what is left to do."""
+
+    @abstractmethod
+    def finished(self) -> Result:
+        """Note that the run is at its end, and return its result."""
+
+    def out_of_time(self) -> bool:
+        """Tell whether no further trial is to be asked for."""
+        timeout = self.options.timeout
+        return timeout is not None and self.report.elapsed_s >= timeout
+
+    def emitter(self, stop: StopSignals, report: Report) -> Callable[[Event], None]:
+        """Return what takes an event on the way; a signal that came is heeded then."""
+
+        def emit(event: Event) -> None:
+            stop.check()
+            report.emit(event)
+
+        return emit
+
+    def _take_up(self) -> None:
+        directory, options = self.directory, self.options
+        self.history = take_up_history(
+            directory,
+            self.parts.loss.name,
+            self.parts.depends_on,
+            accept_changes=options.accept_changes,
+            n_trials=self.n_trials,
+        )
+        directory.sweep()
+        self.report = Report(directory, self.history, self.parts, options, self.listen)
+        self.report.standing.n_trials = self.n_trials
+        self.report.guard = self.lease.check
+
+    def _tag(self) -> RunTag:
+        if not self.history.is_new:
+            cancel_jobs(self.history.run_id)  # of a driver that was killed
+        return RunTag(self.directory.name, self.history.run_id, self.directory.log_dir)
+
+    def _acquire_lease(self) -> Lease:
+        path = self.directory.lease
+        with writing(path):
+            return acquire_lease(path, take_over=self.options.take_over)
+
+    @contextlib.contextmanager
+    def _discarded_unless_begun(self) -> Iterator[None]:
+        """Remove the folder of a new run whose workers could not be had: it holds nothing."""
+        try:
+            yield
+        except Exception:
+            if self.history.is_new and not self.directory.has_results:
+                self.directory.discard()
+            raise

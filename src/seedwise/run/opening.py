@@ -1,0 +1,156 @@
+"""Finding and making run folders."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from pathlib import Path
+
+from seedwise.cluster.slurm_commands import cancel_jobs
+from seedwise.errors import NotARunError, OptionError, RunExistsError
+from seedwise.run.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
+from seedwise.run.lease import acquire_lease
+
+__all__ = ["clean_run_directory", "entry_directory", "existing_run", "open_run_directory"]
+
+
+def existing_run(path: str | Path) -> RunDirectory:
+    """Return the folder of a run that is there.
+
+    Raises
+    ------
+    NotARunError
+        If there is none.
+    """
+    path = Path(path).expanduser().absolute()
+    directory = RunDirectory(path)
+    if not path.is_dir():
+        raise NotARunError(path, "there is no such folder")
+    parent = RunDirectory(path.parent.parent)
+    if parent.entries == path.parent and parent.has_begun:
+        directory = RunDirectory(path, parent)
+    if not directory.has_begun:
+        raise NotARunError(directory.path, "there is no meta.json, so this is no run")
+    return directory
+
+
+def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
+    """Make the folder of a new run, or find the one of a run that is to be gone on with.
+
+    Parameters
+    ----------
+    run_root : pathlib.Path
+        Folder of the run folders; made if there is none.
+    run_name : str or None
+        Name of the folder. None is the loss's name and the next free number, such as
+        ``walk_v0001``.
+    loss_name : str
+        The loss's name.
+
+    Returns
+    -------
+    RunDirectory
+        The folder; a new one has mode 0700.
+
+    Raises
+    ------
+    RunExistsError
+        If `run_name` is a folder that holds no run.
+    OptionError
+        If `run_root` can't be made.
+    """
+    root = run_root.expanduser().absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        allowed = "a folder, or where one can be made"
+        raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
+    if run_name is None:
+        path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
+    else:
+        path = root / run_name
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    directory = RunDirectory(path)
+    if path.is_dir():
+        directory.require_own()
+    if not directory.has_begun:
+        if not _is_unborn(path):
+            raise RunExistsError(path)
+        directory.furnish()
+    return directory
+
+
+def _is_unborn(path: Path) -> bool:
+    """Tell whether a folder holds nothing, or what was made of a run before it began."""
+    if not path.is_dir():
+        return False
+    for entry in path.iterdir():
+        if entry.name == "slurm":
+            ours = entry.is_dir() and not any(entry.iterdir())
+        elif entry.name == ".gitignore":
+            ours = entry.read_bytes() == GITIGNORE
+        else:
+            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
+            ours = entry.name in BEFORE_IT_BEGINS or (
+                made_aside is not None and made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
+            )
+        if not ours:
+            return False
+    return True
+
+
+def _next_free(root: Path, stem: str) -> Path:
+    pattern = re.compile(rf"{re.escape(stem)}_v(\d{{4,}})")
+    taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.fullmatch(entry.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = root / f"{stem}_v{number:04d}"
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:  # another run took the number in this moment
+            number += 1
+        else:
+            return path
+
+
+def entry_directory(parent: RunDirectory, label: str) -> RunDirectory:
+    """Return the folder of an entry; it is made if there is none."""
+    parent.entries.mkdir(mode=0o700, exist_ok=True)
+    path = parent.entries / label
+    path.mkdir(mode=0o700, exist_ok=True)
+    return RunDirectory(path, parent)
+
+
+def clean_run_directory(path: Path) -> None:
+    """Remove a run, whatever is in its folder; nothing else is ever removed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The run's folder; if there is none, nothing is done.
+
+    Raises
+    ------
+    RunExistsError
+        If it holds no run.
+    RunLockedError
+        If a driver works on the run.
+    """
+    if not path.exists():
+        return
+    directory = RunDirectory(path)
+    if path.is_symlink() or not (directory.has_begun or _is_unborn(path)):
+        raise RunExistsError(path)
+    directory.require_own()
+    run_id = directory.read_meta()["run_id"] if directory.has_begun else None
+    with acquire_lease(directory.lease):
+        if run_id is not None:
+            cancel_jobs(run_id)  # of a driver that was killed
+        # Last, what says that it is a run: if this is broken off, it can be done again.
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "meta.json"):
+            if not entry.name.startswith(directory.lease.name):
+                shutil.rmtree(
+                    entry
+                ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

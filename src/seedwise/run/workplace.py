@@ -1,0 +1,95 @@
+"""Where a run's chunks are evaluated: an open cluster that has the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from seedwise.cluster.open import open_place
+from seedwise.cluster.place import Demand, Place, RunTag
+from seedwise.model.work_options import WorkOptions
+from seedwise.run.dispatch import DaskDispatcher, Traffic
+from seedwise.run.parts import Parts
+from seedwise.run.shipping import bring
+from seedwise.run.signals import StopSignals
+
+__all__ = ["Workplace", "open_workplace"]
+
+
+@attrs.frozen
+class Workplace:
+    """An open cluster that has the loss; all studies of a run share it.
+
+    Attributes
+    ----------
+    place : Place
+        The cluster.
+    loss_id : str
+        The loss's id there.
+    dispatcher : DaskDispatcher
+        The way to its workers.
+    """
+
+    place: Place
+    loss_id: str
+    dispatcher: DaskDispatcher
+
+
+@contextmanager
+def open_workplace(
+    parts: Parts,
+    options: WorkOptions,
+    tag: RunTag,
+    n_trials_at_once: int,
+    stop: StopSignals,
+    *,
+    packs: bool = False,
+) -> Iterator[Workplace]:
+    """Open the cluster that a run's options name, and bring the loss there.
+
+    Parameters
+    ----------
+    parts : Parts
+        What the run is made of.
+    options : WorkOptions
+        Its options.
+    tag : RunTag
+        Its name and id.
+    n_trials_at_once : int
+        Trials that may be in flight.
+    stop : StopSignals
+        What ends the run.
+    packs : bool
+        Whether chunks of several trials may share a Dask task.
+
+    Yields
+    ------
+    Workplace
+        The workplace; what is ours of it is closed in the end.
+    """
+    # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
+    at_once = options.worker_parallelism if parts.loss.vectorized else 1
+    demand = Demand(parts.plan.n_chunks * n_trials_at_once, at_once)
+    with open_place(options, demand, tag) as place:
+        stop.at_once = place.cancel_at_once
+        traffic = Traffic(
+            options.slurm_poll_seconds,
+            options.slurm_timeout_minutes * 60 if options.place == "slurm" else None,
+            packs,
+            place.slots,
+        )
+        with (
+            bring(place.client, parts.shipment, options) as loss_id,
+            DaskDispatcher(place.client, _look(stop, place), traffic) as dispatcher,
+        ):
+            yield Workplace(place, loss_id, dispatcher)
+
+
+def _look(stop: StopSignals, place: Place) -> Callable[[], None]:
+    def look() -> None:
+        stop.check()
+        place.check()
+
+    return look

@@ -1,0 +1,36 @@
+"""Asking on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from seedwise.errors import CleanRefusedError
+
+__all__ = ["confirm_removal"]
+
+
+def confirm_removal(path: Path) -> None:
+    """Ask whether a run is to be removed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The run's folder.
+
+    Raises
+    ------
+    CleanRefusedError
+        If the answer is no, or if there is no terminal to ask on.
+    """
+    if not (sys.stdin is not None and sys.stdin.isatty()):
+        raise CleanRefusedError(path, "there is no terminal to ask on")
+    question = f"Remove {path} with all its results?"
+    try:
+        yes = click.confirm(question, default=False, err=True)
+    except click.Abort:
+        yes = False
+    if not yes:
+        raise CleanRefusedError(path, "the answer was no")

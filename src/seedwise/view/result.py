@@ -1,0 +1,48 @@
+"""What a run found, in lines for a terminal."""
+
+from __future__ import annotations
+
+from seedwise.run.multi_result import MultiOptimizeResult
+from seedwise.run.result import OptimizeResult
+from seedwise.run.sweep_result import SweepResult
+
+__all__ = ["result_lines"]
+
+
+def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> list[str]:
+    """Return a result as lines, with numbers as Python writes them.
+
+    Parameters
+    ----------
+    result : OptimizeResult, MultiOptimizeResult or SweepResult
+        The result.
+
+    Returns
+    -------
+    list of str
+        The lines.
+    """
+    if isinstance(result, OptimizeResult):
+        return _point(result.best_value, result.best_params)
+    if isinstance(result, MultiOptimizeResult):
+        return [line for entry in result.entries for line in _entry(result, entry)]
+    lines = [f"trials: {result.n_trials}", f"failed: {len(result.failed)}"]
+    best = result.best
+    if best is not None:
+        lines += [f"best_trial: {best.number}", *_point(best.value, best.params)]
+    return lines
+
+
+def _entry(result: MultiOptimizeResult, entry: str) -> list[str]:
+    if entry in result.failed:
+        first, _, _ = str(result.failed[entry]).partition("\n")
+        return [f"{entry}:", f"  failed: {first}"]
+    found = result.results_by_entry[entry]
+    return [
+        f"{entry}:",
+        *(f"  {line}" for line in _point(found.best_value, found.best_params)),
+    ]
+
+
+def _point(value: float | None, params: dict[str, float | int | str | bool]) -> list[str]:
+    return [f"best_value: {value!r}", *(f"{name}: {param!r}" for name, param in params.items())]

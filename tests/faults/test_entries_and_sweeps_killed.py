@@ -1,0 +1,121 @@
+"""Kill -9 of the driver in the middle of entries, and of a sweep."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+import seedwise as sw
+from seedwise.run.directory import RunDirectory
+from seedwise.run.ledger import Ledger, ledger_end
+from tests.faults.harness import driver, undisturbed
+from tests.faults.loss import SPACE, evaluations
+
+PACE_S = 0.003
+N_SEEDS = 12
+COUNTS = [4, pytest.param(40, marks=pytest.mark.full)]
+
+ENTRIES = {
+    "loss": "of_entry",
+    "entry_ids": [f"p{number}" for number in range(6)],
+    "n_trials": 8,
+    "n_seeds": N_SEEDS,
+    "chunk_size": 4,
+    "workers": 2,
+    "progress": False,
+}
+SWEEP = {
+    "loss": "filed",
+    "source": sw.random(
+        {
+            "x": sw.uniform(-2.0, 2.0),
+            "rate": sw.loguniform(1e-3, 1.0),
+            "n": sw.randint(1, 9),
+            "kind": sw.choice(["plain", "fancy"]),
+        },
+        n_trials=60,
+        seed=4,
+    ).to_manifest_dict(),
+    "n_seeds": N_SEEDS,
+    "chunk_size": 4,
+    "workers": 2,
+    "progress": False,
+}
+assert set(SWEEP["source"]["space"]) == set(SPACE)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("keywords", [ENTRIES, SWEEP], ids=["entries", "sweep"])
+@pytest.mark.parametrize("n_kills", COUNTS)
+def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, tmp_path):
+    rng = random.Random(n_kills)
+    expected = undisturbed(tmp_path, keywords)
+    expected_files = files(tmp_path / "runs" / "undisturbed")
+    n_hits = n_runs = n_on_record = 0
+    while n_hits < n_kills:
+        n_runs += 1
+        with driver(tmp_path, f"run{n_runs}", keywords, pace_s=PACE_S) as run:
+            kills: list[tuple[int, set[tuple[int, int]]]] = []
+            for _ in range(min(8, n_kills - n_hits)):
+                run.start()
+                if rng.random() < 0.85:  # in the middle of the work, else as it starts
+                    run.wait_for(1)
+                time.sleep(rng.uniform(0, 0.8))  # the random moment
+                if not run.kill():
+                    break
+                n_hits += 1
+                kills.append((len(evaluations(run.evaluation_log)), on_record(run.directory)))
+                n_on_record += len(kills[-1][1])
+            if not run.table_file.exists():
+                run.finish()
+            assert run.table == expected
+            assert files(run.directory.path) == expected_files
+            nothing_on_record_is_evaluated_again(run.evaluation_log, kills)
+    print(f"{n_hits} kills over {n_runs} runs, {n_on_record} seeds on record at kills")
+    assert n_on_record > 0
+
+
+def on_record(directory: RunDirectory) -> set[tuple[int, int]]:
+    """Return trial and seed of what the ledgers have; of entry i the trials are 1000 i and up."""
+    ledgers = {0: directory.ledger}
+    for path in directory.entries.glob("p*"):
+        ledgers[1000 * int(path.name.removeprefix("p"))] = RunDirectory(path).ledger
+    found = set()
+    for first, path in ledgers.items():
+        if path.exists():
+            found |= {(first + trial, seed) for trial, seed in _recorded(path, directory.path)}
+    return found
+
+
+def _recorded(path: Path, folder: Path) -> set[tuple[int, int]]:
+    copy = folder.parent / "ledger-as-it-was"
+    copy.write_bytes(path.read_bytes())
+    copy.write_bytes(copy.read_bytes()[: ledger_end(copy)])
+    with Ledger(copy) as ledger:
+        return {
+            (trial, result.start + offset)
+            for trial, records in ledger._records.items()
+            for _, result in records
+            if result.losses is not None
+            for offset in range(result.n_seeds)
+        }
+
+
+def nothing_on_record_is_evaluated_again(log, kills) -> None:
+    evaluated = evaluations(log)
+    for n_before, recorded in kills:
+        again = {(trial, seed) for _, trial, seed in evaluated[n_before:]}
+        assert not again & recorded
+
+
+def files(run_dir: Path) -> dict[str, str]:
+    """Return the files that the loss wrote, by their place below ``trials/``."""
+    trials = run_dir / "trials"
+    return {
+        str(path.relative_to(trials)): path.read_text()
+        for path in sorted(trials.rglob("*.txt"))
+        if path.is_file()
+    }

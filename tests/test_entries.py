@@ -1,0 +1,324 @@
+"""optimize_entries: a study for each entry, equal to the one that it would have alone."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+
+import psutil
+import pytest
+
+import seedwise as sw
+from seedwise.errors import (
+    AllEntriesFailedError,
+    ChangedRunError,
+    EntryOfARunError,
+    LossFailedError,
+    OptionError,
+)
+from tests.losses import SPACE, bowl
+from tests.tables import table
+
+ENTRIES = ["anna", "ben", "p 03", "../evil"]
+N_TRIALS = 12  # the first ten of TPE are random: two more see what was told
+
+
+@sw.loss(name="own bowl", description="a bowl for each entry", parameter_space=SPACE)
+def own_bowl(params, seed, context):
+    shift = random.Random(context["entry_id"]).uniform(-1, 1)
+    return bowl({**params, "x": params["x"] - shift}, seed)
+
+
+@sw.loss(name="bad ben", description="fails for ben", parameter_space=SPACE)
+def bad_ben(params, seed, context):
+    if context["entry_id"] == "ben" and context["trial_number"] == 2:
+        raise ValueError(f"ben does not like {params['kind']}")
+    return own_bowl(params, seed, context)
+
+
+@pytest.fixture
+def fit(client, tmp_path):
+    def fit(loss=own_bowl, entry_ids=ENTRIES, **keywords):
+        fixed = {"cluster": client, "run_root": tmp_path / "runs", "progress": False}
+        few = {"n_trials": 4, "n_seeds": 12, "chunk_size": 5}
+        return sw.optimize_entries(loss, entry_ids=entry_ids, **{**fixed, **few, **keywords})
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def alone(client, tmp_path_factory):
+    """Tables of each entry when it is optimised alone, of lag 1 and 3."""
+    root = tmp_path_factory.mktemp("alone")
+
+    def run(entry, index, lag):
+        return sw.optimize_run(
+            own_bowl,
+            entry_id=entry,
+            random_seed=123 + index,
+            n_trials=N_TRIALS,
+            n_seeds=12,
+            max_concurrent_trials=lag,
+            cluster=client,
+            run_root=root,
+            progress=False,
+        )
+
+    return {
+        lag: {entry: table(run(entry, index, lag)) for index, entry in enumerate(ENTRIES)}
+        for lag in (1, 3)
+    }
+
+
+def tables(result: sw.MultiOptimizeResult):
+    return {entry: table(one) for entry, one in result.results_by_entry.items()}
+
+
+def test_entries_differ(alone):
+    """If this fails, equality below may hold for the wrong reason."""
+    values = {str(rows) for lag in (1, 3) for rows in alone[lag].values()}
+    assert len(values) == 8
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+@pytest.mark.parametrize("at_once", [None, 1, 2])
+@pytest.mark.parametrize("chunk_size", [3, 100])
+def test_each_entry_is_as_if_it_were_alone(fit, alone, lag, at_once, chunk_size):
+    result = fit(
+        n_trials=N_TRIALS,
+        chunk_size=chunk_size,
+        max_concurrent_trials=lag,
+        max_concurrent_entries=at_once,
+    )
+    assert tables(result) == alone[lag]
+    assert (result.n_entries, result.entries, result.failed) == (4, ENTRIES, {})
+    assert list(result.results_by_entry) == ENTRIES
+
+
+@pytest.mark.slurm
+def test_each_entry_is_as_if_it_were_alone_on_slurm(fit, alone, slurm):
+    result = fit(n_trials=N_TRIALS, cluster="slurm", workers=2, mem_per_cpu="256M", slurm_qos=None)
+    assert tables(result) == alone[1]
+
+
+@pytest.mark.slurm
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_200_entries_on_slurm(fit, slurm, client, tmp_path):
+    entries = [f"p{number:03}" for number in range(200)]
+    with threads_counted() as counts:
+        result = fit(
+            entry_ids=entries,
+            n_trials=10,
+            n_seeds=20,
+            chunk_size=10,
+            cluster="slurm",
+            workers=4,
+            mem_per_cpu="256M",
+            slurm_qos=None,
+        )
+    # One pool: all were up when the first entries were told, and none was started for another.
+    middle = counts[len(counts) // 5 : -len(counts) // 5]
+    assert len(middle) > 20
+    assert max(middle) - min(middle) <= 1, "the driver's threads"
+    for index, entry in enumerate(entries):
+        one = sw.optimize_run(
+            own_bowl,
+            entry_id=entry,
+            random_seed=123 + index,
+            n_trials=10,
+            n_seeds=20,
+            cluster=client,
+            run_root=tmp_path / "alone",
+            progress=False,
+        )
+        assert table(one) == table(result.results_by_entry[entry])
+
+
+class threads_counted:  # noqa: N801 - used as a function
+    """Count this process's threads, ten times a second, but for the one that counts."""
+
+    def __enter__(self) -> list[int]:
+        self.counts: list[int] = []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._count)
+        self.thread.start()
+        return self.counts
+
+    def _count(self):
+        while not self.ended.wait(0.1):
+            self.counts.append(psutil.Process().num_threads() - 1)
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+def test_more_entries_take_no_more_threads(fit):
+    fit(entry_ids=["warm", "up"], n_trials=2)
+    most = []
+    for n_entries in (2, 30):
+        with threads_counted() as counts:
+            fit(entry_ids=[f"e{number}" for number in range(n_entries)], n_trials=8)
+        most.append(max(counts))
+    assert most[1] <= most[0] + 1  # the client's own pool may still grow by one
+
+
+# Failures.
+
+
+def test_a_failed_entry_leaves_the_others_at_work(fit, tmp_path):
+    good = fit(run_name_prefix="good")
+    result = fit(bad_ben, run_name_prefix="bad")
+    assert list(result.failed) == ["ben"]
+    error = result.failed["ben"]
+    assert isinstance(error, LossFailedError)
+    assert "ben does not like" in str(error)
+    assert f"seedwise replay {tmp_path}/runs/bad/entries/ben --trial 2" in str(error)
+    assert f"seedwise resume {tmp_path}/runs/bad goes on" in str(error)
+    others = {entry: rows for entry, rows in tables(good).items() if entry != "ben"}
+    assert tables(result) == others
+    assert "ben" not in result.best_values_by_entry
+    frame = result.to_dataframe().set_index("entry_id")
+    assert frame.loc["ben", "error"].startswith("LossFailedError")
+    assert frame.loc["anna", "best_value"] == result.best_values_by_entry["anna"]
+    assert frame.loc["anna", "params_x"] == result.best_params_by_entry["anna"]["x"]
+
+
+def test_a_failed_entry_goes_on_after_its_trial_when_the_run_is_called_again(fit):
+    first = fit(bad_ben, run_name_prefix="bad")
+    assert list(first.failed) == ["ben"]
+    again = fit(bad_ben, run_name_prefix="bad")
+    assert again.failed == {}
+    states = [str(trial.state) for trial in again.results_by_entry["ben"].trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
+    assert tables(again).items() >= tables(first).items()
+
+
+def test_a_failed_seed_of_an_entry_is_replayed(fit):
+    result = fit(bad_ben)
+    folder = f"{result.run_dir}/entries/ben"
+    with pytest.raises(ValueError, match="ben does not like"):
+        sw.replay_seed(folder, trial=2, seed=0)
+    replayed = sw.replay_seed(folder, trial=1)
+    assert len(replayed.losses) == 12
+
+
+def test_all_failed(fit):
+    @sw.loss(name="bad", description="fails", parameter_space=SPACE)
+    def bad(params, seed):
+        raise ValueError("no way")
+
+    with pytest.raises(
+        AllEntriesFailedError, match=r"(?s)all 4 entries .* failed.*no way"
+    ) as caught:
+        fit(bad)
+    assert list(caught.value.failed) == ENTRIES
+
+
+def test_an_entry_without_a_complete_trial_has_failed(fit):
+    @sw.loss(name="half", description="fails for ben", parameter_space=SPACE)
+    def half(params, seed, context):
+        return float("nan") if context["entry_id"] == "ben" else 1.0
+
+    result = fit(half, fail_on_chunk_error=False)
+    assert list(result.failed) == ["ben"]
+    assert "no trial was completed" in str(result.failed["ben"])
+
+
+# Folders and files.
+
+
+def test_labels_are_safe_folders(fit, tmp_path):
+    result = fit()
+    folders = sorted(
+        path.name for path in (tmp_path / "runs" / "own_bowl_entries_v0001" / "entries").iterdir()
+    )
+    assert folders == ["anna", "ben", "evil", "p_03"]
+    assert result.results_by_entry["../evil"].run_dir.endswith("/entries/evil")
+
+
+def test_the_summary_is_rewritten_as_entries_finish(fit, tmp_path):
+    @sw.loss(name="reader", description="reads", parameter_space={"x": (0.0, 1.0)})
+    def reader(params, seed, context):
+        summary = context["trial_dir"].parents[4] / "summary.json"
+        ended = json.loads(summary.read_text())["best_params_by_entry"]
+        return float(len(ended))
+
+    result = fit(reader, max_concurrent_entries=1, n_trials=1, n_seeds=1)
+    assert list(result.best_values_by_entry.values()) == [0.0, 1.0, 2.0, 3.0]
+    summary = json.loads((tmp_path / "runs/reader_entries_v0001/summary.json").read_text())
+    assert summary["entries"] == ENTRIES
+    assert summary["best_values_by_entry"] == result.best_values_by_entry
+
+
+def test_status(fit):
+    result = fit(bad_ben)
+    status = sw.run_status(result.run_dir)
+    assert (status.kind, status.state) == ("entries", "finished")
+    assert status.entries == {"pending": 0, "running": 0, "done": 3, "failed": 1}
+    assert (status.done, status.failed, status.pending) == (14, 1, 1)
+
+
+# Going on.
+
+
+def test_a_run_that_is_done_needs_no_workers(fit, tmp_path):
+    first = fit(run_name_prefix="mine")
+    result = fit(run_name_prefix="mine", cluster="127.0.0.1:1")  # nobody answers there
+    assert tables(result) == tables(first)
+
+
+def test_more_trials_and_more_entries(fit, alone):
+    fit(run_name_prefix="mine", entry_ids=ENTRIES[:2])
+    result = fit(run_name_prefix="mine", n_trials=N_TRIALS)
+    assert tables(result) == alone[1]
+
+
+def test_other_entries_in_front_are_refused(fit):
+    fit(run_name_prefix="mine", entry_ids=ENTRIES[:2])
+    with pytest.raises(ChangedRunError, match="random_seed: was '124', is '123'"):
+        fit(run_name_prefix="mine", entry_ids=["ben"])
+
+
+def test_resume_run_goes_on_with_all(fit, client, alone):
+    first = fit()
+    result = sw.resume_run(first.run_dir, n_trials=N_TRIALS, cluster=client)
+    assert isinstance(result, sw.MultiOptimizeResult)
+    assert tables(result) == alone[1]
+
+
+def test_an_entry_is_not_gone_on_with_alone(fit):
+    result = fit()
+    with pytest.raises(EntryOfARunError, match=r"resume .*own_bowl_entries_v0001$"):
+        sw.resume_run(result.results_by_entry["anna"].run_dir)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("entry_ids", "words"),
+    [
+        ([], "one at least"),
+        ("anna", "a list of entries"),
+        (["anna", " "], "not empty"),
+        (["anna", "ben", "anna"], r"'anna'.*twice"),
+        (["a b", "a/b"], r"'a b' and 'a/b'.*folder 'a_b'"),
+        (["Anna", "anna"], r"'Anna' and 'anna'"),
+    ],
+)
+def test_bad_entries(fit, tmp_path, entry_ids, words):
+    with pytest.raises(OptionError, match=words):
+        fit(entry_ids=entry_ids)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"max_concurrent_entries": 0}, {"n_trials": 0}, {"run_name_prefix": "a/b"}]
+)
+def test_bad_options(fit, tmp_path, keywords):
+    with pytest.raises(OptionError, match=next(iter(keywords))):
+        fit(**keywords)
+    assert not (tmp_path / "runs").exists()

@@ -1,9 +1,10 @@
-"""Stand-ins for the two ends of the engine: where points come from, and where chunks go."""
+"""Stand-ins for what the engine meets: where points come from, where chunks go, what is kept."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,34 +15,48 @@ from seedwise.model.records import (
     SeedFailure,
     TrialOutcome,
     TrialResult,
+    best_trial,
 )
 from seedwise.model.seeds import Chunk
 
-# ("ask", 3): trial 3 was asked for. ("tell", 3): it was told.
+# ("ask", 3): trial 3 was asked for. ("settle", 3): its files were kept. ("tell", 3): it was told.
 Log = list[tuple[str, int]]
 
 
 class FakeProposer:
-    """Proposes points that depend on all that was told, so that a change of order shows."""
+    """Proposes points that depend on all that was told, so that a change of order shows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    direction : {"minimize", "maximize"}
+        What is best.
+    n_points : int or None
+        How many points it has; None is no end of them.
+    """
+
+    def __init__(self, direction: str = "minimize", n_points: int | None = None) -> None:
         self.log: Log = []
         self.open: dict[int, Proposal] = {}
         self.outcomes: list[TrialOutcome] = []
         self.results: list[TrialResult] = []
+        self._direction = direction
+        self._n_points = n_points
 
     @property
     def n_asked(self) -> int:
         return len(self.open) + len(self.outcomes)
 
-    def told(self) -> list[TrialResult]:
-        return list(self.results)
+    @property
+    def best(self) -> TrialResult | None:
+        return best_trial(self.results, self._direction)
 
     def unfinished(self) -> list[Proposal]:
         return list(self.open.values())
 
-    def ask(self) -> Proposal:
+    def ask(self) -> Proposal | None:
         number = self.n_asked
+        if number == self._n_points:
+            return None
         rng = random.Random(f"{number} {[(o.number, o.value) for o in self.outcomes]}")
         self.open[number] = Proposal(number, {"x": rng.uniform(0, 10)})
         self.log.append(("ask", number))
@@ -60,9 +75,50 @@ class FakeProposer:
             state=outcome.state,
             duration_s=0.0,
             error=outcome.error,
+            components=outcome.components,
         )
         self.results.append(result)
         return result
+
+
+class FakeCases(FakeProposer):
+    """Proposes points that depend on their number only; what was in flight is asked for again.
+
+    Parameters
+    ----------
+    numbers : iterable of int
+        The numbers, in the order of asking.
+    told : sequence of TrialResult
+        What was told before.
+    direction : {"minimize", "maximize"}
+        What is best.
+    """
+
+    def __init__(
+        self,
+        numbers: Iterable[int],
+        told: Sequence[TrialResult] = (),
+        direction: str = "minimize",
+    ) -> None:
+        super().__init__(direction)
+        self._numbers = iter(numbers)
+        self._n_told_before = len(told)
+        self.results += told
+
+    @property
+    def n_asked(self) -> int:
+        return self._n_told_before + super().n_asked
+
+    def unfinished(self) -> list[Proposal]:
+        return []
+
+    def ask(self) -> Proposal | None:
+        number = next(self._numbers, None)
+        if number is None:
+            return None
+        self.open[number] = Proposal(number, {"x": random.Random(number).uniform(0, 10)})
+        self.log.append(("ask", number))
+        return self.open[number]
 
 
 class FakeLedger:
@@ -82,7 +138,25 @@ class FakeLedger:
         self.n_synced = len(self.entries)
 
 
-class FakeDispatcher:
+class FakeFolders:
+    """Takes note of what is settled.
+
+    Parameters
+    ----------
+    log : list
+        Takes the numbers, too.
+    """
+
+    def __init__(self, log: Log | None = None) -> None:
+        self.log: Log = log if log is not None else []
+        self.settled: list[tuple[int, list[str], dict[str, Any]]] = []
+
+    def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
+        self.log.append(("settle", number))
+        self.settled.append((number, list(accepted), dict(about)))
+
+
+class FakeChannel:
     """Gives results back in any order, none or some at a time; cancelled ones come all the same.
 
     Parameters
@@ -92,7 +166,7 @@ class FakeDispatcher:
     rng : random.Random
         Makes the order.
     largest_batch : int
-        Most results that `wait` returns.
+        Most results that `results` returns.
     repeats : bool
         Whether results come again, late.
     fails : callable
@@ -100,7 +174,7 @@ class FakeDispatcher:
     kind : FailureKind
         What kind of failure that is.
     waits : int or None
-        `wait` raises KeyboardInterrupt when it is called once more than this.
+        `results` raises KeyboardInterrupt when it is called once more than this.
     """
 
     def __init__(
@@ -128,6 +202,11 @@ class FakeDispatcher:
         self._out: list[tuple[Proposal, Chunk, int]] = []
         self._given: list[ChunkResult] = []
 
+    @property
+    def n_out(self) -> int:
+        """How many chunks are out, cancelled ones included."""
+        return len(self._out)
+
     def submit(
         self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
     ) -> None:
@@ -139,7 +218,8 @@ class FakeDispatcher:
             self.seeds += [(proposal.number, seed) for seed in chunk.seeds.tolist()]
             self._out.append((proposal, chunk, attempt))
 
-    def wait(self) -> list[ChunkResult]:
+    def results(self) -> list[ChunkResult]:
+        """Return what has come back."""
         if self._waits is not None:
             self._waits -= 1
             if self._waits < 0:
@@ -175,4 +255,5 @@ class FakeDispatcher:
             n_seeds=len(chunk.seeds),
             losses=None if failure is not None else np.array(losses),
             failure=failure,
+            folder=f"trial_{proposal.number}-{chunk.start}-{attempt}",
         )

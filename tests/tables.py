@@ -20,7 +20,6 @@ def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
             bits(trial.stderr),
             trial.n_seeds,
             trial.state,
-            trial.error,
             tuple((name, bits(part)) for name, part in sorted(trial.components.items())),
         )
         for trial in result.trials

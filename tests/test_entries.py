@@ -276,10 +276,12 @@ def test_more_trials_and_more_entries(fit, alone):
     assert tables(result) == alone[1]
 
 
-def test_other_entries_in_front_are_refused(fit):
+def test_other_entries_in_front_are_refused(fit, tmp_path):
     fit(run_name_prefix="mine", entry_ids=ENTRIES[:2])
-    with pytest.raises(ChangedRunError, match="random_seed: was '124', is '123'"):
-        fit(run_name_prefix="mine", entry_ids=["ben"])
+    with pytest.raises(ChangedRunError, match="random_seed: was '123', is '124'"):
+        fit(run_name_prefix="mine", entry_ids=["zoe", "anna", "ben"])
+    folders = sorted(path.name for path in (tmp_path / "runs/mine/entries").iterdir())
+    assert folders == ["anna", "ben"]
 
 
 def test_resume_run_goes_on_with_all(fit, client, alone):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import platform
 import shlex
 import signal
 import subprocess
@@ -33,6 +34,30 @@ CASES = [
         ValueError,
         {"parameter": None, "problem": "allowed is empty"},
         "search_param: allowed is empty",
+    ),
+    (
+        errors.SourceError("values are empty", "x"),
+        ValueError,
+        {"parameter": "x", "problem": "values are empty"},
+        "parameter 'x': values are empty",
+    ),
+    (
+        errors.SourceError("a grid needs a parameter"),
+        ValueError,
+        {"parameter": None, "problem": "a grid needs a parameter"},
+        "a grid needs a parameter",
+    ),
+    (
+        errors.CaseIndexError(10, 10),
+        IndexError,
+        {"index": 10, "n_cases": 10},
+        "case 10 is not there: the source's cases are 0 to 9",
+    ),
+    (
+        errors.CaseIndexError(-1, 10**5000),
+        IndexError,
+        {"index": -1, "n_cases": 10**5000},
+        "case -1 is not there: the source's cases are 0 to ",
     ),
     (
         errors.LossDefinitionError(["name", "description"]),
@@ -88,6 +113,54 @@ CASES = [
             "the loss failed in trial 3, the chunk that begins with seed 5, with params {}:\n\n"
             "it died\n\nTo see it happen here: seedwise replay runs/a --trial 3 --pdb\n"
             "Raise slurm_timeout_minutes if the loss may take that long. With fail_on_chunk_error"
+        ),
+    ),
+    (
+        errors.LossFailedError(
+            3, 7, 5, {}, "ValueError", "no", run_dir=Path("r/entries/b"), resume_dir=Path("r")
+        ),
+        RuntimeError,
+        {"run_dir": Path("r/entries/b")},
+        (
+            "the loss failed in trial 3, seed 7, with params {}:\n\nno\n\n"
+            "To see it happen here: seedwise replay r/entries/b --trial 3 --seed 7 --pdb\n"
+            "With fail_on_chunk_error=False the run goes on without such trials; seedwise resume "
+            "r goes on after this one."
+        ),
+    ),
+    (
+        errors.TrialDirError(Path("runs/a")),
+        FileNotFoundError,
+        {"run_dir": Path("runs/a")},
+        (
+            "there is no context['trial_dir']: the run's folder runs/a is not on the disk of this "
+            f"worker, {platform.node()}. run_root must be a folder that all workers share."
+        ),
+    ),
+    (
+        errors.AllEntriesFailedError(
+            Path("runs/a"), {"anna": OSError("no disk"), "ben": ValueError("no")}
+        ),
+        RuntimeError,
+        {"run_dir": Path("runs/a")},
+        "all 2 entries of runs/a failed, the first, 'anna', with OSError: no disk",
+    ),
+    (
+        errors.EntryOfARunError(Path("runs/a/entries/anna"), Path("runs/a")),
+        ValueError,
+        {"run_dir": Path("runs/a/entries/anna"), "parent": Path("runs/a")},
+        (
+            "runs/a/entries/anna is an entry of runs/a, which is gone on with as a whole: "
+            "seedwise resume runs/a"
+        ),
+    ),
+    (
+        errors.CleanRefusedError(Path("runs/a"), "the answer was no"),
+        RuntimeError,
+        {"run_dir": Path("runs/a")},
+        (
+            "runs/a is not removed: the answer was no. Say assume_yes=True to remove it without "
+            "asking, or leave clean_run_dir out to go on with the run."
         ),
     ),
     (
@@ -271,7 +344,15 @@ def test_an_error_travels_whole(error, copied):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert again.args == error.args
-    assert vars(again) == vars(error)
+    assert data_of(again) == data_of(error)
+
+
+def data_of(error) -> dict:
+    """Return an error's data; errors in it, which equal no other, as what they were made of."""
+    data = dict(vars(error))
+    if "failed" in data:
+        data["failed"] = {name: (type(e), e.args) for name, e in data["failed"].items()}
+    return data
 
 
 def test_a_note_travels_too():

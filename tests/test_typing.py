@@ -29,6 +29,40 @@ result = sw.optimize_run(
 )
 assert_type(result, sw.OptimizeResult)
 sw.optimize_run(l, run_root=Path("runs"), mode=sw.execution_mode("single"))
+sw.optimize_run(
+    l,
+    overrides={"n": 3},
+    trial_zero={"x": 0.5, "kind": "plain"},
+    enqueue=sw.manual([{"x": 0.5}, {"x": 1.0}]),
+    refine_search_factor=0.5,
+    prune_failed_trials=True,
+    clean_run_dir=True,
+    assume_yes=True,
+)
+
+of_all = sw.optimize_entries(
+    l,
+    entry_ids=["anna", "ben"],
+    run_name_prefix="mine",
+    max_concurrent_entries=2,
+    n_trials=3,
+)
+assert_type(of_all, sw.MultiOptimizeResult)
+assert_type(of_all.results_by_entry["anna"], sw.OptimizeResult)
+assert_type(of_all.best_values_by_entry, dict[str, float])
+
+draws = sw.random({"x": sw.uniform(0, 1), "n": sw.randint(1, 5)}, n_trials=10, seed=1)
+for source in (sw.grid(x=[0.1, 0.2], n=range(1, 5)), draws, sw.manual([{"x": 0.5, "n": 1}])):
+    swept = sw.run_sweep(l, source, trial_nums=[0], retry_failed=True, n_seeds=3)
+    assert_type(swept, sw.SweepResult)
+    assert_type(swept.best, sw.TrialResult | None)
+    assert_type(swept.trials[0], sw.TrialResult)
+
+status = sw.run_status("runs/mine")
+assert_type(status, sw.RunStatus)
+assert_type(status.n_told, int)
+again = sw.resume_run(Path("runs/mine"), n_trials=5)
+assert_type(again, sw.OptimizeResult | sw.MultiOptimizeResult | sw.SweepResult)
 """
 
 BAD = [
@@ -37,6 +71,18 @@ BAD = [
     "sw.optimize_run(l, 3)",
     "sw.SlurmOptions(queue='x')",
     "result.best",
+    "sw.optimize_run(l, enqueu=None)",
+    "sw.optimize_run(l, overrides=[0.5])",
+    "sw.optimize_run(l, refine_search_factor='half')",
+    "sw.optimize_entries(l, ['anna'])",
+    "sw.optimize_entries(l, entry_ids=['anna'], run_name='mine')",
+    "of_all.best_value",
+    "sw.run_sweep(l)",
+    "sw.run_sweep(l, draws, n_trials=3)",
+    "sw.run_sweep(l, [{'x': 0.5}])",
+    "swept.best.value",
+    "sw.run_status('runs/mine').stat",
+    "sw.grid()(3)",
 ]
 
 

@@ -41,20 +41,28 @@ def fill(folder, n_pages_left: int):
 
 
 @pytest.mark.timeout(600)
-def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
-    small_disk, tmp_path, expected
-):
-    """The room that is left decides which file is the first that finds none."""
+def test_no_room_for_the_ledger(small_disk, tmp_path, expected):
+    folder = tmp_path / "runs" / "run"
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "chunks.ledger").symlink_to(small_disk / "chunks.ledger")
+    (small_disk / "chunks.ledger").touch(mode=0o600)
+    full = full_after_some_trials(0, small_disk, tmp_path, expected)
+    assert full == "chunks.ledger"
+
+
+@pytest.mark.timeout(600)
+def test_no_room_for_the_rest(small_disk, tmp_path, expected):
     (tmp_path / "runs").symlink_to(small_disk)
-    files = {
-        full_after_some_trials(n_pages_left, small_disk, tmp_path, expected)
-        for n_pages_left in (0, 1, 0, 1)
-    }
-    assert {"chunks.ledger", "study.journal"} <= files
+    for n_pages_left in (1, 2, 1, 2):
+        full = full_after_some_trials(n_pages_left, small_disk, tmp_path, expected)
+        if full == "study.journal":
+            return
+    pytest.fail("the study file was never the one that was full")
 
 
 def full_after_some_trials(n_pages_left, small_disk, tmp_path, expected) -> str:
-    name = f"run-{n_pages_left}-{len(list(small_disk.iterdir()))}"
+    n_before = len(list((tmp_path / "runs").iterdir()))
+    name = "run" if n_pages_left == 0 else f"run{n_before}"
     with driver(tmp_path, name, KEYWORDS, pace_s=0.002) as run:
         run.start()
         while len(told_values(run.directory)) < 5:

@@ -1,8 +1,12 @@
+"""The options: each is defined once, and checked when it is given."""
+
 from __future__ import annotations
 
+import collections
 import inspect
 import math
 import re
+import types
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +15,17 @@ import numpy as np
 import optuna
 import pytest
 
-from seedwise import optimize_run
+from seedwise import optimize_entries, optimize_run, run_sweep
 from seedwise.errors import OptionError
 from seedwise.model.checks import SAMPLERS
+from seedwise.model.draws import uniform
+from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.execution_mode import ExecutionMode, execution_mode
 from seedwise.model.keywords import keyword_docs, keyword_names
-from seedwise.model.options import ExecutionMode, RunOptions, execution_mode
+from seedwise.model.options import RunOptions
 from seedwise.model.slurm_options import SlurmOptions
+from seedwise.model.sources import grid, manual, random
+from seedwise.model.sweep_options import SweepOptions
 
 # The keywords that scripts written for slurptuna's optimize_run use, and their defaults.
 REFERENCE = {
@@ -52,6 +61,9 @@ NUMBER = "a finite number above 0"
 TEXT = "a non-empty string, or None"
 TRUTH = "True or False"
 FOLDER = "the name of a folder, without a path"
+PART = "a number above 0 and below 1"
+NAMED = "a dict of parameter names to values, such as {'x': 0.3}"
+SOURCE = "a source, made with grid(), random() or manual()"
 MEMORY = "a whole number with K, M, G or T, such as '2G'"
 WALLTIME = "a datetime.timedelta above 0, such as timedelta(hours=2)"
 MODE = "'single' or 'distributed'"
@@ -74,26 +86,41 @@ def given(**keywords) -> RunOptions:
     return RunOptions.from_keywords(keywords)
 
 
-def parameters():
-    first, *options = inspect.signature(optimize_run).parameters.values()
-    assert first.name == "loss"
-    return options
+#: What each function takes besides its options.
+FUNCTIONS = {
+    optimize_run: (RunOptions, ["loss"]),
+    optimize_entries: (EntriesOptions, ["loss"]),
+    run_sweep: (SweepOptions, ["loss", "source"]),
+}
+each_function = pytest.mark.parametrize("function", FUNCTIONS)
+each_class = pytest.mark.parametrize(
+    "options", [RunOptions, EntriesOptions, SweepOptions, SlurmOptions]
+)
 
 
-def test_the_signature_is_the_fields():
-    fields = [field for field in attrs.fields(RunOptions) if field.init]
-    assert [p.name for p in parameters()] == [field.name for field in fields]
-    assert [p.default for p in parameters()] == [field.default for field in fields]
-    assert {p.kind for p in parameters()} == {inspect.Parameter.KEYWORD_ONLY}
+def parameters(function=optimize_run) -> list[inspect.Parameter]:
+    """Return a function's keywords."""
+    own = FUNCTIONS[function][1]
+    first = list(inspect.signature(function).parameters.values())
+    assert [parameter.name for parameter in first[: len(own)]] == own
+    return first[len(own) :]
 
 
-def test_the_reference_signature_is_all_there_in_its_order():
+@each_function
+def test_the_signature_is_the_fields(function):
+    fields = [field for field in attrs.fields(FUNCTIONS[function][0]) if field.init]
+    keywords = parameters(function)
+    assert [p.name for p in keywords] == [field.name for field in fields]
+    assert [p.default for p in keywords] == [field.default for field in fields]
+    assert {p.kind for p in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_the_reference_signature_is_all_there():
     ours = {p.name: p.default for p in parameters()}
-    assert list(ours)[: len(REFERENCE)] == list(REFERENCE)
     assert {name: ours[name] for name in REFERENCE} == REFERENCE
 
 
-@pytest.mark.parametrize("options", [RunOptions, SlurmOptions])
+@each_class
 def test_every_option_has_a_type_and_a_sentence(options):
     for field in attrs.fields(options):
         if field.init:
@@ -101,7 +128,7 @@ def test_every_option_has_a_type_and_a_sentence(options):
             assert re.fullmatch(r"['A-Z].*\.", field.metadata["doc"]), field.name
 
 
-@pytest.mark.parametrize("options", [RunOptions, SlurmOptions])
+@each_class
 def test_the_docs_name_every_keyword_once(options):
     docs = keyword_docs(options)
     entry = re.compile(r"^(\w+) : .+, (?:optional|default .+)$", re.MULTILINE)
@@ -109,9 +136,18 @@ def test_the_docs_name_every_keyword_once(options):
     assert max(map(len, docs.splitlines())) < 100
 
 
-def test_the_functions_docs_hold_the_options_docs():
-    assert keyword_docs(RunOptions) in optimize_run.__doc__
-    assert "{options}" not in optimize_run.__doc__
+@each_function
+def test_the_functions_docs_hold_the_options_docs(function):
+    assert keyword_docs(FUNCTIONS[function][0]) in function.__doc__
+    assert "{options}" not in function.__doc__
+
+
+@each_function
+def test_a_call_takes_its_own_arguments_by_place_or_name_and_nothing_else(function):
+    own = FUNCTIONS[function][1]
+    for args, keywords in (((), {}), (own[:-1], {}), ([*own, 3], {}), ((), {own[0]: 1, "x": 3})):
+        with pytest.raises(TypeError):
+            function(*args, **keywords)
 
 
 def test_the_defaults_pass_their_own_checks():
@@ -178,6 +214,24 @@ def test_what_was_given_is_known():
         ("workers", (), WORKERS),
         ("workers", [1, 2], WORKERS),
         ("slurm", {"partition": "cpu"}, "a SlurmOptions, or None"),
+        ("refine_search_factor", 0, PART),
+        ("refine_search_factor", 1, PART),
+        ("refine_search_factor", -0.5, PART),
+        ("refine_search_factor", math.nan, PART),
+        ("refine_search_factor", True, PART),
+        ("refine_search_factor", "0.5", PART),
+        ("overrides", {}, NAMED),
+        ("overrides", {3: 0.5}, NAMED),
+        ("overrides", [("x", 0.5)], NAMED),
+        ("overrides", "x=3", NAMED),
+        ("trial_zero", {}, NAMED),
+        ("trial_zero", 0.5, NAMED),
+        ("enqueue", [{"x": 0.5}], SOURCE),
+        ("enqueue", {"x": 0.5}, SOURCE),
+        ("enqueue", "grid", SOURCE),
+        ("prune_failed_trials", 1, TRUTH),
+        ("clean_run_dir", 1, TRUTH),
+        ("assume_yes", "y", TRUTH),
     ],
 )
 def test_a_bad_value_is_refused(name, value, allowed):
@@ -219,6 +273,7 @@ def test_slurm_options_are_checked_like_the_others():
         ("timeout", np.float32(0.5), 0.5),
         ("use_processes", np.bool_(True), True),
         ("direction", np.str_("maximize"), "maximize"),
+        ("refine_search_factor", np.float32(0.5), 0.5),
     ],
 )
 def test_numpy_scalars_become_plain_values(name, value, plain):
@@ -240,11 +295,33 @@ def test_numpy_scalars_become_plain_values(name, value, plain):
         ("cluster", "tcp://host:8786"),
         ("sampler", optuna.samplers.RandomSampler()),
         ("slurm", SlurmOptions()),
+        ("refine_search_factor", 0.5),
+        ("overrides", {"x": 0.5, "kind": "plain"}),
+        ("trial_zero", {"n": 3}),
+        ("enqueue", grid(x=[0.5])),
+        ("enqueue", manual([{"x": 0.5}])),
+        ("enqueue", random({"x": uniform(0, 1)}, n_trials=10**12, seed=1)),
+        ("prune_failed_trials", True),
     ]
     + [("sampler", name) for name in SAMPLERS],
 )
 def test_a_good_value_is_kept(name, value):
     assert getattr(given(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", ["overrides", "trial_zero"])
+def test_values_by_name_are_a_dict_of_our_own(name):
+    values = {"x": 0.5}
+    for mapping in (values, types.MappingProxyType(values), collections.OrderedDict(values)):
+        read = getattr(given(**{name: mapping}), name)
+        assert type(read) is dict
+        assert read == values
+        assert read is not mapping
+
+
+def test_a_class_that_is_no_source_is_refused():
+    with pytest.raises(OptionError, match="must be a source"):
+        given(enqueue=object())
 
 
 def test_strings_for_slurm_become_tuples():
@@ -256,8 +333,10 @@ def test_strings_for_slurm_become_tuples():
 def test_an_unknown_keyword_is_refused_with_those_that_are_known():
     with pytest.raises(TypeError, match="unknown keyword 'n_trails': did you mean 'n_trials'"):
         given(n_trails=3)
-    with pytest.raises(TypeError, match="unknown keyword 'zzz': known are n_trials, seeds, "):
+    known = r"unknown keyword 'zzz': known are .*, n_trials, "
+    with pytest.raises(TypeError, match=known) as caught:
         given(zzz=3)
+    assert caught.value.known == tuple(keyword_names(RunOptions))
 
 
 def test_options_are_frozen():

@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seedwise as sw
+from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.keywords import keyword_names
 from seedwise.model.options import RunOptions
 from seedwise.model.seeds import seed_plan
+from seedwise.model.sources import ParameterSource, grid, manual
+from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.changes import changed, decides_losses, what_decides_results
 
 SPACE = {"x": (0.0, 1.0), "n": sw.search_param(range=(1, 9), dtype="int")}
@@ -35,13 +38,15 @@ def walk_on(params, seed):
 LOSS = define(walk)
 
 
-def describe(loss=LOSS, **keywords) -> dict[str, str]:
-    options = RunOptions.from_keywords(keywords)
+def describe(
+    loss=LOSS, kind=RunOptions, source: ParameterSource | None = None, **keywords
+) -> dict[str, str]:
+    options = kind.from_keywords(keywords)
     names = ("seeds", "n_seeds", "chunk_size", "num_chunks")
     plan = seed_plan(
         **{name: getattr(options, name) for name in names}, seed_start=loss.seed_start
     )
-    return what_decides_results(loss, options, plan)
+    return what_decides_results(loss, options, plan, source)
 
 
 def changes(loss=LOSS, **keywords) -> set[str]:
@@ -58,6 +63,10 @@ DECIDING = {
     "max_concurrent_trials": (2, "max_concurrent_trials"),
     "trial_retry_attempts": (0, "trial_retry_attempts"),
     "entry_id": ("subject 7", "entry_id"),
+    "overrides": ({"x": 0.5}, "parameter_space['x']"),
+    "trial_zero": ({"x": 0.5}, "trial_zero"),
+    "enqueue": (manual([{"x": 0.5}]), "enqueue"),
+    "prune_failed_trials": (True, "prune_failed_trials"),
 }
 
 #: Values of options that change where and how the work is done, or how much of it.
@@ -88,12 +97,40 @@ OTHERS = {
     "accept_changes": True,
     "take_over": True,
     "slurm": sw.SlurmOptions(partition="cpu"),
+    "refine_search_factor": 0.5,  # it begins a phase, which the run's folder records
+    "clean_run_dir": True,
+    "assume_yes": True,
 }
+
+#: The same of what a sweep and entries have and a run has not, or what is another matter there.
+DECIDING_A_SWEEP = {
+    **{name: DECIDING[name] for name in ("seeds", "n_seeds", "trial_retry_attempts", "entry_id")},
+    "overrides": ({"x": 0.5}, "overrides"),
+    "trial_zero": ({"x": 0.5}, "trial_zero"),
+}
+OTHERS_OF_A_SWEEP = {
+    **{name: OTHERS[name] for name in OTHERS if name in keyword_names(SweepOptions)},
+    "direction": "maximize",  # no sampler is asked
+    "trial_nums": [3],
+    "retry_failed": True,
+}
+OTHERS_OF_ENTRIES = {
+    **{name: OTHERS[name] for name in OTHERS if name in keyword_names(EntriesOptions)},
+    "entry_ids": ["anna", "ben"],  # each has a study of its own
+    "run_name_prefix": "mine",
+    "max_concurrent_entries": 1,
+}
+POINTS = grid(x=[0.0, 0.5], n=[1, 2])
 
 
 def test_of_every_option_it_is_known_whether_it_decides():
     assert {*DECIDING, *OTHERS} == set(keyword_names(RunOptions))
     assert not set(DECIDING) & set(OTHERS)
+    assert {*DECIDING_A_SWEEP, *OTHERS_OF_A_SWEEP} == set(keyword_names(SweepOptions))
+    assert not set(DECIDING_A_SWEEP) & set(OTHERS_OF_A_SWEEP)
+    of_a_study = DECIDING.keys() - {"entry_id"}
+    assert {*of_a_study, *OTHERS_OF_ENTRIES} == set(keyword_names(EntriesOptions))
+    assert not of_a_study & set(OTHERS_OF_ENTRIES)
 
 
 @pytest.mark.parametrize("option", DECIDING)
@@ -106,6 +143,91 @@ def test_an_option_that_decides_is_named(option):
 def test_where_and_how_the_work_is_done_is_no_matter(option):
     keywords = {"n_seeds": 1000, option: OTHERS[option]}
     assert describe(**keywords) == describe(n_seeds=1000)
+
+
+@pytest.mark.parametrize("option", DECIDING_A_SWEEP)
+def test_an_option_that_decides_a_sweep_is_named(option):
+    value, name = DECIDING_A_SWEEP[option]
+    sweep = {"kind": SweepOptions, "source": POINTS}
+    assert set(changed(describe(**sweep), describe(**sweep, **{option: value}))) == {name}
+
+
+@pytest.mark.parametrize("option", OTHERS_OF_A_SWEEP)
+def test_other_options_are_no_matter_to_a_sweep(option):
+    sweep = {"kind": SweepOptions, "source": POINTS, "n_seeds": 1000}
+    keywords = {option: OTHERS_OF_A_SWEEP[option]}
+    assert describe(**{**sweep, **keywords}) == describe(**sweep)
+
+
+def test_the_space_is_no_matter_to_a_sweep_nor_is_a_sampler():
+    sweep = {"kind": SweepOptions, "source": POINTS}
+    wider = define(walk, parameter_space={**SPACE, "x": (0.0, 9.0)})
+    assert describe(wider, **sweep) == describe(**sweep)
+    assert not describe(**sweep).keys() & {"sampler", "random_seed", "direction", "enqueue"}
+
+
+@pytest.mark.parametrize("option", DECIDING.keys() - {"entry_id"})
+def test_an_option_that_decides_a_study_decides_those_of_entries(option):
+    value, name = DECIDING[option]
+    entries = {"kind": EntriesOptions, "entry_ids": ["anna"]}
+    assert set(changed(describe(**entries), describe(**entries, **{option: value}))) == {name}
+
+
+@pytest.mark.parametrize("option", OTHERS_OF_ENTRIES)
+def test_other_options_are_no_matter_to_entries(option):
+    entries = {"kind": EntriesOptions, "entry_ids": ["anna"], "n_seeds": 1000}
+    keywords = {option: OTHERS_OF_ENTRIES[option]}
+    assert describe(**{**entries, **keywords}) == describe(**entries)
+
+
+# Points that are given.
+
+
+@pytest.mark.parametrize("keyword", ["source", "enqueue"])
+def test_other_points_are_another_source_and_more_random_ones_are_not(keyword):
+    def points(source):
+        if keyword == "source":
+            return describe(kind=SweepOptions, source=source)
+        return describe(enqueue=source)
+
+    def draws(n_trials, seed=1, high=1.0):
+        space = {"x": sw.uniform(0, high), "n": sw.randint(1, 9)}
+        return sw.random(space, n_trials=n_trials, seed=seed)
+
+    assert changed(points(draws(5)), points(draws(10**12))) == {}
+    assert changed(points(POINTS), points(grid(n=[1, 2], x=[0.0, 0.5]))) == {}
+    for one, other in (
+        (draws(5), draws(5, seed=2)),
+        (draws(5), draws(5, high=2.0)),
+        (POINTS, grid(x=[0.0, 0.5], n=[1, 3])),
+        (POINTS, grid(x=[0.5, 0.0], n=[1, 2])),
+        (POINTS, manual([case.params for case in POINTS])),
+    ):
+        assert set(changed(points(one), points(other))) == {keyword}
+
+
+def test_a_source_is_told_by_its_type():
+    described = describe(kind=SweepOptions, source=POINTS)["source"]
+    assert described.startswith("grid (")
+
+
+def test_held_values_count_by_what_they_make_of_the_space():
+    plain, held = describe(), describe(overrides={"n": 4})
+    ((name, (old, new)),) = changed(plain, held).items()
+    assert name == "parameter_space['n']"
+    assert "range=(1, 9)" in old
+    assert "range=(4, 4)" in new
+    assert describe(overrides={"n": 4.0}) == held
+
+
+def test_the_order_in_which_points_name_parameters_is_no_matter():
+    for option in ("trial_zero", "overrides"):
+        one, other = {"x": 0.5, "n": 3}, {"n": 3, "x": 0.5}
+        sweep = {"kind": SweepOptions, "source": POINTS}
+        assert describe(**sweep, **{option: one}) == describe(**sweep, **{option: other})
+
+
+# Seeds.
 
 
 @pytest.mark.parametrize(

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import shutil
 import stat
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 
-from seedwise.errors import NotARunError, OptionError, RunExistsError, RunFileError
-from seedwise.model.records import TrialResult, TrialState
-from seedwise.run.directory import (
-    FORMAT_VERSION,
-    RunDirectory,
-    existing_run,
-    open_run_directory,
-    utc_now,
-)
+from seedwise.errors import NotARunError, RunFileError
+from seedwise.run.directory import BEFORE_IT_BEGINS, FORMAT_VERSION, RunDirectory, utc_now
+from seedwise.run.opening import entry_directory, open_run_directory
 
 
 @pytest.fixture
@@ -40,111 +30,11 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_runs_are_numbered(tmp_path):
-    names = [open_run_directory(tmp_path, None, "walk").name for _ in range(3)]
-    assert names == ["walk_v0001", "walk_v0002", "walk_v0003"]
-
-
-@pytest.mark.parametrize(
-    ("taken", "name"),
-    [
-        (["walk_v0007", "walk_v0002"], "walk_v0008"),
-        (["walk_v9999"], "walk_v10000"),
-        (["walk_v10000", "walk_v9999"], "walk_v10001"),
-        (["walk_v3", "walk_v0004_old", "walks_v0005", "old_walk_v0006"], "walk_v0001"),
-    ],
-)
-def test_the_next_free_number_is_above_all_others(tmp_path, taken, name):
-    for other in taken:
-        (tmp_path / other).mkdir()
-    assert open_run_directory(tmp_path, None, "walk").name == name
-
-
-def test_a_file_takes_a_number_too(tmp_path):
-    (tmp_path / "walk_v0001").touch()
-    assert open_run_directory(tmp_path, None, "walk").name == "walk_v0002"
-
-
-@pytest.mark.parametrize(
-    ("loss_name", "name"),
-    [
-        ("a/b c", "a_b_c_v0001"),
-        ("../up", ".._up_v0001"),
-        ("größe$(x)\n", "gr__e__x___v0001"),
-        ("a.b-c_D9", "a.b-c_D9_v0001"),
-    ],
-)
-def test_odd_characters_of_a_loss_name_are_replaced(tmp_path, loss_name, name):
-    assert open_run_directory(tmp_path, None, loss_name).path == tmp_path / name
-    assert open_run_directory(tmp_path, None, loss_name).name == name[:-1] + "2"
-
-
-def test_a_name_of_ones_own_is_kept(tmp_path):
-    directory = open_run_directory(tmp_path, "my run, 2nd $try", "walk")
-    assert directory.path == tmp_path / "my run, 2nd $try"
-    assert directory.name == "my run, 2nd $try"
-
-
 def snapshot(path: Path) -> dict[str, bytes | None]:
     return {
         str(entry.relative_to(path)): entry.read_bytes() if entry.is_file() else None
         for entry in path.rglob("*")
     }
-
-
-@pytest.mark.parametrize("name", ["data.csv", "study.journal", "slurm.txt", "src/walk.py"])
-def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, name):
-    path = tmp_path / "mine"
-    (path / name).parent.mkdir(parents=True)
-    (path / name).write_text("what somebody needs")
-    before = snapshot(path)
-    with pytest.raises(RunExistsError, match="mine exists already and holds no run") as caught:
-        open_run_directory(tmp_path, "mine", "walk")
-    assert caught.value.run_dir == path
-    assert snapshot(path) == before
-
-
-def test_a_file_of_that_name_is_left_alone(tmp_path):
-    (tmp_path / "mine").write_text("what somebody needs")
-    with pytest.raises(RunExistsError) as caught:
-        open_run_directory(tmp_path, "mine", "walk")
-    assert caught.value.run_dir == tmp_path / "mine"
-    assert (tmp_path / "mine").read_text() == "what somebody needs"
-
-
-@pytest.mark.parametrize("name", [".env", ".git/config", "slurm/job.sh"])
-def test_what_is_not_ours_is_never_discarded(tmp_path, name):
-    path = tmp_path / "mine" / name
-    path.parent.mkdir(parents=True)
-    path.write_text("what somebody needs")
-    with contextlib.suppress(RunExistsError):
-        open_run_directory(tmp_path, "mine", "walk").discard()
-    assert path.exists()
-
-
-def test_a_run_that_has_begun_is_found_and_nothing_of_it_changes(tmp_path):
-    directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_meta({"n": 1})
-    (directory.path / "data.csv").write_text("of the user's")
-    before = snapshot(directory.path)
-    assert open_run_directory(tmp_path, "mine", "another loss") == directory
-    assert snapshot(directory.path) == before
-
-
-def test_a_run_whose_driver_was_killed_before_it_began_is_begun_again(tmp_path):
-    directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_parts(b"parts")
-    for name in ("driver.lease", "driver.lease.lock", ".run.pickle.0a1b2c3d.new"):
-        (directory.path / name).touch()
-    assert not directory.has_begun
-    assert open_run_directory(tmp_path, "mine", "walk") == directory
-
-
-def test_a_root_that_can_not_be_made_is_refused(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OptionError, match="Not a directory") as caught:
-        open_run_directory(tmp_path / "file" / "runs", None, "walk")
-    assert (caught.value.name, caught.value.value) == ("run_root", str(tmp_path / "file/runs"))
 
 
 def test_what_a_folder_has_is_made_again(directory):
@@ -164,51 +54,28 @@ def test_a_run_that_could_not_begin_is_discarded(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# Existing runs.
-
-
-@pytest.mark.parametrize("as_type", [str, Path])
-def test_an_existing_run_is_found(tmp_path, as_type, monkeypatch):
-    directory = open_run_directory(tmp_path, "mine", "walk")
+def test_what_is_somebody_elses_stays_when_a_run_is_discarded(directory):
+    for name in BEFORE_IT_BEGINS - {".gitignore", "environment.json"}:
+        (directory.path / name).touch()
     directory.write_meta({})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for path in (directory.path, "mine", "~/mine"):
-        assert existing_run(as_type(path)) == directory
+    directory.write_parts(b"parts")
+    (directory.path / "thesis.tex").write_text("dear")
+    directory.discard()
+    assert snapshot(directory.path) == {"thesis.tex": b"dear"}
 
 
-def test_what_is_no_run_is_refused(tmp_path):
-    open_run_directory(tmp_path, "unborn", "walk")
-    (tmp_path / "file").touch()
-    for name, problem in (
-        ("gone", "there is no such folder"),
-        ("file", "there is no such folder"),
-        ("unborn", "there is no meta.json, so this is no run"),
-    ):
-        with pytest.raises(NotARunError, match=f"{name}: {problem}") as caught:
-            existing_run(tmp_path / name)
-        assert caught.value.run_dir == tmp_path / name
-
-
-def test_a_relative_root_is_made_absolute(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert open_run_directory(Path("a/b"), None, "walk").path == tmp_path / "a/b/walk_v0001"
-
-
-def test_a_root_in_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert open_run_directory(Path("~/r"), "x", "walk").path == tmp_path / "r/x"
-
-
-@pytest.mark.parametrize("name", [None, "mine"])
-def test_the_folder_is_its_owners_only_and_no_business_of_git(tmp_path, name):
-    directory = open_run_directory(tmp_path, name, "walk")
-    assert mode(directory.path) == 0o700
-    assert mode(directory.log_dir) == 0o700
-    assert (directory.path / ".gitignore").read_text() == "*\n"
+@pytest.mark.parametrize("name", ["study.journal", "trials.table", "entries"])
+def test_a_run_has_results_when_something_was_asked_for(directory, name):
+    directory.write_meta({})
+    directory.ledger.touch()
+    assert not directory.has_results
+    (directory.path / name).touch()
+    assert directory.has_results
 
 
 def test_the_names_of_the_files(directory):
+    assert directory.trial_table == directory.path / "trials.table"
+    assert directory.entries == directory.path / "entries"
     assert directory.study_file == directory.path / "study.journal"
     assert directory.ledger == directory.path / "chunks.ledger"
     assert directory.lease == directory.path / "driver.lease"
@@ -220,42 +87,6 @@ def test_the_names_of_the_files(directory):
         "environment.json",
         "slurm",
     }
-
-
-def test_creators_that_race_get_folders_of_their_own(tmp_path):
-    n_creators = 6
-    barrier = Barrier(n_creators)
-
-    def create(_) -> Path:
-        barrier.wait()
-        return open_run_directory(tmp_path, None, "walk").path
-
-    with ThreadPoolExecutor(n_creators) as pool:
-        paths = list(pool.map(create, range(n_creators)))
-    assert len(set(paths)) == n_creators
-    assert sorted(paths) == sorted(tmp_path.iterdir())
-
-
-def test_creators_that_race_for_a_name_get_the_same_folder(tmp_path, monkeypatch):
-    found, fsync = [], os.fsync
-
-    def while_the_first_writes(descriptor: int) -> None:
-        monkeypatch.setattr(os, "fsync", fsync)
-        found.append(open_run_directory(tmp_path, "mine", "walk"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", while_the_first_writes)
-    found.append(open_run_directory(tmp_path, "mine", "walk"))
-    assert found == [RunDirectory(tmp_path / "mine")] * 2
-    assert read(found[0], "environment.json")["python"] == sys.version
-
-
-def test_a_number_that_another_run_takes_in_this_moment_is_passed_over(tmp_path, monkeypatch):
-    (tmp_path / "walk_v0001").mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "iterdir", lambda self: iter(()))  # seen before it was made
-        path = open_run_directory(tmp_path, None, "walk").path
-    assert path == tmp_path / "walk_v0002"
 
 
 def test_meta_is_written_with_the_format_version(directory):
@@ -273,7 +104,7 @@ def test_meta_is_read_as_it_was_written(directory):
     assert directory.read_meta() == {"n": 3, "names": ["ä"], "none": None}
 
 
-@pytest.mark.parametrize("version", [1, FORMAT_VERSION + 1])
+@pytest.mark.parametrize("version", [1, 2, FORMAT_VERSION + 1])
 def test_a_run_of_another_format_is_refused(directory, version):
     meta = {"format_version": version, "loss_name": "walk"}
     (directory.path / "meta.json").write_text(json.dumps(meta))
@@ -437,44 +268,113 @@ def test_on_a_full_disk_nothing_is_cut_off_that_is_not_kept(
 # The summary.
 
 
-def test_the_summary(directory):
-    best = TrialResult(4, {"x": 0.1}, 1.5, 0.25, 10, TrialState.COMPLETE, 0.5)
-    directory.write_summary(best, {TrialState.COMPLETE: 5, TrialState.FAIL: 2}, 20)
+def test_the_summary_is_what_it_is_given(directory):
+    directory.write_summary({"best_value": 1.5, "best_params": {"x": 0.1}, "n_told": 7})
     assert read(directory, "summary.json") == {
         "format_version": FORMAT_VERSION,
         "best_value": 1.5,
         "best_params": {"x": 0.1},
-        "best_stderr": 0.25,
-        "best_n_seeds": 10,
-        "best_trial": 4,
-        "n_trials": 20,
         "n_told": 7,
-        "n_failed": 2,
     }
-
-
-def test_the_summary_before_there_is_a_best(directory):
-    directory.write_summary(None, {}, 20)
-    summary = read(directory, "summary.json")
-    assert {value for key, value in summary.items() if key.startswith("best_")} == {None}
-    assert (summary["n_told"], summary["n_failed"]) == (0, 0)
 
 
 def test_the_summary_says_how_many_trials_are_told(directory):
     assert directory.n_told() == 0
-    directory.write_summary(None, {TrialState.COMPLETE: 5, TrialState.FAIL: 2}, 20)
+    directory.write_summary({"n_told": 7})
     assert directory.n_told() == 7
 
 
-def test_a_summary_that_a_power_cut_has_emptied_says_nothing(directory):
-    (directory.path / "summary.json").write_bytes(b"")
+@pytest.mark.parametrize("content", [b"", b"{", b"{}"])
+def test_a_summary_that_a_power_cut_has_torn_says_nothing(directory, content):
+    (directory.path / "summary.json").write_bytes(content)
     assert directory.n_told() == 0
 
 
-def test_the_summary_is_not_synced(directory, monkeypatch):
+# The status.
+
+
+def test_the_status_is_read_as_it_was_written(directory):
+    assert directory.read_status() == {}
+    directory.write_status({"state": "running", "done": 3, "best_value": None})
+    assert directory.read_status() == {
+        "format_version": FORMAT_VERSION,
+        "state": "running",
+        "done": 3,
+        "best_value": None,
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"{"])
+def test_a_status_that_a_power_cut_has_torn_says_nothing(directory, content):
+    (directory.path / "status.json").write_bytes(content)
+    assert directory.read_status() == {}
+
+
+@pytest.mark.parametrize("name", ["summary", "status"])
+def test_what_is_written_at_each_trial_is_not_synced(directory, name, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
-    directory.write_summary(None, {}, 20)
-    assert directory.n_told() == 0
+    getattr(directory, f"write_{name}")({"n_told": 3})
+    assert read(directory, f"{name}.json")["n_told"] == 3
+
+
+# The error of an entry.
+
+
+def test_a_failure_is_read_as_it_was_written_until_it_is_forgotten(directory):
+    entry = entry_directory(directory, "anna")
+    assert entry.read_failure() is None
+    entry.forget_failure()
+    entry.write_failure(b"an error")
+    entry.write_failure(b"another error")
+    assert entry.read_failure() == b"another error"
+    assert entry_directory(directory, "ben").read_failure() is None
+    entry.forget_failure()
+    assert entry.read_failure() is None
+
+
+# The folder of an entry.
+
+
+def test_an_entry_has_its_own_results_and_all_else_of_its_run(directory):
+    entry = entry_directory(directory, "anna")
+    assert (entry.home, directory.home) == (directory, directory)
+    assert entry.name == "anna"
+    assert (entry.lease, entry.log_dir) == (directory.lease, directory.log_dir)
+    own = [entry.study_file, *entry.checkpoints, entry.ledger, entry.trial_table]
+    assert {path.parent for path in own} == {entry.path}
+    directory.write_parts(b"of the run")
+    assert entry.read_parts() == b"of the run"
+    assert entry.read_environment() == directory.read_environment()
+    directory.write_meta({"n": 1})
+    assert not entry.has_begun
+    entry.write_meta({"n": 2})
+    assert (directory.read_meta(), entry.read_meta()) == ({"n": 1}, {"n": 2})
+
+
+@pytest.mark.parametrize("name", [".", "entries/anna", "run.pickle"])
+def test_parts_of_an_entry_that_others_could_have_written_are_not_read(directory, name):
+    entry = entry_directory(directory, "anna")
+    directory.write_parts(b"parts")
+    path = directory.path / name
+    path.chmod(0o722)
+    if name == ".":
+        with pytest.raises(NotARunError, match="others could have put a program into it"):
+            directory.read_parts()
+    else:
+        with pytest.raises(NotARunError, match="others could have put a program into it"):
+            entry.read_parts()
+
+
+# What a driver that was killed left.
+
+
+def test_what_was_written_aside_is_swept_but_for_a_lease(directory):
+    for name in ("meta.json", "status.json", "study.journal", "driver.lease", "driver.lease.lock"):
+        (directory.path / f".{name}.0a1b2c3d.new").touch()
+    before = snapshot(directory.path)
+    directory.sweep()
+    swept = before.keys() - snapshot(directory.path).keys()
+    assert swept == {f".{n}.0a1b2c3d.new" for n in ("meta.json", "status.json", "study.journal")}
 
 
 # How files are written.
@@ -504,12 +404,14 @@ def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
         (lambda directory: directory.write_meta({"n": 2}), "meta.json"),
         (lambda directory: directory.write_parts(b"other parts"), "run.pickle"),
         (lambda directory: directory.furnish(), ".gitignore"),
+        (lambda directory: directory.write_failure(b"another error"), "failure.pickle"),
     ],
-    ids=["meta", "parts", "furniture"],
+    ids=["meta", "parts", "furniture", "failure"],
 )
 def test_a_write_that_breaks_off_leaves_the_old_file(directory, write, name, call, monkeypatch):
     directory.write_meta({"n": 1})
     directory.write_parts(b"parts")
+    directory.write_failure(b"an error")
     before = (directory.path / name).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[call], full)

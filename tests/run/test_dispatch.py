@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import signal
+import threading
+from collections.abc import Iterator
 
+import attrs
 import dask
 import pytest
 from distributed import Client, LocalCluster, wait
@@ -12,14 +17,41 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 import seedwise as sw
 from seedwise.cluster.place import SCHEDULER_SETTINGS
-from seedwise.errors import NoCompleteTrialError
+from seedwise.errors import ClusterError, NoCompleteTrialError
 from seedwise.model.options import RunOptions
-from seedwise.model.records import Proposal
+from seedwise.model.records import ChunkResult, Proposal
 from seedwise.model.seeds import seed_plan
-from seedwise.run.dispatch import DaskDispatcher, Errand
+from seedwise.run.channel import Channel, Errand, Order
+from seedwise.run.dispatch import DaskDispatcher, Traffic, _Sent
 from seedwise.run.shipping import bring, pack
 from tests.losses import bowl
 from tests.tables import table
+
+PARAMS = {"x": 0.1, "rate": 0.2, "n": 3, "kind": "plain", "flip": True}
+
+
+def losses_by_start(results) -> list[float]:
+    """Return the losses of a trial's chunks in the order of their seeds."""
+    losses = {result.start: result.losses.tolist() for result in results}
+    assert len(losses) == len(list(results))
+    return [loss for start in sorted(losses) for loss in losses[start]]
+
+
+def expected(params, plan) -> list[float]:
+    return [bowl(params, seed) for seed in plan.seeds.tolist()]
+
+
+def still_out(dispatcher) -> set[tuple[Channel, int, int]]:
+    return {
+        (order.channel, order.task.trial, order.task.chunk.index)
+        for sent in dispatcher._out.values()
+        for order in sent.orders
+    }
+
+
+def waiting(dispatcher) -> list[tuple[int, int, int]]:
+    tasks = [order.task for order in dispatcher._backlog]
+    return sorted((task.trial, task.chunk.index, task.attempt) for task in tasks)
 
 
 class SeenKeys(SchedulerPlugin):
@@ -47,6 +79,31 @@ def own_client():
         yield client
 
 
+def own_loss(name, function) -> sw.LossDefinition:
+    return sw.loss(name=name, description=name, parameter_space={"x": (0, 1)})(function)
+
+
+@contextlib.contextmanager
+def dispatching(client, loss, **traffic) -> Iterator[tuple[DaskDispatcher, Errand]]:
+    """Bring a loss to the workers; yield a dispatcher and what its channels are made with."""
+    options = RunOptions.from_keywords({})
+    traffic = Traffic(**{"tick_s": 1, **traffic})
+    with (
+        bring(client, pack(loss, options), options) as loss_id,
+        DaskDispatcher(client, lambda: None, traffic) as dispatcher,
+    ):
+        yield dispatcher, Errand(loss_id, loss.name, "run")
+
+
+def await_results(dispatcher, n: int) -> list[tuple[Channel, ChunkResult]]:
+    """Wait for as many results."""
+    results = []
+    while len(results) < n:
+        results += dispatcher.wait()
+    assert len(results) == n
+    return results
+
+
 def test_keys_name_run_trial_and_chunk(tmp_path, own_client):
     seen = SeenKeys()
     own_client.cluster.scheduler.add_plugin(seen)
@@ -67,32 +124,26 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
     loss = sw.loss(name="heavy", description="heavy", parameter_space={"x": (0, 1)})(
         lambda params, seed: params["x"] + len(ballast)
     )
-    options = RunOptions.from_keywords({})
-    shipment = pack(loss, options)
-    assert len(shipment.pickled) > 200_000
-    with bring(own_client, shipment, options) as loss_id:
+    assert len(pack(loss, RunOptions.from_keywords({})).pickled) > 200_000
+    with dispatching(own_client, loss, tick_s=10) as (dispatcher, errand):
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
-        assert all(loss_id in plugins for plugins in held.values())
-        dispatcher = DaskDispatcher(
-            own_client, Errand(loss_id, "heavy", "run"), lambda: None, tick_s=10
-        )
+        assert all(errand.loss_id in plugins for plugins in held.values())
+        channel = dispatcher.channel(errand)
         chunk = next(seed_plan(n_seeds=10).chunks())
-        dispatcher.submit(Proposal(0, {"x": 0.5}), [chunk], attempt=1)
-        (task, _) = next(iter(dispatcher._out.values()))
-        import pickle
-
-        assert len(pickle.dumps(task)) < 2000
-        (result,) = dispatcher.wait()
+        channel.submit(Proposal(0, {"x": 0.5}), [chunk], attempt=1)
+        ((order,),) = [sent.orders for sent in dispatcher._out.values()]
+        assert len(pickle.dumps(order.task)) < 2000
+        ((whose, result),) = dispatcher.wait()
+        assert whose is channel
         assert result.losses.tolist() == [200_000.5] * 10
         # A worker that joins late has it, too.
         own_client.cluster.scale(3)
         own_client.wait_for_workers(3)
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
         assert len(held) == 3
-        assert all(loss_id in plugins for plugins in held.values())
-        dispatcher.__exit__()
+        assert all(errand.loss_id in plugins for plugins in held.values())
     held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
-    assert not any(loss_id in plugins for plugins in held.values())
+    assert not any(errand.loss_id in plugins for plugins in held.values())
 
 
 def test_a_killed_worker_changes_nothing(own_client, tmp_path):
@@ -130,30 +181,17 @@ def test_a_chunk_that_kills_every_worker_fails_its_trial(own_client, tmp_path):
         )
 
 
-def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client, tmp_path):
+def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client):
     """Its running time is bounded; the worker that it held works again."""
-    import time
-
-    stuck = sw.loss(name="stuck", description="never ends", parameter_space={"x": (0, 1)})(
-        lambda params, seed: time.sleep(600) or 0.0
-    )
-    options = RunOptions.from_keywords({})
+    stuck = own_loss("stuck", lambda params, seed: threading.Event().wait() or 0.0)
     own_client.retire_workers(list(own_client.scheduler_info()["workers"])[1:])
-    with bring(own_client, pack(stuck, options), options) as loss_id:
-        dispatcher = DaskDispatcher(
-            own_client,
-            Errand(loss_id, "stuck", "run"),
-            lambda: None,
-            tick_s=0.1,
-            running_limit_s=0.3,
-        )
-        dispatcher.submit(Proposal(0, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
-        results = []
-        while not results:
-            results = dispatcher.wait()
-        dispatcher.__exit__()
-    assert results[0].failure.exception_type == "TrialTimeout"
-    assert "slurm_timeout_minutes=0.005" in results[0].failure.message
+    with dispatching(own_client, stuck, tick_s=0.1, running_limit_s=0.3) as (dispatcher, errand):
+        channel = dispatcher.channel(errand)
+        channel.submit(Proposal(0, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
+        ((whose, result),) = await_results(dispatcher, 1)
+    assert whose is channel
+    assert result.failure.exception_type == "TrialTimeout"
+    assert "slurm_timeout_minutes=0.005" in result.failure.message
     assert own_client.submit(int, 7).result(timeout=60) == 7
 
 
@@ -174,31 +212,17 @@ def watchful_client():
 def test_a_result_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(
     watchful_client, told_before
 ):
-    client, options, lost = watchful_client, RunOptions.from_keywords({}), []
-    plan = seed_plan(n_seeds=8, chunk_size=2)
-    params = {"x": 0.1, "rate": 0.2, "n": 3, "kind": "plain", "flip": True}
-    with (
-        bring(client, pack(bowl, options), options) as loss_id,
-        DaskDispatcher(
-            client,
-            Errand(loss_id, "bowl", "run"),
-            lambda: None,
-            1,
-            on_lost=lost.append,
-        ) as dispatcher,
-    ):
-        dispatcher.submit(Proposal(0, params), list(plan.chunks()), attempt=1)
+    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
+    with dispatching(client, bowl) as (dispatcher, errand):
+        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         with client.as_current():
-            wait([future for _, future in dispatcher._out.values()])
+            wait([sent.future for sent in dispatcher._out.values()])
         keys = dispatcher._done_keys() if told_before else []
         for pid in client.run(os.getpid).values():
             os.kill(pid, signal.SIGKILL)
-        results = dispatcher._collect(keys)
-        while len(results) < plan.n_chunks:
-            results += dispatcher.wait()
-    losses = {result.start: result.losses.tolist() for result in results}
-    expected = [bowl(params, seed) for seed in plan.seeds.tolist()]
-    assert [loss for start in sorted(losses) for loss in losses[start]] == expected
+        results = [result for _, result in dispatcher._collect(keys)]
+        results += [r for _, r in await_results(dispatcher, plan.n_chunks - len(results))]
+    assert losses_by_start(results) == expected(PARAMS, plan)
 
 
 def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
@@ -207,27 +231,271 @@ def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
     client, lost = watchful_client, []
     flag = tmp_path / "died"
 
-    @sw.loss(name="once", description="kills its worker once", parameter_space={"x": (0, 1)})
     def once(params, seed):
         if seed == 3 and not flag.exists():
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return float(os.getpid())
 
-    options = RunOptions.from_keywords({})
     plan = seed_plan(n_seeds=4, chunk_size=4)
-    with (
-        bring(client, pack(once, options), options) as loss_id,
-        DaskDispatcher(
-            client, Errand(loss_id, "once", "run"), lambda: None, 1, on_lost=lost.append
-        ) as dispatcher,
-    ):
-        dispatcher.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
-        results = []
-        while not results:
-            results += dispatcher.wait()
+    with dispatching(client, own_loss("once", once)) as (dispatcher, errand):
+        channel = dispatcher.channel(errand, lost.append)
+        channel.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
+        ((_, result),) = await_results(dispatcher, 1)
         workers = set(client.run(os.getpid).values())
     assert [(event.trial, event.chunk_start) for event in lost] == [(5, 0)]
-    assert results[0].attempt == 1
-    assert len(set(results[0].losses)) == 1
-    assert results[0].losses[0] not in workers
+    assert result.attempt == 1
+    assert len(set(result.losses)) == 1
+    assert result.losses[0] not in workers
+
+
+# Several channels.
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_each_channel_gets_its_own_results(client, packs):
+    plan = seed_plan(n_seeds=6, chunk_size=2)
+    with dispatching(client, bowl, packs=packs) as (dispatcher, errand):
+        # Of the same trial numbers and chunks: what tells them apart is the entry.
+        errands = [attrs.evolve(errand, run_name=f"run-{e}", entry_id=e) for e in ("a", "b")]
+        channels = {dispatcher.channel(one): 0.1 * i for i, one in enumerate(errands, start=1)}
+        for number in range(3):
+            for channel, x in channels.items():
+                channel.submit(Proposal(number, {**PARAMS, "x": x}), list(plan.chunks()), 1)
+        results = await_results(dispatcher, 2 * 3 * 3)
+    for channel, x in channels.items():
+        for number in range(3):
+            own = [r for whose, r in results if whose is channel and r.trial == number]
+            assert losses_by_start(own) == expected({**PARAMS, "x": x}, plan)
+
+
+def test_to_cancel_a_trial_of_one_channel_leaves_those_of_others(client):
+    plan = seed_plan(n_seeds=6, chunk_size=2)
+    with dispatching(client, bowl) as (dispatcher, errand):
+        one, other = (
+            dispatcher.channel(attrs.evolve(errand, run_name=name)) for name in ("one", "other")
+        )
+        for channel in (one, other):
+            channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        one.cancel(0, first_chunk=1)
+        assert still_out(dispatcher) == {(one, 0, 0), *((other, 0, c) for c in range(3))}
+        results = await_results(dispatcher, 4)
+    own = [result for channel, result in results if channel is other]
+    assert losses_by_start(own) == expected(PARAMS, plan)
+
+
+def test_a_lost_chunk_is_told_to_the_channel_that_it_is_of(watchful_client, tmp_path):
+    flag, lost = tmp_path / "died", {"fine": [], "once": []}
+
+    def once(params, seed):
+        if params["x"] == 1.0 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return float(seed)
+
+    chunks = list(seed_plan(n_seeds=2).chunks())
+    with dispatching(watchful_client, own_loss("once", once)) as (dispatcher, errand):
+        results = []
+        for name, x in (("fine", 0.0), ("once", 1.0)):
+            channel = dispatcher.channel(attrs.evolve(errand, run_name=name), lost[name].append)
+            channel.submit(Proposal(0, {"x": x}), chunks, 1)
+            results += await_results(dispatcher, 1)
+    assert [result.losses.tolist() for _, result in results] == [[0.0, 1.0]] * 2
+    assert [(event.trial, event.chunk_start) for event in lost["once"]] == [(0, 0)]
+    assert lost["fine"] == []
+
+
+# Packs.
+
+
+@pytest.fixture
+def sizes(monkeypatch) -> list[int]:
+    """How many chunks each Dask task had that was sent."""
+    sizes: list[int] = []
+    send = DaskDispatcher._send
+
+    def counted(self, packs, suffix=""):
+        sizes.extend(len(pack) for pack in packs)
+        send(self, packs, suffix)
+
+    monkeypatch.setattr(DaskDispatcher, "_send", counted)
+    return sizes
+
+
+def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, sizes):
+    plan, n_trials = seed_plan(n_seeds=6, chunk_size=2), 300
+    waiting = [Proposal(number, {**PARAMS, "x": number / n_trials}) for number in range(n_trials)]
+    todo, results, n_out = list(waiting), [], 0
+    with dispatching(client, bowl, packs=True, slots=2) as (dispatcher, errand):
+        channel = dispatcher.channel(errand)
+        assert dispatcher.chunks_wanted == 6
+        while todo or n_out:
+            while todo and n_out < dispatcher.chunks_wanted:
+                channel.submit(todo.pop(0), list(plan.chunks()), attempt=1)
+                n_out += plan.n_chunks
+            come = dispatcher.wait()
+            n_out -= len(come)
+            results += come
+        assert dispatcher.chunks_wanted > 6
+    assert {whose for whose, _ in results} == {channel}
+    assert sum(sizes) == len(results) == n_trials * plan.n_chunks
+    assert max(sizes) > 1
+    assert len(sizes) < len(results)
+    for number, params in ((proposal.number, proposal.params) for proposal in waiting):
+        own = [result for _, result in results if result.trial == number]
+        assert {result.attempt for result in own} == {1}
+        assert losses_by_start(own) == expected(params, plan)
+
+
+def test_a_pack_is_to_take_a_quarter_of_a_second_and_no_more_than_memory_likes(client):
+    with dispatching(client, bowl, packs=True, slots=4) as (dispatcher, errand):
+        wanted = {}
+        channel = dispatcher.channel(errand)
+        for duration_s in (10.0, 0.1, 0.0025, 0.0):
+            result = ChunkResult(0, 0, 1, 0, 1, duration_s=duration_s)
+            sent = _Sent([Order(channel, None)], client.scatter(result))
+            assert [one.duration_s for _, one in dispatcher._fetch([sent])] == [duration_s]
+            wanted[duration_s] = dispatcher.chunks_wanted
+    assert wanted == {10.0: 12, 0.1: 24, 0.0025: 1200, 0.0: 6000}
+
+
+def test_chunks_that_take_long_have_a_task_each(client, sizes):
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        dispatcher.channel(errand).submit(
+            Proposal(0, PARAMS), list(seed_plan(n_seeds=6, chunk_size=2).chunks()), 1
+        )
+        await_results(dispatcher, 3)
+    assert sizes == [1, 1, 1]
+
+
+def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
+    def failing(params, seed):
+        if seed == 2 and params["x"] == 0.5:
+            raise ValueError("no way")
+        return seed
+
+    plan = seed_plan(n_seeds=6, chunk_size=2)
+    with dispatching(client, own_loss("failing", failing), packs=True) as (dispatcher, errand):
+        dispatcher._pack = 6
+        channel = dispatcher.channel(errand)
+        for number, x in enumerate((0.5, 0.25)):
+            channel.submit(Proposal(number, {"x": x}), list(plan.chunks()), 1)
+        results = await_results(dispatcher, 6)
+    failed = {(r.trial, r.chunk): r.failure.seed for _, r in results if r.failure is not None}
+    assert failed == {(0, 1): 2}
+
+
+def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
+    plan = seed_plan(n_seeds=6, chunk_size=2)
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        dispatcher._pack = 9
+        channel, chunks = dispatcher.channel(errand), list(plan.chunks())
+        channel.submit(Proposal(0, PARAMS), chunks[:2], 1)
+        channel.submit(Proposal(0, PARAMS), chunks[2:], 2, isolated=True)
+        results = [result for _, result in await_results(dispatcher, 3)]
+    assert sorted(sizes) == [1, 2]
+    assert losses_by_start(results) == expected(PARAMS, plan)
+
+
+def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(watchful_client, tmp_path, sizes):
+    flag, lost = tmp_path / "died", []
+
+    def once(params, seed):
+        if params["x"] == 0.5 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return seed + params["x"]
+
+    (chunk,) = seed_plan(n_seeds=3).chunks()
+    points = {number: {"x": number / 4} for number in range(5)}
+    with dispatching(watchful_client, own_loss("once", once), packs=True) as (dispatcher, errand):
+        dispatcher._pack = 5
+        channel = dispatcher.channel(errand, lost.append)
+        for number, params in points.items():
+            channel.submit(Proposal(number, params), [chunk], 1)
+        results = await_results(dispatcher, 5)
+    assert sizes == [5, 1, 1, 1, 1, 1]
+    assert sorted((event.trial, event.chunk_start) for event in lost) == [(n, 0) for n in points]
+    assert {result.attempt for _, result in results} == {1}
+    assert {result.trial: result.losses.tolist() for _, result in results} == {
+        number: [seed + params["x"] for seed in range(3)] for number, params in points.items()
+    }
+
+
+def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(watchful_client):
+    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        dispatcher._pack = 3
+        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
+        dispatcher._send_backlog()
+        assert len(dispatcher._out) == 2
+        with client.as_current():
+            wait([sent.future for sent in dispatcher._out.values()])
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        results = [result for _, result in await_results(dispatcher, plan.n_chunks)]
+    assert losses_by_start(results) == expected(PARAMS, plan)
+
+
+def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
+    plan = seed_plan(n_seeds=6, chunk_size=2)
+    chunks = list(plan.chunks())
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        dispatcher._pack = 2
+        channel = dispatcher.channel(errand)
+        for number in (0, 1):  # packs: 0.0 0.1, 0.2 1.0, 1.1 1.2
+            channel.submit(Proposal(number, PARAMS), chunks, 1)
+        dispatcher._send_backlog()
+        for number in (0, 2):  # these wait
+            channel.submit(Proposal(number, PARAMS), chunks[:2], 2)
+        channel.cancel(0, first_chunk=1)
+        assert still_out(dispatcher) == {(channel, n, c) for n in (0, 1) for c in range(3)}
+        assert waiting(dispatcher) == [(0, 0, 2), (2, 0, 2), (2, 1, 2)]
+        channel.cancel(0)
+        assert still_out(dispatcher) == {(channel, 0, 2), *((channel, 1, c) for c in range(3))}
+        assert waiting(dispatcher) == [(2, 0, 2), (2, 1, 2)]
+        results = [result for _, result in await_results(dispatcher, 6)]
+    assert sorted((r.trial, r.chunk) for r in results) == [
+        (0, 2),  # it came with another
+        *((1, c) for c in range(3)),
+        (2, 0),
+        (2, 1),
+    ]
+    assert losses_by_start([r for r in results if r.trial == 1]) == expected(PARAMS, plan)
+
+
+def test_in_the_end_nothing_is_out_and_nothing_waits(client):
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        dispatcher._pack = 2
+        channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=6).chunks())
+        channel.submit(Proposal(0, PARAMS), chunks, 1)
+        dispatcher._send_backlog()
+        futures = [sent.future for sent in dispatcher._out.values()]
+        channel.submit(Proposal(1, PARAMS), chunks, 1)
+    assert (still_out(dispatcher), waiting(dispatcher)) == (set(), [])
+    assert {future.status for future in futures} <= {"cancelled", "finished"}
+
+
+# Ticks.
+
+
+def test_without_a_result_a_wait_ends_with_a_look(client):
+    looks = []
+    options = RunOptions.from_keywords({})
+    with (
+        bring(client, pack(bowl, options), options),
+        DaskDispatcher(client, lambda: looks.append(1), Traffic(tick_s=0.05)) as dispatcher,
+    ):
+        assert dispatcher.wait() == []
+        assert len(looks) == 1
+
+
+def test_what_a_look_finds_ends_the_wait(client):
+    def broken() -> None:
+        raise ClusterError("no workers will come")
+
+    with (
+        DaskDispatcher(client, broken, Traffic(tick_s=0.05)) as dispatcher,
+        pytest.raises(ClusterError, match="no workers will come"),
+    ):
+        dispatcher.wait()

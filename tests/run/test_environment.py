@@ -8,8 +8,9 @@ import platform
 import subprocess
 import sys
 
-from seedwise.run.directory import FORMAT_VERSION, open_run_directory
+from seedwise.run.directory import FORMAT_VERSION
 from seedwise.run.environment import environment
+from seedwise.run.opening import entry_directory, open_run_directory
 
 
 def test_the_environment_is_described(tmp_path):
@@ -26,6 +27,13 @@ def test_the_environment_is_described(tmp_path):
     packages = described["packages"]
     assert set(packages) >= {"seedwise", "dask", "distributed", "dask-jobqueue", "optuna", "numpy"}
     assert all(packages[name] for name in ("seedwise", "dask", "optuna", "numpy"))
+
+
+def test_that_of_an_entry_is_that_of_its_run(tmp_path):
+    directory = open_run_directory(tmp_path, None, "walk")
+    entry = entry_directory(directory, "anna")
+    assert not (entry.path / "environment.json").exists()
+    assert entry.read_environment() == directory.read_environment()
 
 
 def test_the_commit_of_the_folder_is_recorded(tmp_path, monkeypatch):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from seedwise.errors import ChangedRunError, NotARunError
 from seedwise.run import history as module
-from seedwise.run.directory import open_run_directory
+from seedwise.run.directory import RunDirectory
 from seedwise.run.history import History, take_up_history
+from seedwise.run.opening import entry_directory, open_run_directory
 
 BEFORE = {"loss": "walk, code 1", "seeds": "3 from 0 to 2"}
 CHANGED = {**BEFORE, "loss": "walk, code 2"}
@@ -32,9 +34,11 @@ def at(minute: int) -> str:
     return f"2030-01-01T00:{minute:02}:00+00:00"
 
 
-def take_up(directory, depends_on=BEFORE, name="walk", accept_changes=False) -> History:
+def take_up(
+    directory: RunDirectory, depends_on=BEFORE, name="walk", accept_changes=False, **more
+) -> History:
     """Take a run's history up, and write it down as a run does."""
-    history = take_up_history(directory, name, depends_on, accept_changes=accept_changes)
+    history = take_up_history(directory, name, depends_on, accept_changes=accept_changes, **more)
     directory.write_meta(history.to_meta())
     return history
 
@@ -50,6 +54,8 @@ def test_a_new_run_has_no_past(directory):
         "started_at_utc": at(0),
         "resumed_at_utc": [],
         "accepted_changes": [],
+        "phases": [],
+        "trial_digits": 3,
     }
 
 
@@ -106,6 +112,46 @@ def test_to_accept_changes_without_any_notes_nothing(directory):
     assert (again.changes, again.accepted_changes) == ({}, ())
 
 
+PHASES = (
+    {
+        "from_trial": 5,
+        "factor": 0.5,
+        "n_trials": 9,
+        "best_trial": 3,
+        "space": {"x": {"log": True}},
+    },
+    {"from_trial": 9, "factor": 0.25, "n_trials": 12, "best_trial": 7, "space": {}},
+)
+
+
+def test_the_phases_of_a_run_are_taken_up(directory):
+    first = take_up(directory)
+    assert first.phases == ()
+    for n_phases in (1, 2):
+        history = attrs.evolve(take_up(directory), phases=PHASES[:n_phases])
+        directory.write_meta(history.to_meta())
+        assert take_up(directory).phases == PHASES[:n_phases]
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "digits"), [(0, 3), (1, 3), (1000, 3), (1001, 4), (10**6, 6), (10**6 + 1, 7)]
+)
+def test_names_of_trials_have_digits_for_all_of_them_and_keep_them(directory, n_trials, digits):
+    assert take_up(directory, n_trials=n_trials).trial_digits == digits
+    assert len(f"{max(0, n_trials - 1):0{digits}d}") == digits
+    for more in (1, 10**9):
+        assert take_up(directory, n_trials=more).trial_digits == digits
+
+
+def test_whether_the_driver_before_came_to_the_end_is_known(directory):
+    assert not take_up(directory).completed
+    again = take_up(directory)
+    assert not again.completed
+    directory.write_meta({**again.to_meta(), "completed_at_utc": at(9)})
+    assert take_up(directory).completed
+    assert not take_up(directory).completed  # the one before this was only begun
+
+
 def test_a_run_of_another_format_is_refused(directory):
     (directory.path / "meta.json").write_text('{"format_version": 1}')
     with pytest.raises(NotARunError):
@@ -129,6 +175,15 @@ def test_another_cpu_is_warned_of(directory, monkeypatch):
         take_up(directory)
     with pytest.raises(ChangedRunError):  # which comes first
         take_up(directory, CHANGED)
+
+
+def test_of_the_cpu_of_an_entry_its_run_has_told(directory, monkeypatch):
+    entry = entry_directory(directory, "anna")
+    take_up(entry)
+    monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert take_up(entry).resumed_at
 
 
 def test_the_cpu_of_a_new_run_is_any(directory, monkeypatch):

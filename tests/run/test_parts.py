@@ -14,10 +14,13 @@ import pytest
 
 import seedwise as sw
 from seedwise.errors import LossTransportError, NotARunError, OptionError
+from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.options import RunOptions
+from seedwise.model.sources import grid, manual, random
+from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.changes import changed
-from seedwise.run.directory import open_run_directory
-from seedwise.run.parts import Saved, make_parts, read_saved, require_cluster
+from seedwise.run.opening import open_run_directory
+from seedwise.run.parts import Saved, entry_parts, make_parts, read_saved, require_cluster
 from tests.losses import SPACE, bowl, bowls
 
 KEYWORDS = {
@@ -112,6 +115,91 @@ def test_a_sampler_that_can_not_be_saved_is_refused(sampler):
     assert (caught.value.name, caught.value.value) == ("sampler", sampler)
 
 
+# Of the three kinds of runs.
+
+POINT = {"x": 0.5, "rate": 0.1, "n": 3, "kind": "plain", "flip": True}
+SOURCES = [
+    grid(**{name: [value] for name, value in POINT.items()}),
+    random({name: sw.choice([value]) for name, value in POINT.items()}, n_trials=10**12, seed=3),
+    manual([POINT, {**POINT, "x": 7.0}], tags=["pilot"]),
+]
+ENTRIES = {"entry_ids": ["anna", "ben"], "n_trials": 7, "random_seed": 40}
+
+
+def test_a_sweep_has_a_source_and_no_sampler():
+    for source in SOURCES:
+        parts = make_parts(bowl, SweepOptions.from_keywords({}), source=source)
+        assert parts.source is source
+        assert parts.sampler is None
+        assert "source" in parts.depends_on
+        assert not parts.depends_on.keys() & {"sampler", "random_seed", "max_concurrent_trials"}
+    assert make_parts(bowl, options()).source is None
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
+def test_the_source_is_saved(directory, source):
+    first = make_parts(bowl, SweepOptions.from_keywords({"n_seeds": 3}), source=source)
+    saved = through(directory, first)
+    assert saved.kind is SweepOptions
+    assert saved.source == source
+    assert saved.source.to_manifest_dict() == source.to_manifest_dict()
+    checked = saved.kind.from_keywords(saved.keywords)
+    again = make_parts(saved.shipment.load(), checked, saved, saved.source)
+    assert changed(first.depends_on, again.depends_on) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keywords"), [(RunOptions, {}), (EntriesOptions, ENTRIES), (SweepOptions, {})]
+)
+def test_the_kind_of_a_run_is_saved(directory, kind, keywords):
+    source = SOURCES[0] if kind is SweepOptions else None
+    saved = through(directory, make_parts(bowl, kind.from_keywords(keywords), source=source))
+    assert saved.kind is kind
+    assert (saved.source is None) == (source is None)
+
+
+def test_points_that_the_loss_does_not_take_are_refused():
+    with pytest.raises(OptionError, match=r"source=.*: must be with \['x'\], too"):
+        make_parts(
+            bowl,
+            SweepOptions.from_keywords({}),
+            source=grid(**{name: [value] for name, value in POINT.items() if name != "x"}),
+        )
+    with pytest.raises(OptionError, match=r"overrides=\['y'\]: must be names of the loss's"):
+        make_parts(bowl, options(overrides={"y": 3}))
+
+
+def test_the_parts_of_an_entry_are_those_of_a_run_of_its_own():
+    of_entries = EntriesOptions.from_keywords(ENTRIES)
+    parts = make_parts(bowl, of_entries)
+    for index, entry in enumerate(ENTRIES["entry_ids"]):
+        own = of_entries.of_entry(index)
+        mine = entry_parts(parts, own)
+        alone = options(n_trials=7, random_seed=40 + index, entry_id=entry)
+        assert changed(mine.depends_on, make_parts(bowl, alone).depends_on) == {}
+        assert (mine.loss, mine.plan, mine.shipment) == (parts.loss, parts.plan, parts.shipment)
+    samplers = [entry_parts(parts, of_entries.of_entry(index)).sampler for index in (0, 1, 1)]
+    assert len({id(sampler) for sampler in samplers}) == 3
+
+
+def test_the_sampler_of_an_entry_is_the_one_that_it_would_have_alone():
+    of_entries = EntriesOptions.from_keywords(ENTRIES)
+    parts = make_parts(bowl, of_entries)
+
+    def first_points(sampler) -> list[dict]:
+        study = optuna.create_study(sampler=sampler)
+        space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+        return [study.ask(space).params for _ in range(3)]
+
+    points = [
+        first_points(entry_parts(parts, of_entries.of_entry(index)).sampler) for index in (0, 1)
+    ]
+    assert points == [
+        first_points(make_parts(bowl, options(random_seed=seed)).sampler) for seed in (40, 41)
+    ]
+    assert points[0] != points[1]
+
+
 # What the folder holds of it.
 
 
@@ -138,9 +226,41 @@ def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
         "take_over": True,
         "run_root": Path("elsewhere"),
         "run_name": "mine",
+        "clean_run_dir": True,
+        "assume_yes": True,
+        "refine_search_factor": 0.5,
     }
     saved = through(directory, make_parts(bowl, options(**of_the_call, n_trials=3)))
     assert saved.keywords == {"n_trials": 3, **SEEDS}
+
+
+def test_what_is_of_a_call_of_entries_or_of_a_sweep_is_not_saved(directory):
+    keywords = {**ENTRIES, "run_name_prefix": "mine", "max_concurrent_entries": 1}
+    saved = through(directory, make_parts(bowl, EntriesOptions.from_keywords(keywords)))
+    assert saved.keywords == {
+        **ENTRIES,
+        "entry_ids": ("anna", "ben"),
+        "max_concurrent_entries": 1,
+        **SEEDS,
+    }
+    keywords = {"trial_nums": [0], "retry_failed": True, "run_name": "mine", "n_seeds": 3}
+    again = SweepOptions.from_keywords(keywords)
+    saved = through(directory, make_parts(bowl, again, source=SOURCES[0]))
+    assert saved.keywords == {"n_seeds": 3}
+
+
+def test_points_to_try_and_values_to_hold_are_saved(directory):
+    keywords = {
+        "overrides": {"n": 4},
+        "trial_zero": {"x": 0.25},
+        "enqueue": manual([{"x": 0.5}, {"x": 1.0}]),
+        **SEEDS,
+    }
+    first = make_parts(bowl, options(**keywords))
+    saved = through(directory, first)
+    assert saved.keywords == keywords
+    again = make_parts(saved.shipment.load(), options(**saved.keywords), saved)
+    assert changed(first.depends_on, again.depends_on) == {}
 
 
 def test_seeds_that_can_be_read_only_once_are_saved(directory):

@@ -7,12 +7,15 @@ import shlex
 from pathlib import Path
 from typing import get_args
 
+import attrs
 import pytest
 
 from seedwise.model.records import (
     ChunkLost,
+    EntryFinished,
     Event,
     FailureKind,
+    Progress,
     RunFinished,
     RunInterrupted,
     RunStarted,
@@ -21,6 +24,8 @@ from seedwise.model.records import (
     TrialResult,
     TrialState,
 )
+from seedwise.model.status import RunStatus
+from seedwise.view import progress as module
 from seedwise.view.progress import ProgressLines
 
 FIRST = TrialResult(0, {"x": 0.5}, 1234567.0, 0.012345, 10, TrialState.COMPLETE, 1.234)
@@ -28,12 +33,22 @@ BEST = TrialResult(2, {"x": 1 / 3, "n": 3, "kind": "a"}, 1 / 3, None, 1, TrialSt
 FAILED = TrialResult(
     11, {"x": 0.5}, None, None, 0, TrialState.FAIL, 60.0, "seed 7: ValueError: no"
 )
+PRUNED = attrs.evolve(FAILED, state=TrialState.PRUNED)
 RUN = Path("runs/walk_v0001")
 NO = SeedFailure(3, 7, "ValueError", "no", "Traceback\n  line 3\nValueError: no\n")
 DIED = SeedFailure(
     0, None, "ProcessDied", "of signal 11", "it wrote:\nlast words\n  of C\n", FailureKind.DIED
 )
 LATE = SeedFailure(0, 7, "ChunkTimeout", "after 60 s", "after 60 s", FailureKind.OVERRAN)
+
+
+def status(**more) -> RunStatus:
+    """Return how far a run is of which 3 trials are complete."""
+    fields = {"kind": "run", "state": "running", "n_trials": 20, "pending": 16, "running": 1}
+    of_trials = {"done": 3, "failed": 0, "pruned": 0}
+    times = {"started_at_utc": "2030-01-01T00:00:00", "updated_at_utc": "2030-01-01T00:09:00"}
+    return RunStatus(**{**fields, **of_trials, **times, **more})
+
 
 EVENTS = [
     (
@@ -86,6 +101,30 @@ EVENTS = [
         ],
     ),
     (
+        TrialFinished(PRUNED, NO, BEST, 20),
+        [
+            "[12/20] trial 11  PRUNED (seed 7: ValueError: no)  best 0.333333  60.00 s",
+            "to see why: seedwise replay . --trial 11 --seed 7",
+        ],
+    ),
+    (
+        TrialFinished(BEST, None, BEST, 20, entry_id="anna"),
+        ["anna  [ 3/20] trial 2   0.333333 (1 seed)  best so far  0.50 s"],
+    ),
+    (  # which folder an entry has is not known here
+        TrialFinished(FAILED, NO, BEST, 20, entry_id="anna"),
+        ["anna  [12/20] trial 11  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s"],
+    ),
+    (Progress(status()), []),  # all trials were written
+    (
+        EntryFinished("anna b", BEST, None, 1, 12),
+        ["[1/12] entry 'anna b' best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'"],
+    ),
+    (
+        EntryFinished("ben", None, "ValueError: no", 12, 12),
+        ["[12/12] entry 'ben' failed: ValueError: no"],
+    ),
+    (
         ChunkLost(3, 250, "tcp://n7:41"),
         ["lost the worker tcp://n7:41; run again: trial 3, the chunk that begins with seed 250"],
     ),
@@ -104,7 +143,7 @@ EVENTS = [
         RunFinished(RUN, BEST, 12.34),
         ["best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'; 12.3 s"],
     ),
-    (RunFinished(RUN, None, 0.04), ["no trial was completed; 0.0 s"]),
+    (RunFinished(RUN, None, 0.04), ["done; 0.0 s"]),
 ]
 
 each_event = pytest.mark.parametrize(("event", "lines"), EVENTS)
@@ -148,7 +187,7 @@ def test_without_a_stream_it_is_the_stderr_of_the_moment(capsys):
     progress = ProgressLines()
     progress(RunFinished(RUN, None, 1.0))
     written = capsys.readouterr()
-    assert written.err == "seedwise: no trial was completed; 1.0 s\n"
+    assert written.err == "seedwise: done; 1.0 s\n"
     assert written.out == ""
 
 
@@ -162,3 +201,97 @@ def test_each_line_is_flushed():
     stream = Stream()
     ProgressLines(stream=stream)(RunStarted(RUN, 0, "Slurm", None, None))
     assert stream.flushed == 2
+
+
+# Runs of so many trials that most lines are left out.
+
+
+class Now:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.s
+
+
+class Brief:
+    """Lines of a run of many trials, written one after the other."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = Now()
+        monkeypatch.setattr(module, "time", self.now)
+        self._stream = io.StringIO()
+        self.progress = ProgressLines(stream=self._stream, brief=True)
+        self._n_read = 0
+
+    def __call__(self, event: Event) -> str:
+        """Return what is written of an event."""
+        self.progress(event)
+        written = self._stream.getvalue()[self._n_read :]
+        self._n_read += len(written)
+        return written
+
+
+@pytest.fixture
+def brief(monkeypatch) -> Brief:
+    return Brief(monkeypatch)
+
+
+def test_in_brief_a_trial_in_a_second_is_written(brief):
+    event = TrialFinished(FIRST, None, FIRST, 20)
+    written = []
+    for _ in range(9):
+        written.append(" trial " in brief(event))
+        brief.now.s += 0.4
+    assert written == [True, False, False] * 3
+
+
+def test_in_brief_how_far_it_is_is_written_if_something_was_left_out(brief):
+    event = TrialFinished(FIRST, None, FIRST, 20)
+    brief(event)
+    assert brief(Progress(status())) == ""
+    brief(event)
+    assert brief(Progress(status())) == "seedwise: 3 of 20 trials told\n"
+    assert brief(Progress(status())) == ""
+
+
+def test_in_full_each_trial_is_written(monkeypatch):
+    monkeypatch.setattr(module, "time", Now())
+    stream = io.StringIO()
+    progress = ProgressLines(stream=stream)
+    for _ in range(5):
+        progress(TrialFinished(FIRST, None, FIRST, 20))
+    assert stream.getvalue().count(" trial ") == 5
+
+
+@each_event
+def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
+    brief(TrialFinished(FIRST, None, FIRST, 20))
+    if not isinstance(event, TrialFinished):
+        assert brief(event) == "".join(f"seedwise: {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"done": 1, "failed": 2, "pruned": 3}, "6 of 20 trials told, 2 failed, 3 pruned"),
+        ({"trials_per_s": 1234.5}, "3 of 20 trials told, 1.23e+03 a second"),
+        ({"trials_per_s": 0.01234}, "3 of 20 trials told, 0.0123 a second"),
+        (
+            {"expected_end_utc": "2030-01-01T00:10:00+00:00"},
+            "3 of 20 trials told, expected end 2030-01-01T00:10:00+00:00",
+        ),
+        ({"best_value": 1 / 3}, "3 of 20 trials told, best 0.333333"),
+        ({"best_value": 0.0}, "3 of 20 trials told, best 0"),
+        (
+            {"entries": {"pending": 4, "running": 3, "done": 2, "failed": 1}},
+            "3 of 20 trials told, 2 of 10 entries done",
+        ),
+    ],
+)
+def test_how_far_it_is_is_a_line_of_what_is_known(brief, more, line):
+    for _ in range(2):
+        brief(TrialFinished(FIRST, None, FIRST, 20))
+    assert brief(Progress(status(**more))) == f"seedwise: {line}\n"

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from seedwise.errors import SeedwiseError
-from seedwise.errors import TrialDirError
+from seedwise.errors import SeedwiseError, TrialDirError
 from seedwise.worker.context import Context, TrialDir
 
 ITEMS = {"entry_id": "p1", "trial_number": 4}

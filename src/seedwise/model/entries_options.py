@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -21,7 +22,7 @@ _LONGEST_LABEL = 100
 def _listed(value: Any) -> Any:
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
         return value
-    return tuple(entry if isinstance(entry, str) else str(entry) for entry in value)
+    return tuple(str(entry) for entry in value)
 
 
 def _names(text: str) -> list[str]:
@@ -37,12 +38,12 @@ def _entries(name: str, value: Any) -> None:
     entry_labels(value)
 
 
-def entry_labels(entry_ids: tuple[str, ...]) -> dict[str, str]:
+def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     """Return what the entries' folders are called.
 
     Parameters
     ----------
-    entry_ids : tuple of str
+    entry_ids : sequence of str
         The entries.
 
     Returns
@@ -85,7 +86,7 @@ class EntriesOptions(StudyOptions):
     name_keyword: ClassVar[str] = "run_name_prefix"
     name_suffix: ClassVar[str] = "_entries"
 
-    entry_ids: tuple[str, ...] = option(
+    entry_ids: Sequence[str] = option(
         (),
         "iterable of str",
         "Participants, conditions or data sets: a study for each. The loss sees its entry as "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -42,7 +42,7 @@ class SweepOptions(WorkOptions):
 
     entry_id: str | None = ENTRY_ID
     run_name: str | None = RUN_NAME
-    trial_nums: tuple[int, ...] | None = option(
+    trial_nums: Sequence[int] | None = option(
         None,
         "iterable of int",
         "Evaluate just these trials, and those that are done already once more. None is all that "

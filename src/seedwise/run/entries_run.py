@@ -130,8 +130,8 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         return result
 
     def directory_of(self, entry_id: str) -> RunDirectory:
-        """Return the folder of an entry."""
-        return entry_directory(self.directory, self._labels[entry_id])
+        """Return the folder of an entry, which need not be there yet."""
+        return RunDirectory(self.directory.entries / self._labels[entry_id], self.directory)
 
     def note_end(self, entry_id: str, end: OptimizeResult | Exception) -> None:
         """Take note of how an entry ended; ``summary.json`` says it at once."""
@@ -139,7 +139,7 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         error: str | None = None
         if isinstance(end, Exception):
             self._failed[entry_id] = end
-            error = f"{type(end).__name__}: {end}"
+            error = _in_a_line(end)
         else:
             self._results[entry_id] = end
             best = end.best_trial
@@ -166,7 +166,7 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},
                 "best_values_by_entry": {e: r.best_value for e, r in results.items()},
                 "best_stderrs_by_entry": {e: r.best_stderr for e, r in results.items()},
-                "failed": {e: f"{type(x).__name__}: {x}" for e, x in self._failed.items()},
+                "failed": {e: _in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.report.standing.counts.total(),
             }
@@ -209,6 +209,10 @@ class _Entry:
         error: Exception = pickle.loads(pickled)
         return error
 
+    def make_folder(self) -> None:
+        """Make the folder of an entry that begins."""
+        entry_directory(self._run.directory, self._directory.name)
+
     def finish(self) -> None:
         """Note that the study is at its end."""
         with self.noting_errors():
@@ -225,6 +229,7 @@ class _Entry:
             pickle.loads(pickled)
         except Exception:  # an exception of somebody else's
             pickled = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+        self.make_folder()
         self._directory.write_failure(pickled)
         self._run.note_end(self.entry_id, error)
 
@@ -260,6 +265,7 @@ class _Job:
     def open(self) -> tuple[Any, Engine]:
         self._stop.check()
         self._run.note_open(1)
+        self._entry.make_folder()
         self._entry.report.prepared()
         channel, self._engine = self._entry.study.open(
             self._workplace, self._emit, self._run.out_of_time
@@ -282,6 +288,11 @@ class _Job:
             self._run.report.emit_of_entry(event, self._entry.entry_id)
         else:
             self._run.report.emit(event)
+
+
+def _in_a_line(error: Exception) -> str:
+    first, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {first.rstrip(':')}"
 
 
 def _most_open() -> int:

@@ -392,7 +392,7 @@ def _place(
     n_seeds = len(losses[where])
     assert result.losses is not None
     losses[where] = result.losses[:n_seeds]
-    for name in {*components, *result.components}:
+    for name in dict.fromkeys([*components, *result.components]):
         whole = components.setdefault(name, np.full(len(losses), np.nan))
         part = result.components.get(name)
         whole[where] = np.nan if part is None else part[:n_seeds]

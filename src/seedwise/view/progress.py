@@ -105,7 +105,7 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     who = "" if event.entry_id is None else f"{event.entry_id}  "
     parts = [
         f"{who}[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
-        f"FAIL ({trial.error})" if trial.value is None else _mean(trial),
+        f"{trial.state} ({trial.error})" if trial.value is None else _mean(trial),
     ]
     if best is not None:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")

@@ -1,0 +1,124 @@
+"""The clock of trials: it runs from a trial's first start, and stops when nothing of it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from seedwise.run import trial_clock as module
+from seedwise.run.trial_clock import TrialClock
+
+FIRST, SECOND = (None, 0), (None, 1)
+LIMIT_S = 10.0
+
+
+class Now:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+def now(monkeypatch) -> Now:
+    now = Now()
+    monkeypatch.setattr(module, "time", now)
+    return now
+
+
+@pytest.fixture
+def clock(now) -> TrialClock:
+    return TrialClock(LIMIT_S)
+
+
+def start(clock, trial, chunk, worker="tcp://a:1") -> None:
+    message: dict[str, Any] = {"chunk": chunk, "worker": worker}
+    message["entry_id"], message["trial"] = trial
+    clock.note_start((1.5e9, message))  # the worker's own time is another clock's
+
+
+def test_what_has_not_started_is_never_late(clock, now):
+    now.s += 1e9
+    assert clock.late([FIRST, SECOND]) == []
+
+
+def test_a_trial_is_late_when_it_has_run_for_more_than_the_limit(clock, now):
+    start(clock, FIRST, 0)
+    now.s += LIMIT_S
+    assert clock.late([FIRST, SECOND]) == []
+    now.s += 0.1
+    assert clock.late([FIRST, SECOND]) == [FIRST]
+    assert clock.late([SECOND]) == []
+
+
+def test_the_time_is_from_the_first_chunk_on(clock, now):
+    for chunk in range(4):
+        start(clock, FIRST, chunk)
+        now.s += LIMIT_S / 3
+    assert clock.late([FIRST]) == [FIRST]
+
+
+def test_between_its_chunks_the_clock_of_a_trial_runs_on(clock, now):
+    start(clock, FIRST, 0)
+    clock.note_end(FIRST, 0)
+    now.s += LIMIT_S + 1
+    assert clock.late([FIRST]) == [FIRST]
+
+
+def test_trials_of_the_same_number_are_told_apart_by_their_entry(clock, now):
+    start(clock, ("anna", 0), 0)
+    now.s += LIMIT_S + 1
+    start(clock, ("ben", 0), 0)
+    assert clock.late([("anna", 0), ("ben", 0), FIRST]) == [("anna", 0)]
+
+
+def test_the_clock_stops_when_no_chunk_of_a_trial_runs_any_more(clock, now):
+    start(clock, FIRST, 0)
+    start(clock, FIRST, 1)
+    clock.forget(FIRST, 0)
+    now.s += LIMIT_S + 1
+    assert clock.late([FIRST]) == [FIRST]
+    clock.forget(FIRST, 1)
+    assert clock.late([FIRST]) == []
+    start(clock, FIRST, 0)
+    now.s += LIMIT_S - 1
+    assert clock.late([FIRST]) == []
+    now.s += 2
+    assert clock.late([FIRST]) == [FIRST]
+
+
+def test_what_runs_of_another_trial_does_not_keep_a_clock_going(clock, now):
+    start(clock, FIRST, 0)
+    start(clock, SECOND, 0)
+    clock.forget(FIRST, 0)
+    now.s += LIMIT_S + 1
+    assert clock.late([FIRST, SECOND]) == [SECOND]
+
+
+def test_to_forget_what_never_started_is_nothing(clock, now):
+    clock.forget(FIRST, 0)
+    clock.note_end(FIRST, 3)
+    assert clock.stop(FIRST, [0, 1]) == set()
+
+
+def test_a_trial_that_is_stopped_names_the_workers_that_run_it(clock, now):
+    start(clock, FIRST, 0, "tcp://a:1")
+    start(clock, FIRST, 1, "tcp://b:1")
+    start(clock, FIRST, 2, "tcp://c:1")
+    start(clock, FIRST, 3, "tcp://a:1")
+    start(clock, SECOND, 0, "tcp://d:1")
+    clock.note_end(FIRST, 2)
+    now.s += LIMIT_S + 1
+    assert clock.stop(FIRST, [0, 1, 2, 3, 4]) == {"tcp://a:1", "tcp://b:1"}
+    assert clock.late([FIRST, SECOND]) == [SECOND]
+    assert clock.stop(FIRST, [0, 1, 2, 3]) == set()
+
+
+def test_a_chunk_that_starts_again_runs_where_it_started_last(clock, now):
+    start(clock, FIRST, 0, "tcp://a:1")
+    start(clock, FIRST, 0, "tcp://b:1")
+    assert clock.stop(FIRST, [0]) == {"tcp://b:1"}

@@ -297,6 +297,41 @@ def test_an_entry_is_not_gone_on_with_alone(fit):
         sw.resume_run(result.results_by_entry["anna"].run_dir)
 
 
+def test_each_entry_is_refined_around_its_own_best(fit):
+    first = fit(run_name_prefix="mine", n_trials=8)
+    result = fit(run_name_prefix="mine", n_trials=11, refine_search_factor=0.1)
+    for entry, one in result.results_by_entry.items():
+        best_x = first.best_params_by_entry[entry]["x"]
+        assert all(abs(trial.params["x"] - best_x) <= 0.2 + 1e-9 for trial in one.trials[8:])
+        assert one.trials[:8] == first.results_by_entry[entry].trials
+
+
+# Together.
+
+
+def test_entries_progress_together(fit, tmp_path, monkeypatch):
+    log = tmp_path / "order"
+    monkeypatch.setenv("SEEDWISE_ORDER_LOG", str(log))
+
+    @sw.loss(name="ordered", description="notes its turn", parameter_space={"x": (0.0, 1.0)})
+    def ordered(params, seed, context):
+        import os
+        from pathlib import Path
+
+        with Path(os.environ["SEEDWISE_ORDER_LOG"]).open("a") as file:
+            file.write(f"{context['entry_id']} {context['trial_number']}\n")
+        return params["x"]
+
+    entries = [f"e{number}" for number in range(5)]
+    fit(ordered, entries, n_trials=8, n_seeds=1, cluster="local", workers=1)
+    at = dict.fromkeys(entries, -1)
+    for line in log.read_text().splitlines():
+        entry, trial = line.split()
+        at[entry] = int(trial)
+        assert max(at.values()) - min(at.values()) <= 2, line
+    assert set(at.values()) == {7}
+
+
 # Bad input.
 
 
@@ -318,9 +353,21 @@ def test_bad_entries(fit, tmp_path, entry_ids, words):
 
 
 @pytest.mark.parametrize(
-    "keywords", [{"max_concurrent_entries": 0}, {"n_trials": 0}, {"run_name_prefix": "a/b"}]
+    "keywords",
+    [
+        {"max_concurrent_entries": 0},
+        {"n_trials": 0},
+        {"run_name_prefix": "a/b"},
+        {"overrides": {"y": 1.0}},
+    ],
 )
 def test_bad_options(fit, tmp_path, keywords):
     with pytest.raises(OptionError, match=next(iter(keywords))):
         fit(**keywords)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_new_run_is_not_refined(fit, tmp_path):
+    with pytest.raises(OptionError, match="refine_search_factor"):
+        fit(refine_search_factor=0.5)
+    assert not list((tmp_path / "runs").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -198,19 +199,25 @@ def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam
         return param
     to, back = (math.log, math.exp) if param.log else (float, float)
     half = (to(high) - to(low)) * factor / 2
-    # The best point itself stays, whatever rounding does.
-    new_low = min(max(low, back(to(best) - half)), best)
-    new_high = max(min(high, back(to(best) + half)), best)
+    # The best point itself stays, and no other than the old ones come, whatever rounding does.
+    new_low = min(max(low, back(max(to(low), to(best) - half))), best)
+    new_high = max(min(high, back(min(to(high), to(best) + half))), best)
     step = param.step or (1 if param.dtype == "int" else None)
     if step is not None:
         n_low = math.ceil((new_low - low) / step - _ROUNDING)
         n_best = round((best - low) / step)
         n_high = math.floor((new_high - low) / step + _ROUNDING)
-        new_low, new_high = low + min(n_low, n_best) * step, low + max(n_high, n_best) * step
+        new_low = min(_stepped(low, min(n_low, n_best), step), best)
+        new_high = max(min(_stepped(low, max(n_high, n_best), step), high), best)
     kind = int if param.dtype == "int" else float
     return attrs.evolve(
         param, range=(kind(new_low), kind(new_high)), step=_fitting(param, new_low, new_high)
     )
+
+
+def _stepped(low: float, n_steps: int, step: float) -> float:
+    # As they are written: in binary 3 * 0.1 is more than 0.3, and Optuna would miss the last step.
+    return float(Decimal(str(low)) + n_steps * Decimal(str(step)))
 
 
 def _fitting(param: SearchParam, low: float, high: float) -> float | None:

@@ -169,19 +169,15 @@ class RunDirectory:
         return self._parts_file.read_bytes()
 
     def write_failure(self, pickled: bytes) -> None:
-        """Write the error at which an entry failed."""
+        """Write why the study stopped."""
         self._write(self._failure_file, pickled)
 
     def read_failure(self) -> bytes | None:
-        """Read the error at which an entry failed; None if it did not."""
+        """Read why the study stopped; None if it did not."""
         try:
             return self._failure_file.read_bytes()
         except FileNotFoundError:
             return None
-
-    def forget_failure(self) -> None:
-        """Have an entry that failed go on."""
-        self._failure_file.unlink(missing_ok=True)
 
     def require_own(self, *files: Path) -> None:
         """Refuse a folder that others can write to: checkpoints and parts are programs.

@@ -82,6 +82,25 @@ class Folders(Protocol):
 
 
 @attrs.frozen
+class FailedTrial:
+    """A trial at whose failure the run stops.
+
+    Attributes
+    ----------
+    proposal : Proposal
+        The trial.
+    failure : SeedFailure
+        Its first failure, in the order of the seed plan.
+    chunk_start : int
+        The first seed of the chunk that failed.
+    """
+
+    proposal: Proposal
+    failure: SeedFailure
+    chunk_start: int
+
+
+@attrs.frozen
 class Rules:
     """What an engine goes by.
 
@@ -101,6 +120,8 @@ class Rules:
         Whether to stop at a trial whose loss raised, or gave no finite number.
     prunes : bool
         Whether failed trials are told as pruned.
+    note_stop : callable
+        Takes the trial at which to stop, before it is told; returns whether to stop at it.
     """
 
     n_trials: int
@@ -110,25 +131,7 @@ class Rules:
     trial_retry_attempts: int = 1
     stops_at_failure: bool = False
     prunes: bool = False
-
-
-@attrs.frozen
-class FailedTrial:
-    """A trial at whose failure the run stops.
-
-    Attributes
-    ----------
-    proposal : Proposal
-        The trial.
-    failure : SeedFailure
-        Its first failure, in the order of the seed plan.
-    chunk_start : int
-        The first seed of the chunk that failed.
-    """
-
-    proposal: Proposal
-    failure: SeedFailure
-    chunk_start: int
+    note_stop: Callable[[FailedTrial], bool] = lambda _: True
 
 
 class Engine:
@@ -284,18 +287,24 @@ class Engine:
         proposal = trial.proposal
         about = {"number": proposal.number, "params": proposal.params}
         self._folders.settle(proposal.number, trial.folders(), about)
+        failed = self._to_stop_at(trial)
         # In flight until it is told, or an interrupt could lose it.
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
+        self.failed = self.failed or failed
         best = best_trial(filter(None, (self._best, told)), self._rules.direction)
         self._best = best
-        failure = trial.failure
+        return TrialFinished(told, trial.failure, best, self._rules.n_trials)
+
+    def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
         # What the cluster or a crash did to a trial does not stop the run; the loss's own error
         # does, if it is to.
+        failure = trial.failure
         if (
-            failure is not None
-            and failure.kind is FailureKind.LOSS
-            and self._rules.stops_at_failure
+            failure is None
+            or failure.kind is not FailureKind.LOSS
+            or not self._rules.stops_at_failure
         ):
-            self.failed = FailedTrial(proposal, failure, trial.chunk_start)
-        return TrialFinished(told, failure, best, self._rules.n_trials)
+            return None
+        failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
+        return failed if self._rules.note_stop(failed) else None

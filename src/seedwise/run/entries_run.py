@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from seedwise.errors import AllEntriesFailedError, LeaseLostError, RunFileError
+from seedwise.errors import AllEntriesFailedError, LeaseLostError, OptionError, RunFileError
 from seedwise.model.entries_options import EntriesOptions, entry_labels
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.options import RunOptions
@@ -30,6 +29,7 @@ from seedwise.run.parts import Parts, entry_parts
 from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
 from seedwise.run.signals import StopSignals
+from seedwise.run.stop_note import StopNote, write_stop_note
 from seedwise.run.study_work import StudyWork
 from seedwise.run.workplace import Workplace
 
@@ -38,6 +38,9 @@ __all__ = ["EntriesRun"]
 # Open files of an entry that is worked on: ledger, study file, two checkpoints, and one to spare.
 _FILES_AN_ENTRY = 5
 _FILES_OF_THE_DRIVER = 200
+
+# Of an entry that failed otherwise than at a trial.
+_NO_TRIAL = -1
 
 # Of these one is an error of the whole run: the disk is full, or another driver has taken it over.
 _OF_THE_RUN = (RunFileError, LeaseLostError)
@@ -89,6 +92,9 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
 
     def recover(self) -> None:
         """Bring all studies and ledgers to a state to go on from, before any work is begun."""
+        factor = self.options.refine_search_factor
+        if factor is not None and self.history.is_new:
+            raise OptionError("refine_search_factor", factor, "None for a run that begins now")
         for entry in self._left:
             with entry.noting_errors():
                 entry.study.recover()
@@ -200,14 +206,13 @@ class _Entry:
         It counts until the run is at its end. The next driver has the entry go on, as a run of
         its own would.
         """
-        pickled = self._directory.read_failure()
-        if pickled is None:
+        note = self.study.stop_note()
+        if note is None:
             return None
         if self._run.history.completed:
-            self._directory.forget_failure()
+            self.study.note_seen()
             return None
-        error: Exception = pickle.loads(pickled)
-        return error
+        return note.error
 
     def make_folder(self) -> None:
         """Make the folder of an entry that begins."""
@@ -224,13 +229,9 @@ class _Entry:
         """Note that the entry failed, unless it is an error of the whole run."""
         if isinstance(error, _OF_THE_RUN):
             raise error
-        try:
-            pickled = pickle.dumps(error)
-            pickle.loads(pickled)
-        except Exception:  # an exception of somebody else's
-            pickled = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-        self.make_folder()
-        self._directory.write_failure(pickled)
+        if self.study.stop_note() is None:
+            self.make_folder()
+            write_stop_note(self._directory, StopNote(_NO_TRIAL, error))
         self._run.note_end(self.entry_id, error)
 
     def job(self, workplace: Workplace, stop: StopSignals) -> _Job:

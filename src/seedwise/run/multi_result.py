@@ -68,8 +68,8 @@ class MultiOptimizeResult:
         pandas.DataFrame
             A row an entry, in their order: ``entry_id``, ``best_value``, ``best_stderr``, a
             ``params_...`` column for each parameter of the best trial, ``best_trial``,
-            ``n_trials`` and ``error``, which is missing unless it failed. For all trials of an entry
-            see its own `OptimizeResult.to_dataframe`.
+            ``n_trials`` and ``error``, which is missing unless it failed. For all trials of an
+            entry see its own `OptimizeResult.to_dataframe`.
 
         Raises
         ------

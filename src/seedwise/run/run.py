@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from seedwise.errors import LossFailedError
 from seedwise.model.options import RunOptions
 from seedwise.run.base import BaseRun
 from seedwise.run.engine import Engine
@@ -38,12 +39,20 @@ class Run(BaseRun[RunOptions, OptimizeResult]):
 
     def recover(self) -> None:
         """Bring study and ledger to a state to go on from."""
+        note = self._study.stop_note()
+        if note is not None:  # of a driver that was killed before it could say so
+            self._study.note_seen()
+            raise note.error
         self._study.recover()
 
     def work(self, workplace: Workplace, stop: StopSignals) -> None:
         """Work on the study, to its end or to the trial at which it is to stop."""
         work_through(workplace.dispatcher, [_Job(self, workplace, stop)], at_once=1)
-        self._study.raise_failure()
+        try:
+            self._study.raise_failure()
+        except LossFailedError:
+            self._study.note_seen()
+            raise
 
     def finished(self) -> OptimizeResult:
         """Note that the run is at its end, and return its result."""

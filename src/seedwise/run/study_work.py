@@ -24,6 +24,7 @@ from seedwise.run.ledger import Ledger, ledger_end
 from seedwise.run.parts import Parts
 from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
+from seedwise.run.stop_note import StopNote, read_stop_note, write_stop_note
 from seedwise.run.trial_folders import TrialFolders
 from seedwise.run.workplace import Workplace
 from seedwise.study.checkpoint import Checkpoints
@@ -166,6 +167,7 @@ class StudyWork:
                     stops_at_failure=options.fail_on_chunk_error
                     and not options.prune_failed_trials,
                     prunes=options.prune_failed_trials,
+                    note_stop=self._note_stop,
                 ),
                 parts.plan,
                 proposer,
@@ -191,6 +193,18 @@ class StudyWork:
         if self._engine is not None and self._engine.n_in_flight == 0:
             folders.close()
 
+    def stop_note(self) -> StopNote | None:
+        """Return why the study stopped, if the user was not told; None if it is to go on."""
+        note = read_stop_note(self._directory)
+        stops = self._options.fail_on_chunk_error and not self._options.prune_failed_trials
+        return note if note is not None and stops and not note.seen else None
+
+    def note_seen(self) -> None:
+        """Have the study go on after the trial at which it stopped, when it is called again."""
+        note = read_stop_note(self._directory)
+        if note is not None and not note.seen:
+            write_stop_note(self._directory, attrs.evolve(note, seen=True))
+
     def raise_failure(self) -> None:
         """Raise the failure at which the work stopped, if there is one.
 
@@ -199,9 +213,16 @@ class StudyWork:
         LossFailedError
             If the loss failed, and the run is to stop at that.
         """
-        failed = self._engine.failed if self._engine is not None else None
-        if failed is not None:
-            raise self._loss_failed(failed)
+        if self._engine is not None and self._engine.failed is not None:
+            raise self._loss_failed(self._engine.failed)
+
+    def _note_stop(self, failed: FailedTrial) -> bool:
+        note = read_stop_note(self._directory)
+        if note is not None and failed.proposal.number <= note.number:
+            return False  # it is told again, of a study that went on after it
+        number = failed.proposal.number
+        write_stop_note(self._directory, StopNote(number, self._loss_failed(failed)))
+        return True
 
     def finish(self) -> None:
         """Note that the study is at its end."""
@@ -243,6 +264,8 @@ class StudyWork:
         path = self._directory.study_file
         told = [] if history.is_new else read_trials(path, history.study_name)
         best = best_trial(told, self._options.direction)
+        if best is None and self._directory.parent is not None:
+            return  # the other entries have one to go around
         if best is None:
             hint = "There is no completed trial yet to go around."
             allowed = "None for a run that has no completed trial"

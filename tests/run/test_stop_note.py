@@ -49,7 +49,7 @@ def killed_at_the_tell(request):
 
     @contextlib.contextmanager
     def killed():
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Proposer, "tell", stop)
             yield
 
@@ -60,7 +60,7 @@ def test_a_kill_at_the_tell_does_not_lose_the_error(fit, killed_at_the_tell):
     with pytest.raises(LossFailedError) as expected:
         fit("whole")
     whole = fit("whole")
-    with killed_at_the_tell():
+    with killed_at_the_tell(), pytest.raises(KeyboardInterrupt):
         fit("cut")
     with pytest.raises(LossFailedError) as caught:
         fit("cut")
@@ -74,7 +74,7 @@ def test_a_kill_at_the_tell_does_not_lose_the_error(fit, killed_at_the_tell):
 
 
 def test_without_the_wish_to_stop_it_goes_on(fit, killed_at_the_tell):
-    with killed_at_the_tell():
+    with killed_at_the_tell(), pytest.raises(KeyboardInterrupt):
         fit("cut")
     result = fit("cut", fail_on_chunk_error=False)
     assert [str(trial.state) for trial in result.trials].count("FAIL") == 1

@@ -19,13 +19,16 @@ def test_examples_of_a_module(name):
     assert results.failed == 0
 
 
-def test_examples_of_optimize_run():
-    """Its docstring is made from the options, so that doctest does not find it by itself."""
-    import seedwise as sw
+#: Their docstrings are made from the options, so that doctest does not find them by itself.
+WITH_OPTIONS = ["optimize_run", "optimize_entries", "run_sweep"]
 
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_examples_of_a_function_with_options(name):
+    function = getattr(seedwise, name)
     finder = doctest.DocTestFinder()
     runner = doctest.DocTestRunner()
-    tests = [t for t in finder.find(sw.optimize_run, "optimize_run", globs={}) if t.examples]
+    tests = [test for test in finder.find(function, name, globs={}) if test.examples]
     assert tests
     for test in tests:
         assert runner.run(test).failed == 0

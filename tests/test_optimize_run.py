@@ -121,16 +121,50 @@ def test_the_run_folder(run, tmp_path):
         "sampler-a.checkpoint",
         "sampler-b.checkpoint",
         "slurm",
+        "status.json",
         "study.journal",
         "summary.json",
     }
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["best_value"] == result.best_value
     assert (summary["n_told"], summary["n_failed"]) == (3, 0)
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["kind"], status["state"], status["done"]) == ("run", "finished", 3)
+    assert status["best_value"] == result.best_value
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["options"]["max_concurrent_trials"] == 2
     assert meta["completed_at_utc"] > meta["started_at_utc"]
     assert run(n_trials=1, n_seeds=2).run_dir == str(tmp_path / "bowl_v0002")
+
+
+def test_components_come_back_with_each_trial(run):
+    def parted(params, seed):
+        parts = {"cost": params["x"], "seed": seed}
+        return {"total_loss": params["x"] + seed, "components": parts}
+
+    result = run(make_loss(parted), n_trials=4, seeds=[1, 2, 6], chunk_size=2)
+    for trial in result.trials:
+        assert trial.components == {"cost": pytest.approx(trial.params["x"]), "seed": 3.0}
+        assert trial.value == pytest.approx(trial.params["x"] + 3.0)
+    stored = [trial.user_attrs["components"] for trial in result.study().trials]
+    assert stored == [trial.components for trial in result.trials]
+    assert {"components_cost", "components_seed"} <= set(result.to_dataframe().columns)
+
+
+def test_files_of_the_loss_are_in_a_folder_of_the_trial(run, tmp_path):
+    def writing(params, seed, context):
+        (context["trial_dir"] / f"{seed}.txt").write_text(f"{params['x']!r}")
+        return params["x"]
+
+    result = run(make_loss(writing), n_trials=2, seeds=[4, 2, 3], chunk_size=2)
+    found = result.artifacts()
+    assert set(found) == {0, 1}
+    for trial in result.trials:
+        folder = tmp_path / "made_v0001" / "trials" / f"trial_{trial.number:03d}"
+        assert list(found[trial.number]) == [folder / f"{seed}.txt" for seed in (2, 3, 4)]
+        assert {path.read_text() for path in found[trial.number]} == {repr(trial.params["x"])}
+    trials = {path.name for path in (tmp_path / "made_v0001" / "trials").iterdir()}
+    assert trials == {"trial_000", "trial_000.json", "trial_001", "trial_001.json"}
 
 
 def test_progress_is_on_stderr_and_false_is_silent(run, tmp_path, capsys):

@@ -96,7 +96,7 @@ def test_n_trials_is_a_total_and_may_be_raised(run):
 
 def test_a_run_that_is_done_needs_no_workers(run, monkeypatch):
     first = run(n_trials=3, run_name="a")
-    monkeypatch.setattr("seedwise.run.run.open_place", None)
+    monkeypatch.setattr("seedwise.run.base.open_workplace", None)
     assert table(run(n_trials=3, run_name="a")) == table(first)
 
 

@@ -317,19 +317,17 @@ def test_what_is_written_at_each_trial_is_not_synced(directory, name, monkeypatc
     assert read(directory, f"{name}.json")["n_told"] == 3
 
 
-# The error of an entry.
+# Why a study stopped.
 
 
-def test_a_failure_is_read_as_it_was_written_until_it_is_forgotten(directory):
+def test_a_failure_is_read_as_it_was_written(directory):
     entry = entry_directory(directory, "anna")
-    assert entry.read_failure() is None
-    entry.forget_failure()
-    entry.write_failure(b"an error")
-    entry.write_failure(b"another error")
-    assert entry.read_failure() == b"another error"
+    for one in (directory, entry):
+        assert one.read_failure() is None
+        one.write_failure(b"an error")
+        one.write_failure(b"another error")
+        assert one.read_failure() == b"another error"
     assert entry_directory(directory, "ben").read_failure() is None
-    entry.forget_failure()
-    assert entry.read_failure() is None
 
 
 # The folder of an entry.

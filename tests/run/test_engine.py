@@ -318,6 +318,68 @@ def test_a_failed_trial_ends_the_run_in_its_turn(order):
     assert work.best is min(work.trials[:2], key=lambda trial: trial.value)
 
 
+def failing_from(number):
+    return lambda trial, chunk, attempt: trial >= number and chunk == 1
+
+
+def test_the_trial_to_stop_at_is_noted_before_it_is_told():
+    proposer, noted = FakeProposer(), []
+
+    def note(failed) -> bool:
+        proposer.log.append(("note", failed.proposal.number))
+        noted.append(failed)
+        return True
+
+    channel = FakeChannel(noisy, fails=failing_from(1))
+    by = rules(9, 2, trial_retry_attempts=0, note_stop=note)
+    work = Work(channel, by, proposer=proposer)
+    work.folders.log = proposer.log
+    work.to_its_end()
+    assert noted == [work.engine.failed]
+    assert (noted[0].proposal.number, noted[0].chunk_start) == (1, 105)
+    assert proposer.log[-3:] == [("settle", 1), ("note", 1), ("tell", 1)]
+
+
+def test_a_trial_at_which_it_stopped_before_is_gone_past():
+    channel = FakeChannel(noisy, fails=failing_from(1))
+    by = rules(9, 2, trial_retry_attempts=0, note_stop=lambda failed: failed.proposal.number > 3)
+    work = run(channel, by)
+    assert work.engine.failed.proposal.number == 4
+    assert [trial.value is None for trial in work.trials] == [False] + [True] * 4
+
+
+def test_a_trial_that_can_not_be_noted_is_not_told():
+    def full(failed) -> bool:
+        raise OSError("no room")
+
+    channel = FakeChannel(noisy, fails=failing_from(1))
+    work = Work(channel, rules(9, 2, trial_retry_attempts=0, note_stop=full))
+    with pytest.raises(OSError, match="no room"):
+        work.to_its_end()
+    assert [trial.number for trial in work.trials] == [0]
+    assert work.engine.failed is None
+    assert sorted(work.proposer.open) == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [FailureKind.DIED, FailureKind.OVERRAN])
+def test_what_does_not_stop_the_run_is_not_noted(kind):
+    noted = []
+    channel = FakeChannel(noisy, fails=failing_from(1), kind=kind)
+    run(channel, rules(3, note_stop=noted.append))
+    run(FakeChannel(noisy, fails=failing_from(1)), rules(3, stops_at_failure=False))
+    assert noted == []
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_when_a_trial_is_told_the_next_is_in_flight_already(in_order):
+    work = Work(FakeChannel(noisy), rules(6, 2, in_order=in_order))
+    n_in_flight = []
+    work.engine.begin(lambda event: n_in_flight.append(work.engine.n_in_flight))
+    while not work.engine.done:
+        work.engine.take(work.channel.results())
+    assert n_in_flight == [2, 2, 2, 2, 1, 0]
+
+
 def test_no_trial_is_asked_for_out_of_time_and_those_in_flight_are_finished():
     work = Work(FakeChannel(noisy), rules(10, 2))
     work.to_its_end(lambda: work.proposer.n_asked >= 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ class MultiOptimizeResult:
         return {
             "entry_id": entry,
             "best_value": result.best_value,
-            "best_stderr": result.best_stderr,
+            "best_stderr": math.nan if result.best_stderr is None else result.best_stderr,
             **{f"params_{name}": value for name, value in result.best_params.items()},
             "best_trial": best.number,
             "n_trials": result.n_trials,

@@ -1,0 +1,116 @@
+"""What a run found, in lines for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from seedwise.model.execution_mode import ExecutionMode
+from seedwise.model.points import Cases
+from seedwise.model.records import TrialResult, TrialState
+from seedwise.model.sources import grid
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.run.ledger import params_digest
+from seedwise.run.multi_result import MultiOptimizeResult
+from seedwise.run.result import OptimizeResult
+from seedwise.run.sweep_result import SweepResult, SweepTrials
+from seedwise.run.trial_table import TrialTable, read_rows
+from seedwise.view.result import result_lines
+
+RUN = OptimizeResult(
+    loss_name="walk",
+    best_value=0.1 + 0.2,
+    best_params={"x": 1 / 3, "n": 3, "kind": "it's", "flip": True},
+    best_stderr=None,
+    best_n_seeds=1,
+    n_trials=1,
+    study_name="walk",
+    run_dir="runs/walk_v0001",
+    mode=ExecutionMode.SINGLE,
+    trials=(),
+    study_file=Path("study.journal"),
+)
+CASES = Cases(grid(x=[0.25, 0.5]), SweepOptions())
+
+
+def entries(**failed: Exception) -> MultiOptimizeResult:
+    return MultiOptimizeResult(
+        loss_name="walk",
+        n_entries=2,
+        entries=["anna b", "ben"],
+        results_by_entry={"anna b": RUN},
+        best_values_by_entry={},
+        best_params_by_entry={},
+        run_dir="runs/walk_entries_v0001",
+        mode=ExecutionMode.SINGLE,
+        failed=failed,
+    )
+
+
+def sweep(path: Path, *values: float | None) -> SweepResult:
+    trials = [
+        TrialResult(
+            number,
+            CASES.params(number),
+            value,
+            None,
+            1,
+            TrialState.FAIL if value is None else TrialState.COMPLETE,
+            1.0,
+        )
+        for number, value in enumerate(values)
+    ]
+    with TrialTable(path / "trials.table") as table:
+        table.add(trials, [params_digest(trial.params) for trial in trials])
+    rows = read_rows(path / "trials.table")
+    return SweepResult(
+        loss_name="walk",
+        run_dir=str(path),
+        mode=ExecutionMode.SINGLE,
+        direction="minimize",
+        n_trials=len(trials),
+        seeds=rows.number,
+        trials=SweepTrials(rows, CASES),
+        rows=rows,
+        cases=CASES,
+    )
+
+
+OF_RUN = [
+    "best_value: 0.30000000000000004",
+    "x: 0.3333333333333333",
+    "n: 3",
+    'kind: "it\'s"',
+    "flip: True",
+]
+
+
+def test_numbers_are_as_python_writes_them():
+    assert result_lines(RUN) == OF_RUN
+
+
+def test_of_entries_each_has_its_lines_in_their_order():
+    result = entries(ben=ValueError("no way\nand a traceback"))
+    assert result_lines(result) == [
+        "anna b:",
+        *(f"  {line}" for line in OF_RUN),
+        "ben:",
+        "  failed: no way",
+    ]
+    again = attrs.evolve(result, entries=["ben", "anna b"])
+    assert result_lines(again)[0] == "ben:"
+
+
+def test_of_a_sweep_how_many_failed_and_the_best(tmp_path):
+    assert result_lines(sweep(tmp_path, None, 0.1)) == [
+        "trials: 2",
+        "failed: 1",
+        "best_trial: 1",
+        "best_value: 0.1",
+        "x: 0.5",
+    ]
+
+
+def test_of_a_sweep_without_a_complete_trial_there_is_no_best(tmp_path):
+    assert result_lines(sweep(tmp_path, None)) == ["trials: 1", "failed: 1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,8 +14,10 @@ import seedwise as sw
 from seedwise.errors import (
     AllEntriesFailedError,
     ChangedRunError,
+    DamagedFileError,
     EntryOfARunError,
     LossFailedError,
+    NotARunError,
     OptionError,
 )
 from tests.losses import SPACE, bowl
@@ -291,6 +294,63 @@ def test_resume_run_goes_on_with_all(fit, client, alone):
     assert tables(result) == alone[1]
 
 
+def test_a_damaged_entry_leaves_the_others_at_work(fit):
+    first = fit(run_name_prefix="mine")
+    journal = Path(first.results_by_entry["ben"].study_file)
+    content = bytearray(journal.read_bytes())
+    content[200] ^= 1
+    journal.write_bytes(content)
+    Path(first.results_by_entry["p 03"].run_dir, "meta.json").write_text("{")
+    result = fit(run_name_prefix="mine", n_trials=6)
+    assert {entry: type(error) for entry, error in result.failed.items()} == {
+        "ben": DamagedFileError,
+        "p 03": NotARunError,
+    }
+    assert len(result.results_by_entry["anna"].trials) == 6
+
+
+def test_status_of_a_run_that_is_gone_on_with(fit):
+    first = fit(run_name_prefix="mine")
+    for n_trials in (4, 6):
+        fit(run_name_prefix="mine", n_trials=n_trials)
+        status = sw.run_status(first.run_dir)
+        assert (status.done, status.pending, status.n_trials) == (4 * n_trials, 0, 4 * n_trials)
+
+
+def test_what_a_failed_entry_has_out_is_forgotten(fit, tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    monkeypatch.setenv("SEEDWISE_ORPHANS_LOG", str(log))
+
+    @sw.loss(name="orphans", description="fails at once for a", parameter_space={"x": (0, 1)})
+    def orphans(params, seed, context):
+        import os
+        import time
+        from pathlib import Path
+
+        if context["entry_id"] == "a" and seed == 0:
+            raise ValueError("no way")
+        with Path(os.environ["SEEDWISE_ORPHANS_LOG"]).open("a") as file:
+            file.write(f"{context['entry_id']}\n")
+        time.sleep(0.02)
+        return params["x"]
+
+    result = fit(
+        orphans,
+        ["a", "b"],
+        n_trials=4,
+        n_seeds=100,
+        chunk_size=1,
+        max_concurrent_trials=4,
+        trial_retry_attempts=0,
+        cluster="local",
+        workers=1,
+    )
+    assert list(result.failed) == ["a"]
+    evaluated = log.read_text().split()
+    assert evaluated.count("b") == 400
+    assert evaluated.count("a") < 60
+
+
 def test_an_entry_is_not_gone_on_with_alone(fit):
     result = fit()
     with pytest.raises(EntryOfARunError, match=r"resume .*own_bowl_entries_v0001$"):
@@ -340,6 +400,7 @@ def test_entries_progress_together(fit, tmp_path, monkeypatch):
     [
         ([], "one at least"),
         ("anna", "a list of entries"),
+        ({"anna", "ben"}, "a list of entries"),
         (["anna", " "], "not empty"),
         (["anna", "ben", "anna"], r"'anna'.*twice"),
         (["a b", "a/b"], r"'a b' and 'a/b'.*folder 'a_b'"),
@@ -359,6 +420,7 @@ def test_bad_entries(fit, tmp_path, entry_ids, words):
         {"n_trials": 0},
         {"run_name_prefix": "a/b"},
         {"overrides": {"y": 1.0}},
+        {"random_seed": 2**32 - 2},
     ],
 )
 def test_bad_options(fit, tmp_path, keywords):

@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import seedwise as sw
 from seedwise.errors import (
+    AddressError,
     ChangedRunError,
     CleanRefusedError,
     LossFailedError,
@@ -102,6 +103,7 @@ def test_another_source_would_change_the_results(fit):
         ({"refine_search_factor": 0}, "above 0 and below 1"),
         ({"refine_search_factor": 0.5}, "no completed trial"),
         ({"clean_run_dir": True}, "run_name"),
+        ({"trial_zero": {"n": 2.5}}, "type int"),
     ],
     ids=str,
 )
@@ -185,6 +187,61 @@ def test_a_phase_that_is_cut_off_is_gone_on_with(fit, client, monkeypatch, kille
         result = sw.resume_run(folder, cluster=client)
     assert table(result) == expected
     assert len(json.loads(Path(result.run_dir, "meta.json").read_text())["phases"]) == 1
+
+
+def test_an_accepted_change_after_a_phase_is_heeded(fit):
+    fit(run_name="mine")
+    fit(run_name="mine", n_trials=8, refine_search_factor=0.5)
+    result = fit(run_name="mine", n_trials=11, overrides={"x": 0.125}, accept_changes=True)
+    assert {trial.params["x"] for trial in result.trials[8:]} == {0.125}
+    (phase,) = json.loads(Path(result.run_dir, "meta.json").read_text())["phases"]
+    low, high = phase["space"]["rate"]["range"]
+    assert all(low <= trial.params["rate"] <= high for trial in result.trials[8:])
+
+
+def test_a_change_of_the_loss_that_was_accepted_in_vain(fit, monkeypatch):
+    """A mean is never of old and new losses."""
+
+    def step(height):
+        def loss(params, seed):
+            return height + 0.0 * seed
+
+        return sw.loss(name="step", description="a step", parameter_space={"x": (0, 1)})(loss)
+
+    tell = Proposer.tell
+
+    def stop(self, outcome):
+        if outcome.number == 1:
+            raise KeyboardInterrupt
+        return tell(self, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Proposer, "tell", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(step(1.0), run_name="mine")
+    changed = {"run_name": "mine", "accept_changes": True}
+    with pytest.raises(AddressError):
+        fit(step(2.0), **changed, cluster="127.0.0.1:1")
+    result = fit(step(2.0), **changed)
+    assert [trial.value for trial in result.trials] == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+
+
+def test_a_run_that_never_asked_is_not_refined(fit, monkeypatch):
+    def stop(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Proposer, "ask", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(run_name="mine")
+    with pytest.raises(OptionError, match="no completed trial"):
+        fit(run_name="mine", refine_search_factor=0.5)
+
+
+def test_a_timeout_leaves_a_run_to_go_on_with(fit):
+    result = fit(n_trials=10_000, timeout=1.5)
+    status = sw.run_status(result.run_dir)
+    assert (status.state, status.pending) == ("stopped", 10_000 - len(result.trials))
 
 
 # Failures.

@@ -13,8 +13,16 @@ import psutil
 import pytest
 
 import seedwise as sw
-from seedwise.errors import ChangedRunError, OptionError, SourceError, UnknownOptionError
-from tests.losses import SPACE, bowl
+from seedwise.errors import (
+    AddressError,
+    ChangedRunError,
+    NotARunError,
+    OptionError,
+    SourceError,
+    UnknownOptionError,
+)
+from seedwise.run.sweep_proposer import SweepProposer
+from tests.losses import bowl
 from tests.tables import table
 
 GRID = {
@@ -210,6 +218,7 @@ def test_resume_run(sweep, log):
 def test_a_sweep_that_is_done_needs_no_workers(sweep):
     first = sweep(run_name="mine")
     assert table(sweep(run_name="mine", cluster="127.0.0.1:1")) == table(first)
+    assert sw.run_status(first.run_dir).done == 16
 
 
 def test_a_longer_random_source_goes_on(sweep, log):
@@ -232,6 +241,99 @@ def test_another_source_is_refused_or_its_other_cases_are_evaluated(sweep, log):
     result = sweep(noted, other, run_name="mine", n_seeds=2, accept_changes=True)
     assert log() == [(trial, seed) for trial in (1, 3) for seed in range(2)]
     assert table(result) == table(sweep(noted, other, n_seeds=2))
+
+
+def test_a_change_that_was_accepted_in_vain_is_still_to_be_accepted(sweep, log):
+    """No cluster was to be had: what was evaluated of the old cases is not taken for the new."""
+    sweep(noted, xs(0.0, 0.1), run_name="mine", n_seeds=2)
+    log()
+    other = xs(0.0, 0.7)
+    with pytest.raises(AddressError):
+        sweep(
+            noted,
+            other,
+            run_name="mine",
+            n_seeds=2,
+            accept_changes=True,
+            cluster="127.0.0.1:1",
+        )
+    result = sweep(noted, other, run_name="mine", n_seeds=2, accept_changes=True)
+    assert log() == [(1, 0), (1, 1)]
+    assert table(result) == table(sweep(noted, other, n_seeds=2))
+
+
+def test_losses_of_other_cases_are_dropped_with_a_change(sweep, log, monkeypatch):
+    """They were on record, of trials that were not told."""
+    tell = SweepProposer.tell
+
+    def stop(self, outcome):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepProposer, "tell", stop)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(noted, xs(0.0, 0.1), run_name="mine", n_seeds=2)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(noted, xs(0.5, 0.1), run_name="mine", n_seeds=2, accept_changes=True)
+    assert SweepProposer.tell is tell
+    result = sweep(noted, xs(0.5, 0.1), run_name="mine", n_seeds=2)
+    assert table(result) == table(sweep(noted, xs(0.5, 0.1), n_seeds=2))
+
+
+def test_trial_nums_and_failed_cases_together(sweep, log, tmp_path):
+    bad = tmp_path / "log.bad"
+    bad.touch()
+    source = xs(0.0, 0.9, 0.1, 1.0)
+    options = {"run_name": "mine", "n_seeds": 1, "trial_retry_attempts": 0}
+    sweep(noted, source, **options)
+    log()
+    bad.unlink()
+    result = sweep(noted, source, **options, retry_failed=True, trial_nums=[2])
+    assert log() == [(1, 0), (2, 0), (3, 0)]
+    assert (result.n_trials, result.failed) == (4, [])
+
+
+def test_a_source_that_is_too_short_is_refused(sweep, log):
+    def source(n_trials):
+        return sw.random({"x": sw.uniform(-1, 1)}, n_trials=n_trials, seed=3)
+
+    sweep(noted, source(9), run_name="mine", n_seeds=1, trial_nums=[7])
+    with pytest.raises(OptionError, match=r"8 cases at least.*Trial 7"):
+        sweep(noted, source(5), run_name="mine", n_seeds=1)
+
+
+def test_slow_cases_after_cheap_ones_are_shared_by_the_workers(sweep):
+    """A pack that was made for cheap cases comes back when it has taken long enough."""
+
+    @sw.loss(name="grows", description="slow from case 20 on", parameter_space={"x": (0, 99)})
+    def grows(params, seed):
+        import os
+        import time
+
+        time.sleep(0.1 if params["x"] >= 20 else 0.0)
+        return {"total_loss": params["x"], "components": {"pid": os.getpid()}}
+
+    result = sweep(grows, sw.grid(x=[float(x) for x in range(60)]), n_seeds=1)
+    pids = [trial.components["pid"] for trial in result.trials[20:]]
+    assert min(pids.count(pid) for pid in set(pids)) >= 8
+    assert len(set(pids)) == 2
+
+
+def test_folders_are_padded_for_all_cases(sweep, log):
+    cases = sw.random({"x": sw.uniform(-1, 1)}, n_trials=2000, seed=1)
+    result = sweep(filed, cases, n_seeds=1, trial_nums=[3, 1500])
+    assert [path.parent.name for (path,) in result.artifacts().values()] == [
+        "trial_0003",
+        "trial_1500",
+    ]
+
+
+def test_another_kind_of_run_is_refused(sweep, tmp_path):
+    sweep(run_name="mine")
+    with pytest.raises(NotARunError, match="kind 'sweep'"):
+        sw.optimize_run(
+            bowl, run_name="mine", run_root=tmp_path / "runs", accept_changes=True, workers=1
+        )
 
 
 def test_a_seed_is_replayed(sweep):
@@ -350,7 +452,8 @@ def test_timeout(sweep):
     cases = sw.random({"x": sw.uniform(0, 1)}, n_trials=5000, seed=1)
     result = sweep(slow, cases, n_seeds=1, timeout=4)
     assert 0 < result.n_trials < 5000
-    assert sw.run_status(result.run_dir).pending == 5000 - result.n_trials
+    status = sw.run_status(result.run_dir)
+    assert (status.state, status.pending) == ("stopped", 5000 - result.n_trials)
 
 
 # Bad input.

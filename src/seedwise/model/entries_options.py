@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 import attrs
@@ -20,7 +21,8 @@ _LONGEST_LABEL = 100
 
 
 def _listed(value: Any) -> Any:
-    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+    # The order counts, and a set has another one in each process.
+    if isinstance(value, str | bytes | AbstractSet) or not hasattr(value, "__iter__"):
         return value
     return tuple(str(entry) for entry in value)
 
@@ -67,7 +69,9 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     for entry in entry_ids:
         label = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry).strip("_").lstrip(".-_") or "entry"
         if len(label) > _LONGEST_LABEL:
-            digest = hashlib.blake2b(entry.encode(), digest_size=4).hexdigest()
+            digest = hashlib.blake2b(
+                entry.encode(errors="backslashreplace"), digest_size=4
+            ).hexdigest()
             label = f"{label[: _LONGEST_LABEL - 9]}-{digest}"
         other = taken.setdefault(label.casefold(), entry)  # some file systems know no case
         if entry in labels:
@@ -110,6 +114,13 @@ class EntriesOptions(StudyOptions):
         "Entries that are worked on at once; they progress together. None is all of them.",
         checks.positive,
     )
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a seed from which there are not enough for all entries."""
+        last = self.random_seed + len(self.entry_ids) - 1
+        if last >= 2**32:
+            hint = f"Entry i has random_seed + i, and the last would have {last}."
+            raise OptionError("random_seed", self.random_seed, "below 2**32 for each entry", hint)
 
     @property
     def run_name(self) -> str | None:

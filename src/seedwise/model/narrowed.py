@@ -13,7 +13,13 @@ import numpy as np
 from seedwise.errors import OptionError
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
 
-__all__ = ["checked_point", "refined_space", "require_names", "with_overrides"]
+__all__ = [
+    "checked_point",
+    "refined_space",
+    "require_names",
+    "typed_values",
+    "with_overrides",
+]
 
 # Bounds that a step or a whole number reaches but for rounding are reached.
 _ROUNDING = 1e-9
@@ -54,11 +60,41 @@ def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -
     }
 
 
+def typed_values(
+    name: str, values: Mapping[str, Any] | None, space: ParameterSpace
+) -> dict[str, ParamValue]:
+    """Return values in the types of their parameters, wherever they lie.
+
+    Parameters
+    ----------
+    name : str
+        The keyword that gives them.
+    values : mapping or None
+        The values, by parameter; None is none.
+    space : dict of str to SearchParam
+        The loss's space.
+
+    Returns
+    -------
+    dict
+        The values.
+
+    Raises
+    ------
+    OptionError
+        If there is no such parameter, or it can't have such a value.
+    """
+    values = values or {}
+    _require_known(name, values, space)
+    return {key: _typed(f"{name}[{key!r}]", space[key], value) for key, value in values.items()}
+
+
 def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
     value = _typed(f"overrides[{name!r}]", param, value)
     if param.allowed is not None:
         return SearchParam(dtype=param.dtype, allowed=(value,))
-    return SearchParam(dtype=param.dtype, range=(value, value))
+    assert isinstance(value, int | float)  # a range is of numbers
+    return SearchParam(dtype=param.dtype, range=(value, value), log=param.log and value > 0)
 
 
 def _typed(name: str, param: SearchParam, value: Any) -> ParamValue:
@@ -112,7 +148,17 @@ def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) ->
             low, high = param.range
             if not low <= checked[key] <= high:  # type: ignore[operator]
                 raise OptionError(where, value, f"within the range from {low!r} to {high!r}")
+            _require_on_step(where, param, checked[key])
     return checked
+
+
+def _require_on_step(where: str, param: SearchParam, value: Any) -> None:
+    if param.step is None or param.range is None:
+        return
+    n_steps = (value - param.range[0]) / param.step
+    if abs(n_steps - round(n_steps)) > _ROUNDING:
+        allowed = f"a whole number of steps of {param.step!r} from {param.range[0]!r}"
+        raise OptionError(where, value, allowed)
 
 
 def _is_held(param: SearchParam) -> bool:

@@ -7,7 +7,12 @@ from typing import Any
 
 from seedwise.errors import OptionError
 from seedwise.model.loss import LossDefinition
-from seedwise.model.narrowed import checked_point, require_names, with_overrides
+from seedwise.model.narrowed import (
+    checked_point,
+    require_names,
+    typed_values,
+    with_overrides,
+)
 from seedwise.model.options import StudyOptions
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, ParamValue
@@ -26,12 +31,16 @@ class Cases:
         The cases.
     options : WorkOptions
         The options; of them `overrides` and `trial_zero`.
+    space : dict of str to SearchParam
+        The loss's space.
     """
 
-    def __init__(self, source: ParameterSource, options: WorkOptions) -> None:
+    def __init__(
+        self, source: ParameterSource, options: WorkOptions, space: ParameterSpace
+    ) -> None:
         self._source = source
-        self._overrides = options.overrides or {}
-        self._zero = options.trial_zero
+        self._overrides = typed_values("overrides", options.overrides, space)
+        self._zero = typed_values("trial_zero", options.trial_zero, space)
         self._n_before = 0 if options.trial_zero is None else 1
 
     @property
@@ -42,12 +51,8 @@ class Cases:
     def params(self, number: int) -> dict[str, ParamValue]:
         """Return the params of a trial."""
         if number < self._n_before:
-            return {**(self._zero or {}), **self._overrides}
+            return {**self._zero, **self._overrides}
         return {**self._source[number - self._n_before].params, **self._overrides}
-
-    def tags(self, number: int) -> tuple[str, ...]:
-        """Return the tags of a trial."""
-        return () if number < self._n_before else self._source[number - self._n_before].tags
 
 
 def check_points(
@@ -75,7 +80,7 @@ def check_points(
         if options.trial_zero is not None:
             require_names(options.trial_zero, space, options.overrides, "trial_zero")
         if isinstance(options, SweepOptions) and options.trial_nums is not None:
-            n_trials = Cases(source, options).n_trials
+            n_trials = Cases(source, options, loss.parameter_space).n_trials
             outside = [n for n in options.trial_nums if not 0 <= n < n_trials]
             if outside:
                 allowed = f"numbers of the sweep's trials, which are 0 to {n_trials - 1}"

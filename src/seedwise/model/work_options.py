@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
+import numpy as np
 
 from seedwise.errors import OptionError, UnknownOptionError
 from seedwise.model import checks
@@ -48,7 +49,11 @@ def _json(text: str) -> Any:
 
 
 def _plain_dict(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: one.item() if isinstance(one, np.generic) else one for name, one in value.items()
+    }
 
 
 # Of all runs but those of entries, which have one of each for every entry.

@@ -18,7 +18,7 @@ from seedwise.run.directory import RunDirectory
 from seedwise.run.history import History, take_up_history
 from seedwise.run.lease import Lease, acquire_lease
 from seedwise.run.parts import Parts
-from seedwise.run.report import Listeners, Report
+from seedwise.run.report import Listeners, Report, kind_of
 from seedwise.run.signals import StopSignals, stop_on_signals
 from seedwise.run.workplace import Workplace, open_workplace
 
@@ -104,6 +104,11 @@ class BaseRun(ABC, Generic[Options, Result]):
         """How many trials there are to be in all."""
 
     @property
+    def n_numbers(self) -> int:
+        """How many numbers trials may have."""
+        return self.n_trials
+
+    @property
     @abstractmethod
     def n_trials_at_once(self) -> int:
         """How many trials may be in flight."""
@@ -129,6 +134,11 @@ class BaseRun(ABC, Generic[Options, Result]):
         timeout = self.options.timeout
         return timeout is not None and self.report.elapsed_s >= timeout
 
+    def is_cut_short(self) -> bool:
+        """Tell whether trials are left that were not asked for, for want of time."""
+        standing = self.report.standing
+        return self.out_of_time() and standing.counts.total() < standing.n_trials
+
     def emitter(self, stop: StopSignals, report: Report) -> Callable[[Event], None]:
         """Return what takes an event on the way; a signal that came is heeded then."""
 
@@ -140,12 +150,14 @@ class BaseRun(ABC, Generic[Options, Result]):
 
     def _take_up(self) -> None:
         directory, options = self.directory, self.options
+        if directory.has_begun:
+            directory.require_kind(kind_of(options))
         self.history = take_up_history(
             directory,
             self.parts.loss.name,
             self.parts.depends_on,
             accept_changes=options.accept_changes,
-            n_trials=self.n_trials,
+            n_trials=self.n_numbers,
         )
         directory.sweep()
         self.report = Report(directory, self.history, self.parts, options, self.listen)

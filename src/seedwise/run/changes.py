@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from seedwise.model.loss import LossDefinition
-from seedwise.model.narrowed import with_overrides
+from seedwise.model.narrowed import typed_values, with_overrides
 from seedwise.model.options import RunOptions, StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
@@ -62,9 +62,11 @@ def what_decides_results(
     if source is not None:
         described["source"] = _described(source)
         if options.overrides:
-            described["overrides"] = repr(sorted(options.overrides.items()))
+            held = typed_values("overrides", options.overrides, loss.parameter_space)
+            described["overrides"] = repr(sorted(held.items()))
     if options.trial_zero:
-        described["trial_zero"] = repr(sorted(options.trial_zero.items()))
+        zero = typed_values("trial_zero", options.trial_zero, loss.parameter_space)
+        described["trial_zero"] = repr(sorted(zero.items()))
     return described
 
 

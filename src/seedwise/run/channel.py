@@ -132,6 +132,10 @@ class Channel:
         ]
         self._dispatcher.send(orders)
 
+    def close(self) -> None:
+        """Forget all chunks that are still out."""
+        self._dispatcher.cancel(lambda order: order.channel is self)
+
     def cancel(self, trial: int, first_chunk: int = 0) -> None:
         """Forget a trial's chunks that are still out, from `first_chunk` on."""
 

@@ -153,6 +153,19 @@ class RunDirectory:
         content: dict[str, Any] = meta
         return content
 
+    def require_kind(self, kind: str) -> None:
+        """Refuse a folder of another kind of run.
+
+        Raises
+        ------
+        NotARunError
+            If the run in it was begun by another function.
+        """
+        found = self.read_meta().get("kind", kind)
+        if found != kind:
+            problem = f"it holds a run of kind {found!r}, which can't be gone on with as {kind!r}"
+            raise NotARunError(self.path, problem)
+
     def write_parts(self, pickled: bytes) -> None:
         """Write the pickled loss and options, from which the run can be resumed alone."""
         self._write(self._parts_file, pickled)

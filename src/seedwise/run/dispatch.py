@@ -14,7 +14,7 @@ from distributed.scheduler import KilledWorker
 from seedwise.errors import ClusterError
 from seedwise.model.records import ChunkLost, ChunkResult, SeedFailure
 from seedwise.run.channel import Channel, Errand, Order
-from seedwise.run.trial_clock import TrialClock
+from seedwise.run.trial_clock import TrialClock, TrialKey
 from seedwise.worker.evaluate import ChunkTask, evaluate_chunk, evaluate_pack
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ class _Sent:
     orders: Sequence[Order]
     future: Future[Any]
 
-    def results(self, fetched: Any) -> Iterable[tuple[Order, ChunkResult]]:
-        return zip(self.orders, fetched if isinstance(fetched, list) else [fetched], strict=True)
+    def results(self, fetched: Any) -> list[tuple[Order, ChunkResult]]:
+        """Return what came back of it: of a pack that took too long, it is not all."""
+        of_each = fetched if isinstance(fetched, list) else [fetched]
+        return list(zip(self.orders, of_each, strict=False))
 
 
 class DaskDispatcher:
@@ -249,13 +251,18 @@ class DaskDispatcher:
             for sent in finished:
                 self._wait_again(sent)
             return []
-        results = [
-            pair for sent, one in zip(finished, fetched, strict=True) for pair in sent.results(one)
-        ]
+        results: list[tuple[Order, ChunkResult]] = []
+        for sent, one in zip(finished, fetched, strict=True):
+            done = sent.results(one)
+            results += done
+            self._forget_starts(sent.orders[len(done) :])
+            self._backlog[:0] = sent.orders[len(done) :]  # the first to go out again
         if self._traffic.packs and results:
             mean_s = sum(result.duration_s for _, result in results) / len(results)
             most = min(_LARGEST_PACK, _MOST_CHUNKS_OUT // (self._traffic.slots * _PACKS_PER_SLOT))
-            self._pack = max(1, min(most, int(_PACK_S / max(mean_s, 1e-6))))
+            # The next cases may be another matter than the last: it grows step by step.
+            fits = min(2 * self._pack, int(_PACK_S / max(mean_s, 1e-6)))
+            self._pack = max(1, min(most, fits))
         return results
 
     def _wait_again(self, sent: _Sent) -> None:
@@ -286,15 +293,34 @@ class DaskDispatcher:
             return []
         orders = [order for sent in self._out.values() for order in sent.orders]
         results: list[tuple[Order, ChunkResult]] = []
-        for trial in self._clock.late({order.trial for order in orders}):
+        out = {order.trial for order in orders}
+        self._clock.keep_only(out)
+        for trial in self._clock.late(out):
             late = [order for order in orders if order.trial == trial]
+            packs = self._forget_packs_of(trial)
             self.cancel(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
             workers = self._clock.stop(trial, [order.task.chunk.index for order in late])
             # A running task can't be cancelled: its worker is begun anew.
             known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
             self._client.restart_workers(list(known), raise_for_error=False)
-            results += [(order, _overran(order, self._clock.limit_s)) for order in late]
+            if packs:  # which of them it was is known when each is alone
+                for order in packs:
+                    self._forget_starts([order])
+                    self._send([[order]], suffix=f"-r{self._n_sent}")
+            else:
+                results += [(order, _overran(order, self._clock.limit_s)) for order in late]
         return results
+
+    def _forget_packs_of(self, trial: TrialKey) -> list[Order]:
+        """Forget the packs with chunks of a trial; return the chunks of all trials in them."""
+        keys = [
+            key
+            for key, sent in self._out.items()
+            if len(sent.orders) > 1 and any(order.trial == trial for order in sent.orders)
+        ]
+        sents = [self._out.pop(key) for key in keys]
+        self._client.cancel([sent.future for sent in sents], reason="run again one by one")
+        return [order for sent in sents for order in sent.orders]
 
 
 def _key_end(task: ChunkTask) -> str:

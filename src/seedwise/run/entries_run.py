@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from seedwise.errors import AllEntriesFailedError, LeaseLostError, OptionError, RunFileError
+from seedwise.errors import (
+    AllEntriesFailedError,
+    DamagedFileError,
+    LedgerMismatchError,
+    LossFailedError,
+    NoCompleteTrialError,
+    NotARunError,
+    OptionError,
+    SpaceError,
+)
 from seedwise.model.entries_options import EntriesOptions, entry_labels
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.options import RunOptions
@@ -29,7 +39,7 @@ from seedwise.run.parts import Parts, entry_parts
 from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
 from seedwise.run.signals import StopSignals
-from seedwise.run.stop_note import StopNote, write_stop_note
+from seedwise.run.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.run.study_work import StudyWork
 from seedwise.run.workplace import Workplace
 
@@ -39,11 +49,16 @@ __all__ = ["EntriesRun"]
 _FILES_AN_ENTRY = 5
 _FILES_OF_THE_DRIVER = 200
 
-# Of an entry that failed otherwise than at a trial.
-_NO_TRIAL = -1
-
-# Of these one is an error of the whole run: the disk is full, or another driver has taken it over.
-_OF_THE_RUN = (RunFileError, LeaseLostError)
+# What one entry may have without the others. All else ends the run, which can be gone on with: a
+# connection that broke, a full disk, another driver.
+_OF_AN_ENTRY = (
+    DamagedFileError,
+    LedgerMismatchError,
+    LossFailedError,
+    NoCompleteTrialError,
+    NotARunError,
+    SpaceError,
+)
 
 
 class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
@@ -62,7 +77,6 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         self._failed: dict[str, Exception] = {}
         self._left: list[_Entry] = []
         self._n_open = 0
-        self._n_in_flight: Callable[[], int] = lambda: 0
 
     @property
     def n_trials(self) -> int:
@@ -78,16 +92,16 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
     def is_done(self) -> bool:
         """Tell whether all entries are at their end already."""
         self.report.entries = self._entries_by_state
-        for index in range(len(self.options.entry_ids)):
-            entry = _Entry(self, index)
-            error = entry.error_before()
-            if error is not None:
-                self._failed[entry.entry_id] = error
-            elif entry.study.is_done():
-                with entry.noting_errors():
-                    self._results[entry.entry_id] = entry.study.result()
-            else:
-                self._left.append(entry)
+        for index, entry_id in enumerate(self.options.entry_ids):
+            with self.noting_errors(entry_id):
+                entry = _Entry(self, index)
+                error = entry.error_before()
+                if error is not None:
+                    self._failed[entry_id] = error
+                elif entry.study.is_done():
+                    self._results[entry_id] = entry.study.result()
+                else:
+                    self._left.append(entry)
         return not self._left
 
     def recover(self) -> None:
@@ -95,29 +109,34 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         factor = self.options.refine_search_factor
         if factor is not None and self.history.is_new:
             raise OptionError("refine_search_factor", factor, "None for a run that begins now")
+        _allow_many_files()
         for entry in self._left:
-            with entry.noting_errors():
+            with self.noting_errors(entry.entry_id):
                 entry.study.recover()
+                if not entry.report.history.is_new:
+                    entry.report.prepared()  # before that of all says that it goes on
         self._left = [entry for entry in self._left if entry.entry_id not in self._failed]
 
     def work(self, workplace: Workplace, stop: StopSignals) -> None:
         """Work on all entries, together or so many at a time."""
-        counts = dict.fromkeys(TrialState, 0)
-        for result in self._results.values():
-            for trial in result.trials:
-                counts[trial.state] += 1
-        self.report.begun(workplace, counts)
+        self.report.begun(workplace, self._counts())
         self._write_summary()
         at_once = min(self.options.max_concurrent_entries or len(self._left), _most_open())
         jobs = [entry.job(workplace, stop) for entry in self._left]
         self.report.n_in_flight = lambda: sum(job.n_in_flight for job in jobs)
         work_through(workplace.dispatcher, jobs, at_once)
 
+    def _counts(self) -> Counter[TrialState]:
+        told: list[Sequence[TrialResult]] = [one.trials for one in self._results.values()]
+        told += [entry.study.trials for entry in self._left if entry.entry_id not in self._results]
+        return Counter(trial.state for trials in told for trial in trials)
+
     def finished(self) -> MultiOptimizeResult:
         """Note that the run is at its end, and return its result."""
         entries = list(self.options.entry_ids)
+        self.report.standing.count_anew(self._counts())
         self._write_summary()
-        self.report.finished(None)
+        self.report.finished(None, complete=not self.is_cut_short())
         results = {entry: self._results[entry] for entry in entries if entry in self._results}
         failed = {entry: self._failed[entry] for entry in entries if entry in self._failed}
         result = MultiOptimizeResult(
@@ -153,6 +172,24 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         n_ended = len(self._results) + len(self._failed)
         n_entries = len(self.options.entry_ids)
         self.listen(EntryFinished(entry_id, best, error, n_ended, n_entries))
+
+    @contextlib.contextmanager
+    def noting_errors(self, entry_id: str) -> Iterator[None]:
+        """Have an error be that of the entry, if it can be."""
+        try:
+            yield
+        except _OF_AN_ENTRY as error:
+            self.note_failure(entry_id, error)
+
+    def note_failure(self, entry_id: str, error: Exception) -> None:
+        """Note that an entry failed, unless it is an error of the whole run."""
+        if not isinstance(error, _OF_AN_ENTRY):
+            raise error
+        directory = entry_directory(self.directory, self._labels[entry_id])
+        note = read_stop_note(directory)
+        if note is None or note.seen:
+            write_stop_note(directory, StopNote(NO_TRIAL, error))
+        self.note_end(entry_id, error)
 
     def note_open(self, change: int) -> None:
         """Count the entries that are worked on."""
@@ -220,30 +257,13 @@ class _Entry:
 
     def finish(self) -> None:
         """Note that the study is at its end."""
-        with self.noting_errors():
+        with self._run.noting_errors(self.entry_id):
             self.study.raise_failure()
             self.study.finish()
             self._run.note_end(self.entry_id, self.study.result())
 
-    def fail(self, error: Exception) -> None:
-        """Note that the entry failed, unless it is an error of the whole run."""
-        if isinstance(error, _OF_THE_RUN):
-            raise error
-        if self.study.stop_note() is None:
-            self.make_folder()
-            write_stop_note(self._directory, StopNote(_NO_TRIAL, error))
-        self._run.note_end(self.entry_id, error)
-
     def job(self, workplace: Workplace, stop: StopSignals) -> _Job:
         return _Job(self, self._run, workplace, stop)
-
-    @contextlib.contextmanager
-    def noting_errors(self) -> Iterator[None]:
-        """Have an error be that of the entry, and of no other."""
-        try:
-            yield
-        except Exception as error:
-            self.fail(error)
 
 
 class _Job:
@@ -278,7 +298,7 @@ class _Job:
         self._run.note_open(-1)
         self._entry.study.close()
         if error is not None:
-            self._entry.fail(error)
+            self._run.note_failure(self._entry.entry_id, error)
         elif engine is not None and engine.done:
             self._entry.finish()
 
@@ -296,12 +316,16 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {first.rstrip(':')}"
 
 
-def _most_open() -> int:
-    """Return how many entries may be worked on at once, for the files that they have open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _allow_many_files() -> None:
+    """Raise the limit of open files as far as we may: each entry has some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    if soft == resource.RLIM_INFINITY:
+
+
+def _most_open() -> int:
+    """Return how many entries may be worked on at once, for the files that they have open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
         return 2**31
-    return max(1, (soft - _FILES_OF_THE_DRIVER) // _FILES_AN_ENTRY)
+    return max(1, (most - _FILES_OF_THE_DRIVER) // _FILES_AN_ENTRY)

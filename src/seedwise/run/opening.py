@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import NotARunError, OptionError, RunExistsError
+from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
 from seedwise.run.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.run.lease import acquire_lease
 
@@ -27,8 +27,8 @@ def existing_run(path: str | Path) -> RunDirectory:
     directory = RunDirectory(path)
     if not path.is_dir():
         raise NotARunError(path, "there is no such folder")
-    parent = RunDirectory(path.parent.parent)
-    if parent.entries == path.parent and parent.has_begun:
+    parent = _parent_of(path)
+    if parent is not None:
         directory = RunDirectory(path, parent)
     if not directory.has_begun:
         raise NotARunError(directory.path, "there is no meta.json, so this is no run")
@@ -57,6 +57,8 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     ------
     RunExistsError
         If `run_name` is a folder that holds no run.
+    EntryOfARunError
+        If it is that of an entry.
     OptionError
         If `run_root` can't be made.
     """
@@ -73,6 +75,8 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=0o700)
     directory = RunDirectory(path)
+    if (parent := _parent_of(path)) is not None:
+        raise EntryOfARunError(path, parent.path)
     if path.is_dir():
         directory.require_own()
     if not directory.has_begun:
@@ -80,6 +84,12 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
             raise RunExistsError(path)
         directory.furnish()
     return directory
+
+
+def _parent_of(path: Path) -> RunDirectory | None:
+    """Return the run that a folder is an entry of; None if it is of none."""
+    parent = RunDirectory(path.parent.parent)
+    return parent if parent.entries == path.parent and parent.has_begun else None
 
 
 def _is_unborn(path: Path) -> bool:
@@ -141,10 +151,15 @@ def clean_run_directory(path: Path) -> None:
     if not path.exists():
         return
     directory = RunDirectory(path)
+    if (parent := _parent_of(path)) is not None:
+        raise EntryOfARunError(path, parent.path)
     if path.is_symlink() or not (directory.has_begun or _is_unborn(path)):
         raise RunExistsError(path)
     directory.require_own()
-    run_id = directory.read_meta()["run_id"] if directory.has_begun else None
+    try:
+        run_id = directory.read_meta()["run_id"] if directory.has_begun else None
+    except (NotARunError, KeyError):  # of an older format, or torn
+        run_id = None
     with acquire_lease(directory.lease):
         if run_id is not None:
             cancel_jobs(run_id)  # of a driver that was killed

@@ -156,9 +156,9 @@ def make_parts(
             Saved(keywords, shipment, depends_on, code, type(options), source)
         )
     except Exception as error:
-        hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
-        allowed = "one that can be pickled"
-        raise OptionError("sampler", keywords.get("sampler"), allowed, hint) from error
+        name = "options" if isinstance(keywords.get("sampler", ""), str) else "sampler"
+        hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
+        raise OptionError(name, keywords.get(name), "such that it can be pickled", hint) from error
     return Parts(loss, plan, shipment, sampler, depends_on, pickled, source)
 
 

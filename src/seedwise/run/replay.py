@@ -73,7 +73,7 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     # Of a cluster that was passed, nothing is left to check.
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)
-    params = _params(directory, saved, options, trial)
+    params = _params(directory, loss, saved, options, trial)
     plan = _seed_plan(loss, options)
     seeds = plan.seeds.tolist() if seed is None else [seed]
     if seed is not None and seed not in plan.seeds:
@@ -109,10 +109,14 @@ def _entry_id(directory: RunDirectory, saved: Saved) -> str | None:
 
 
 def _params(
-    directory: RunDirectory, saved: Saved, options: WorkOptions, trial: int
+    directory: RunDirectory,
+    loss: LossDefinition,
+    saved: Saved,
+    options: WorkOptions,
+    trial: int,
 ) -> dict[str, ParamValue]:
     if saved.source is not None:
-        cases = Cases(saved.source, options)
+        cases = Cases(saved.source, options, loss.parameter_space)
         if not 0 <= trial < cases.n_trials:
             allowed = f"a trial of the sweep, which has 0 to {cases.n_trials - 1}"
             raise OptionError("trial", trial, allowed)

@@ -222,27 +222,29 @@ class Report:
                 self._listen(RunInterrupted(directory.path, n_told, self.standing.n_trials))
             raise
 
-    def finished(self, best: TrialResult | None) -> None:
+    def finished(self, best: TrialResult | None, *, complete: bool = True) -> None:
         """Note that the run is at its end.
 
         Parameters
         ----------
         best : TrialResult or None
             The best trial; None if there is none.
+        complete : bool
+            Whether nothing is left to do; time may have been up before.
         """
         directory = self._directory
         self.guard()
         directory.write_meta(
             {
                 **self._meta(),
-                "completed_at_utc": utc_now().isoformat(),
+                **({"completed_at_utc": utc_now().isoformat()} if complete else {}),
                 "duration_seconds": self.elapsed_s,
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,
             }
         )
         if directory.parent is None:
-            self.write_status("finished", best)
+            self.write_status("finished" if complete else "stopped", best)
             self._listen(RunFinished(directory.path, best, self.elapsed_s))
 
     def _meta(self) -> dict[str, Any]:

@@ -56,7 +56,8 @@ class Run(BaseRun[RunOptions, OptimizeResult]):
 
     def finished(self) -> OptimizeResult:
         """Note that the run is at its end, and return its result."""
-        self._study.finish()
+        self._study.count()
+        self._study.finish(complete=not self.is_cut_short())
         return self._study.result()
 
     @property

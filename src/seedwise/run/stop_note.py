@@ -8,7 +8,10 @@ import attrs
 
 from seedwise.run.directory import RunDirectory
 
-__all__ = ["StopNote", "read_stop_note", "write_stop_note"]
+__all__ = ["NO_TRIAL", "StopNote", "read_stop_note", "write_stop_note"]
+
+#: Of an entry that failed otherwise than at a trial.
+NO_TRIAL = -1
 
 
 @attrs.frozen

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.narrowed import refined_space, with_overrides
 from seedwise.model.options import RunOptions
 from seedwise.model.points import first_points
-from seedwise.model.records import Event, TrialResult, TrialState, best_trial
+from seedwise.model.records import Event, TrialResult, best_trial
 from seedwise.model.space import ParameterSpace, SearchParam
 from seedwise.run.changes import decides_losses
 from seedwise.run.channel import Channel, Errand
@@ -24,7 +25,7 @@ from seedwise.run.ledger import Ledger, ledger_end
 from seedwise.run.parts import Parts
 from seedwise.run.report import Report
 from seedwise.run.result import OptimizeResult
-from seedwise.run.stop_note import StopNote, read_stop_note, write_stop_note
+from seedwise.run.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.run.trial_folders import TrialFolders
 from seedwise.run.workplace import Workplace
 from seedwise.study.checkpoint import Checkpoints
@@ -69,6 +70,7 @@ class StudyWork:
         self._base = with_overrides(parts.loss.parameter_space, options.overrides)
         self._plan: StudyPlan | None = None
         self._engine: Engine | None = None
+        self._failed: FailedTrial | None = None
         self._closing = contextlib.ExitStack()
 
     @property
@@ -111,6 +113,10 @@ class StudyWork:
         directory.cut_back(directory.study_file, position, fence=options.take_over)
         directory.cut_back(directory.ledger, ledger_end(directory.ledger), fence=options.take_over)
         turn_direction(directory.study_file, options.direction)
+        self.trials = read_trials(directory.study_file, history.study_name) if position else ()
+        if decides_losses(history.changes):
+            with self._open_ledger() as ledger:
+                ledger.begin_phase(", ".join(history.changes))
         if options.refine_search_factor is not None:
             self._refine(options.refine_search_factor)
         depends_on = self._parts.depends_on
@@ -158,6 +164,7 @@ class StudyWork:
             self.trials = proposer.trials
             ledger.forget([trial.number for trial in proposer.trials])
             channel = workplace.dispatcher.channel(self._errand(workplace, folders), emit)
+            closing.callback(channel.close)
             self._engine = Engine(
                 Rules(
                     n_trials=options.n_trials,
@@ -175,9 +182,7 @@ class StudyWork:
                 ledger,
                 folders,
             )
-            counts = dict.fromkeys(TrialState, 0)
-            for trial in proposer.trials:
-                counts[trial.state] += 1
+            counts = Counter(trial.state for trial in proposer.trials)
             self._report.begun(workplace, counts, proposer.best)
             self._engine.begin(emit, out_of_time)
             closing.callback(self._close_folders, folders)
@@ -187,6 +192,8 @@ class StudyWork:
     def close(self) -> None:
         """End the work, done or not."""
         self._closing.close()
+        self._failed = self._engine.failed if self._engine is not None else None
+        self._engine = self._plan = None  # they hold all that Optuna knows of the trials
 
     def _close_folders(self, folders: TrialFolders) -> None:
         # Those of trials in flight are taken up by the driver that goes on.
@@ -197,7 +204,10 @@ class StudyWork:
         """Return why the study stopped, if the user was not told; None if it is to go on."""
         note = read_stop_note(self._directory)
         stops = self._options.fail_on_chunk_error and not self._options.prune_failed_trials
-        return note if note is not None and stops and not note.seen else None
+        if note is None or note.seen or not stops:
+            return None
+        # A kill may have come before the study was told: it will be, and stops at the trial again.
+        return note if note.number in self._told_numbers() else None
 
     def note_seen(self) -> None:
         """Have the study go on after the trial at which it stopped, when it is called again."""
@@ -213,20 +223,32 @@ class StudyWork:
         LossFailedError
             If the loss failed, and the run is to stop at that.
         """
-        if self._engine is not None and self._engine.failed is not None:
-            raise self._loss_failed(self._engine.failed)
+        if self._failed is not None:
+            raise self._loss_failed(self._failed)
+
+    def _told_numbers(self) -> set[int]:
+        path = self._directory.study_file
+        try:
+            told = read_trials(path, self._history.study_name) if path.exists() else []
+        except KeyError:  # no study is in it yet
+            told = []
+        return {NO_TRIAL, *(trial.number for trial in told)}
 
     def _note_stop(self, failed: FailedTrial) -> bool:
         note = read_stop_note(self._directory)
-        if note is not None and failed.proposal.number <= note.number:
+        if note is not None and note.seen and failed.proposal.number <= note.number:
             return False  # it is told again, of a study that went on after it
         number = failed.proposal.number
         write_stop_note(self._directory, StopNote(number, self._loss_failed(failed)))
         return True
 
-    def finish(self) -> None:
-        """Note that the study is at its end."""
-        self._report.finished(self.best)
+    def count(self) -> None:
+        """Have the report count the trials that are told."""
+        self._report.standing.count_anew(Counter(trial.state for trial in self.trials))
+
+    def finish(self, *, complete: bool = True) -> None:
+        """Note that the study is at its end; time may have been up before."""
+        self._report.finished(self.best, complete=complete)
 
     def result(self) -> OptimizeResult:
         """Return the result.
@@ -262,8 +284,7 @@ class StudyWork:
         if last is not None and (last["factor"], last["n_trials"]) == (factor, n_trials):
             return
         path = self._directory.study_file
-        told = [] if history.is_new else read_trials(path, history.study_name)
-        best = best_trial(told, self._options.direction)
+        best = self.best
         if best is None and self._directory.parent is not None:
             return  # the other entries have one to go around
         if best is None:
@@ -276,29 +297,32 @@ class StudyWork:
             "factor": factor,
             "n_trials": n_trials,
             "best_trial": best.number,
-            "space": {name: attrs.asdict(param) for name, param in space.items()},
+            "space": {name: _fields(param) for name, param in space.items()},
+            "of": {name: _fields(param) for name, param in self._base.items()},
         }
         self._history = self._report.history = attrs.evolve(
             history, phases=(*history.phases, phase)
         )
 
     def _space(self) -> ParameterSpace:
+        """Return the space that is searched: what is as it was in the last phase is as narrow."""
         if not self._history.phases:
             return self._base
-        space: Mapping[str, Mapping[str, Any]] = self._history.phases[-1]["space"]
-        return {name: _search_param(fields) for name, fields in space.items()}
+        last = self._history.phases[-1]
+        return {
+            name: _search_param(last["space"][name])
+            if last["of"].get(name) == _fields(param)
+            else param
+            for name, param in self._base.items()
+        }
 
     def _attributes(self) -> dict[str, Any]:
         found = {"overrides": self._options.overrides, "phases": list(self._history.phases)}
         return {f"seedwise_{name}": value for name, value in found.items() if value}
 
-    @contextlib.contextmanager
-    def _open_ledger(self) -> Iterator[Ledger]:
-        history, options = self._history, self._options
-        with Ledger(self._directory.ledger, self._report.guard, options.accept_changes) as ledger:
-            if decides_losses(history.changes):
-                ledger.begin_phase(", ".join(history.changes))
-            yield ledger
+    def _open_ledger(self) -> Ledger:
+        path, accept = self._directory.ledger, self._options.accept_changes
+        return Ledger(path, self._report.guard, accept)
 
     def _errand(self, workplace: Workplace, folders: TrialFolders) -> Errand:
         parent = self._directory.parent
@@ -324,6 +348,12 @@ class StudyWork:
             run_dir=self._directory.path,
             resume_dir=self._directory.home.path,
         )
+
+
+def _fields(param: SearchParam) -> dict[str, Any]:
+    """Return a parameter as JSON has it."""
+    fields = attrs.asdict(param)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
 
 
 def _search_param(fields: Mapping[str, Any]) -> SearchParam:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seedwise.errors import OptionError
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.records import Event, TrialResult, TrialState
@@ -51,8 +52,8 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
     ) -> None:
         super().__init__(parts, options, directory, listeners)
         assert parts.source is not None  # of a sweep
-        self._cases = Cases(parts.source, options)
-        self._numbers = options.trial_nums
+        self._cases = Cases(parts.source, options, parts.loss.parameter_space)
+        self._numbers: Sequence[int] | None = options.trial_nums
         self._engine: Engine | None = None
         self._closing = contextlib.ExitStack()
 
@@ -62,6 +63,11 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
         return self._cases.n_trials if self._numbers is None else len(self._numbers)
 
     @property
+    def n_numbers(self) -> int:
+        """How many numbers trials may have."""
+        return self._cases.n_trials
+
+    @property
     def n_trials_at_once(self) -> int:
         """How many trials may be in flight."""
         return min(self.n_trials, _MOST_AT_ONCE)
@@ -69,6 +75,7 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
     def is_done(self) -> bool:
         """Tell whether all trials are told already."""
         path, options = self.directory.trial_table, self.options
+        self._require_all_cases()
         asked_again = self._numbers is not None or options.retry_failed
         if asked_again or self.history.changes or not path.exists():
             return False
@@ -76,13 +83,28 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
             return False
         return len(read_rows(path, tails=False).number) >= self.n_trials
 
+    def _require_all_cases(self) -> None:
+        """Refuse a source that has become shorter than what was evaluated of it."""
+        told = read_rows(self.directory.trial_table, tails=False).number
+        if any(name in self.history.changes for name in _OF_CASES):
+            return  # what it does not have any more is dropped
+        if len(told) and told[-1] >= self._cases.n_trials:
+            n_cases, least = f"{self._cases.n_trials} cases", int(told[-1]) + 1
+            hint = f"Trial {told[-1]} is told already."
+            raise OptionError("source", n_cases, f"one of {least} cases at least", hint)
+
     def recover(self) -> None:
-        """Cut off what a crash has torn."""
+        """Cut off what a crash has torn, and have told no more what is to be evaluated again."""
         for path, end in (
             (self.directory.trial_table, table_end),
             (self.directory.ledger, ledger_end),
         ):
             self.directory.cut_back(path, end(path), fence=self.options.take_over)
+        changes = self.history.changes
+        with self._open_table() as table, self._open_ledger(table) as ledger:
+            if decides_losses(changes) or any(name in changes for name in _OF_CASES):
+                ledger.begin_phase(", ".join(changes))
+            self._forget(self._to_evaluate_again(table), table, ledger)
 
     def work(self, workplace: Workplace, stop: StopSignals) -> None:
         """Evaluate the cases that are left, or those that are asked for again."""
@@ -108,7 +130,7 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
         )
         best = result.best
         self.report.write_summary(best)
-        self.report.finished(best)
+        self.report.finished(best, complete=not self.is_cut_short())
         return result
 
     def open(self, workplace: Workplace, stop: StopSignals) -> tuple[Any, Engine]:
@@ -116,10 +138,10 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
         options, directory = self.options, self.directory
         folders = TrialFolders(directory.path, self.history.trial_digits)
         with contextlib.ExitStack() as closing:
-            table = closing.enter_context(TrialTable(directory.trial_table, self.lease.check))
+            table = closing.enter_context(self._open_table())
             closing.callback(table.sync)
             ledger = closing.enter_context(self._open_ledger(table))
-            numbers = self._what_to_do(table, ledger)
+            numbers = self._what_to_do(table)
             proposer = SweepProposer(self._cases, table, numbers, self._best(table))
             emit = self.emitter(stop, self.report)
             errand = Errand(
@@ -133,6 +155,7 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
             )
             dispatcher = workplace.dispatcher
             channel = dispatcher.channel(errand, emit)
+            closing.callback(channel.close)
             n_chunks = self.parts.plan.n_chunks
             rules = Rules(
                 n_trials=self.report.standing.n_trials,
@@ -157,35 +180,39 @@ class SweepRun(BaseRun[SweepOptions, SweepResult]):
         if engine.n_in_flight == 0:
             folders.close()
 
-    @contextlib.contextmanager
-    def _open_ledger(self, table: TrialTable) -> Iterator[Ledger]:
+    def _open_table(self) -> TrialTable:
+        return TrialTable(self.directory.trial_table, self.lease.check)
+
+    def _open_ledger(self, table: TrialTable) -> Ledger:
         def told(number: int) -> bool:
             return table.state_of(number) is not None
 
-        changes = self.history.changes
-        with Ledger(
-            self.directory.ledger, self.lease.check, self.options.accept_changes, told
-        ) as ledger:
-            if decides_losses(changes):
-                ledger.begin_phase(", ".join(changes))
-            yield ledger
+        return Ledger(self.directory.ledger, self.lease.check, self.options.accept_changes, told)
 
-    def _what_to_do(self, table: TrialTable, ledger: Ledger) -> Iterator[int]:
-        """Return the trials to evaluate; those of them that are told are told no more."""
-        again: list[int] = []
+    def _to_evaluate_again(self, table: TrialTable) -> set[int]:
+        """Return the told trials that are to be evaluated again."""
+        again: set[int] = set()
         if any(name in self.history.changes for name in _OF_CASES):
-            again += self._others()
+            again.update(self._others())
         if self.options.retry_failed:
             rows = read_rows(self.directory.trial_table, tails=False)
-            failed = rows.state == STATE_CODES[TrialState.FAIL]
-            again += rows.number[failed].tolist()
+            failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
+            again.update(failed)
+            if self._numbers is not None:
+                self._numbers = sorted({*self._numbers, *failed})
         if self._numbers is not None:
-            again += [number for number in self._numbers if table.state_of(number) is not None]
+            again.update(n for n in self._numbers if table.state_of(n) is not None)
+        return again
+
+    def _forget(self, again: set[int], table: TrialTable, ledger: Ledger) -> None:
         if again:
-            # The table first: what it does not tell is evaluated again, whatever comes between.
-            table.begin_again(sorted(set(again)))
+            # The ledger first: what the table still tells is forgotten by the same call again.
+            ledger.begin_again(sorted(again))
+            table.begin_again(sorted(again))
             table.sync()
-            ledger.begin_again(sorted(set(again)))
+
+    def _what_to_do(self, table: TrialTable) -> Iterator[int]:
+        """Return the trials to evaluate."""
         if self._numbers is not None:
             self.report.standing.n_trials = table.n_told + len(self._numbers)
             return iter(self._numbers)

@@ -50,6 +50,10 @@ class TrialClock:
         due_s = now_s - self.limit_s
         return [trial for trial in trials if self._started_s.get(trial, now_s) < due_s]
 
+    def keep_only(self, trials: set[TrialKey]) -> None:
+        """Forget the trials of which nothing is out."""
+        self._started_s = {t: s for t, s in self._started_s.items() if t in trials}
+
     def stop(self, trial: TrialKey, chunks: Iterable[int]) -> set[str]:
         """Stop a trial's clock; return the workers that run its chunks."""
         self._started_s.pop(trial, None)

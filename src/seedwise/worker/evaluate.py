@@ -27,6 +27,8 @@ _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as f
 
 __all__ = ["ChunkTask", "SeedBlock", "evaluate_block", "evaluate_chunk", "evaluate_pack"]
 
+_PACK_LIMIT_S = 0.5
+
 
 @attrs.frozen(eq=False)
 class ChunkTask:
@@ -203,19 +205,26 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
     Parameters
     ----------
     tasks : sequence of ChunkTask
-        The chunks and their trials.
+        The chunks, which may be of several trials.
 
     Returns
     -------
     list of ChunkResult
-        A result for each, a failure being one.
+        The results of the first of them, as many as there is time for, and one at least. What
+        takes longer than was expected is for all workers to share.
 
     Raises
     ------
     Reschedule
-        If the worker leaves: another one evaluates all of them.
+        If the worker leaves.
     """
-    return [evaluate_chunk(task) for task in tasks]
+    until_s = time.perf_counter() + _PACK_LIMIT_S
+    results: list[ChunkResult] = []
+    for task in tasks:
+        if results and time.perf_counter() > until_s:
+            break
+        results.append(evaluate_chunk(task))
+    return results
 
 
 def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:

@@ -49,13 +49,13 @@ def entries(**keywords) -> EntriesOptions:
 
 
 def test_the_trials_of_a_sweep_are_its_cases():
-    cases = Cases(GRID, sweep())
+    cases = Cases(GRID, sweep(), SPACE)
     assert cases.n_trials == 6
     assert [cases.params(number) for number in range(6)] == [case.params for case in GRID]
 
 
 def test_trial_zero_comes_before_the_cases():
-    cases = Cases(GRID, sweep(trial_zero=POINT))
+    cases = Cases(GRID, sweep(trial_zero=POINT), SPACE)
     assert cases.n_trials == 7
     assert cases.params(0) == POINT
     assert [cases.params(number) for number in range(1, 7)] == [case.params for case in GRID]
@@ -64,19 +64,19 @@ def test_trial_zero_comes_before_the_cases():
 @pytest.mark.parametrize("zero", [None, POINT, {"x": 0.5, "n": 3}])
 def test_what_is_held_is_in_every_trial(zero):
     source = grid(x=[0.0, 0.5], n=[1, 2])
-    cases = Cases(source, sweep(overrides={"kind": "odd"}, trial_zero=zero))
+    cases = Cases(source, sweep(overrides={"kind": "odd"}, trial_zero=zero), SPACE)
     points = [cases.params(number) for number in range(cases.n_trials)]
     assert {point["kind"] for point in points} == {"odd"}
     assert {frozenset(point) for point in points} == {frozenset(SPACE)}
 
 
 def test_what_is_held_goes_before_what_the_source_says():
-    assert Cases(GRID, sweep(overrides={"x": 9.0})).params(0)["x"] == 9.0
+    assert Cases(GRID, sweep(overrides={"x": 9.0}), SPACE).params(0)["x"] == 9.0
 
 
 def test_the_points_are_the_callers():
     zero, held = dict(POINT), {"n": 7}
-    cases = Cases(GRID, sweep(trial_zero=zero, overrides=held))
+    cases = Cases(GRID, sweep(trial_zero=zero, overrides=held), SPACE)
     for number in (0, 1):
         before = cases.params(number)
         cases.params(number).clear()
@@ -84,16 +84,11 @@ def test_the_points_are_the_callers():
         assert cases.params(number) == before
 
 
-def test_tags_are_those_of_the_source():
-    cases = Cases(manual([POINT, POINT], tags=["pilot", "2nd"]), sweep(trial_zero=POINT))
-    assert [cases.tags(number) for number in range(3)] == [(), *[("pilot", "2nd")] * 2]
-
-
 @given(number=st.integers(0, 10**15))
 def test_of_millions_of_cases_each_is_had_by_its_number(number):
     source = random({"x": uniform(0, 1)}, n_trials=10**15, seed=3)
-    assert Cases(source, sweep()).n_trials == 10**15
-    cases = Cases(source, sweep(trial_zero={"x": 0.5}))
+    assert Cases(source, sweep(), SPACE).n_trials == 10**15
+    cases = Cases(source, sweep(trial_zero={"x": 0.5}), SPACE)
     expected = {"x": 0.5} if number == 0 else source[number - 1].params
     assert cases.params(number) == expected
 

@@ -11,13 +11,16 @@ import pytest
 from seedwise.model.points import Cases
 from seedwise.model.records import Proposal, TrialOutcome, TrialResult, TrialState
 from seedwise.model.sources import grid
+from seedwise.model.space import checked_space
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.run import sweep_proposer as module
 from seedwise.run.ledger import params_digest
 from seedwise.run.sweep_proposer import SweepProposer
 from seedwise.run.trial_table import TrialTable, read_rows
 
-CASES = Cases(grid(x=[0.0, 0.5, 1.0], n=[1, 2]), SweepOptions())
+CASES = Cases(
+    grid(x=[0.0, 0.5, 1.0], n=[1, 2]), SweepOptions(), checked_space({"x": (0, 1), "n": (1, 2)})
+)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from seedwise.model.records import (
     best_trial,
 )
 from seedwise.model.sources import grid, random
+from seedwise.model.space import checked_space, search_param
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.directory import RunDirectory
 from seedwise.run.ledger import Ledger, params_digest
@@ -33,7 +34,8 @@ from seedwise.run.trial_folders import TrialFolders
 from seedwise.run.trial_table import TrialTable, read_rows
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
-CASES = Cases(grid(x=[0.0, 0.5, 1.0], kind=["a", "b"]), SweepOptions())
+SPACE = checked_space({"x": (0, 1), "kind": search_param(allowed=["a", "b"])})
+CASES = Cases(grid(x=[0.0, 0.5, 1.0], kind=["a", "b"]), SweepOptions(), SPACE)
 SEEDS = np.array([5, 3, 9, 7])
 
 

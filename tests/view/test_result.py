@@ -10,6 +10,7 @@ from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.records import TrialResult, TrialState
 from seedwise.model.sources import grid
+from seedwise.model.space import checked_space
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.ledger import params_digest
 from seedwise.run.multi_result import MultiOptimizeResult
@@ -31,7 +32,7 @@ RUN = OptimizeResult(
     trials=(),
     study_file=Path("study.journal"),
 )
-CASES = Cases(grid(x=[0.25, 0.5]), SweepOptions())
+CASES = Cases(grid(x=[0.25, 0.5]), SweepOptions(), checked_space({"x": (0, 1)}))
 
 
 def entries(**failed: Exception) -> MultiOptimizeResult:

@@ -287,7 +287,8 @@ def test_a_point_of_the_space_is_taken_as_it_is(drawn):
     param, value = drawn
     assume(param.range[0] < param.range[1])
     assert typed(checked_point("zero", {"x": value}, {"x": param})) == typed({"x": value})
-    for bound in param.range:
+    # The upper bound need not be a whole number of steps away.
+    for bound in param.range if param.step is None else param.range[:1]:
         assert checked_point("zero", {"x": bound}, {"x": param}) == {"x": bound}
 
 
@@ -333,3 +334,13 @@ def test_a_source_names_all_that_is_not_held(overrides):
 def test_the_keyword_is_the_one_that_names_them():
     with pytest.raises(OptionError, match=r"^trial_zero=\['x'\]: must be with \['flip', 'kind'"):
         require_names(["x"], SPACE, None, "trial_zero")
+
+
+@pytest.mark.parametrize(("value", "fine"), [(0.25, True), (0.3, False), (1.0, True)])
+def test_a_point_between_two_steps_is_refused(value, fine):
+    space = checked_space({"x": search_param(range=(0.0, 1.0), step=0.25)})
+    if fine:
+        assert checked_point("zero", {"x": value}, space) == {"x": value}
+        return
+    with pytest.raises(OptionError, match=r"whole number of steps of 0.25 from 0.0"):
+        checked_point("zero", {"x": value}, space)

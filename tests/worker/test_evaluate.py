@@ -289,7 +289,8 @@ def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
     )
     worker.plugins = {"id": plugin}
     evaluate_chunk(task(topic="run"))
-    assert worker.events == [("run", {"trial": 4, "chunk": 2, "worker": "tcp://w:1"})]
+    started = {"entry_id": "p1", "trial": 4, "chunk": 2, "worker": "tcp://w:1"}
+    assert worker.events == [("run", started)]
     assert seen == [1]
 
 

@@ -156,7 +156,7 @@ def _require_on_step(where: str, param: SearchParam, value: Any) -> None:
     if param.step is None or param.range is None:
         return
     n_steps = (value - param.range[0]) / param.step
-    if abs(n_steps - round(n_steps)) > _ROUNDING:
+    if abs(n_steps - round(n_steps)) > _ROUNDING * max(1.0, abs(n_steps)):
         allowed = f"a whole number of steps of {param.step!r} from {param.range[0]!r}"
         raise OptionError(where, value, allowed)
 

@@ -158,7 +158,7 @@ def make_parts(
     except Exception as error:
         name = "options" if isinstance(keywords.get("sampler", ""), str) else "sampler"
         hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
-        raise OptionError(name, keywords.get(name), "such that it can be pickled", hint) from error
+        raise OptionError(name, keywords.get(name), "one that can be pickled", hint) from error
     return Parts(loss, plan, shipment, sampler, depends_on, pickled, source)
 
 

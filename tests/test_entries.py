@@ -309,6 +309,23 @@ def test_a_damaged_entry_leaves_the_others_at_work(fit):
     assert len(result.results_by_entry["anna"].trials) == 6
 
 
+def test_after_a_timeout_all_entries_go_on(fit):
+    @sw.loss(name="slow", description="takes its time", parameter_space={"x": (0, 1)})
+    def slow(params, seed):
+        import time
+
+        time.sleep(0.02)
+        return params["x"]
+
+    few = {"n_trials": 20, "n_seeds": 5, "max_concurrent_entries": 1, "run_name_prefix": "mine"}
+    first = fit(slow, timeout=0.7, **few)
+    assert sw.run_status(first.run_dir).state == "stopped"
+    assert "../evil" in first.failed  # it was not asked
+    result = fit(slow, **few)
+    assert result.failed == {}
+    assert {len(one.trials) for one in result.results_by_entry.values()} == {20}
+
+
 def test_status_of_a_run_that_is_gone_on_with(fit):
     first = fit(run_name_prefix="mine")
     for n_trials in (4, 6):

@@ -76,6 +76,7 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         self._results: dict[str, OptimizeResult] = {}
         self._failed: dict[str, Exception] = {}
         self._left: list[_Entry] = []
+        self._failed_before: list[_Entry] = []
         self._n_open = 0
 
     @property
@@ -98,6 +99,7 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
                 error = entry.error_before()
                 if error is not None:
                     self._failed[entry_id] = error
+                    self._failed_before.append(entry)
                 elif entry.study.is_done():
                     self._results[entry_id] = entry.study.result()
                 else:
@@ -128,7 +130,8 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
 
     def _counts(self) -> Counter[TrialState]:
         told: list[Sequence[TrialResult]] = [one.trials for one in self._results.values()]
-        told += [entry.study.trials for entry in self._left if entry.entry_id not in self._results]
+        others = [*self._failed_before, *self._left]
+        told += [entry.study.trials for entry in others if entry.entry_id not in self._results]
         return Counter(trial.state for trials in told for trial in trials)
 
     def finished(self) -> MultiOptimizeResult:
@@ -185,10 +188,12 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         """Note that an entry failed, unless it is an error of the whole run."""
         if not isinstance(error, _OF_AN_ENTRY):
             raise error
-        directory = entry_directory(self.directory, self._labels[entry_id])
-        note = read_stop_note(directory)
-        if note is None or note.seen:
-            write_stop_note(directory, StopNote(NO_TRIAL, error))
+        # That no trial is complete, the trials say; and after a timeout there may be some later.
+        if not isinstance(error, NoCompleteTrialError):
+            directory = entry_directory(self.directory, self._labels[entry_id])
+            note = read_stop_note(directory)
+            if note is None or note.seen:
+                write_stop_note(directory, StopNote(NO_TRIAL, error))
         self.note_end(entry_id, error)
 
     def note_open(self, change: int) -> None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
+from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError, writing
 from seedwise.run.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.run.lease import acquire_lease
 
@@ -127,9 +127,10 @@ def _next_free(root: Path, stem: str) -> Path:
 
 def entry_directory(parent: RunDirectory, label: str) -> RunDirectory:
     """Return the folder of an entry; it is made if there is none."""
-    parent.entries.mkdir(mode=0o700, exist_ok=True)
     path = parent.entries / label
-    path.mkdir(mode=0o700, exist_ok=True)
+    with writing(parent.entries):
+        parent.entries.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     return RunDirectory(path, parent)
 
 

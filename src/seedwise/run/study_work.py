@@ -207,7 +207,9 @@ class StudyWork:
         if note is None or note.seen or not stops:
             return None
         # A kill may have come before the study was told: it will be, and stops at the trial again.
-        return note if note.number in self._told_numbers() else None
+        self.trials = self._read_told()
+        told = {NO_TRIAL, *(trial.number for trial in self.trials)}
+        return note if note.number in told else None
 
     def note_seen(self) -> None:
         """Have the study go on after the trial at which it stopped, when it is called again."""
@@ -226,13 +228,12 @@ class StudyWork:
         if self._failed is not None:
             raise self._loss_failed(self._failed)
 
-    def _told_numbers(self) -> set[int]:
+    def _read_told(self) -> Sequence[TrialResult]:
         path = self._directory.study_file
         try:
-            told = read_trials(path, self._history.study_name) if path.exists() else []
+            return read_trials(path, self._history.study_name) if path.exists() else ()
         except KeyError:  # no study is in it yet
-            told = []
-        return {NO_TRIAL, *(trial.number for trial in told)}
+            return ()
 
     def _note_stop(self, failed: FailedTrial) -> bool:
         note = read_stop_note(self._directory)

@@ -72,7 +72,8 @@ def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, tmp_path):
                 n_hits += 1
                 kills.append((len(evaluations(run.evaluation_log)), on_record(run.directory)))
                 n_on_record += len(kills[-1][1])
-                if killed_at_its_end := is_at_its_end(run):
+                killed_at_its_end = is_at_its_end(run)
+                if killed_at_its_end or run.table_file.exists():
                     break
             if not run.table_file.exists():
                 run.finish()

@@ -1,4 +1,4 @@
-"""What users call: puts the parts together, and decides nothing itself."""
+"""Beginning a run, or going on with the one of that name."""
 
 from __future__ import annotations
 
@@ -7,37 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.cluster.open import check_place
-from seedwise.errors import EntryOfARunError, NotALossError, OptionError
+from seedwise.errors import NotALossError, OptionError
 from seedwise.model import checks
 from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.keywords import takes, takes_two
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
 from seedwise.model.sources import ParameterSource
-from seedwise.model.status import RunStatus
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.model.work_options import WorkOptions
 from seedwise.run.entries_run import EntriesRun
 from seedwise.run.multi_result import MultiOptimizeResult
-from seedwise.run.opening import clean_run_directory, existing_run, open_run_directory
-from seedwise.run.parts import make_parts, read_saved, require_cluster
-from seedwise.run.replay import Replayed, replay
+from seedwise.run.opening import clean_run_directory, open_run_directory
+from seedwise.run.parts import make_parts
 from seedwise.run.result import OptimizeResult
 from seedwise.run.run import Run
-from seedwise.run.status import read_status
 from seedwise.run.sweep_result import SweepResult
 from seedwise.run.sweep_run import SweepRun
 from seedwise.view.confirm import confirm_removal
 from seedwise.view.progress import ProgressLines
 
-__all__ = [
-    "optimize_entries",
-    "optimize_run",
-    "replay_seed",
-    "resume_run",
-    "run_status",
-    "run_sweep",
-]
+__all__ = ["listeners", "optimize_entries", "optimize_run", "run_sweep"]
 
 
 @takes(RunOptions)
@@ -211,161 +201,6 @@ def run_sweep(
     return _begin(SweepOptions, SweepRun, loss, keywords, source)  # type: ignore[no-any-return]
 
 
-def resume_run(
-    run_dir: str | Path, **options: Any
-) -> OptimizeResult | MultiOptimizeResult | SweepResult:
-    """Go on with a run from its folder alone.
-
-    The loss and the options are those that the folder holds; the same call that began it, with
-    its `run_name`, does the same with the loss as it is now. Whatever happened to the run before,
-    the trials are those of a run that was never stopped, bit for bit.
-
-    Parameters
-    ----------
-    run_dir : str or pathlib.Path
-        The run's folder; of entries, the one that holds theirs.
-    **options
-        Keywords of the function that began the run, instead of those that the folder holds.
-
-    Returns
-    -------
-    OptimizeResult, MultiOptimizeResult or SweepResult
-        What the function that began the run returns.
-
-    Raises
-    ------
-    NotARunError
-        If the folder holds no run, or others could have written to it.
-    RunLockedError
-        If another driver works on the run.
-    ChangedRunError
-        If an option is given that would change the results, unless `accept_changes` is.
-    DamagedFileError
-        If a file of the run is damaged.
-
-    Examples
-    --------
-    >>> import random
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
-    ... def walk(params, seed):
-    ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = sw.optimize_run(
-    ...         walk, n_trials=3, n_seeds=50, workers=1, run_root=folder, progress=False
-    ...     )
-    ...     result = sw.resume_run(first.run_dir, n_trials=5)
-    >>> result.trials[:3] == first.trials, result.n_trials
-    (True, 5)
-    """
-    directory = existing_run(run_dir)
-    if directory.parent is not None:
-        raise EntryOfARunError(directory.path, directory.parent.path)
-    if options.get("clean_run_dir"):
-        raise OptionError("clean_run_dir", True, "False when a run is gone on with")
-    saved = read_saved(directory)
-    before = dict(saved.keywords)
-    if options.keys() & {"cluster", "mode"}:  # one of the two says it all
-        before = {name: before[name] for name in before.keys() - {"cluster", "mode"}}
-    name = {saved.kind.name_keyword: directory.name}
-    keywords = {**before, **options, "run_root": directory.path.parent, **name}
-    require_cluster(keywords)
-    checked = saved.kind.from_keywords(keywords)
-    parts = make_parts(saved.shipment.load(), checked, saved, saved.source)
-    check_place(checked)
-    run = _RUNS[saved.kind](parts, checked, directory, _listeners(checked))
-    return run.carry_out()  # type: ignore[no-any-return]
-
-
-def run_status(run_dir: str | Path) -> RunStatus:
-    """Return how far a run is, while a driver works on it or after.
-
-    Parameters
-    ----------
-    run_dir : str or pathlib.Path
-        The run's folder.
-
-    Returns
-    -------
-    RunStatus
-        How many trials are pending, running, done, failed and pruned, how fast they are told, and
-        when the last will be.
-
-    Raises
-    ------
-    NotARunError
-        If the folder holds no run.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> @sw.loss(name="slope", description="a slope", parameter_space={"x": (0, 1)})
-    ... def slope(params, seed):
-    ...     return params["x"] + seed
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
-    ...     status = sw.run_status(result.run_dir)
-    >>> status.state, status.done, status.pending
-    ('finished', 2, 0)
-    """
-    return read_status(existing_run(run_dir))
-
-
-def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> Replayed:
-    """Evaluate a seed of a trial again, in this process and without Dask.
-
-    What the loss raises comes out as it is, so that a debugger stops where it was raised.
-
-    Parameters
-    ----------
-    run_dir : str or pathlib.Path
-        The run's folder.
-    trial : int
-        The trial's number.
-    seed : int, optional
-        The seed; None goes through all seeds of the run, in order.
-
-    Returns
-    -------
-    Replayed
-        The trial's params, and the loss of each seed.
-
-    Raises
-    ------
-    NotARunError
-        If the folder holds no run, or others could have written to it.
-    OptionError
-        If the run has no such trial or seed.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> @sw.loss(name="slope", description="a slope", parameter_space={"x": (0, 1)})
-    ... def slope(params, seed):
-    ...     return params["x"] + seed
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=1, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
-    ...     replayed = sw.replay_seed(result.run_dir, trial=0, seed=2)
-    >>> replayed.losses[2] - replayed.params["x"]
-    2.0
-    """
-    return replay(directory := existing_run(run_dir), read_saved(directory), trial, seed)
-
-
-_RUNS: dict[type[WorkOptions], Any] = {
-    RunOptions: Run,
-    EntriesOptions: EntriesRun,
-    SweepOptions: SweepRun,
-}
-
-
 def _begin(
     kind: type[RunOptions | EntriesOptions | SweepOptions],
     run: Callable[..., Any],
@@ -383,7 +218,7 @@ def _begin(
         _clean(options)
     stem = f"{loss.name}{kind.name_suffix}"
     directory = open_run_directory(Path(options.run_root), options.run_name, stem)
-    return run(parts, options, directory, _listeners(options)).carry_out()
+    return run(parts, options, directory, listeners(options)).carry_out()
 
 
 def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
@@ -396,5 +231,6 @@ def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
     clean_run_directory(path)
 
 
-def _listeners(options: WorkOptions) -> list[Any]:
+def listeners(options: WorkOptions) -> list[Any]:
+    """Return what takes the events of a run."""
     return [ProgressLines(options.progress, brief=not isinstance(options, RunOptions))]

@@ -1,0 +1,97 @@
+"""Going on with a run from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from seedwise.api.begin import listeners
+from seedwise.cluster.open import check_place
+from seedwise.errors import EntryOfARunError, OptionError
+from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.options import RunOptions
+from seedwise.model.sweep_options import SweepOptions
+from seedwise.model.work_options import WorkOptions
+from seedwise.run.entries_run import EntriesRun
+from seedwise.run.multi_result import MultiOptimizeResult
+from seedwise.run.opening import existing_run
+from seedwise.run.parts import make_parts, read_saved, require_cluster
+from seedwise.run.result import OptimizeResult
+from seedwise.run.run import Run
+from seedwise.run.sweep_result import SweepResult
+from seedwise.run.sweep_run import SweepRun
+
+__all__ = ["resume_run"]
+
+_RUNS: dict[type[WorkOptions], Any] = {
+    RunOptions: Run,
+    EntriesOptions: EntriesRun,
+    SweepOptions: SweepRun,
+}
+
+
+def resume_run(
+    run_dir: str | Path, **options: Any
+) -> OptimizeResult | MultiOptimizeResult | SweepResult:
+    """Go on with a run from its folder alone.
+
+    The loss and the options are those that the folder holds; the same call that began it, with
+    its `run_name`, does the same with the loss as it is now. Whatever happened to the run before,
+    the trials are those of a run that was never stopped, bit for bit.
+
+    Parameters
+    ----------
+    run_dir : str or pathlib.Path
+        The run's folder; of entries, the one that holds theirs.
+    **options
+        Keywords of the function that began the run, instead of those that the folder holds.
+
+    Returns
+    -------
+    OptimizeResult, MultiOptimizeResult or SweepResult
+        What the function that began the run returns.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds no run, or others could have written to it.
+    RunLockedError
+        If another driver works on the run.
+    ChangedRunError
+        If an option is given that would change the results, unless `accept_changes` is.
+    DamagedFileError
+        If a file of the run is damaged.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first = sw.optimize_run(
+    ...         walk, n_trials=3, n_seeds=50, workers=1, run_root=folder, progress=False
+    ...     )
+    ...     result = sw.resume_run(first.run_dir, n_trials=5)
+    >>> result.trials[:3] == first.trials, result.n_trials
+    (True, 5)
+    """
+    directory = existing_run(run_dir)
+    if directory.parent is not None:
+        raise EntryOfARunError(directory.path, directory.parent.path)
+    if options.get("clean_run_dir"):
+        raise OptionError("clean_run_dir", True, "False when a run is gone on with")
+    saved = read_saved(directory)
+    before = dict(saved.keywords)
+    if options.keys() & {"cluster", "mode"}:  # one of the two says it all
+        before = {name: before[name] for name in before.keys() - {"cluster", "mode"}}
+    name = {saved.kind.name_keyword: directory.name}
+    keywords = {**before, **options, "run_root": directory.path.parent, **name}
+    require_cluster(keywords)
+    checked = saved.kind.from_keywords(keywords)
+    parts = make_parts(saved.shipment.load(), checked, saved, saved.source)
+    check_place(checked)
+    run = _RUNS[saved.kind](parts, checked, directory, listeners(checked))
+    return run.carry_out()  # type: ignore[no-any-return]

@@ -194,17 +194,17 @@ class Testbed:
         require()
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
         try:
-            ports = self._configure()
+            self._configure()
             self._start_munged()
             self._start_database()
             self._start_slurmdbd()
             self._create_accounting()
-            self._start_cluster(ports)
+            self._start_cluster()
         except BaseException:
             self.stop()
             raise
 
-    def _configure(self) -> config.Ports:
+    def _configure(self) -> None:
         """Write the folder's files; sub-folders are for root only."""
         self.folder.chmod(0o755)
         spools = [f"spool/{node}" for node in config.NODES]
@@ -226,7 +226,6 @@ class Testbed:
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
-        return ports
 
     def _spawn(self, name: str, *argv: str) -> None:
         env = {**self.environment(), "SEEDWISE_SLURM_FOLDER": str(self.folder)}
@@ -305,14 +304,33 @@ class Testbed:
         for command in config.ACCOUNTING:
             self.run("sacctmgr", "-i", *command)
 
-    def _start_cluster(self, ports: config.Ports) -> None:
-        conf = str(self.folder / "slurm.conf")
-        self._spawn("slurmctld", "slurmctld", "-D", "-f", conf)
+    def _start_slurmctld(self) -> None:
+        self._spawn("slurmctld", "slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
         self._await("slurmctld", ["scontrol", "ping"], r"\bUP\b")
+
+    def _start_cluster(self) -> None:
+        self._start_slurmctld()
+        conf = str(self.folder / "slurm.conf")
         for node in config.NODES:
             self._spawn(node, "slurmd", "-D", "-f", conf, "-N", node)
         for node in config.NODES:
             self._await(node, ["sinfo", "-h", "-n", node, "-p", "main", "-o", "%T"], r"^idle$")
+
+    # -- disturbing -------------------------------------------------------
+
+    def halt(self, name: str) -> None:
+        """Stop ``slurmctld`` or ``slurmdbd``, until `revive`."""
+        pids = self._pids(name)
+        if not pids:
+            raise TestbedError(f"{name} does not run")
+        daemons.end(pids, patience=5)
+
+    def revive(self, name: str) -> None:
+        """Start what `halt` stopped, and wait until it answers."""
+        if name == "slurmdbd":
+            self._start_slurmdbd()
+        else:
+            self._start_slurmctld()
 
     # -- stopping ---------------------------------------------------------
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+
 from seedwise.errors.base import SeedwiseError
 
 __all__ = [
     "AddressError",
+    "ChunkTooLongError",
     "ClusterError",
     "ClusterStartError",
+    "JobNeverStartsError",
+    "KeyFolderError",
     "MainGuardError",
+    "PreflightError",
     "SlurmNotFoundError",
     "SubmitRefusedError",
+    "WorkersFailedError",
 ]
 
 
@@ -23,6 +32,59 @@ class ClusterStartError(ClusterError):
 
     def __init__(self, what: str, problem: str) -> None:
         super().__init__(f"{what} did not start: {problem}")
+
+
+class ChunkTooLongError(ClusterError, ValueError):
+    """Raised when a chunk takes longer than a job lasts.
+
+    Attributes
+    ----------
+    n_seeds : int
+        Seeds of the chunk.
+    needs_s : float
+        Seconds that it takes; where the end of a job took it, what it had.
+    walltime_s : float
+        Seconds after which jobs end.
+    fits : int
+        The largest `chunk_size` that fits, or one to try where the end of a job took the chunk; 0
+        if not even one seed fits.
+    """
+
+    def __init__(
+        self, n_seeds: int, needs_s: float, walltime_s: float, fits: int, *, at_least: bool = False
+    ) -> None:
+        self.n_seeds = n_seeds
+        self.needs_s = needs_s
+        self.walltime_s = walltime_s
+        self.fits = fits
+        takes = "more than" if at_least else "about"
+        seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
+        smaller = f"chunk_size <= {fits}, or " if fits else ""
+        super().__init__(
+            f"a chunk of {seeds} takes {takes} {_duration(needs_s)} "
+            f"({_duration(needs_s / n_seeds)} a seed), and jobs end after "
+            f"worker_time_limit={timedelta(seconds=round(walltime_s))}: use {smaller}a longer "
+            "worker_time_limit. What is done is kept: the run can be resumed."
+        )
+
+
+class KeyFolderError(ClusterError):
+    """Raised when there is no safe place for the keys of a run's connections.
+
+    Attributes
+    ----------
+    path, problem : pathlib.Path, str
+        The folder or file, and what is wrong with it.
+    """
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(
+            f"{path}: {problem}. The keys of a run's connections must be out of the reach of "
+            "others: the folder must be yours and of mode 0700, its files of mode 0600. Remove "
+            "it, or give a run_root on a file system that keeps owners and modes."
+        )
 
 
 class MainGuardError(ClusterError):
@@ -69,6 +131,24 @@ class SlurmNotFoundError(ClusterError, FileNotFoundError):
         )
 
 
+class PreflightError(ClusterError, ValueError):
+    """Raised when it is known, before any job is submitted, that none could start.
+
+    Attributes
+    ----------
+    problems : tuple
+        What is wrong, one by one: each has `option`, `value`, `allowed` and `fatal`.
+    """
+
+    def __init__(self, problems: Iterable[object]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(
+            f"this Slurm cluster can't start such jobs:{lines}\nChange what is named; seedwise "
+            "slurm shows what the cluster allows."
+        )
+
+
 class SubmitRefusedError(ClusterError):
     """Raised when Slurm refuses the job.
 
@@ -76,13 +156,67 @@ class SubmitRefusedError(ClusterError):
     ----------
     stderr, script : str
         What sbatch said, and the job script.
+    problems : tuple
+        What is known to be wrong, one by one: each has `option`, `value` and `allowed`.
     """
 
-    def __init__(self, stderr: str, script: str) -> None:
+    def __init__(self, stderr: str, script: str, problems: Iterable[object] = ()) -> None:
         self.stderr = stderr
         self.script = script
+        self.problems = tuple(problems)
+        # Where it is known what to change, the script says nothing more.
+        known = "\n".join(f"  {problem}" for problem in self.problems)
+        about = f"{known}\n" if known else f"The job script was:\n\n{script}\n"
         super().__init__(
-            f"Slurm refuses the job: {stderr.strip()}\nThe job script was:\n\n{script}\n"
+            f"Slurm refuses the job: {stderr.strip()}\n{about}"
             "Change partition, account and extra_directives in SlurmOptions, or slurm_qos, "
-            "worker_time_limit, cpus_per_task and mem_per_cpu."
+            "worker_time_limit, cpus_per_task and mem_per_cpu; seedwise slurm shows what the "
+            "cluster allows."
         )
+
+
+class JobNeverStartsError(ClusterError):
+    """Raised when Slurm has the jobs wait for what will never be.
+
+    Attributes
+    ----------
+    job_id, reason : str
+        One of the jobs, and the reason that Slurm gives.
+    """
+
+    def __init__(self, job_id: str, reason: str, words: str, advice: str) -> None:
+        self.job_id = job_id
+        self.reason = reason
+        what_to_do = f" To change it: {advice}." if advice else ""
+        super().__init__(f"job {job_id} can never start: {words} ({reason}).{what_to_do}")
+
+
+class WorkersFailedError(ClusterError):
+    """Raised when jobs fail at their start, one after the other.
+
+    Attributes
+    ----------
+    n_jobs : int
+        How many.
+    log_tail : str
+        The end of the last one's log.
+    """
+
+    def __init__(self, n_jobs: int, problem: str, log_tail: str) -> None:
+        self.n_jobs = n_jobs
+        self.log_tail = log_tail
+        log = f"\nIts log ends with:\n\n{log_tail}" if log_tail else ""
+        super().__init__(
+            f"{n_jobs} jobs in a row ended before their worker came; the last one: "
+            f"{problem}.{log}\n"
+            "See whether the Python of SlurmOptions(python=...) and what it needs are there on "
+            "the nodes (SlurmOptions(prologue=...) can load modules), and whether the nodes "
+            "reach this machine over SlurmOptions(interface=...)."
+        )
+
+
+def _duration(seconds: float) -> str:
+    for unit_s, unit in ((3600, "h"), (60, "min")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -3,19 +3,78 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seedwise.errors.base import SeedwiseError, shown
 
 __all__ = [
+    "CheckFailedError",
     "LossDefinitionError",
+    "LossNotFoundError",
     "LossSignatureError",
     "LossTransportError",
     "LossValueError",
     "NotALossError",
     "TrialDirError",
 ]
+
+
+class CheckFailedError(SeedwiseError, RuntimeError):
+    """Raised when the loss failed on the one seed that is evaluated before a run.
+
+    Attributes
+    ----------
+    loss_name : str
+        Name of the loss.
+    params : dict
+        The params that were tried; empty if that is not known.
+    seed : int or None
+        The seed that failed; None if none alone is to blame, as when the loss can't be loaded.
+    exception_type, traceback : str
+        The exception that the loss raised on the worker, and its traceback, as text.
+    log_tail : str
+        The end of the job's log; empty if it has nothing to add.
+    """
+
+    def __init__(
+        self,
+        loss_name: str,
+        params: Mapping[str, object],
+        seed: int | None,
+        exception_type: str,
+        traceback: str,
+        log_tail: str = "",
+    ) -> None:
+        self.loss_name = loss_name
+        self.params = dict(params)
+        self.seed = seed
+        self.exception_type = exception_type
+        self.traceback = traceback
+        self.log_tail = log_tail
+        where = "the worker" if seed is None else f"seed {seed}"
+        with_params = f", with params {self.params!r}" if self.params else ""
+        log = f"The job's log ends with:\n\n{log_tail}\n\n" if log_tail else ""
+        advice = _CHECK_ADVICE.get(exception_type)
+        if advice is None:
+            advice = "To see it happen here, call the loss with these params and this seed."
+        super().__init__(
+            f"loss {loss_name!r} failed on {where}{with_params}:\n\n{traceback.rstrip()}\n\n{log}"
+            f"{advice} Nothing was begun and nothing is left of the check."
+        )
+
+
+_MISSING = (
+    "What the loss imports must be there for the Python of the workers: see "
+    "SlurmOptions(python=..., prologue=...)."
+)
+_CHECK_ADVICE = {
+    "ImportError": _MISSING,
+    "ModuleNotFoundError": _MISSING,
+    "ChunkTooLongError": "Use a longer worker_time_limit.",
+    "ChunkTimeout": "Raise chunk_timeout_seconds if a seed may take that long.",
+    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.",
+}
 
 
 class LossDefinitionError(SeedwiseError, ValueError):
@@ -52,6 +111,34 @@ class LossSignatureError(SeedwiseError, TypeError):
             f"loss {function}{signature} can't be called: it must take (params, {seed}), "
             f"(params, {seed}, context) or (params, {seed}, *, context)."
         )
+
+
+class LossNotFoundError(SeedwiseError, LookupError):
+    """Raised when there is no loss where it is looked for.
+
+    Attributes
+    ----------
+    target : str
+        What was given, such as ``fit.py:walk``.
+    losses : tuple of str
+        Names of the losses that are there.
+    traceback : str or None
+        Why the file or module can't be imported; None if it can.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        problem: str,
+        *,
+        losses: Sequence[str] = (),
+        traceback: str | None = None,
+    ) -> None:
+        self.target = target
+        self.losses = tuple(losses)
+        self.traceback = traceback
+        end = "." if traceback is None else f":\n\n{traceback.rstrip()}"
+        super().__init__(f"{target}: {problem}{'' if problem.endswith(':') else end}")
 
 
 class NotALossError(SeedwiseError, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 from collections.abc import Iterator, Mapping
@@ -147,7 +148,7 @@ class AllEntriesFailedError(SeedwiseError, RuntimeError):
 
 
 class RunStopped(KeyboardInterrupt, SystemExit):
-    """Raised when a signal stopped a run: Ctrl-C, SIGTERM or SIGHUP.
+    """Raised when a run was stopped: by Ctrl-C, SIGTERM, SIGHUP, or ``seedwise stop``.
 
     Everything that was evaluated is kept; the run can be resumed. It is both a KeyboardInterrupt,
     which is what callers expect of Ctrl-C, and a SystemExit, so that a script that does not catch
@@ -157,21 +158,22 @@ class RunStopped(KeyboardInterrupt, SystemExit):
     ----------
     run_dir : pathlib.Path
         The run's folder.
-    signal : signal.Signals
-        The signal.
+    signal : signal.Signals or None
+        The signal; None of ``seedwise stop``.
     code : int
-        The exit code: 128 and the signal's number.
+        The exit code: 128 and the signal's number; 75, try again later, of ``seedwise stop``.
     """
 
-    def __init__(self, run_dir: Path, number: int) -> None:
+    def __init__(self, run_dir: Path, number: int | None) -> None:
         self.run_dir = run_dir
-        self.signal = signal.Signals(number)
-        super().__init__(f"stopped by {self.signal.name}; to go on: {resume_command(run_dir)}")
-        self.code = 128 + number
+        self.signal = None if number is None else signal.Signals(number)
+        by = "seedwise stop" if self.signal is None else self.signal.name
+        super().__init__(f"stopped by {by}; to go on: {resume_command(run_dir)}")
+        self.code = os.EX_TEMPFAIL if number is None else 128 + number
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by data."""
-        return type(self), (self.run_dir, int(self.signal))
+        return type(self), (self.run_dir, self.signal)
 
 
 class RunExistsError(SeedwiseError, FileExistsError):

@@ -8,12 +8,14 @@ from pathlib import Path
 from seedwise.errors import resume_command
 from seedwise.model.status import RunStatus
 from seedwise.run.opening import existing_run
+from seedwise.view.pool import waiting_words, workers_words
+from seedwise.view.times import end_words
 
 __all__ = ["status_lines"]
 
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
 
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_MINUTE_S, _HOUR_S = 60, 3600
 
 
 def status_lines(
@@ -44,12 +46,16 @@ def status_lines(
     rows = [(status.kind, status.state)]
     if status.driver is not None:
         rows.append(("driver", status.driver))
+    if status.pool is not None:
+        rows.append(("workers", workers_words(status.pool)))
+        waiting = waiting_words(status.pool, now_utc)
+        rows += [] if waiting is None else [("waiting", waiting)]
     rows += _trials(status)
     if status.trials_per_s is not None:
         past = "" if status.state == "running" else ", while it ran"
         rows.append(("rate", f"{_rate(status.trials_per_s)}{past}"))
     if status.expected_end_utc is not None:
-        rows.append(("expected end", _end(status.expected_end_utc, now_utc)))
+        rows.append(("expected end", end_words(status.expected_end_utc, now_utc)))
     if status.best_value is not None:
         rows.append(("best so far", f"{status.best_value:.6g}"))
     if status.entries is not None:
@@ -92,21 +98,3 @@ def _rate(per_s: float) -> str:
     elif per_s * _MINUTE_S >= 1:
         rate, per = per_s * _MINUTE_S, "a minute"
     return f"{rate:.3g} {per}" if rate < 100 else f"{rate:.0f} {per}"
-
-
-def _end(expected_end_utc: str, now_utc: datetime) -> str:
-    end = datetime.fromisoformat(expected_end_utc)
-    left_s = round((end - now_utc).total_seconds())
-    when = "at any moment" if left_s <= 0 else f"in {_duration(left_s)}"
-    return f"{end.astimezone():%Y-%m-%d %H:%M} ({when})"
-
-
-def _duration(seconds: int) -> str:
-    """Return a duration in its largest units, cut off."""
-    if seconds < _MINUTE_S:
-        return f"{seconds} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S} min"
-    if seconds < _DAY_S:
-        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
-    return f"{seconds // _DAY_S} d {seconds % _DAY_S // _HOUR_S} h"

@@ -1,0 +1,45 @@
+"""Looking at the Slurm cluster."""
+
+from __future__ import annotations
+
+from seedwise.cluster.slurm_limits import read_slurm_limits
+from seedwise.model.slurm_limits import SlurmLimits
+
+__all__ = ["slurm_limits"]
+
+
+def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
+    """Return what the Slurm cluster of this machine allows you.
+
+    It asks ``scontrol`` and ``sacctmgr``, or ``sinfo``. What they do not answer is named in the
+    `unknown` of the records; a limit that is None is none.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds that the commands together may take.
+
+    Returns
+    -------
+    SlurmLimits
+        The partitions with their nodes, your accounts, and the QoS.
+
+    Raises
+    ------
+    SlurmNotFoundError
+        If this machine has no Slurm.
+
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> try:
+    ...     partitions = sw.slurm_limits().partitions
+    ... except sw.SlurmNotFoundError:  # this is no login node
+    ...     partitions = ()
+    >>> for_a_day = [
+    ...     partition.name
+    ...     for partition in partitions
+    ...     if partition.knows("max_time_s") and (partition.max_time_s or 86400) >= 86400
+    ... ]
+    """
+    return read_slurm_limits(timeout_s)

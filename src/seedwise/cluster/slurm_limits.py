@@ -1,0 +1,200 @@
+"""Asks Slurm's commands what is allowed here, in bounded time."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, cast
+
+import attrs
+
+from seedwise.cluster.slurm_accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
+from seedwise.cluster.slurm_partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
+from seedwise.cluster.slurm_words import Reader, names, number, settings_in
+from seedwise.errors import SlurmNotFoundError
+from seedwise.model.slurm_limits import AccountLimits, SlurmLimits
+
+__all__ = ["limits_in", "read_slurm_limits"]
+
+#: ``--all``: what is hidden, or for other groups, must not be taken for what is not there.
+_COMMANDS = {
+    "partitions": ("scontrol", "--all", "--oneliner", "show", "partition"),
+    "nodes": ("scontrol", "--all", "--oneliner", "show", "node"),
+    "settings": ("scontrol", "show", "config"),
+    "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
+    "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
+}
+_SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
+
+_KILL_WAIT_S = 1
+
+
+def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
+    """Ask Slurm what it allows this user.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds that all commands together may take; what is not answered then is unknown.
+
+    Returns
+    -------
+    SlurmLimits
+        What it allows. A command that fails leaves its part unknown.
+
+    Raises
+    ------
+    SlurmNotFoundError
+        If this machine has neither ``scontrol`` nor ``sinfo``.
+    """
+    if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
+        raise SlurmNotFoundError("scontrol or sinfo")
+    deadline = time.monotonic() + timeout_s
+    user = _user()
+    commands = dict(_COMMANDS)
+    if user:
+        commands["accounts"] = (*commands["accounts"], f"name={user}")
+    else:
+        del commands["accounts"]
+    with ThreadPoolExecutor(len(commands)) as threads:
+        answers = dict(
+            zip(
+                commands,
+                threads.map(lambda command: _answer(command, deadline), commands.values()),
+                strict=True,
+            )
+        )
+    if not partitions_in(answers["partitions"].text or "", None, None):
+        answers["sinfo"] = _answer(_SINFO, deadline)
+    return limits_in(
+        {name: answer.text for name, answer in answers.items()},
+        user=user,
+        unanswered={answer.command: answer.why for answer in answers.values() if answer.why},
+    )
+
+
+def limits_in(
+    texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
+) -> SlurmLimits:
+    """Return what the commands' answers say.
+
+    Parameters
+    ----------
+    texts : dict of str to str or None
+        What was printed for ``partitions``, ``nodes``, ``settings``, ``qos``, ``accounts`` and
+        ``sinfo``; None, or not there, is no answer.
+    user : str
+        Who asked.
+    unanswered : dict of str to str, optional
+        Commands that gave no answer, and why.
+
+    Returns
+    -------
+    SlurmLimits
+        What they say; the rest is unknown.
+    """
+    settings = settings_in(texts.get("settings") or "") or None
+    partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
+    if not partitions:
+        partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
+    qos = qos_in(texts.get("qos") or "")
+    accounts = _accounts(texts.get("accounts"), (settings or {}).get("ClusterName"))
+    read, nothing = Reader(settings or {}), cast("tuple[str, ...]", ())
+    found: dict[str, Any] = {
+        "cluster": read("cluster", "ClusterName", str, ""),
+        "version": read("version", "SLURM_VERSION", str, ""),
+        "max_array_size": read("max_array_size", "MaxArraySize", number, None),
+        "max_job_count": read("max_job_count", "MaxJobCount", number, None),
+        "enforce": read("enforce", "AccountingStorageEnforce", names, nothing),
+        "enforce_partition_limits": read(
+            "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
+        ),
+        "submit_plugins": read("submit_plugins", "JobSubmitPlugins", names, nothing),
+    }
+    missing = {"user": user, "partitions": partitions, "qos": qos}
+    unknown = [*read.unknown, *(name for name, value in missing.items() if not value)]
+    if accounts is None:
+        unknown.append("accounts")
+    return SlurmLimits(
+        user=user,
+        partitions=partitions,
+        qos=qos,
+        accounts=accounts or (),
+        unanswered=unanswered or {},
+        unknown=tuple(unknown),
+        **found,
+    )
+
+
+@attrs.frozen
+class _Answer:
+    """What a command printed, or why it gave no answer."""
+
+    command: str
+    text: str | None = None
+    why: str | None = None
+
+
+def _accounts(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
+    accounts = None if text is None else accounts_in(text, cluster)
+    if not accounts and text and text.strip():
+        return None  # it says something, and nothing of this user on this cluster
+    return accounts
+
+
+def _answer(command: tuple[str, ...], deadline: float) -> _Answer:
+    """Run a command until the deadline."""
+    program, *arguments = command
+    said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
+    path = shutil.which(program)
+    if path is None:
+        return _Answer(said, why=f"there is no {program} on this machine's PATH")
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        return _Answer(said, why="there was no time left for it")
+    try:
+        process = subprocess.Popen(
+            [path, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C"},
+            start_new_session=True,  # a Ctrl-C in the terminal is not for it
+        )
+    except OSError as error:
+        return _Answer(said, why=error.strerror or str(error))
+    try:
+        stdout, stderr = process.communicate(timeout=left_s)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return _Answer(said, why=f"it gave no answer within {left_s:.0f} s")
+    if process.returncode != 0 or (stderr.strip() and not stdout.strip()):
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        return _Answer(said, why=lines[-1] if lines else f"it ended with {process.returncode}")
+    return _Answer(said, text=stdout)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a command and what it began, and wait for it, but not if the kernel does not let go."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_WAIT_S)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user that only the cluster's own directory knows
+        return ""

@@ -1,0 +1,134 @@
+"""How Slurm's commands write records and values: text in, Python values out.
+
+Lines that are no answer, such as a site's greeting, are passed over. What an answer lacks, or
+says in words that are not known here, is unknown, and never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+__all__ = [
+    "NOTHING",
+    "Reader",
+    "allowed",
+    "gres",
+    "name",
+    "names",
+    "number",
+    "records",
+    "rows",
+    "settings_in",
+    "tres",
+    "truth",
+]
+
+#: What Slurm writes where there is nothing.
+NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
+
+#: A key and its value; values have blanks, and nothing is quoted.
+_PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
+
+_T = TypeVar("_T")
+
+
+class Reader:
+    """Reads a record's values, and remembers which of them are unknown.
+
+    Parameters
+    ----------
+    record : dict of str to str
+        The record.
+
+    Attributes
+    ----------
+    unknown : list of str
+        Names of the values that were asked for and are unknown.
+    """
+
+    def __init__(self, record: dict[str, str]) -> None:
+        self.record = record
+        self.unknown: list[str] = []
+
+    def __call__(self, name: str, key: str, parse: Callable[[str], _T], instead: _T) -> _T:
+        """Return a value; where it is unknown, note its name and return `instead`."""
+        try:
+            return parse(self.record[key])
+        except (KeyError, ValueError):
+            self.unknown.append(name)
+            return instead
+
+
+def records(text: str, first_key: str) -> list[dict[str, str]]:
+    """Return the records of ``scontrol --oneliner``.
+
+    Parameters
+    ----------
+    text : str
+        What it printed.
+    first_key : str
+        The key that each record begins with.
+
+    Returns
+    -------
+    list of dict of str to str
+        The values by key. Of a key that is there twice the first counts: what people write, such
+        as a reason, comes last, and may hold anything.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    return [
+        dict(reversed(_PAIR.findall(line))) for line in lines if line.startswith(f"{first_key}=")
+    ]
+
+
+def rows(text: str, n_columns: int) -> list[list[str]]:
+    """Return the rows of a table whose columns are parted by ``|``."""
+    found = [[word.strip() for word in line.split("|")] for line in text.splitlines()]
+    return [words for words in found if len(words) == n_columns]
+
+
+def settings_in(text: str) -> dict[str, str]:
+    """Return what ``scontrol show config`` prints, by name."""
+    pairs = (re.match(r"(\w+)\s*=\s?(.*)", line) for line in text.splitlines())
+    return {pair[1]: pair[2].strip() for pair in pairs if pair}
+
+
+def truth(text: str) -> bool:
+    """Return whether it says yes."""
+    if text not in ("YES", "NO"):
+        raise ValueError(text)
+    return text == "YES"
+
+
+def number(text: str) -> int | None:
+    """Return a whole number; None is no limit, and so is nothing."""
+    return None if text in ("", "UNLIMITED", "INFINITE") else int(text)
+
+
+def name(text: str) -> str | None:
+    """Return a name; None where there is none."""
+    return None if text in NOTHING else text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names of a list with commas."""
+    return tuple(word for word in text.split(",") if word not in NOTHING)
+
+
+def allowed(text: str) -> tuple[str, ...] | None:
+    """Return who is allowed; None is all."""
+    return None if text.upper() == "ALL" else names(text)
+
+
+def gres(text: str) -> tuple[str, ...]:
+    """Return generic resources, without where on a node they are, such as ``gpu:a100:4``."""
+    return names(re.sub(r"\([^)]*\)", "", text)) if text not in NOTHING else ()
+
+
+def tres(text: str, key: str, parse: Callable[[str], _T]) -> _T | None:
+    """Return the limit on a resource of a list such as ``cpu=4,mem=8G``; None is no limit."""
+    limits: Iterable[list[str]] = (word.split("=", 1) for word in names(text))
+    found = {words[0]: words[-1] for words in limits}
+    return parse(found[key]) if key in found else None

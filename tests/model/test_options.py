@@ -232,6 +232,7 @@ def test_what_was_given_is_known():
         ("prune_failed_trials", 1, TRUTH),
         ("clean_run_dir", 1, TRUTH),
         ("assume_yes", "y", TRUTH),
+        ("insecure", "yes", TRUTH),
     ],
 )
 def test_a_bad_value_is_refused(name, value, allowed):

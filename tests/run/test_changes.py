@@ -100,6 +100,7 @@ OTHERS = {
     "refine_search_factor": 0.5,  # it begins a phase, which the run's folder records
     "clean_run_dir": True,
     "assume_yes": True,
+    "insecure": True,
 }
 
 #: The same of what a sweep and entries have and a run has not, or what is another matter there.

@@ -228,6 +228,7 @@ def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
         "run_name": "mine",
         "clean_run_dir": True,
         "assume_yes": True,
+        "insecure": True,
         "refine_search_factor": 0.5,
     }
     saved = through(directory, make_parts(bowl, options(**of_the_call, n_trials=3)))

@@ -255,6 +255,14 @@ class WorkOptions:
     assume_yes: bool = option(
         False, "bool", "Take yes for an answer to what would be asked on a terminal.", checks.truth
     )
+    insecure: bool = option(
+        False,
+        "bool",
+        "Open connections and pages without TLS and token: anyone who can reach this machine "
+        "could run code as you. For a network that is yours alone. A cluster that is passed "
+        "is as its owner made it.",
+        checks.truth,
+    )
     slurm: SlurmOptions | None = option(
         None, "SlurmOptions", "Partition, account and the like; of no effect elsewhere.", _slurm
     )

@@ -32,6 +32,7 @@ _OF_THE_CALL = (
     "accept_changes",
     "assume_yes",
     "clean_run_dir",
+    "insecure",
     "refine_search_factor",
     "retry_failed",
     "run_name",

@@ -1,0 +1,186 @@
+"""Keys of the connections between driver and workers, made for one run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from distributed import Security
+
+from seedwise.errors import KeyFolderError
+
+__all__ = ["CERTIFICATE_FILE", "KEY_FILE", "check_keys", "remove_keys", "run_keys"]
+
+KEY_FILE = "key.pem"
+CERTIFICATE_FILE = "certificate.pem"
+_NAMES = (KEY_FILE, CERTIFICATE_FILE)
+
+# A node whose clock is behind would refuse a certificate that is valid from now on.
+_CLOCKS_DIFFER_BY = timedelta(days=1)
+_VALID_FOR = timedelta(days=400)
+
+
+@contextlib.contextmanager
+def run_keys(folder: Path) -> Iterator[Security]:
+    """Make keys in a folder of their own, and remove them in the end.
+
+    There is one key and one certificate, which all sides show and trust: who can't read the key
+    gets no connection.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder; what a killed driver left there is removed first.
+
+    Yields
+    ------
+    distributed.Security
+        What scheduler, workers and clients are to be given; it holds paths, and no secret.
+
+    Raises
+    ------
+    KeyFolderError
+        If the folder can't be made, or others could reach what is in it.
+    """
+    try:
+        _make(folder)
+        check_keys(folder)
+        yield _security(folder)
+    finally:
+        remove_keys(folder)
+
+
+def check_keys(folder: Path) -> None:
+    """Refuse keys that others could reach.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of `run_keys`.
+
+    Raises
+    ------
+    KeyFolderError
+        If the folder or a file in it is missing, not of its kind, not ours, or open to others.
+    """
+    _check(folder, stat.S_ISDIR, "a folder")
+    for name in _NAMES:
+        _check(folder / name, stat.S_ISREG, "a file")
+
+
+def remove_keys(folder: Path) -> bool:
+    """Remove keys, say those that a killed driver left, and their folder if nothing else is in it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of `run_keys`.
+
+    Returns
+    -------
+    bool
+        Whether there was something to remove. A link is not followed, and left as it is.
+    """
+    removed = False
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            for name in _NAMES:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=handle)
+                    removed = True
+        finally:
+            os.close(handle)
+        folder.rmdir()
+        removed = True
+    return removed
+
+
+def _make(folder: Path) -> None:
+    remove_keys(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # if it may be used is seen by the check
+            folder.mkdir(mode=0o700)
+        _check(folder, stat.S_ISDIR, "a folder")
+        key, certificate = _key_and_certificate()
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _write(handle, KEY_FILE, key)
+            _write(handle, CERTIFICATE_FILE, certificate)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise KeyFolderError(folder, f"no keys can be made there ({error})") from error
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)  # workers on other machines read it
+
+
+def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise KeyFolderError(path, f"it can't be looked at ({error})") from error
+    if not is_kind(found.st_mode):
+        raise KeyFolderError(path, f"it is not {kind}")
+    if found.st_uid != os.geteuid():
+        raise KeyFolderError(path, f"it is the user's with id {found.st_uid}, not yours")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        raise KeyFolderError(path, f"others may use it (its mode is {mode:04o})")
+
+
+def _security(folder: Path) -> Security:
+    key, certificate = str(folder / KEY_FILE), str(folder / CERTIFICATE_FILE)
+    return Security(
+        require_encryption=True,
+        tls_ca_file=certificate,
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        tls_scheduler_cert=certificate,
+        tls_scheduler_key=key,
+        tls_worker_cert=certificate,
+        tls_worker_key=key,
+    )
+
+
+def _key_and_certificate() -> tuple[bytes, bytes]:
+    """Return a private key, and a certificate that it has signed for itself, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "seedwise")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCKS_DIFFER_BY)
+        .not_valid_after(now - _CLOCKS_DIFFER_BY + _VALID_FOR)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("seedwise")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        certificate.public_bytes(serialization.Encoding.PEM),
+    )

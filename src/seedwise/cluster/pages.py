@@ -1,0 +1,235 @@
+"""The scheduler's pages, for nobody but who holds the run's token."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+import attrs
+from distributed import Scheduler
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+    parse_cookie,
+)
+
+__all__ = ["dashboard_link", "locked_scheduler", "new_token"]
+
+_REFUSAL = (
+    b"This page is locked. Open the link that was printed when the run started: it holds the "
+    b"token.\n"
+)
+
+# What a browser calls us, through an ssh tunnel as well. By any other name we are called by a
+# page of somebody else, who has their name lead here (DNS rebinding).
+_OUR_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", re.IGNORECASE)
+
+_COOKIE = "seedwise-"
+
+
+def new_token() -> str:
+    """Return a token that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def dashboard_link(port: int, token: str | None) -> str:
+    """Return the link to the dashboard.
+
+    Parameters
+    ----------
+    port : int
+        Port of the scheduler's pages.
+    token : str or None
+        The token that they ask for; None if they ask for none.
+
+    Returns
+    -------
+    str
+        The link; with a token in it, it is a secret.
+
+    Examples
+    --------
+    >>> dashboard_link(8787, "secret")
+    'http://127.0.0.1:8787/status?token=secret'
+    """
+    link = f"http://127.0.0.1:{port}/status"
+    return link if token is None else f"{link}?token={token}"
+
+
+def locked_scheduler(token: str) -> type[Scheduler]:
+    """Return a class of schedulers whose pages ask for a token.
+
+    Parameters
+    ----------
+    token : str
+        The token.
+
+    Returns
+    -------
+    type of distributed.Scheduler
+        The class; no scheduler of it has the token among its attributes, which Dask shows.
+    """
+
+    class LockedScheduler(Scheduler):  # type: ignore[misc]
+        """A scheduler that answers 403 on each of its routes without the token."""
+
+        def start_http_server(self, *args: Any, **keywords: Any) -> None:
+            super().start_http_server(*args, **keywords)
+            # Nothing was served yet: that takes the event loop, which waits for us here. Routes
+            # that are added later are the application's, and so they are behind the lock, too.
+            self.http_server.request_callback = _Lock(self.http_server.request_callback, token)
+
+    return LockedScheduler
+
+
+@attrs.frozen
+class _Answer:
+    """What is answered in the application's place."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
+    """Stands before an application, and lets through who has the token."""
+
+    def __init__(self, application: HTTPServerConnectionDelegate, token: str) -> None:
+        self.application = application
+        self._token = token.encode()
+
+    def start_request(self, server_conn: object, request_conn: Any) -> _Request:
+        return _Request(self, server_conn, request_conn)
+
+    def on_close(self, server_conn: object) -> None:
+        self.application.on_close(server_conn)
+
+    def answer(self, start_line: RequestStartLine, headers: HTTPHeaders) -> _Answer | None:
+        """Return what to answer; None if the request is the application's."""
+        host = headers.get("Host", "")
+        name = _OUR_NAMES.fullmatch(host)
+        # A page of another origin, be it another port here, has no business with ours.
+        origin = headers.get("Origin", f"//{host}").partition("//")[2]
+        if name is None or origin != host or not start_line.path.startswith("/"):
+            return _refusal()
+        cookie = f"{_COOKIE}{name[1] or 80}"  # the ports of a host share their cookies
+        if any(map(self._fits, _in_query(start_line.path))):
+            is_page = start_line.method in ("GET", "HEAD") and "Upgrade" not in headers
+            return self._redirect(start_line.path, cookie) if is_page else None
+        given = [_in_header(headers), parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
+        return None if any(map(self._fits, given)) else _refusal()
+
+    def _fits(self, given: str) -> bool:
+        return secrets.compare_digest(given.encode(), self._token)
+
+    def _redirect(self, path: str, cookie: str) -> _Answer:
+        """Have the browser keep the token, and come again without it in the address."""
+        token = self._token.decode()
+        headers = {
+            # More than one slash in front would be the name of another host.
+            "Location": "/" + _without_token(path).lstrip("/\\"),
+            "Set-Cookie": f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/",
+            "Referrer-Policy": "no-referrer",
+        }
+        return _Answer(302, "Found", headers, b"")
+
+
+class _Request(HTTPMessageDelegate):  # type: ignore[misc]
+    """One request: the application's from its headers on, or answered here at its end."""
+
+    def __init__(self, lock: _Lock, server_conn: object, connection: Any) -> None:
+        self._lock = lock
+        self._server_conn = server_conn
+        self._connection = connection
+        self._answer: _Answer | None = None
+        self._is_head = False
+        self._inner: Any = HTTPMessageDelegate()  # which drops what it gets
+
+    def headers_received(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._answer = self._lock.answer(start_line, headers)
+        self._is_head = start_line.method == "HEAD"
+        if self._answer is not None:
+            return None
+        self._inner = self._lock.application.start_request(self._server_conn, self._connection)
+        # The application need not know the token: Bokeh writes the cookies that it gets into its
+        # pages, where scripts can read them.
+        start_line = start_line._replace(path=_without_token(start_line.path))
+        waited_for: Awaitable[None] | None = self._inner.headers_received(
+            start_line, _without_secrets(headers)
+        )
+        return waited_for
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        waited_for: Awaitable[None] | None = self._inner.data_received(chunk)
+        return waited_for
+
+    def finish(self) -> None:
+        if self._answer is None:
+            self._inner.finish()
+            return
+        answer = self._answer
+        headers = HTTPHeaders(
+            {
+                "Content-Type": "text/plain; charset=UTF-8",
+                "Content-Length": str(len(answer.body)),
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                **answer.headers,
+            }
+        )
+        line = ResponseStartLine("HTTP/1.1", answer.status, answer.reason)
+        body = None if self._is_head else answer.body
+        # Who has gone away by now need not be told.
+        self._connection.write_headers(line, headers, body).add_done_callback(_ignore_error)
+        self._connection.finish()
+
+    def on_connection_close(self) -> None:
+        self._inner.on_connection_close()
+
+
+def _refusal() -> _Answer:
+    return _Answer(403, "Forbidden", {}, _REFUSAL)
+
+
+def _ignore_error(future: Any) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _in_query(path: str) -> Iterator[str]:
+    for piece in path.partition("?")[2].split("&"):
+        name, _, value = piece.partition("=")
+        if unquote_plus(name) == "token":
+            yield unquote_plus(value)
+
+
+def _without_token(path: str) -> str:
+    route, _, query = path.partition("?")
+    pieces = [
+        piece for piece in query.split("&") if unquote_plus(piece.partition("=")[0]) != "token"
+    ]
+    return "?".join(filter(None, [route, "&".join(pieces)]))
+
+
+def _without_secrets(headers: HTTPHeaders) -> HTTPHeaders:
+    kept = headers.copy()
+    kept.pop("Authorization", None)
+    pieces = [piece.strip() for piece in kept.pop("Cookie", "").split(";")]
+    cookies = [piece for piece in pieces if piece and not piece.startswith(_COOKIE)]
+    if cookies:
+        kept["Cookie"] = "; ".join(cookies)
+    return kept
+
+
+def _in_header(headers: HTTPHeaders) -> str:
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "token" else ""

@@ -1,0 +1,27 @@
+"""Workers that open no HTTP port: what it shows would be anybody's to see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed import Nanny, Worker
+
+__all__ = ["LockedNanny", "LockedWorker"]
+
+
+class LockedWorker(Worker):  # type: ignore[misc]
+    """A worker without pages; its connections are what its `security` makes them."""
+
+    def start_http_server(self, *_: Any, **__: Any) -> None:
+        """Open no port; Dask opens one even without a dashboard."""
+        self._dashboard = False  # it would be added to the pages that there are not
+
+
+class LockedNanny(Nanny):  # type: ignore[misc]
+    """A nanny of a `LockedWorker`, for clusters that can't be told the worker's class.
+
+    It takes what Dask's does.
+    """
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, worker_class=LockedWorker, **keywords)

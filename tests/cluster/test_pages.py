@@ -1,0 +1,347 @@
+"""The scheduler's pages are for who has the token, and work for them as they always did."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+
+import pytest
+import tornado.web
+from bokeh.util.token import get_token_payload
+from distributed import Client, LocalCluster
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from seedwise.cluster import local
+from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
+
+TOKEN = new_token()
+WRONG = ["", "wrong", TOKEN[:-1], f"{TOKEN}a", "é", "%00", new_token()]
+
+#: Of each kind: the dashboard, its static files, what is read by programs, what is not there.
+PATHS = [
+    "/status",
+    "/",
+    "/individual-task-stream",
+    "/status/ws",
+    "/info/main/workers.html",
+    "/info/main/logs.html",
+    "/json/identity.json",
+    "/json/counts.json",
+    "/health",
+    "/metrics",
+    "/statics/css/base.css",
+    "/static/js/bokeh.min.js",
+    "/no/such/page",
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Give a cluster of one worker, whose scheduler asks for TOKEN."""
+    with local._Cluster(
+        locked_scheduler(TOKEN),
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_class="seedwise.worker.locked.LockedNanny",
+        scheduler_sync_interval=1,
+    ) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def port(cluster):
+    return cluster.scheduler.http_server.port
+
+
+class Reply:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = dict(response.getheaders())
+        self.body = response.read()
+
+
+def ask(port, path, headers=None, method="GET", body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, headers or {})
+        return Reply(connection.getresponse())
+
+
+def cookie(port, token=TOKEN):
+    return {"Cookie": f"other=1; seedwise-{port}={token}"}
+
+
+HEADER = {"Authorization": f"token {TOKEN}"}
+
+
+def test_tokens_are_long_and_differ():
+    assert len({new_token() for _ in range(100)}) == 100
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", TOKEN)
+
+
+def test_the_link():
+    assert dashboard_link(8787, TOKEN) == f"http://127.0.0.1:8787/status?token={TOKEN}"
+    assert dashboard_link(8787, None) == "http://127.0.0.1:8787/status"
+
+
+# Without the token.
+
+
+def assert_refused(reply):
+    assert reply.status == 403
+    assert reply.headers["Content-Type"] == "text/plain; charset=UTF-8"
+    assert b"Open the link that was printed when the run started" in reply.body
+    assert TOKEN not in f"{reply.headers} {reply.body!r}"
+    assert "Set-Cookie" not in reply.headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_refused_without_the_token(port, path):
+    assert_refused(ask(port, path))
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_every_method_is_refused_without_the_token(port, method):
+    reply = ask(port, "/status", method=method)
+    assert reply.status == 403
+    assert bool(reply.body) is (method != "HEAD")
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_token_is_refused(port, wrong):
+    quoted = wrong.encode("ascii", "ignore").decode()
+    assert_refused(ask(port, f"/status?token={quoted}"))
+    assert_refused(ask(port, f"/status?token={quoted}&token="))
+    assert_refused(ask(port, "/status", cookie(port, wrong.encode().decode("latin-1"))))
+    for header in (f"token {wrong}", f"Bearer {wrong}", wrong, f"Basic {wrong}"):
+        assert_refused(ask(port, "/status", {"Authorization": header.encode()}))
+
+
+def test_the_token_in_a_wrong_place_is_refused(port):
+    assert_refused(ask(port, f"/status#token={TOKEN}"))
+    assert_refused(ask(port, f"/{TOKEN}"))
+    assert_refused(ask(port, f"/status?nekot={TOKEN}"))
+    assert_refused(ask(port, "/status", {"Cookie": f"seedwise-1={TOKEN}"}))
+    assert_refused(ask(port, "/status", {"Authorization": f"Bearer {TOKEN}"}))
+    body = f"token={TOKEN}"
+    assert_refused(ask(port, "/status", method="POST", body=body))
+
+
+@pytest.mark.parametrize("n_bytes", [10, 3_000_000])
+def test_a_refused_body_is_read_and_dropped_and_the_connection_goes_on(port, n_bytes):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            connection.request("POST", "/api/v1/retire_workers", b"x" * n_bytes)
+            assert_refused(Reply(connection.getresponse()))
+        connection.request("GET", "/health", headers=HEADER)
+        assert Reply(connection.getresponse()).body == b"ok"
+
+
+def test_a_client_that_goes_away_does_no_harm(port):
+    for text in (
+        b"GET /status HTT",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(text + b"\r\n")
+    assert ask(port, "/health", HEADER).status == 200
+
+
+# With the token.
+
+
+@pytest.mark.parametrize("way", ["cookie", "header"])
+def test_the_pages_work_with_the_token(port, cluster, way):
+    headers = HEADER if way == "header" else cookie(port)
+    status = ask(port, "/status", headers)
+    assert (status.status, b"<title>Dask" in status.body) == (200, True)
+    script = re.search(rb'src="(static/js/[^"]+)"', status.body)
+    assert script is not None
+    assert ask(port, f"/{script[1].decode()}", headers).status == 200
+    assert ask(port, "/statics/css/base.css", headers).status == 200
+    (worker,) = cluster.scheduler.workers
+    for page in ("main/workers", "main/logs", f"worker/{worker.replace('/', '%2F')}"):
+        assert ask(port, f"/info/{page}.html", headers).status == 200
+    identity = json.loads(ask(port, "/json/identity.json", headers).body)
+    assert identity["address"] == cluster.scheduler_address
+    assert ask(port, "/no/such/page", headers).status == 404
+
+
+def test_the_link_sets_a_cookie_and_leads_to_the_page_without_the_token(port):
+    reply = ask(port, f"/individual-progress?theme=dark&token={TOKEN}&x=%20")
+    assert reply.status == 302
+    assert reply.headers["Location"] == "/individual-progress?theme=dark&x=%20"
+    kept, *attributes = reply.headers["Set-Cookie"].split("; ")
+    assert kept == f"seedwise-{port}={TOKEN}"
+    assert sorted(attributes) == ["HttpOnly", "Path=/", "SameSite=Strict"]
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["Referrer-Policy"] == "no-referrer"
+    assert reply.body == b""
+    page = ask(port, reply.headers["Location"], {"Cookie": kept})
+    assert page.status == 200
+    assert TOKEN not in f"{page.headers} {page.body!r}"
+
+
+@pytest.mark.parametrize(
+    "path", ["//elsewhere.org/status", "/\\elsewhere.org", "///elsewhere.org"]
+)
+def test_the_link_leads_nowhere_else(port, path):
+    location = ask(port, f"{path}?token={TOKEN}").headers["Location"]
+    assert re.match(r"/[^/\\]", location)
+
+
+def test_through_a_tunnel_the_cookie_is_of_the_port_that_the_browser_sees(port):
+    for host, at in (("localhost:9999", 9999), ("127.0.0.1:9999", 9999), ("[::1]", 80)):
+        reply = ask(port, f"/status?token={TOKEN}", {"Host": host})
+        kept = reply.headers["Set-Cookie"].partition(";")[0]
+        assert kept == f"seedwise-{at}={TOKEN}"
+        assert ask(port, "/status", {"Host": host, "Cookie": kept}).status == 200
+        assert_refused(ask(port, "/status", {"Cookie": kept}))
+
+
+def test_the_token_goes_no_further(cluster, port):
+    """What the application is not told, it can't show."""
+    seen = []
+
+    class Echo(tornado.web.RequestHandler):
+        def post(self):
+            seen.append(self.request.uri)
+            assert TOKEN not in repr(dict(self.request.headers))
+            assert set(self.request.cookies) in ({"other"}, set())
+            assert self.request.body == b"x"
+
+    cluster.scheduler.http_application.add_handlers(".*", [("/echo", Echo)])
+    assert ask(port, f"/echo?a=1&token={TOKEN}", method="POST", body="x").status == 200
+    assert ask(port, f"/echo?%74oken={TOKEN}", method="POST", body="x").status == 200
+    assert ask(port, f"/echo?token={TOKEN}", HEADER, method="POST", body="x").status == 200
+    assert ask(port, "/echo", {**cookie(port), **HEADER}, method="POST", body="x").status == 200
+    assert seen == ["/echo?a=1", "/echo", "/echo", "/echo"]
+
+
+def test_routes_that_are_added_later_are_locked_too(cluster, port):
+    class Later(tornado.web.RequestHandler):
+        def get(self):
+            self.write("later")
+
+    cluster.scheduler.http_application.add_handlers(".*", [("/later", Later)])
+    assert_refused(ask(port, "/later"))
+    assert ask(port, "/later", HEADER).body == b"later"
+
+
+# Who calls us by another name, or comes from another page.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.org",
+        "elsewhere.org:8787",
+        "localhost.elsewhere.org",
+        "127.0.0.1.elsewhere.org:80",
+        "127.0.0.1@elsewhere.org",
+        "localhost:80:80",
+        "localhost:",
+        "0.0.0.0:8787",
+        "",
+    ],
+)
+def test_another_name_is_refused_with_any_token(port, host):
+    given = {**HEADER, **cookie(port), "Host": host}
+    assert_refused(ask(port, f"/status?token={TOKEN}", given))
+
+
+def test_a_request_without_a_host_is_refused(port):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET /status?token={TOKEN} HTTP/1.0\r\n\r\n".encode())
+        assert connection.recv(100).split()[1] == b"403"
+
+
+@pytest.mark.parametrize("origin", ["http://elsewhere.org", "http://127.0.0.1:1", "null"])
+def test_pages_of_others_have_no_business_here(port, origin):
+    assert_refused(ask(port, "/status", {**cookie(port), "Origin": origin}))
+    own = {**cookie(port), "Origin": f"http://127.0.0.1:{port}"}
+    assert ask(port, "/status", own).status == 200
+
+
+# Websockets.
+
+
+def open_websocket(cluster, path, headers, **keywords):
+    """Open a websocket; return the first message and what it was asked for."""
+    port = cluster.scheduler.http_server.port
+
+    async def talk():
+        request = HTTPRequest(f"ws://127.0.0.1:{port}{path}", headers=headers)
+        socket = await websocket_connect(request, **keywords)
+        await socket.write_message('{"name": "ping"}')
+        try:
+            return await socket.read_message()
+        finally:
+            socket.close()
+
+    return cluster.sync(talk)
+
+
+@pytest.mark.parametrize("path", ["/eventstream", "/status/ws"])
+@pytest.mark.parametrize("wrong", WRONG[:4])
+def test_a_websocket_is_refused_without_the_token(cluster, port, path, wrong):
+    for headers in ({}, cookie(port, wrong), {"Authorization": f"token {wrong}"}):
+        with pytest.raises(HTTPClientError, match="403"):
+            open_websocket(cluster, path, headers)
+    with pytest.raises(HTTPClientError, match="403"):
+        open_websocket(cluster, f"{path}?token={wrong}", {})
+
+
+def test_a_websocket_of_another_page_is_refused_with_the_cookie(cluster, port):
+    with pytest.raises(HTTPClientError, match="403"):
+        open_websocket(cluster, "/eventstream", {**cookie(port), "Origin": "http://elsewhere.org"})
+
+
+@pytest.mark.parametrize("way", ["cookie", "header", "query"])
+def test_the_event_stream_works_with_the_token(cluster, port, way):
+    headers = {"cookie": cookie(port), "header": HEADER, "query": {}}[way]
+    path = f"/eventstream?token={TOKEN}" if way == "query" else "/eventstream"
+    message = json.loads(open_websocket(cluster, path, headers))
+    assert message == {"name": "add_worker", "worker": next(iter(cluster.scheduler.workers))}
+
+
+@pytest.mark.parametrize("host", [None, "localhost:9999"])
+def test_the_dashboard_draws_with_the_cookie(cluster, port, host):
+    """Bokeh acknowledges its websocket, through a tunnel from another port as well."""
+    at = host or f"127.0.0.1:{port}"
+    headers = {**cookie(at.rpartition(":")[2]), "Host": at, "Origin": f"http://{at}"}
+    page = ask(port, "/status", headers)
+    token = re.search(rb'"token":"([^"]+)"', page.body)
+    assert token is not None
+    first = open_websocket(
+        cluster, "/status/ws", headers, subprotocols=["bokeh", token[1].decode()]
+    )
+    assert json.loads(first)["msgtype"] == "ACK"
+    # Bokeh packs the request into its page.
+    packed = get_token_payload(token[1].decode())
+    assert packed["headers"]["Host"] == at
+    assert TOKEN not in repr(packed)
+
+
+def test_a_client_is_not_asked_for_the_token_of_the_pages(cluster):
+    with Client(cluster, set_as_default=False) as client:
+        assert client.submit(sum, (1, 2)).result() == 3
+        assert TOKEN not in repr(client.scheduler_info())
+        assert TOKEN not in repr(cluster.sync(cluster.scheduler.get_cluster_state, ()))
+
+
+def test_the_same_without_lock():
+    """Were the pages not locked, the tests above would see it."""
+    with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as plain:
+        port = plain.scheduler.http_server.port
+        assert {path for path in PATHS if ask(port, path).status == 403} == set()
+        assert ask(port, "/status", {"Host": "elsewhere.org"}).status == 200
+        assert json.loads(open_websocket(plain, "/eventstream", {}))["name"] == "pong"

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import attrs
@@ -17,14 +18,17 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 import seedwise as sw
 from seedwise.cluster.place import SCHEDULER_SETTINGS
-from seedwise.errors import ClusterError, NoCompleteTrialError
+from seedwise.errors import ChunkTooLongError, ClusterError, NoCompleteTrialError
 from seedwise.model.options import RunOptions
 from seedwise.model.records import ChunkResult, Proposal
 from seedwise.model.seeds import seed_plan
+from seedwise.run import trial_clock
 from seedwise.run.channel import Channel, Errand, Order
 from seedwise.run.dispatch import DaskDispatcher, Traffic, _Sent
 from seedwise.run.shipping import bring, pack
+from seedwise.worker.departure import depart
 from tests.losses import bowl
+from tests.slurm.daemons import poll
 from tests.tables import table
 
 PARAMS = {"x": 0.1, "rate": 0.2, "n": 3, "kind": "plain", "flip": True}
@@ -380,7 +384,7 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
 
     plan = seed_plan(n_seeds=6, chunk_size=2)
     with dispatching(client, own_loss("failing", failing), packs=True) as (dispatcher, errand):
-        dispatcher._pack = 6
+        dispatcher._pack.size = 6
         channel = dispatcher.channel(errand)
         for number, x in enumerate((0.5, 0.25)):
             channel.submit(Proposal(number, {"x": x}), list(plan.chunks()), 1)
@@ -392,7 +396,7 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
 def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack = 9
+        dispatcher._pack.size = 9
         channel, chunks = dispatcher.channel(errand), list(plan.chunks())
         channel.submit(Proposal(0, PARAMS), chunks[:2], 1)
         channel.submit(Proposal(0, PARAMS), chunks[2:], 2, isolated=True)
@@ -413,7 +417,7 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(watchful_client, tmp_p
     (chunk,) = seed_plan(n_seeds=3).chunks()
     points = {number: {"x": number / 4} for number in range(5)}
     with dispatching(watchful_client, own_loss("once", once), packs=True) as (dispatcher, errand):
-        dispatcher._pack = 5
+        dispatcher._pack.size = 5
         channel = dispatcher.channel(errand, lost.append)
         for number, params in points.items():
             channel.submit(Proposal(number, params), [chunk], 1)
@@ -429,7 +433,7 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(watchful_client, tmp_p
 def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(watchful_client):
     client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack = 3
+        dispatcher._pack.size = 3
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         dispatcher._send_backlog()
         assert len(dispatcher._out) == 2
@@ -445,7 +449,7 @@ def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     chunks = list(plan.chunks())
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack = 2
+        dispatcher._pack.size = 2
         channel = dispatcher.channel(errand)
         for number in (0, 1):  # packs: 0.0 0.1, 0.2 1.0, 1.1 1.2
             channel.submit(Proposal(number, PARAMS), chunks, 1)
@@ -470,7 +474,7 @@ def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
 
 def test_in_the_end_nothing_is_out_and_nothing_waits(client):
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack = 2
+        dispatcher._pack.size = 2
         channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=6).chunks())
         channel.submit(Proposal(0, PARAMS), chunks, 1)
         dispatcher._send_backlog()
@@ -503,3 +507,207 @@ def test_what_a_look_finds_ends_the_wait(client):
         pytest.raises(ClusterError, match="no workers will come"),
     ):
         dispatcher.wait()
+
+
+def test_looks_at_the_cluster_are_more_frequent_than_those_at_trials(client, monkeypatch):
+    looks = []
+    monkeypatch.setattr(DaskDispatcher, "_overdue", lambda self: pytest.fail("not yet"))
+    traffic = Traffic(tick_s=1000, running_limit_s=1000, check_s=0.05)
+    with DaskDispatcher(client, lambda: looks.append(1), traffic) as dispatcher:
+        for n_looks in (1, 2):
+            assert dispatcher.wait() == []
+            assert len(looks) == n_looks
+
+
+def test_what_a_look_raises_costs_no_results(client):
+    options = RunOptions.from_keywords({})
+    broken = [ClusterError("it broke")]
+
+    def look() -> None:
+        if broken:
+            raise broken.pop()
+
+    plan = seed_plan(n_seeds=4, chunk_size=2)
+    with (
+        bring(client, pack(bowl, options), options) as loss_id,
+        DaskDispatcher(client, look, Traffic(tick_s=1, check_s=0.0)) as dispatcher,
+    ):
+        channel = dispatcher.channel(Errand(loss_id, bowl.name, "run"))
+        channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        with client.as_current():
+            wait([sent.future for sent in dispatcher._out.values()])
+        with pytest.raises(ClusterError, match="it broke"):
+            dispatcher.wait()
+        results = [result for _, result in await_results(dispatcher, plan.n_chunks)]
+    assert losses_by_start(results) == expected(PARAMS, plan)
+
+
+def test_how_many_tasks_are_to_be_done(client):
+    chunks = list(seed_plan(n_seeds=5, chunk_size=1).chunks())
+    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+        assert dispatcher.n_outstanding == 0
+        dispatcher._pack.size = 2
+        dispatcher.channel(errand).submit(Proposal(0, PARAMS), chunks, 1)
+        assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (5, 3)
+        dispatcher._send_backlog()
+        assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (0, 3)
+        await_results(dispatcher, 5)
+        assert dispatcher.n_outstanding == 0
+
+
+# Workers that leave, and jobs that end.
+
+
+def ends_in(client, worker, seconds: float) -> None:
+    """Have a worker's job end in so many seconds."""
+    ends_at = f"{time.time() + seconds:.0f}"
+    client.run(lambda: os.environ.update(SEEDWISE_JOB_ENDS_AT=ends_at), workers=[worker])
+
+
+def workers_of(client) -> list[str]:
+    return list(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def waiting_loss(folder) -> sw.LossDefinition:
+    """Note each evaluation, and wait for leave to end."""
+
+    def wait_for_it(params, seed):
+        with (folder / "evaluations").open("a") as file:
+            file.write(f"{seed} {os.getpid()}\n")
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        return seed + params["x"]
+
+    return own_loss("waits", wait_for_it)
+
+
+def evaluations(folder) -> list[tuple[int, int]]:
+    """Return the seeds that were evaluated, each with its process."""
+    path = folder / "evaluations"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [tuple(map(int, line.split())) for line in lines]
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_worker_that_leaves_has_nothing_evaluated_twice(watchful_client, tmp_path, packs):
+    client, lost = watchful_client, []
+    plan = seed_plan(n_seeds=12, chunk_size=1)
+    with dispatching(client, waiting_loss(tmp_path), packs=packs) as (dispatcher, errand):
+        dispatcher._pack.size = 3
+        channel = dispatcher.channel(errand, lost.append)
+        channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
+        dispatcher._send_backlog()
+        poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
+        first, second = workers_of(client)
+        client.run(depart, reason="fewer are wanted", workers=[first])
+        (tmp_path / "go").touch()
+        results = await_results(dispatcher, plan.n_chunks)
+        poll(lambda: workers_of(client) == [second], "the worker to be gone")
+    seeds = plan.seeds.tolist()
+    assert losses_by_start([r for _, r in results]) == [seed + 0.5 for seed in seeds]
+    assert sorted(seed for seed, _ in evaluations(tmp_path)) == sorted(seeds)
+    assert lost == []
+    assert dispatcher.n_seeds_lost_to_walltime == 0
+
+
+def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(watchful_client):
+    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
+    short, long = workers_of(client)
+    ends_in(client, short, 60)
+    ends_in(client, long, 7000)
+    traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
+    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
+        channel = dispatcher.channel(errand)
+        dispatcher._walltime._times.note(2, 600.0)  # earlier ones took ten minutes
+        channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        results = await_results(dispatcher, plan.n_chunks)
+        poll(lambda: workers_of(client) == [long], "the worker to leave")
+    assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)
+    names = client.run(lambda dask_worker: str(dask_worker.name))
+    assert {result.worker for _, result in results} == {names[long]}
+
+
+def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(watchful_client):
+    client, plan = watchful_client, seed_plan(n_seeds=4, chunk_size=2)
+    for worker in workers_of(client):
+        ends_in(client, worker, 60)
+    traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0, "tick_s": 0.1}
+    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
+        dispatcher._walltime._times.note(2, 600.0)
+        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        poll(lambda: workers_of(client) == [], "the workers to leave")
+        assert dispatcher.wait() == []
+        assert dispatcher.n_outstanding == plan.n_chunks
+        client.cluster.scale(3)
+        results = await_results(dispatcher, plan.n_chunks)
+    assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)
+    assert {result.attempt for _, result in results} == {1}
+
+
+@pytest.fixture
+def two_jobs(watchful_client, tmp_path, monkeypatch):
+    """Two workers of jobs that end, one of them soon; kill that one when both are at work."""
+    monkeypatch.setattr(trial_clock, "_NEAR_S", 1000.0)
+    short, long = workers_of(watchful_client)
+    pids = watchful_client.run(os.getpid)
+
+    def kill() -> None:
+        poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
+        os.kill(pids[short], signal.SIGKILL)
+
+    ends_in(watchful_client, short, 500)
+    ends_in(watchful_client, long, 7000)
+    return kill
+
+
+def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(
+    two_jobs, watchful_client, tmp_path
+):
+    lost, plan = [], seed_plan(n_seeds=2, chunk_size=1)
+    traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
+    with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
+        channel = dispatcher.channel(errand, lost.append)
+        channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
+        poll(lambda: len(dispatcher._clock._runs_on) == 2, "the workers to say so")
+        two_jobs()
+        while not lost:
+            assert dispatcher.wait() == []
+        tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
+        (tmp_path / "go").touch()
+        results = await_results(dispatcher, 2)
+        processes = set(watchful_client.run(os.getpid).values())
+    assert losses_by_start([r for _, r in results]) == [0.5, 1.5]
+    assert [event.trial for event in lost] == [3]
+    assert [task.isolated for task in tasks] == [False, False]
+    (needs_s,) = [task.needs_s for task in tasks if task.needs_s is not None]
+    assert 400 < needs_s <= 501 * 1.05
+    assert dispatcher.n_seeds_lost_to_walltime == 1
+    assert evaluations(tmp_path)[-1][1] in processes  # and not one of its own
+
+
+def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, watchful_client, tmp_path):
+    plan = seed_plan(n_seeds=2, chunk_size=1)
+    traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
+    with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
+        dispatcher.channel(errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
+        poll(lambda: len(dispatcher._clock._runs_on) == 2, "the workers to say so")
+        dispatcher._clock.longest_left_s = 500.0
+        two_jobs()
+        with pytest.raises(ChunkTooLongError, match="a chunk of 1 seed takes more than") as caught:
+            await_results(dispatcher, 2)
+        (tmp_path / "go").touch()
+    assert (caught.value.n_seeds, caught.value.walltime_s) == (1, 600.0)
+
+
+def test_chunks_that_are_too_long_end_the_wait_after_the_results(client):
+    plan = seed_plan(n_seeds=4, chunk_size=2)
+    traffic = {"running_limit_s": 1e6, "walltime_s": 60.0, "check_s": 0.0}
+    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
+        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        results = await_results(dispatcher, plan.n_chunks)
+        for _ in range(10):
+            dispatcher._walltime._times.note(2, 40.0)
+        with pytest.raises(ChunkTooLongError, match="use chunk_size <= 1, or") as caught:
+            dispatcher.wait()
+    assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)
+    assert (caught.value.n_seeds, caught.value.needs_s) == (2, 40.0)

@@ -35,8 +35,8 @@ def clock(now) -> TrialClock:
     return TrialClock(LIMIT_S)
 
 
-def start(clock, trial, chunk, worker="tcp://a:1") -> None:
-    message: dict[str, Any] = {"chunk": chunk, "worker": worker}
+def start(clock, trial, chunk, worker="tcp://a:1", left_s=None) -> None:
+    message: dict[str, Any] = {"chunk": chunk, "worker": worker, "left_s": left_s}
     message["entry_id"], message["trial"] = trial
     clock.note_start((1.5e9, message))  # the worker's own time is another clock's
 
@@ -122,3 +122,43 @@ def test_a_chunk_that_starts_again_runs_where_it_started_last(clock, now):
     start(clock, FIRST, 0, "tcp://a:1")
     start(clock, FIRST, 0, "tcp://b:1")
     assert clock.stop(FIRST, [0]) == {"tcp://b:1"}
+
+
+# The ends of jobs.
+
+
+def test_a_worker_is_at_its_end_when_its_job_is(clock, now):
+    start(clock, FIRST, 0, "tcp://a:1", left_s=100.0)
+    start(clock, FIRST, 1, "tcp://b:1", left_s=3600.0)
+    start(clock, FIRST, 2, "tcp://c:1")
+    workers = ["tcp://a:1", "tcp://b:1", "tcp://c:1", "tcp://d:1"]
+    now.s += 80.0
+    assert [clock.at_its_end(worker) for worker in workers] == [False] * 4
+    now.s += 11.0
+    assert [clock.at_its_end(worker) for worker in workers] == [True, False, False, False]
+
+
+def test_a_worker_at_the_address_of_another_has_a_job_of_its_own(clock, now):
+    start(clock, FIRST, 0, left_s=100.0)
+    now.s += 1000.0
+    start(clock, FIRST, 1, left_s=100.0)
+    assert not clock.at_its_end("tcp://a:1")
+
+
+def test_how_long_a_job_lasted_when_a_chunk_began_on_a_worker(clock):
+    start(clock, FIRST, 0, "tcp://a:1", left_s=100.0)
+    start(clock, FIRST, 1, "tcp://a:1", left_s=90.0)
+    start(clock, FIRST, 2, "tcp://b:1")
+    assert clock.left_at_start_s(FIRST, 1, "tcp://a:1") == 90.0
+    assert clock.left_at_start_s(FIRST, 1, "tcp://b:1") is None
+    assert clock.left_at_start_s(FIRST, 2, "tcp://b:1") is None
+    assert clock.left_at_start_s(SECOND, 1, "tcp://a:1") is None
+    clock.note_end(FIRST, 1)
+    assert clock.left_at_start_s(FIRST, 1, "tcp://a:1") is None
+
+
+def test_the_most_time_that_a_job_had(clock):
+    assert clock.longest_left_s is None
+    for left_s in (None, 50.0, 7000.0, 60.0):
+        start(clock, FIRST, 0, left_s=left_s)
+    assert clock.longest_left_s == 7000.0

@@ -4,6 +4,7 @@ import math
 import os
 import pickle
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import seedwise
 from seedwise.model.loss import LossDefinition, loss
 from seedwise.model.records import SeedFailure
 from seedwise.model.seeds import Chunk, seed_plan
+from seedwise.worker.departure import depart
 from seedwise.worker.evaluate import (
     ChunkTask,
     SeedBlock,
@@ -256,19 +258,24 @@ def test_the_params_are_a_copy_for_every_call(vectorized):
 @pytest.fixture
 def worker(monkeypatch):
     """A worker as `evaluate_chunk` sees it; its plugin is set by the test."""
+    monkeypatch.delenv("SEEDWISE_JOB_ENDS_AT", raising=False)
     events = []
+    callbacks = []
     worker = SimpleNamespace(
         name=3,
         address="tcp://w:1",
         events=events,
         log_event=lambda topic, message: events.append((topic, message)),
+        callbacks=callbacks,
+        loop=SimpleNamespace(add_callback=lambda *call: callbacks.append(call)),
     )
     monkeypatch.setattr(distributed, "get_worker", lambda: worker)
     return worker
 
 
-def task(topic=None) -> ChunkTask:
-    return ChunkTask("id", 4, PARAMS, "p1", Chunk(2, START, np.array([7, 8])), topic=topic)
+def task(topic=None, needs_s=None) -> ChunkTask:
+    chunk = Chunk(2, START, np.array([7, 8]))
+    return ChunkTask("id", 4, PARAMS, "p1", chunk, topic=topic, needs_s=needs_s)
 
 
 def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
@@ -289,7 +296,7 @@ def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
     )
     worker.plugins = {"id": plugin}
     evaluate_chunk(task(topic="run"))
-    started = {"entry_id": "p1", "trial": 4, "chunk": 2, "worker": "tcp://w:1"}
+    started = {"entry_id": "p1", "trial": 4, "chunk": 2, "worker": "tcp://w:1", "left_s": None}
     assert worker.events == [("run", started)]
     assert seen == [1]
 
@@ -415,6 +422,59 @@ def test_a_worker_that_leaves_has_a_pack_rescheduled(worker):
     worker.plugins = {"id": SimpleNamespace(evaluate=leave)}
     with pytest.raises(distributed.Reschedule):
         evaluate_pack([task(), task()])
+
+
+def test_a_worker_says_how_long_its_job_lasts_where_it_ends(worker, monkeypatch):
+    worker.plugins = {"id": fake_plugin(noisy)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1600")
+    evaluate_chunk(task(topic="run"))
+    ((_, message),) = worker.events
+    assert message["left_s"] == 600.0
+
+
+def test_a_chunk_that_the_job_does_not_last_for_is_not_begun(worker, monkeypatch):
+    worker.plugins = {"id": SimpleNamespace(evaluate=lambda *_: pytest.fail("begun"))}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1600")
+    with pytest.raises(distributed.Reschedule):
+        evaluate_chunk(task(topic="run", needs_s=599.0))
+    assert worker.events == []
+    ((_, whose, reason),) = worker.callbacks
+    assert (whose, reason) == (worker, "walltime")
+    with pytest.raises(distributed.Reschedule):  # it leaves: nothing fits any more
+        evaluate_chunk(task(needs_s=1.0))
+    assert len(worker.callbacks) == 1
+
+
+@pytest.mark.parametrize("needs_s", [None, 500.0])
+def test_a_chunk_that_the_job_lasts_for_is_evaluated(worker, monkeypatch, needs_s):
+    worker.plugins = {"id": fake_plugin(noisy)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1600")
+    assert evaluate_chunk(task(needs_s=needs_s)).failure is None
+    assert worker.callbacks == []
+
+
+def test_a_pack_comes_back_as_far_as_the_job_lasts_for_it(worker, monkeypatch):
+    worker.plugins = {"id": fake_plugin(noisy)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1060")
+    tasks = [task(needs_s=needs_s) for needs_s in (10.0, None, 100.0, 10.0)]
+    assert len(evaluate_pack(tasks)) == 2
+    assert len(worker.callbacks) == 1
+    with pytest.raises(distributed.Reschedule):
+        evaluate_pack(tasks)
+
+
+def test_a_pack_ends_when_its_worker_is_to_leave(worker):
+    def told_to_leave(params, seed):
+        depart(worker, "fewer are wanted")
+        return 0.0
+
+    worker.plugins = {"id": fake_plugin(told_to_leave)}
+    (result,) = evaluate_pack([task(), task()])
+    assert result.losses.tolist() == [0.0, 0.0]
 
 
 def uneven(params, seed):

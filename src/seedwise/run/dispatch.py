@@ -12,9 +12,12 @@ import attrs
 from distributed.scheduler import KilledWorker
 
 from seedwise.errors import ClusterError
-from seedwise.model.records import ChunkLost, ChunkResult, SeedFailure
+from seedwise.model.records import ChunkLost, ChunkResult
 from seedwise.run.channel import Channel, Errand, Order
+from seedwise.run.pack_size import PackSize
 from seedwise.run.trial_clock import TrialClock, TrialKey
+from seedwise.run.unevaluated import given_up, overran
+from seedwise.run.walltime import Walltime
 from seedwise.worker.evaluate import ChunkTask, evaluate_chunk, evaluate_pack
 
 if TYPE_CHECKING:
@@ -24,12 +27,6 @@ __all__ = ["DaskDispatcher", "Traffic"]
 
 _MOMENT_S = 0.05
 
-# A pack of chunks is to take this long: a task costs the driver one to two milliseconds.
-_PACK_S = 0.25
-_LARGEST_PACK = 500
-_MOST_CHUNKS_OUT = 20_000
-_PACKS_PER_SLOT = 3
-
 
 @attrs.frozen
 class Traffic:
@@ -38,7 +35,7 @@ class Traffic:
     Attributes
     ----------
     tick_s : float
-        Seconds between ticks; `DaskDispatcher.wait` returns without a result after as many.
+        Seconds between looks for trials that ran for too long.
     running_limit_s : float or None
         Seconds that a trial may run from its first chunk's start; None is no limit.
     packs : bool
@@ -46,12 +43,24 @@ class Traffic:
         second where they take less.
     slots : int
         Chunks that all workers together may evaluate at once.
+    walltime_s : float or None
+        Seconds after which the jobs of the workers end; None is no limit.
+    check_s : float
+        Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
+        without a result after as many.
     """
 
     tick_s: float
     running_limit_s: float | None = None
     packs: bool = False
     slots: int = 1
+    walltime_s: float | None = None
+    check_s: float = 1.0
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds that `DaskDispatcher.wait` waits for a result."""
+        return min(self.tick_s, self.check_s)
 
 
 @attrs.frozen(eq=False)
@@ -71,14 +80,15 @@ class DaskDispatcher:
     """Has chunks evaluated by a Dask cluster.
 
     A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if it
-    was the chunk that killed the worker, only that process dies, and it is known why.
+    was the chunk that killed the worker, only that process dies, and it is known why. Where the
+    end of the worker's job took it, it goes to a worker that has more time.
 
     Parameters
     ----------
     client : distributed.Client
         Client of the cluster.
     check : callable
-        Called at each tick; mends the cluster, or raises if it can do no work.
+        Called every second or so; mends the cluster, or raises if it can do no work.
     traffic : Traffic
         How chunks are sent out.
     """
@@ -96,8 +106,12 @@ class DaskDispatcher:
         self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._n_sent = 0
-        self._pack = 1
-        self._looked_s = time.monotonic()
+        self._pack = PackSize(traffic.slots)
+        walltime_s = traffic.walltime_s
+        self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
+        self._checked_s = self._looked_s = time.monotonic()
+        #: Whether a chunk was evaluated, so that loss and workers are known to get on.
+        self.has_evaluated = False
         if self._clock is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
 
@@ -110,7 +124,17 @@ class DaskDispatcher:
     @property
     def chunks_wanted(self) -> int:
         """How many chunks are to be out, so that no worker waits for the driver."""
-        return self._traffic.slots * _PACKS_PER_SLOT * self._pack
+        return self._pack.chunks_wanted
+
+    @property
+    def n_outstanding(self) -> int:
+        """How many Dask tasks are to be done: those that are out, and those that wait to be."""
+        return len(self._out) + -(-len(self._backlog) // self._pack.size)
+
+    @property
+    def n_seeds_lost_to_walltime(self) -> int:
+        """Seeds whose evaluation the end of a job broke off; they are evaluated again."""
+        return self._walltime.n_seeds_lost if self._walltime is not None else 0
 
     def send(self, orders: Sequence[Order]) -> None:
         """Send chunks of one trial out, or have them wait for others to share a task with."""
@@ -120,12 +144,20 @@ class DaskDispatcher:
             self._send([[order] for order in orders])
 
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
-        """Wait for results until some have come, or until the tick."""
+        """Wait for results until some have come, or for a second.
+
+        Raises
+        ------
+        ChunkTooLongError
+            If no job lasts for a chunk.
+        """
         self._send_backlog()
+        self._check_if_due()  # before there are results: they are not lost by what it raises
         results = self._collect(self._done_keys())
+        if not results:
+            self._check_if_due()
         if time.monotonic() - self._looked_s >= self._traffic.tick_s:
             self._looked_s = time.monotonic()
-            self._check()
             results += self._overdue()
         return [(order.channel, result) for order, result in results]
 
@@ -148,13 +180,24 @@ class DaskDispatcher:
         self._out.clear()
         self._backlog.clear()
 
+    def _check_if_due(self) -> None:
+        if time.monotonic() - self._checked_s < self._traffic.pause_s:
+            return
+        self._checked_s = time.monotonic()
+        self._check()
+        if self._walltime is not None:
+            self._walltime.check()
+
     def _send_backlog(self) -> None:
         waiting, self._backlog = self._backlog, []
-        packs = [waiting[i : i + self._pack] for i in range(0, len(waiting), self._pack)]
+        size = self._pack.size
+        packs = [waiting[i : i + size] for i in range(0, len(waiting), size)]
         if packs:
             self._send(packs)
 
     def _send(self, packs: Sequence[Sequence[Order]], suffix: str = "") -> None:
+        if self._walltime is not None:
+            packs = [list(map(self._walltime.with_needs, pack)) for pack in packs]
         first = packs[0][0]
         alone = len(packs[0]) == 1
         self._n_sent += 1
@@ -183,7 +226,7 @@ class DaskDispatcher:
         """
         missing = self._earliest()
         keys: list[str] = []
-        until_s = time.monotonic() + self._traffic.tick_s
+        until_s = time.monotonic() + self._traffic.pause_s
         while all(missing) or not keys:
             try:
                 key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))
@@ -225,7 +268,7 @@ class DaskDispatcher:
                 self._run_again(sent, sent.future.exception())
             elif status == "error":
                 results += [
-                    (order, _lost(order, sent.future.exception())) for order in sent.orders
+                    (order, given_up(order.task, sent.future.exception())) for order in sent.orders
                 ]
             elif status in ("pending", "lost"):  # finished, and then its worker was lost
                 self._wait_again(sent)
@@ -236,6 +279,9 @@ class DaskDispatcher:
         for order, result in results:
             if self._clock is not None:
                 self._clock.note_end(order.trial, result.chunk)
+            if self._walltime is not None:
+                self._walltime.note(order, result)
+            self.has_evaluated = self.has_evaluated or result.failure is None
         return results
 
     def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
@@ -258,11 +304,7 @@ class DaskDispatcher:
             self._forget_starts(sent.orders[len(done) :])
             self._backlog[:0] = sent.orders[len(done) :]  # the first to go out again
         if self._traffic.packs and results:
-            mean_s = sum(result.duration_s for _, result in results) / len(results)
-            most = min(_LARGEST_PACK, _MOST_CHUNKS_OUT // (self._traffic.slots * _PACKS_PER_SLOT))
-            # The next cases may be another matter than the last: it grows step by step.
-            fits = min(2 * self._pack, int(_PACK_S / max(mean_s, 1e-6)))
-            self._pack = max(1, min(most, fits))
+            self._pack.note([result.duration_s for _, result in results])
         return results
 
     def _wait_again(self, sent: _Sent) -> None:
@@ -272,12 +314,18 @@ class DaskDispatcher:
 
     def _run_again(self, sent: _Sent, killed: KilledWorker) -> None:
         worker = killed.last_worker.address
+        if self._walltime is not None and self._walltime.took(worker):
+            again = self._walltime.note_taken(sent.orders, worker)
+        else:
+            again = [
+                Order(order.channel, attrs.evolve(order.task, isolated=True))
+                for order in sent.orders
+            ]
         self._forget_starts(sent.orders)
-        for order in sent.orders:
+        for order in again:
             task = order.task
             order.channel.on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
-            again = Order(order.channel, attrs.evolve(task, isolated=True))
-            self._send([[again]], suffix=f"-r{self._n_sent}")
+            self._send([[order]], suffix=f"-r{self._n_sent}")
 
     def _forget_starts(self, orders: Iterable[Order]) -> None:
         if self._clock is not None:
@@ -308,7 +356,7 @@ class DaskDispatcher:
                     self._forget_starts([order])
                     self._send([[order]], suffix=f"-r{self._n_sent}")
             else:
-                results += [(order, _overran(order, self._clock.limit_s)) for order in late]
+                results += [(order, overran(order.task, self._clock.limit_s)) for order in late]
         return results
 
     def _forget_packs_of(self, trial: TrialKey) -> list[Order]:
@@ -325,25 +373,3 @@ class DaskDispatcher:
 
 def _key_end(task: ChunkTask) -> str:
     return f"t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}"
-
-
-def _lost(order: Order, error: BaseException | None) -> ChunkResult:
-    return _failed(order.task, type(error).__name__, str(error))
-
-
-def _overran(order: Order, limit_s: float) -> ChunkResult:
-    text = f"the trial ran for more than slurm_timeout_minutes={limit_s / 60:g}"
-    return _failed(order.task, "TrialTimeout", text)
-
-
-def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:
-    message = text.partition("\n")[0]
-    failure = SeedFailure(task.chunk.start, None, exception_type, message, text)
-    return ChunkResult(
-        trial=task.trial,
-        chunk=task.chunk.index,
-        attempt=task.attempt,
-        start=task.chunk.start,
-        n_seeds=len(task.chunk.seeds),
-        failure=failure,
-    )

@@ -21,6 +21,7 @@ from seedwise.model.records import ChunkResult, SeedFailure
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.departure import job_left_s, leaves_before
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
@@ -59,6 +60,8 @@ class ChunkTask:
         folder. None if there is no place for files.
     folder_stem : str
         How the folder of an evaluation begins, such as ``trial_007``.
+    needs_s : float or None
+        Seconds that the chunk is expected to take at most; None is not known yet.
     """
 
     loss_id: str
@@ -72,6 +75,7 @@ class ChunkTask:
     time_limit_s: float | None = None
     attempts_dir: str | None = None
     folder_stem: str = ""
+    needs_s: float | None = None
 
     def fresh_context(self) -> Context:
         """Return what a loss is given that asks for its context, for one evaluation of the chunk.
@@ -161,18 +165,21 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     Raises
     ------
     Reschedule
-        If the worker leaves.
+        If the worker leaves, or its job ends too soon for the chunk.
     """
     # Here and not above: with plain functions this module is of use without Dask, too.
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
+    if leaves_before(worker, task.needs_s):
+        raise Reschedule
     if task.topic is not None:
         message = {
             "entry_id": task.entry_id,
             "trial": task.trial,
             "chunk": task.chunk.index,
             "worker": worker.address,
+            "left_s": job_left_s(),
         }
         worker.log_event(task.topic, message)
     context = task.fresh_context()
@@ -211,19 +218,27 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
     -------
     list of ChunkResult
         The results of the first of them, as many as there is time for, and one at least. What
-        takes longer than was expected is for all workers to share.
+        takes longer than was expected is for all workers to share, and so is what is left when
+        the worker leaves.
 
     Raises
     ------
     Reschedule
-        If the worker leaves.
+        If the worker leaves, or its job ends too soon for the first chunk.
     """
+    from distributed import Reschedule
+
     until_s = time.perf_counter() + _PACK_LIMIT_S
     results: list[ChunkResult] = []
     for task in tasks:
         if results and time.perf_counter() > until_s:
             break
-        results.append(evaluate_chunk(task))
+        try:
+            results.append(evaluate_chunk(task))
+        except Reschedule:
+            if not results:
+                raise
+            break
     return results
 
 

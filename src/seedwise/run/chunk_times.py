@@ -1,0 +1,130 @@
+"""How long chunks take, and whether the walltime of a job lasts for them."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+from seedwise.errors import ChunkTooLongError
+from seedwise.worker.departure import MARGIN_PART, MARGIN_S
+
+__all__ = ["ChunkTimes"]
+
+_RECENT = 200
+
+# What a chunk is expected to need: as the slowest of late, and a fifth more.
+_SAFETY = 1.2
+
+# Of a chunk that its job's end took it is known that it needs more: by this much, to begin with.
+_MORE = 1.05
+
+# A job's Python must start and join before its first chunk; what it leaves is measured later.
+_START_S = 30.0
+
+# No job is sure to have as much time as the one that had most. What is asked of one is this part
+# of that at most: else a chunk would wait for ever, while jobs come, find it too long, and leave.
+_SURE_PART = 0.9
+
+
+class ChunkTimes:
+    """What chunks need, by those that are done and those that the end of a job took.
+
+    Parameters
+    ----------
+    walltime_s : float
+        Seconds after which jobs end.
+    """
+
+    def __init__(self, walltime_s: float) -> None:
+        #: The most time that a job had when it began a chunk, in seconds; None is not known.
+        self.longest_s: float | None = None
+        self._walltime_s = walltime_s
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
+        self._slowest_s: float | None = None  # for a seed; None: to be looked up
+        self._hopeless: tuple[int, float] | None = None
+
+    def note(self, n_seeds: int, duration_s: float) -> None:
+        """Take note of a chunk that is done, and of the seconds that it took."""
+        self._recent.append((n_seeds, duration_s))
+        self._slowest_s = None
+
+    def needs_s(self, n_seeds: int, at_least_s: float | None = None) -> float | None:
+        """Return how long a chunk is expected to take at most.
+
+        Parameters
+        ----------
+        n_seeds : int
+            Its seeds.
+        at_least_s : float or None
+            What is known of this very chunk; None is nothing.
+
+        Returns
+        -------
+        float or None
+            Seconds, never more than a job is sure to have; None as long as nothing is known.
+        """
+        known = [] if at_least_s is None else [at_least_s]
+        if self._recent:
+            if self._slowest_s is None:
+                self._slowest_s = max(took_s / n for n, took_s in self._recent)
+            known.append(self._slowest_s * n_seeds * _SAFETY)
+        return min(max(known), _needs_that_fit(_SURE_PART * self._room_s)) if known else None
+
+    def note_lost(self, n_seeds: int, left_s: float) -> float:
+        """Take note of a chunk that the end of its job took.
+
+        Parameters
+        ----------
+        n_seeds : int
+            Its seeds.
+        left_s : float
+            Seconds for which the job lasted when the chunk began.
+
+        Returns
+        -------
+        float
+            What the chunk needs at least, as far as is known now.
+        """
+        if left_s >= _SURE_PART * self._room_s:  # it had all that a job is sure to have
+            self._hopeless = n_seeds, left_s
+        return _MORE * left_s
+
+    def check(self, n_seeds: int) -> None:
+        """Refuse to go on with chunks that no job lasts for.
+
+        Parameters
+        ----------
+        n_seeds : int
+            Seeds of the largest chunk.
+
+        Raises
+        ------
+        ChunkTooLongError
+            If it takes longer than a job lasts, or one did. Of the times of chunks about as large
+            the median counts, and not the slowest.
+        """
+        if self._hopeless is not None:
+            n_lost, left_s = self._hopeless
+            raise ChunkTooLongError(
+                n_lost, left_s, self._walltime_s, fits=n_lost // 2, at_least=True
+            )
+        # A small one says little: most of its time it may have loaded the loss.
+        alike = [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
+        if alike:
+            needs_s = statistics.median(alike) * n_seeds
+            most_s = _needs_that_fit(self._room_s)
+            if needs_s > most_s:
+                fits = int(n_seeds * most_s / needs_s)
+                raise ChunkTooLongError(n_seeds, needs_s, self._walltime_s, fits)
+
+    @property
+    def _room_s(self) -> float:
+        """The most time that a job has for a chunk, as far as is known."""
+        if self.longest_s is not None:
+            return self.longest_s
+        return max(self._walltime_s - _START_S, self._walltime_s / 2)
+
+
+def _needs_that_fit(room_s: float) -> float:
+    """Return the longest time that a worker begins a chunk with, if its job lasts so long."""
+    return max(0.0, (room_s - MARGIN_S) / (1 + MARGIN_PART))

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import dask
 import pytest
+from distributed import Security
 
 import seedwise as sw
-from seedwise.cluster.job import asks_for_qos, job_keywords
+from seedwise.cluster.job import (
+    JobPlan,
+    job_keywords,
+    worker_memory_b,
+)
+from seedwise.cluster.place import RunTag, thread_settings
 from seedwise.cluster.slurm import _script
 from seedwise.model.options import RunOptions
 
+PATH = {"PATH": os.environ["PATH"]}
+KEYS = Security(
+    require_encryption=True,
+    tls_ca_file="/my keys/certificate.pem",
+    tls_worker_cert="/my keys/certificate.pem",
+    tls_worker_key="/my keys/key.pem",
+)
 
-def script(threads=1, log_dir="/logs", **keywords):
+
+def script(threads=1, log_dir="/logs", security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
-    return _script(job_keywords(options, threads, Path(log_dir), "seedwise-run", "run-id"))
+    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"))
+    return _script(job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security)))
 
 
 def directives(text):
@@ -32,6 +49,8 @@ def test_the_defaults_of_the_reference():
         "-t 0-02:00:00",
         '-o "/logs/%J.out"',
         '-e "/logs/%J.err"',
+        "--open-mode=append",
+        "--no-requeue",
         "--comment=run-id",
     ]
 
@@ -118,12 +137,96 @@ def test_the_prologue_and_blanks_in_paths():
     )
     assert '#SBATCH -o "/home/my runs/logs/%J.out"' in text
     assert "\nmodule load python\n" in text
-    assert "'/opt/my python/bin/python' -m distributed.cli.dask_worker" in text
+    assert "\nexec '/opt/my python/bin/python' -m distributed.cli.dask_worker" in text
+    assert "--tls-key '/my keys/key.pem'" in text
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ['/a "quoted" one', "/100 %J", "/it's"])
+def test_odd_folders_of_logs(folder, tmp_path):
+    """Asked of the shell, which reads a directive as sbatch does, as far as double quotes go."""
+    line = next(line for line in directives(script(log_dir=folder)) if line.startswith("-o "))
+    read = subprocess.run(
+        ["bash", "-c", f"printf %s {line.removeprefix('-o ')}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read.stdout == f"{folder.replace('%', '%%')}/%J.out"
+
+
+def test_without_an_interface_a_worker_listens_where_it_reaches_the_scheduler():
+    text = script()
+    (line,) = [line for line in text.splitlines() if line.startswith("SEEDWISE_ADDRESS=")]
+    assert '--host "$SEEDWISE_ADDRESS"' in text
+    command = line.replace("10.0.0.1", "127.0.0.1").removesuffix(" || exit")
+    found = subprocess.run(
+        ["bash", "-c", f'{command}; echo "$SEEDWISE_ADDRESS"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "127.0.0.1"
+
+
+@pytest.mark.parametrize("folder", [None, "/scratch/my data"])
+def test_a_job_has_a_folder_of_its_own_for_temporary_files(folder, tmp_path):
+    text = script(slurm=sw.SlurmOptions(local_directory=folder))
+    assert '--local-directory "$SEEDWISE_SCRATCH"' in text
+    assert "--preload-nanny seedwise.worker.scratch" in text
+    (line,) = [line for line in text.splitlines() if "mktemp" in line]
+    parent = tmp_path / "my data"
+    parent.mkdir()
+    line = line.replace("/scratch/my data", str(parent))
+    subprocess.run(["bash", "-c", line], env={"TMPDIR": str(parent), **PATH}, check=True)
+    (made,) = parent.iterdir()
+    assert made.stat().st_mode & 0o777 == 0o700
+
+
+def test_with_an_interface_a_worker_listens_there():
+    text = script(slurm=sw.SlurmOptions(interface="lo"))
+    assert "--interface lo" in text
+    assert "SEEDWISE_ADDRESS" not in text
+
+
+def test_no_secret_and_no_http_server():
+    text = script()
+    assert "--no-dashboard" in text
+    assert "--worker-class seedwise.worker.locked.LockedWorker" in text
+    assert "export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True" in text
+    assert "tls" not in script(security=None).replace("tls://", "")
+
+
+def test_a_job_knows_when_it_ends_and_its_files_are_its_owners():
+    lines = script(worker_time_limit=timedelta(hours=3)).splitlines()
+    assert "export SEEDWISE_JOB_ENDS_AT=$(( $(date +%s) + 10800 ))" in lines
+    assert "umask 077" in lines
+    assert "export PYTHONUNBUFFERED=1" in lines
 
 
 @pytest.mark.parametrize(
-    ("lines", "asks"),
-    [([], False), (["--qos=a"], True), (["-q a"], True), (["--gres=gpu:1"], False)],
+    ("options", "n_threads"),
+    [
+        ({}, "1"),
+        ({"cpus_per_task": 8}, "8"),
+        ({"cpus_per_task": 8, "worker_parallelism": 4}, "2"),
+        ({"cpus_per_task": 32, "worker_parallelism": 32, "use_processes": True}, "1"),
+        ({"cpus_per_task": 1, "worker_parallelism": 4}, "1"),
+    ],
 )
-def test_a_qos_of_the_users_own(lines, asks):
-    assert asks_for_qos(lines) is asks
+def test_numeric_libraries_have_as_many_threads_as_the_cpus_allow(options, n_threads):
+    settings = thread_settings(RunOptions.from_keywords(options))
+    assert settings == {
+        "OMP_NUM_THREADS": n_threads,
+        "MKL_NUM_THREADS": n_threads,
+        "OPENBLAS_NUM_THREADS": n_threads,
+    }
+    line = f"export OPENBLAS_NUM_THREADS=${{OPENBLAS_NUM_THREADS:-{n_threads}}}"
+    assert line in script(**options)
+
+
+@pytest.mark.parametrize(
+    ("job", "worker_mb"), [("2G", 1753.6), ("512M", 294.4), ("256M", 128.0), ("100G", 97088.0)]
+)
+def test_a_job_has_room_for_more_than_the_worker(job, worker_mb):
+    assert worker_memory_b(job) / 1024**2 == pytest.approx(worker_mb, abs=0.1)

@@ -7,14 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 from distributed.core import Status
 
 import seedwise as sw
 from seedwise.cluster.local import open_local
-from seedwise.cluster.place import Demand
+from seedwise.cluster.open import open_place
+from seedwise.cluster.place import Demand, RunTag
 from seedwise.errors import MainGuardError
 from seedwise.model.options import RunOptions
 from tests.losses import bowl
@@ -122,10 +127,18 @@ def test_demand(chunks, at_once, most, workers):
     assert Demand(chunks, at_once).workers(most) == workers
 
 
-def test_a_worker_that_its_nanny_gives_up_is_replaced():
+@pytest.fixture
+def tag(tmp_path):
+    return RunTag("a", "id", tmp_path / "slurm", tmp_path / "keys", tmp_path / "jobs.jsonl")
+
+
+def options(**keywords):
+    return RunOptions.from_keywords({"workers": 2, "cluster": "local", **keywords})
+
+
+def test_a_worker_that_its_nanny_gives_up_is_replaced(tag):
     """A nanny gives up a worker that dies as it starts; here it is told to."""
-    options = RunOptions.from_keywords({"workers": 2})
-    with open_local(options, Demand(4, 1)) as place:
+    with open_local(options(), Demand(4, 1), tag) as place:
         cluster = place.client.cluster
         nanny = cluster.workers[0]
         nanny.status = Status.failed
@@ -145,3 +158,87 @@ def addresses(client):
 def alive(cluster):
     nannies = [nanny for nanny in cluster.workers.values() if nanny.is_alive()]
     return {nanny.worker_address for nanny in nannies} if len(nannies) == 2 else None
+
+
+# It is locked; tests/faults/test_another_user.py tries to get in.
+
+
+def servers(cluster):
+    return [cluster.scheduler, *cluster.workers.values()]
+
+
+def status_of(link):
+    try:
+        with urllib.request.urlopen(link, timeout=20) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_everything_is_encrypted_and_on_this_machine_only(tag):
+    with open_local(options(), Demand(4, 1), tag) as place:
+        cluster = place.client.cluster
+        found = [server.address for server in servers(cluster)]
+        found += [*addresses(place.client), place.client.scheduler.address]
+        assert len(set(found)) == 5  # scheduler, nannies, workers
+        assert all(address.startswith("tls://127.0.0.1:") for address in found)
+        assert place.client.submit(os.getpid).result() != os.getpid()
+        processes = psutil.Process().children(recursive=True)
+        listening = {
+            (at.laddr.ip, at.laddr.port)
+            for process in processes
+            for at in process.net_connections("inet")
+            if at.status == psutil.CONN_LISTEN
+        }
+        ours = {int(address.rpartition(":")[2]) for address in addresses(place.client)}
+        assert {ip for ip, _ in listening} == {"127.0.0.1"}
+        assert ours <= {port for _, port in listening}
+
+
+def test_the_link_has_the_token_and_a_tunnel_beside_it(tag):
+    with open_local(options(), Demand(4, 1), tag) as place:
+        port = place.client.cluster.scheduler.http_server.port
+        link, _, token = place.dashboard.partition("?token=")
+        assert link == f"http://127.0.0.1:{port}/status"
+        assert len(token) == 43
+        assert place.tunnel.startswith(f"ssh -N -L {port}:127.0.0.1:{port} ")
+        assert status_of(link) == 403
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(place.dashboard, timeout=20) as page:
+            assert (page.status, page.url) == (200, link)
+
+
+def test_the_keys_are_there_while_it_is_open_and_no_secret_is_on_a_command_line(tag):
+    with open_local(options(), Demand(4, 1), tag) as place:
+        secrets = [place.dashboard.rpartition("=")[2]]
+        for path in tag.key_dir.iterdir():
+            lines = path.read_text().splitlines()
+            secrets += [line for line in lines if line and not line.startswith("-----")]
+        assert len(secrets) > 5
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert any(b"multiprocessing" in line for line in lines)
+        assert not [line for line in lines for secret in secrets if secret.encode() in line]
+    assert not tag.key_dir.exists()
+
+
+def test_workers_that_come_later_have_the_keys_too(tag):
+    with open_local(options(workers=(1, 3)), Demand(4, 1), tag) as place:
+        cluster = place.client.cluster
+        cluster.scale(3)
+        place.client.wait_for_workers(3, timeout=60)
+        assert all(address.startswith("tls://") for address in addresses(place.client))
+    assert not tag.key_dir.exists()
+
+
+@pytest.mark.filterwarnings("default:insecure=True")
+def test_insecure_is_what_was_asked_for_and_says_so(tag, recwarn):
+    with open_place(options(insecure=True), Demand(4, 1), tag) as place:
+        (said,) = [one for one in recwarn if str(one.message).startswith("insecure=True: ")]
+        assert said.category is UserWarning
+        assert "Anyone who can reach this machine" in str(said.message)
+        assert not tag.key_dir.exists()
+        assert all(server.address.startswith("tcp://") for server in servers(place.client.cluster))
+        assert "token" not in place.dashboard
+        assert status_of(place.dashboard) == 200
+        with Client(place.client.scheduler.address, set_as_default=False) as anybody:
+            assert anybody.submit(sum, (1, 2)).result() == 3

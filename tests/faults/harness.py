@@ -49,7 +49,7 @@ class Driver:
         name: str,
         keywords: Mapping[str, Any],
         *,
-        pace_s: float = 0.0,
+        pace_s: float | Path = 0.0,
         trap: str = "",
     ) -> None:
         self.folder = folder

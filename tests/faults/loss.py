@@ -15,7 +15,7 @@ import seedwise as sw
 
 #: A file to which each evaluation adds a line: pid, trial, seed.
 LOG_VARIABLE = "SEEDWISE_FAULTS_LOG"
-#: Seconds that a seed takes.
+#: Seconds that a seed takes, or a file that says so, which the test may change.
 PACE_VARIABLE = "SEEDWISE_FAULTS_PACE_S"
 #: What happens in the bad region of `treacherous`.
 TRAP_VARIABLE = "SEEDWISE_FAULTS_TRAP"
@@ -42,7 +42,8 @@ def note(trial, seed):
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(handle, f"{os.getpid()} {trial} {seed}\n".encode())
         os.close(handle)
-    time.sleep(float(os.environ.get(PACE_VARIABLE, "0")))
+    pace = os.environ.get(PACE_VARIABLE, "0")
+    time.sleep(float(Path(pace).read_text() if pace.startswith("/") else pace))
 
 
 def evaluations(log: Path) -> list[tuple[int, int, int]]:

@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import dask
+from distributed import Security
 
-from seedwise.cluster.place import WORKER_SETTINGS
+from seedwise.cluster.place import WORKER_SETTINGS, RunTag, thread_settings
 from seedwise.model.slurm_options import SlurmOptions
+from seedwise.model.slurm_units import memory_mb, time_s, time_text
 from seedwise.model.work_options import WorkOptions
 
-__all__ = ["asks_for_qos", "job_keywords"]
+__all__ = ["JobPlan", "job_keywords", "job_name", "worker_memory_b"]
+
+_DEATH_TIMEOUT_S = 60
+
+# What the nanny takes beside the worker, and what Slurm counts that the nanny does not see.
+_HEADROOM_B = 192 * 1024**2
+_HEADROOM_PART = 0.05
+
+# The address that this node has for the scheduler's: the worker listens on no other.
+_OWN_ADDRESS = (
+    "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+    "s.connect((sys.argv[1], 9)); print(s.getsockname()[0])"
+)
 
 
-def job_keywords(
-    options: WorkOptions, threads: int, log_dir: Path, name: str, run_id: str
-) -> dict[str, Any]:
+@attrs.frozen
+class JobPlan:
+    """What a job needs to know beyond the run's options.
+
+    Attributes
+    ----------
+    tag : RunTag
+        Name and id of the run, and where the logs go.
+    threads : int
+        Chunks that a worker evaluates at once.
+    host : str
+        Address of the scheduler's machine.
+    security : distributed.Security or None
+        Keys of the connections; None leaves them open.
+    """
+
+    tag: RunTag
+    threads: int
+    host: str
+    security: Security | None = None
+
+
+def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     """Return the keywords of dask-jobqueue's SLURMJob for a run.
 
     A keyword of the call goes first, then `SlurmOptions`, then Dask's configuration, and then
@@ -30,14 +66,8 @@ def job_keywords(
     ----------
     options : WorkOptions
         The run's options.
-    threads : int
-        Chunks that a worker evaluates at once.
-    log_dir : pathlib.Path
-        Folder for the jobs' logs.
-    name : str
-        Name of the jobs.
-    run_id : str
-        The run's id; the jobs carry it as their comment, so that they are known again.
+    plan : JobPlan
+        What else the job needs to know.
 
     Returns
     -------
@@ -45,50 +75,110 @@ def job_keywords(
         The keywords; the QoS is not among them.
     """
     slurm = options.slurm or SlurmOptions()
-    n_cpus = _call_or_site(options, "cpus_per_task", "job-cpu", "cores")
+    n_cpus = int(_call_or_site(options, "cpus_per_task", "job-cpu", "cores"))
     job_mem = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
     if job_mem is options.mem_per_cpu:
         job_mem = _times(options.mem_per_cpu, n_cpus)
+    job_mem = job_mem.replace(" ", "").rstrip("iBb")
     walltime = _call_or_site(options, "worker_time_limit", "walltime")
-    logs = [f"-o {_quoted(log_dir / '%J.out')}", f"-e {_quoted(log_dir / '%J.err')}"]
+    if isinstance(walltime, timedelta):
+        walltime = time_text(max(1, walltime.total_seconds()))
     python = slurm.python or dask.config.get("jobqueue.slurm.python", None) or sys.executable
+    interface = slurm.interface or dask.config.get("jobqueue.slurm.interface", None)
     return {
-        "cores": threads,
+        "cores": plan.threads,
         "processes": 1,
-        "job_cpu": int(n_cpus),
-        "memory": f"{job_mem.replace(' ', '').rstrip('iBb')}iB",
-        "job_mem": job_mem.replace(" ", "").rstrip("iBb"),
-        "walltime": _slurm_time(walltime) if isinstance(walltime, timedelta) else walltime,
+        "job_cpu": n_cpus,
+        "memory": f"{worker_memory_b(job_mem)}B",
+        "job_mem": job_mem,
+        "walltime": walltime,
         "queue": slurm.partition,
         "account": slurm.account,
-        "interface": slurm.interface,
-        "local_directory": slurm.local_directory and shlex.quote(slurm.local_directory),
+        "interface": interface,
+        "death_timeout": _DEATH_TIMEOUT_S,
+        "local_directory": '"$SEEDWISE_SCRATCH"',
         "python": shlex.quote(python),
-        "job_name": name,
-        # The scheduler's dashboard shows all workers; a page of its own costs each a second.
-        "worker_extra_args": [*_given_or_site(None, "worker-extra-args"), "--no-dashboard"],
+        "job_name": job_name(plan.tag.name),
+        "worker_extra_args": _worker_arguments(plan, interface),
         "job_extra_directives": [
             *_given_or_site(slurm.extra_directives, "job-extra-directives"),
-            *logs,
-            f"--comment={run_id}",
+            f"-o {_quoted(plan.tag.log_dir / '%J.out')}",
+            f"-e {_quoted(plan.tag.log_dir / '%J.err')}",
+            "--open-mode=append",
+            "--no-requeue",  # it would come back as a worker of a pool that has replaced it
+            f"--comment={plan.tag.run_id}",
         ],
         "job_script_prologue": [
+            "umask 077",
+            *_ends_at(walltime),
+            *_exports(options, plan),
             *_given_or_site(slurm.prologue, "job-script-prologue"),
-            *_environment(),
+            _scratch(slurm),
+            *([] if interface else [_own_address(python, plan.host)]),
         ],
     }
 
 
-def asks_for_qos(directives: Iterable[str]) -> bool:
-    """Tell whether ``#SBATCH`` options name a QoS of their own."""
-    return any(directive.lstrip().startswith(("--qos", "-q")) for directive in directives)
+def job_name(run_name: str) -> str:
+    """Return the name of a run's jobs."""
+    return f"seedwise-{re.sub('[^A-Za-z0-9_.-]', '_', run_name)}"
 
 
-def _environment() -> list[str]:
-    return [
-        f"export DASK_{key.upper().replace('.', '__')}={value}"
-        for key, value in WORKER_SETTINGS.items()
-    ]
+def worker_memory_b(job_memory: str) -> int:
+    """Return how much a worker and its children may take of a job's memory, in bytes.
+
+    Beyond it the nanny ends the worker, or the worker the child, and it is known which chunk it
+    was; Slurm would end the job.
+    """
+    job_b = int((memory_mb(job_memory) or 0) * 1024**2)
+    return max(job_b // 2, int(job_b * (1 - _HEADROOM_PART)) - _HEADROOM_B)
+
+
+def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
+    arguments = [*_given_or_site(None, "worker-extra-args"), "--no-dashboard"]
+    arguments += ["--preload-nanny", "seedwise.worker.scratch"]
+    if not interface:
+        arguments += ["--host", '"$SEEDWISE_ADDRESS"']
+    if plan.security is not None:
+        keys = plan.security.get_tls_config_for_role("worker")
+        for option, key in (("ca-file", "ca_file"), ("cert", "cert"), ("key", "key")):
+            arguments += [f"--tls-{option}", shlex.quote(keys[key])]
+        arguments += ["--worker-class", "seedwise.worker.locked.LockedWorker"]
+    return arguments
+
+
+def _ends_at(walltime: str) -> list[str]:
+    """Have the job know when it ends: it counts from its first line, by its node's own clock."""
+    limit_s = time_s(walltime)
+    if limit_s is None:
+        return []
+    return [f"export SEEDWISE_JOB_ENDS_AT=$(( $(date +%s) + {int(limit_s)} ))"]
+
+
+def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
+    settings: dict[str, Any] = dict(WORKER_SETTINGS)
+    if plan.security is not None:
+        settings["distributed.comm.require-encryption"] = True
+    variables = {
+        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value
+        for key, value in settings.items()
+    }
+    variables["PYTHONUNBUFFERED"] = "1"
+    # What the user set for all that runs is left alone, as Dask's nanny leaves it.
+    variables |= {name: f"${{{name}:-{n}}}" for name, n in thread_settings(options).items()}
+    return [f"export {name}={value}" for name, value in variables.items()]
+
+
+def _scratch(slurm: SlurmOptions) -> str:
+    """Make a folder of the job's own, on its node, for the worker's temporary files."""
+    folder = slurm.local_directory or dask.config.get("jobqueue.slurm.local-directory", None)
+    parent = shlex.quote(folder) if folder else '"${TMPDIR:-/tmp}"'
+    return f'export SEEDWISE_SCRATCH="$(mktemp -d {parent}/seedwise-XXXXXXXX)" || exit'
+
+
+def _own_address(python: str, scheduler_host: str) -> str:
+    command = shlex.join([python, "-I", "-c", _OWN_ADDRESS, scheduler_host])
+    return f'SEEDWISE_ADDRESS="$({command})" || exit'
 
 
 def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> Any:
@@ -126,14 +216,8 @@ def _times(memory: str, n: int) -> str:
     return f"{int(digits) * n}{unit}"
 
 
-def _slurm_time(limit: timedelta) -> str:
-    seconds = max(1, round(limit.total_seconds()))
-    days, seconds = divmod(seconds, 86_400)
-    hours, seconds = divmod(seconds, 3600)
-    minutes, seconds = divmod(seconds, 60)
-    return f"{days}-{hours:02}:{minutes:02}:{seconds:02}"
-
-
 def _quoted(path: Path) -> str:
-    # sbatch reads a directive's words as a shell would, as far as double quotes go.
-    return f'"{path}"'
+    # sbatch reads a directive's words as a shell would, as far as double quotes go, and % as the
+    # start of what it fills in.
+    folder = str(path.parent).replace("%", "%%").replace('"', '\\"')
+    return f'"{folder}/{path.name}"'

@@ -11,19 +11,29 @@ import tokenize
 import warnings
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler, Security
 
+from seedwise.cluster.keys import run_keys
+from seedwise.cluster.local_pool import LocalPool
+from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
 from seedwise.cluster.place import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
     Demand,
     Place,
+    RunTag,
+    dashboard_address,
     dashboard_port,
+    own_scratch,
     quiet_dask,
+    thread_settings,
+    tunnel_command,
 )
+from seedwise.cluster.target import Target
 from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.work_options import WorkOptions
@@ -31,15 +41,17 @@ from seedwise.model.work_options import WorkOptions
 __all__ = ["open_local", "require_main_guard"]
 
 
-def open_local(options: WorkOptions, demand: Demand) -> Place:
+def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     """Start a LocalCluster.
 
     Parameters
     ----------
     options : WorkOptions
-        The run's options; `workers` and `worker_parallelism` count here.
+        The run's options; `workers`, `worker_parallelism` and `insecure` count here.
     demand : Demand
         How much work the run can have in flight.
+    tag : RunTag
+        Where the keys of its connections go.
 
     Returns
     -------
@@ -50,6 +62,8 @@ def open_local(options: WorkOptions, demand: Demand) -> Place:
     ------
     ClusterStartError
         If the workers do not start.
+    KeyFolderError
+        If there is no safe place for the keys.
     """
     workers = options.workers
     if workers is None:
@@ -57,34 +71,41 @@ def open_local(options: WorkOptions, demand: Demand) -> Place:
     low, high = workers if isinstance(workers, tuple) else (workers, workers)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
-        cluster = closing.enter_context(_start(low, demand.chunks_per_worker))
+        # For as long as it is open: workers that are started later are to have it, too.
+        closing.enter_context(dask.config.set(_settings(options)))
+        security, token = None, None
+        if not options.insecure:
+            security = closing.enter_context(run_keys(tag.key_dir))
+            token = new_token()
+        closing.enter_context(own_scratch())
+        cluster = closing.enter_context(_start(low, demand.chunks_per_worker, security, token))
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        if high > low:
-            cluster.adapt(minimum=low, maximum=high)
+        pool = LocalPool(cluster, client, Target(low, high, demand.chunks_per_worker))
         port = dashboard_port(client)
         return Place(
             client=client,
             mode=ExecutionMode.SINGLE,
             description=_described(low, high),
             slots=high * demand.chunks_per_worker,
-            dashboard=f"http://127.0.0.1:{port}/status" if port else None,
-            check=lambda: cluster.sync(_replace_dead_workers, cluster),
+            dashboard=dashboard_link(port, token) if port else None,
+            tunnel=tunnel_command(port) if port else None,
+            check=pool.step,
+            scale=pool.scale,
+            follow=pool.follow,
+            news=pool.news,
+            pool=pool.status,
             closing=closing.pop_all(),
         )
 
 
-async def _replace_dead_workers(cluster: LocalCluster) -> None:
-    """Start workers for those that are gone for good.
-
-    A worker that dies is started again by its nanny, but not if it dies as it starts.
-    """
-    n_workers = len(cluster.worker_spec)
-    for name, nanny in list(cluster.workers.items()):
-        if not nanny.is_alive():
-            del cluster.worker_spec[name]
-            del cluster.workers[name]
-            await nanny.close()
-    cluster.scale(n_workers)
+def _settings(options: WorkOptions) -> dict[str, Any]:
+    n_threads = thread_settings(options)
+    before = dask.config.get("distributed.nanny.pre-spawn-environ")
+    return {
+        **SCHEDULER_SETTINGS,
+        **WORKER_SETTINGS,
+        "distributed.nanny.pre-spawn-environ": {**before, **n_threads},
+    }
 
 
 def _described(low: int, high: int) -> str:
@@ -93,16 +114,35 @@ def _described(low: int, high: int) -> str:
     return f"{low} worker{'s' if low > 1 else ''} on this machine"
 
 
-def _start(n_workers: int, threads: int) -> LocalCluster:
+class _Cluster(LocalCluster):  # type: ignore[misc]
+    """A LocalCluster that is told the class of its scheduler."""
+
+    def __init__(self, scheduler_class: type[Scheduler], **keywords: Any) -> None:
+        self._scheduler_class = scheduler_class
+        super().__init__(**keywords)
+
+    async def _start(self) -> None:
+        self.scheduler_spec["cls"] = self._scheduler_class
+        await super()._start()
+
+
+def _start(
+    n_workers: int, threads: int, security: Security | None, token: str | None
+) -> LocalCluster:
     _forget_standard_input()
-    with warnings.catch_warnings(), dask.config.set({**SCHEDULER_SETTINGS, **WORKER_SETTINGS}):
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
-            return LocalCluster(
+            return _Cluster(
+                Scheduler if token is None else locked_scheduler(token),
                 n_workers=n_workers,
                 threads_per_worker=threads,
                 processes=True,
-                dashboard_address="127.0.0.1:8787",
+                host="127.0.0.1",
+                protocol="tcp://" if security is None else "tls://",
+                security=security,
+                worker_class="seedwise.worker.locked.LockedNanny",
+                dashboard_address=dashboard_address(),
                 silence_logs=logging.ERROR,
                 preload=["seedwise.worker.interrupts"],
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import dask
 
 from seedwise.cluster.local import open_local, require_main_guard
@@ -50,15 +52,22 @@ def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     demand : Demand
         How much work the run can have in flight.
     tag : RunTag
-        Name and id of the run, and where the logs of Slurm jobs go.
+        Name and id of the run, and where its keys and the logs of Slurm jobs go.
 
     Returns
     -------
     Place
         The open place; as a context it closes in the end.
     """
+    if options.insecure and options.place in ("local", "slurm"):
+        warnings.warn(
+            "insecure=True: the connections of this run have no TLS, and its pages no token. "
+            "Anyone who can reach this machine or its workers, every user of it included, can "
+            "run code as you while the run goes on.",
+            stacklevel=2,
+        )
     if options.place == "local":
-        return open_local(options, demand)
+        return open_local(options, demand, tag)
     if options.place == "slurm":
         # Imported when needed: dask-jobqueue reads and writes configuration on import.
         from seedwise.cluster.slurm import open_slurm

@@ -6,15 +6,19 @@ import contextlib
 import getpass
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import attrs
 import dask
 from distributed import Client
 
+from seedwise.errors import OptionError
 from seedwise.model.execution_mode import ExecutionMode
+from seedwise.model.pool import PoolNews, PoolStatus
+from seedwise.model.work_options import WorkOptions
 
 __all__ = [
     "SCHEDULER_SETTINGS",
@@ -22,8 +26,12 @@ __all__ = [
     "Demand",
     "Place",
     "RunTag",
+    "dashboard_address",
     "dashboard_port",
+    "own_scratch",
     "quiet_dask",
+    "run_soon",
+    "thread_settings",
     "tunnel_command",
 ]
 
@@ -40,6 +48,8 @@ WORKER_SETTINGS = {
 }
 
 _MESSAGES_KEPT = 10
+_LOOPBACK = "127.0.0.1"
+_USUAL_PORT = 8787
 
 
 @attrs.frozen
@@ -74,11 +84,21 @@ class RunTag:
         What tells it from all other runs; its jobs carry it.
     log_dir : pathlib.Path
         Folder for the jobs' logs.
+    key_dir : pathlib.Path
+        Folder for the keys of its connections; it is made and removed with the place.
+    jobs_file : pathlib.Path
+        File that the id of each job is written to before it is used.
     """
 
     name: str
     run_id: str
     log_dir: Path
+    key_dir: Path
+    jobs_file: Path
+
+
+def _refuse_to_scale(low: int, high: int) -> None:
+    raise OptionError("workers", (low, high), "left to the owner of a cluster that was passed")
 
 
 @attrs.frozen
@@ -95,12 +115,25 @@ class Place:
         Where the work runs, in words.
     slots : int
         Chunks that it evaluates at once, when it has all the workers that it may have.
+    walltime_s : float or None
+        Seconds after which the workers' jobs end; None if they do not.
     dashboard : str or None
         Link to the Dask dashboard.
     tunnel : str or None
         Command that makes the link work from a laptop; None if it needs none.
     check : callable
         Called now and then; mends the place, or raises if it can do no work and says why.
+    scale : callable
+        Changes the bounds of the number of workers, least and most; takes effect soon after.
+    follow : callable
+        Takes what tells how many chunks are out, which the number of workers is to follow, and
+        what has the worker that it runs on finish what it does, and leave.
+    proved : callable
+        Called when a chunk was evaluated, so that workers are known to be of use.
+    news : callable
+        Returns what happened to the workers since it was last called.
+    pool : callable
+        Tells how many workers there are and are wanted; None of a cluster that was passed.
     cancel_at_once : callable
         Has the jobs end without waiting for anything, for a driver that ends now.
     closing : contextlib.ExitStack
@@ -111,9 +144,15 @@ class Place:
     mode: ExecutionMode
     description: str
     slots: int = 1
+    walltime_s: float | None = None
     dashboard: str | None = None
     tunnel: str | None = None
     check: Callable[[], None] = lambda: None
+    scale: Callable[[int, int], None] = _refuse_to_scale
+    follow: Callable[[Callable[[], int], Callable[..., None]], None] = lambda *_: None
+    proved: Callable[[], None] = lambda: None
+    news: Callable[[], Sequence[PoolNews]] = tuple
+    pool: Callable[[], PoolStatus | None] = lambda: None
     cancel_at_once: Callable[[], object] = lambda: None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
 
@@ -149,10 +188,59 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "workers died while trying to run it" not in str(record.msg)
 
 
+def thread_settings(options: WorkOptions) -> dict[str, str]:
+    """Return the variables that tell numeric libraries how many threads each seed may have.
+
+    They are the same here and on Slurm, for the number of threads may change the last bit of a
+    sum.
+    """
+    n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, n_threads)
+
+
+@contextlib.contextmanager
+def own_scratch() -> Iterator[None]:
+    """Have Dask's servers here put temporary files into a folder that goes away with them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        yield
+
+
+def dashboard_address() -> str:
+    """Return where the scheduler's pages are to be: Dask's usual port, or any if it is taken.
+
+    Dask would find another one itself, and leave a socket open.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((_LOOPBACK, _USUAL_PORT))
+        except OSError:
+            return f"{_LOOPBACK}:0"
+    return f"{_LOOPBACK}:{_USUAL_PORT}"
+
+
 def dashboard_port(client: Client) -> int | None:
     """Return the port of the dashboard; None if there is none."""
     port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     return port
+
+
+def run_soon(
+    client: Client, function: Callable[..., None], addresses: Sequence[str], **keywords: Any
+) -> None:
+    """Have workers call a function when they get to it; one that is lost by then does not."""
+
+    async def call() -> None:
+        await client.run(
+            function, workers=[*addresses], on_error="ignore", asynchronous=True, **keywords
+        )
+
+    if addresses:
+        client.loop.add_callback(call)
 
 
 def tunnel_command(port: int) -> str:

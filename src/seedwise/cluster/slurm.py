@@ -4,35 +4,62 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import dask
 from distributed import Client
+from distributed.core import Status
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.job import asks_for_qos, job_keywords
+from seedwise.cluster.deaths import ask_ends
+from seedwise.cluster.graves import Graves
+from seedwise.cluster.job import JobPlan, job_keywords
+from seedwise.cluster.job_book import JobBook
+from seedwise.cluster.keys import run_keys
+from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
 from seedwise.cluster.place import (
     SCHEDULER_SETTINGS,
     Demand,
     Place,
     RunTag,
+    dashboard_address,
     dashboard_port,
+    own_scratch,
     quiet_dask,
+    run_soon,
     tunnel_command,
 )
-from seedwise.cluster.slurm_commands import cancel_jobs, test_submit
-from seedwise.errors import ClusterStartError, SubmitRefusedError
+from seedwise.cluster.pool_job import Member
+from seedwise.cluster.preflight import check_jobs
+from seedwise.cluster.slurm_commands import (
+    CommandError,
+    QueuedJob,
+    cancel_jobs,
+    list_jobs,
+    scancel,
+    submit_job,
+)
+from seedwise.cluster.slurm_pool import PoolParts, SlurmPool
+from seedwise.cluster.target import Target
+from seedwise.cluster.waiting import Waiting
+from seedwise.errors import ClusterStartError
 from seedwise.model.execution_mode import ExecutionMode
+from seedwise.model.slurm_units import time_s
 from seedwise.model.work_options import WorkOptions
 
 __all__ = ["open_slurm"]
 
 _AT_ONCE_S = 4
+_LOOK_EVERY_S = 15  # at most: a reason that never clears is to be known within a minute
 _MOST_JOBS = 100  # without `workers`: enough for most, and no flood of sbatch calls
+_TAKES_WORK = {Status.init, Status.running}
+_WORKER = "job-"  # a worker is called by its job's id
 
 
 @contextlib.contextmanager
@@ -57,8 +84,24 @@ with _signals_left_alone():
     from dask_jobqueue.slurm import SLURMJob
 
 
+class WorkerJob(SLURMJob):  # type: ignore[misc]
+    """A job whose script becomes its worker, so that a signal to the one is to the other."""
+
+    _script_template = """
+%(shebang)s
+
+%(job_header)s
+%(job_script_prologue)s
+exec %(worker_command)s
+""".lstrip()
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        keywords["security"] = None  # its paths are among the arguments already, quoted
+        super().__init__(*args, **keywords)
+
+
 def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
-    """Start a SLURMCluster.
+    """Start a SLURMCluster, and keep a pool of jobs for it.
 
     Parameters
     ----------
@@ -67,7 +110,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     demand : Demand
         How much work the run can have in flight.
     tag : RunTag
-        Name and id of the run, and where the jobs' logs go.
+        Name and id of the run, and where logs, keys and the jobs' ids go.
 
     Returns
     -------
@@ -81,117 +124,163 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     ClusterStartError
         If the scheduler does not start.
     """
-    keywords = job_keywords(
-        options,
-        demand.chunks_per_worker,
-        tag.log_dir,
-        _job_name(tag.name),
-        tag.run_id,
-    )
-    _choose_qos(options, keywords)
-    refusals: list[str] = []
     low, high = _bounds(options, demand)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
-        cluster = _start(keywords, _recording_job(refusals))
-        # A Ctrl-C may have hit an sbatch whose job Dask does not know: those carry the id, too.
+        security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
+        plan = JobPlan(tag, demand.chunks_per_worker, _host(options), security)
+        keywords = check_jobs(options, job_keywords(options, plan), _script, high)
+        token = None if options.insecure else new_token()
+        closing.enter_context(own_scratch())
+        cluster = _start(keywords, plan, token)
+        # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the id, too.
         closing.callback(cancel_jobs, tag.run_id)
-        closing.callback(_close, cluster)
-        client = closing.enter_context(Client(cluster, set_as_default=False))
-        cluster.scale(jobs=low)  # at once; adapting begins after a second
-        cluster.adapt(minimum_jobs=low, maximum_jobs=high)
+        closing.callback(cluster.close)
+        client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
+        members = _Members(client, cluster.scheduler)
+        pool = _pool(keywords, Target(low, high, demand.chunks_per_worker), members, tag, options)
+        closing.callback(pool.stop)
         port = dashboard_port(client)
 
+        def follow(chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+            pool.chunks_out, members.depart_on_worker = chunks_out, depart
+            pool.start()
+
         def check() -> None:
-            if refusals and not client.scheduler_info(n_workers=0)["n_workers"]:
-                raise SubmitRefusedError(refusals[-1], cluster.job_script())
+            if pool.error is not None:
+                raise pool.error
 
         return Place(
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
             description=_described(low, high),
             slots=high * demand.chunks_per_worker,
-            dashboard=f"http://127.0.0.1:{port}/status" if port else None,
+            walltime_s=time_s(keywords["walltime"]),
+            dashboard=dashboard_link(port, token) if port else None,
             tunnel=tunnel_command(port) if port else None,
             check=check,
+            scale=pool.scale,
+            follow=follow,
+            proved=pool.proved,
+            news=pool.news,
+            pool=pool.status,
             cancel_at_once=lambda: cancel_jobs(tag.run_id, timeout_s=_AT_ONCE_S),
             closing=closing.pop_all(),
         )
 
 
-def _start(keywords: dict[str, Any], job_class: type[Any]) -> Any:
+class _Members(SchedulerPlugin):  # type: ignore[misc]
+    """The workers at the scheduler, which is in this process."""
+
+    def __init__(self, client: Client, scheduler: Any) -> None:
+        self.depart_on_worker: Callable[..., None] = lambda **_: None
+        self._client = client
+        self._scheduler = scheduler
+        self._leaving: set[str] = set()
+        scheduler.add_plugin(self, name="seedwise-members")
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Note that a worker is about to leave: it may be gone at the next look."""
+        if isinstance(msg, dict) and msg.get("status") == Status.paused.name:
+            worker = self._scheduler.workers.get(topic)
+            if worker is not None:
+                self._leaving.add(str(worker.name).removeprefix(_WORKER))
+
+    def leaves(self, job_id: str) -> bool:
+        return job_id in self._leaving
+
+    @property
+    def scheduler_address(self) -> str:
+        address: str = self._scheduler.address
+        return address
+
+    def look(self) -> Mapping[str, Member]:
+        return {
+            str(worker.name).removeprefix(_WORKER): Member(
+                len(worker.processing), worker.status in _TAKES_WORK
+            )
+            for worker in list(self._scheduler.workers.values())
+        }
+
+    def depart(self, job_ids: Collection[str]) -> None:
+        names = {f"{_WORKER}{job_id}" for job_id in job_ids}
+        workers = list(self._scheduler.workers.values())
+        addresses = [worker.address for worker in workers if worker.name in names]
+        run_soon(self._client, self.depart_on_worker, addresses, reason="not needed")
+
+
+class _Queue:
+    """Slurm's queue, as far as the jobs of a run go."""
+
+    def __init__(self, script: str, run_id: str) -> None:
+        self._script = script
+        self._run_id = run_id
+
+    def submit(self) -> str | None:
+        return submit_job(self._script)
+
+    def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
+        return list_jobs(self._run_id, known)
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        scancel([*job_ids])
+
+
+def _pool(
+    keywords: dict[str, Any], target: Target, members: _Members, tag: RunTag, options: WorkOptions
+) -> SlurmPool:
+    script = _script(keywords, members.scheduler_address)
+    (tag.log_dir / "job.sh").write_text(script)
+    try:
+        strangers = list_jobs(tag.run_id)
+    except CommandError as error:
+        raise ClusterStartError("the pool of Slurm jobs", error.text) from error
+    parts = PoolParts(
+        queue=_Queue(script, tag.run_id),
+        members=members,
+        target=target,
+        note=JobBook(tag.jobs_file).note,
+        graves=Graves(partial(ask_ends, timeout_s=5), tag.log_dir),
+        waiting=Waiting(),
+        script=script,
+    )
+    return SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds), strangers)
+
+
+def _host(options: WorkOptions) -> str:
+    """Return this machine's address on the interface that the jobs reach it over."""
+    interface = (options.slurm and options.slurm.interface) or dask.config.get(
+        "jobqueue.slurm.interface", None
+    )
+    host: str = get_ip_interface(interface) if interface else get_ip()
+    return host
+
+
+def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
     scheduler_options = {
-        "dashboard_address": "127.0.0.1:8787",
+        "dashboard_address": dashboard_address(),
         **(dask.config.get("jobqueue.slurm.scheduler-options", None) or {}),
     }
-    # Elastic workers are counted by the expected time of the work; chunks are no half-second
-    # tasks, as Dask would have it until the first is done.
-    with (
-        dask.config.set(
-            {**SCHEDULER_SETTINGS, "distributed.scheduler.unknown-task-duration": "10m"}
-        ),
-        warnings.catch_warnings(),
-    ):
+    if not {"host", "interface"} & scheduler_options.keys():
+        scheduler_options["host"] = plan.host
+    with dask.config.set(SCHEDULER_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             return SLURMCluster(
-                job_cls=job_class,
+                job_cls=WorkerJob,
                 scheduler_options=scheduler_options,
                 silence_logs=logging.ERROR,
+                security=plan.security,
+                **({} if token is None else {"scheduler_cls": locked_scheduler(token)}),
                 **keywords,
             )
         except (OSError, RuntimeError) as error:
             raise ClusterStartError("the scheduler of the Slurm jobs", str(error)) from error
 
 
-def _close(cluster: Any) -> None:
-    # dask-jobqueue 0.9.0 asserts on closing after a refused job; all is cancelled by then.
-    with contextlib.suppress(AssertionError):
-        cluster.close()
-
-
-def _recording_job(refusals: list[str]) -> type[Any]:
-    class RecordingJob(SLURMJob):  # type: ignore[misc]
-        """A job that remembers why it was refused; dask-jobqueue only logs it."""
-
-        async def start(self) -> None:
-            try:
-                await super().start()
-            except Exception as error:
-                refusals.append(str(error))
-                raise
-
-    return RecordingJob
-
-
-def _choose_qos(options: WorkOptions, keywords: dict[str, Any]) -> None:
-    """Add the QoS to the job if Slurm takes it; check that Slurm takes the job at all."""
-    directives = keywords["job_extra_directives"]
-    plain = _script(keywords)
-    if options.slurm_qos is None or asks_for_qos(directives):
-        _require(plain)
-        return
-    keywords["job_extra_directives"] = [f"--qos={options.slurm_qos}", *directives]
-    answer = test_submit(_script(keywords))
-    if answer.accepted:
-        return
-    _require(plain)
-    keywords["job_extra_directives"] = directives
-    warnings.warn(
-        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
-        f"with it says: {answer.text}. Give the QoS of your cluster, or slurm_qos=None.",
-        stacklevel=2,
-    )
-
-
-def _require(script: str) -> None:
-    answer = test_submit(script)
-    if not answer.accepted:
-        raise SubmitRefusedError(answer.text, script)
-
-
-def _script(keywords: dict[str, Any]) -> str:
-    script: str = SLURMJob("tcp://scheduler:0", name="worker", **keywords).job_script()
+def _script(keywords: dict[str, Any], address: str = "tls://scheduler:0") -> str:
+    job = WorkerJob(address, name=f"{_WORKER}$SLURM_JOB_ID", **keywords)
+    script: str = job.job_script()
     return script
 
 
@@ -208,7 +297,3 @@ def _described(low: int, high: int) -> str:
     if low != high:
         return f"{low} to {high} Slurm jobs"
     return f"{low} Slurm job{'s' if low > 1 else ''}"
-
-
-def _job_name(run_name: str) -> str:
-    return f"seedwise-{re.sub('[^A-Za-z0-9_.-]', '_', run_name)}"

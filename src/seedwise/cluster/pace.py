@@ -1,0 +1,69 @@
+"""How fast jobs are submitted, and how often Slurm is asked."""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["Backoff", "Budget"]
+
+_MINUTE_S = 60.0
+
+
+class Backoff:
+    """Waits longer after each failure in a row.
+
+    Parameters
+    ----------
+    first_s, most_s : float
+        Seconds to wait after the first failure, and at most.
+    """
+
+    def __init__(self, first_s: float, most_s: float) -> None:
+        self._first_s = first_s
+        self._most_s = most_s
+        self._n_failures = 0
+        self._until_s = float("-inf")
+
+    def is_over(self, now_s: float) -> bool:
+        """Tell whether it may be tried again."""
+        return now_s >= self._until_s
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last try failed."""
+        return self._n_failures > 0
+
+    def failed(self, now_s: float) -> None:
+        """Note a failure."""
+        self._until_s = now_s + min(self._most_s, self._first_s * 2**self._n_failures)
+        self._n_failures += 1
+
+    def succeeded(self) -> None:
+        """Note that it works."""
+        self._n_failures = 0
+        self._until_s = float("-inf")
+
+
+class Budget:
+    """Bounds the jobs that are submitted in a minute, so that no mishap becomes a storm."""
+
+    def __init__(self) -> None:
+        self._spent_s: deque[float] = deque()
+
+    def left(self, most_workers: int, now_s: float) -> int:
+        """Return how many jobs may be submitted now.
+
+        Parameters
+        ----------
+        most_workers : int
+            The upper bound of the pool: it may be filled, and filled again, in a minute.
+        now_s : float
+            The time, by a clock that never goes back.
+        """
+        while self._spent_s and self._spent_s[0] < now_s - _MINUTE_S:
+            self._spent_s.popleft()
+        return max(0, 2 * most_workers + 2 - len(self._spent_s))
+
+    def spend(self, now_s: float) -> None:
+        """Note a job that was submitted."""
+        self._spent_s.append(now_s)

@@ -1,0 +1,369 @@
+"""Why a job waits: what Slurm's reasons mean, and what could be done about them."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+__all__ = ["Reason", "explain"]
+
+
+@attrs.frozen(kw_only=True)
+class Reason:
+    """Why a job waits.
+
+    Attributes
+    ----------
+    code : str
+        Slurm's bare word for it, such as ``ReqNodeNotAvail``; the whole text if it is not known.
+    words : str
+        What it means, to follow "because".
+    advice : str
+        What to change, as a request; empty if nothing but waiting helps.
+    never_clears : bool
+        Whether the job would wait for ever unless somebody changes something.
+    """
+
+    code: str
+    words: str
+    advice: str = ""
+    never_clears: bool = False
+
+
+def explain(reason: str) -> Reason:
+    """Explain why a job waits.
+
+    Parameters
+    ----------
+    reason : str
+        What ``squeue`` prints for ``%r``, or ``scontrol`` after ``Reason=``.
+
+    Returns
+    -------
+    Reason
+        Its meaning; for a reason that is not known its words quote it, and it may clear.
+
+    Notes
+    -----
+    The codes are those of https://slurm.schedmd.com/job_reason_codes.html; the sentences are what
+    slurmctld writes in their place.
+
+    Examples
+    --------
+    >>> explain("Priority").words
+    'other jobs have a higher priority'
+    >>> explain("PartitionTimeLimit").never_clears
+    True
+
+    """
+    text = reason.strip()
+    if text.startswith("(") and text.endswith(")"):  # as in squeue's %R
+        text = text[1:-1].strip()
+    if " " not in text:  # scontrol writes a sentence so, to have one word
+        text = text.replace("_", " ")
+    for rule in _RULES:
+        match = rule.pattern.fullmatch(text)
+        if match:
+            return rule.reason(match)
+    return Reason(code=text, words=f"Slurm gives the reason {text!r}")
+
+
+def _compiled(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+@attrs.frozen
+class _Rule:
+    """Reasons that match a pattern, and what is said of them.
+
+    The groups of the pattern that are called ``whose``, ``what`` and ``nodes`` fill the texts.
+    """
+
+    pattern: re.Pattern[str] = attrs.field(converter=_compiled)
+    words: str
+    advice: str = ""
+    never_clears: bool = False
+    code: str | None = None
+
+    def reason(self, match: re.Match[str]) -> Reason:
+        """Return the reason that a text stands for."""
+        groups = match.groupdict()
+        whose, elsewhere = _WHOSE[(groups.get("whose") or "qos").lower()]
+        what, less = _WHAT.get((groups.get("what") or "").lower(), _ANYTHING)
+        filled = {"whose": whose, "elsewhere": elsewhere, "what": what, "less": less}
+        nodes = groups.get("nodes")
+        filled["nodes"] = f" ({nodes})" if nodes else ""
+        return Reason(
+            code=self.code or match.group(),
+            words=self.words.format(**filled),
+            advice=self.advice.format(**filled),
+            never_clears=self.never_clears,
+        )
+
+
+_OTHER_QOS = "another slurm_qos"
+_OTHER_ACCOUNT = "another SlurmOptions(account=...)"
+_OTHER_PARTITION = "another SlurmOptions(partition=...)"
+_OTHER_DIRECTIVES = "change SlurmOptions(extra_directives=...)"
+
+#: By the name of who sets a limit: its words, and where there may be another limit.
+_WHOSE = {
+    "qos": ("its QoS", _OTHER_QOS),
+    "assoc": ("your account", _OTHER_ACCOUNT),
+    "association": ("your account", _OTHER_ACCOUNT),
+}
+
+_LESS_CPU = "a smaller cpus_per_task"
+_LESS_MEM = "a smaller mem_per_cpu"
+_LESS_GRES = "less in SlurmOptions(extra_directives=...)"
+_ANYTHING = ("resources of some kind", f"{_LESS_CPU}, {_LESS_MEM}")
+
+#: By the name of what is limited: its words, and how a job asks for less.
+_WHAT = {
+    "cpu": ("CPUs", _LESS_CPU),
+    "mem": ("memory", _LESS_MEM),
+    "memory": ("memory", _LESS_MEM),
+    "node": ("nodes", _LESS_GRES),
+    "gres": ("GPUs or the like", _LESS_GRES),
+    "license": ("licenses", _LESS_GRES),
+    "lic": ("licenses", _LESS_GRES),
+    "bb": ("burst buffer", _LESS_GRES),
+    "billing": ("billing units", f"{_LESS_CPU}, {_LESS_MEM}"),
+    "energy": ("energy", _LESS_CPU),
+}
+_WHO_AND = r"(?P<whose>QOS|Assoc)"
+_RELEASE = "release it with 'scontrol release JOB'"
+
+_LIMITS = (
+    # A job that asks for more, or less, than any job may have: nothing ends that others hold.
+    _Rule(
+        _WHO_AND + r"MaxWallDurationPerJob(Limit)?",
+        "its worker_time_limit is longer than {whose} allows a job",
+        "choose a shorter worker_time_limit or {elsewhere}",
+        True,
+    ),
+    _Rule(
+        _WHO_AND + r"Max(?P<what>\w+?)Min(ute)?sPerJob(Limit)?",
+        "it asks for more {what} times minutes than {whose} allows a job",
+        "choose a shorter worker_time_limit, {less} or {elsewhere}",
+        True,
+    ),
+    _Rule(
+        _WHO_AND + r"Max(?P<what>\w+?)Per(Job|Node)(Limit)?",
+        "it asks for more {what} than {whose} allows a job",
+        "choose {less} or {elsewhere}",
+        True,
+    ),
+    _Rule(
+        r"QOSMin(?P<what>\w+?)(NotSatisfied)?",
+        "it asks for less {what} than its QoS demands of a job",
+        "ask for more of it, or choose {elsewhere}",
+        True,
+    ),
+    # What ends by itself when other jobs end.
+    _Rule(
+        r"QOSMaxJobsPer(User|Account|Acct)(Limit)?|QOSJobLimit",
+        "as many jobs run already as its QoS allows at once",
+        "ask for fewer workers or choose {elsewhere}",
+    ),
+    _Rule(
+        r"(?P<whose>Assoc)MaxJobsLimit|AssociationJobLimit",
+        "as many jobs of yours run already as your account allows at once",
+        f"ask for fewer workers or choose {_OTHER_ACCOUNT}",
+    ),
+    _Rule(
+        r"(?P<whose>QOS|Assoc)?(Max|Grp)SubmitJobs?(Per(User|Account|Acct))?(Limit)?",
+        "as many jobs are queued already as {whose} allows",
+        "ask for fewer workers or choose {elsewhere}",
+    ),
+    _Rule(
+        r"MaxJobsPerAccount",
+        "as many jobs of your account run already as its QoS allows at once",
+        f"ask for fewer workers or choose {_OTHER_QOS} or {_OTHER_ACCOUNT}",
+    ),
+    _Rule(
+        r"(QOS)?Max(?P<what>\w+?)RunMinsPer(User|Account)",
+        "running jobs hold all the {what} times minutes that its QoS allows a user or an account",
+        "choose a shorter worker_time_limit, fewer workers, {less} or {elsewhere}",
+    ),
+    _Rule(
+        r"(QOS)?Max(?P<what>\w+?)PerUser(Limit)?",
+        "your jobs hold all the {what} that its QoS allows a user",
+        "choose fewer workers, {less} or {elsewhere}",
+    ),
+    _Rule(
+        r"(QOS)?Max(?P<what>\w+?)PerAccount(Limit)?",
+        "jobs of your account hold all the {what} that its QoS allows an account",
+        f"choose fewer workers, {{less}}, {_OTHER_QOS} or {_OTHER_ACCOUNT}",
+    ),
+    _Rule(
+        _WHO_AND + r"GrpJobsLimit",
+        "as many jobs run already as {whose} allows at once, for all who share it",
+        "ask for fewer workers or choose {elsewhere}",
+    ),
+    _Rule(
+        _WHO_AND + r"Grp(?P<what>\w+?)RunMinutes(Limit)?",
+        "running jobs hold all the {what} times minutes that {whose} allows, for all who share it",
+        "choose a shorter worker_time_limit, fewer workers, {less} or {elsewhere}",
+    ),
+    _Rule(
+        _WHO_AND + r"Grp((?P<what>\w+?)Minutes|Wall)(Limit)?",
+        "the time that {whose} may compute is used up, for all who share it",
+        "choose {elsewhere}, or ask the administrators for more time or when it starts anew",
+    ),
+    _Rule(
+        _WHO_AND + r"Grp(?P<what>\w+?)(Limit)?",
+        "running jobs hold all the {what} that {whose} allows, for all who share it",
+        "choose fewer workers, {less} or {elsewhere}",
+    ),
+    _Rule(
+        r"(?P<whose>QOS|Association)(Resource|Time)Limit|AccountingPolicy",
+        "a limit of its QoS or account is reached",
+        "choose {elsewhere}, or ask the administrators which limit it is",
+    ),
+    _Rule(
+        r"QOSUsageThreshold",
+        "your share of the cluster is used up as far as its QoS minds",
+        f"choose {_OTHER_QOS}",
+    ),
+)
+
+_NEVER = (
+    _Rule(
+        r"PartitionTimeLimit",
+        "its worker_time_limit is longer than its partition allows",
+        f"choose a shorter worker_time_limit or {_OTHER_PARTITION}",
+        True,
+    ),
+    _Rule(
+        r"PartitionNodeLimit",
+        "its partition allows no job of so many nodes, or the nodes it asks for are down",
+        f"choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
+        True,
+    ),
+    _Rule(
+        r"MaxMemPerLimit",
+        "it asks for more memory than its partition allows for each CPU or node",
+        f"choose {_LESS_MEM} or {_OTHER_PARTITION}",
+        True,
+    ),
+    _Rule(
+        r"BadConstraints",
+        "no node of its partition has what it asks for",
+        f"choose {_LESS_CPU}, {_LESS_MEM} or {_OTHER_PARTITION}, or {_OTHER_DIRECTIVES}",
+        True,
+    ),
+    _Rule(
+        r"InvalidAccount",
+        "its account is not valid, or has ended",
+        f"choose {_OTHER_ACCOUNT}; 'sacctmgr show associations user=$USER' lists yours",
+        True,
+    ),
+    _Rule(
+        r"AccountNotAllowed",
+        "its partition takes no jobs of its account",
+        f"choose {_OTHER_ACCOUNT} or {_OTHER_PARTITION}",
+        True,
+    ),
+    _Rule(r"InvalidQOS", "its QoS is not valid", f"choose {_OTHER_QOS}", True),
+    _Rule(
+        r"QOSNotAllowed",
+        "its account or partition takes no jobs of its QoS",
+        f"choose {_OTHER_QOS} or {_OTHER_PARTITION}",
+        True,
+    ),
+    _Rule(r"JobHeldUser", "it is held by you or by a coordinator of your account", _RELEASE, True),
+    _Rule(
+        r"JobHeldAdmin",
+        "it is held by an administrator",
+        "ask the administrators, who alone can release it",
+        True,
+    ),
+    _Rule(
+        r"JobHoldMaxRequeue|.*\bheld\b.*|.*special exit state.*",
+        "it could not be started, was queued again, and is held",
+        f"{_RELEASE}, or cancel it; if it happens again, ask the administrators",
+        True,
+    ),
+    _Rule(
+        r"DependencyNeverSatisfied",
+        "it waits for another job that did not end as it should",
+        _OTHER_DIRECTIVES,
+        True,
+    ),
+    _Rule(
+        r"Reservation (?:\S+ (?:was|is) )?(?:Deleted|Invalid)|Reservation(?:Deleted|Invalid)",
+        "its reservation is gone",
+        _OTHER_DIRECTIVES,
+        True,
+        "ReservationDeleted",
+    ),
+    _Rule(r"DeadLine", "it can't end before the deadline it was given", _OTHER_DIRECTIVES, True),
+)
+
+_OTHERS = (
+    _Rule(r"(None)?", "Slurm has not looked at it yet", code="None"),
+    _Rule(r"Priority", "other jobs have a higher priority"),
+    _Rule(r"Resources", "what it asks for is in use by other jobs"),
+    _Rule(
+        r"Nodes required for job are DOWN, DRAINED or reserved.*",
+        "the nodes it could run on are down, drained, or kept for jobs of other partitions",
+        f"wait, or choose {_OTHER_PARTITION}",
+        code="Resources",
+    ),
+    _Rule(
+        r"ReqNodeNotAvail.*maintenance.*",
+        "the nodes it could run on are reserved for maintenance before it would have ended",
+        "choose a worker_time_limit that ends before",
+        code="ReqNodeNotAvail",
+    ),
+    _Rule(
+        r"ReqNodeNotAvail.*reserved for other job.*",
+        "the node it asks for may be reserved for another job",
+        code="ReqNodeNotAvail",
+    ),
+    _Rule(
+        r"ReqNodeNotAvail(\W+Unavailable(Nodes)?:(?P<nodes>[^)]*))?.*",
+        "nodes it asks for are down, drained or reserved{nodes}",
+        f"wait, or if it names nodes or features, {_OTHER_DIRECTIVES}",
+        code="ReqNodeNotAvail",
+    ),
+    _Rule(
+        r"Constraints",
+        "no node has the features it asks for at present",
+        f"wait, or {_OTHER_DIRECTIVES}",
+    ),
+    _Rule(r"NodeDown", "a node it asks for is down"),
+    _Rule(r"FrontEndDown", "no front end of the cluster is up"),
+    _Rule(r"PartitionDown", "its partition starts no jobs", f"wait, or choose {_OTHER_PARTITION}"),
+    _Rule(
+        r"PartitionInactive",
+        "its partition is switched off",
+        f"wait, or choose {_OTHER_PARTITION}",
+    ),
+    _Rule(
+        r"PartitionConfig",
+        "its partition can't give what it asks for, or not now",
+        f"choose {_OTHER_PARTITION}, {_LESS_CPU}, {_LESS_MEM} or a shorter worker_time_limit",
+    ),
+    _Rule(r"Reservation", "its reservation has not begun"),
+    _Rule(r"BeginTime", "it may not begin yet"),
+    _Rule(r"Licenses.*", "all licenses it asks for are in use", code="Licenses"),
+    _Rule(r"Dependency", "it waits for another job to end"),
+    _Rule(r"Cleaning", "Slurm still cleans up after an earlier start of it"),
+    _Rule(r"Prolog", "its node is being prepared"),
+    _Rule(r"JobArrayTaskLimit", "as many tasks of its array run already as it allows"),
+    _Rule(
+        r"BurstBuffer.*",
+        "its burst buffer is not ready",
+        f"wait, or {_OTHER_DIRECTIVES}",
+        code="BurstBuffer",
+    ),
+    _Rule(r"FedJobLock", "the clusters of the federation have not agreed on it yet"),
+    _Rule(r"MaxPoweredUpNodes", "as many nodes are powered up as the cluster allows"),
+    _Rule(r"SystemFailure", "something of Slurm or below it failed", "ask the administrators"),
+)
+
+# The first that matches holds: words of their own go before the families.
+_RULES = _NEVER + _OTHERS + _LIMITS

@@ -1,0 +1,60 @@
+"""How many workers the work can keep busy."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+__all__ = ["Target"]
+
+# Between two trials nothing is out for a moment, and a slow sampler may take a while: workers that
+# were wanted a minute ago are still wanted.
+_PAUSE_S = 60.0
+
+
+class Target:
+    """The number of workers that are wanted: chunks out over slots, between bounds.
+
+    It rises at once and falls after a pause.
+
+    Parameters
+    ----------
+    least, most : int
+        The bounds.
+    slots_per_worker : int
+        Chunks that a worker evaluates at once.
+    pause_s : float
+        Seconds for which fewer workers must suffice before fewer are wanted.
+    """
+
+    def __init__(
+        self, least: int, most: int, slots_per_worker: int, pause_s: float = _PAUSE_S
+    ) -> None:
+        self.least = least
+        self.most = most
+        self._slots_per_worker = slots_per_worker
+        self._pause_s = pause_s
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds."""
+        self.least, self.most = least, most
+
+    def wanted(self, chunks_out: int, now_s: float) -> int:
+        """Return how many workers are wanted.
+
+        Parameters
+        ----------
+        chunks_out : int
+            Chunks that are evaluated now or wait for a worker.
+        now_s : float
+            The time, by a clock that never goes back.
+        """
+        busy = math.ceil(chunks_out / self._slots_per_worker)
+        # What was less than this before it no longer matters.
+        while self._seen and self._seen[-1][1] <= busy:
+            self._seen.pop()
+        self._seen.append((now_s, busy))
+        while self._seen[0][0] < now_s - self._pause_s:
+            self._seen.popleft()
+        return max(self.least, min(self.most, self._seen[0][1]))

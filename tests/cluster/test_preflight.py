@@ -1,0 +1,174 @@
+"""What is refused before the first job: by the real Slurm, and by odd commands before it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import timedelta
+
+import pytest
+
+import seedwise as sw
+from seedwise.cluster.preflight import asks_for_qos, request_in
+from tests.losses import bowl
+from tests.slurm.daemons import poll
+
+
+@pytest.mark.parametrize(
+    ("lines", "asks"),
+    [([], False), (["--qos=a"], True), (["-q a"], True), (["--gres=gpu:1"], False)],
+)
+def test_a_qos_of_the_users_own(lines, asks):
+    assert asks_for_qos(lines) is asks
+
+
+def test_a_request_is_read_from_the_script():
+    script = (
+        "#!/bin/sh\n#SBATCH -J a\n#SBATCH -p cpu,long\n#SBATCH --account lab\n#SBATCH -n 1\n"
+        "#SBATCH --cpus-per-task=4\n#SBATCH --mem=8G\n#SBATCH -t 0-02:00:00\n#SBATCH --qos=short\n"
+        '#SBATCH -o "/a b/%J.out"\n#SBATCH -C fast --time=1-0\n#SBATCH --no-requeue\n'
+        "#SBATCH --gres=gpu:1\nexec -p other\n"
+    )
+    request = request_in(script, 7)
+    assert (request.partition, request.account, request.qos) == ("cpu,long", "lab", "short")
+    assert (request.time_s, request.memory_mb, request.cpus) == (86_400, 8192, 4)
+    assert (request.constraint, request.n_jobs) == ("fast", 7)
+
+
+@pytest.mark.parametrize("line", ["--time=soon", "-c many", "--mem=much", '--comment="open', "-p"])
+def test_a_request_that_cant_be_read(line):
+    with pytest.raises(ValueError, match=r".+"):
+        request_in(f"#SBATCH {line}\n", 1)
+
+
+def small(root, **options):
+    options = {"n_trials": 2, "n_seeds": 4, "workers": 1, "slurm_poll_seconds": 1, **options}
+    options.setdefault("slurm", sw.SlurmOptions(interface="lo"))
+    return sw.optimize_run(bowl, cluster="slurm", run_root=root, progress=False, **options)
+
+
+def site(**options):
+    return {"slurm": sw.SlurmOptions(interface="lo", **options)}
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        (
+            {"worker_time_limit": timedelta(hours=5)},
+            sw.SubmitRefusedError,
+            "worker_time_limit: 5 h asked for, but partition main allows at most 4 h",
+        ),
+        (
+            {"mem_per_cpu": "900G"},
+            sw.SubmitRefusedError,
+            r"mem_per_cpu: 921600 MB asked for, but .*16000 MB",
+        ),
+        (
+            site(partition="nosuch"),
+            sw.SubmitRefusedError,
+            r"SlurmOptions\(partition=\.\.\.\): nosuch asked for, but .*main",
+        ),
+        (
+            site(account="nosuch"),
+            sw.SubmitRefusedError,
+            r"SlurmOptions\(account=\.\.\.\): nosuch asked for, but .*science",
+        ),
+        (
+            {"slurm_qos": None, **site(extra_directives=["--qos=locked"])},
+            sw.SubmitRefusedError,
+            "slurm_qos: locked asked for, but .*short",
+        ),
+        (site(extra_directives=["--constraint=quantum"]), sw.SubmitRefusedError, "quantum"),
+        (
+            {"slurm": sw.SlurmOptions(interface="nope0")},
+            sw.OptionError,
+            "interface='nope0': must be one of this machine's: lo",
+        ),
+    ],
+    ids=["time", "memory", "partition", "account", "QoS", "constraint", "interface"],
+)
+def test_a_bad_request_is_said_in_words_and_leaves_no_job(slurm, tmp_path, options, error, words):
+    before = slurm.jobs()
+    with pytest.raises(error, match=f"(?s).*{words}"):
+        small(tmp_path, **options)
+    assert slurm.jobs() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_sbatch(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(sw.SlurmNotFoundError, match="there is no sbatch on this machine's PATH"):
+        small(tmp_path / "runs")
+
+
+@pytest.fixture
+def put_before(tmp_path, monkeypatch):
+    """Put a command of one's own before a real one, which it may call as {real}."""
+
+    def put(name: str, body: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        command = folder / name
+        command.write_text(f"#!/bin/sh\n{body.replace('{real}', shutil.which(name))}\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(60)
+def test_an_sbatch_that_hangs(slurm, tmp_path, put_before):
+    put_before("sbatch", "sleep 1000 & wait")
+    with pytest.raises(sw.ClusterStartError, match="sbatch gave no answer within 8 s"):
+        small(tmp_path / "runs")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.slurm
+def test_an_sbatch_that_prints_a_banner_and_no_id(slurm, tmp_path, put_before):
+    put_before("sbatch", 'echo "Welcome to the cluster. It has 12 nodes."')
+    before = slurm.jobs()
+    with pytest.raises(sw.SubmitRefusedError, match="sbatch printed no job id"):
+        small(tmp_path / "runs")
+    assert slurm.jobs() == before
+
+
+@pytest.mark.slurm
+def test_an_sbatch_that_prints_a_banner_around_the_id(slurm, tmp_path, put_before):
+    put_before("sbatch", 'echo "Welcome, 12 nodes."; {real} "$@"; echo; echo "Have a good day"')
+    assert small(tmp_path / "runs").n_trials == 2
+
+
+@pytest.mark.slurm
+def test_an_sbatch_that_keeps_the_id_to_itself(slurm, tmp_path, put_before):
+    """There is a job all the same, and it is found by its comment."""
+    put_before("sbatch", '{real} "$@" >/dev/null; echo "Your job is on its way"')
+    assert small(tmp_path / "runs").n_trials == 2
+
+
+@pytest.mark.slurm
+def test_a_refusal_after_the_check(slurm, tmp_path, put_before):
+    """A limit that is reached between the check and the job."""
+    put_before(
+        "sbatch",
+        'case "$1" in --test-only) exec {real} "$@";; esac\n'
+        'echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1',
+    )
+    with pytest.raises(sw.SubmitRefusedError, match="QOSMaxSubmitJobPerUserLimit"):
+        small(tmp_path / "runs")
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(120)
+def test_jobs_that_fail_at_their_start(slurm, tmp_path):
+    before = slurm.jobs()
+    broken = site(prologue=["echo the module is not there >&2", "exit 3"])
+    with pytest.raises(sw.WorkersFailedError, match=r"(?s)3 jobs in a row.*module is not there"):
+        small(tmp_path, **broken)
+    poll(lambda: slurm.jobs() == before, "the last of them to be gone")
+    (log, *_) = (tmp_path / "bowl_v0001/slurm").glob("*.err")
+    assert log.read_text() == "the module is not there\n"

@@ -1,0 +1,406 @@
+"""The pool's loop, with a queue and workers that do as they are told; see test_pool_on_slurm."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from seedwise.cluster.deaths import JobEnd
+from seedwise.cluster.graves import Graves
+from seedwise.cluster.pool_job import Member
+from seedwise.cluster.slurm_commands import CommandError, QueuedJob
+from seedwise.cluster.slurm_pool import PoolParts, SlurmPool
+from seedwise.cluster.target import Target
+from seedwise.cluster.waiting import Waiting
+from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
+
+AWAY = CommandError("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+REFUSED = CommandError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
+
+
+@attrs.define
+class World:
+    """Slurm and the scheduler, as far as the pool sees them, and a clock."""
+
+    now_s: float = 0.0
+    queue: dict[str, QueuedJob] = attrs.field(factory=dict)
+    workers: dict[str, Member] = attrs.field(factory=dict)
+    ends: dict[str, JobEnd] | None = attrs.field(factory=dict)
+    submitted: list[str] = attrs.field(factory=list)
+    cancelled: list[str] = attrs.field(factory=list)
+    departed: list[str] = attrs.field(factory=list)
+    noted: list[str] = attrs.field(factory=list)
+    n_looks: int = 0
+    n_sbatch: int = 0
+    sbatch_says: CommandError | str | None = None
+    squeue_says: CommandError | None = None
+    starts: bool = True
+
+    def submit(self):
+        self.n_sbatch += 1
+        if isinstance(self.sbatch_says, CommandError):
+            raise self.sbatch_says
+        job_id = str(100 + len(self.submitted))
+        self.submitted.append(job_id)
+        self.queue[job_id] = QueuedJob(job_id, "PENDING", "Priority")
+        return None if self.sbatch_says == "a banner" else job_id
+
+    def list(self, known):
+        self.n_looks += 1
+        if self.squeue_says is not None:
+            raise self.squeue_says
+        return dict(self.queue)
+
+    def cancel(self, job_ids):
+        for job_id in job_ids:
+            self.cancelled.append(job_id)
+            self.queue.pop(job_id, None)
+            self.workers.pop(job_id, None)
+
+    def look(self):
+        return dict(self.workers)
+
+    def leaves(self, job_id):
+        return job_id in self.workers and not self.workers[job_id].takes_work
+
+    def depart(self, job_ids):
+        self.departed += job_ids
+
+    def start(self, *job_ids, n_tasks=1):
+        for job_id in job_ids or list(self.queue):
+            self.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
+            self.workers[job_id] = Member(n_tasks, takes_work=True)
+
+    def lose(self, *job_ids, state="CANCELLED"):
+        for job_id in job_ids:
+            self.queue.pop(job_id, None)
+            self.workers.pop(job_id, None)
+            if self.ends is not None:
+                self.ends[job_id] = JobEnd(job_id=job_id, state=state)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def pool(world, tmp_path):
+    made = make_pool(world, tmp_path, 4, 4)
+    made.chunks_out = lambda: 100
+    return made
+
+
+def make_pool(world, log_dir, least, most):
+    parts = PoolParts(
+        queue=world,
+        members=world,
+        target=Target(least, most, slots_per_worker=1),
+        note=world.noted.append,
+        graves=Graves(lambda ids: world.ends, log_dir),
+        waiting=Waiting(),
+        script="#!/bin/sh",
+    )
+    return SlurmPool(parts, look_every_s=15, clock=lambda: world.now_s)
+
+
+def steps(pool, world, seconds=1):
+    for _ in range(seconds):
+        world.now_s += 1
+        pool.step()
+
+
+def news(pool, kind=None):
+    return [one for one in pool.news() if kind in (None, one.kind)]
+
+
+def test_it_is_filled_and_every_id_is_noted_first(pool, world):
+    steps(pool, world)
+    assert world.submitted == world.noted == ["100", "101", "102", "103"]
+    assert news(pool)[0].text == "submitted 4 jobs: 100, 101, 102, 103"
+    steps(pool, world, 60)
+    assert len(world.submitted) == 4
+
+
+def test_the_others_wait_until_the_first_have_shown_that_they_work(world, tmp_path):
+    pool = make_pool(world, tmp_path, 9, 9)
+    steps(pool, world)
+    assert len(world.submitted) == 4
+    world.start()
+    steps(pool, world, 10)
+    assert len(world.submitted) == 4
+    pool.proved()
+    steps(pool, world)
+    assert len(world.submitted) == 9
+
+
+def test_or_until_they_have_waited_long_enough(world, tmp_path):
+    pool = make_pool(world, tmp_path, 9, 9)
+    steps(pool, world, 40)
+    assert len(world.submitted) == 9
+
+
+def test_a_job_that_is_cancelled_in_the_queue_is_replaced_by_one(pool, world):
+    steps(pool, world)
+    world.lose("101")
+    steps(pool, world, 16)
+    assert len(world.submitted) == 5
+    steps(pool, world, 60)
+    assert len(world.submitted) == 5
+    assert pool.status().lost == 1
+    assert "101" in [one.job_id for one in news(pool, "lost")]
+
+
+def test_a_worker_that_goes_has_the_queue_looked_at_soon(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    world.lose("100", "101")
+    steps(pool, world, 3)
+    assert len(world.submitted) == 6
+
+
+def test_a_worker_that_is_started_anew_is_not_replaced(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    del world.workers["100"]
+    steps(pool, world, 10)
+    world.start("100")
+    steps(pool, world, 100)
+    assert len(world.submitted) == 4
+    assert world.cancelled == []
+
+
+def test_a_job_whose_worker_does_not_come_back_is_cancelled_and_replaced(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    del world.workers["100"]
+    steps(pool, world, 80)
+    assert world.cancelled == ["100"]
+    assert len(world.submitted) == 5
+
+
+def test_a_queue_that_does_not_answer_says_nothing(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    world.squeue_says, world.sbatch_says = AWAY, AWAY
+    lost = world.queue.pop("100"), world.workers.pop("100")
+    steps(pool, world, 60)
+    assert world.n_sbatch == 4
+    assert len(news(pool, "unknown")) == 1
+    assert pool.status().waiting == "Slurm does not answer"
+    assert world.n_looks < 15  # it backs off
+    assert lost
+    world.squeue_says = world.sbatch_says = None
+    steps(pool, world, 12)
+    assert len(world.submitted) == 5
+
+
+def test_a_refusal_with_no_job_is_an_error_in_sbatchs_words(pool, world):
+    world.sbatch_says = REFUSED
+    steps(pool, world)
+    assert isinstance(pool.error, SubmitRefusedError)
+    assert pool.error.stderr == REFUSED.text
+    assert world.n_sbatch == 1
+    steps(pool, world, 100)
+    assert world.n_sbatch == 1
+
+
+def test_a_refusal_with_jobs_is_one_warning_and_a_smaller_pool(world, tmp_path):
+    pool = make_pool(world, tmp_path, 6, 6)
+    steps(pool, world)
+    world.sbatch_says = REFUSED
+    pool.proved()
+    steps(pool, world, 200)
+    assert pool.error is None
+    (warning,) = [one for one in news(pool) if one.warns]
+    assert warning.text == (
+        "Slurm takes no more jobs; going on with the 4 jobs that there are: "
+        "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    )
+    assert 4 < world.n_sbatch < 10
+    world.sbatch_says = None
+    world.lose("100")
+    steps(pool, world, 20)
+    assert len(world.submitted) == 7
+
+
+def test_an_sbatch_that_is_not_heard_may_have_submitted_a_job(pool, world):
+    world.sbatch_says = AWAY
+    world.queue["77"] = QueuedJob("77", "PENDING", "Priority")
+    steps(pool, world, 4)
+    assert "77" in pool.jobs
+    assert world.noted[0] == "77"
+    world.sbatch_says = None
+    steps(pool, world, 20)
+    assert len(pool.jobs) == 4
+
+
+def test_an_sbatch_without_an_id_is_looked_up_in_the_queue(pool, world):
+    world.sbatch_says = "a banner"
+    steps(pool, world)
+    assert sorted(pool.jobs) == ["100", "101", "102", "103"]
+
+
+def test_jobs_of_an_earlier_driver_are_no_concern(world, tmp_path):
+    world.queue["7"] = QueuedJob("7", "COMPLETING", "None")
+    pool = make_pool(world, tmp_path, 1, 1)
+    pool._gone.add("7")
+    steps(pool, world, 20)
+    assert sorted(pool.jobs) == ["100"]
+
+
+def test_it_follows_the_work_up_at_once_and_down_after_a_pause(world, tmp_path):
+    pool = make_pool(world, tmp_path, 1, 8)
+    out = {"n": 6}
+    pool.chunks_out = lambda: out["n"]
+    pool.proved()
+    steps(pool, world)
+    assert len(world.submitted) == 6
+    world.start(n_tasks=0)
+    out["n"] = 0
+    steps(pool, world, 55)
+    assert world.departed == []
+    out["n"] = 6  # the next trial
+    steps(pool, world)
+    out["n"] = 0
+    steps(pool, world, 58)
+    assert world.departed == []
+    steps(pool, world, 5)
+    assert len(world.departed) == 5
+
+
+def test_only_idle_workers_go_when_there_is_less_work(world, tmp_path):
+    pool = make_pool(world, tmp_path, 1, 4)
+    pool.chunks_out = lambda: 4
+    steps(pool, world)
+    world.start(n_tasks=0)
+    world.workers["100"] = world.workers["103"] = Member(1, takes_work=True)
+    pool.chunks_out = lambda: 1
+    steps(pool, world, 80)
+    assert sorted(world.departed) == ["101", "102"]
+    assert world.cancelled == []
+
+
+def test_fewer_by_request_first_those_that_wait_then_idle_ones_then_busy_ones(pool, world):
+    steps(pool, world)
+    world.start("100", "101", n_tasks=1)
+    world.start("102", n_tasks=0)
+    steps(pool, world, 20)
+    pool.scale(1, 1)
+    steps(pool, world)
+    assert world.cancelled == ["103"]
+    assert world.departed == ["102", "101"]
+    assert news(pool, "scaled")[0].text == "asked for 1 workers"
+    world.lose("101", "102")
+    steps(pool, world, 20)
+    assert len(world.submitted) == 4
+    assert pool.status().lost == 0
+
+
+def test_more_by_request(pool, world):
+    pool.proved()
+    steps(pool, world)
+    pool.scale(2, 7)
+    steps(pool, world)
+    assert len(world.submitted) == 7
+
+
+def test_a_worker_that_leaves_by_itself_is_replaced_at_once(pool, world):
+    """Its walltime is near: it finishes what it does, and is given nothing more."""
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    world.workers["100"] = Member(1, takes_work=False)
+    steps(pool, world)
+    assert len(world.submitted) == 5
+    world.lose("100")
+    steps(pool, world, 20)
+    assert (len(world.submitted), pool.status().lost) == (5, 0)
+    assert [one.job_id for one in news(pool, "left")] == ["100"]
+
+
+@pytest.mark.parametrize("reason", ["PartitionTimeLimit", "BadConstraints", "InvalidAccount"])
+def test_a_reason_that_never_clears_ends_the_wait(pool, world, reason):
+    steps(pool, world)
+    for job_id in world.queue:
+        world.queue[job_id] = QueuedJob(job_id, "PENDING", reason)
+    steps(pool, world, 20)
+    assert isinstance(pool.error, JobNeverStartsError)
+    assert pool.error.reason == reason
+    assert sorted(world.cancelled) == ["100", "101", "102", "103"]
+
+
+def test_a_reason_that_never_clears_with_workers_at_work_is_a_warning(pool, world):
+    steps(pool, world)
+    world.start("100", "101")
+    for job_id in ("102", "103"):
+        world.queue[job_id] = QueuedJob(job_id, "PENDING", "BadConstraints")
+    steps(pool, world, 200)
+    assert pool.error is None
+    assert {"102", "103"} <= set(world.cancelled)
+    assert world.n_sbatch < 14
+
+
+def test_jobs_that_fail_at_their_start_end_the_run_with_the_logs_tail(pool, world, tmp_path):
+    for _ in range(60):
+        steps(pool, world)
+        for job_id in list(world.queue):
+            (tmp_path / f"{job_id}.err").write_text("No module named seedwise\n")
+            world.lose(job_id, state="FAILED")
+    assert isinstance(pool.error, WorkersFailedError)
+    assert pool.error.log_tail == "No module named seedwise"
+    assert world.n_sbatch <= 12
+
+
+def test_jobs_that_fail_at_their_start_without_accounting(pool, world, tmp_path):
+    world.ends = None
+    for _ in range(60):
+        steps(pool, world)
+        for job_id in list(world.queue):
+            (tmp_path / f"{job_id}.err").write_text("No module named seedwise\n")
+            world.lose(job_id)
+    assert isinstance(pool.error, WorkersFailedError)
+
+
+def test_jobs_that_others_cancel_are_no_failed_starts(pool, world):
+    for _ in range(120):
+        steps(pool, world)
+        world.lose(*list(world.queue))
+    assert pool.error is None
+
+
+@pytest.mark.parametrize("most", [4, 100])
+def test_the_budget(world, tmp_path, most):
+    pool = make_pool(world, tmp_path, most, most)
+    pool.proved()
+    for _ in range(60):
+        steps(pool, world)
+        world.start()
+        steps(pool, world)
+        world.lose(*list(world.queue))
+    assert world.n_sbatch <= 3 * (2 * most + 2)
+
+
+def test_why_it_waits_and_until_when(pool, world):
+    steps(pool, world)
+    for job_id in world.queue:
+        world.queue[job_id] = QueuedJob(job_id, "PENDING", "Priority", "2026-11-21T12:00:00")
+    steps(pool, world, 5)
+    status = pool.status()
+    assert (status.wanted, status.joined, status.pending) == (4, 0, 4)
+    assert "(Priority)" in status.waiting
+    assert status.expected_start_utc.startswith("2026-11-2")
+
+
+def test_a_full_disk_ends_the_run(pool, world):
+    def full(job_id):
+        raise OSError(28, "No space left on device")
+
+    pool._parts = attrs.evolve(pool._parts, note=full)
+    pool.start()
+    pool._thread.join(timeout=30)
+    assert isinstance(pool.error, OSError)

@@ -1,0 +1,214 @@
+"""A pool of Slurm jobs that all kinds of things happen to; it is back at its target soon after."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import psutil
+import pytest
+
+import seedwise as sw
+from tests.faults.harness import Driver, driver, undisturbed
+from tests.faults.loss import evaluations
+from tests.slurm.daemons import poll
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+
+RUN = {"n_trials": 30, "n_seeds": 24, "chunk_size": 2, "max_concurrent_trials": 4}
+#: One job on each of the four nodes; the others wait.
+ON_SLURM = {
+    **RUN,
+    "cluster": "slurm",
+    "workers": 2,
+    "cpus_per_task": 5,
+    "mem_per_cpu": "200M",
+    "slurm_qos": "short",
+}
+#: The pool is to be back at its target this long after the cause is gone.
+HEALED_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"), {**RUN, "workers": 2})
+
+
+@pytest.fixture
+def site(slurm, monkeypatch):
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
+    return slurm
+
+
+@pytest.fixture
+def pace(tmp_path):
+    file = tmp_path / "pace"
+    file.write_text("1")
+    return file
+
+
+class Pool:
+    """The pool of a run, as Slurm and the run's folder tell of it."""
+
+    def __init__(self, slurm, run: Driver) -> None:
+        self.slurm = slurm
+        self.run = run
+        self.n_hit = 0
+
+    def jobs(self, state: str) -> list[str]:
+        listed = self.slurm.run(
+            "squeue", "--noheader", f"--name=seedwise-{self.run.name}", "--format=%i %T"
+        )
+        return [line.split()[0] for line in listed.splitlines() if line.split()[1] == state]
+
+    def node_of(self, job_id: str) -> str:
+        return self.slurm.run("squeue", "--noheader", f"--jobs={job_id}", "--format=%N").strip()
+
+    def wait_for(self, joined: int, pending: int, gone: set[str] = frozenset()) -> None:
+        """Wait until so many workers are there and so many jobs wait, none of them of `gone`."""
+        began_s = time.monotonic()
+
+        def is_there() -> str:
+            assert self.run.running, self.run.stderr
+            if not self.run.directory.has_begun:
+                return ""
+            pool = sw.run_status(self.run.directory.path).pool
+            running, waiting = self.jobs("RUNNING"), self.jobs("PENDING")
+            there = pool is not None and (pool.joined, pool.pending) == (joined, pending)
+            there = there and (len(running), len(waiting)) == (joined, pending)
+            return "yes" if there and not gone & {*running, *waiting} else ""
+
+        poll(is_there, f"{joined} workers and {pending} waiting jobs", HEALED_S, 0.2)
+        print(f"{joined} + {pending} after {time.monotonic() - began_s:.1f} s")
+
+    def cancel(self, *job_ids: str) -> set[str]:
+        self.slurm.run("scancel", *job_ids)
+        self.n_hit += len(job_ids)
+        return set(job_ids)
+
+    def kill_a_worker(self) -> str:
+        """Kill a worker and its nanny, so that their job ends; return the job."""
+        for pid, _, _ in reversed(evaluations(self.run.evaluation_log)):
+            try:
+                worker = psutil.Process(pid)
+                nanny, job = worker.parent(), worker.environ()["SLURM_JOB_ID"]
+            except psutil.NoSuchProcess:
+                continue
+            if nanny is not None and "dask_worker" in " ".join(nanny.cmdline()):
+                nanny.kill()
+                worker.kill()
+                self.n_hit += 1
+                return job
+        raise AssertionError("no worker was found")
+
+    @property
+    def n_submitted(self) -> int:
+        return len(self.run.directory.jobs_file.read_text().splitlines())
+
+    def news(self, kind: str) -> list[str]:
+        lines = self.run.directory.event_log.read_text().splitlines()
+        return [one["text"] for one in map(json.loads, lines) if one["kind"] == kind]
+
+
+@pytest.mark.parametrize("away_s", [12, pytest.param(60, marks=pytest.mark.full)])
+def test_the_pool_heals(away_s, site, tmp_path, expected, pace):
+    with driver(tmp_path, "healed", ON_SLURM, pace_s=pace) as run:
+        run.start()
+        pool = Pool(site, run)
+        poll(lambda: run.n_evaluations, "the first evaluation")
+        sw.connect(run.directory.path).scale(8)
+        pool.wait_for(4, 4)
+        running, waiting = pool.jobs("RUNNING"), pool.jobs("PENDING")
+        pool.wait_for(4, 4, pool.cancel(*running[:3], *waiting[:2]))
+        drain_a_node(site, pool)
+        lose_a_worker_without_slurmctld(site, pool, away_s)
+        cancel_a_job_without_slurmdbd(site, pool)
+        pace.write_text("0")
+        assert run.wait(300) == 0, run.stderr
+        assert run.table == expected
+        assert pool.n_hit == 8
+        # Two jobs at first, six by request, and one for each that was lost.
+        assert pool.n_submitted <= 8 + pool.n_hit + 2
+        assert len(pool.news("unknown")) <= 3
+        print("\n".join(pool.news("lost")))
+
+
+def drain_a_node(slurm, pool: Pool) -> None:
+    node = pool.node_of(pool.jobs("RUNNING")[0])
+    slurm.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    try:
+        on_node = [job for job in pool.jobs("RUNNING") if pool.node_of(job) == node]
+        pool.wait_for(3, 5, pool.cancel(*on_node))
+    finally:
+        slurm.run("scontrol", "update", f"nodename={node}", "state=resume")
+    pool.wait_for(4, 4)
+
+
+def lose_a_worker_without_slurmctld(slurm, pool: Pool, away_s: float) -> None:
+    slurm.halt("slurmctld")
+    try:
+        began_s = time.monotonic()
+        lost = pool.kill_a_worker()
+        pool.run.wait_for(100)
+        poll(lambda: time.monotonic() - began_s > away_s, "the time to be over", away_s + 5)
+        assert pool.run.running, pool.run.stderr
+    finally:
+        slurm.revive("slurmctld")
+    pool.wait_for(4, 4, {lost})
+
+
+def cancel_a_job_without_slurmdbd(slurm, pool: Pool) -> None:
+    slurm.halt("slurmdbd")
+    try:
+        pool.wait_for(4, 4, pool.cancel(pool.jobs("RUNNING")[0]))
+    finally:
+        slurm.revive("slurmdbd")
+
+
+def test_from_2_workers_to_8_to_1(site, tmp_path, expected, pace):
+    on_slurm = {**ON_SLURM, "cpus_per_task": 1}
+    with driver(tmp_path, "scaled", on_slurm, pace_s=pace) as run:
+        run.start()
+        pool = Pool(site, run)
+        pool.wait_for(2, 0)
+        handle = sw.connect(run.directory.path)
+        handle.scale(8)
+        pool.wait_for(8, 0)
+        handle.scale(1)
+        pool.wait_for(1, 0)
+        n_before = len(evaluations(run.evaluation_log))
+        run.wait_for(100)
+        assert len({pid for pid, _, _ in evaluations(run.evaluation_log)[n_before + 4 :]}) == 1
+        pace.write_text("0")
+        assert run.wait(300) == 0, run.stderr
+        assert run.table == expected
+        assert "lost" not in run.stderr
+        done = [(trial, seed) for _, trial, seed in evaluations(run.evaluation_log)]
+        assert len(done) == len(set(done)) == RUN["n_trials"] * RUN["n_seeds"]
+        assert pool.n_submitted == 8
+
+
+def test_a_whole_node_job_heals(site, tmp_path, pace):
+    """Eight processes of one thread in each job, on two nodes of eight CPUs."""
+    keywords = {
+        **ON_SLURM,
+        "chunk_size": 24,
+        "cpus_per_task": 8,
+        "worker_parallelism": 8,
+        "use_processes": True,
+    }
+    same = {**RUN, "chunk_size": 24, "workers": 1}
+    with driver(tmp_path, "whole", keywords, pace_s=pace) as run:
+        run.start()
+        pool = Pool(site, run)
+        pool.wait_for(2, 0)
+        run.wait_for(200)
+        (job_id, *_) = pool.jobs("RUNNING")
+        gone = pool.cancel(job_id)
+        pool.wait_for(2, 0, gone)
+        run.wait_for(200)
+        pids = {pid for pid, _, _ in evaluations(run.evaluation_log)}
+        assert len(pids) >= 16
+        pace.write_text("0")
+        assert run.wait(300) == 0, run.stderr
+        assert run.table == undisturbed(tmp_path, same)

@@ -16,6 +16,7 @@ from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.model.options import RunOptions
+from seedwise.model.pool import PoolStatus
 from seedwise.model.records import (
     ChunkLost,
     Event,
@@ -31,6 +32,7 @@ from seedwise.model.sources import grid
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.run import report as module
 from seedwise.run.directory import RunDirectory
+from seedwise.run.event_log import read_events
 from seedwise.run.history import take_up_history
 from seedwise.run.opening import entry_directory, open_run_directory
 from seedwise.run.parts import entry_parts, make_parts, read_saved
@@ -289,6 +291,98 @@ def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
         k: v for k, v in last.items() if k not in of_the_moment
     }
     assert run.summary()["n_told"] == 3
+
+
+def logged(run: Case) -> list[tuple[str, str]]:
+    return [(event["kind"], event["text"]) for event in read_events(run.directory)]
+
+
+POOL = PoolStatus(least=2, most=10, wanted=8, joined=0, pending=8, waiting="the queue is full")
+
+
+def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monkeypatch):
+    monkeypatch.setattr(module, "_REFRESH_EVERY_S", 0.0)
+    run = Case(tmp_path)
+    run.begin(GOOD, best=GOOD)
+    run.report.pool = lambda: POOL
+    run.report.refresh()
+    assert run.status()["pool"] == attrs.asdict(POOL)
+    assert (run.status()["done"], run.status()["best_value"]) == (1, 2.0)
+    assert isinstance(run.events[-1], Progress)
+    assert run.events[-1].status.pool == POOL
+    run.tell(BEST)
+    run.report.refresh()
+    assert (run.status()["done"], run.status()["best_value"]) == (2, 1.0)
+    run.report.finished(BEST)
+    assert run.status()["pool"] is None
+
+
+def test_it_is_said_every_two_seconds_only(run, monkeypatch):
+    run.begin()
+    run.report.refresh()
+    written = []
+    monkeypatch.setattr(RunDirectory, "write_status", lambda self, content: written.append(1))
+    for _ in range(5):
+        run.report.refresh()
+    assert written == []
+    run.report._refresh_due._last_s -= 2.0
+    for _ in range(5):
+        run.report.refresh()
+    assert written == [1]
+
+
+def test_a_full_disk_does_not_end_a_run_that_waits(run, monkeypatch):
+    def full(self, content) -> None:
+        raise RunFileError(self.path / "status.json", "full", self.path)
+
+    run.begin()
+    monkeypatch.setattr(RunDirectory, "write_status", full)
+    run.report.refresh()
+
+
+# The log of events.
+
+
+def test_begin_and_end_are_logged(tmp_path):
+    run = Case(tmp_path)
+    run.report.prepared()
+    run.begin()
+    run.tell(*TRIALS)
+    run.report.finished(BEST)
+    again = Case(tmp_path)
+    again.report.prepared()
+    again.begin(*TRIALS)
+    again.report.finished(BEST, complete=False)
+    texts = dict(logged(again))
+    assert [kind for kind, _ in logged(again)] == ["started", "finished", "resumed", "stopped"]
+    assert texts["started"].startswith("started by process ")
+    assert texts["finished"] == "3 of 5 trials are told"
+    assert texts["stopped"] == "time is up; 3 of 5 trials are told"
+
+
+def test_a_run_that_has_nothing_to_do_is_not_logged(tmp_path):
+    finish(tmp_path)
+    before = logged(Case(tmp_path))
+    again = Case(tmp_path)
+    again.report.finished(BEST)
+    assert logged(again) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (ValueError("no\nway"), ("failed", "ValueError: no")),
+        (KeyboardInterrupt(), ("stopped", "KeyboardInterrupt")),
+        (
+            RunStopped(Path("runs/a"), None),
+            ("stopped", "stopped by seedwise stop; to go on: seedwise resume runs/a"),
+        ),
+    ],
+)
+def test_why_it_ended_early_is_logged(run, error, event):
+    with pytest.raises(type(error)), run.report.interruption_told():
+        raise error
+    assert logged(run) == [event]
 
 
 class Never(Every):
@@ -601,3 +695,4 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
     assert "completed_at_utc" not in entries.run.directory.read_meta()
     assert entries.run.events[before:] == entries.events == []
     assert entries.run.status()["state"] == "running"
+    assert [kind for kind, _ in logged(entries.run)] == ["started"]

@@ -67,6 +67,46 @@ def test_one_run_after_the_other_can_be_stopped():
         assert caught.value.run_dir == Path(name)
 
 
+# A request.
+
+
+def test_a_request_stops_the_run_at_the_next_check():
+    with stop_on_signals(RUN) as stop:
+        stop.request()
+        for _ in range(2):
+            with pytest.raises(RunStopped) as caught:
+                stop.check()
+            assert (caught.value.run_dir, caught.value.signal) == (RUN, None)
+
+
+def test_outside_of_the_main_thread_a_request_is_heeded_too():
+    raised = []
+
+    def work() -> None:
+        with stop_on_signals(RUN) as stop:
+            stop.request()
+            try:
+                stop.check()
+            except RunStopped as error:
+                raised.append(error.code)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert raised == [75]
+
+
+@each_signal
+def test_a_signal_after_a_request_is_the_second(number, monkeypatch):
+    ended = []
+    monkeypatch.setattr("seedwise.run.signals.os._exit", ended.append)
+    with stop_on_signals(RUN) as stop:
+        stop.at_once = lambda: ended.append("jobs")
+        stop.request()
+        signal.raise_signal(number)
+    assert ended == ["jobs", 128 + number]
+
+
 # What was there before.
 
 

@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from seedwise.errors import NotARunError
+from seedwise.model.pool import PoolStatus
 from seedwise.model.status import RunStatus
 from seedwise.run.directory import RunDirectory
 from seedwise.run.lease import SILENT_S, acquire_lease
@@ -38,6 +39,8 @@ SAID = RunStatus(
     updated_at_utc="2026-08-01T10:30:00+00:00",
     best_value=1.5,
 )
+
+POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5, waiting="the queue is full")
 
 SUMMARY = {"best_value": 0.5, "n_trials": 20, "n_told": 9, "n_failed": 2}
 
@@ -181,6 +184,37 @@ def test_a_driver_elsewhere_is_alive_while_it_refreshes_its_lease(directory, dri
     os.utime(directory.lease, (long_ago_s, long_ago_s))
     status = read_status(directory)
     assert (status.state, status.driver, status.running) == ("stopped", None, 0)
+
+
+def test_while_a_driver_works_on_it_its_workers_are_known(directory):
+    write_status(directory, pool=attrs.asdict(POOL))
+    with acquire_lease(directory.lease):
+        assert read_status(directory).pool == POOL
+    assert read_status(directory).pool is None
+
+
+def test_a_finished_run_has_no_workers(directory):
+    write_status(directory, state="finished", pool=attrs.asdict(POOL))
+    with acquire_lease(directory.lease):
+        assert read_status(directory).pool is None
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [None, 7, [], "workers", {}, {"least": 2}, {"least": 2, "most": 10, "later": 1}],
+    ids=repr,
+)
+def test_workers_that_can_not_be_read_are_not_known(directory, pool):
+    write_status(directory, pool=pool)
+    with acquire_lease(directory.lease):
+        status = read_status(directory)
+    assert attrs.evolve(status, driver=None) == SAID
+
+
+def test_what_a_later_version_says_of_workers_is_left_out(directory):
+    write_status(directory, pool={**attrs.asdict(POOL), "graves": 7})
+    with acquire_lease(directory.lease):
+        assert read_status(directory).pool == POOL
 
 
 def test_entries_that_were_worked_on_are_pending_when_it_is_stopped(directory):

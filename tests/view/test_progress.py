@@ -10,6 +10,7 @@ from typing import get_args
 import attrs
 import pytest
 
+from seedwise.model.pool import PoolChanged, PoolNews, PoolStatus
 from seedwise.model.records import (
     ChunkLost,
     EntryFinished,
@@ -49,6 +50,10 @@ def status(**more) -> RunStatus:
     times = {"started_at_utc": "2030-01-01T00:00:00", "updated_at_utc": "2030-01-01T00:09:00"}
     return RunStatus(**{**fields, **of_trials, **times, **more})
 
+
+LOST = PoolNews(kind="lost", text="job 7 ended early: its node failed", job_id="7", warns=True)
+POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5)
+WAITING = attrs.evolve(POOL, joined=0, pending=8, waiting="the partition is full")
 
 EVENTS = [
     (
@@ -127,6 +132,16 @@ EVENTS = [
     (
         ChunkLost(3, 250, "tcp://n7:41"),
         ["lost the worker tcp://n7:41; run again: trial 3, the chunk that begins with seed 250"],
+    ),
+    (PoolChanged(LOST), ["job 7 ended early: its node failed"]),
+    (
+        PoolChanged(LOST, POOL),
+        [
+            (
+                "job 7 ended early: its node failed; workers: 3 at work, 5 pending of 8 wanted "
+                "(2 to 10)"
+            )
+        ],
     ),
     (
         RunInterrupted(RUN, 4, 20),
@@ -289,9 +304,72 @@ def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
             {"entries": {"pending": 4, "running": 3, "done": 2, "failed": 1}},
             "3 of 20 trials told, 2 of 10 entries done",
         ),
+        ({"pool": POOL}, "3 of 20 trials told, 3/8 workers"),
+        ({"pool": attrs.evolve(POOL, joined=8, pending=0)}, "3 of 20 trials told"),
+        (
+            {"pool": attrs.evolve(WAITING, joined=3)},
+            "3 of 20 trials told, 3/8 workers, waiting: the partition is full",
+        ),
     ],
 )
 def test_how_far_it_is_is_a_line_of_what_is_known(brief, more, line):
     for _ in range(2):
         brief(TrialFinished(FIRST, None, FIRST, 20))
     assert brief(Progress(status(**more))) == f"seedwise: {line}\n"
+
+
+# While nothing is told because all workers are waited for.
+
+
+def waited(brief: Brief, pool: PoolStatus, seconds: float) -> list[tuple[float, str]]:
+    """Return what is written in some seconds, and when."""
+    began_s = brief.now.s
+    written = []
+    while brief.now.s < began_s + seconds:
+        brief.now.s += 5.0
+        line = brief(Progress(status(pool=pool)))
+        written += [(brief.now.s - began_s, line)] if line else []
+    return written
+
+
+FULL = "seedwise: 3 of 20 trials told, 0/8 workers, waiting: the partition is full\n"
+
+
+def test_that_all_workers_are_waited_for_is_written_now_and_then(brief):
+    assert waited(brief, WAITING, 180) == [(10.0, FULL), (70.0, FULL), (130.0, FULL)]
+
+
+def test_another_reason_is_written_sooner(brief):
+    waited(brief, WAITING, 30)
+    other = attrs.evolve(WAITING, waiting="the account is at its limit")
+    assert waited(brief, other, 30) == [(5.0, FULL.replace(WAITING.waiting, other.waiting))]
+    assert waited(brief, WAITING, 10) == [(5.0, FULL)]
+
+
+def test_another_guess_of_the_start_is_no_news(brief):
+    waited(brief, WAITING, 30)
+    guessed = attrs.evolve(WAITING, expected_start_utc="2030-01-01T00:00:00+00:00")
+    assert waited(brief, guessed, 30) == []
+    ((_, line),) = waited(brief, guessed, 30)
+    assert "waiting: the partition is full; expected start 20" in line
+
+
+def test_in_full_it_is_written_too(monkeypatch):
+    now = Now()
+    monkeypatch.setattr(module, "time", now)
+    stream = io.StringIO()
+    progress = ProgressLines(stream=stream)
+    now.s += 10
+    progress(Progress(status(pool=WAITING)))
+    assert stream.getvalue() == FULL
+
+
+@pytest.mark.parametrize("pool", [None, POOL, attrs.evolve(POOL, joined=1, waiting="full")])
+def test_while_a_worker_is_there_its_trials_say_enough(brief, pool):
+    assert waited(brief, pool, 300) == []
+
+
+def test_when_all_are_lost_again_it_is_written_again(brief):
+    waited(brief, WAITING, 30)
+    waited(brief, POOL, 30)
+    assert waited(brief, WAITING, 5) == [(5.0, FULL)]

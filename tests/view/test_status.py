@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from seedwise.model.pool import PoolStatus
 from seedwise.model.status import RunStatus
 from seedwise.run.directory import RunDirectory
 from seedwise.run.opening import entry_directory
@@ -33,6 +34,7 @@ RUNNING = RunStatus(
     best_value=1 / 3,
     driver="process 4242 on login1, since 2026-08-01T10:00:00+00:00",
 )
+POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5)
 STOPPED = attrs.evolve(
     RUNNING, state="stopped", pending=133, running=0, expected_end_utc=None, driver=None
 )
@@ -132,6 +134,42 @@ def test_one_that_has_just_begun():
         f"driver  {RUNNING.driver}",
         "trials  not counted yet",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "3 at work, 5 pending of 8 wanted (2 to 10)"),
+        ({"joined": 8, "pending": 0}, "8 at work of 8 wanted (2 to 10)"),
+        ({"least": 8, "most": 8}, "3 at work, 5 pending of 8 wanted"),
+        ({"least": 9, "most": 9}, "3 at work, 5 pending of 8 wanted (9)"),
+        ({"lost": 2}, "3 at work, 5 pending of 8 wanted (2 to 10), 2 lost so far"),
+    ],
+)
+def test_the_workers_are_told(changes, words):
+    assert row(attrs.evolve(RUNNING, pool=attrs.evolve(POOL, **changes)), "workers") == words
+
+
+@pytest.mark.parametrize(
+    ("waiting", "start", "words"),
+    [
+        (None, None, None),
+        ("the queue is full", None, "the queue is full"),
+        (
+            "the queue is full",
+            "2026-08-01T11:00:30+00:00",
+            "the queue is full; expected start 2026-08-01 16:30 (in 30 min)",
+        ),
+        (None, "2026-08-01T11:00:30+00:00", "expected start 2026-08-01 16:30 (in 30 min)"),
+    ],
+)
+def test_it_is_told_why_workers_are_waited_for(in_india, waiting, start, words):
+    pool = attrs.evolve(POOL, waiting=waiting, expected_start_utc=start)
+    assert row(attrs.evolve(RUNNING, pool=pool), "waiting") == words
+
+
+def test_without_a_pool_nothing_is_said_of_workers():
+    assert row(RUNNING, "workers") is None
 
 
 def test_entries_are_told_by_state():

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.model.pool import PoolChanged
 from seedwise.model.space import ParamValue
 from seedwise.model.status import RunStatus
 
@@ -294,7 +295,7 @@ class TrialFinished:
 
 @attrs.frozen
 class Progress:
-    """Many trials were told since this was said last.
+    """How far the run is; it comes every few seconds, whether trials are told or not.
 
     Attributes
     ----------
@@ -393,6 +394,7 @@ Event: TypeAlias = (
     | Progress
     | EntryFinished
     | ChunkLost
+    | PoolChanged
     | RunInterrupted
     | RunFinished
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from seedwise.model.pool import PoolStatus
+
 __all__ = ["RunStatus"]
 
 
@@ -33,6 +35,9 @@ class RunStatus:
         Of entries, how many are ``pending``, ``running``, ``done`` and ``failed``.
     driver : str or None
         Who works on it; None if nobody does.
+    pool : PoolStatus or None
+        How many workers it has and wants; None if no driver works on it, or if nobody knows, as of
+        a cluster that was passed.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class RunStatus:
     best_value: float | None = None
     entries: dict[str, int] | None = None
     driver: str | None = None
+    pool: PoolStatus | None = None
 
     @property
     def n_told(self) -> int:

@@ -14,6 +14,7 @@ from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.options import RunOptions
 from seedwise.model.records import Event
 from seedwise.model.sweep_options import SweepOptions
+from seedwise.run.attendant import Attendant
 from seedwise.run.directory import RunDirectory
 from seedwise.run.history import History, take_up_history
 from seedwise.run.lease import Lease, acquire_lease
@@ -76,7 +77,7 @@ class BaseRun(ABC, Generic[Options, Result]):
         ChangedRunError
             If the run was begun with options that decide its results, and others are given.
         RunStopped
-            If a signal stopped it.
+            If a signal stopped it, or somebody asked it to stop.
         """
         with stop_on_signals(self.directory.path) as stop, self._acquire_lease() as self.lease:
             self._take_up()
@@ -86,12 +87,13 @@ class BaseRun(ABC, Generic[Options, Result]):
                     self.report.prepared()
                     with (
                         self.report.interruption_told(),
+                        Attendant(self.directory, stop, self.report) as attendant,
                         open_workplace(
                             self.parts,
                             self.options,
                             self._tag(),
                             self.n_trials_at_once,
-                            stop,
+                            attendant.attend,
                             packs=self.packs,
                         ) as workplace,
                     ):
@@ -167,7 +169,14 @@ class BaseRun(ABC, Generic[Options, Result]):
     def _tag(self) -> RunTag:
         if not self.history.is_new:
             cancel_jobs(self.history.run_id)  # of a driver that was killed
-        return RunTag(self.directory.name, self.history.run_id, self.directory.log_dir)
+        directory = self.directory
+        return RunTag(
+            directory.name,
+            self.history.run_id,
+            directory.log_dir,
+            directory.key_dir,
+            directory.jobs_file,
+        )
 
     def _acquire_lease(self) -> Lease:
         path = self.directory.lease

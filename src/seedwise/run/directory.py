@@ -38,6 +38,7 @@ BEFORE_IT_BEGINS = {
     "driver.lease",
     "driver.lease.lock",
     "environment.json",
+    "events.jsonl",
     "run.pickle",
 }
 
@@ -102,6 +103,26 @@ class RunDirectory:
     def log_dir(self) -> Path:
         """Logs of the Slurm jobs."""
         return self.home.path / "slurm"
+
+    @property
+    def key_dir(self) -> Path:
+        """Keys of the connections between driver and workers; there while a driver works."""
+        return self.home.path / "keys"
+
+    @property
+    def jobs_file(self) -> Path:
+        """Ids of the Slurm jobs, a line each."""
+        return self.log_dir / "jobs.jsonl"
+
+    @property
+    def event_log(self) -> Path:
+        """What happened to the run and its workers, a JSON object a line."""
+        return self.home.path / "events.jsonl"
+
+    @property
+    def control(self) -> Path:
+        """Folder of what others ask of the driver that works on the run, and of its answers."""
+        return self.home.path / "control"
 
     @property
     def has_begun(self) -> bool:
@@ -218,11 +239,14 @@ class RunDirectory:
                 )
                 raise NotARunError(self.path, problem)
 
-    def sweep(self) -> None:
-        """Remove what a driver that was killed in the middle of writing left."""
-        for aside in self.path.glob(".*.new"):
-            if not aside.name.startswith(f".{self.lease.name}"):  # that may be a driver's, now
-                aside.unlink(missing_ok=True)
+    def sweep(self) -> list[Path]:
+        """Remove what a driver that was killed in the middle of writing left; return its paths."""
+        asides = sorted(self.path.glob(".*.new"))
+        # That of the lease may be a driver's, now.
+        left = [path for path in asides if not path.name.startswith(f".{self.lease.name}")]
+        for aside in left:
+            aside.unlink(missing_ok=True)
+        return left
 
     def write_summary(self, content: Mapping[str, Any]) -> None:
         """Write ``summary.json``: what is known of the result so far."""
@@ -289,7 +313,8 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove what was made of a run that could not begin, and its folder if that is all."""
-        shutil.rmtree(self.log_dir, ignore_errors=True)
+        for folder in (self.log_dir, self.control):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in BEFORE_IT_BEGINS | {"meta.json"}:
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something of somebody else's is in it

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from seedwise.errors import LeaseLostError, RunStopped
+from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.options import RunOptions
+from seedwise.model.pool import PoolStatus
 from seedwise.model.records import (
     Event,
     Progress,
@@ -23,8 +26,10 @@ from seedwise.model.records import (
     TrialResult,
     TrialState,
 )
+from seedwise.model.status import RunStatus
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.run.directory import RunDirectory, utc_now
+from seedwise.run.event_log import EventLog
 from seedwise.run.history import History
 from seedwise.run.parts import Parts
 from seedwise.run.standing import Every, Standing
@@ -35,6 +40,7 @@ __all__ = ["Listeners", "Report", "kind_of"]
 _logger = logging.getLogger("seedwise")
 
 _STATUS_EVERY_S = 0.5
+_REFRESH_EVERY_S = 2.0
 _PROGRESS_EVERY_S = 5.0
 
 
@@ -97,6 +103,10 @@ class Report:
         self.n_in_flight: Callable[[], int] = lambda: 0
         #: Tells in how many entries are which state.
         self.entries: Callable[[], dict[str, int] | None] = lambda: None
+        #: Tells how many workers there are and are wanted.
+        self.pool: Callable[[], PoolStatus | None] = lambda: None
+        #: What happens to the run, for who looks later.
+        self.log = EventLog(directory.event_log)
         n_trials = options.n_trials if isinstance(options, RunOptions) else 0
         self.standing = Standing(kind_of(options), n_trials, history.started_at)
         self._directory = directory
@@ -106,10 +116,13 @@ class Report:
         self._options = options
         self._listen = listen
         self._mode = history.mode
+        self._best: TrialResult | None = None
+        self._has_begun = False
         self._started_s = time.monotonic()
         # A sweep may tell thousands of trials in a second.
         self._summary_due = Every(_STATUS_EVERY_S if isinstance(options, SweepOptions) else 0.0)
         self._status_due = Every(_STATUS_EVERY_S)
+        self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
         self._progress_due.due()
 
@@ -130,6 +143,9 @@ class Report:
         if self._directory.parent is None:
             self._directory.write_parts(self._parts.pickled)
         self._directory.write_meta(self._meta())
+        if self._directory.parent is None:
+            kind = "started" if self.history.is_new else "resumed"
+            self.log.write(kind, f"{kind} by process {os.getpid()} on {socket.gethostname()}")
 
     def begun(
         self,
@@ -147,6 +163,7 @@ class Report:
             self.write_summary(best)
         if self._directory.parent is not None:
             return
+        self._has_begun, self._best = True, best
         self.write_status("running", best)
         n_told = self.standing.counts.total()
         self._listen(
@@ -194,15 +211,28 @@ class Report:
         """Write ``status.json``: how far the run is."""
         self._directory.write_status(attrs.asdict(self._status(state, best)))
 
+    def refresh(self) -> None:
+        """Say how far the run is, also while no trial is told; for a run that has begun."""
+        if self._refresh_due.due():
+            self.guard()
+            with contextlib.suppress(RunFileError):  # no work is lost with it
+                self.write_status("running", self._best)
+        self._say_progress()
+
     def _say_how_far(self, best: TrialResult | None) -> None:
+        self._best = best
         if self._status_due.due():
             self.write_status("running", best)
-        if self._progress_due.due():
-            self._listen(Progress(self._status("running", best)))
+        self._say_progress()
 
-    def _status(self, state: str, best: TrialResult | None) -> Any:
+    def _say_progress(self) -> None:
+        if self._progress_due.due():
+            self._listen(Progress(self._status("running", self._best)))
+
+    def _status(self, state: str, best: TrialResult | None) -> RunStatus:
         value = best.value if best else None
-        return self.standing.status(state, self.n_in_flight(), value, self.entries())
+        status = self.standing.status(state, self.n_in_flight(), value, self.entries())
+        return attrs.evolve(status, pool=self.pool() if state == "running" else None)
 
     @contextlib.contextmanager
     def interruption_told(self) -> Iterator[None]:
@@ -213,6 +243,7 @@ class Report:
             raise
         except BaseException as error:
             directory = self._directory
+            self._log_end(error)
             # The folder of a new run that got no workers is removed.
             if isinstance(error, RunStopped) or directory.has_results:
                 n_told = max(self.standing.counts.total(), directory.n_told())
@@ -245,7 +276,21 @@ class Report:
         )
         if directory.parent is None:
             self.write_status("finished" if complete else "stopped", best)
+            if self._has_begun:
+                self._log_finished(complete)
             self._listen(RunFinished(directory.path, best, self.elapsed_s))
+
+    def _log_end(self, error: BaseException) -> None:
+        kind = "failed" if isinstance(error, Exception) else "stopped"
+        first = str(error).partition("\n")[0]
+        self.log.write(kind, first if isinstance(error, RunStopped) else _named(error, first))
+
+    def _log_finished(self, complete: bool) -> None:
+        told = f"{self.standing.counts.total()} of {self.standing.n_trials} trials are told"
+        if complete:
+            self.log.write("finished", told)
+        else:
+            self.log.write("stopped", f"time is up; {told}")
 
     def _meta(self) -> dict[str, Any]:
         loss, plan = self._parts.loss, self._parts.plan
@@ -275,3 +320,8 @@ class Report:
             **self.history.to_meta(),
             "options": options,
         }
+
+
+def _named(error: BaseException, text: str) -> str:
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

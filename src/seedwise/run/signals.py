@@ -1,4 +1,4 @@
-"""Signals while a run is on: the first ends it in order, the second at once."""
+"""What stops a run while it is on: a first signal, or a request, in order; a second at once."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ class StopSignals:
         #: Called before the process ends at the second signal; must not wait for long.
         self.at_once: Callable[[], object] = lambda: None
         self._run_dir = run_dir
+        self._stopping = False
         self._number: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Stop the run; the second time, end the process."""
         del frame
-        if self._number is None:
-            self._number = number
+        if not self._stopping:
+            self._stopping, self._number = True, number
             self.check()
         at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
@@ -52,9 +53,13 @@ class StopSignals:
         # What is on disk is whole at any moment, as it is after a SIGKILL.
         os._exit(128 + number)
 
+    def request(self) -> None:
+        """Have the next check stop the run, as the first signal does."""
+        self._stopping = True
+
     def check(self) -> None:
         """Raise RunStopped if a signal came; where Python was then may have swallowed it."""
-        if self._number is not None:
+        if self._stopping:
             raise RunStopped(self._run_dir, self._number)
 
 

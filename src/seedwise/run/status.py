@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from seedwise.model.pool import PoolStatus
 from seedwise.model.status import RunStatus
 from seedwise.run.directory import RunDirectory
 from seedwise.run.lease import lease_holder
@@ -14,6 +15,7 @@ from seedwise.run.lease import lease_holder
 __all__ = ["read_status"]
 
 _FIELDS = [field.name for field in attrs.fields(RunStatus)]
+_POOL_FIELDS = [field.name for field in attrs.fields(PoolStatus)]
 
 
 def read_status(directory: RunDirectory) -> RunStatus:
@@ -43,11 +45,12 @@ def read_status(directory: RunDirectory) -> RunStatus:
     driver = lease_holder(directory.lease)
     status = attrs.evolve(_said(directory) or _reckoned(directory), driver=driver)
     if status.state == "finished":
-        return status
+        return attrs.evolve(status, pool=None)
     if driver is not None:
         return attrs.evolve(status, state="running")
     return attrs.evolve(
         status,
+        pool=None,
         state="stopped",
         pending=status.pending + status.running,
         running=0,
@@ -63,7 +66,16 @@ def _said(directory: RunDirectory) -> RunStatus | None:
     content = directory.read_status()
     try:
         # By name: a later version may say more.
-        return RunStatus(**{name: content[name] for name in _FIELDS if name in content})
+        said = RunStatus(**{name: content[name] for name in _FIELDS if name in content})
+    except TypeError:
+        return None
+    return attrs.evolve(said, pool=_pool(content.get("pool")))
+
+
+def _pool(content: Any) -> PoolStatus | None:
+    """Return how many workers there are; None if that was not known, or can't be read."""
+    try:
+        return PoolStatus(**{name: content[name] for name in _POOL_FIELDS if name in content})
     except TypeError:
         return None
 

@@ -13,7 +13,7 @@ from seedwise.model.work_options import WorkOptions
 from seedwise.run.dispatch import DaskDispatcher, Traffic
 from seedwise.run.parts import Parts
 from seedwise.run.shipping import bring
-from seedwise.run.signals import StopSignals
+from seedwise.worker.departure import depart
 
 __all__ = ["Workplace", "open_workplace"]
 
@@ -43,7 +43,7 @@ def open_workplace(
     options: WorkOptions,
     tag: RunTag,
     n_trials_at_once: int,
-    stop: StopSignals,
+    attend: Callable[[Place], Callable[[], None]],
     *,
     packs: bool = False,
 ) -> Iterator[Workplace]:
@@ -59,8 +59,8 @@ def open_workplace(
         Its name and id.
     n_trials_at_once : int
         Trials that may be in flight.
-    stop : StopSignals
-        What ends the run.
+    attend : callable
+        Takes the cluster as soon as it is open; returns what is called now and then.
     packs : bool
         Whether chunks of several trials may share a Dask task.
 
@@ -73,23 +73,24 @@ def open_workplace(
     at_once = options.worker_parallelism if parts.loss.vectorized else 1
     demand = Demand(parts.plan.n_chunks * n_trials_at_once, at_once)
     with open_place(options, demand, tag) as place:
-        stop.at_once = place.cancel_at_once
+        attend_to_place = attend(place)
+        on_slurm = options.place == "slurm"
         traffic = Traffic(
-            options.slurm_poll_seconds,
-            options.slurm_timeout_minutes * 60 if options.place == "slurm" else None,
-            packs,
-            place.slots,
+            tick_s=options.slurm_poll_seconds,
+            running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
+            packs=packs,
+            slots=place.slots,
+            walltime_s=place.walltime_s,
         )
+
+        def look() -> None:
+            if dispatcher.has_evaluated:
+                place.proved()
+            attend_to_place()
+
         with (
             bring(place.client, parts.shipment, options) as loss_id,
-            DaskDispatcher(place.client, _look(stop, place), traffic) as dispatcher,
+            DaskDispatcher(place.client, look, traffic) as dispatcher,
         ):
+            place.follow(lambda: dispatcher.n_outstanding, depart)
             yield Workplace(place, loss_id, dispatcher)
-
-
-def _look(stop: StopSignals, place: Place) -> Callable[[], None]:
-    def look() -> None:
-        stop.check()
-        place.check()
-
-    return look

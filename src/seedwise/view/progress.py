@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 from seedwise.errors import replay_command, resume_command
+from seedwise.model.pool import PoolChanged, PoolStatus
 from seedwise.model.records import (
     ChunkLost,
     EntryFinished,
@@ -21,10 +23,15 @@ from seedwise.model.records import (
     TrialResult,
 )
 from seedwise.model.status import RunStatus
+from seedwise.view.pool import waiting_words, workers_words
 
 __all__ = ["ProgressLines"]
 
 _BRIEF_S = 1.0
+
+# That all workers are waited for is said when the reason is another, and now and then.
+_WAITING_S = 10.0
+_WAITING_STILL_S = 60.0
 
 
 class ProgressLines:
@@ -48,6 +55,8 @@ class ProgressLines:
         self._brief = brief
         self._written_s = -_BRIEF_S
         self._n_left_out = 0
+        self._waiting: str | None = None
+        self._waiting_said_s = time.monotonic()
         self._stream = stream
         self._run_dir = Path()
 
@@ -67,17 +76,34 @@ class ProgressLines:
             case TrialFinished():
                 lines = _trial(event, self._run_dir) if self._is_due() else []
             case Progress():
-                n_left_out, self._n_left_out = self._n_left_out, 0
-                lines = [_progress(event.status)] if n_left_out else []
+                lines = self._how_far(event.status)
             case EntryFinished():
                 lines = [_entry(event)]
             case ChunkLost():
                 lines = [_lost(event)]
+            case PoolChanged():
+                lines = [_pool_changed(event)]
             case RunInterrupted():
                 lines = _interrupted(event)
             case RunFinished():
                 lines = [_end(event)]
         return lines
+
+    def _how_far(self, status: RunStatus) -> list[str]:
+        n_left_out, self._n_left_out = self._n_left_out, 0
+        pool = status.pool
+        if n_left_out:
+            return [_progress(status)]
+        if pool is None or pool.joined:
+            self._waiting = None
+            return []
+        silent_s = time.monotonic() - self._waiting_said_s
+        # When the first will start, Slurm reckons anew every minute.
+        is_news = pool.waiting != self._waiting and silent_s >= _WAITING_S
+        if not is_news and silent_s < _WAITING_STILL_S:
+            return []
+        self._waiting, self._waiting_said_s = pool.waiting, time.monotonic()
+        return [f"{_told(status)}, {_waiting(pool)}"]
 
     def _is_due(self) -> bool:
         now_s = time.monotonic()
@@ -135,7 +161,7 @@ def _interrupted(event: RunInterrupted) -> list[str]:
 
 
 def _progress(status: RunStatus) -> str:
-    parts = [f"{status.n_told} of {status.n_trials} trials told"]
+    parts = [_told(status)]
     parts += [f"{status.failed} failed"] if status.failed else []
     parts += [f"{status.pruned} pruned"] if status.pruned else []
     if status.entries is not None:
@@ -146,7 +172,24 @@ def _progress(status: RunStatus) -> str:
         parts.append(f"expected end {status.expected_end_utc}")
     if status.best_value is not None:
         parts.append(f"best {status.best_value:.6g}")
+    if status.pool is not None and status.pool.joined != status.pool.wanted:
+        parts.append(_waiting(status.pool))
     return ", ".join(parts)
+
+
+def _told(status: RunStatus) -> str:
+    return f"{status.n_told} of {status.n_trials} trials told"
+
+
+def _waiting(pool: PoolStatus) -> str:
+    workers = f"{pool.joined}/{pool.wanted} workers"
+    reason = waiting_words(pool, datetime.now(UTC))
+    return workers if reason is None else f"{workers}, waiting: {reason}"
+
+
+def _pool_changed(event: PoolChanged) -> str:
+    now = "" if event.pool is None else f"; workers: {workers_words(event.pool)}"
+    return f"{event.news.text}{now}"
 
 
 def _entry(event: EntryFinished) -> str:

@@ -20,7 +20,7 @@ def test_examples_of_a_module(name):
 
 
 #: Their docstrings are made from the options, so that doctest does not find them by itself.
-WITH_OPTIONS = ["optimize_run", "optimize_entries", "run_sweep"]
+WITH_OPTIONS = ["check_run", "optimize_run", "optimize_entries", "run_sweep"]
 
 
 @pytest.mark.parametrize("name", WITH_OPTIONS)

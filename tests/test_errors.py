@@ -138,6 +138,46 @@ CASES = [
         ),
     ),
     (
+        errors.CheckFailedError(
+            "walk", {"x": 0.5}, 7, "ValueError", "Traceback\nValueError: no\n", "its end"
+        ),
+        RuntimeError,
+        {
+            "loss_name": "walk",
+            "params": {"x": 0.5},
+            "seed": 7,
+            "exception_type": "ValueError",
+            "traceback": "Traceback\nValueError: no\n",
+            "log_tail": "its end",
+        },
+        (
+            "loss 'walk' failed on seed 7, with params {'x': 0.5}:\n\n"
+            "Traceback\nValueError: no\n\nThe job's log ends with:\n\nits end\n\n"
+            "To see it happen here, call the loss with these params and this seed. Nothing was "
+        ),
+    ),
+    (
+        errors.CheckFailedError("walk", {}, None, "ImportError", "ImportError: no"),
+        RuntimeError,
+        {"params": {}, "seed": None, "log_tail": ""},
+        (
+            "loss 'walk' failed on the worker:\n\nImportError: no\n\n"
+            "What the loss imports must be there for the Python of the workers: see SlurmOptions("
+        ),
+    ),
+    (
+        errors.LossNotFoundError("fit.py:jump", "there is no jump in it", losses=["walk"]),
+        LookupError,
+        {"target": "fit.py:jump", "losses": ("walk",), "traceback": None},
+        "fit.py:jump: there is no jump in it.",
+    ),
+    (
+        errors.LossNotFoundError("fit.py", "its import fails", traceback="Traceback\nKeyError\n"),
+        LookupError,
+        {"target": "fit.py", "losses": (), "traceback": "Traceback\nKeyError\n"},
+        "fit.py: its import fails:\n\nTraceback\nKeyError",
+    ),
+    (
         errors.AllEntriesFailedError(
             Path("runs/a"), {"anna": OSError("no disk"), "ben": ValueError("no")}
         ),
@@ -243,6 +283,33 @@ CASES = [
         ),
     ),
     (
+        errors.NoDriverError(Path("runs/a"), "stopped"),
+        RuntimeError,
+        {"run_dir": Path("runs/a"), "state": "stopped"},
+        (
+            "no driver works on runs/a, which is stopped, so there is nobody to ask. To go on "
+            "with it: seedwise resume runs/a --workers 10:200"
+        ),
+    ),
+    (
+        errors.NoDriverError(Path("runs/a"), "finished"),
+        RuntimeError,
+        {"state": "finished"},
+        "no driver works on runs/a, which is finished, so there is nobody to ask. Nothing is left",
+    ),
+    (
+        errors.NotAnsweredError(Path("runs/a"), "process 7 on n1", 15.0),
+        TimeoutError,
+        {"run_dir": Path("runs/a"), "holder": "process 7 on n1", "timeout_s": 15.0},
+        "process 7 on n1, who works on runs/a, has not answered within 15 s. What was asked for",
+    ),
+    (
+        errors.RequestRefusedError(Path("runs/a"), "scale it yourself"),
+        RuntimeError,
+        {"run_dir": Path("runs/a"), "why": "scale it yourself"},
+        "the driver of runs/a refuses: scale it yourself",
+    ),
+    (
         errors.MissingExtraError("to_dataframe()", extra="pandas"),
         ImportError,
         {"extra": "pandas"},
@@ -274,6 +341,12 @@ CASES = [
         "7 is not a loss. Decorate the function with @seedwise.loss(",
     ),
     (
+        errors.KeyFolderError(Path("runs/a/keys"), "others may use it (its mode is 0755)"),
+        RuntimeError,
+        {"path": Path("runs/a/keys"), "problem": "others may use it (its mode is 0755)"},
+        "runs/a/keys: others may use it (its mode is 0755). The keys of a run's connections must",
+    ),
+    (
         errors.MainGuardError("fit.py", 12),
         RuntimeError,
         {"script": "fit.py", "line": 12},
@@ -292,10 +365,44 @@ CASES = [
         "cluster='slurm': there is no sbatch on this machine's PATH. Run on a login node",
     ),
     (
+        errors.ChunkTooLongError(500, 11_520.0, 7200.0, 296),
+        ValueError,
+        {"n_seeds": 500, "needs_s": 11_520.0, "walltime_s": 7200.0, "fits": 296},
+        "a chunk of 500 seeds takes about 3.2 h (23 s a seed), and jobs end after worker_time",
+    ),
+    (
+        errors.ChunkTooLongError(1, 90.0, 60.0, 0, at_least=True),
+        RuntimeError,
+        {"n_seeds": 1, "fits": 0},
+        "a chunk of 1 seed takes more than 1.5 min (1.5 min a seed), and jobs end after worker",
+    ),
+    (
+        errors.PreflightError(["workers: 9 jobs asked for, but 4 may run", "so much"]),
+        ValueError,
+        {"problems": ("workers: 9 jobs asked for, but 4 may run", "so much")},
+        (
+            "this Slurm cluster can't start such jobs:\n"
+            "  workers: 9 jobs asked for, but 4 may run\n  so much\n"
+            "Change what is named; seedwise slurm shows what the cluster allows."
+        ),
+    ),
+    (
         errors.SubmitRefusedError("sbatch: error: no QoS\n", "#!/bin/sh"),
         RuntimeError,
         {"stderr": "sbatch: error: no QoS\n", "script": "#!/bin/sh"},
         "Slurm refuses the job: sbatch: error: no QoS\nThe job script was:\n\n#!/bin/sh\nChange",
+    ),
+    (
+        errors.JobNeverStartsError("71", "PartitionTimeLimit", "it asks for too long", "less"),
+        RuntimeError,
+        {"job_id": "71", "reason": "PartitionTimeLimit"},
+        "job 71 can never start: it asks for too long (PartitionTimeLimit). To change it: less.",
+    ),
+    (
+        errors.WorkersFailedError(3, "exited with code 3", "No module"),
+        RuntimeError,
+        {"n_jobs": 3, "log_tail": "No module"},
+        "3 jobs in a row ended before their worker came; the last one: exited with code 3.\nIts",
     ),
     (
         errors.StudyFileError(Path("runs/a/study.journal"), "can't be written"),
@@ -370,7 +477,7 @@ def test_a_note_of_an_os_error_travels_too():
 
 # RunStopped is no failure, so it is no SeedwiseError: what catches those must let it pass.
 
-STOPPED = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+STOPPED = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (None, 75)]
 
 
 @pytest.mark.parametrize(("number", "code"), STOPPED)
@@ -380,15 +487,17 @@ def test_a_stop_is_what_ctrl_c_and_sys_exit_raise(number, code):
     assert isinstance(error, SystemExit)
     assert not isinstance(error, Exception)
     assert (error.run_dir, error.signal, error.code) == (Path("runs/a"), number, code)
-    assert str(error) == f"stopped by {number.name}; to go on: seedwise resume runs/a"
+    by = "seedwise stop" if number is None else number.name
+    assert str(error) == f"stopped by {by}; to go on: seedwise resume runs/a"
 
 
+@pytest.mark.parametrize(("number", "code"), STOPPED)
 @pytest.mark.parametrize("copied", [copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
-def test_a_stop_travels_whole(copied):
-    error = errors.RunStopped(Path("runs/a"), signal.SIGTERM)
+def test_a_stop_travels_whole(copied, number, code):
+    error = errors.RunStopped(Path("runs/a"), number)
     again = copied(error)
     assert type(again) is errors.RunStopped
-    assert (str(again), again.args, again.code) == (str(error), error.args, 143)
+    assert (str(again), again.args, again.code) == (str(error), error.args, code)
     assert vars(again) == vars(error)
 
 
@@ -399,7 +508,7 @@ def test_a_script_that_does_not_catch_a_stop_ends_with_its_code_and_no_traceback
 ):
     script = (
         "from pathlib import Path\nfrom seedwise.errors import RunStopped\n"
-        f"raise RunStopped(Path('runs/a'), {int(number)})\n"
+        f"raise RunStopped(Path('runs/a'), {number and int(number)})\n"
     )
     (tmp_path / "fit.py").write_text(script)
     command = {"file": ["fit.py"], "-c": ["-c", script], "-m": ["-m", "fit"]}[run]

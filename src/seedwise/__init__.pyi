@@ -1,34 +1,47 @@
 from .api import (
+    check_run,
+    clean_run,
+    connect,
     optimize_entries,
     optimize_run,
     replay_seed,
     resume_run,
     run_status,
     run_sweep,
+    slurm_limits,
 )
 from .errors import (
     AddressError,
     AllEntriesFailedError,
     CaseIndexError,
     ChangedRunError,
+    CheckFailedError,
+    ChunkTooLongError,
     CleanRefusedError,
     ClusterError,
     ClusterStartError,
     DamagedFileError,
     EntryOfARunError,
+    JobNeverStartsError,
+    KeyFolderError,
     LeaseLostError,
     LedgerMismatchError,
     LossDefinitionError,
     LossFailedError,
+    LossNotFoundError,
     LossSignatureError,
     LossTransportError,
     LossValueError,
     MainGuardError,
     MissingExtraError,
     NoCompleteTrialError,
+    NoDriverError,
     NotALossError,
+    NotAnsweredError,
     NotARunError,
     OptionError,
+    PreflightError,
+    RequestRefusedError,
     RunExistsError,
     RunFileError,
     RunLockedError,
@@ -41,7 +54,9 @@ from .errors import (
     SubmitRefusedError,
     TrialDirError,
     UnknownOptionError,
+    WorkersFailedError,
 )
+from .model.check_report import CheckReport
 from .model.draws import (
     Choice,
     LogUniform,
@@ -56,7 +71,15 @@ from .model.draws import (
 )
 from .model.execution_mode import ExecutionMode, execution_mode
 from .model.loss import LossDefinition, loss
+from .model.pool import PoolStatus
 from .model.records import TrialResult, TrialState
+from .model.slurm_limits import (
+    AccountLimits,
+    NodeKind,
+    PartitionLimits,
+    QosLimits,
+    SlurmLimits,
+)
 from .model.slurm_options import SlurmOptions
 from .model.sources import (
     GridSource,
@@ -71,24 +94,33 @@ from .model.sources import (
 )
 from .model.space import SearchParam, search_param
 from .model.status import RunStatus
+from .run.cleaning import CleanedRun
+from .run.handle import RunHandle
 from .run.multi_result import MultiOptimizeResult
 from .run.replay import Replayed
 from .run.result import OptimizeResult
 from .run.sweep_result import SweepResult
 
 __all__ = [
+    "AccountLimits",
     "AddressError",
     "AllEntriesFailedError",
     "CaseIndexError",
     "ChangedRunError",
+    "CheckFailedError",
+    "CheckReport",
     "Choice",
+    "ChunkTooLongError",
     "CleanRefusedError",
+    "CleanedRun",
     "ClusterError",
     "ClusterStartError",
     "DamagedFileError",
     "EntryOfARunError",
     "ExecutionMode",
     "GridSource",
+    "JobNeverStartsError",
+    "KeyFolderError",
     "LeaseLostError",
     "LedgerMismatchError",
     "LogUniform",
@@ -96,6 +128,7 @@ __all__ = [
     "LossDefinition",
     "LossDefinitionError",
     "LossFailedError",
+    "LossNotFoundError",
     "LossSignatureError",
     "LossTransportError",
     "LossValueError",
@@ -104,22 +137,32 @@ __all__ = [
     "MissingExtraError",
     "MultiOptimizeResult",
     "NoCompleteTrialError",
+    "NoDriverError",
+    "NodeKind",
     "NotALossError",
     "NotARunError",
+    "NotAnsweredError",
     "OptimizeResult",
     "OptionError",
     "ParamCase",
     "ParameterSource",
+    "PartitionLimits",
+    "PoolStatus",
+    "PreflightError",
+    "QosLimits",
     "RandInt",
     "RandomSource",
     "Replayed",
+    "RequestRefusedError",
     "RunExistsError",
     "RunFileError",
+    "RunHandle",
     "RunLockedError",
     "RunStatus",
     "RunStopped",
     "SearchParam",
     "SeedwiseError",
+    "SlurmLimits",
     "SlurmNotFoundError",
     "SlurmOptions",
     "SourceError",
@@ -132,7 +175,11 @@ __all__ = [
     "TrialState",
     "Uniform",
     "UnknownOptionError",
+    "WorkersFailedError",
+    "check_run",
     "choice",
+    "clean_run",
+    "connect",
     "execution_mode",
     "grid",
     "loguniform",
@@ -148,6 +195,7 @@ __all__ = [
     "run_status",
     "run_sweep",
     "search_param",
+    "slurm_limits",
     "source_from_manifest",
     "uniform",
 ]

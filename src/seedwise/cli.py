@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys
@@ -13,12 +14,16 @@ import attrs
 import click
 
 from seedwise import api
-from seedwise.errors import RunStopped, SeedwiseError
+from seedwise.errors import RunStopped, SeedwiseError, resume_command
 from seedwise.model.entries_options import EntriesOptions
-from seedwise.model.keywords import command_options
+from seedwise.model.keywords import CommandOption, command_options, keyword_names
 from seedwise.model.options import RunOptions
+from seedwise.model.slurm_options import SlurmOptions
 from seedwise.model.sweep_options import SweepOptions
+from seedwise.view.check import check_lines
+from seedwise.view.cleaned import cleaned_lines
 from seedwise.view.result import result_lines
+from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import status_lines
 
 __all__ = ["main"]
@@ -48,6 +53,10 @@ def _flags(command: Any) -> Any:
         for kind in (RunOptions, EntriesOptions, SweepOptions)
         for option in command_options(kind, _NO_FLAGS)
     }
+    return _with_flags(command, flags)
+
+
+def _with_flags(command: Any, flags: dict[str, CommandOption]) -> Any:
     for option in reversed(flags.values()):
         command = click.option(
             option.flag, default=None, type=option.parse, metavar=option.metavar, help=option.help
@@ -74,6 +83,50 @@ def resume(run_dir: str, **flags: Any) -> None:
         click.echo(line)
 
 
+# What is no text, and what is about a run that is there.
+_NO_CHECK_FLAGS = (
+    "accept_changes",
+    "assume_yes",
+    "clean_run_dir",
+    "enqueue",
+    "refine_search_factor",
+    "run_name",
+    "slurm",
+    "take_over",
+    "timeout",
+)
+
+
+def _check_flags(command: Any) -> Any:
+    options = [*command_options(RunOptions, _NO_CHECK_FLAGS), *command_options(SlurmOptions)]
+    return _with_flags(command, {option.flag: option for option in options})
+
+
+@main.command()
+@click.argument("loss", metavar="SCRIPT.py:LOSS")
+@_check_flags
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def check(loss: str, as_json: bool, **flags: Any) -> None:
+    """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
+
+    SCRIPT.py:LOSS is the script, or package.module, and the name of the loss, which may be left
+    out if there is only one. The options are those of the run; nothing is left of the check.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        names = given.keys() & set(keyword_names(SlurmOptions))
+        if names:
+            given["slurm"] = SlurmOptions(**{name: given.pop(name) for name in names})
+        with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no report
+            report = api.check_run(api.load_loss(loss), **given)
+    except RunStopped as stopped:
+        sys.exit(stopped.code)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in [json.dumps(report.to_dict())] if as_json else check_lines(report):
+        click.echo(line)
+
+
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
@@ -85,6 +138,69 @@ def status(run_dir: str, as_json: bool) -> None:
             lines = [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
         else:
             lines = status_lines(found, Path(run_dir))
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in lines:
+        click.echo(line)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def slurm(as_json: bool) -> None:
+    """Say what the Slurm cluster of this machine allows you: partitions, nodes, accounts, QoS."""
+    try:
+        limits = api.slurm_limits()
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in [json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits):
+        click.echo(line)
+
+
+_WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.argument("workers", type=_WORKERS.parse)
+def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
+    """Change the number of workers of the run in RUN_DIR, while its driver works.
+
+    WORKERS is a number, such as 40, or bounds between which their number follows the work, such
+    as 10:200.
+    """
+    try:
+        api.connect(run_dir).scale(workers)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    wanted = " to ".join(map(str, workers if isinstance(workers, tuple) else (workers,)))
+    click.echo(f"asked for {wanted} workers; the driver takes care of it")
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+def stop(run_dir: str) -> None:
+    """Stop the run in RUN_DIR in order; it can be gone on with.
+
+    Its driver ends as it does at Ctrl-C, with exit code 75.
+    """
+    try:
+        run = api.connect(run_dir)
+        run.stop()
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("asked to stop; the driver ends the run")
+    click.echo(f"to go on: {resume_command(run.path)}")
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option(
+    "--take-over", is_flag=True, help="Also after a driver elsewhere that was silent for minutes."
+)
+def clean(run_dir: str, take_over: bool) -> None:
+    """Clean up after a driver of the run in RUN_DIR that was killed; the results stay."""
+    try:
+        lines = cleaned_lines(api.clean_run(run_dir, take_over=take_over))
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
     for line in lines:

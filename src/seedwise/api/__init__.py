@@ -4,14 +4,23 @@ May import all other folders.
 """
 
 from seedwise.api.begin import optimize_entries, optimize_run, run_sweep
+from seedwise.api.check import check_run
+from seedwise.api.control import clean_run, connect
 from seedwise.api.look import replay_seed, run_status
 from seedwise.api.resume import resume_run
+from seedwise.api.slurm import slurm_limits
+from seedwise.run.loss_file import load_loss
 
 __all__ = [
+    "check_run",
+    "clean_run",
+    "connect",
+    "load_loss",
     "optimize_entries",
     "optimize_run",
     "replay_seed",
     "resume_run",
     "run_status",
     "run_sweep",
+    "slurm_limits",
 ]

@@ -1,0 +1,165 @@
+"""Checking a run before it is begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dask.system import CPU_COUNT
+
+from seedwise.cluster.open import check_place
+from seedwise.cluster.place import Demand
+from seedwise.cluster.preflight import request_in
+from seedwise.cluster.slurm_limits import read_slurm_limits
+from seedwise.errors import NotALossError, PreflightError
+from seedwise.model.check_report import CheckReport
+from seedwise.model.keywords import takes
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options import RunOptions
+from seedwise.model.preflight import Request, problems
+from seedwise.model.seeds import SeedPlan
+from seedwise.run.check import CheckedSeed, check_seed
+from seedwise.run.parts import make_parts
+from seedwise.view.check import CheckProgress
+
+__all__ = ["check_run"]
+
+_LIMITS_S = 5.0
+_MOST_JOBS = 100  # as `open_slurm` has it
+
+
+@takes(RunOptions)
+def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
+    """Check what can be known before the first job of a run.
+
+    The options are checked, and the jobs against the limits of Slurm. Then one worker, on Slurm
+    one job, evaluates one seed of the loss, so that what is missing on the nodes shows in seconds;
+    a second time, if it took less than a minute, to know how long it takes when the loss is
+    loaded. The folder that this needs in `run_root` is removed in the end.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss, made with the decorator `loss`.
+    {options}
+
+    Returns
+    -------
+    CheckReport
+        What the seed showed, and what follows from it: seeds at once, the time of a chunk and of
+        the run, core hours; and the job script.
+
+    Raises
+    ------
+    OptionError
+        If a keyword has a value that is not allowed.
+    CheckFailedError
+        If the loss fails on the worker; it has the traceback.
+    PreflightError, SubmitRefusedError
+        If Slurm would refuse the jobs, or never start them.
+    ClusterError
+        If no worker comes; it has the end of the job's log.
+    RunStopped
+        If a signal stopped the check.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = sw.check_run(
+    ...         walk,
+    ...         n_trials=20,
+    ...         n_seeds=400,
+    ...         chunk_size=100,
+    ...         max_concurrent_trials=2,
+    ...         workers=4,
+    ...         run_root=folder,
+    ...         progress=False,
+    ...     )
+    >>> report.n_chunks_in_flight, report.n_seeds_at_once, report.seed_s < 1
+    (8, 4, True)
+    """
+    if not isinstance(loss, LossDefinition):
+        raise NotALossError(loss)
+    options = RunOptions.from_keywords(keywords)
+    plan = make_parts(loss, options).plan
+    check_place(options)
+    seed = int(plan.seeds[0])
+    checked = check_seed(loss, options, seed, CheckProgress(options.progress))
+    return _report(loss, options, plan, checked)
+
+
+def _report(
+    loss: LossDefinition, options: RunOptions, plan: SeedPlan, checked: CheckedSeed
+) -> CheckReport:
+    workers = _n_workers(loss, options, plan)
+    request = _request(checked.job_script, workers)
+    on_slurm = options.place == "slurm"
+    assert checked.trial.value is not None  # it is complete
+    return CheckReport(
+        loss_name=loss.name,
+        place=options.place if options.place in ("local", "slurm") else "passed",
+        n_trials=options.n_trials,
+        n_trials_at_once=options.max_concurrent_trials,
+        n_seeds=len(plan.seeds),
+        chunk_size=plan.chunk_size,
+        vectorized=loss.vectorized,
+        workers=workers,
+        worker_parallelism=options.worker_parallelism,
+        cpus_per_worker=request.cpus if request is not None else None,
+        walltime_s=checked.walltime_s,
+        params=dict(checked.trial.params),
+        seed=int(plan.seeds[0]),
+        value=checked.trial.value,
+        first_s=checked.result.duration_s,
+        seed_s=checked.seed_s,
+        host=checked.host,
+        worker=checked.result.worker,
+        job_id=checked.result.job_id,
+        waited_s=checked.waited_s if on_slurm else None,
+        versions=checked.versions,
+        job_script=checked.job_script,
+        warnings=_warnings(request) if request is not None else (),
+    )
+
+
+def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int | None:
+    """Return how many workers the run would have; None of a cluster that was passed."""
+    place, parallelism = options.place, options.worker_parallelism
+    if place not in ("local", "slurm"):
+        return None
+    n_chunks = plan.n_chunks * options.max_concurrent_trials
+    demand = Demand(n_chunks, parallelism if loss.vectorized else 1)
+    limit = options.array_parallelism_limit if place == "slurm" else None
+    if options.workers is None:
+        most = (limit or _MOST_JOBS) if place == "slurm" else max(1, CPU_COUNT // parallelism)
+        return demand.workers(most)
+    if isinstance(options.workers, tuple):
+        low, high = options.workers
+        wanted = max(low, demand.workers(high))
+    else:
+        wanted = options.workers
+    return wanted if limit is None else min(wanted, limit)
+
+
+def _request(script: str | None, workers: int | None) -> Request | None:
+    """Return what the run's jobs ask for; None where there are none, or that can't be read."""
+    if script is None or workers is None:
+        return None
+    try:
+        return request_in(script, workers)
+    except ValueError:  # a form of an option that Slurm knows, and we do not
+        return None
+
+
+def _warnings(request: Request) -> tuple[str, ...]:
+    """Return what is to be said of all jobs of the run, of which one was tried."""
+    found = problems(request, read_slurm_limits(_LIMITS_S))
+    fatal = [problem for problem in found if problem.fatal]
+    if fatal:
+        raise PreflightError(fatal)
+    return tuple(str(problem) for problem in found)

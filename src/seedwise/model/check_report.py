@@ -1,0 +1,208 @@
+"""What a check found out before a run: what one seed showed, and what follows for the plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from seedwise.model.space import ParamValue
+
+__all__ = ["CheckReport"]
+
+# Below this the way to the worker and back takes as long as the chunk.
+_SHORT_CHUNK_S = 0.1
+_GOOD_CHUNK_S = 1.0
+
+# A chunk that is not done when its job ends is lost: it is to be a small part of a job.
+_PART_OF_WALLTIME = 0.1
+
+_SHORTEST_SEED_S = 1e-9
+
+_DERIVED = (
+    "n_chunks",
+    "n_chunks_in_flight",
+    "n_chunks_at_once",
+    "n_seeds_at_once",
+    "n_idle_workers",
+    "chunk_s",
+    "run_s",
+    "core_hours",
+    "chunk_is_short",
+    "chunk_is_long",
+    "advised_chunk_size",
+)
+
+
+@attrs.frozen(kw_only=True)
+class CheckReport:
+    """What `check_run` found out.
+
+    Attributes
+    ----------
+    loss_name : str
+        Name of the loss.
+    place : {"local", "slurm", "passed"}
+        Where the work is to run; passed is a Dask cluster of the caller's.
+    n_trials, n_trials_at_once : int
+        Trials of the run, and how many of them may be in flight.
+    n_seeds, chunk_size : int
+        Seeds of a trial, and of a chunk.
+    vectorized : bool
+        Whether the loss is called once a chunk.
+    workers : int or None
+        Workers that the run would have, on Slurm jobs; None of a cluster that was passed.
+    worker_parallelism : int
+        Seeds that run at once in a worker; chunks, of a vectorized loss.
+    cpus_per_worker : int or None
+        CPUs of a Slurm job; None elsewhere.
+    walltime_s : float or None
+        Seconds after which a job ends; None if it does not.
+    params : dict
+        The point that was tried.
+    seed : int
+        The seed that was tried.
+    value : float
+        The loss there.
+    first_s : float
+        Seconds that it took the worker, with loading the loss.
+    seed_s : float
+        Seconds that it took again, with the loss loaded; `first_s` if that was a minute or more.
+    host, worker : str or None, str
+        The machine that the worker was on, and its name.
+    job_id : str or None
+        The Slurm job that held it; None elsewhere.
+    waited_s : float or None
+        Seconds from asking for the job to the start of the seed; None elsewhere.
+    versions : dict of str to str
+        What the worker has of ``python``, ``numpy`` and ``seedwise``.
+    job_script : str or None
+        The script of the job; None elsewhere.
+    warnings : tuple of str
+        What Slurm's limits have to say against the plan: jobs wait longer, or fewer run at once.
+    """
+
+    loss_name: str
+    place: str
+    n_trials: int
+    n_trials_at_once: int
+    n_seeds: int
+    chunk_size: int
+    vectorized: bool = False
+    workers: int | None = None
+    worker_parallelism: int = 1
+    cpus_per_worker: int | None = None
+    walltime_s: float | None = None
+    params: Mapping[str, ParamValue] = attrs.field(factory=dict)
+    seed: int
+    value: float
+    first_s: float
+    seed_s: float
+    host: str | None = None
+    worker: str = ""
+    job_id: str | None = None
+    waited_s: float | None = None
+    versions: Mapping[str, str] = attrs.field(factory=dict)
+    job_script: str | None = attrs.field(default=None, repr=False)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks of a trial."""
+        return -(-self.n_seeds // self.chunk_size)
+
+    @property
+    def n_chunks_in_flight(self) -> int:
+        """Chunks in flight at most."""
+        return self.n_chunks * min(self.n_trials_at_once, self.n_trials)
+
+    @property
+    def n_chunks_at_once(self) -> int | None:
+        """Chunks that are evaluated at once, if all workers are there; None if nobody knows."""
+        if self.workers is None:
+            return None
+        return min(self.n_chunks_in_flight, self.workers * self._chunks_per_worker)
+
+    @property
+    def n_seeds_at_once(self) -> int | None:
+        """Seeds that run at once, if all workers are there; None if nobody knows."""
+        n_chunks = self.n_chunks_at_once
+        if n_chunks is None:
+            return None
+        if self.vectorized:
+            return n_chunks * self._seeds_of_a_chunk
+        return n_chunks * min(self.worker_parallelism, self._seeds_of_a_chunk)
+
+    @property
+    def n_idle_workers(self) -> int:
+        """Workers that would never have a chunk."""
+        if self.workers is None:
+            return 0
+        return max(0, self.workers - -(-self.n_chunks_in_flight // self._chunks_per_worker))
+
+    @property
+    def chunk_s(self) -> float:
+        """Seconds that a chunk takes, by the one seed; at most, if the loss is vectorized."""
+        return self._rounds(self._seeds_of_a_chunk) * self.seed_s
+
+    @property
+    def run_s(self) -> float | None:
+        """Seconds that the run takes if all workers are there; None if nobody knows."""
+        if self.n_chunks_at_once is None:
+            return None
+        n_trials_at_once = min(self.n_trials_at_once, self.n_trials)
+        waves = -(-self.n_chunks_in_flight // self.n_chunks_at_once)
+        return -(-self.n_trials // n_trials_at_once) * waves * self.chunk_s
+
+    @property
+    def core_hours(self) -> float | None:
+        """CPUs of all jobs times the hours of the run; None of what is not on Slurm."""
+        if self.run_s is None or self.workers is None or self.cpus_per_worker is None:
+            return None
+        return self.workers * self.cpus_per_worker * self.run_s / 3600
+
+    @property
+    def chunk_is_short(self) -> bool:
+        """Whether chunks take so little that the way to the workers takes longer."""
+        return self.chunk_s < _SHORT_CHUNK_S
+
+    @property
+    def chunk_is_long(self) -> bool:
+        """Whether chunks take so long that too much is lost when a job ends."""
+        return self.walltime_s is not None and self.chunk_s > _PART_OF_WALLTIME * self.walltime_s
+
+    @property
+    def advised_chunk_size(self) -> int | None:
+        """A better `chunk_size`; None if it is good, or none is better."""
+        seed_s = max(self.seed_s, _SHORTEST_SEED_S)
+        own = self._seeds_of_a_chunk
+        if self.chunk_is_long and self.walltime_s is not None:
+            n_rounds = math.floor(_PART_OF_WALLTIME * self.walltime_s / seed_s)
+            size = max(1, n_rounds * self._seeds_a_round)
+            return size if size < own else None
+        if self.chunk_is_short:
+            size = min(self.n_seeds, math.ceil(_GOOD_CHUNK_S / seed_s) * self._seeds_a_round)
+            return size if size > own else None
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, the figures that follow included, as JSON has it."""
+        derived = {name: getattr(self, name) for name in _DERIVED}
+        return {**attrs.asdict(self), **derived}
+
+    @property
+    def _chunks_per_worker(self) -> int:
+        return self.worker_parallelism if self.vectorized else 1
+
+    @property
+    def _seeds_of_a_chunk(self) -> int:
+        return min(self.chunk_size, self.n_seeds)
+
+    @property
+    def _seeds_a_round(self) -> int:
+        return 1 if self.vectorized else self.worker_parallelism
+
+    def _rounds(self, n_seeds: int) -> int:
+        return -(-n_seeds // self._seeds_a_round)

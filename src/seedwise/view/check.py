@@ -1,0 +1,147 @@
+"""A check, in lines for a terminal: what comes while it runs, and its report."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from seedwise.model.check_report import CheckReport
+from seedwise.model.pool import PoolChanged
+from seedwise.model.records import ChunkLost, Event, Progress, RunStarted
+from seedwise.model.slurm_units import readable_time
+from seedwise.view.progress import ProgressLines
+
+__all__ = ["CheckProgress", "check_lines"]
+
+_MINUTE_S = 60
+
+
+class CheckProgress:
+    """Writes the events of a check as lines: where it runs, and what it waits for.
+
+    The folder of a check goes, so that no line names it.
+
+    Parameters
+    ----------
+    shown : bool
+        Whether to write them.
+    stream : file, optional
+        Where to; None is stderr.
+    """
+
+    def __init__(self, shown: bool = True, stream: TextIO | None = None) -> None:
+        self._lines = ProgressLines(shown, stream)
+        self._shown = shown
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        """Write an event."""
+        if isinstance(event, RunStarted) and self._shown:
+            line = f"seedwise: checking one seed, on {event.place}"
+            print(line, file=self._stream or sys.stderr, flush=True)
+        elif isinstance(event, ChunkLost | PoolChanged | Progress):
+            self._lines(event)
+
+
+def check_lines(report: CheckReport) -> list[str]:
+    """Return a report as lines.
+
+    Parameters
+    ----------
+    report : CheckReport
+        The report.
+
+    Returns
+    -------
+    list of str
+        The lines.
+    """
+    parts = [("worker", _worker(report)), ("plan", _plan(report))]
+    advice = [*report.warnings, *_advice(report)]
+    lines = [f"loss {report.loss_name!r} gave {report.value!r} for seed {report.seed}"]
+    for title, rows in parts:
+        lines += ["", title, *_table(rows)]
+    if advice:
+        lines += ["", "advice", *(f"  {line}" for line in advice)]
+    if report.job_script is not None:
+        lines += ["", "job script"]
+        lines += [f"  {line}".rstrip() for line in report.job_script.strip().splitlines()]
+    return lines
+
+
+def _worker(report: CheckReport) -> list[tuple[str, str]]:
+    rows = [("params", ", ".join(f"{name}={one!r}" for name, one in report.params.items()))]
+    if report.host is not None:
+        rows.append(("host", report.host))
+    if report.job_id is not None:
+        rows.append(("job", report.job_id))
+    if report.waited_s is not None:
+        rows.append(("waited for it", _time(report.waited_s)))
+    if report.versions:
+        versions = ", ".join(f"{name} {one}" for name, one in report.versions.items())
+        rows.append(("versions", versions))
+    first = f" (the first time, with loading the loss, {_time(report.first_s)})"
+    rows.append(("one seed takes", _time(report.seed_s) + first))
+    return rows
+
+
+def _plan(report: CheckReport) -> list[tuple[str, str]]:
+    size = min(report.chunk_size, report.n_seeds)
+    chunks = _counted(report.n_chunks, "chunk")
+    rows = [
+        ("trials", f"{report.n_trials}, {report.n_trials_at_once} at once"),
+        ("seeds of a trial", f"{report.n_seeds}, in {chunks} of {size}"),
+        ("chunks in flight", str(report.n_chunks_in_flight)),
+    ]
+    if report.workers is not None:
+        what = "jobs" if report.place == "slurm" else "workers"
+        of = report.cpus_per_worker
+        cpus = "" if of is None else f" of {_counted(of, 'CPU')}"
+        rows.append((what, f"{report.workers}{cpus}"))
+        rows.append(("seeds at once", str(report.n_seeds_at_once)))
+    at_most = "at most " if report.vectorized else ""
+    rows.append(("a chunk takes", f"{at_most}{_time(report.chunk_s)}"))
+    if report.run_s is not None:
+        rows.append(("the run takes", f"{at_most}{_time(report.run_s)}, once all are there"))
+    if report.core_hours is not None:
+        rows.append(("core hours", f"{report.core_hours:.3g}"))
+    return rows
+
+
+def _advice(report: CheckReport) -> list[str]:
+    lines, size = [], report.advised_chunk_size
+    if report.chunk_is_short:
+        why = f"a chunk of {_time(report.chunk_s)} is short beside the way to a worker and back"
+        if size is not None:
+            lines.append(f"{why}: use chunk_size={size}")
+        elif report.place == "slurm":
+            lines.append(f"{why}, and is a whole trial: cluster='local' may be as fast")
+    if report.chunk_is_long and report.walltime_s is not None:
+        why = (
+            f"a chunk of {_time(report.chunk_s)} is long beside the jobs' walltime of "
+            f"{_time(report.walltime_s)}, at whose end it is lost"
+        )
+        smaller = "" if size is None else f"chunk_size={size}, or "
+        lines.append(f"{why}: use {smaller}a longer worker_time_limit")
+    if report.n_idle_workers and report.workers is not None:
+        what = "jobs" if report.place == "slurm" else "workers"
+        needed = report.workers - report.n_idle_workers
+        smaller = "" if report.chunk_is_short else ", a smaller chunk_size,"
+        lines.append(
+            f"{report.n_idle_workers} of {report.workers} {what} would never have a chunk: use "
+            f"workers={needed}{smaller} or more max_concurrent_trials"
+        )
+    return lines
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {words}".rstrip() for name, words in rows]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < _MINUTE_S else readable_time(round(seconds))

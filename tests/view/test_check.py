@@ -1,0 +1,126 @@
+"""A check in lines."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from seedwise.model.pool import PoolChanged, PoolNews
+from seedwise.model.records import RunFinished, RunInterrupted, RunStarted
+from seedwise.view.check import CheckProgress, check_lines
+from tests.model.test_check_report import report
+
+
+def test_a_report():
+    found = report(
+        params={"x": 0.5, "kind": "plain"},
+        host="n1",
+        worker="job-7",
+        job_id="7",
+        waited_s=83.0,
+        versions={"python": "3.11.7", "numpy": "2.4.6"},
+        job_script="#!/bin/bash\n#SBATCH -n 1\n\nexec work\n",
+        warnings=("cpus_per_task: 2 CPUs asked for, but 3 nodes have them",),
+    )
+    assert check_lines(found) == [
+        "loss 'walk' gave 0.5 for seed 0",
+        "",
+        "worker",
+        "  params          x=0.5, kind='plain'",
+        "  host            n1",
+        "  job             7",
+        "  waited for it   1 min 23 s",
+        "  versions        python 3.11.7, numpy 2.4.6",
+        "  one seed takes  0.1 s (the first time, with loading the loss, 0.3 s)",
+        "",
+        "plan",
+        "  trials            20, 1 at once",
+        "  seeds of a trial  400, in 20 chunks of 20",
+        "  chunks in flight  20",
+        "  jobs              10 of 2 CPUs",
+        "  seeds at once     10",
+        "  a chunk takes     2 s",
+        "  the run takes     1 min 20 s, once all are there",
+        "  core hours        0.444",
+        "",
+        "advice",
+        "  cpus_per_task: 2 CPUs asked for, but 3 nodes have them",
+        "",
+        "job script",
+        "  #!/bin/bash",
+        "  #SBATCH -n 1",
+        "",
+        "  exec work",
+    ]
+
+
+def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
+    lines = check_lines(
+        report(place="passed", workers=None, cpus_per_worker=None, walltime_s=None)
+    )
+    text = "\n".join(lines)
+    for words in ("jobs", "at once  ", "the run takes", "core hours", "script", "advice"):
+        assert words not in text
+    assert "a chunk takes     2 s" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"seed_s": 0.004},
+            "a chunk of 0.08 s is short beside the way to a worker and back: use chunk_size=250",
+        ),
+        ({"seed_s": 1e-4, "chunk_size": 400}, "and is a whole trial: cluster='local' may be"),
+        (
+            {"seed_s": 60.0},
+            (
+                "a chunk of 20 min is long beside the jobs' walltime of 2 h, at whose end it is "
+                "lost: use chunk_size=12, or a longer worker_time_limit"
+            ),
+        ),
+        ({"seed_s": 900.0, "chunk_size": 1}, "is lost: use a longer worker_time_limit"),
+        ({"workers": 25}, "5 of 25 jobs would never have a chunk: use workers=20, a smaller"),
+        ({"workers": 25, "seed_s": 1e-3}, "use workers=20 or more max_concurrent_trials"),
+        ({"workers": 25, "place": "local"}, "5 of 25 workers would never have a chunk"),
+    ],
+)
+def test_advice(fields, words):
+    lines = check_lines(report(**fields))
+    advice = lines[lines.index("advice") + 1 :]
+    assert any(words in line for line in advice), advice
+
+
+def test_a_vectorized_loss_takes_at_most():
+    text = "\n".join(check_lines(report(vectorized=True)))
+    assert "a chunk takes     at most 2 s" in text
+    assert "the run takes     at most " in text
+
+
+def events():
+    run_dir = Path("/runs/check-1")
+    yield RunStarted(run_dir, 0, "1 Slurm job", "http://x", "ssh -N")
+    yield PoolChanged(PoolNews(kind="lost", text="a job ended", warns=True))
+    yield RunInterrupted(run_dir, 0, 1)
+    yield RunFinished(run_dir, None, 1.0)
+
+
+def test_progress_never_names_the_folder():
+    stream = io.StringIO()
+    progress = CheckProgress(stream=stream)
+    for event in events():
+        progress(event)
+    assert stream.getvalue().splitlines() == [
+        "seedwise: checking one seed, on 1 Slurm job",
+        "seedwise: a job ended",
+    ]
+
+
+def test_no_progress():
+    stream = io.StringIO()
+    progress = CheckProgress(shown=False, stream=stream)
+    for event in events():
+        progress(event)
+    assert stream.getvalue() == ""

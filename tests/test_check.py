@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,9 @@ from dask.system import CPU_COUNT
 
 import seedwise as sw
 from seedwise import api
-from seedwise.api.check import _n_workers
+from seedwise.api.check import _n_workers, _warnings
 from seedwise.cli import main
-from seedwise.cluster.place import Demand
+from seedwise.cluster.preflight import request_in
 from seedwise.model.options import RunOptions
 from seedwise.model.seeds import seed_plan
 from tests.losses import bowl, bowls
@@ -221,29 +223,27 @@ def test_a_signal_leaves_nothing(folder):
     assert "resume" not in text
 
 
+def test_a_stop_says_nothing_of_going_on(tmp_path):
+    @sw.loss(name="stopping", description="s", parameter_space={"x": (0.0, 1.0)})
+    def stopping(params, seed):
+        os.kill(driver, signal.SIGINT)
+        time.sleep(60)
+
+    driver = os.getpid()
+    with pytest.raises(sw.RunStopped) as caught:
+        sw.check_run(stopping, workers=1, run_root=tmp_path, progress=False)
+    assert str(caught.value) == "the check was stopped by SIGINT; nothing is left of it"
+    assert (caught.value.code, caught.value.signal) == (130, signal.SIGINT)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_slurm_can_not_be_asked_its_limits_are_not_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert _warnings(request_in("#!/bin/sh\n#SBATCH --cpus-per-task=2\n", 3)) == ()
+
+
 # The number of workers is as the run will have it.
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"max_concurrent_trials": 4, "chunk_size": 1},
-        {"array_parallelism_limit": 3},
-        {"workers": 7},
-        {"workers": 7, "array_parallelism_limit": 3},
-        {"worker_parallelism": 4},
-    ],
-)
-@pytest.mark.parametrize("loss", [bowl, bowls])
-def test_as_many_jobs_as_the_run_will_have(options, loss):
-    from seedwise.cluster.slurm import _bounds
-
-    made = RunOptions.from_keywords({"cluster": "slurm", **options})
-    plan = seed_plan(n_seeds=40, chunk_size=made.chunk_size or 10)
-    at_once = made.worker_parallelism if loss.vectorized else 1
-    demand = Demand(plan.n_chunks * made.max_concurrent_trials, at_once)
-    assert {_n_workers(loss, made, plan)} == set(_bounds(made, demand))
 
 
 def test_bounds_of_workers_and_local_workers():
@@ -321,7 +321,7 @@ def test_on_slurm(site, folder):
         "core hours ",
         "waited for it ",
         "\nadvice\n",
-        " is short beside the way to a worker and back: use chunk_size=400",
+        " is short beside the way to a worker and back: use chunk_size=134",
     ):
         assert words in done.stdout
     assert "checking one seed, on 1 Slurm job" in done.stderr

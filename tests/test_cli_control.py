@@ -183,7 +183,7 @@ def test_what_is_asked_of_a_killed_driver_says_so_and_is_cleaned_up(tmp_path):
             shown = invoke(*arguments)
             assert shown.exit_code == 1
             assert f"Error: no driver works on {path}, which is stopped" in shown.output
-            assert f"seedwise resume {path} --workers" in shown.output
+            assert f"seedwise resume {path}\n" in shown.output
         assert run.directory.lease.exists()
         told = sw.run_status(path).n_told
         shown = invoke("clean", path)
@@ -240,20 +240,23 @@ def test_the_command_that_goes_on_is_to_be_pasted(handle):
     assert shown.output.splitlines()[-1] == "to go on: seedwise resume 'runs/my fit'"
 
 
-@pytest.mark.parametrize("text", ["four", "", "1:", "1.5"])
-def test_what_is_no_number(handle, text):
-    shown = invoke("scale", "runs/a", text)
-    assert shown.exit_code == 2
-    assert "Invalid value for 'WORKERS'" in shown.output
+@pytest.mark.parametrize(
+    "text", ["four", "", "5:", "1.5", "10:5", "-5", "0", "1:2:3", "-1:2", "--more"]
+)
+def test_what_is_no_number_of_workers_is_refused_with_one_that_is(handle, text):
+    for arguments in (["scale", "runs/a", text], ["scale", "runs/a", "--", text]):
+        shown = invoke(*arguments)
+        assert shown.exit_code == 2
+        words = " ".join(shown.output.split())
+        assert f"Invalid value for 'WORKERS': {text!r} is no number of workers;" in words
+        assert words.endswith("such as 40, or bounds, such as 10:200")
     assert handle.asked == []
 
 
-@pytest.mark.parametrize("text", ["0", "3:2", "1:2:3", "-1:2"])
-def test_a_number_that_is_not_allowed(tmp_path, text):
-    RunDirectory(tmp_path).write_meta({"kind": "run"})
-    shown = invoke("scale", tmp_path, "--", text)
-    assert shown.exit_code == 1
-    assert "Error: workers=" in shown.output
+def test_the_flag_for_workers_says_the_same():
+    shown = invoke("resume", "runs/a", "--workers", "5:")
+    assert shown.exit_code == 2
+    assert "such as 10:200" in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize("arguments", [["scale", "4"], ["stop"], ["clean"]])
@@ -275,3 +278,32 @@ def test_what_was_done_is_said(monkeypatch):
         "removed: keys, control",
         "the results stay in runs/a",
     ]
+
+
+def test_what_slurm_does_not_tell_is_said_and_is_no_success(monkeypatch):
+    noted = tuple(map(str, range(1, 26)))
+    found = sw.CleanedRun(
+        Path("runs/my fit"), (), ("keys",), "slurm_load_jobs error:\n timed out", noted
+    )
+    monkeypatch.setattr(api, "clean_run", lambda run_dir, *, take_over: found)
+    shown = invoke("clean", "runs/my fit")
+    assert shown.exit_code == 1
+    assert shown.output.splitlines() == [
+        (
+            "Slurm does not answer (slurm_load_jobs error: timed out); whether jobs are left is "
+            f"unknown (ids noted: {', '.join(noted[5:])}, and 5 before)"
+        ),
+        "removed: keys",
+        "the results stay in runs/my fit",
+        "to try again: seedwise clean 'runs/my fit'",
+    ]
+
+
+def test_the_jobs_of_a_copy_are_said_to_be_anothers(monkeypatch):
+    found = sw.CleanedRun(Path("runs/b"), copy_of=Path("runs/a"))
+    monkeypatch.setattr(api, "clean_run", lambda run_dir, *, take_over: found)
+    shown = invoke("clean", "runs/b")
+    assert shown.exit_code == 0
+    assert shown.output.splitlines()[0] == (
+        "no job was cancelled: this is a copy of runs/a, whose jobs they are"
+    )

@@ -288,7 +288,7 @@ CASES = [
         {"run_dir": Path("runs/a"), "state": "stopped"},
         (
             "no driver works on runs/a, which is stopped, so there is nobody to ask. To go on "
-            "with it: seedwise resume runs/a --workers 10:200"
+            "with it: seedwise resume runs/a"
         ),
     ),
     (
@@ -403,6 +403,12 @@ CASES = [
         RuntimeError,
         {"n_jobs": 3, "log_tail": "No module"},
         "3 jobs in a row ended before their worker came; the last one: exited with code 3.\nIts",
+    ),
+    (
+        errors.NotYourRunError(Path("runs/a"), "ada"),
+        PermissionError,
+        {"run_dir": Path("runs/a"), "owner": "ada"},
+        "runs/a belongs to user ada: only ada, or root, can do this with it.",
     ),
     (
         errors.StudyFileError(Path("runs/a/study.journal"), "can't be written"),

@@ -116,6 +116,7 @@ def test_the_run_folder(run, tmp_path):
         "chunks.ledger",
         "driver.lease.lock",
         "environment.json",
+        "events.jsonl",
         "meta.json",
         "run.pickle",
         "sampler-a.checkpoint",

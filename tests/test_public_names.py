@@ -51,6 +51,7 @@ PUBLIC = [
     "NotALossError",
     "NotARunError",
     "NotAnsweredError",
+    "NotYourRunError",
     "OptimizeResult",
     "OptionError",
     "ParamCase",

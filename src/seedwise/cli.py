@@ -15,6 +15,7 @@ import click
 
 from seedwise import api
 from seedwise.errors import RunStopped, SeedwiseError, resume_command
+from seedwise.model import checks
 from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.keywords import CommandOption, command_options, keyword_names
 from seedwise.model.options import RunOptions
@@ -58,10 +59,24 @@ def _flags(command: Any) -> Any:
 
 def _with_flags(command: Any, flags: dict[str, CommandOption]) -> Any:
     for option in reversed(flags.values()):
+        parse = _workers if option.flag == _WORKERS.flag else option.parse
         command = click.option(
-            option.flag, default=None, type=option.parse, metavar=option.metavar, help=option.help
+            option.flag, default=None, type=parse, metavar=option.metavar, help=option.help
         )(command)
     return command
+
+
+_WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
+
+
+def _workers(text: str) -> int | tuple[int, int]:
+    try:
+        value: Any = _WORKERS.parse(text)
+        checks.workers("workers", value)
+    except ValueError:  # whose words are Python's, or a script's
+        wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
+        raise click.BadParameter(f"{text!r} is no number of workers; {wanted}") from None
+    return value  # type: ignore[no-any-return]
 
 
 @main.command()
@@ -156,12 +171,10 @@ def slurm(as_json: bool) -> None:
         click.echo(line)
 
 
-_WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
-
-
-@main.command()
+# -5 is to be refused as a number, and not as a flag that there is none of.
+@main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("run_dir", type=click.Path())
-@click.argument("workers", type=_WORKERS.parse)
+@click.argument("workers", type=_workers)
 def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     """Change the number of workers of the run in RUN_DIR, while its driver works.
 
@@ -198,13 +211,18 @@ def stop(run_dir: str) -> None:
     "--take-over", is_flag=True, help="Also after a driver elsewhere that was silent for minutes."
 )
 def clean(run_dir: str, take_over: bool) -> None:
-    """Clean up after a driver of the run in RUN_DIR that was killed; the results stay."""
+    """Clean up after a driver of the run in RUN_DIR that was killed; the results stay.
+
+    The exit code is 1 if Slurm does not answer, so that jobs may be left.
+    """
     try:
-        lines = cleaned_lines(api.clean_run(run_dir, take_over=take_over))
+        cleaned = api.clean_run(run_dir, take_over=take_over)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
-    for line in lines:
+    for line in cleaned_lines(cleaned):
         click.echo(line)
+    if cleaned.jobs_unknown is not None:
+        sys.exit(1)
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from seedwise.cluster.job import (
     worker_memory_b,
 )
 from seedwise.cluster.place import RunTag, thread_settings
-from seedwise.cluster.slurm import _script
+from seedwise.cluster.slurm import _host, _scheduler_options, _script
+from seedwise.cluster.slurm_commands import Answer
+from seedwise.cluster.slurm_commands import test_submit as check_submit
 from seedwise.model.options import RunOptions
 
 PATH = {"PATH": os.environ["PATH"]}
@@ -30,10 +33,25 @@ KEYS = Security(
 )
 
 
-def script(threads=1, log_dir="/logs", security=KEYS, **keywords):
+def keywords_of(threads=1, log_dir="/logs", security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
     tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"))
-    return _script(job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security)))
+    return job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security))
+
+
+def script(**keywords):
+    return _script(keywords_of(**keywords))
+
+
+def shell(text, env):
+    return subprocess.run(
+        ["bash", "-c", text], env=env, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def scratch_lines(text):
+    lines = [line for line in text.splitlines() if "SEEDWISE_SCRATCH" in line]
+    return "\n".join(line for line in lines if not line.startswith("exec "))
 
 
 def directives(text):
@@ -174,13 +192,43 @@ def test_a_job_has_a_folder_of_its_own_for_temporary_files(folder, tmp_path):
     text = script(slurm=sw.SlurmOptions(local_directory=folder))
     assert '--local-directory "$SEEDWISE_SCRATCH"' in text
     assert "--preload-nanny seedwise.worker.scratch" in text
-    (line,) = [line for line in text.splitlines() if "mktemp" in line]
     parent = tmp_path / "my data"
-    parent.mkdir()
-    line = line.replace("/scratch/my data", str(parent))
-    subprocess.run(["bash", "-c", line], env={"TMPDIR": str(parent), **PATH}, check=True)
+    if folder is None:  # else it is made
+        parent.mkdir()
+    lines = scratch_lines(text).replace("/scratch/my data", str(parent))
+    shown = shell(f"{lines}\nenv", {"TMPDIR": str(parent), **PATH})
     (made,) = parent.iterdir()
     assert made.stat().st_mode & 0o777 == 0o700
+    assert f"SEEDWISE_SCRATCH={made}" in shown.splitlines()
+
+
+def test_a_tmpdir_that_is_not_on_the_node(tmp_path):
+    """Say that of the job that the driver is."""
+    lines = scratch_lines(script())
+    made = Path(shell(f'{lines}\necho "$SEEDWISE_SCRATCH"', {"TMPDIR": "/nosuch", **PATH}).strip())
+    assert made.parent == Path("/tmp")
+    made.rmdir()
+
+
+def test_a_folder_that_the_user_named_and_that_cant_be_made(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    lines = scratch_lines(script(slurm=sw.SlurmOptions(local_directory=str(blocked))))
+    ended = subprocess.run(
+        ["bash", "-c", f"{lines}\necho on"], env=PATH, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    assert str(blocked) in ended.stderr
+
+
+@pytest.mark.parametrize("folder", ["$FAST/me", "~/me", '$FAST/a "b" `c`'])
+def test_variables_in_a_folder_are_those_of_the_node(folder, tmp_path):
+    with dask.config.set({"jobqueue.slurm.local-directory": folder}):
+        lines = scratch_lines(script())
+    there = {"FAST": str(tmp_path), "HOME": str(tmp_path), **PATH}
+    shell(lines, there)
+    assert [path.name for path in tmp_path.iterdir()] == [folder.partition("/")[2]]
 
 
 def test_with_an_interface_a_worker_listens_there():
@@ -199,7 +247,11 @@ def test_no_secret_and_no_http_server():
 
 def test_a_job_knows_when_it_ends_and_its_files_are_its_owners():
     lines = script(worker_time_limit=timedelta(hours=3)).splitlines()
-    assert "export SEEDWISE_JOB_ENDS_AT=$(( $(date +%s) + 10800 ))" in lines
+    (line,) = [line for line in lines if "SEEDWISE_JOB_ENDS_AT" in line]
+    now = int(shell(f'{line}; echo "$SEEDWISE_JOB_ENDS_AT"', PATH))
+    assert now - 10800 == pytest.approx(time.time(), abs=60)
+    known = {"SLURM_JOB_END_TIME": "17", **PATH}  # newer versions of Slurm say it
+    assert shell(f'{line}; echo "$SEEDWISE_JOB_ENDS_AT"', known) == "17\n"
     assert "umask 077" in lines
     assert "export PYTHONUNBUFFERED=1" in lines
 
@@ -230,3 +282,157 @@ def test_numeric_libraries_have_as_many_threads_as_the_cpus_allow(options, n_thr
 )
 def test_a_job_has_room_for_more_than_the_worker(job, worker_mb):
     assert worker_memory_b(job) / 1024**2 == pytest.approx(worker_mb, abs=0.1)
+
+
+def asked(lines, **keywords):
+    """Return what the keywords say of a job with extra directives: CPUs, memory, walltime."""
+    slurm = sw.SlurmOptions(extra_directives=lines)
+    found = keywords_of(slurm=slurm, **keywords)
+    return found["job_cpu"], found["job_mem"], found["walltime"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([], (2, "2000M", "0-02:00:00")),
+        (["--time=00:30:00", "--mem=1G"], (2, "1G", "0-00:30:00")),
+        (["-t 90 --mem 1G", "-t 30"], (2, "1G", "0-00:30:00")),
+        (["--time=UNLIMITED"], (2, "2000M", "UNLIMITED")),
+        (["-c 4"], (4, "4000M", "0-02:00:00")),
+        (["--mem-per-cpu=3G", "--cpus-per-task=4"], (4, "12G", "0-02:00:00")),
+        (["--mem=0"], (2, "0M", "0-02:00:00")),
+        (["--time=tomorrow"], (2, "2000M", "0-02:00:00")),  # Slurm refuses it
+    ],
+)
+def test_what_slurm_will_do_is_what_the_job_believes(lines, found):
+    assert asked(lines, cpus_per_task=2, mem_per_cpu="1000M") == found
+    with dask.config.set({"jobqueue.slurm.job-extra-directives": lines}):
+        assert asked(None, cpus_per_task=2, mem_per_cpu="1000M") == found
+
+
+def test_memory_and_end_are_those_of_the_directives():
+    text = script(slurm=sw.SlurmOptions(extra_directives=["--time=00:30:00", "--mem=1G"]))
+    assert "+ 1800 ))" in text
+    assert "--memory-limit 780.80MiB" in text
+    lines = directives(text)
+    assert lines.index("--mem=1G") < lines.index("--time=00:30:00")
+    assert "--mem=2G" not in lines
+    unlimited = script(slurm=sw.SlurmOptions(extra_directives=["--time=UNLIMITED"]))
+    assert "SEEDWISE_JOB_ENDS_AT" not in unlimited
+
+
+@pytest.mark.slurm
+def test_memory_for_each_cpu_is_not_asked_for_twice(slurm):
+    """Slurm would refuse it."""
+    text = script(slurm=sw.SlurmOptions(extra_directives=["--mem-per-cpu=300M"]))
+    assert "--mem=" not in text
+    assert "--memory-limit 150.00MiB" in text
+    assert check_submit(text) == Answer(True)
+
+
+def test_a_setting_of_the_sites_that_is_the_default_of_ours():
+    """The very same string: the memory of the site is that of a job, ours that of a CPU."""
+    default = RunOptions.from_keywords({}).mem_per_cpu
+    with dask.config.set({"jobqueue.slurm.job-mem": default, "jobqueue.slurm.cores": 4}):
+        assert f"--mem={default}" in directives(script())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "values", "lines"),
+    [
+        (
+            "env-extra",
+            "job-script-prologue",
+            (["module load a"], ["module load b"]),
+            ("\nmodule load a\n", "\nmodule load b\n"),
+        ),
+        (
+            "extra",
+            "worker-extra-args",
+            (["--resources a=1"], ["--resources b=1"]),
+            (" --resources a=1 ", " --resources b=1 "),
+        ),
+        (
+            "job-extra",
+            "job-extra-directives",
+            (["--gres=a"], ["--gres=b"]),
+            ("#SBATCH --gres=a\n", "#SBATCH --gres=b\n"),
+        ),
+        ("project", "account", ("a", "b"), ("#SBATCH -A a\n", "#SBATCH -A b\n")),
+    ],
+)
+def test_old_names_of_a_sites_settings(old, new, values, lines):
+    with dask.config.set({f"jobqueue.slurm.{old}": values[0]}):
+        assert lines[0] in script()
+        with dask.config.set({f"jobqueue.slurm.{new}": values[1]}):
+            text = script()
+    assert lines[1] in text
+    assert lines[0] not in text
+
+
+@pytest.mark.parametrize("name", ["job-directives-skip", "header-skip"])
+def test_lines_that_a_site_leaves_out(name):
+    with dask.config.set({f"jobqueue.slurm.{name}": ["-n 1"]}):
+        assert "#SBATCH -n 1" not in script()
+
+
+def test_a_prologue_of_one_line_is_a_line():
+    with dask.config.set({"jobqueue.slurm.job-script-prologue": "module load python"}):
+        assert "\nmodule load python\n" in script()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dropped"),
+    [
+        (
+            ["--lifetime", "55m", "--lifetime-stagger", "4m"],
+            "--lifetime 55m --lifetime-stagger 4m",
+        ),
+        (["--lifetime=55m", "--lifetime-restart"], "--lifetime=55m --lifetime-restart"),
+        (["--no-lifetime-restart --lifetime '5 m'"], "--no-lifetime-restart --lifetime '5 m'"),
+    ],
+)
+def test_a_lifetime_would_break_chunks_off(arguments, dropped):
+    arguments = ["--resources a=1", *arguments, "--preload x.py"]
+    with (
+        dask.config.set({"jobqueue.slurm.worker-extra-args": arguments}),
+        pytest.warns(UserWarning, match=f"^{dropped} of jobqueue.slurm.worker-extra-args is left"),
+    ):
+        text = script()
+    assert "lifetime" not in text
+    assert " --resources a=1 --preload x.py --no-dashboard " in text
+
+
+def options_of_the_scheduler(site, security=KEYS, **keywords):
+    options = RunOptions.from_keywords(keywords)
+    tag = RunTag("run", "run-id", Path("/logs"), Path("/my keys"), Path("/jobs"))
+    with dask.config.set({"jobqueue.slurm.scheduler-options": site}):
+        return _scheduler_options(JobPlan(tag, 1, _host(options), security))
+
+
+@pytest.mark.parametrize("address", [":12345", "0.0.0.0:12345", 12345, "12345"])
+def test_the_pages_stay_on_this_machine_whatever_the_site_says(address):
+    assert options_of_the_scheduler({"dashboard_address": address})["dashboard_address"] == (
+        "127.0.0.1:12345"
+    )
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", None])
+def test_pages_without_a_port_of_the_sites(address):
+    found = options_of_the_scheduler({"dashboard-address": address})["dashboard_address"]
+    assert found.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("site", [{"host": "127.0.0.1"}, {"interface": "lo"}])
+def test_workers_are_told_the_address_that_the_scheduler_has(site):
+    found = options_of_the_scheduler({**site, "port": 12345})
+    assert (found["host"], found["port"]) == ("127.0.0.1", 12345)
+    assert "interface" not in found
+    ours = options_of_the_scheduler({"host": "10.9.9.9"}, slurm=sw.SlurmOptions(interface="lo"))
+    assert ours["host"] == "127.0.0.1"
+
+
+def test_a_site_cant_unlock_the_scheduler():
+    found = options_of_the_scheduler({"protocol": "tcp://", "security": None})
+    assert (found["protocol"], found["security"]) == ("tls://", KEYS)
+    assert options_of_the_scheduler({"protocol": "ucx"}, security=None)["protocol"] == "ucx"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import socket
 import ssl
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -18,7 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from distributed import Security
 
-from seedwise.cluster.keys import CERTIFICATE_FILE, KEY_FILE, check_keys, remove_keys, run_keys
+from seedwise.cluster.keys import (
+    CERTIFICATE_FILE,
+    KEY_FILE,
+    LINK_FILE,
+    check_keys,
+    remove_keys,
+    run_keys,
+    write_link,
+)
 from seedwise.errors import KeyFolderError
 
 NAMES = {KEY_FILE, CERTIFICATE_FILE}
@@ -190,6 +200,26 @@ def test_removing_keys_follows_no_link(folder, tmp_path):
     assert (target / KEY_FILE).exists()
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_the_link_lies_beside_the_keys_and_goes_with_them(folder, umask, mask):
+    umask(mask)
+    with run_keys(folder):
+        write_link(folder, "http://127.0.0.1:8787/status?token=secret")
+        assert mode(folder / LINK_FILE) == 0o600
+        text = (folder / LINK_FILE).read_text()
+        assert text == "http://127.0.0.1:8787/status?token=secret\n"
+    assert not folder.exists()
+
+
+def test_a_link_that_was_left_goes_and_one_that_can_not_be_written_is_an_error(folder):
+    folder.mkdir(parents=True)
+    (folder / LINK_FILE).write_text("old")
+    with run_keys(folder):
+        assert not (folder / LINK_FILE).exists()
+    with pytest.raises(KeyFolderError, match="it can't be written"):
+        write_link(folder, "a link")
+
+
 # What is refused, with its reason.
 
 
@@ -256,3 +286,49 @@ def test_a_key_of_another_user(folder):
         os.chown(folder / KEY_FILE, 65534, 65534)
         with refusal(folder / KEY_FILE, "it is the user's with id 65534"):
             check_keys(folder)
+
+
+# What is above: who may write there could put a folder of theirs in its place.
+
+
+@pytest.mark.parametrize("above", ["the run", "runs", "a/b"])
+def test_a_folder_that_anybody_could_rename_away(tmp_path, above):
+    folder = tmp_path / "a/b/runs/the run/keys"
+    folder.parent.mkdir(parents=True)
+    (open_one,) = [path for path in folder.parents if str(path).endswith(f"/{above}")]
+    open_one.chmod(0o777)
+    with pytest.raises(KeyFolderError) as caught, run_keys(folder):
+        pass
+    assert caught.value.path == open_one
+    text = str(caught.value)
+    assert text.startswith(f"{open_one}: everybody may write to it")
+    assert str(folder) in text
+    assert f"'chmod o-w {shlex.quote(str(open_one))}', or give another run_root" in text
+    assert "emove" not in text
+    assert not folder.exists()
+    open_one.chmod(0o775)  # the folders of a project are like that
+    with run_keys(folder):
+        pass
+    open_one.chmod(0o1777)  # as /tmp is
+    with run_keys(folder):
+        open_one.chmod(0o777)
+        with pytest.raises(KeyFolderError):
+            check_keys(folder)
+
+
+def test_what_a_link_leads_to_counts_and_so_does_where_it_lies(tmp_path, monkeypatch):
+    for name in ("link's", "target's"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "target's" / "runs").mkdir()
+    (tmp_path / "link's" / "runs").symlink_to(tmp_path / "target's" / "runs")
+    for name in ("link's", "target's"):
+        (tmp_path / name).chmod(0o777)
+        with pytest.raises(KeyFolderError) as caught, run_keys(tmp_path / "link's/runs/a/keys"):
+            pass
+        assert caught.value.path == tmp_path / name
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path / "link's")
+    with run_keys(Path("runs/a/keys")):
+        Path("runs").resolve().chmod(0o777)
+        with pytest.raises(KeyFolderError):
+            check_keys(Path("runs/a/keys"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.spawn
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import Client
@@ -20,7 +22,7 @@ import seedwise as sw
 from seedwise.cluster.local import open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.errors import MainGuardError
+from seedwise.errors import ClusterStartError, MainGuardError
 from seedwise.model.options import RunOptions
 from tests.losses import bowl
 from tests.slurm.daemons import poll
@@ -160,6 +162,58 @@ def alive(cluster):
     return {nanny.worker_address for nanny in nannies} if len(nannies) == 2 else None
 
 
+LOST_AT_ONCE = {"distributed.deploy.lost-worker-timeout": "1 ms"}
+
+
+def test_a_worker_may_take_its_time_to_start_anew(tag):
+    """Dask would close its nanny; here it would not even wait for a moment."""
+    with (
+        dask.config.set(LOST_AT_ONCE),
+        open_local(options(workers=1), Demand(4, 1), tag) as place,
+    ):
+        cluster = place.client.cluster
+        (nanny,) = cluster.workers.values()
+        pid = nanny.pid
+        os.kill(pid, signal.SIGKILL)
+        poll(lambda: nanny.pid not in (None, pid) and addresses(place.client), "it to be back")
+        assert list(cluster.workers.values()) == [nanny]
+
+
+def test_a_worker_that_dask_has_forgotten_is_replaced(tag):
+    with open_local(options(workers=1), Demand(4, 1), tag) as place, dask.config.set(LOST_AT_ONCE):
+        cluster = place.client.cluster
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        poll(lambda: not cluster.workers, "Dask to forget it")
+        place.check()
+        poll(lambda: addresses(place.client), "another worker")
+        assert place.client.submit(sum, (1, 2)).result(timeout=60) == 3
+
+
+def end_at_once(_, monkeypatch):
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+
+
+def have_no_folder(tmp_path, _):
+    (tmp_path / "file").touch()
+    dask.config.set({"temporary-directory": str(tmp_path / "file")})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(end_at_once, "failed to start worker process"), (have_no_folder, "NotADirectoryError")],
+)
+def test_workers_that_do_not_start_any_more_end_the_run(tag, tmp_path, monkeypatch, spoil, why):
+    with dask.config.set({}), open_local(options(workers=1), Demand(4, 1), tag) as place:
+        cluster = place.client.cluster
+        nanny = cluster.workers[0]
+        nanny.status = Status.failed
+        spoil(tmp_path, monkeypatch)
+        os.kill(nanny.pid, signal.SIGKILL)
+        poll(lambda: not nanny.is_alive(), "the worker to be dead")
+        with pytest.raises(ClusterStartError, match=why):
+            poll(place.check, "the end", 60)
+
+
 # It is locked; tests/faults/test_another_user.py tries to get in.
 
 
@@ -183,7 +237,8 @@ def test_everything_is_encrypted_and_on_this_machine_only(tag):
         assert len(set(found)) == 5  # scheduler, nannies, workers
         assert all(address.startswith("tls://127.0.0.1:") for address in found)
         assert place.client.submit(os.getpid).result() != os.getpid()
-        processes = psutil.Process().children(recursive=True)
+        # Not all children: there may be a Slurm among them.
+        processes = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
         listening = {
             (at.laddr.ip, at.laddr.port)
             for process in processes

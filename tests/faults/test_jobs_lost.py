@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from tests.faults.harness import Driver, driver, undisturbed
+from tests.faults.harness import Driver, driver, told_values, undisturbed
 from tests.faults.loss import evaluations
 from tests.slurm.config import CPUS_PER_NODE, NODES
 from tests.slurm.daemons import poll
@@ -140,3 +140,22 @@ def test_preemption_in_a_row_changes_nothing(n_preempted, site, tmp_path, expect
 
     disturbed(tmp_path, expected, n_preempted, disturb)
     assert len(preempted) >= n_preempted
+
+
+@pytest.mark.full
+def test_a_loss_that_ends_its_job_three_times_fails_its_trial(site, tmp_path):
+    keywords = {**RUN, "loss": "treacherous", "n_trials": 5, "workers": 2}
+    with driver(tmp_path, "local", keywords, trap="exit") as run:
+        run.start()
+        assert run.wait(120) == 0, run.stderr
+        expected = [state for *_, state in told_values(run.directory).values()]
+    assert "FAIL" in {state.name for state in expected}
+    with driver(
+        tmp_path, "ended", {**ON_SLURM, **keywords, "cluster": "slurm"}, trap="job"
+    ) as run:
+        run.start()
+        assert run.wait(900) == 0, run.stderr
+        found = [state for *_, state in told_values(run.directory).values()]
+        assert "WorkerDied" in run.stderr
+    assert found == expected
+    print(run.stderr)

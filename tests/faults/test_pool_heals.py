@@ -188,6 +188,7 @@ def test_from_2_workers_to_8_to_1(site, tmp_path, expected, pace):
         assert pool.n_submitted == 8
 
 
+@pytest.mark.full
 def test_a_whole_node_job_heals(site, tmp_path, pace):
     """Eight processes of one thread in each job, on two nodes of eight CPUs."""
     keywords = {

@@ -10,7 +10,7 @@ import seedwise as sw
 from tests.faults.harness import RUN, driver, undisturbed
 from tests.faults.loss import evaluations
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slurm, pytest.mark.full, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ ON_SLURM = {**COMMON, "cluster": "slurm", "workers": 4, "mem_per_cpu": "200M"}
     ("walltime_s", "pace_s"),
     [
         pytest.param(60, 0.6, id="1 minute, a run of 2"),
-        pytest.param(120, 2.0, id="2 minutes, a run of 6", marks=pytest.mark.full),
+        pytest.param(120, 2.0, id="2 minutes, a run of 6"),
     ],
 )
 def test_a_run_longer_than_its_jobs(slurm, monkeypatch, tmp_path, expected, walltime_s, pace_s):
@@ -47,7 +47,6 @@ def test_a_run_longer_than_its_jobs(slurm, monkeypatch, tmp_path, expected, wall
         assert n_wasted < 0.05 * len(done)
 
 
-@pytest.mark.full
 def test_a_chunk_that_no_job_lasts_for(slurm, monkeypatch, tmp_path):
     monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
     keywords = {

@@ -61,10 +61,26 @@ def test_figures(fields, figures):
     ("fields", "short", "long", "size"),
     [
         ({}, False, False, None),
-        ({"seed_s": 0.001}, True, False, 400),  # as many as there are
-        ({"seed_s": 0.004}, True, False, 250),
-        ({"seed_s": 0.004, "worker_parallelism": 4}, True, False, 400),
-        ({"seed_s": 0.0}, True, False, 400),
+        ({"seed_s": 0.001, "workers": 1}, True, False, 400),  # as many as there are
+        ({"seed_s": 0.001, "workers": None}, True, False, 400),
+        ({"seed_s": 0.004, "workers": 1}, True, False, 250),
+        ({"seed_s": 0.004, "workers": 1, "worker_parallelism": 4}, True, False, 400),
+        ({"seed_s": 0.0, "workers": 1}, True, False, 400),
+        # Each worker is to have a chunk, and all are to be of a size.
+        ({"seed_s": 0.0, "workers": 2}, True, False, 200),
+        ({"seed_s": 0.0, "workers": 3}, True, False, 134),
+        ({"seed_s": 0.004, "workers": 3}, True, False, 134),
+        ({"seed_s": 0.0, "workers": 3, "n_trials_at_once": 2}, True, False, 200),
+        ({"seed_s": 0.0, "workers": 3, "n_trials_at_once": 3}, True, False, 400),
+        ({"seed_s": 0.0, "workers": 3, "n_trials_at_once": 3, "n_trials": 1}, True, False, 134),
+        ({"seed_s": 0.0, "workers": 20}, True, False, None),
+        ({"seed_s": 0.0, "workers": 25}, True, False, None),
+        ({"seed_s": 0.0, "workers": 900}, True, False, None),
+        ({"seed_s": 0.0, "workers": 6, "n_seeds": 10, "chunk_size": 1}, True, False, None),
+        (
+            {"seed_s": 0.0, "workers": 2, "vectorized": True, "worker_parallelism": 2},
+            *(True, False, 100),
+        ),
         ({"seed_s": 0.001, "chunk_size": 400, "n_seeds": 40}, True, False, None),
         ({"seed_s": 60.0}, False, True, 12),
         ({"seed_s": 60.0, "worker_parallelism": 2, "chunk_size": 40}, False, True, 24),
@@ -111,6 +127,7 @@ def test_figures_hang_together(**fields):
             assert better.chunk_s < found.chunk_s or fields["worker_parallelism"] > 1
         else:
             assert better.chunk_s >= found.chunk_s
+            assert found.n_idle_workers == better.n_idle_workers == 0
     assert math.isfinite(found.core_hours)
 
 

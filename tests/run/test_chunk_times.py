@@ -26,7 +26,7 @@ def test_nothing_is_known_before_the_first_result(times):
     times.check(500)
 
 
-def test_a_chunk_is_expected_to_be_as_slow_as_the_slowest_of_late(times):
+def test_a_chunk_is_expected_to_be_as_slow_as_slow_ones_of_late(times):
     for n_seeds, duration_s in ((10, 10.0), (10, 30.0), (100, 100.0)):
         times.note(n_seeds, duration_s)
     assert times.needs_s(10) == pytest.approx(36.0)
@@ -34,6 +34,21 @@ def test_a_chunk_is_expected_to_be_as_slow_as_the_slowest_of_late(times):
     for _ in range(200):
         times.note(10, 10.0)
     assert times.needs_s(10) == pytest.approx(12.0)
+
+
+def test_a_short_chunk_that_loaded_the_loss_has_no_worker_leave(times):
+    times.note(1, 60.0)
+    assert times.needs_s(100) == pytest.approx(72.0)
+    for _ in range(3):
+        times.note(100, 100.0)
+    assert times.needs_s(100) == pytest.approx(120.0)
+
+
+def test_one_straggler_does_not_rule_the_others(times):
+    for _ in range(199):
+        times.note(100, 100.0)
+    times.note(100, 5000.0)
+    assert times.needs_s(100) == pytest.approx(120.0)
 
 
 def test_what_is_known_of_a_chunk_itself_counts_as_well(times):

@@ -199,6 +199,63 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client):
     assert own_client.submit(int, 7).result(timeout=60) == 7
 
 
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 0)])
+def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(own_client, numbers):
+    """Nor does any chunk of another get lost: those in packs, alone, or not sent yet."""
+    quick, slow = numbers
+    loss = own_loss("some", lambda params, seed: _stuck() if params["x"] == slow else float(seed))
+    own_client.retire_workers(list(own_client.scheduler_info()["workers"])[1:])
+    options = {"tick_s": 0.1, "running_limit_s": 0.3, "packs": True}
+    with dispatching(own_client, loss, **options) as (dispatcher, errand):
+        dispatcher._pack.size = 2
+        channel = dispatcher.channel(errand)
+        chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
+        channel.submit(Proposal(quick, {"x": float(quick)}), chunks[:1], 1)
+        channel.submit(Proposal(slow, {"x": float(slow)}), chunks, 1)
+        dispatcher._send_backlog()  # a pack of two trials, and one of a chunk
+        results = [result for _, result in await_results(dispatcher, 3)]
+    failed = {(r.trial, r.chunk): r.failure and r.failure.exception_type for r in results}
+    assert failed == {(quick, 0): None, (slow, 0): "TrialTimeout", (slow, 1): "TrialTimeout"}
+
+
+def _stuck() -> float:
+    return float(threading.Event().wait())
+
+
+def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(own_client):
+    loss = own_loss("fine", lambda params, seed: float(seed))
+    chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
+    with dispatching(own_client, loss, tick_s=0.05, running_limit_s=0.5) as (dispatcher, errand):
+        channel = dispatcher.channel(errand)
+        channel.submit(Proposal(0, {"x": 0.5}), chunks[:1], 1)
+        await_results(dispatcher, 1)
+        workers = list(own_client.scheduler_info()["workers"])
+        own_client.retire_workers(workers)
+        channel.submit(Proposal(0, {"x": 0.5}), chunks[1:], 1)
+        until_s = time.monotonic() + 1.0
+        while time.monotonic() < until_s:
+            assert dispatcher.wait() == []
+        own_client.cluster.scale(3)
+        ((_, result),) = await_results(dispatcher, 1)
+    assert result.failure is None
+
+
+def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(own_client, tmp_path):
+    with dispatching(own_client, waiting_loss(tmp_path), running_limit_s=1e6) as (
+        dispatcher,
+        errand,
+    ):
+        channel = dispatcher.channel(errand)
+        chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
+        channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
+        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
+        channel.cancel(0, first_chunk=1)
+        assert dispatcher._clock.n_running == 1
+        (tmp_path / "go").touch()
+        await_results(dispatcher, 1)
+        assert dispatcher._clock.n_running == 0
+
+
 @pytest.fixture
 def watchful_client():
     """Client of a cluster like our own, which tells of each chunk that a lost worker had."""
@@ -330,7 +387,7 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
     plan, n_trials = seed_plan(n_seeds=6, chunk_size=2), 300
     waiting = [Proposal(number, {**PARAMS, "x": number / n_trials}) for number in range(n_trials)]
     todo, results, n_out = list(waiting), [], 0
-    with dispatching(client, bowl, packs=True, slots=2) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True, slots=lambda: 2) as (dispatcher, errand):
         channel = dispatcher.channel(errand)
         assert dispatcher.chunks_wanted == 6
         while todo or n_out:
@@ -352,7 +409,7 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
 
 
 def test_a_pack_is_to_take_a_quarter_of_a_second_and_no_more_than_memory_likes(client):
-    with dispatching(client, bowl, packs=True, slots=4) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True, slots=lambda: 4) as (dispatcher, errand):
         wanted = {}
         channel = dispatcher.channel(errand)
         for duration_s in (10.0, 0.1, 0.0025, 0.0):
@@ -644,6 +701,27 @@ def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(watchful_clie
     assert {result.attempt for _, result in results} == {1}
 
 
+def test_a_worker_heeds_its_own_chunks_where_nothing_was_known_when_they_were_sent(
+    watchful_client,
+):
+    client, plan = watchful_client, seed_plan(n_seeds=40, chunk_size=2)
+    short, long = workers_of(client)
+    ends_in(client, short, 7)  # five seconds are left over in any case
+    ends_in(client, long, 7000)
+    loss = own_loss("slow", lambda params, seed: time.sleep(0.2) or float(seed))
+    lost = []
+    traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
+    with dispatching(client, loss, **traffic) as (dispatcher, errand):
+        channel = dispatcher.channel(errand, lost.append)
+        channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
+        tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
+        results = await_results(dispatcher, plan.n_chunks)
+        poll(lambda: workers_of(client) == [long], "the worker to leave")
+    assert {task.needs_s for task in tasks} == {None}
+    assert losses_by_start([r for _, r in results]) == plan.seeds.tolist()
+    assert lost == []
+
+
 @pytest.fixture
 def two_jobs(watchful_client, tmp_path, monkeypatch):
     """Two workers of jobs that end, one of them soon; kill that one when both are at work."""
@@ -668,7 +746,7 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(
     with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
-        poll(lambda: len(dispatcher._clock._runs_on) == 2, "the workers to say so")
+        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
         two_jobs()
         while not lost:
             assert dispatcher.wait() == []
@@ -690,7 +768,7 @@ def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, watchful_client, 
     traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
     with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         dispatcher.channel(errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
-        poll(lambda: len(dispatcher._clock._runs_on) == 2, "the workers to say so")
+        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
         dispatcher._clock.longest_left_s = 500.0
         two_jobs()
         with pytest.raises(ChunkTooLongError, match="a chunk of 1 seed takes more than") as caught:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from seedwise.errors import NotARunError, OptionError, RunExistsError, RunLockedError
-from seedwise.run import opening as module
+from seedwise.cluster.commands import CommandError
+from seedwise.errors import (
+    CleanRefusedError,
+    NotARunError,
+    OptionError,
+    RunExistsError,
+    RunLockedError,
+)
+from seedwise.run import cleaning
 from seedwise.run.directory import RunDirectory
 from seedwise.run.lease import acquire_lease
 from seedwise.run.opening import (
@@ -23,6 +33,8 @@ from seedwise.run.opening import (
     existing_run,
     open_run_directory,
 )
+
+RUN_ID = "0123456789abcdef" * 2
 
 
 @pytest.fixture
@@ -264,13 +276,13 @@ def test_an_entry_that_has_not_begun_is_no_run(directory):
 def cancelled(monkeypatch) -> list[str]:
     """Ids of the runs whose jobs were cancelled."""
     ids: list[str] = []
-    monkeypatch.setattr(module, "cancel_jobs", ids.append)
+    monkeypatch.setattr(cleaning, "cancel_jobs", lambda run_id, **_: ids.append(run_id) or [])
     return ids
 
 
 def begun(directory: RunDirectory) -> RunDirectory:
     """Fill the folder as a run does that was worked on, and as its user may do."""
-    directory.write_meta({"run_id": "0123abcd"})
+    directory.write_meta({"run_id": RUN_ID})
     directory.write_parts(b"parts")
     directory.write_summary({"n_told": 3})
     directory.ledger.write_bytes(b"results")
@@ -286,7 +298,7 @@ def test_a_run_is_removed_and_can_be_begun_anew(directory, cancelled):
     clean_run_directory(begun(directory).path)
     assert not directory.has_begun
     assert {path.name for path in directory.path.iterdir()} <= {"driver.lease.lock"}
-    assert cancelled == ["0123abcd"]
+    assert cancelled == [RUN_ID]
     again = open_run_directory(directory.path.parent, "mine", "walk")
     assert again == directory
     assert read(again, "environment.json")["python"] == sys.version
@@ -386,3 +398,91 @@ def test_a_removal_that_is_broken_off_can_be_done_again(directory, monkeypatch):
     clean_run_directory(directory.path)
     assert not directory.has_begun
     assert {path.name for path in directory.path.iterdir()} <= {"driver.lease.lock"}
+
+
+def test_while_slurm_does_not_answer_a_run_stays_that_may_have_jobs(directory, monkeypatch):
+    def unheard(run_id: str, **_: object) -> list[str]:
+        raise CommandError("Unable to contact slurm controller")
+
+    monkeypatch.setattr(cleaning, "cancel_jobs", unheard)
+    begun(directory)
+    before = snapshot(directory.path)
+    with pytest.raises(CleanRefusedError, match=r"does not answer \(Unable to contact.*squeue"):
+        clean_run_directory(directory.path)
+    assert snapshot(directory.path) == {**before, "driver.lease.lock": b""}
+
+
+@pytest.mark.parametrize("run_id", ["(null)", "abc", 7])
+def test_of_what_is_no_id_no_job_is_cancelled(directory, cancelled, run_id):
+    begun(directory).write_meta({"run_id": run_id})
+    clean_run_directory(directory.path)
+    assert cancelled == []
+
+
+# Whose it is.
+
+AS_NOBODY = """
+import os
+import sys
+from pathlib import Path
+from seedwise.run.cleaning import clean
+from seedwise.run.control import Request, ask
+from seedwise.run.directory import RunDirectory
+from seedwise.run.opening import existing_run
+
+os.setgid(65534)
+os.setuid(65534)
+path = Path(sys.argv[1])
+try:
+    {call}
+except Exception as error:
+    print(type(error).__name__, isinstance(error, PermissionError), error)
+"""
+
+
+@pytest.fixture
+def public():
+    """Give the folder of a run of root's, in one that every user can look into."""
+    folder = Path(tempfile.mkdtemp(prefix="seedwise-owner-"))
+    folder.chmod(0o755)
+    directory = open_run_directory(folder, "mine", "walk")
+    yield begun(directory)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "existing_run(path)",
+        "clean(RunDirectory(path))",
+        "ask(RunDirectory(path), Request(scale=(1, 2)))",
+        "ask(RunDirectory(path), Request())",
+    ],
+)
+def test_another_users_run_says_whose_it_is(public, mode, call):
+    public.path.chmod(mode)
+    before = snapshot(public.path)
+    with acquire_lease(public.lease):
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY.format(call=call), str(public.path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd="/",
+        )
+    owned = f"{public.path} belongs to user root: only root can do this with it."
+    assert done.stdout == f"NotYourRunError True {owned}\n"
+    assert snapshot(public.path) == {**before, "driver.lease.lock": b""}
+
+
+def test_a_run_of_ones_own_that_is_closed_says_which_file(directory, monkeypatch):
+    directory.write_meta({})
+
+    def denied(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(NotARunError, match=r"meta.json: Permission denied, though it is yours"):
+        existing_run(directory.path)

@@ -8,15 +8,15 @@ from seedwise.run.pack_size import PackSize
 
 
 def settled(slots: int, duration_s: float) -> PackSize:
-    pack = PackSize(slots)
+    pack = PackSize(lambda: slots)
     for _ in range(20):
         pack.note([duration_s])
     return pack
 
 
 def test_the_first_chunks_go_alone():
-    assert PackSize(4).size == 1
-    assert PackSize(4).chunks_wanted == 12
+    assert PackSize(lambda: 4).size == 1
+    assert PackSize(lambda: 4).chunks_wanted == 12
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_pack_takes_a_quarter_of_a_second(duration_s, size):
 
 
 def test_it_grows_step_by_step_and_falls_at_once():
-    pack = PackSize(1)
+    pack = PackSize(lambda: 1)
     sizes = []
     for duration_s in (0.001, 0.001, 0.001, 0.2):
         pack.note([duration_s, duration_s])
@@ -40,3 +40,25 @@ def test_so_many_slots_that_a_chunk_each_is_much_have_small_packs():
     pack = settled(1000, 0.0)
     assert pack.size == 6
     assert pack.chunks_wanted <= 20_000
+
+
+def test_with_more_workers_more_is_to_be_out():
+    slots = 2
+    pack = PackSize(lambda: slots)
+    assert pack.chunks_wanted == 6
+    slots = 20
+    assert pack.chunks_wanted == 60
+    slots = 1
+    assert pack.chunks_wanted == 3
+
+
+def test_with_many_more_workers_packs_are_smaller_at_once():
+    slots = 4
+    pack = PackSize(lambda: slots)
+    for _ in range(20):
+        pack.note([0.0])
+    assert pack.chunks_wanted == 6000
+    slots = 1000
+    assert pack.chunks_wanted == 18_000
+    slots = 100_000
+    assert pack.chunks_wanted == 300_000  # one for each

@@ -96,13 +96,35 @@ def test_outside_of_the_main_thread_a_request_is_heeded_too():
     assert raised == [75]
 
 
-@each_signal
-def test_a_signal_after_a_request_is_the_second(number, monkeypatch):
-    ended = []
+@pytest.fixture
+def ended(monkeypatch) -> list[object]:
+    """What ended at once: the jobs, and the process with its code."""
+    ended: list[object] = []
     monkeypatch.setattr("seedwise.run.signals.os._exit", ended.append)
+    return ended
+
+
+@each_signal
+def test_a_signal_after_a_request_is_the_first(number, ended):
     with stop_on_signals(RUN) as stop:
         stop.at_once = lambda: ended.append("jobs")
         stop.request()
+        with pytest.raises(RunStopped) as caught:
+            signal.raise_signal(number)
+        assert (caught.value.signal, ended) == (number, [])
+        signal.raise_signal(number)
+    assert ended == ["jobs", 128 + number]
+
+
+@each_signal
+def test_the_end_that_was_asked_for_is_broken_off_by_the_second_signal_only(number, ended):
+    with stop_on_signals(RUN) as stop:
+        stop.at_once = lambda: ended.append("jobs")
+        stop.request()
+        with pytest.raises(RunStopped) as caught:
+            stop.check()
+        signal.raise_signal(number)  # while the jobs are cancelled in order
+        assert (caught.value.code, ended) == (75, [])
         signal.raise_signal(number)
     assert ended == ["jobs", 128 + number]
 

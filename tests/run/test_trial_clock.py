@@ -1,7 +1,8 @@
-"""The clock of trials: it runs from a trial's first start, and stops when nothing of it runs."""
+"""The clock of trials: it runs while a chunk of a trial runs, and stands while all of it waits."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -62,11 +63,75 @@ def test_the_time_is_from_the_first_chunk_on(clock, now):
     assert clock.late([FIRST]) == [FIRST]
 
 
-def test_between_its_chunks_the_clock_of_a_trial_runs_on(clock, now):
-    start(clock, FIRST, 0)
-    clock.note_end(FIRST, 0)
-    now.s += LIMIT_S + 1
+def test_while_all_that_is_left_of_a_trial_waits_its_clock_stands(clock, now):
+    """As when its workers leave, and others are queued for hours."""
+    for chunk in range(3):
+        start(clock, FIRST, chunk)
+        now.s += 0.3 * LIMIT_S
+        clock.note_end(FIRST, chunk)
+        now.s += 7200.0
+        assert clock.late([FIRST]) == []
+    start(clock, FIRST, 3)
+    now.s += 0.09 * LIMIT_S
+    assert clock.late([FIRST]) == []
+    now.s += 0.02 * LIMIT_S
     assert clock.late([FIRST]) == [FIRST]
+
+
+def test_chunks_that_run_at_once_are_not_counted_twice(clock, now):
+    start(clock, FIRST, 0)
+    now.s += 0.3 * LIMIT_S
+    start(clock, FIRST, 1)
+    now.s += 0.3 * LIMIT_S
+    clock.note_end(FIRST, 0)
+    now.s += 0.3 * LIMIT_S
+    assert clock.late([FIRST]) == []
+    clock.note_end(FIRST, 1)
+    start(clock, FIRST, 2)
+    now.s += 0.11 * LIMIT_S
+    assert clock.late([FIRST]) == [FIRST]
+
+
+def test_of_a_chunk_that_was_lost_alone_nothing_counts_but_what_was_done_before(clock, now):
+    start(clock, FIRST, 0)
+    start(clock, FIRST, 1)
+    now.s += 0.6 * LIMIT_S
+    clock.note_end(FIRST, 0)
+    now.s += 0.3 * LIMIT_S
+    clock.forget(FIRST, 1)
+    start(clock, FIRST, 1)
+    now.s += 0.3 * LIMIT_S
+    assert clock.late([FIRST]) == []
+    now.s += 0.2 * LIMIT_S
+    assert clock.late([FIRST]) == [FIRST]
+
+
+def test_what_is_out_no_more_is_forgotten(clock, now):
+    for trial in (FIRST, SECOND):
+        start(clock, trial, 0)
+    now.s += LIMIT_S + 1
+    clock.keep_only({SECOND})
+    assert clock.late([FIRST, SECOND]) == [SECOND]
+    assert clock.n_running == 1
+
+
+def test_starts_may_come_from_another_thread(clock):
+    n_trials = 2000
+
+    def tell() -> None:
+        for number in range(n_trials):
+            start(clock, (None, number), 0)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    while telling.is_alive():
+        clock.late([FIRST, SECOND])
+        clock.keep_only({(None, number) for number in range(n_trials)})
+        assert clock.n_running <= n_trials
+    assert clock.n_running == n_trials
+    for number in range(n_trials):
+        clock.note_end((None, number), 0)
+    assert clock.n_running == 0
 
 
 def test_trials_of_the_same_number_are_told_apart_by_their_entry(clock, now):
@@ -102,7 +167,7 @@ def test_what_runs_of_another_trial_does_not_keep_a_clock_going(clock, now):
 def test_to_forget_what_never_started_is_nothing(clock, now):
     clock.forget(FIRST, 0)
     clock.note_end(FIRST, 3)
-    assert clock.stop(FIRST, [0, 1]) == set()
+    assert clock.stop(FIRST) == set()
 
 
 def test_a_trial_that_is_stopped_names_the_workers_that_run_it(clock, now):
@@ -113,15 +178,15 @@ def test_a_trial_that_is_stopped_names_the_workers_that_run_it(clock, now):
     start(clock, SECOND, 0, "tcp://d:1")
     clock.note_end(FIRST, 2)
     now.s += LIMIT_S + 1
-    assert clock.stop(FIRST, [0, 1, 2, 3, 4]) == {"tcp://a:1", "tcp://b:1"}
+    assert clock.stop(FIRST) == {"tcp://a:1", "tcp://b:1"}
     assert clock.late([FIRST, SECOND]) == [SECOND]
-    assert clock.stop(FIRST, [0, 1, 2, 3]) == set()
+    assert clock.stop(FIRST) == set()
 
 
 def test_a_chunk_that_starts_again_runs_where_it_started_last(clock, now):
     start(clock, FIRST, 0, "tcp://a:1")
     start(clock, FIRST, 0, "tcp://b:1")
-    assert clock.stop(FIRST, [0]) == {"tcp://b:1"}
+    assert clock.stop(FIRST) == {"tcp://b:1"}
 
 
 # The ends of jobs.

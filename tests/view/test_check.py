@@ -70,7 +70,7 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
     ("fields", "words"),
     [
         (
-            {"seed_s": 0.004},
+            {"seed_s": 0.004, "workers": 1},
             "a chunk of 0.08 s is short beside the way to a worker and back: use chunk_size=250",
         ),
         ({"seed_s": 1e-4, "chunk_size": 400}, "and is a whole trial: cluster='local' may be"),
@@ -82,6 +82,10 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
             ),
         ),
         ({"seed_s": 900.0, "chunk_size": 1}, "is lost: use a longer worker_time_limit"),
+        (
+            {"seed_s": 0.001, "workers": 20},
+            "worker and back: fewer workers and a larger chunk_size may be as fast",
+        ),
         ({"workers": 25}, "5 of 25 jobs would never have a chunk: use workers=20, a smaller"),
         ({"workers": 25, "seed_s": 1e-3}, "use workers=20 or more max_concurrent_trials"),
         ({"workers": 25, "place": "local"}, "5 of 25 workers would never have a chunk"),
@@ -91,6 +95,23 @@ def test_advice(fields, words):
     lines = check_lines(report(**fields))
     advice = lines[lines.index("advice") + 1 :]
     assert any(words in line for line in advice), advice
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"seed_s": 1e-3, "workers": 25},
+        {"seed_s": 1e-3, "workers": 25, "chunk_size": 100},
+        {"seed_s": 1e-3, "workers": 25, "walltime_s": 0.01},
+        {"seed_s": 1e-3, "workers": 2, "walltime_s": 0.01},
+        {"seed_s": 1e-3, "workers": 2, "chunk_size": 200},
+    ],
+)
+def test_advice_does_not_contradict_itself(fields):
+    text = "\n".join(check_lines(report(**fields)))
+    assert text.count("chunk_size") <= 1
+    assert text.count("workers=") + text.count("fewer workers") <= 1
+    assert not ("is short" in text and "is long" in text)
 
 
 def test_a_vectorized_loss_takes_at_most():

@@ -10,6 +10,7 @@ from typing import get_args
 import attrs
 import pytest
 
+from seedwise.cluster.keys import LINK_FILE
 from seedwise.model.pool import PoolChanged, PoolNews, PoolStatus
 from seedwise.model.records import (
     ChunkLost,
@@ -373,3 +374,33 @@ def test_when_all_are_lost_again_it_is_written_again(brief):
     waited(brief, WAITING, 30)
     waited(brief, POOL, 30)
     assert waited(brief, WAITING, 5) == [(5.0, FULL)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def started(stream, link, run_dir):
+    ProgressLines(stream=stream)(RunStarted(run_dir, 0, "here", link, "ssh -N -L 1:login:1 me"))
+    return [line.removeprefix("seedwise: ") for line in stream.getvalue().splitlines()[2:]]
+
+
+def test_the_token_is_for_a_terminal_only(tmp_path):
+    tunnel = "from a laptop, first: ssh -N -L 1:login:1 me"
+    locked, plain = "http://127.0.0.1:1/status?token=secret", "http://127.0.0.1:1/status"
+    file = tmp_path / "keys" / LINK_FILE
+    file.parent.mkdir()
+    file.touch()
+    at = f"dashboard  its link, with the token, is in {file}"
+    assert started(Terminal(), locked, tmp_path) == [f"dashboard  {locked}", tunnel]
+    assert started(io.StringIO(), locked, tmp_path) == [at, tunnel]
+    assert started(io.StringIO(), plain, tmp_path) == [f"dashboard  {plain}", tunnel]
+    file.unlink()  # a cluster that was passed
+    assert started(io.StringIO(), locked, tmp_path) == [f"dashboard  {plain}", tunnel]
+
+
+def test_stderr_may_be_closed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr", None)
+    ProgressLines()(RunStarted(RUN, 0, "here", "http://x?token=secret", None))
+    assert "secret" not in capsys.readouterr().out

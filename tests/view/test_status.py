@@ -10,9 +10,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from seedwise.model.pool import PoolStatus
+from seedwise.model.pool import PoolNews, PoolStatus
 from seedwise.model.status import RunStatus
 from seedwise.run.directory import RunDirectory
+from seedwise.run.event_log import EventLog
 from seedwise.run.opening import entry_directory
 from seedwise.view.status import status_lines
 
@@ -170,6 +171,52 @@ def test_it_is_told_why_workers_are_waited_for(in_india, waiting, start, words):
 
 def test_without_a_pool_nothing_is_said_of_workers():
     assert row(RUNNING, "workers") is None
+
+
+def lost(number: int, kind: str = "lost") -> PoolNews:
+    return PoolNews(kind=kind, text=f"job {number} ended:\nno memory", job_id=str(number))
+
+
+def losses(status: RunStatus, path: Path) -> list[str]:
+    """Return what is said of workers that were lost or refused, without the time."""
+    rows = [line.split() for line in status_lines(status, path, now_utc=NOW)]
+    return [" ".join([row[0], *row[3:]]) for row in rows if row[0] in ("lost", "refused")]
+
+
+def test_why_the_last_workers_died_is_told(run_dir):
+    log = EventLog(RunDirectory(run_dir).event_log)
+    log.write("started", "by process 1")
+    log.write_news([lost(1), PoolNews(kind="joined", text="n2")])
+    assert losses(RUNNING, run_dir) == losses(STOPPED, run_dir) == ["lost job 1 ended: no memory"]
+    log.write_news([lost(2), lost(3, "refused"), lost(4)])
+    assert losses(RUNNING, run_dir) == [
+        "lost job 2 ended: no memory",
+        "refused job 3 ended: no memory",
+        "lost job 4 ended: no memory",
+    ]
+    entry = entry_directory(RunDirectory(run_dir), "anna")
+    entry.write_meta({})
+    assert len(losses(RUNNING, entry.path)) == 3
+    assert losses(attrs.evolve(STOPPED, state="finished"), run_dir) == []
+
+
+def test_what_befell_an_earlier_driver_is_not_told(run_dir):
+    log = EventLog(RunDirectory(run_dir).event_log)
+    log.write_news([lost(1)])
+    log.write("resumed", "by process 2")
+    assert losses(RUNNING, run_dir) == []
+    log.write_news([lost(2)])
+    assert losses(STOPPED, run_dir) == ["lost job 2 ended: no memory"]
+
+
+def test_when_a_worker_died_is_told_in_local_time(in_india, run_dir):
+    log = RunDirectory(run_dir).event_log
+    log.write_text(
+        '{"kind": "lost", "text": "a", "at_utc": "2026-08-01T10:29:59.123+00:00"}\n'
+        '{"kind": "lost", "text": "b", "at_utc": "some day"}\n[]\n{}\n'
+    )
+    rows = [line for line in status_lines(RUNNING, run_dir) if line.startswith("lost")]
+    assert rows == ["lost          2026-08-01 15:59 a", "lost          b"]
 
 
 def test_entries_are_told_by_state():

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import distributed
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import seedwise
 from seedwise.model.loss import LossDefinition, loss
 from seedwise.model.records import SeedFailure
 from seedwise.model.seeds import Chunk, seed_plan
+from seedwise.worker import evaluate as module
 from seedwise.worker.departure import depart
 from seedwise.worker.evaluate import (
     ChunkTask,
@@ -465,6 +467,59 @@ def test_a_pack_comes_back_as_far_as_the_job_lasts_for_it(worker, monkeypatch):
     assert len(worker.callbacks) == 1
     with pytest.raises(distributed.Reschedule):
         evaluate_pack(tasks)
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """A clock that an evaluation sets forward."""
+    now = SimpleNamespace(s=0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now.s))
+    return now
+
+
+def taking(seconds, duration_s, failure=None):
+    """A plugin whose evaluations take so long."""
+
+    def evaluate_task(task, context):
+        seconds.s += duration_s
+        return SeedBlock(None if failure else np.zeros(2), failure)
+
+    return SimpleNamespace(evaluate=evaluate_task)
+
+
+def test_a_worker_heeds_how_long_its_own_chunks_took(worker, seconds, monkeypatch):
+    """Of those that were sent before the first result nobody has said what they need."""
+    worker.plugins = {"id": taking(seconds, 100.0), "other": taking(seconds, 1.0)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1100")
+    assert evaluate_chunk(attrs.evolve(task(), loss_id="other")).failure is None
+    assert evaluate_chunk(task()).duration_s == 100.0  # it has none of this loss yet
+    assert evaluate_chunk(attrs.evolve(task(), loss_id="other")).failure is None
+    for needs_s in (None, 1.0):
+        with pytest.raises(distributed.Reschedule):
+            evaluate_chunk(task(needs_s=needs_s))
+
+
+def test_what_is_said_of_a_chunk_counts_where_it_is_more(worker, seconds, monkeypatch):
+    worker.plugins = {"id": taking(seconds, 1.0)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1100")
+    evaluate_chunk(task())
+    with pytest.raises(distributed.Reschedule):
+        evaluate_chunk(task(needs_s=99.0))
+
+
+def test_failures_and_chunks_in_processes_of_their_own_are_no_measure(
+    worker, seconds, monkeypatch
+):
+    failure = SeedFailure(START, 7, "ValueError", "no", "no")
+    worker.plugins = {"id": taking(seconds, 100.0), "bad": taking(seconds, 100.0, failure)}
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1100")
+    for _ in range(2):
+        assert evaluate_chunk(attrs.evolve(task(), isolated=True)).failure is None
+        assert evaluate_chunk(attrs.evolve(task(), loss_id="bad")).failure is failure
+    assert worker.callbacks == []
 
 
 def test_a_pack_ends_when_its_worker_is_to_leave(worker):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask.system import CPU_COUNT
-
+from seedwise.cluster.bounds import worker_bounds
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
 from seedwise.cluster.preflight import request_in
 from seedwise.cluster.slurm_limits import read_slurm_limits
-from seedwise.errors import NotALossError, PreflightError
+from seedwise.errors import NotALossError, PreflightError, SlurmNotFoundError
 from seedwise.model.check_report import CheckReport
 from seedwise.model.keywords import takes
 from seedwise.model.loss import LossDefinition
@@ -24,7 +23,6 @@ from seedwise.view.check import CheckProgress
 __all__ = ["check_run"]
 
 _LIMITS_S = 5.0
-_MOST_JOBS = 100  # as `open_slurm` has it
 
 
 @takes(RunOptions)
@@ -129,21 +127,12 @@ def _report(
 
 def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int | None:
     """Return how many workers the run would have; None of a cluster that was passed."""
-    place, parallelism = options.place, options.worker_parallelism
-    if place not in ("local", "slurm"):
+    if options.place not in ("local", "slurm"):
         return None
-    n_chunks = plan.n_chunks * options.max_concurrent_trials
-    demand = Demand(n_chunks, parallelism if loss.vectorized else 1)
-    limit = options.array_parallelism_limit if place == "slurm" else None
-    if options.workers is None:
-        most = (limit or _MOST_JOBS) if place == "slurm" else max(1, CPU_COUNT // parallelism)
-        return demand.workers(most)
-    if isinstance(options.workers, tuple):
-        low, high = options.workers
-        wanted = max(low, demand.workers(high))
-    else:
-        wanted = options.workers
-    return wanted if limit is None else min(wanted, limit)
+    at_once = options.worker_parallelism if loss.vectorized else 1
+    demand = Demand(plan.n_chunks * options.max_concurrent_trials, at_once)
+    low, high = worker_bounds(options, demand)
+    return max(low, demand.workers(high))
 
 
 def _request(script: str | None, workers: int | None) -> Request | None:
@@ -158,7 +147,10 @@ def _request(script: str | None, workers: int | None) -> Request | None:
 
 def _warnings(request: Request) -> tuple[str, ...]:
     """Return what is to be said of all jobs of the run, of which one was tried."""
-    found = problems(request, read_slurm_limits(_LIMITS_S))
+    try:
+        found = problems(request, read_slurm_limits(_LIMITS_S))
+    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
+        return ()
     fatal = [problem for problem in found if problem.fatal]
     if fatal:
         raise PreflightError(fatal)

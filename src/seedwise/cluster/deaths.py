@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
+
+from seedwise.cluster.commands import CommandError, run_command
 
 __all__ = ["JobEnd", "ask_ends", "describe_end", "log_tail", "parse_sacct", "parse_scontrol"]
 
@@ -337,34 +337,9 @@ def _by(uid: int | None) -> str:
 def _ask(timeout_s: float, *command: str) -> str | None:
     """Return what a command printed, None if it failed, took too long or is not there."""
     try:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # a Ctrl-C in the terminal is not for it
-        )
-    except OSError:
+        return run_command(*command, timeout_s=timeout_s)
+    except CommandError:
         return None
-    with process:
-        try:
-            text, _ = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill(process)
-            return None
-        except BaseException:
-            _kill(process)
-            raise
-    return text if process.returncode == 0 else None
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a command, and what it started: on some clusters it is a script around Slurm's own."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _last_lines(log_dir: Path, job_id: str) -> tuple[Path | None, list[str]]:

@@ -20,6 +20,8 @@ _ASK_FOR_S = 8.0
 
 _MOST_FAILED_STARTS = 3
 
+_LATE = "its worker did not come in time, and it was cancelled"
+
 
 @attrs.define
 class _Grave:
@@ -46,6 +48,11 @@ class Graves:
         self._open: dict[str, _Grave] = {}
         self._asked_s = float("-inf")
         self._n_failed_starts = 0
+        self._faults: dict[str, str] = {}
+
+    def fault(self, job_id: str) -> str | None:
+        """Tell why a job ended, if its own doing; empty if not, None if nobody knows yet."""
+        return self._faults.get(job_id)
 
     def a_worker_joined(self) -> None:
         """Take note that jobs can do work."""
@@ -84,7 +91,8 @@ class Graves:
             if end is None and now_s < grave.ask_until_s:
                 continue
             del self._open[job_id]
-            words = describe_end(end, self._log_dir, job_id)
+            words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
+            self._faults[job_id] = words if end is not None and end.is_own_fault else ""
             joined = grave.job.joined
             what = "a worker was lost" if joined else "a job ended before its worker came"
             news.append(PoolNews(kind="lost", text=f"{what}: {words}", job_id=job_id, warns=True))
@@ -96,6 +104,8 @@ class Graves:
         return news, None
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
+        if job.given_up or (end is not None and end.state == "COMPLETED"):
+            return True  # it ended well, and there was no worker
         if end is not None and end.is_own_fault is not None:
             return end.is_own_fault
         # A job that was cancelled in the queue has neither run nor written a log.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +16,23 @@ import dask
 from distributed import Security
 
 from seedwise.cluster.place import WORKER_SETTINGS, RunTag, thread_settings
+from seedwise.cluster.preflight import NO_LIMIT_S, request_in
 from seedwise.model.slurm_options import SlurmOptions
-from seedwise.model.slurm_units import memory_mb, time_s, time_text
+from seedwise.model.slurm_requests import Request
+from seedwise.model.slurm_units import memory_mb, memory_text, time_s, time_text
 from seedwise.model.work_options import WorkOptions
 
-__all__ = ["JobPlan", "job_keywords", "job_name", "worker_memory_b"]
+__all__ = ["OLD_SETTINGS", "JobPlan", "job_keywords", "job_name", "worker_memory_b"]
+
+_OLD_NAMES = {
+    "account": "project",
+    "job-directives-skip": "header-skip",
+    "job-extra-directives": "job-extra",
+    "job-script-prologue": "env-extra",
+    "worker-extra-args": "extra",
+}
+#: Settings that dask-jobqueue warns of if they are not None; they are in the keywords already.
+OLD_SETTINGS = dict.fromkeys(f"jobqueue.slurm.{name}" for name in _OLD_NAMES.values())
 
 _DEATH_TIMEOUT_S = 60
 
@@ -31,6 +44,12 @@ _HEADROOM_PART = 0.05
 _OWN_ADDRESS = (
     "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
     "s.connect((sys.argv[1], 9)); print(s.getsockname()[0])"
+)
+
+
+# Arguments that have a worker leave at its own time, whatever it is at.
+_LIFETIME = re.compile(
+    r"""(?<!\S)--(?:no-)?lifetime(?:-restart|(?:-stagger)?(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+))(?!\S)"""
 )
 
 
@@ -75,14 +94,8 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         The keywords; the QoS is not among them.
     """
     slurm = options.slurm or SlurmOptions()
-    n_cpus = int(_call_or_site(options, "cpus_per_task", "job-cpu", "cores"))
-    job_mem = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
-    if job_mem is options.mem_per_cpu:
-        job_mem = _times(options.mem_per_cpu, n_cpus)
-    job_mem = job_mem.replace(" ", "").rstrip("iBb")
-    walltime = _call_or_site(options, "worker_time_limit", "walltime")
-    if isinstance(walltime, timedelta):
-        walltime = time_text(max(1, walltime.total_seconds()))
+    directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
+    n_cpus, job_mem, walltime = _resources(options, directives)
     python = slurm.python or dask.config.get("jobqueue.slurm.python", None) or sys.executable
     interface = slurm.interface or dask.config.get("jobqueue.slurm.interface", None)
     return {
@@ -93,7 +106,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "job_mem": job_mem,
         "walltime": walltime,
         "queue": slurm.partition,
-        "account": slurm.account,
+        "account": slurm.account or _site("account"),
         "interface": interface,
         "death_timeout": _DEATH_TIMEOUT_S,
         "local_directory": '"$SEEDWISE_SCRATCH"',
@@ -101,19 +114,24 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "job_name": job_name(plan.tag.name),
         "worker_extra_args": _worker_arguments(plan, interface),
         "job_extra_directives": [
-            *_given_or_site(slurm.extra_directives, "job-extra-directives"),
+            *directives,
             f"-o {_quoted(plan.tag.log_dir / '%J.out')}",
             f"-e {_quoted(plan.tag.log_dir / '%J.err')}",
             "--open-mode=append",
             "--no-requeue",  # it would come back as a worker of a pool that has replaced it
             f"--comment={plan.tag.run_id}",
         ],
+        # Slurm takes one of --mem and --mem-per-... only.
+        "job_directives_skip": [
+            *_given_or_site(None, "job-directives-skip"),
+            *(["--mem="] if any("--mem-per-" in line for line in directives) else []),
+        ],
         "job_script_prologue": [
             "umask 077",
             *_ends_at(walltime),
             *_exports(options, plan),
             *_given_or_site(slurm.prologue, "job-script-prologue"),
-            _scratch(slurm),
+            *_scratch(slurm),
             *([] if interface else [_own_address(python, plan.host)]),
         ],
     }
@@ -135,7 +153,7 @@ def worker_memory_b(job_memory: str) -> int:
 
 
 def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
-    arguments = [*_given_or_site(None, "worker-extra-args"), "--no-dashboard"]
+    arguments = [*_site_worker_arguments(), "--no-dashboard"]
     arguments += ["--preload-nanny", "seedwise.worker.scratch"]
     if not interface:
         arguments += ["--host", '"$SEEDWISE_ADDRESS"']
@@ -147,12 +165,55 @@ def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
     return arguments
 
 
+def _site_worker_arguments() -> list[str]:
+    arguments = _given_or_site(None, "worker-extra-args")
+    text = " ".join(str(argument) for argument in arguments)
+    dropped = _LIFETIME.findall(text)
+    if not dropped:
+        return arguments
+    warnings.warn(
+        f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave "
+        "before their job's walltime, when their chunks are done.",
+        stacklevel=2,
+    )
+    return _LIFETIME.sub("", text).split()
+
+
+def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, str, str]:
+    """Return CPUs, memory and walltime of a job, as Slurm will read them.
+
+    The directives come after what dask-jobqueue writes of these, so Slurm believes them.
+    """
+    n_cpus = int(_call_or_site(options, "cpus_per_task", "job-cpu", "cores")[0])
+    try:
+        n_cpus = _asked([f"--cpus-per-task={n_cpus}", *directives]).cpus
+    except ValueError:  # Slurm is to say what is wrong, or knows a form that we do not
+        directives = []
+    memory, is_sites = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
+    memory = str(memory if is_sites else _times(memory, n_cpus)).replace(" ", "").rstrip("iBb")
+    walltime, _ = _call_or_site(options, "worker_time_limit", "walltime")
+    if isinstance(walltime, timedelta):
+        walltime = time_text(max(1, walltime.total_seconds()))
+    header = [f"--cpus-per-task={n_cpus}", f"--mem={memory}", f"--time={walltime}"]
+    ours, asked = _asked(header), _asked([*header, *directives])
+    if asked.memory_mb != ours.memory_mb:
+        memory = memory_text(asked.memory_mb)
+    if asked.time_s != ours.time_s:
+        walltime = time_text(asked.time_s if asked.time_s < NO_LIMIT_S else None)
+    return n_cpus, memory, str(walltime)
+
+
+def _asked(directives: Sequence[str]) -> Request:
+    return request_in("".join(f"#SBATCH {line}\n" for line in directives), n_jobs=1)
+
+
 def _ends_at(walltime: str) -> list[str]:
-    """Have the job know when it ends: it counts from its first line, by its node's own clock."""
+    """Have the job know when it ends: from Slurm, or else it counts from its first line."""
     limit_s = time_s(walltime)
     if limit_s is None:
         return []
-    return [f"export SEEDWISE_JOB_ENDS_AT=$(( $(date +%s) + {int(limit_s)} ))"]
+    counted = f"$(( $(date +%s) + {int(limit_s)} ))"
+    return [f"export SEEDWISE_JOB_ENDS_AT=${{SLURM_JOB_END_TIME:-{counted}}}"]
 
 
 def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
@@ -169,11 +230,31 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
     return [f"export {name}={value}" for name, value in variables.items()]
 
 
-def _scratch(slurm: SlurmOptions) -> str:
-    """Make a folder of the job's own, on its node, for the worker's temporary files."""
-    folder = slurm.local_directory or dask.config.get("jobqueue.slurm.local-directory", None)
-    parent = shlex.quote(folder) if folder else '"${TMPDIR:-/tmp}"'
-    return f'export SEEDWISE_SCRATCH="$(mktemp -d {parent}/seedwise-XXXXXXXX)" || exit'
+def _scratch(slurm: SlurmOptions) -> list[str]:
+    """Make a folder of the job's own, on its node, for the worker's temporary files.
+
+    Where the user has named a folder, it is there or nowhere. TMPDIR may be of the driver's
+    machine, say of a job that the driver is.
+    """
+    folder = slurm.local_directory or _site("local-directory")
+    if folder:
+        parent = _in_shell(str(folder))
+        lines = [f"mkdir -p {parent} && {_made_in(parent)} || exit"]
+    else:
+        tmpdir = _made_in('"${TMPDIR:-/tmp}"')
+        lines = [f"{tmpdir} || {_made_in('/tmp')} || exit"]
+    return [*lines, "export SEEDWISE_SCRATCH"]
+
+
+def _made_in(parent: str) -> str:
+    # Not in the same command as export, whose success would hide a failure.
+    return f'SEEDWISE_SCRATCH="$(mktemp -d {parent}/seedwise-XXXXXXXX)"'
+
+
+def _in_shell(folder: str) -> str:
+    """Quote a folder, save for variables, which are to be those of the node."""
+    folder = re.sub(r"^~(?=/|$)", "$HOME", re.sub(r'(["\\`])', r"\\\1", folder))
+    return f'"{folder}"'
 
 
 def _own_address(python: str, scheduler_host: str) -> str:
@@ -181,14 +262,17 @@ def _own_address(python: str, scheduler_host: str) -> str:
     return f'SEEDWISE_ADDRESS="$({command})" || exit'
 
 
-def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> Any:
-    """Return what the call gave, else what the site set, else the keyword's default."""
+def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[Any, bool]:
+    """Return what the call gave, else the site, else the default; and whether it is the site's.
+
+    A value does not tell: the site's may be the very one that is the default.
+    """
     if keyword not in options.given:
         for setting in settings:
             value = _site_setting(f"jobqueue.slurm.{setting}")
             if value is not None:
-                return value
-    return getattr(options, keyword)
+                return value, True
+    return getattr(options, keyword), False
 
 
 def _site_setting(key: str) -> Any:
@@ -205,9 +289,16 @@ def _shipped_defaults() -> dict[str, Any]:
 
 
 def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:
-    if given is not None:
-        return list(given)
-    return list(dask.config.get(f"jobqueue.slurm.{setting}", None) or [])
+    value = _site(setting) if given is None else given
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _site(setting: str) -> Any:
+    """Return a setting of the site's, by its present name or else by its old one."""
+    value = dask.config.get(f"jobqueue.slurm.{setting}", None)
+    if not value and setting in _OLD_NAMES:
+        return dask.config.get(f"jobqueue.slurm.{_OLD_NAMES[setting]}", None)
+    return value
 
 
 def _times(memory: str, n: int) -> str:

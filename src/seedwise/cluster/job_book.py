@@ -30,9 +30,32 @@ class JobBook:
             "job_id": job_id,
             "submitted_at_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, f"{json.dumps(line)}\n".encode())
+            # A line that was torn by a crash is to cost no other.
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            os.write(handle, b"\n" * is_torn + f"{json.dumps(line)}\n".encode())
             os.fsync(handle)
         finally:
             os.close(handle)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all jobs that were ever submitted for the run, in their order.
+
+        A line that was torn is left out. There are none if there is no file.
+        """
+        try:
+            lines = self._path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        found = (_job_id(line) for line in lines)
+        return list(dict.fromkeys(job_id for job_id in found if job_id is not None))
+
+
+def _job_id(line: bytes) -> str | None:
+    try:
+        job_id = json.loads(line)["job_id"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return job_id if isinstance(job_id, str) else None

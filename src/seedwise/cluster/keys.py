@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,21 @@ from distributed import Security
 
 from seedwise.errors import KeyFolderError
 
-__all__ = ["CERTIFICATE_FILE", "KEY_FILE", "check_keys", "remove_keys", "run_keys"]
+__all__ = [
+    "CERTIFICATE_FILE",
+    "KEY_FILE",
+    "LINK_FILE",
+    "check_keys",
+    "remove_keys",
+    "run_keys",
+    "write_link",
+]
 
 KEY_FILE = "key.pem"
 CERTIFICATE_FILE = "certificate.pem"
-_NAMES = (KEY_FILE, CERTIFICATE_FILE)
+LINK_FILE = "dashboard.url"
+_KEYS = (KEY_FILE, CERTIFICATE_FILE)
+_NAMES = (*_KEYS, LINK_FILE)
 
 # A node whose clock is behind would refuse a certificate that is valid from now on.
 _CLOCKS_DIFFER_BY = timedelta(days=1)
@@ -65,11 +76,38 @@ def check_keys(folder: Path) -> None:
     Raises
     ------
     KeyFolderError
-        If the folder or a file in it is missing, not of its kind, not ours, or open to others.
+        If the folder or a file in it is missing, not of its kind, not ours, or open to others, or
+        if anybody could put a folder of theirs in the place of one above it.
     """
     _check(folder, stat.S_ISDIR, "a folder")
-    for name in _NAMES:
+    for name in _KEYS:
         _check(folder / name, stat.S_ISREG, "a file")
+    _check_above(folder)
+
+
+def write_link(folder: Path, link: str) -> None:
+    """Keep the link to the dashboard beside the keys: what is printed may end in anybody's log.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of `run_keys`, with which it is removed.
+    link : str
+        The link, with its token.
+
+    Raises
+    ------
+    KeyFolderError
+        If it can't be written.
+    """
+    try:
+        handle = _open(folder)
+        try:
+            _write(handle, LINK_FILE, f"{link}\n".encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise KeyFolderError(folder / LINK_FILE, f"it can't be written ({error})") from error
 
 
 def remove_keys(folder: Path) -> bool:
@@ -87,7 +125,7 @@ def remove_keys(folder: Path) -> bool:
     """
     removed = False
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = _open(folder)
         try:
             for name in _NAMES:
                 with contextlib.suppress(OSError):
@@ -103,12 +141,12 @@ def remove_keys(folder: Path) -> bool:
 def _make(folder: Path) -> None:
     remove_keys(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # if it may be used is seen by the check
             folder.mkdir(mode=0o700)
         _check(folder, stat.S_ISDIR, "a folder")
         key, certificate = _key_and_certificate()
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = _open(folder)
         try:
             _write(handle, KEY_FILE, key)
             _write(handle, CERTIFICATE_FILE, certificate)
@@ -117,6 +155,10 @@ def _make(folder: Path) -> None:
             os.close(handle)
     except OSError as error:
         raise KeyFolderError(folder, f"no keys can be made there ({error})") from error
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def _write(folder: int, name: str, data: bytes) -> None:
@@ -139,6 +181,37 @@ def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
         raise KeyFolderError(path, f"others may use it (its mode is {mode:04o})")
+
+
+def _check_above(folder: Path) -> None:
+    """Refuse a folder that anybody could rename away, be it by a folder far above it.
+
+    Workers look for the keys by their path: they would use those of whoever makes the next folder
+    of that name. A sticky folder, as /tmp is, lets only owners rename. What a group may write to
+    is left to those who share it: the folders of a project are like that.
+    """
+    folder = folder.absolute()
+    try:
+        # By its links, and by what they lead to: either could be another's tomorrow.
+        above = dict.fromkeys([*folder.parents, *folder.resolve().parents])
+        for path in above:
+            mode = path.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                raise _open_to_all(path, folder)
+    except OSError as error:
+        raise KeyFolderError(folder, f"what is above it can't be looked at ({error})") from error
+
+
+def _open_to_all(path: Path, folder: Path) -> KeyFolderError:
+    error = KeyFolderError(path, "everybody may write to it")
+    # The usual advice is to remove what is wrong, which here may be all that a user has.
+    text = (
+        f"{path}: {error.problem}, and so could put a folder of theirs in the place of the one "
+        f"that holds the keys of the run's connections, {folder}. Say "
+        f"'chmod o-w {shlex.quote(str(path))}', or give another run_root."
+    )
+    error.args = (text,)
+    return error
 
 
 def _security(folder: Path) -> Security:

@@ -6,18 +6,20 @@ import ast
 import contextlib
 import inspect
 import logging
+import os
 import sys
 import tokenize
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import dask
-from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.keys import run_keys
+from seedwise.cluster.bounds import worker_bounds
+from seedwise.cluster.keys import run_keys, write_link
 from seedwise.cluster.local_pool import LocalPool
 from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
 from seedwise.cluster.place import (
@@ -65,14 +67,12 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     KeyFolderError
         If there is no safe place for the keys.
     """
-    workers = options.workers
-    if workers is None:
-        workers = demand.workers(max(1, CPU_COUNT // options.worker_parallelism))
-    low, high = workers if isinstance(workers, tuple) else (workers, workers)
+    low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
         # For as long as it is open: workers that are started later are to have it, too.
         closing.enter_context(dask.config.set(_settings(options)))
+        closing.enter_context(_environment_kept(thread_settings(options)))
         security, token = None, None
         if not options.insecure:
             security = closing.enter_context(run_keys(tag.key_dir))
@@ -82,6 +82,8 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         client = closing.enter_context(Client(cluster, set_as_default=False))
         pool = LocalPool(cluster, client, Target(low, high, demand.chunks_per_worker))
         port = dashboard_port(client)
+        if port and token:
+            write_link(tag.key_dir, dashboard_link(port, token))
         return Place(
             client=client,
             mode=ExecutionMode.SINGLE,
@@ -104,8 +106,27 @@ def _settings(options: WorkOptions) -> dict[str, Any]:
     return {
         **SCHEDULER_SETTINGS,
         **WORKER_SETTINGS,
+        # Dask would close a worker that takes longer to start anew, and go on counting it; how
+        # long that takes depends on what the user's script imports. The pool looks after it.
+        "distributed.deploy.lost-worker-timeout": "3650 days",
         "distributed.nanny.pre-spawn-environ": {**before, **n_threads},
     }
+
+
+@contextlib.contextmanager
+def _environment_kept(names: Iterable[str]) -> Iterator[None]:
+    """Undo what Dask's nannies do to this process's own variables.
+
+    The next run would take it for what the user has set.
+    """
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _described(low: int, high: int) -> str:
@@ -115,15 +136,29 @@ def _described(low: int, high: int) -> str:
 
 
 class _Cluster(LocalCluster):  # type: ignore[misc]
-    """A LocalCluster that is told the class of its scheduler."""
+    """A LocalCluster that is told the class of its scheduler, and tells how workers start."""
 
     def __init__(self, scheduler_class: type[Scheduler], **keywords: Any) -> None:
+        #: Why workers last failed to start.
+        self.start_error: Exception | None = None
         self._scheduler_class = scheduler_class
         super().__init__(**keywords)
 
     async def _start(self) -> None:
         self.scheduler_spec["cls"] = self._scheduler_class
         await super()._start()
+
+    @property
+    def is_creating(self) -> bool:
+        """Whether it makes workers right now, or is about to; to be asked in its loop."""
+        return self._correct_state_waiting is not None or self._lock.locked()
+
+    async def _correct_state_internal(self) -> None:
+        try:
+            await super()._correct_state_internal()
+        except Exception as error:
+            self.start_error = error
+            raise
 
 
 def _start(

@@ -7,6 +7,7 @@ from collections import deque
 __all__ = ["Backoff", "Budget"]
 
 _MINUTE_S = 60.0
+_MOST_DOUBLINGS = 30
 
 
 class Backoff:
@@ -35,7 +36,8 @@ class Backoff:
 
     def failed(self, now_s: float) -> None:
         """Note a failure."""
-        self._until_s = now_s + min(self._most_s, self._first_s * 2**self._n_failures)
+        doublings = min(self._n_failures, _MOST_DOUBLINGS)
+        self._until_s = now_s + min(self._most_s, self._first_s * 2**doublings)
         self._n_failures += 1
 
     def succeeded(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
 import attrs
 from distributed import Scheduler
+from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -18,6 +19,7 @@ from tornado.httputil import (
     ResponseStartLine,
     parse_cookie,
 )
+from tornado.iostream import IOStream
 
 __all__ = ["dashboard_link", "locked_scheduler", "new_token"]
 
@@ -31,6 +33,13 @@ _REFUSAL = (
 _OUR_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 _COOKIE = "seedwise-"
+
+# Everybody on this machine can connect. Dask lets a connection be silent for an hour, and its
+# number be any: that of the files that this process can have open would be used up.
+_SILENT_S = 10.0
+_MOST_STRANGERS = 64
+_MOST_HEADER_BYTES = 32 * 1024  # with the cookies of all that is open as localhost
+_MOST_BODY_BYTES = 1024 * 1024
 
 
 def new_token() -> str:
@@ -77,15 +86,55 @@ def locked_scheduler(token: str) -> type[Scheduler]:
     """
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
-        """A scheduler that answers 403 on each of its routes without the token."""
+        """A scheduler that answers 403 on each of its routes without the token.
+
+        Nor can its pages be used to take up all that it has: silent connections are closed.
+        """
 
         def start_http_server(self, *args: Any, **keywords: Any) -> None:
             super().start_http_server(*args, **keywords)
             # Nothing was served yet: that takes the event loop, which waits for us here. Routes
             # that are added later are the application's, and so they are behind the lock, too.
-            self.http_server.request_callback = _Lock(self.http_server.request_callback, token)
+            server = self.http_server
+            strangers = _Strangers(server.handle_stream)
+            server.request_callback = _Lock(server.request_callback, token, strangers)
+            server.handle_stream = strangers.handle_stream
+            _limit(server.conn_params)
 
     return LockedScheduler
+
+
+def _limit(parameters: HTTP1ConnectionParameters) -> None:
+    """Bound what a connection may take; a websocket is none any more as soon as it is open."""
+    parameters.header_timeout = _SILENT_S
+    parameters.body_timeout = _SILENT_S
+    parameters.max_header_size = _MOST_HEADER_BYTES
+    parameters.max_body_size = _MOST_BODY_BYTES
+
+
+class _Strangers:
+    """Connections that have not shown the token: there are few, and the oldest has to go.
+
+    Were the newest refused, those of others would keep out who has the token.
+    """
+
+    def __init__(self, handle_stream: Callable[[IOStream, Any], Any]) -> None:
+        self._handle_stream = handle_stream
+        self._streams: dict[IOStream, None] = {}  # in the order in which they came
+
+    def handle_stream(self, stream: IOStream, address: Any) -> Any:
+        """Take a connection, in place of the server's own function, and pass it on."""
+        self._streams = {one: None for one in self._streams if not one.closed()}
+        if len(self._streams) >= _MOST_STRANGERS:
+            oldest = next(iter(self._streams))
+            del self._streams[oldest]
+            oldest.close()
+        self._streams[stream] = None
+        return self._handle_stream(stream, address)
+
+    def let_in(self, connection: Any) -> None:
+        """Note that a connection has shown the token."""
+        self._streams.pop(connection.stream, None)
 
 
 @attrs.frozen
@@ -101,11 +150,14 @@ class _Answer:
 class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
     """Stands before an application, and lets through who has the token."""
 
-    def __init__(self, application: HTTPServerConnectionDelegate, token: str) -> None:
+    def __init__(
+        self, application: HTTPServerConnectionDelegate, token: str, strangers: _Strangers
+    ) -> None:
         self.application = application
+        self.strangers = strangers
         self._token = token.encode()
 
-    def start_request(self, server_conn: object, request_conn: Any) -> _Request:
+    def start_request(self, server_conn: Any, request_conn: Any) -> _Request:
         return _Request(self, server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
@@ -144,7 +196,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
 class _Request(HTTPMessageDelegate):  # type: ignore[misc]
     """One request: the application's from its headers on, or answered here at its end."""
 
-    def __init__(self, lock: _Lock, server_conn: object, connection: Any) -> None:
+    def __init__(self, lock: _Lock, server_conn: Any, connection: Any) -> None:
         self._lock = lock
         self._server_conn = server_conn
         self._connection = connection
@@ -156,6 +208,8 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._answer = self._lock.answer(start_line, headers)
+        if self._answer is None:
+            self._lock.strangers.let_in(self._server_conn)
         self._is_head = start_line.method == "HEAD"
         if self._answer is not None:
             return None

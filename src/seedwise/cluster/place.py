@@ -130,6 +130,9 @@ class Place:
         what has the worker that it runs on finish what it does, and leave.
     proved : callable
         Called when a chunk was evaluated, so that workers are known to be of use.
+    fault : callable
+        Tells by a worker's name why it was lost, if that was its own doing, as it is not if others
+        cancel its job; empty if it was not, None while nobody knows.
     news : callable
         Returns what happened to the workers since it was last called.
     pool : callable
@@ -151,6 +154,7 @@ class Place:
     scale: Callable[[int, int], None] = _refuse_to_scale
     follow: Callable[[Callable[[], int], Callable[..., None]], None] = lambda *_: None
     proved: Callable[[], None] = lambda: None
+    fault: Callable[[str], str | None] = lambda _: ""
     news: Callable[[], Sequence[PoolNews]] = tuple
     pool: Callable[[], PoolStatus | None] = lambda: None
     cancel_at_once: Callable[[], object] = lambda: None

@@ -62,8 +62,6 @@ class PoolJob:
     ----------
     job_id : str
         Its id.
-    submitted_s : float
-        When it was submitted.
     queued : QueuedJob or None
         What the queue said of it last.
     started_s : float or None
@@ -72,29 +70,33 @@ class PoolJob:
         Whether its worker has ever joined.
     member : Member or None
         Its worker, while it is there.
-    seen_s : float
-        When its worker was last there.
+    joined_s, seen_s : float
+        When its worker first joined, and when it was last there.
     leaving : bool
         Whether its worker finishes what it does, and leaves.
     asked_s : float
         When it was last asked to.
     cancelled : bool
         Whether we cancelled it.
-    doomed_looks : int
-        How often in a row the queue said that it can't start.
+    given_up : bool
+        Whether that was because its worker did not come.
+    doomed_looks, missing_looks : int
+        How often in a row the queue said that it can't start, and did not know of it.
     """
 
     job_id: str
-    submitted_s: float
     queued: QueuedJob | None = None
     started_s: float | None = None
     joined: bool = False
     member: Member | None = None
+    joined_s: float = 0.0
     seen_s: float = 0.0
     leaving: bool = False
     asked_s: float = float("inf")
     cancelled: bool = False
+    given_up: bool = False
     doomed_looks: int = 0
+    missing_looks: int = 0
 
     @property
     def counts(self) -> bool:

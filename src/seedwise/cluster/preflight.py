@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import os
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from seedwise.cluster.slurm_commands import Answer, test_submit
+from seedwise.cluster.slurm_commands import (
+    Answer,
+    directive_words,
+    sbatch_environment,
+    test_submit,
+)
 from seedwise.cluster.slurm_limits import read_slurm_limits
 from seedwise.errors import (
     ClusterStartError,
@@ -22,10 +27,12 @@ from seedwise.model.slurm_limits import SlurmLimits
 from seedwise.model.slurm_units import memory_mb, time_s
 from seedwise.model.work_options import WorkOptions
 
-__all__ = ["asks_for_qos", "check_jobs", "request_in"]
+__all__ = ["NO_LIMIT_S", "asks_for_qos", "check_jobs", "request_in"]
+
+#: Walltime of a request that has no limit.
+NO_LIMIT_S = 10 * 365 * 86_400.0
 
 _LIMITS_S = 5.0
-_NO_LIMIT_S = 10 * 365 * 86_400.0
 
 _OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
 for _short, _long in (
@@ -37,7 +44,10 @@ for _short, _long in (
     ("-c", "--cpus-per-task"),
 ):
     _OPTIONS.add_argument(_short, _long)
-_OPTIONS.add_argument("--mem")
+# The last of these counts. Memory for each GPU is memory that nothing is known of.
+_OPTIONS.add_argument("--mem", type=lambda text: (text, False))
+_OPTIONS.add_argument("--mem-per-cpu", type=lambda text: (text, True), dest="mem")
+_OPTIONS.add_argument("--mem-per-gpu", type=lambda _: ("0", False), dest="mem")
 
 
 def check_jobs(
@@ -100,6 +110,8 @@ def check_jobs(
 def request_in(script: str, n_jobs: int) -> Request:
     """Return what a job script asks for; where it asks twice, the last counts.
 
+    What it leaves open may be said by variables of sbatch's.
+
     Parameters
     ----------
     script : str
@@ -112,20 +124,21 @@ def request_in(script: str, n_jobs: int) -> Request:
     ValueError
         If it can't be read.
     """
-    lines = [line for line in script.splitlines() if line.startswith("#SBATCH ")]
-    words = [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "))]
     try:
-        asked, _ = _OPTIONS.parse_known_args(words)
+        asked, _ = _OPTIONS.parse_known_args(directive_words(script))
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
+    n_cpus = int(asked.cpus_per_task or 1)
+    memory, is_per_cpu = asked.mem or ("0", False)
+    everywhere = sbatch_environment(script)
     return Request(
-        partition=asked.partition,
-        account=asked.account,
-        qos=asked.qos,
-        time_s=(time_s(asked.time) if asked.time else None) or _NO_LIMIT_S,
-        memory_mb=memory_mb(asked.mem or "0") or 0.0,
-        cpus=int(asked.cpus_per_task or 1),
-        constraint=asked.constraint,
+        partition=asked.partition or everywhere.get("SBATCH_PARTITION"),
+        account=asked.account or everywhere.get("SBATCH_ACCOUNT"),
+        qos=asked.qos or everywhere.get("SBATCH_QOS"),
+        time_s=(time_s(asked.time) if asked.time else None) or NO_LIMIT_S,
+        memory_mb=(memory_mb(memory) or 0.0) * (n_cpus if is_per_cpu else 1),
+        cpus=n_cpus,
+        constraint=asked.constraint or everywhere.get("SBATCH_CONSTRAINT"),
         n_jobs=n_jobs,
     )
 
@@ -142,7 +155,9 @@ def _with_qos(
     require: Callable[[str], None],
 ) -> dict[str, Any]:
     directives = keywords["job_extra_directives"]
-    if options.slurm_qos is None or asks_for_qos(directives):
+    # What a user has set for all jobs goes before a keyword's default.
+    has_own = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
+    if options.slurm_qos is None or has_own or asks_for_qos(directives):
         require(script(keywords))
         return keywords
     with_qos = {

@@ -237,12 +237,6 @@ _NEVER = (
         True,
     ),
     _Rule(
-        r"PartitionNodeLimit",
-        "its partition allows no job of so many nodes, or the nodes it asks for are down",
-        f"choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
-        True,
-    ),
-    _Rule(
         r"MaxMemPerLimit",
         "it asks for more memory than its partition allows for each CPU or node",
         f"choose {_LESS_MEM} or {_OTHER_PARTITION}",
@@ -333,6 +327,11 @@ _OTHERS = (
         r"Constraints",
         "no node has the features it asks for at present",
         f"wait, or {_OTHER_DIRECTIVES}",
+    ),
+    _Rule(
+        r"PartitionNodeLimit",
+        "its partition allows no job of so many nodes, or nodes it could run on are down",
+        f"wait if they are down, or choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
     ),
     _Rule(r"NodeDown", "a node it asks for is down"),
     _Rule(r"FrontEndDown", "no front end of the cluster is up"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -17,11 +19,13 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import get_ip, get_ip_interface
 
+from seedwise.cluster.bounds import worker_bounds
+from seedwise.cluster.commands import CommandError
 from seedwise.cluster.deaths import ask_ends
 from seedwise.cluster.graves import Graves
-from seedwise.cluster.job import JobPlan, job_keywords
+from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
 from seedwise.cluster.job_book import JobBook
-from seedwise.cluster.keys import run_keys
+from seedwise.cluster.keys import run_keys, write_link
 from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
 from seedwise.cluster.place import (
     SCHEDULER_SETTINGS,
@@ -38,7 +42,6 @@ from seedwise.cluster.place import (
 from seedwise.cluster.pool_job import Member
 from seedwise.cluster.preflight import check_jobs
 from seedwise.cluster.slurm_commands import (
-    CommandError,
     QueuedJob,
     cancel_jobs,
     list_jobs,
@@ -56,10 +59,12 @@ from seedwise.model.work_options import WorkOptions
 __all__ = ["open_slurm"]
 
 _AT_ONCE_S = 4
+_CANCEL_FOR_S = 10
+_CANCEL_AGAIN_S = 1
 _LOOK_EVERY_S = 15  # at most: a reason that never clears is to be known within a minute
-_MOST_JOBS = 100  # without `workers`: enough for most, and no flood of sbatch calls
 _TAKES_WORK = {Status.init, Status.running}
 _WORKER = "job-"  # a worker is called by its job's id
+_LOOPBACK = "127.0.0.1"
 
 
 @contextlib.contextmanager
@@ -97,7 +102,8 @@ exec %(worker_command)s
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         keywords["security"] = None  # its paths are among the arguments already, quoted
-        super().__init__(*args, **keywords)
+        with dask.config.set(OLD_SETTINGS):
+            super().__init__(*args, **keywords)
 
 
 def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
@@ -124,7 +130,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     ClusterStartError
         If the scheduler does not start.
     """
-    low, high = _bounds(options, demand)
+    low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
@@ -134,17 +140,25 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         closing.enter_context(own_scratch())
         cluster = _start(keywords, plan, token)
         # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the id, too.
-        closing.callback(cancel_jobs, tag.run_id)
+        closing.callback(_cancel_all, tag)
         closing.callback(cluster.close)
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         members = _Members(client, cluster.scheduler)
-        pool = _pool(keywords, Target(low, high, demand.chunks_per_worker), members, tag, options)
+        limit = options.array_parallelism_limit
+        target = Target(low, high, demand.chunks_per_worker, limit)
+        pool = _pool(keywords, target, members, tag, options)
         closing.callback(pool.stop)
         port = dashboard_port(client)
+        if port and token:
+            write_link(tag.key_dir, dashboard_link(port, token))
 
         def follow(chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
             pool.chunks_out, members.depart_on_worker = chunks_out, depart
             pool.start()
+
+        def cancel_at_once() -> None:
+            pool.halt()  # or it would replace them
+            cancel_jobs(tag.run_id, timeout_s=_AT_ONCE_S)
 
         def check() -> None:
             if pool.error is not None:
@@ -162,9 +176,10 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
             scale=pool.scale,
             follow=follow,
             proved=pool.proved,
+            fault=lambda name: pool.fault(name.removeprefix(_WORKER)),
             news=pool.news,
             pool=pool.status,
-            cancel_at_once=lambda: cancel_jobs(tag.run_id, timeout_s=_AT_ONCE_S),
+            cancel_at_once=cancel_at_once,
             closing=closing.pop_all(),
         )
 
@@ -199,28 +214,33 @@ class _Members(SchedulerPlugin):  # type: ignore[misc]
             str(worker.name).removeprefix(_WORKER): Member(
                 len(worker.processing), worker.status in _TAKES_WORK
             )
-            for worker in list(self._scheduler.workers.values())
+            for worker in self._workers()
         }
 
     def depart(self, job_ids: Collection[str]) -> None:
         names = {f"{_WORKER}{job_id}" for job_id in job_ids}
-        workers = list(self._scheduler.workers.values())
-        addresses = [worker.address for worker in workers if worker.name in names]
+        addresses = [worker.address for worker in self._workers() if worker.name in names]
         run_soon(self._client, self.depart_on_worker, addresses, reason="not needed")
+
+    def _workers(self) -> list[Any]:
+        # The event loop adds and removes workers meanwhile.
+        workers = self._scheduler.workers
+        found = [workers.get(address) for address in list(workers)]
+        return [worker for worker in found if worker is not None]
 
 
 class _Queue:
     """Slurm's queue, as far as the jobs of a run go."""
 
-    def __init__(self, script: str, run_id: str) -> None:
+    def __init__(self, script: str, tag: RunTag) -> None:
         self._script = script
-        self._run_id = run_id
+        self._tag = tag
 
     def submit(self) -> str | None:
         return submit_job(self._script)
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
-        return list_jobs(self._run_id, known)
+        return list_jobs(self._tag.run_id, known, name=job_name(self._tag.name))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         scancel([*job_ids])
@@ -232,11 +252,12 @@ def _pool(
     script = _script(keywords, members.scheduler_address)
     (tag.log_dir / "job.sh").write_text(script)
     try:
-        strangers = list_jobs(tag.run_id)
+        noted = JobBook(tag.jobs_file).ids()
+        strangers = list_jobs(tag.run_id, noted, name=job_name(tag.name))
     except CommandError as error:
         raise ClusterStartError("the pool of Slurm jobs", error.text) from error
     parts = PoolParts(
-        queue=_Queue(script, tag.run_id),
+        queue=_Queue(script, tag),
         members=members,
         target=target,
         note=JobBook(tag.jobs_file).note,
@@ -247,28 +268,65 @@ def _pool(
     return SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds), strangers)
 
 
+def _cancel_all(tag: RunTag) -> None:
+    """Cancel the run's jobs in the end, and say so if it is not known whether they are."""
+    until_s = time.monotonic() + _CANCEL_FOR_S
+    while True:
+        try:
+            known = JobBook(tag.jobs_file).ids()
+            cancel_jobs(tag.run_id, known=known, name=job_name(tag.name))
+        except CommandError as error:
+            if time.monotonic() < until_s:
+                time.sleep(_CANCEL_AGAIN_S)
+                continue
+            warnings.warn(
+                f"Slurm does not answer ({error.text}), so jobs of {tag.name} may be left. They "
+                f"end by themselves; seedwise clean {tag.log_dir.parent} cancels them.",
+                stacklevel=2,
+            )
+        return
+
+
 def _host(options: WorkOptions) -> str:
     """Return this machine's address on the interface that the jobs reach it over."""
-    interface = (options.slurm and options.slurm.interface) or dask.config.get(
-        "jobqueue.slurm.interface", None
-    )
+    interface = options.slurm and options.slurm.interface
+    if not interface:
+        site = _site_scheduler()
+        if site.get("host"):
+            return str(site["host"])
+        interface = site.get("interface") or dask.config.get("jobqueue.slurm.interface", None)
     host: str = get_ip_interface(interface) if interface else get_ip()
     return host
 
 
-def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
-    scheduler_options = {
-        "dashboard_address": dashboard_address(),
-        **(dask.config.get("jobqueue.slurm.scheduler-options", None) or {}),
+def _site_scheduler() -> dict[str, Any]:
+    """Return what the site has set for schedulers."""
+    options = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
+    return {name.replace("-", "_"): value for name, value in options.items()}
+
+
+def _scheduler_options(plan: JobPlan) -> dict[str, Any]:
+    """Return the scheduler's options: the site's, save what keeps it locked and reachable."""
+    options = _site_scheduler()
+    site_port = re.search(r"(?:^|:)(\d+)$", str(options.get("dashboard_address")))
+    for name in ("interface", "allowed_failures"):
+        options.pop(name, None)
+    if plan.security is not None:
+        options |= {"security": plan.security, "protocol": "tls://"}
+    return {
+        **options,
+        "host": plan.host,
+        "dashboard_address": f"{_LOOPBACK}:{site_port[1]}" if site_port else dashboard_address(),
     }
-    if not {"host", "interface"} & scheduler_options.keys():
-        scheduler_options["host"] = plan.host
+
+
+def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
     with dask.config.set(SCHEDULER_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             return SLURMCluster(
                 job_cls=WorkerJob,
-                scheduler_options=scheduler_options,
+                scheduler_options=_scheduler_options(plan),
                 silence_logs=logging.ERROR,
                 security=plan.security,
                 **({} if token is None else {"scheduler_cls": locked_scheduler(token)}),
@@ -282,15 +340,6 @@ def _script(keywords: dict[str, Any], address: str = "tls://scheduler:0") -> str
     job = WorkerJob(address, name=f"{_WORKER}$SLURM_JOB_ID", **keywords)
     script: str = job.job_script()
     return script
-
-
-def _bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:
-    limit = options.array_parallelism_limit
-    if options.workers is None:
-        n_jobs = demand.workers(limit or _MOST_JOBS)
-        return n_jobs, n_jobs
-    low, high = options.workers if isinstance(options.workers, tuple) else (options.workers,) * 2
-    return (low, high) if limit is None else (min(low, limit), min(high, limit))
 
 
 def _described(low: int, high: int) -> str:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import os
 import re
+import shlex
 import shutil
-import signal
 import socket
-import subprocess
 from collections.abc import Collection
 
 import attrs
 
+from seedwise.cluster.commands import CommandError, run_command
 from seedwise.errors import OptionError, SlurmNotFoundError
 
 __all__ = [
     "Answer",
-    "CommandError",
     "QueuedJob",
     "cancel_jobs",
+    "directive_words",
     "list_jobs",
     "require_slurm",
-    "run_command",
+    "sbatch_environment",
     "scancel",
     "submit_job",
     "test_submit",
@@ -30,33 +30,32 @@ __all__ = [
 
 _TIMEOUT_S = 8.0
 
-# What a command says when it is not heard, in difference to being refused.
-_UNHEARD = re.compile(
-    r"unable to contact|connection refused|socket timed out|timed out|connect failure|"
-    r"zero bytes were transmitted|communication connection failure|no answer within|"
-    r"unable to connect|transport endpoint|slurm controller|try again|temporarily|"
-    r"configuration source|can't be run",
-    re.IGNORECASE,
-)
 _SUBMITTED = re.compile(r"^\s*(?:submitted batch job\s+)?(\d+)(?:;\S*)?\s*$", re.IGNORECASE)
-_QUEUE_FORMAT = "%i|%T|%k|%r|%S"
+_QUEUE_FORMAT = "%i|%T|%k|%j|%r|%S"
 
-
-class CommandError(Exception):
-    """A command of Slurm's failed, or gave no answer in time.
-
-    Attributes
-    ----------
-    text : str
-        What it said.
-    unheard : bool
-        Whether Slurm was not reached, so that nothing is known; otherwise it refused.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text = text.strip()
-        self.unheard = _UNHEARD.search(text) is not None
-        super().__init__(self.text)
+# What the script of a job says: sbatch would have what these say go before it. Or what is known of
+# the job that this process is in, and would be taken for the new one's.
+_NOT_FOR_SBATCH = frozenset(
+    {
+        "SBATCH_ARRAY_INX",
+        "SBATCH_CLUSTERS",
+        "SBATCH_COMMENT",
+        "SBATCH_ERROR",
+        "SBATCH_INPUT",
+        "SBATCH_JOB_NAME",
+        "SBATCH_MEM_PER_CPU",
+        "SBATCH_MEM_PER_GPU",
+        "SBATCH_MEM_PER_NODE",
+        "SBATCH_NO_REQUEUE",
+        "SBATCH_OPEN_MODE",
+        "SBATCH_OUTPUT",
+        "SBATCH_REQUEUE",
+        "SBATCH_TIMELIMIT",
+        "SBATCH_WAIT",
+        "SLURM_JOB_END_TIME",
+    }
+)
+_SHORT = {"-A": "ACCOUNT", "-C": "CONSTRAINT", "-G": "GPUS", "-p": "PARTITION", "-q": "QOS"}
 
 
 @attrs.frozen
@@ -122,53 +121,57 @@ def require_slurm(interface: str | None) -> None:
         raise OptionError("interface", interface, f"one of this machine's: {', '.join(known)}")
 
 
-def run_command(*command: str, stdin: str = "", timeout_s: float = _TIMEOUT_S) -> str:
-    """Run a command and return what it wrote to standard output.
+def directive_words(script: str) -> list[str]:
+    """Return the words of a job script's ``#SBATCH`` lines, as sbatch reads them.
 
     Parameters
     ----------
-    *command : str
-        The command and its arguments.
-    stdin : str
-        Its standard input.
-    timeout_s : float
-        Seconds that it may take.
+    script : str
+        The job script. Lines after its first command count for nothing.
+
+    Returns
+    -------
+    list of str
+        The words.
 
     Raises
     ------
-    CommandError
-        If it failed, is not there, or gave no answer in time.
+    ValueError
+        If a quote is not closed.
     """
-    # squeue would leave out what these name.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    head = itertools.takewhile(lambda line: line.strip()[:1] in ("", "#"), script.splitlines())
+    lines = [line.removeprefix("#SBATCH ") for line in head if line.startswith("#SBATCH ")]
+    return [word for line in lines for word in shlex.split(line, comments=True)]
+
+
+def sbatch_environment(script: str) -> dict[str, str]:
+    """Return the environment for submitting a job script, which jobs inherit.
+
+    sbatch has variables go before the lines of a script. So what a user has set for all jobs is
+    left out where the script says something of its own; elsewhere it holds.
+
+    Parameters
+    ----------
+    script : str
+        The job script.
+
+    Returns
+    -------
+    dict of str to str
+        The variables.
+    """
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**env, "LC_ALL": "C"},
-            start_new_session=True,  # a Ctrl-C in the terminal is not for it
-        )
-    except OSError as error:
-        raise CommandError(f"{command[0]} can't be run: {error.strerror}") from error
-    try:
-        out, err = process.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise CommandError(f"{command[0]} gave no answer within {timeout_s:g} s") from None
-    finally:
-        if process.poll() is None:  # a wrapper's own children hold the pipes open, too
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
-    if process.returncode != 0:
-        raise CommandError(err or out or f"{command[0]} exited with {process.returncode}")
-    return out
+        words = directive_words(script)
+    except ValueError:  # sbatch will say so
+        words = []
+    said = set(_NOT_FOR_SBATCH)
+    for word in words:
+        if word.startswith("--"):
+            option = word[2:].partition("=")[0]
+            said.add(f"SBATCH_{option.replace('-', '_').upper()}")
+        elif word[:2] in _SHORT:
+            said.add(f"SBATCH_{_SHORT[word[:2]]}")
+    return {name: value for name, value in os.environ.items() if name not in said}
 
 
 def test_submit(script: str) -> Answer:
@@ -185,7 +188,7 @@ def test_submit(script: str) -> Answer:
         Its answer.
     """
     try:
-        run_command("sbatch", "--test-only", stdin=script)
+        run_command("sbatch", "--test-only", stdin=script, env=sbatch_environment(script))
     except CommandError as error:
         return Answer(False, error.text, error.unheard)
     return Answer(True)
@@ -210,13 +213,17 @@ def submit_job(script: str) -> str | None:
     CommandError
         If Slurm refuses it, or is not heard; in the latter case there may be a job all the same.
     """
-    out = run_command("sbatch", "--parsable", stdin=script)
+    out = run_command("sbatch", "--parsable", stdin=script, env=sbatch_environment(script))
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
     return ids[-1] if ids else None
 
 
 def list_jobs(
-    run_id: str, known: Collection[str] = (), *, timeout_s: float = _TIMEOUT_S
+    run_id: str,
+    known: Collection[str] = (),
+    *,
+    name: str | None = None,
+    timeout_s: float = _TIMEOUT_S,
 ) -> dict[str, QueuedJob]:
     """Return the jobs of a run that are queued, running or ending, by id.
 
@@ -225,7 +232,10 @@ def list_jobs(
     run_id : str
         The run's id, which its jobs carry as their comment.
     known : collection of str
-        Ids of jobs that are the run's, whatever has become of their comment.
+        Ids of jobs that were submitted for the run, whatever has become of their comment.
+    name : str or None
+        Name of the run's jobs, which those of `known` must have: ids begin anew when a Slurm is
+        set up anew. None passes over `known`.
     timeout_s : float
         Seconds that squeue may take.
 
@@ -241,9 +251,15 @@ def list_jobs(
     for line in out.splitlines():
         job_id, *words = line.strip().split("|")
         # A reason may hold the bar; another job's comment may, and a site's banner has none.
-        if len(words) < 4 or (words[1] != run_id and job_id not in known):
+        if len(words) < 5:
             continue
-        jobs[job_id] = QueuedJob(job_id, words[0], "|".join(words[2:-1]), words[-1])
+        if words[1] == run_id:
+            reason_at = 3
+        elif name is not None and job_id in known and name in words[2:-2]:
+            reason_at = words.index(name, 2) + 1
+        else:
+            continue
+        jobs[job_id] = QueuedJob(job_id, words[0], "|".join(words[reason_at:-1]), words[-1])
     return jobs
 
 
@@ -264,7 +280,13 @@ def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
             raise
 
 
-def cancel_jobs(run_id: str, timeout_s: float = _TIMEOUT_S) -> list[str]:
+def cancel_jobs(
+    run_id: str,
+    timeout_s: float = _TIMEOUT_S,
+    known: Collection[str] = (),
+    *,
+    name: str | None = None,
+) -> list[str]:
     """Cancel the jobs of a run, say those that a killed driver left.
 
     Parameters
@@ -273,15 +295,23 @@ def cancel_jobs(run_id: str, timeout_s: float = _TIMEOUT_S) -> list[str]:
         The run's id, which its jobs carry as their comment.
     timeout_s : float
         Seconds that each of the two commands may take.
+    known : collection of str
+        Ids of jobs that were submitted for the run, whatever has become of their comment.
+    name : str or None
+        Name of the run's jobs, which those of `known` must have. None passes over `known`.
 
     Returns
     -------
     list of str
-        Ids of the cancelled jobs; none where there is no Slurm, or it does not answer.
+        Ids of the cancelled jobs; none where there is no Slurm.
+
+    Raises
+    ------
+    CommandError
+        If there is a Slurm, and it is not heard: then jobs may be left.
     """
-    try:
-        ids = list(list_jobs(run_id, timeout_s=timeout_s))
-        scancel(ids, timeout_s=timeout_s)
-    except CommandError:
+    if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []
+    ids = list(list_jobs(run_id, known, name=name, timeout_s=timeout_s))
+    scancel(ids, timeout_s=timeout_s)
     return ids

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import signal
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, cast
 
 import attrs
 
+from seedwise.cluster.commands import CommandError, run_command
 from seedwise.cluster.slurm_accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
 from seedwise.cluster.slurm_partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
 from seedwise.cluster.slurm_words import Reader, names, number, settings_in
@@ -31,8 +29,6 @@ _COMMANDS = {
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
 }
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
-
-_KILL_WAIT_S = 1
 
 
 def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
@@ -152,45 +148,16 @@ def _answer(command: tuple[str, ...], deadline: float) -> _Answer:
     """Run a command until the deadline."""
     program, *arguments = command
     said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
-    path = shutil.which(program)
-    if path is None:
+    if shutil.which(program) is None:
         return _Answer(said, why=f"there is no {program} on this machine's PATH")
     left_s = deadline - time.monotonic()
     if left_s <= 0:
         return _Answer(said, why="there was no time left for it")
     try:
-        process = subprocess.Popen(
-            [path, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, "LC_ALL": "C"},
-            start_new_session=True,  # a Ctrl-C in the terminal is not for it
-        )
-    except OSError as error:
-        return _Answer(said, why=error.strerror or str(error))
-    try:
-        stdout, stderr = process.communicate(timeout=left_s)
-    except subprocess.TimeoutExpired:
-        _kill(process)
-        return _Answer(said, why=f"it gave no answer within {left_s:.0f} s")
-    if process.returncode != 0 or (stderr.strip() and not stdout.strip()):
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        return _Answer(said, why=lines[-1] if lines else f"it ended with {process.returncode}")
-    return _Answer(said, text=stdout)
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """Kill a command and what it began, and wait for it, but not if the kernel does not let go."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_KILL_WAIT_S)
+        text = run_command(*command, timeout_s=left_s)
+    except CommandError as error:
+        return _Answer(said, why=error.text.splitlines()[-1].strip())
+    return _Answer(said, text=text) if text.strip() else _Answer(said, why="it printed nothing")
 
 
 def _user() -> str:

@@ -7,23 +7,26 @@ the scheduler: when the queue does not answer, nothing is known, and nothing is 
 
 from __future__ import annotations
 
-import collections
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
+from seedwise.cluster.commands import CommandError
 from seedwise.cluster.graves import Graves
-from seedwise.cluster.pace import Backoff, Budget
+from seedwise.cluster.pace import Backoff
 from seedwise.cluster.pool_job import Members, PoolJob, Queue
-from seedwise.cluster.slurm_commands import CommandError, QueuedJob
+from seedwise.cluster.slurm_commands import QueuedJob
+from seedwise.cluster.submitter import Submitter
 from seedwise.cluster.target import Target
 from seedwise.cluster.waiting import Waiting
-from seedwise.errors import SubmitRefusedError
 from seedwise.model.pool import PoolNews, PoolStatus
 
 __all__ = ["PoolParts", "SlurmPool"]
+
+_logger = logging.getLogger("seedwise")
 
 _STEP_S = 1.0
 _SOON_S = 2.0
@@ -34,9 +37,11 @@ _ABSENT_S = 60.0
 _STARTING_S = 120.0
 _ASK_AGAIN_S = 30.0
 
-# Jobs that are submitted before one of them has shown that it works.
-_FIRST_WAVE = 4
-_FIRST_WAVE_S = 30.0
+# One answer without a job may be half an answer.
+_LOOKS_WITHOUT = 2
+
+# Errors in a row, other than of the file system, after which the pool is given up.
+_MOST_ERRORS = 3
 
 _ENDING = {"COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "NODE_FAIL"}
 
@@ -102,18 +107,16 @@ class SlurmPool:
         self._parts = parts
         self._look_every_s = look_every_s
         self._clock = clock
-        self._news: collections.deque[PoolNews] = collections.deque()
-        self._gone = set(strangers)
+        self._strangers = frozenset(strangers)
         self._n_lost = 0
         self._wanted = parts.target.least
-        self._proved = False
-        self._first_submit_s: float | None = None
         self._looked_s = float("-inf")
         self._look_due_s = float("-inf")
         self._slurm_away = Backoff(2.0, 10.0)
-        self._failed_starts = Backoff(2.0, 60.0)
-        self._refused = Backoff(60.0, 60.0)
-        self._budget = Budget()
+        self._submitter = Submitter(
+            parts.queue, parts.script, self.jobs, self._adopt, lambda: self._look_at_queue(clock())
+        )
+        self._news = self._submitter.news
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
@@ -122,24 +125,33 @@ class SlurmPool:
         """Begin to keep the pool, in a thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop keeping it; the jobs stay."""
+    def halt(self) -> None:
+        """Begin nothing more, and wait for nothing."""
         self._closing.set()
         self._wake.set()
+
+    def stop(self) -> None:
+        """Stop keeping it; the jobs stay."""
+        self.halt()
         if self._thread.is_alive():
             self._thread.join()
 
     def proved(self) -> None:
         """Take note that a chunk was evaluated: the jobs work, and the others may be submitted."""
-        self._proved = True
+        self._submitter.proved = True
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
         self._parts.target.scale(least, most)
-        self._refused.succeeded()
-        bounds = f"{least} to {most} workers" if least != most else f"{most} workers"
-        self._say("scaled", f"asked for {bounds}", warns=True)
+        self._submitter.refused.succeeded()
+        self._say("scaled", self._parts.target.words, warns=True)
         self._wake.set()
+
+    def fault(self, job_id: str) -> str | None:
+        """Tell why a job ended, if its own doing; empty if not, None if nobody knows yet."""
+        job = self.jobs.get(job_id)
+        is_back = job is not None and job.member is not None  # its nanny started it anew
+        return "" if is_back else self._parts.graves.fault(job_id)
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened since this was last called."""
@@ -172,26 +184,35 @@ class SlurmPool:
             self._fit(now_s)
 
     def _run(self) -> None:
+        n_errors = 0
         while not self._closing.is_set():
             self._wake.clear()
             try:
                 self.step()
-            except Exception as error:  # such as a full disk: the run ends, and its jobs with it
-                self.error = self.error or error
-                return
+                n_errors = 0
+            except Exception as error:
+                n_errors += 1
+                # Such as a full disk: the run ends, and its jobs with it.
+                if isinstance(error, OSError) or n_errors == _MOST_ERRORS:
+                    self.error = self.error or error
+                    return
+                _logger.warning("the pool of Slurm jobs stumbled, and goes on", exc_info=True)
             self._wake.wait(_STEP_S)
 
     def _look_at_workers(self, now_s: float) -> None:
         members = self._parts.members
         there = members.look()
+        for job_id in there.keys() - self.jobs.keys() - self._strangers:
+            self._adopt(job_id)  # the queue did not know of it for a while
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
             job.leaving = job.leaving or members.leaves(job.job_id)  # its walltime is near
             if job.member is not None:
                 job.seen_s = now_s
                 if not job.joined:
-                    job.joined, job.started_s = True, job.started_s or now_s
-                    self._failed_starts.succeeded()
+                    job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
+                    self._submitter.failed_starts.succeeded()
+                    self._submitter.doomed.succeeded()
                     self._parts.graves.a_worker_joined()
                     self._say("joined", "a worker joined", job)
                 if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
@@ -203,33 +224,42 @@ class SlurmPool:
     def _look_soon(self, now_s: float) -> None:
         self._look_due_s = min(self._look_due_s, max(now_s, self._looked_s + _SOON_S))
 
-    def _look_at_queue(self, now_s: float) -> None:
+    def _look_at_queue(self, now_s: float) -> bool:
+        """Look into the queue; return whether it answered."""
         try:
             listed = self._parts.queue.list(self.jobs.keys())
         except CommandError as error:
             if not self._slurm_away.is_on:
                 self._say("unknown", f"Slurm does not answer; workers go on: {error.text}")
             self._slurm_away.failed(self._clock())
-            return
+            return False
         if self._slurm_away.is_on:
             self._say("known", "Slurm answers again")
             self._slurm_away.succeeded()
         self._looked_s, self._look_due_s = now_s, now_s + self._look_every_s
-        for job_id in listed.keys() - self.jobs.keys() - self._gone:
-            self._adopt(job_id, now_s)  # of an sbatch whose answer never came
+        alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
+        for job_id in alive.keys() - self.jobs.keys() - self._strangers:
+            self._adopt(job_id)  # of an sbatch whose answer never came
         for job in list(self.jobs.values()):
-            queued = listed.get(job.job_id)
-            if queued is not None and queued.state not in _ENDING:
-                self._take_in(job, queued, now_s)
+            if job.job_id in alive:
+                job.missing_looks = 0
+                self._take_in(job, alive[job.job_id], now_s)
             elif job.member is None:
-                self._end(job, now_s)
+                self._miss(job, now_s)
         self._give_up_the_doomed(now_s)
+        return True
 
-    def _adopt(self, job_id: str, now_s: float) -> PoolJob:
+    def _adopt(self, job_id: str) -> None:
         self._parts.note(job_id)
-        job = PoolJob(job_id, now_s)
-        self.jobs[job_id] = job
-        return job
+        self.jobs[job_id] = PoolJob(job_id)
+        self._look_soon(self._clock() + _SOON_S)
+
+    def _miss(self, job: PoolJob, now_s: float) -> None:
+        job.missing_looks += 1
+        if job.missing_looks >= _LOOKS_WITHOUT:
+            self._end(job, now_s)
+        else:
+            self._look_soon(now_s + _SOON_S)
 
     def _take_in(self, job: PoolJob, queued: QueuedJob, now_s: float) -> None:
         job.queued = queued
@@ -244,21 +274,20 @@ class SlurmPool:
             return
         patience_s = _ABSENT_S if job.joined else _STARTING_S
         if now_s - max(job.started_s, job.seen_s) > patience_s:
-            self._n_lost += 1
-            self._say("lost", "its worker does not come; cancelled", job, warns=True)
-            self._cancel([job])
+            job.given_up = self._cancel([job])
 
     def _end(self, job: PoolJob, now_s: float) -> None:
         del self.jobs[job.job_id]
-        self._gone.add(job.job_id)
-        self._refused.succeeded()  # there is room for another
-        if job.leaving or job.cancelled:
-            self._say("left", "a worker left", job)
+        if not job.cancelled:
+            self._submitter.refused.succeeded()  # there is room for another
+        if (job.leaving or job.cancelled) and not job.given_up:
+            what = "a worker left" if job.joined else "a job was cancelled that is not needed"
+            self._say("left", what, job)
             return
         self._n_lost += 1
         self._parts.graves.bury(job, now_s)
         if not job.joined:
-            self._failed_starts.failed(now_s)
+            self._submitter.failed_starts.failed(now_s)
 
     def _bury(self, now_s: float) -> None:
         at_work = any(job.member is not None for job in self.jobs.values())
@@ -267,79 +296,31 @@ class SlurmPool:
         self.error = self.error or error
 
     def _give_up_the_doomed(self, now_s: float) -> None:
-        doomed = [job for job in self.jobs.values() if job.doomed_looks > 1 and job.counts]
+        there = [job for job in self.jobs.values() if job.counts]
+        doomed = [job for job in there if job.doomed_looks > 1]
         if not doomed:
             return
         error = self._parts.waiting.error(doomed[0])
-        if any(job.started_s is not None for job in self.jobs.values()):
-            self._say("refused", f"{error}; going on with fewer workers", doomed[0], warns=True)
-            self._refused.failed(now_s)
-        else:
+        if len(doomed) == len(there):
             self.error = self.error or error
+        elif not self._submitter.doomed.is_on:
+            self._say("refused", f"{error} Going on without it", doomed[0], warns=True)
+        self._submitter.doomed.failed(now_s)
         self._cancel(doomed)
 
     def _fit(self, now_s: float) -> None:
-        self._wanted = self._parts.target.wanted(self.chunks_out(), now_s)
+        target = self._parts.target
+        self._wanted = target.wanted(self.chunks_out(), now_s)
         alive = [job for job in self.jobs.values() if job.counts]
         if len(alive) < self._wanted:
-            self._submit(self._wanted - len(alive), now_s)
+            # Those that leave still are jobs.
+            n_missing = self._wanted - len(alive)
+            n_room = n_missing if target.limit is None else target.limit - len(self.jobs)
+            if self._submitter.submit(min(n_missing, n_room), target.most, now_s):
+                self._wake.set()
+            self.error = self.error or self._submitter.error
         elif len(alive) > self._wanted:
             self._release(alive, len(alive) - self._wanted, now_s)
-
-    def _submit(self, n_missing: int, now_s: float) -> None:
-        waits = (self._slurm_away, self._failed_starts, self._refused)
-        if not all(wait.is_over(now_s) for wait in waits):
-            return
-        n_most = min(n_missing, self._budget.left(self._parts.target.most, now_s))
-        if not self._proved and now_s - (self._first_submit_s or now_s) < _FIRST_WAVE_S:
-            n_there = sum(job.counts for job in self.jobs.values())
-            n_most = min(n_most, _FIRST_WAVE - n_there)
-        ids: list[str] = []
-        try:
-            while len(ids) < n_most and not self._closing.is_set():
-                job_id = self._submit_one(now_s)
-                if job_id is None:
-                    break
-                ids.append(job_id)
-        finally:
-            if ids:
-                self._first_submit_s = self._first_submit_s or now_s
-                jobs = "job" if len(ids) == 1 else f"{len(ids)} jobs"
-                self._say("submitted", f"submitted {jobs}: {', '.join(ids)}")
-                self._look_soon(now_s + _SOON_S)
-
-    def _submit_one(self, now_s: float) -> str | None:
-        self._budget.spend(now_s)
-        try:
-            job_id = self._parts.queue.submit()
-        except CommandError as error:
-            if error.unheard:  # there may be a job all the same: the queue will tell
-                self._say("unknown", f"Slurm does not answer to sbatch: {error.text}")
-                self._slurm_away.failed(self._clock())
-                self._look_due_s = now_s
-            else:
-                self._refuse(error.text, now_s)
-            return None
-        if job_id is not None:
-            self._adopt(job_id, now_s)
-            return job_id
-        before = set(self.jobs)
-        self._look_at_queue(now_s)
-        new = [job_id for job_id in self.jobs if job_id not in before]
-        if not new:
-            self._refuse("sbatch printed no job id, and there is no new job", now_s)
-        return new[0] if new else None
-
-    def _refuse(self, text: str, now_s: float) -> None:
-        n_left = sum(job.counts for job in self.jobs.values())
-        if n_left == 0:
-            self.error = self.error or SubmitRefusedError(text, self._parts.script)
-            return
-        if not self._refused.is_on:
-            jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
-            words = f"Slurm takes no more jobs; going on with {jobs} that there are: {text}"
-            self._say("refused", words, warns=True)
-        self._refused.failed(now_s)
 
     def _release(self, alive: Sequence[PoolJob], n_most: int, now_s: float) -> None:
         """Have jobs go: those that have not started, then idle ones; busy ones if asked to."""
@@ -361,16 +342,18 @@ class SlurmPool:
         if jobs:
             self._parts.members.depart([job.job_id for job in jobs])
 
-    def _cancel(self, jobs: Collection[PoolJob]) -> None:
+    def _cancel(self, jobs: Collection[PoolJob]) -> bool:
+        """Cancel jobs; return whether Slurm heard it: if not, it is found again what to cancel."""
         if not jobs:
-            return
+            return True
         try:
             self._parts.queue.cancel([job.job_id for job in jobs])
-        except CommandError:  # what is wrong with them will be found again
+        except CommandError:
             self._slurm_away.failed(self._clock())
-            return
+            return False
         for job in jobs:
             job.cancelled = True
+        return True
 
     def _say(
         self, kind: str, text: str, job: PoolJob | None = None, *, warns: bool = False

@@ -23,22 +23,39 @@ class Target:
         The bounds.
     slots_per_worker : int
         Chunks that a worker evaluates at once.
+    limit : int or None
+        Most workers whatever is asked for; None is no limit.
     pause_s : float
         Seconds for which fewer workers must suffice before fewer are wanted.
     """
 
     def __init__(
-        self, least: int, most: int, slots_per_worker: int, pause_s: float = _PAUSE_S
+        self,
+        least: int,
+        most: int,
+        slots_per_worker: int,
+        limit: int | None = None,
+        pause_s: float = _PAUSE_S,
     ) -> None:
         self.least = least
         self.most = most
+        self.limit = limit
         self._slots_per_worker = slots_per_worker
         self._pause_s = pause_s
         self._seen: deque[tuple[float, int]] = deque()
 
     def scale(self, least: int, most: int) -> None:
-        """Change the bounds."""
-        self.least, self.most = least, most
+        """Change the bounds; the limit goes before."""
+        most_of_all = most if self.limit is None else self.limit
+        self.least, self.most = min(least, most_of_all), min(most, most_of_all)
+
+    @property
+    def words(self) -> str:
+        """The bounds, in words."""
+        least = "" if self.least == self.most else f"{self.least} to "
+        workers = "worker" if self.most == 1 else "workers"
+        at_limit = f", which is the limit of {self.limit}" if self.most == self.limit else ""
+        return f"asked for {least}{self.most} {workers}{at_limit}"
 
     def wanted(self, chunks_out: int, now_s: float) -> int:
         """Return how many workers are wanted.

@@ -25,6 +25,7 @@ from seedwise.errors.cluster import (
 from seedwise.errors.control import (
     NoDriverError,
     NotAnsweredError,
+    NotYourRunError,
     RequestRefusedError,
 )
 from seedwise.errors.loss import (
@@ -95,6 +96,7 @@ __all__ = [
     "NotALossError",
     "NotARunError",
     "NotAnsweredError",
+    "NotYourRunError",
     "OptionError",
     "PreflightError",
     "RequestRefusedError",

@@ -1,4 +1,4 @@
-"""Errors of asking a driver for something while it works on a run."""
+"""Errors of asking for something to be done with a run that is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from seedwise.errors.base import SeedwiseError
 from seedwise.errors.run import resume_command
 
-__all__ = ["NoDriverError", "NotAnsweredError", "RequestRefusedError"]
+__all__ = ["NoDriverError", "NotAnsweredError", "NotYourRunError", "RequestRefusedError"]
 
 
 class NoDriverError(SeedwiseError, RuntimeError):
@@ -27,7 +27,7 @@ class NoDriverError(SeedwiseError, RuntimeError):
         advice = (
             "Nothing is left to do."
             if state == "finished"
-            else f"To go on with it: {resume_command(run_dir)} --workers 10:200"
+            else f"To go on with it: {resume_command(run_dir)}"
         )
         super().__init__(
             f"no driver works on {run_dir}, which is {state}, so there is nobody to ask. {advice}"
@@ -56,6 +56,24 @@ class NotAnsweredError(SeedwiseError, TimeoutError):
             "asked for stays, and takes effect when it gets to it; it may be in the middle of a "
             "long step, or have been killed on another machine."
         )
+
+
+class NotYourRunError(SeedwiseError, PermissionError):
+    """Raised when a run is to be looked at, scaled, stopped or cleaned by another user.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    owner : str
+        The user whom it belongs to.
+    """
+
+    def __init__(self, run_dir: Path, owner: str) -> None:
+        self.run_dir = run_dir
+        self.owner = owner
+        who = "root" if owner == "root" else f"{owner}, or root,"
+        super().__init__(f"{run_dir} belongs to user {owner}: only {who} can do this with it.")
 
 
 class RequestRefusedError(SeedwiseError, RuntimeError):

@@ -230,14 +230,15 @@ class EntryOfARunError(SeedwiseError, ValueError):
 class CleanRefusedError(SeedwiseError, RuntimeError):
     """Raised when a run is not removed, though `clean_run_dir` was given. `run_dir` is its folder.
 
-    It takes a yes on a terminal, or ``assume_yes=True``.
+    It takes a yes on a terminal, or ``assume_yes=True``; and a Slurm that answers.
     """
 
-    def __init__(self, run_dir: Path, why: str) -> None:
+    def __init__(self, run_dir: Path, why: str, advice: str | None = None) -> None:
         self.run_dir = run_dir
+        what_to_do = advice or "Say assume_yes=True to remove it without asking"
         super().__init__(
-            f"{run_dir} is not removed: {why}. Say assume_yes=True to remove it without asking, "
-            "or leave clean_run_dir out to go on with the run."
+            f"{run_dir} is not removed: {why}. {what_to_do}, or leave clean_run_dir out to go on "
+            "with the run."
         )
 
 

@@ -175,7 +175,10 @@ class CheckReport:
 
     @property
     def advised_chunk_size(self) -> int | None:
-        """A better `chunk_size`; None if it is good, or none is better."""
+        """A better `chunk_size`; None if it is good, or none is better.
+
+        A larger one leaves each worker a chunk.
+        """
         seed_s = max(self.seed_s, _SHORTEST_SEED_S)
         own = self._seeds_of_a_chunk
         if self.chunk_is_long and self.walltime_s is not None:
@@ -184,6 +187,7 @@ class CheckReport:
             return size if size < own else None
         if self.chunk_is_short:
             size = min(self.n_seeds, math.ceil(_GOOD_CHUNK_S / seed_s) * self._seeds_a_round)
+            size = min(size, self._most_seeds_of_a_chunk)
             return size if size > own else None
         return None
 
@@ -199,6 +203,18 @@ class CheckReport:
     @property
     def _seeds_of_a_chunk(self) -> int:
         return min(self.chunk_size, self.n_seeds)
+
+    @property
+    def _most_seeds_of_a_chunk(self) -> int:
+        """Seeds of a chunk at which there is still one for each worker, and they are of a size."""
+        if self.workers is None:
+            return self.n_seeds
+        n_trials = min(self.n_trials_at_once, self.n_trials)
+        n_chunks = -(-self.workers * self._chunks_per_worker // n_trials)
+        if n_chunks == 1:
+            return self.n_seeds
+        # Chunks of the first size may be too few by rounding; the second is the largest of all.
+        return min(-(-self.n_seeds // n_chunks), (self.n_seeds - 1) // (n_chunks - 1))
 
     @property
     def _seeds_a_round(self) -> int:

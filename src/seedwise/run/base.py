@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, TypeVar
 
+from seedwise.cluster.commands import CommandError
+from seedwise.cluster.job import job_name
+from seedwise.cluster.job_book import JobBook
 from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm_commands import cancel_jobs
 from seedwise.errors import writing
@@ -18,6 +21,7 @@ from seedwise.run.attendant import Attendant
 from seedwise.run.directory import RunDirectory
 from seedwise.run.history import History, take_up_history
 from seedwise.run.lease import Lease, acquire_lease
+from seedwise.run.open_files import allow_many_files
 from seedwise.run.parts import Parts
 from seedwise.run.report import Listeners, Report, kind_of
 from seedwise.run.signals import StopSignals, stop_on_signals
@@ -79,6 +83,7 @@ class BaseRun(ABC, Generic[Options, Result]):
         RunStopped
             If a signal stopped it, or somebody asked it to stop.
         """
+        allow_many_files()
         with stop_on_signals(self.directory.path) as stop, self._acquire_lease() as self.lease:
             self._take_up()
             if not self.is_done():
@@ -167,9 +172,11 @@ class BaseRun(ABC, Generic[Options, Result]):
         self.report.guard = self.lease.check
 
     def _tag(self) -> RunTag:
-        if not self.history.is_new:
-            cancel_jobs(self.history.run_id)  # of a driver that was killed
         directory = self.directory
+        if not self.history.is_new:  # jobs of a driver that was killed
+            noted = JobBook(directory.jobs_file).ids()
+            with contextlib.suppress(CommandError):  # they end by themselves soon
+                cancel_jobs(self.history.run_id, known=noted, name=job_name(directory.name))
         return RunTag(
             directory.name,
             self.history.run_id,

@@ -22,6 +22,7 @@ from seedwise.errors import (
     ChunkTooLongError,
     LossFailedError,
     NoCompleteTrialError,
+    RunStopped,
     SeedwiseError,
 )
 from seedwise.model.loss import LossDefinition
@@ -155,6 +156,8 @@ def check_seed(
         except ChunkTooLongError as error:
             text = f"one seed takes longer than jobs last, which end after {error.walltime_s:g} s"
             raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
+        except RunStopped as stopped:
+            raise _stopped(stopped) from None
         except SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
             error.args = (watch.without_folder(str(error)),)
@@ -283,6 +286,13 @@ def _failed(
         failure.traceback,
         tail,
     )
+
+
+def _stopped(stopped: RunStopped) -> RunStopped:
+    """Return what says no more than that: the folder, with which to go on, is about to go."""
+    by = "" if stopped.signal is None else f" by {stopped.signal.name}"
+    stopped.args = (f"the check was stopped{by}; nothing is left of it",)
+    return stopped
 
 
 def _last_log(log_dir: Path) -> str:

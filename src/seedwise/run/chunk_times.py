@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections import deque
 
 from seedwise.errors import ChunkTooLongError
 from seedwise.worker.departure import MARGIN_PART, MARGIN_S
+from seedwise.worker.durations import Durations
 
 __all__ = ["ChunkTimes"]
 
 _RECENT = 200
-
-# What a chunk is expected to need: as the slowest of late, and a fifth more.
-_SAFETY = 1.2
 
 # Of a chunk that its job's end took it is known that it needs more: by this much, to begin with.
 _MORE = 1.05
@@ -39,14 +36,12 @@ class ChunkTimes:
         #: The most time that a job had when it began a chunk, in seconds; None is not known.
         self.longest_s: float | None = None
         self._walltime_s = walltime_s
-        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)
-        self._slowest_s: float | None = None  # for a seed; None: to be looked up
+        self._recent = Durations(_RECENT)
         self._hopeless: tuple[int, float] | None = None
 
     def note(self, n_seeds: int, duration_s: float) -> None:
         """Take note of a chunk that is done, and of the seconds that it took."""
-        self._recent.append((n_seeds, duration_s))
-        self._slowest_s = None
+        self._recent.note(n_seeds, duration_s)
 
     def needs_s(self, n_seeds: int, at_least_s: float | None = None) -> float | None:
         """Return how long a chunk is expected to take at most.
@@ -63,11 +58,7 @@ class ChunkTimes:
         float or None
             Seconds, never more than a job is sure to have; None as long as nothing is known.
         """
-        known = [] if at_least_s is None else [at_least_s]
-        if self._recent:
-            if self._slowest_s is None:
-                self._slowest_s = max(took_s / n for n, took_s in self._recent)
-            known.append(self._slowest_s * n_seeds * _SAFETY)
+        known = [s for s in (at_least_s, self._recent.needs_s(n_seeds)) if s is not None]
         return min(max(known), _needs_that_fit(_SURE_PART * self._room_s)) if known else None
 
     def note_lost(self, n_seeds: int, left_s: float) -> float:
@@ -108,9 +99,7 @@ class ChunkTimes:
             raise ChunkTooLongError(
                 n_lost, left_s, self._walltime_s, fits=n_lost // 2, at_least=True
             )
-        # A small one says little: most of its time it may have loaded the loss.
-        alike = [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
-        if alike:
+        if alike := self._recent.comparable(n_seeds):
             needs_s = statistics.median(alike) * n_seeds
             most_s = _needs_that_fit(self._room_s)
             if needs_s > most_s:

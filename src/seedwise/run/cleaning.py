@@ -7,12 +7,18 @@ from pathlib import Path
 
 import attrs
 
+from seedwise.cluster.commands import CommandError
+from seedwise.cluster.job import job_name
+from seedwise.cluster.job_book import JobBook
 from seedwise.cluster.keys import remove_keys
 from seedwise.cluster.slurm_commands import cancel_jobs
+from seedwise.errors import NotARunError
+from seedwise.model.execution_mode import ExecutionMode
 from seedwise.run.directory import RunDirectory
-from seedwise.run.lease import acquire_lease
+from seedwise.run.history import run_id_of
+from seedwise.run.lease import acquire_lease, allowed_to_us, require_owner
 
-__all__ = ["CleanedRun", "clean"]
+__all__ = ["CleanedRun", "LeftJobs", "cancel_left_jobs", "clean"]
 
 
 @attrs.frozen
@@ -27,11 +33,36 @@ class CleanedRun:
         Ids of the Slurm jobs that were cancelled.
     removed : tuple of str
         What was removed of the folder: paths, relative to it.
+    jobs_unknown : str or None
+        Why nobody knows whether jobs are left, in Slurm's words; None if all are cancelled.
+    noted_jobs : tuple of str
+        If that is unknown, ids of the jobs that were ever submitted.
+    copy_of : pathlib.Path or None
+        The folder of which this one is a copy, so that no job was cancelled: they are that one's.
     """
 
     run_dir: Path
     cancelled_jobs: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    jobs_unknown: str | None = None
+    noted_jobs: tuple[str, ...] = ()
+    copy_of: Path | None = None
+
+
+@attrs.frozen
+class LeftJobs:
+    """What became of the jobs that a driver left.
+
+    Attributes
+    ----------
+    cancelled : tuple of str
+        Ids of those that were cancelled.
+    copy_of : pathlib.Path or None
+        The folder of which this one is a copy; then none is.
+    """
+
+    cancelled: tuple[str, ...] = ()
+    copy_of: Path | None = None
 
 
 def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
@@ -53,27 +84,100 @@ def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
     ------
     RunLockedError
         If a driver works on the run, or may do so.
+    NotYourRunError
+        If the run is another user's.
+    NotARunError
+        If it is none, or others could have written to its folder.
     """
     directory = directory.home
-    run_id = directory.read_meta()["run_id"]
-    lease_was_left = directory.lease.exists()
-    removed: list[Path] = []
-    # A lease of a driver that is dead becomes ours, and goes away with us.
-    with acquire_lease(directory.lease, take_over=take_over):
-        if lease_was_left:
-            removed.append(directory.lease)
-        cancelled = cancel_jobs(run_id)
-        if remove_keys(directory.key_dir):
-            removed.append(directory.key_dir)
-        if directory.control.is_dir():
-            shutil.rmtree(directory.control, ignore_errors=True)
-            removed.append(directory.control)
-        entries = directory.entries.iterdir() if directory.entries.is_dir() else ()
-        parts = (RunDirectory(path, directory) for path in sorted(entries) if path.is_dir())
-        for one in (directory, *parts):
-            removed += one.sweep()
+    with allowed_to_us(directory.path):
+        require_owner(directory.path)
+        directory.require_own()
+        run_id_of(directory, directory.read_meta())
+        lease_was_left = directory.lease.exists()
+        # A lease of a driver that is dead becomes ours, and goes away with us.
+        with acquire_lease(directory.lease, take_over=take_over):
+            jobs, unknown = LeftJobs(), None
+            try:
+                jobs = cancel_left_jobs(directory)
+            except CommandError as error:
+                unknown = error.text
+            removed = [directory.lease] if lease_was_left else []
+            removed += _removed(directory)
     return CleanedRun(
         directory.path,
-        tuple(cancelled),
+        jobs.cancelled,
         tuple(str(path.relative_to(directory.path)) for path in removed),
+        unknown,
+        () if unknown is None else tuple(JobBook(directory.jobs_file).ids()),
+        jobs.copy_of,
     )
+
+
+def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
+    """Cancel the Slurm jobs that a driver left that was killed.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder; we hold its lease.
+
+    Returns
+    -------
+    LeftJobs
+        What was cancelled.
+
+    Raises
+    ------
+    CommandError
+        If it can't be known whether there are any.
+    NotARunError
+        If the folder holds no run with an id.
+    """
+    meta = directory.read_meta()
+    run_id = run_id_of(directory, meta)
+    original = _original(directory, meta.get("run_dir"), run_id)
+    if original is not None:
+        return LeftJobs(copy_of=original)
+    noted = JobBook(directory.jobs_file).ids()
+    if noted and shutil.which("squeue") is None:
+        raise CommandError("there is no squeue on this machine's PATH")
+    # A folder may be renamed, and the jobs have the name that it had for the last driver.
+    name = job_name(str(meta.get("run_name", directory.name)))
+    try:
+        return LeftJobs(tuple(cancel_jobs(run_id, known=noted, name=name)))
+    except CommandError:
+        if not noted and meta.get("mode") == ExecutionMode.SINGLE.value:
+            return LeftJobs()  # it never had any, whatever is the matter with Slurm
+        raise
+
+
+def _original(directory: RunDirectory, run_dir: object, run_id: str) -> Path | None:
+    """Return the folder that the run is in, if this one is a copy of it; None if it is not."""
+    if not isinstance(run_dir, str):
+        return None
+    other = RunDirectory(Path(run_dir))
+    try:
+        if other.path.samefile(directory.path) or other.read_meta().get("run_id") != run_id:
+            return None
+    except (OSError, NotARunError):  # it was moved here, or what is there is none of our business
+        return None
+    return other.path
+
+
+def _removed(directory: RunDirectory) -> list[Path]:
+    """Remove keys, requests and what was half written; return what was there."""
+    removed = [directory.key_dir] if remove_keys(directory.key_dir) else []
+    if _is_folder(directory.control):
+        shutil.rmtree(directory.control, ignore_errors=True)
+        removed.append(directory.control)
+    parts = sorted(directory.entries.iterdir()) if _is_folder(directory.entries) else []
+    entries = (RunDirectory(path, directory) for path in parts if _is_folder(path))
+    for one in (directory, *entries):
+        removed += one.sweep()
+    return removed
+
+
+def _is_folder(path: Path) -> bool:
+    # What a link leads to is somebody else's.
+    return path.is_dir() and not path.is_symlink()

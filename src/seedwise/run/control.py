@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import stat
 import time
@@ -29,7 +30,7 @@ from seedwise.errors import (
 )
 from seedwise.model import checks
 from seedwise.run.directory import RunDirectory
-from seedwise.run.lease import lease_holder
+from seedwise.run.lease import allowed_to_us, lease_holder, require_owner
 from seedwise.run.standing import Every
 from seedwise.run.status import read_status
 
@@ -82,7 +83,7 @@ def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -
     request : Request
         What is asked for.
     timeout_s : float, default 15
-        Seconds to wait for the answer; 0 only leaves the request there.
+        Seconds to wait for the answer; 0 only leaves the request there, if there is a driver.
 
     Raises
     ------
@@ -92,12 +93,21 @@ def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -
         If no answer came in time. The request stays, for that driver only.
     RequestRefusedError
         If the driver answers that it can't be done.
+    NotYourRunError
+        If the run is another user's.
     RunFileError
         If the request can't be written.
     """
     directory = directory.home
+    with allowed_to_us(directory.path):
+        require_owner(directory.path)
+        _ask(directory, request, timeout_s)
+
+
+def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
     path, answer = _paths(directory.control, request.id)
     give_up_s = time.monotonic() + timeout_s
+    has_asked = False
     while True:
         holder = lease_holder(directory.lease)
         found = _listed(directory.control)
@@ -111,11 +121,17 @@ def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -
         if holder is None:
             path.unlink(missing_ok=True)
             _forget_if_ended(directory)
-            raise NoDriverError(directory.path, read_status(directory).state)
+            state = read_status(directory).state
+            if has_asked and request.scale is None and state == "stopped":
+                return  # it did end, and may have taken the answer with it
+            raise NoDriverError(directory.path, state)
         if path.name not in found:  # not yet asked; or a driver that began just now dropped it
             with writing(directory.path / path.name):
                 directory.control.mkdir(mode=0o700, exist_ok=True)
                 _put(path, attrs.asdict(request))
+            has_asked = True
+        if timeout_s <= 0:
+            return
         if time.monotonic() >= give_up_s:
             raise NotAnsweredError(directory.path, holder, timeout_s)
         time.sleep(_ANSWER_RETRY_S)
@@ -175,9 +191,8 @@ class Control:
         _remove(path)
 
     def close(self) -> None:
-        """Remove the folder, unless somebody is still to read an answer there."""
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+        """Remove the folder, with answers that nobody has read and requests that came too late."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:

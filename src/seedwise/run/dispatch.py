@@ -13,6 +13,7 @@ from distributed.scheduler import KilledWorker
 
 from seedwise.errors import ClusterError
 from seedwise.model.records import ChunkLost, ChunkResult
+from seedwise.run.blame import Blame
 from seedwise.run.channel import Channel, Errand, Order
 from seedwise.run.pack_size import PackSize
 from seedwise.run.trial_clock import TrialClock, TrialKey
@@ -41,10 +42,12 @@ class Traffic:
     packs : bool
         Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
         second where they take less.
-    slots : int
-        Chunks that all workers together may evaluate at once.
+    slots : callable
+        Tells how many chunks all workers together may evaluate at once, by now.
     walltime_s : float or None
         Seconds after which the jobs of the workers end; None is no limit.
+    fault : callable
+        Tells by a worker's name why it was lost; see `Blame`.
     check_s : float
         Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
         without a result after as many.
@@ -53,8 +56,9 @@ class Traffic:
     tick_s: float
     running_limit_s: float | None = None
     packs: bool = False
-    slots: int = 1
+    slots: Callable[[], int] = lambda: 1
     walltime_s: float | None = None
+    fault: Callable[[str], str | None] = lambda _: ""
     check_s: float = 1.0
 
     @property
@@ -109,6 +113,7 @@ class DaskDispatcher:
         self._pack = PackSize(traffic.slots)
         walltime_s = traffic.walltime_s
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
+        self._blame = Blame(traffic.fault)
         self._checked_s = self._looked_s = time.monotonic()
         #: Whether a chunk was evaluated, so that loss and workers are known to get on.
         self.has_evaluated = False
@@ -129,7 +134,7 @@ class DaskDispatcher:
     @property
     def n_outstanding(self) -> int:
         """How many Dask tasks are to be done: those that are out, and those that wait to be."""
-        return len(self._out) + -(-len(self._backlog) // self._pack.size)
+        return len(self._out) + len(self._blame) + -(-len(self._backlog) // self._pack.size)
 
     @property
     def n_seeds_lost_to_walltime(self) -> int:
@@ -153,7 +158,8 @@ class DaskDispatcher:
         """
         self._send_backlog()
         self._check_if_due()  # before there are results: they are not lost by what it raises
-        results = self._collect(self._done_keys())
+        results = self._settle()
+        results += self._collect(self._done_keys())
         if not results:
             self._check_if_due()
         if time.monotonic() - self._looked_s >= self._traffic.tick_s:
@@ -163,9 +169,8 @@ class DaskDispatcher:
 
     def cancel(self, unwanted: Callable[[Order], bool]) -> None:
         """Forget chunks that are still out; of a pack, only if it has no others."""
-        self._backlog = [order for order in self._backlog if not unwanted(order)]
-        keys = [key for key, sent in self._out.items() if all(map(unwanted, sent.orders))]
-        self._client.cancel([self._out.pop(key).future for key in keys], reason="trial decided")
+        self._blame.forget(unwanted)
+        self._call_off(unwanted)
 
     def __enter__(self) -> Self:
         """Return the dispatcher itself."""
@@ -179,6 +184,14 @@ class DaskDispatcher:
             self._client.cancel([sent.future for sent in self._out.values()], reason="run ended")
         self._out.clear()
         self._backlog.clear()
+
+    def _call_off(self, unwanted: Callable[[Order], bool]) -> None:
+        self._backlog = [order for order in self._backlog if not unwanted(order)]
+        keys = [key for key, sent in self._out.items() if all(map(unwanted, sent.orders))]
+        sents = [self._out.pop(key) for key in keys]
+        self._client.cancel([sent.future for sent in sents], reason="trial decided")
+        for sent in sents:
+            self._forget_starts(sent.orders)
 
     def _check_if_due(self) -> None:
         if time.monotonic() - self._checked_s < self._traffic.pause_s:
@@ -314,18 +327,26 @@ class DaskDispatcher:
 
     def _run_again(self, sent: _Sent, killed: KilledWorker) -> None:
         worker = killed.last_worker.address
+        orders = sent.orders
+        is_alone = orders[0].task.isolated
         if self._walltime is not None and self._walltime.took(worker):
-            again = self._walltime.note_taken(sent.orders, worker)
-        else:
-            again = [
-                Order(order.channel, attrs.evolve(order.task, isolated=True))
-                for order in sent.orders
-            ]
-        self._forget_starts(sent.orders)
-        for order in again:
+            orders, is_alone = self._walltime.note_taken(orders, worker), False
+        elif not is_alone:
+            orders = [Order(o.channel, attrs.evolve(o.task, isolated=True)) for o in orders]
+        self._forget_starts(orders)
+        for order in orders:
             task = order.task
             order.channel.on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
+            if is_alone:
+                self._blame.hold(order, str(killed.last_worker.name))
+            else:
+                self._send([[order]], suffix=f"-r{self._n_sent}")
+
+    def _settle(self) -> list[tuple[Order, ChunkResult]]:
+        again, results = self._blame.settled()
+        for order in again:
             self._send([[order]], suffix=f"-r{self._n_sent}")
+        return results
 
     def _forget_starts(self, orders: Iterable[Order]) -> None:
         if self._clock is not None:
@@ -339,20 +360,23 @@ class DaskDispatcher:
         """Fail the chunks of trials that ran for too long; free the workers that run them."""
         if self._clock is None:
             return []
-        orders = [order for sent in self._out.values() for order in sent.orders]
+        orders = [order for sent in self._out.values() for order in sent.orders] + self._backlog
         results: list[tuple[Order, ChunkResult]] = []
         out = {order.trial for order in orders}
         self._clock.keep_only(out)
         for trial in self._clock.late(out):
+            if not self._clock.late([trial]):  # it shared a pack with the last one: it runs again
+                continue
             late = [order for order in orders if order.trial == trial]
+            workers = self._clock.stop(trial)
             packs = self._forget_packs_of(trial)
-            self.cancel(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
-            workers = self._clock.stop(trial, [order.task.chunk.index for order in late])
+            # What is held back comes of its own, and is not what runs.
+            self._call_off(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
             # A running task can't be cancelled: its worker is begun anew.
             known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
             self._client.restart_workers(list(known), raise_for_error=False)
             if packs:  # which of them it was is known when each is alone
-                for order in packs:
+                for order in packs + [order for order in late if order not in packs]:
                     self._forget_starts([order])
                     self._send([[order]], suffix=f"-r{self._n_sent}")
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import resource
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -34,6 +33,7 @@ from seedwise.run.engine import Engine
 from seedwise.run.history import take_up_history
 from seedwise.run.loop import work_through
 from seedwise.run.multi_result import MultiOptimizeResult
+from seedwise.run.open_files import most_entries_open
 from seedwise.run.opening import entry_directory
 from seedwise.run.parts import Parts, entry_parts
 from seedwise.run.report import Report
@@ -45,9 +45,6 @@ from seedwise.run.workplace import Workplace
 
 __all__ = ["EntriesRun"]
 
-# Open files of an entry that is worked on: ledger, study file, two checkpoints, and one to spare.
-_FILES_AN_ENTRY = 5
-_FILES_OF_THE_DRIVER = 200
 
 # What one entry may have without the others. All else ends the run, which can be gone on with: a
 # connection that broke, a full disk, another driver.
@@ -111,7 +108,6 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         factor = self.options.refine_search_factor
         if factor is not None and self.history.is_new:
             raise OptionError("refine_search_factor", factor, "None for a run that begins now")
-        _allow_many_files()
         for entry in self._left:
             with self.noting_errors(entry.entry_id):
                 entry.study.recover()
@@ -123,7 +119,7 @@ class EntriesRun(BaseRun[EntriesOptions, MultiOptimizeResult]):
         """Work on all entries, together or so many at a time."""
         self.report.begun(workplace, self._counts())
         self._write_summary()
-        at_once = min(self.options.max_concurrent_entries or len(self._left), _most_open())
+        at_once = min(self.options.max_concurrent_entries or len(self._left), most_entries_open())
         jobs = [entry.job(workplace, stop) for entry in self._left]
         self.report.n_in_flight = lambda: sum(job.n_in_flight for job in jobs)
         work_through(workplace.dispatcher, jobs, at_once)
@@ -319,18 +315,3 @@ class _Job:
 def _in_a_line(error: Exception) -> str:
     first, _, _ = str(error).partition("\n")
     return f"{type(error).__name__}: {first.rstrip(':')}"
-
-
-def _allow_many_files() -> None:
-    """Raise the limit of open files as far as we may: each entry has some."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _most_open() -> int:
-    """Return how many entries may be worked on at once, for the files that they have open."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return 2**31
-    return max(1, (most - _FILES_OF_THE_DRIVER) // _FILES_AN_ENTRY)

@@ -59,7 +59,7 @@ class RunHandle:
         most : int, optional
             The upper bound, if `workers` is the lower one.
         timeout_s : float, default 15
-            Seconds to wait for the driver's answer.
+            Seconds to wait for the driver's answer; 0 only asks.
 
         Raises
         ------
@@ -69,6 +69,8 @@ class RunHandle:
             If no driver works on the run.
         NotAnsweredError
             If the driver has not answered in time. It will do it when it gets to it.
+        NotYourRunError
+            If the run is another user's.
         RequestRefusedError
             If the driver can't do it: a cluster that was passed is its owner's to scale.
         """
@@ -86,7 +88,7 @@ class RunHandle:
         Parameters
         ----------
         timeout_s : float, default 15
-            Seconds to wait for the driver's answer.
+            Seconds to wait for the driver's answer; 0 only asks.
 
         Raises
         ------
@@ -94,5 +96,7 @@ class RunHandle:
             If no driver works on the run.
         NotAnsweredError
             If the driver has not answered in time. It will do it when it gets to it.
+        NotYourRunError
+            If the run is another user's.
         """
         ask(self._directory, Request(), timeout_s=timeout_s)

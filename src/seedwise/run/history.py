@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -10,12 +11,12 @@ from typing import Any
 
 import attrs
 
-from seedwise.errors import ChangedRunError
+from seedwise.errors import ChangedRunError, NotARunError
 from seedwise.run.changes import changed
 from seedwise.run.directory import RunDirectory, utc_now
 from seedwise.run.environment import environment
 
-__all__ = ["History", "take_up_history"]
+__all__ = ["History", "run_id_of", "take_up_history"]
 
 
 @attrs.frozen
@@ -112,6 +113,8 @@ def take_up_history(
     ------
     ChangedRunError
         If the run was begun with others and changes are not accepted.
+    NotARunError
+        If what ``meta.json`` says is the run's id is none.
     """
     now = _iso(utc_now())
     if not directory.has_begun:
@@ -128,7 +131,7 @@ def take_up_history(
     if changes:
         accepted.append({"at_utc": now, "changes": changes})
     return History(
-        run_id=meta["run_id"],
+        run_id=run_id_of(directory, meta),
         study_name=meta["study_name"],
         depends_on=dict(depends_on),
         started_at=meta["started_at_utc"],
@@ -140,6 +143,28 @@ def take_up_history(
         trial_digits=meta["trial_digits"],
         completed="completed_at_utc" in meta,
     )
+
+
+def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:
+    """Return a run's id; what is none may be all jobs' comment, such as ``(null)``, of any job.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder.
+    meta : dict
+        What its ``meta.json`` says.
+
+    Raises
+    ------
+    NotARunError
+        If it says something that seedwise calls no run.
+    """
+    run_id = meta.get("run_id")
+    if isinstance(run_id, str) and re.fullmatch("[0-9a-f]{32}", run_id):
+        return run_id
+    problem = f"meta.json says run_id {run_id!r}, and a run's id is 32 hexadecimal digits"
+    raise NotARunError(directory.path, problem)
 
 
 def _warn_of_another_cpu(directory: RunDirectory) -> None:

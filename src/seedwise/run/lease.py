@@ -1,4 +1,4 @@
-"""One writer to a run folder: a lease on disk, refreshed while its holder lives."""
+"""One writer to a run folder, its owner's: a lease on disk, refreshed while its holder lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import socket
 import threading
 import time
@@ -18,10 +19,24 @@ from typing import Self
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-from seedwise.errors import LeaseLostError, RunLockedError
+from seedwise.errors import (
+    LeaseLostError,
+    NotARunError,
+    NotYourRunError,
+    RunFileError,
+    RunLockedError,
+)
 from seedwise.run.holder import Holder, this_process
 
-__all__ = ["REFRESH_S", "SILENT_S", "Lease", "acquire_lease", "lease_holder"]
+__all__ = [
+    "REFRESH_S",
+    "SILENT_S",
+    "Lease",
+    "acquire_lease",
+    "allowed_to_us",
+    "lease_holder",
+    "require_owner",
+]
 
 REFRESH_S = 10.0
 SILENT_S = 300.0
@@ -204,6 +219,57 @@ def lease_holder(path: Path) -> str | None:
     else:
         alive = time.time() - found.mtime_s < SILENT_S
     return found.who if alive else None
+
+
+@contextlib.contextmanager
+def allowed_to_us(run_dir: Path) -> Iterator[None]:
+    """Have the system's refusal to let us at a run raised as an error that says whose it is.
+
+    Raises
+    ------
+    NotYourRunError
+        If permission was denied, and the run is another user's.
+    NotARunError
+        If it was denied, and the run is ours.
+    """
+    try:
+        yield
+    except (PermissionError, RunFileError) as error:
+        denied = error.__cause__ if isinstance(error, RunFileError) else error
+        if not isinstance(denied, PermissionError) or isinstance(denied, NotYourRunError):
+            raise
+        owner = _other_owner(run_dir)
+        if owner is not None:
+            raise NotYourRunError(run_dir, owner) from error
+        problem = f"{denied.filename or run_dir}: {denied.strerror}, though it is yours; see chmod"
+        raise NotARunError(run_dir, problem) from error
+
+
+def require_owner(run_dir: Path) -> None:
+    """Refuse a run that is another user's; root may have it.
+
+    Raises
+    ------
+    NotYourRunError
+        If it is.
+    """
+    owner = _other_owner(run_dir)
+    if owner is not None and os.getuid() != 0:
+        raise NotYourRunError(run_dir, owner)
+
+
+def _other_owner(path: Path) -> str | None:
+    """Return the user whom a folder belongs to, or the one that keeps us out; None if it is us."""
+    for one in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            uid = one.stat().st_uid
+            if uid == os.getuid():
+                return None
+            try:
+                return pwd.getpwuid(uid).pw_name
+            except KeyError:  # known on the machine that the folder is from
+                return str(uid)
+    return None
 
 
 def _confirmed(path: Path, token: str) -> Lease:

@@ -7,10 +7,18 @@ import re
 import shutil
 from pathlib import Path
 
-from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError, writing
+from seedwise.cluster.commands import CommandError
+from seedwise.errors import (
+    CleanRefusedError,
+    EntryOfARunError,
+    NotARunError,
+    OptionError,
+    RunExistsError,
+    writing,
+)
+from seedwise.run.cleaning import cancel_left_jobs
 from seedwise.run.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
-from seedwise.run.lease import acquire_lease
+from seedwise.run.lease import acquire_lease, allowed_to_us
 
 __all__ = ["clean_run_directory", "entry_directory", "existing_run", "open_run_directory"]
 
@@ -22,17 +30,24 @@ def existing_run(path: str | Path) -> RunDirectory:
     ------
     NotARunError
         If there is none.
+    NotYourRunError
+        If another user keeps it from us.
     """
     path = Path(path).expanduser().absolute()
     directory = RunDirectory(path)
-    if not path.is_dir():
-        raise NotARunError(path, "there is no such folder")
-    parent = _parent_of(path)
-    if parent is not None:
-        directory = RunDirectory(path, parent)
-    if not directory.has_begun:
-        raise NotARunError(directory.path, "there is no meta.json, so this is no run")
-    return directory
+    with allowed_to_us(path):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # raises what `is_dir` and `exists` swallow in later versions of Python
+            (path / "meta.json").stat()
+        if not path.is_dir():
+            raise NotARunError(path, "there is no such folder")
+        parent = _parent_of(path)
+        if parent is not None:
+            directory = RunDirectory(path, parent)
+        if not directory.has_begun:
+            raise NotARunError(directory.path, "there is no meta.json, so this is no run")
+        with (path / "meta.json").open("rb"):
+            return directory
 
 
 def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
@@ -148,6 +163,8 @@ def clean_run_directory(path: Path) -> None:
         If it holds no run.
     RunLockedError
         If a driver works on the run.
+    CleanRefusedError
+        If Slurm does not answer, so that nobody would know its jobs any more.
     """
     if not path.exists():
         return
@@ -157,16 +174,24 @@ def clean_run_directory(path: Path) -> None:
     if path.is_symlink() or not (directory.has_begun or _is_unborn(path)):
         raise RunExistsError(path)
     directory.require_own()
-    try:
-        run_id = directory.read_meta()["run_id"] if directory.has_begun else None
-    except (NotARunError, KeyError):  # of an older format, or torn
-        run_id = None
     with acquire_lease(directory.lease):
-        if run_id is not None:
-            cancel_jobs(run_id)  # of a driver that was killed
+        if directory.has_begun:
+            _cancel_jobs(directory)
         # Last, what says that it is a run: if this is broken off, it can be done again.
         for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "meta.json"):
             if not entry.name.startswith(directory.lease.name):
                 shutil.rmtree(
                     entry
                 ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _cancel_jobs(directory: RunDirectory) -> None:
+    """Cancel what a driver left that was killed."""
+    try:
+        cancel_left_jobs(directory)
+    except NotARunError:  # of an older format, torn, or of something else
+        return
+    except CommandError as error:
+        why = f"Slurm does not answer ({error.text}), so its jobs could not be cancelled"
+        advice = "Try again when squeue answers"
+        raise CleanRefusedError(directory.path, why, advice) from error

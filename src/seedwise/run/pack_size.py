@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 __all__ = ["PackSize"]
 
@@ -18,24 +18,34 @@ class PackSize:
 
     Parameters
     ----------
-    slots : int
-        Chunks that all workers together may evaluate at once.
+    slots : callable
+        Tells how many chunks all workers together may evaluate at once; the number of workers may
+        change.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: Callable[[], int]) -> None:
         #: Chunks in a pack.
         self.size = 1
-        self._packs_out = slots * _PACKS_PER_SLOT
+        self._slots = slots
 
     @property
     def chunks_wanted(self) -> int:
         """How many chunks are to be out, so that no worker waits for the driver."""
-        return self._packs_out * self.size
+        packs_out = self._packs_out
+        return packs_out * min(self.size, _most(packs_out))
 
     def note(self, durations_s: Sequence[float]) -> None:
         """Take note of how long chunks took that came back together, one at least."""
         mean_s = sum(durations_s) / len(durations_s)
-        most = min(_LARGEST_PACK, _MOST_CHUNKS_OUT // self._packs_out)
         # The next cases may be another matter than the last: it grows step by step.
         fits = min(2 * self.size, int(_PACK_S / max(mean_s, 1e-6)))
-        self.size = max(1, min(most, fits))
+        self.size = max(1, min(_most(self._packs_out), fits))
+
+    @property
+    def _packs_out(self) -> int:
+        return self._slots() * _PACKS_PER_SLOT
+
+
+def _most(packs_out: int) -> int:
+    """Return the chunks that a pack may have where so many packs are out."""
+    return max(1, min(_LARGEST_PACK, _MOST_CHUNKS_OUT // packs_out))

@@ -37,13 +37,16 @@ class StopSignals:
         self.at_once: Callable[[], object] = lambda: None
         self._run_dir = run_dir
         self._stopping = False
+        self._ending = False
         self._number: int | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Stop the run; the second time, end the process."""
+        """Stop the run; the second time, end the process. A request counts for no signal."""
         del frame
-        if not self._stopping:
+        if self._number is None:
             self._stopping, self._number = True, number
+            if self._ending:  # as was requested: to break that off would leave jobs behind
+                return
             self.check()
         at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
@@ -60,6 +63,7 @@ class StopSignals:
     def check(self) -> None:
         """Raise RunStopped if a signal came; where Python was then may have swallowed it."""
         if self._stopping:
+            self._ending = True
             raise RunStopped(self._run_dir, self._number)
 
 

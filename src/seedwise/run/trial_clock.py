@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -25,8 +26,28 @@ class _Start:
     left_s: float | None
 
 
+@attrs.define
+class _Runs:
+    """How long a trial has run, and what runs of it, by chunk.
+
+    The clock stands while nothing runs. `since_s` is from when on time is not counted yet.
+    """
+
+    ran_s: float = 0.0
+    since_s: float = 0.0
+    starts: dict[int, _Start] = attrs.field(factory=dict)
+
+    def begin(self, chunk: int, start: _Start, now_s: float) -> None:
+        if not self.starts:
+            self.since_s = now_s
+        self.starts[chunk] = start
+
+    def total_s(self, now_s: float) -> float:
+        return self.ran_s + (now_s - self.since_s if self.starts else 0.0)
+
+
 class TrialClock:
-    """Measures trials from the start of their first chunk; what waits for a worker costs nothing.
+    """Measures for how long chunks of a trial run; while all wait for a worker it costs nothing.
 
     It knows from the same messages when the jobs end that hold the workers.
 
@@ -40,11 +61,17 @@ class TrialClock:
         self.limit_s = limit_s
         #: The most time that a job had when it began a chunk, in seconds; None is not known.
         self.longest_left_s: float | None = None
-        # When a trial's first chunk started and when a worker's job ends (this process's clock),
-        # and where each chunk runs.
-        self._started_s: dict[TrialKey, float] = {}
+        # What is out of trials, and when a worker's job ends (this process's clock).
+        self._runs: dict[TrialKey, _Runs] = {}
         self._ends_s: dict[str, float] = {}
-        self._runs_on: dict[tuple[TrialKey, int], _Start] = {}
+        # Starts come in Dask's thread, all else is asked in the driver's.
+        self._lock = threading.Lock()
+
+    @property
+    def n_running(self) -> int:
+        """How many chunks run."""
+        with self._lock:
+            return sum(len(runs.starts) for runs in self._runs.values())
 
     def note_start(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take what a worker says when it starts a chunk; Dask's event loop calls this."""
@@ -52,38 +79,52 @@ class TrialClock:
         trial = message["entry_id"], message["trial"]
         start = _Start(message["worker"], message["left_s"])
         now_s = time.monotonic()
-        self._started_s.setdefault(trial, now_s)
-        self._runs_on[trial, message["chunk"]] = start
-        if start.left_s is not None:
-            self._ends_s[start.worker] = now_s + start.left_s
-            self.longest_left_s = max(self.longest_left_s or 0.0, start.left_s)
+        with self._lock:
+            self._runs.setdefault(trial, _Runs()).begin(message["chunk"], start, now_s)
+            if start.left_s is not None:
+                self._ends_s[start.worker] = now_s + start.left_s
+                self.longest_left_s = max(self.longest_left_s or 0.0, start.left_s)
 
     def note_end(self, trial: TrialKey, chunk: int) -> None:
-        """Take note that a chunk is done."""
-        self._runs_on.pop((trial, chunk), None)
+        """Take note that a chunk is done; without another, the trial's clock stands."""
+        with self._lock:
+            runs = self._runs.get(trial)
+            if runs is not None and chunk in runs.starts:
+                now_s = time.monotonic()
+                runs.ran_s, runs.since_s = runs.total_s(now_s), now_s
+                del runs.starts[chunk]
 
     def forget(self, trial: TrialKey, chunk: int) -> None:
-        """Stop a trial's clock if none of its chunks runs any more, this one included."""
-        self._runs_on.pop((trial, chunk), None)
-        if not any(other == trial for other, _ in list(self._runs_on)):
-            self._started_s.pop(trial, None)
+        """Take a chunk for one that never started.
+
+        Without another, the trial's clock stands, and the time since one was done counts for
+        nothing.
+        """
+        with self._lock:
+            if (runs := self._runs.get(trial)) is not None:
+                runs.starts.pop(chunk, None)
 
     def late(self, trials: Iterable[TrialKey]) -> list[TrialKey]:
         """Return which of these trials have run for too long."""
         now_s = time.monotonic()
-        due_s = now_s - self.limit_s
-        return [trial for trial in trials if self._started_s.get(trial, now_s) < due_s]
+        with self._lock:
+            return [
+                trial
+                for trial in trials
+                if trial in self._runs and self._runs[trial].total_s(now_s) > self.limit_s
+            ]
 
     def keep_only(self, trials: set[TrialKey]) -> None:
         """Forget the trials of which nothing is out."""
-        for trial in set(self._started_s) - trials:
-            self._started_s.pop(trial, None)
+        with self._lock:
+            for trial in self._runs.keys() - trials:
+                del self._runs[trial]
 
-    def stop(self, trial: TrialKey, chunks: Iterable[int]) -> set[str]:
-        """Stop a trial's clock; return the workers that run its chunks."""
-        self._started_s.pop(trial, None)
-        starts = [self._runs_on.pop((trial, chunk), None) for chunk in chunks]
-        return {start.worker for start in starts if start is not None}
+    def stop(self, trial: TrialKey) -> set[str]:
+        """Set a trial's clock back to nothing; return the workers that run its chunks."""
+        with self._lock:
+            runs = self._runs.pop(trial, _Runs())
+        return {start.worker for start in runs.starts.values()}
 
     def at_its_end(self, worker: str) -> bool:
         """Tell whether a worker's job is at the end of its walltime now."""
@@ -92,5 +133,7 @@ class TrialClock:
 
     def left_at_start_s(self, trial: TrialKey, chunk: int, worker: str) -> float | None:
         """Return for how long a worker's job lasted when it began a chunk; None if it did not."""
-        start = self._runs_on.get((trial, chunk))
+        with self._lock:
+            runs = self._runs.get(trial, _Runs())
+            start = runs.starts.get(chunk)
         return start.left_s if start is not None and start.worker == worker else None

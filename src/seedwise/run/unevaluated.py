@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from seedwise.model.records import ChunkResult, SeedFailure
+from seedwise.model.records import ChunkResult, FailureKind, SeedFailure
 from seedwise.worker.evaluate import ChunkTask
 
-__all__ = ["given_up", "overran"]
+__all__ = ["died", "given_up", "overran"]
 
 
 def given_up(task: ChunkTask, error: BaseException | None) -> ChunkResult:
     """Return the result of a chunk that Dask could not have evaluated."""
     return _failed(task, type(error).__name__, str(error))
+
+
+def died(task: ChunkTask, words: str) -> ChunkResult:
+    """Return the result of a chunk that took down its worker with all its processes."""
+    return _failed(task, "WorkerDied", words, FailureKind.DIED)
 
 
 def overran(task: ChunkTask, limit_s: float) -> ChunkResult:
@@ -19,9 +24,11 @@ def overran(task: ChunkTask, limit_s: float) -> ChunkResult:
     return _failed(task, "TrialTimeout", text)
 
 
-def _failed(task: ChunkTask, exception_type: str, text: str) -> ChunkResult:
+def _failed(
+    task: ChunkTask, exception_type: str, text: str, kind: FailureKind = FailureKind.LOSS
+) -> ChunkResult:
     message = text.partition("\n")[0]
-    failure = SeedFailure(task.chunk.start, None, exception_type, message, text)
+    failure = SeedFailure(task.chunk.start, None, exception_type, message, text, kind)
     return ChunkResult(
         trial=task.trial,
         chunk=task.chunk.index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ from seedwise.run.shipping import bring
 from seedwise.worker.departure import depart
 
 __all__ = ["Workplace", "open_workplace"]
+
+# To ask a pool of hundreds of jobs how it is costs more than a short trial.
+_ASK_EVERY_S = 1.0
 
 
 @attrs.frozen
@@ -79,8 +83,9 @@ def open_workplace(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
             packs=packs,
-            slots=place.slots,
+            slots=_slots(place, at_once),
             walltime_s=place.walltime_s,
+            fault=place.fault,
         )
 
         def look() -> None:
@@ -94,3 +99,19 @@ def open_workplace(
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
             yield Workplace(place, loss_id, dispatcher)
+
+
+def _slots(place: Place, chunks_per_worker: int) -> Callable[[], int]:
+    """Return what tells how many chunks a place may evaluate at once, by its present bounds."""
+    known, until_s = place.slots, -1.0
+
+    def slots() -> int:
+        nonlocal known, until_s
+        now_s = time.monotonic()
+        if now_s >= until_s:
+            until_s = now_s + _ASK_EVERY_S
+            if (pool := place.pool()) is not None:
+                known = max(1, pool.most) * chunks_per_worker
+        return known
+
+    return slots

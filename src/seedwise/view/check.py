@@ -110,11 +110,13 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
 
 def _advice(report: CheckReport) -> list[str]:
     lines, size = [], report.advised_chunk_size
-    if report.chunk_is_short:
+    if report.chunk_is_short and not report.chunk_is_long:
         why = f"a chunk of {_time(report.chunk_s)} is short beside the way to a worker and back"
         if size is not None:
             lines.append(f"{why}: use chunk_size={size}")
-        elif report.place == "slurm":
+        elif report.n_chunks > 1 and not report.n_idle_workers:
+            lines.append(f"{why}: fewer workers and a larger chunk_size may be as fast")
+        elif report.n_chunks == 1 and report.place == "slurm":
             lines.append(f"{why}, and is a whole trial: cluster='local' may be as fast")
     if report.chunk_is_long and report.walltime_s is not None:
         why = (

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+import attrs
+
 from seedwise.errors import replay_command, resume_command
 from seedwise.model.pool import PoolChanged, PoolStatus
 from seedwise.model.records import (
@@ -23,11 +25,14 @@ from seedwise.model.records import (
     TrialResult,
 )
 from seedwise.model.status import RunStatus
+from seedwise.run.directory import RunDirectory
 from seedwise.view.pool import waiting_words, workers_words
 
 __all__ = ["ProgressLines"]
 
 _BRIEF_S = 1.0
+
+_LINK_FILE = "dashboard.url"  # as the place calls it that writes it, which is out of sight here
 
 # That all workers are waited for is said when the reason is another, and now and then.
 _WAITING_S = 10.0
@@ -64,8 +69,11 @@ class ProgressLines:
         """Write an event."""
         if not self._trials and not isinstance(event, RunInterrupted):
             return
+        stream = self._stream or sys.stderr
+        if isinstance(event, RunStarted) and not _is_terminal(stream):
+            event = _without_token(event)
         for line in self._lines(event):
-            print(f"seedwise: {line}", file=self._stream or sys.stderr, flush=True)
+            print(f"seedwise: {line}", file=stream, flush=True)
 
     def _lines(self, event: Event) -> list[str]:
         lines: list[str] = []
@@ -112,6 +120,22 @@ class ProgressLines:
             return False
         self._written_s = now_s
         return True
+
+
+def _is_terminal(stream: object) -> bool:
+    isatty = getattr(stream, "isatty", None)  # there is no stream if stderr was closed
+    return isatty is not None and isatty()
+
+
+def _without_token(event: RunStarted) -> RunStarted:
+    """Name the file that holds the link: what is no terminal may be a log that others can read."""
+    link, _, token = (event.dashboard or "").partition("?token=")
+    if not token:
+        return event
+    file = RunDirectory(event.run_dir).key_dir / _LINK_FILE
+    # A link without a file is of a cluster that was passed, whose owner has it.
+    instead = f"its link, with the token, is in {file}" if file.exists() else link
+    return attrs.evolve(event, dashboard=instead)
 
 
 def _start(event: RunStarted) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seedwise.errors import resume_command
+from seedwise.errors import NotARunError, resume_command
 from seedwise.model.status import RunStatus
+from seedwise.run.event_log import read_events
 from seedwise.run.opening import existing_run
 from seedwise.view.pool import waiting_words, workers_words
 from seedwise.view.times import end_words
@@ -16,6 +17,8 @@ __all__ = ["status_lines"]
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
 
 _MINUTE_S, _HOUR_S = 60, 3600
+
+_MOST_LOSSES = 3
 
 
 def status_lines(
@@ -50,6 +53,8 @@ def status_lines(
         rows.append(("workers", workers_words(status.pool)))
         waiting = waiting_words(status.pool, now_utc)
         rows += [] if waiting is None else [("waiting", waiting)]
+    if status.state != "finished":
+        rows += _losses(run_dir)
     rows += _trials(status)
     if status.trials_per_s is not None:
         past = "" if status.state == "running" else ", while it ran"
@@ -67,6 +72,31 @@ def status_lines(
         # An entry is gone on with as a part of its run.
         lines.append(f"to go on: {resume_command(existing_run(run_dir).home.path)}")
     return lines
+
+
+def _losses(run_dir: Path) -> list[tuple[str, str]]:
+    """Return why the last workers were lost or refused that the last driver had."""
+    try:
+        events = read_events(existing_run(run_dir))
+    except (NotARunError, OSError):  # the status says more than that is worth
+        return []
+    rows: list[tuple[str, str]] = []
+    for event in events:
+        kind = event.get("kind")
+        if kind in ("started", "resumed"):
+            rows = []
+        elif kind in ("lost", "refused"):
+            # In one line, as a log's last line may be more than one.
+            words = " ".join(f"{_when(event.get('at_utc'))} {event.get('text')}".split())
+            rows.append((kind, words))
+    return rows[-_MOST_LOSSES:]
+
+
+def _when(at_utc: object) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(at_utc)).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return ""
 
 
 def _trials(status: RunStatus) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.departure import job_left_s, leaves_before
+from seedwise.worker.durations import Durations, durations_of
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
@@ -61,7 +62,8 @@ class ChunkTask:
     folder_stem : str
         How the folder of an evaluation begins, such as ``trial_007``.
     needs_s : float or None
-        Seconds that the chunk is expected to take at most; None is not known yet.
+        Seconds that the chunk is expected to take at most, by what was known when it was sent;
+        None is nothing.
     """
 
     loss_id: str
@@ -171,7 +173,8 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
-    if leaves_before(worker, task.needs_s):
+    own = durations_of(worker, task.loss_id)
+    if leaves_before(worker, _needs_s(task, own)):
         raise Reschedule
     if task.topic is not None:
         message = {
@@ -190,6 +193,10 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         raise
     except BaseException as error:  # such as: the loss can't be loaded
         block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
+    duration_s = time.perf_counter() - began_s
+    # One that failed did not evaluate all its seeds; one in a process of its own is slower.
+    if block.failure is None and not task.isolated:
+        own.note(len(task.chunk.seeds), duration_s)
     return ChunkResult(
         trial=task.trial,
         chunk=task.chunk.index,
@@ -200,7 +207,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         failure=block.failure,
         components=block.components,
         folder=_written_folder(context),
-        duration_s=time.perf_counter() - began_s,
+        duration_s=duration_s,
         worker=str(worker.name),
         job_id=os.environ.get("SLURM_JOB_ID"),
     )
@@ -253,6 +260,15 @@ def failure_from(error: BaseException, position: int, seed: int | None) -> SeedF
     except Exception:
         message = "its text can't be had: __str__ failed"
     return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
+
+
+def _needs_s(task: ChunkTask, own: Durations) -> float | None:
+    # All chunks of a trial go out at once, the first ones before anything was known: what the
+    # worker has done itself since then counts as well.
+    if job_left_s() is None:
+        return None
+    known = [s for s in (task.needs_s, own.needs_s(len(task.chunk.seeds))) if s is not None]
+    return max(known, default=None)
 
 
 def _evaluate_vectorized(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 from pathlib import Path
 from typing import get_args
@@ -376,28 +377,51 @@ def test_when_all_are_lost_again_it_is_written_again(brief):
     assert waited(brief, WAITING, 5) == [(5.0, FULL)]
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
 def started(stream, link, run_dir):
     ProgressLines(stream=stream)(RunStarted(run_dir, 0, "here", link, "ssh -N -L 1:login:1 me"))
-    return [line.removeprefix("seedwise: ") for line in stream.getvalue().splitlines()[2:]]
+    stream.seek(0)
+    return [line.removeprefix("seedwise: ") for line in stream.read().splitlines()[2:]]
 
 
-def test_the_token_is_for_a_terminal_only(tmp_path):
+@pytest.fixture
+def log(tmp_path):
+    """Make logs with a mode."""
+    made = []
+
+    def make(mode):
+        path = tmp_path / f"log-{mode:o}"
+        path.touch(mode)
+        path.chmod(mode)
+        made.append(path.open("r+"))
+        return made[-1]
+
+    yield make
+    for file in made:
+        file.close()
+
+
+def test_the_token_is_not_for_a_log_that_others_can_read(tmp_path, log):
     tunnel = "from a laptop, first: ssh -N -L 1:login:1 me"
     locked, plain = "http://127.0.0.1:1/status?token=secret", "http://127.0.0.1:1/status"
     file = tmp_path / "keys" / LINK_FILE
     file.parent.mkdir()
     file.touch()
     at = f"dashboard  its link, with the token, is in {file}"
-    assert started(Terminal(), locked, tmp_path) == [f"dashboard  {locked}", tunnel]
-    assert started(io.StringIO(), locked, tmp_path) == [at, tunnel]
-    assert started(io.StringIO(), plain, tmp_path) == [f"dashboard  {plain}", tunnel]
+    for mode in (0o644, 0o640, 0o604):
+        assert started(log(mode), locked, tmp_path) == [at, tunnel]
+    assert started(log(0o600), locked, tmp_path) == [f"dashboard  {locked}", tunnel]
+    assert started(io.StringIO(), locked, tmp_path) == [f"dashboard  {locked}", tunnel]
+    assert started(log(0o666), plain, tmp_path) == [f"dashboard  {plain}", tunnel]
     file.unlink()  # a cluster that was passed
-    assert started(io.StringIO(), locked, tmp_path) == [f"dashboard  {plain}", tunnel]
+    assert started(log(0o646), locked, tmp_path) == [f"dashboard  {plain}", tunnel]
+
+
+def test_a_terminal_and_a_pipe_are_ours():
+    for reader, writer in (os.openpty(), os.pipe()):
+        with open(writer, "w") as stream:  # noqa: PTH123 - a descriptor
+            ProgressLines(stream=stream)(RunStarted(RUN, 0, "here", "http://x?token=ours", None))
+            assert b"token=ours" in os.read(reader, 10_000)
+        os.close(reader)
 
 
 def test_stderr_may_be_closed(monkeypatch, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import time
 from datetime import UTC, datetime
@@ -70,7 +72,9 @@ class ProgressLines:
         if not self._trials and not isinstance(event, RunInterrupted):
             return
         stream = self._stream or sys.stderr
-        if isinstance(event, RunStarted) and not _is_terminal(stream):
+        if stream is None:  # it was closed; print would take standard output instead
+            return
+        if isinstance(event, RunStarted) and _may_be_read_by_others(stream):
             event = _without_token(event)
         for line in self._lines(event):
             print(f"seedwise: {line}", file=stream, flush=True)
@@ -122,13 +126,17 @@ class ProgressLines:
         return True
 
 
-def _is_terminal(stream: object) -> bool:
-    isatty = getattr(stream, "isatty", None)  # there is no stream if stderr was closed
-    return isatty is not None and isatty()
+def _may_be_read_by_others(stream: object) -> bool:
+    """Tell whether a stream is a file that not we alone can read, such as a log."""
+    try:
+        found = os.fstat(stream.fileno())  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):  # it is in memory, or closed
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def _without_token(event: RunStarted) -> RunStarted:
-    """Name the file that holds the link: what is no terminal may be a log that others can read."""
+    """Name the file that holds the link, instead of the link."""
     link, _, token = (event.dashboard or "").partition("?token=")
     if not token:
         return event

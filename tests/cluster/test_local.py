@@ -101,6 +101,13 @@ def test_code_from_standard_input_needs_no_guard(tmp_path):
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
+def command_line(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def test_own_workers_are_gone_afterwards(tmp_path):
     before = set(psutil.Process().children(recursive=True))
     threads = threading.active_count()
@@ -115,7 +122,7 @@ def test_own_workers_are_gone_afterwards(tmp_path):
             progress=False,
         )
     left = set(psutil.Process().children(recursive=True)) - before
-    left = {child for child in left if "resource_tracker" not in " ".join(child.cmdline())}
+    left = {child for child in left if "resource_tracker" not in command_line(child)}
     _, alive = psutil.wait_procs(left, timeout=10)
     assert not alive
     assert threading.active_count() <= threads + 8  # Dask's offload and profile threads stay

@@ -52,6 +52,7 @@ def test_from_1_worker_to_3_to_1_in_a_run(tmp_path, pace):
         assert run.table == undisturbed(tmp_path, keywords)
 
 
+@pytest.mark.full
 def test_workers_follow_the_work(tmp_path, pace):
     """One chunk in flight has no use for more than one worker; four have."""
     keywords = {**RUN, "workers": [1, 3], "chunk_size": 24, "max_concurrent_trials": 1}

@@ -37,8 +37,6 @@ def expected(tmp_path_factory):
 @pytest.fixture
 def site(slurm, monkeypatch):
     monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
-    # A lost job is replaced after this time; 15 s is for workers that come back.
-    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "5s")
     return slurm
 
 
@@ -69,7 +67,8 @@ def running_jobs(slurm, run: Driver) -> list[str]:
     return listed.split()
 
 
-@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_kills", [2, 20])
 def test_kill_9_of_worker_and_nanny_changes_nothing(n_kills, site, tmp_path, expected):
     rng = random.Random(5)
 
@@ -94,7 +93,8 @@ def worker_and_nanny(pid: int) -> list[psutil.Process]:
         return []
 
 
-@pytest.mark.parametrize("n_cancelled", [2, pytest.param(8, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_cancelled", [8])
 def test_scancel_of_running_jobs_changes_nothing(n_cancelled, site, tmp_path, expected):
     def disturb(run: Driver, n_left: int) -> int:
         jobs = running_jobs(site, run)[: min(2, n_left)]

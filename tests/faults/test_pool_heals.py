@@ -165,6 +165,7 @@ def cancel_a_job_without_slurmdbd(slurm, pool: Pool) -> None:
         slurm.revive("slurmdbd")
 
 
+@pytest.mark.full
 def test_from_2_workers_to_8_to_1(site, tmp_path, expected, pace):
     on_slurm = {**ON_SLURM, "cpus_per_task": 1}
     with driver(tmp_path, "scaled", on_slurm, pace_s=pace) as run:

@@ -337,6 +337,7 @@ def test_a_module_that_is_not_on_the_node(site, folder):
 
 
 @pytest.mark.slurm
+@pytest.mark.full
 def test_a_python_that_fails_on_the_node(site, folder, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho 'no module named distributed here' >&2\nexit 1\n")

@@ -68,8 +68,13 @@ def kinds(directory: RunDirectory) -> list[str]:
 
 @pytest.mark.parametrize(
     "keywords",
-    [RUN, {**ENTRIES, "entry_ids": ["p1", "p3", "p4"]}, SWEEP],
-    ids=["run", "entries", "sweep"],
+    [
+        pytest.param(RUN, id="run"),
+        pytest.param(
+            {**ENTRIES, "entry_ids": ["p1", "p3", "p4"]}, id="entries", marks=pytest.mark.full
+        ),
+        pytest.param(SWEEP, id="sweep", marks=pytest.mark.full),
+    ],
 )
 def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(tmp_path, keywords):
     expected = undisturbed(tmp_path, keywords)

@@ -66,6 +66,7 @@ def test_workers_follow_the_work(tmp_path, pace):
         poll(lambda: len(pids(run, 0)) == 3, "three workers", 60)
 
 
+@pytest.mark.full
 def test_the_number_of_threads_is_the_same_for_workers_that_come_later(tmp_path, monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)  # of a Dask cluster in this process

@@ -250,6 +250,7 @@ def test_the_same_attack_on_a_plain_local_cluster(folder, markers, plain):
 
 
 @pytest.mark.slurm
+@pytest.mark.full
 def test_the_same_attack_on_a_plain_slurm_cluster(slurm, folder, markers):
     # After the module that undoes what its import does to signals.
     from seedwise.cluster.slurm import SLURMCluster

@@ -21,7 +21,7 @@ result = sw.optimize_run(noted, run_root={root!r}, run_name="notebook", **option
 """
 
 
-@pytest.mark.parametrize("use_processes", [False, True])
+@pytest.mark.parametrize("use_processes", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_ctrl_c_in_a_terminal_reaches_all_and_says_one_thing(use_processes, tmp_path):
     options = {**RUN, "max_concurrent_trials": 2}
     expected = undisturbed(tmp_path, options)
@@ -57,7 +57,7 @@ def kernel(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("n_interrupts", [1, 2])
+@pytest.mark.parametrize("n_interrupts", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, tmp_path):
     manager, client = kernel
     options = {**RUN, "max_concurrent_trials": 2}

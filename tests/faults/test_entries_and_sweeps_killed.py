@@ -16,7 +16,7 @@ from tests.faults.loss import SPACE, evaluations
 
 PACE_S = 0.003
 N_SEEDS = 12
-COUNTS = [4, pytest.param(40, marks=pytest.mark.full)]
+COUNTS = [2, pytest.param(40, marks=pytest.mark.full)]
 
 ENTRIES = {
     "loss": "of_entry",

@@ -105,7 +105,8 @@ def test_scancel_of_running_jobs_changes_nothing(n_cancelled, site, tmp_path, ex
     disturbed(tmp_path, expected, n_cancelled, disturb)
 
 
-@pytest.mark.parametrize("n_preempted", [4, pytest.param(30, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_preempted", [4, 30])
 def test_preemption_in_a_row_changes_nothing(n_preempted, site, tmp_path, expected):
     preempted: set[str] = set()
 

@@ -33,6 +33,7 @@ def jobs(slurm, name, *states):
 
 
 @pytest.mark.slurm
+@pytest.mark.full
 def test_after_a_sigkill_running_jobs_end_and_clean_removes_the_rest(site, tmp_path):
     keywords = {
         **RUN,

@@ -32,7 +32,7 @@ def site(slurm, monkeypatch):
     return slurm
 
 
-@pytest.mark.parametrize("use_processes", [False, True])
+@pytest.mark.parametrize("use_processes", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
     ("signals", "code"),
     [

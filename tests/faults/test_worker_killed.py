@@ -17,7 +17,7 @@ PACE_S = 0.02
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("n_kills", [5, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("n_kills", [3, pytest.param(50, marks=pytest.mark.full)])
 def test_kill_9_of_a_worker_changes_nothing(n_kills, tmp_path):
     rng = random.Random(3)
     keywords = {**RUN, "max_concurrent_trials": 4}

@@ -190,7 +190,9 @@ def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, st
     except ValueError:  # Slurm is to say what is wrong, or knows a form that we do not
         directives = []
     memory, is_sites = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
-    memory = str(memory if is_sites else _times(memory, n_cpus)).replace(" ", "").rstrip("iBb")
+    if not is_sites:  # a CPU's
+        memory = memory_text((memory_mb(memory) or 0) * n_cpus)
+    memory = str(memory).replace(" ", "").rstrip("iBb")
     walltime, _ = _call_or_site(options, "worker_time_limit", "walltime")
     if isinstance(walltime, timedelta):
         walltime = time_text(max(1, walltime.total_seconds()))
@@ -299,12 +301,6 @@ def _site(setting: str) -> Any:
     if not value and setting in _OLD_NAMES:
         return dask.config.get(f"jobqueue.slurm.{_OLD_NAMES[setting]}", None)
     return value
-
-
-def _times(memory: str, n: int) -> str:
-    digits = memory.rstrip("KMGTkmgtBb")
-    unit = memory[len(digits) :].upper().rstrip("B") or "M"
-    return f"{int(digits) * n}{unit}"
 
 
 def _quoted(path: Path) -> str:

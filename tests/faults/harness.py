@@ -122,7 +122,8 @@ class Driver:
 
     @property
     def n_evaluations(self) -> int:
-        return self.evaluation_log.stat().st_size if self.evaluation_log.exists() else 0
+        log = self.evaluation_log
+        return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 @contextmanager

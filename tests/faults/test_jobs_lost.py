@@ -49,7 +49,7 @@ def disturbed(tmp_path, expected, n_hits: int, disturb) -> Driver:
         with driver(tmp_path, f"run{n_runs}", ON_SLURM, pace_s=PACE_S) as run:
             run.start()
             while n_done < n_hits:
-                run.wait_for(20)
+                run.wait_for(2)
                 if not run.running:
                     break
                 n_done += disturb(run, n_hits - n_done)

@@ -149,7 +149,7 @@ def lose_a_worker_without_slurmctld(slurm, pool: Pool, away_s: float) -> None:
     try:
         began_s = time.monotonic()
         lost = pool.kill_a_worker()
-        pool.run.wait_for(100)
+        pool.run.wait_for(10)
         poll(lambda: time.monotonic() - began_s > away_s, "the time to be over", away_s + 5)
         assert pool.run.running, pool.run.stderr
     finally:
@@ -178,7 +178,7 @@ def test_from_2_workers_to_8_to_1(site, tmp_path, expected, pace):
         handle.scale(1)
         pool.wait_for(1, 0)
         n_before = len(evaluations(run.evaluation_log))
-        run.wait_for(100)
+        run.wait_for(12)
         assert len({pid for pid, _, _ in evaluations(run.evaluation_log)[n_before + 4 :]}) == 1
         pace.write_text("0")
         assert run.wait(300) == 0, run.stderr
@@ -204,11 +204,11 @@ def test_a_whole_node_job_heals(site, tmp_path, pace):
         run.start()
         pool = Pool(site, run)
         pool.wait_for(2, 0)
-        run.wait_for(200)
+        run.wait_for(20)
         (job_id, *_) = pool.jobs("RUNNING")
         gone = pool.cancel(job_id)
         pool.wait_for(2, 0, gone)
-        run.wait_for(200)
+        run.wait_for(20)
         pids = {pid for pid, _, _ in evaluations(run.evaluation_log)}
         assert len(pids) >= 16
         pace.write_text("0")

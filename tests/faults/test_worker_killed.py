@@ -28,7 +28,7 @@ def test_kill_9_of_a_worker_changes_nothing(n_kills, tmp_path):
         with driver(tmp_path, f"run{n_runs}", keywords, pace_s=PACE_S) as run:
             run.start()
             while n_hits < n_kills:
-                run.wait_for(rng.randint(1, 40))
+                run.wait_for(rng.randint(1, 4))
                 if not run.running or not kill_busy_worker(run):
                     break
                 n_hits += 1

@@ -38,6 +38,7 @@ from pathlib import Path
 
 import cloudpickle
 
+from seedwise.model.by_value import dumps
 from seedwise.run.fingerprint import _users_spec, fingerprint
 
 warnings.simplefilter("ignore")
@@ -65,7 +66,7 @@ else:
                 cloudpickle.register_pickle_by_value(module)
             if how == "dump":
                 with contextlib.suppress(pickle.PicklingError, TypeError):
-                    (main.parent / "loss.pickle").write_bytes(cloudpickle.dumps(loss))
+                    (main.parent / "loss.pickle").write_bytes(dumps(loss))
             for _, module in users():
                 cloudpickle.unregister_pickle_by_value(module)
 

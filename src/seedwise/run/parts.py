@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import cloudpickle
 
 from seedwise.errors import NotARunError, OptionError
+from seedwise.model.by_value import dumps
 from seedwise.model.entries_options import EntriesOptions
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions, StudyOptions
@@ -153,9 +153,7 @@ def make_parts(
             depends_on["sampler"] = saved.depends_on["sampler"]
     keywords = _kept(options, plan)
     try:
-        pickled = cloudpickle.dumps(
-            Saved(keywords, shipment, depends_on, code, type(options), source)
-        )
+        pickled = dumps(Saved(keywords, shipment, depends_on, code, type(options), source))
     except Exception as error:
         name = "options" if isinstance(keywords.get("sampler", ""), str) else "sampler"
         hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."

@@ -9,6 +9,7 @@ import os
 import site
 import sys
 import sysconfig
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import cloudpickle
 
 import seedwise
 from seedwise.errors import LossTransportError, OptionError
+from seedwise.model.by_value import dumps
 from seedwise.model.loss import LossDefinition
 from seedwise.model.work_options import WorkOptions
 from seedwise.worker.plugin import LossPlugin
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["bring", "pack"]
+
+_registering = threading.Lock()
 
 
 def pack(loss: LossDefinition, options: WorkOptions) -> Shipment:
@@ -114,17 +118,17 @@ def _checked_module(module: str | None) -> str | None:
 
 
 def _pickled(loss: LossDefinition) -> bytes:
-    modules = _users_modules(loss)
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        pickled: bytes = cloudpickle.dumps(loss)
-    except Exception as error:
-        raise LossTransportError(loss.name, f"{type(error).__name__}: {error}") from error
-    finally:
+    with _registering:  # runs of several threads, which would unregister each other's modules
+        modules = _users_modules(loss)
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
-    return pickled
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return dumps(loss)
+        except Exception as error:
+            raise LossTransportError(loss.name, f"{type(error).__name__}: {error}") from error
+        finally:
+            for module in modules:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def _users_modules(loss: LossDefinition) -> list[ModuleType]:

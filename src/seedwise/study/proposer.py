@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
-import cloudpickle
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
 from seedwise.errors import NotARunError, RunFileError, SpaceError
+from seedwise.model.by_value import dumps
 from seedwise.model.records import (
     Proposal,
     TrialOutcome,
@@ -197,7 +197,7 @@ class Proposer:
 
     def _save(self) -> None:
         plan = self._plan
-        state = cloudpickle.dumps((plan.sampler_name, self._study.sampler, self._exhausted))
+        state = dumps((plan.sampler_name, self._study.sampler, self._exhausted))
         self._plan.checkpoints.save(Checkpoint(journal_position(self._storage), state))
 
     def _stop(self) -> None:

@@ -27,15 +27,15 @@ from seedwise.model.options import RunOptions
 PATH = {"PATH": os.environ["PATH"]}
 KEYS = Security(
     require_encryption=True,
-    tls_ca_file="/my keys/certificate.pem",
-    tls_worker_cert="/my keys/certificate.pem",
+    tls_ca_file="-----BEGIN\nits lines",
+    tls_worker_cert="-----BEGIN\nits lines",
     tls_worker_key="/my keys/key.pem",
 )
 
 
 def keywords_of(threads=1, log_dir="/logs", security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
-    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"))
+    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"), "driver")
     return job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security))
 
 
@@ -69,7 +69,7 @@ def test_the_defaults_of_the_reference():
         '-e "/logs/%J.err"',
         "--open-mode=append",
         "--no-requeue",
-        "--comment=run-id",
+        "--comment=run-id.driver",
     ]
 
 
@@ -155,8 +155,10 @@ def test_the_prologue_and_blanks_in_paths():
     )
     assert '#SBATCH -o "/home/my runs/logs/%J.out"' in text
     assert "\nmodule load python\n" in text
-    assert "\nexec '/opt/my python/bin/python' -m distributed.cli.dask_worker" in text
-    assert "--tls-key '/my keys/key.pem'" in text
+    assert "\nexec '/opt/my python/bin/python' -P -m distributed.cli.dask_worker" in text
+    assert "TLS__WORKER__KEY='/my keys/key.pem'\n" in text
+    for what in ("CA_FILE", "WORKER__CERT"):
+        assert f"\nexport DASK_DISTRIBUTED__COMM__TLS__{what}='-----BEGIN\nits lines'\n" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
 
 

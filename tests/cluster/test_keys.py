@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from distributed import Security
 
 from seedwise.cluster.keys import (
-    CERTIFICATE_FILE,
     KEY_FILE,
     LINK_FILE,
     check_keys,
@@ -31,7 +30,7 @@ from seedwise.cluster.keys import (
 )
 from seedwise.errors import KeyFolderError
 
-NAMES = {KEY_FILE, CERTIFICATE_FILE}
+NAMES = {KEY_FILE}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 
@@ -61,22 +60,51 @@ def test_folder_and_files_are_ours_alone(folder, umask, mask):
     assert not folder.exists()
 
 
-def test_the_security_holds_paths_and_no_secret(folder):
+def certificate_of(security):
+    return x509.load_pem_x509_certificate(security.tls_ca_file.encode())
+
+
+def test_the_security_holds_the_certificate_and_no_secret(folder):
     with run_keys(folder) as security:
         assert security.require_encryption is True
+        assert certificate_of(security).version is x509.Version.v3
         for role in ("client", "scheduler", "worker"):
             assert security.get_tls_config_for_role(role) == {
-                "ca_file": str(folder / CERTIFICATE_FILE),
-                "cert": str(folder / CERTIFICATE_FILE),
+                "ca_file": security.tls_ca_file,
+                "cert": security.tls_ca_file,
                 "key": str(folder / KEY_FILE),
                 "ciphers": None,
             }
 
 
+def test_another_folder_in_its_place_is_of_no_use(folder, tmp_path):
+    """With a key of somebody else in it, nobody is let in who has that key."""
+    with run_keys(folder) as ours, run_keys(tmp_path / "theirs") as theirs:
+        assert handshake(ours, ours) == "hello"
+        folder.rename(tmp_path / "away")
+        folder.symlink_to(tmp_path / "theirs")
+        for of_role in (ours.get_listen_args, ours.get_connection_args):
+            with pytest.raises(ssl.SSLError, match="KEY_VALUES_MISMATCH"):
+                of_role("worker")
+        del theirs
+        folder.unlink()
+        (tmp_path / "away").rename(folder)
+
+
+def test_keys_of_the_driver_that_took_over_are_left_alone(folder):
+    silent = run_keys(folder)
+    silent.__enter__()
+    with run_keys(folder):
+        key = (folder / KEY_FILE).read_bytes()
+        silent.__exit__(None, None, None)
+        assert (folder / KEY_FILE).read_bytes() == key
+    assert not folder.exists()
+
+
 def test_the_certificate(folder):
     now = datetime.now(UTC)
-    with run_keys(folder):
-        certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes())
+    with run_keys(folder) as security:
+        certificate = certificate_of(security)
         key = load_pem_private_key((folder / KEY_FILE).read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     assert isinstance(key.curve, ec.SECP256R1)
@@ -151,12 +179,10 @@ def test_keys_survive_a_kill_and_go_at_the_next_start(folder):
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("what", ["key", "certificate", "files", "folder"])
+@pytest.mark.parametrize("what", ["key", "folder"])
 def test_what_is_gone_already_does_not_matter(folder, what):
-    gone = {"key": [KEY_FILE], "certificate": [CERTIFICATE_FILE]}.get(what, sorted(NAMES))
     with run_keys(folder):
-        for name in gone:
-            (folder / name).unlink()
+        (folder / KEY_FILE).unlink()
         if what == "folder":
             folder.rmdir()
     assert not folder.exists()

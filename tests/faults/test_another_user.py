@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import psutil
 import pytest
 from distributed import LocalCluster
 
-from seedwise.cluster.keys import CERTIFICATE_FILE, KEY_FILE, LINK_FILE
+from seedwise.cluster.keys import KEY_FILE, LINK_FILE
 from tests.slurm.daemons import poll
 
 PROBE = Path(__file__).parent / "another_user_probe.py"
@@ -197,7 +198,7 @@ def where(request):
 def test_a_run_that_is_at_work(where, folder, markers, plain):
     (folder / "bait").write_text("bait")
     keys = folder / "attacked" / "keys"
-    locked = [keys, keys / KEY_FILE, keys / CERTIFICATE_FILE, keys / LINK_FILE]
+    locked = [keys, keys / KEY_FILE, keys / LINK_FILE]
     files = [*locked, folder / "bait", folder / "stderr"]
     routes = all_routes(plain.scheduler)
     assert len(routes) > 200
@@ -233,7 +234,8 @@ def test_a_run_that_is_at_work(where, folder, markers, plain):
         assert "distributed" not in stderr.read_text()  # nor is the terminal flooded
 
         # It is the key that it lacks: with it, it would be in by each server but the pages.
-        pem = key + (keys / CERTIFICATE_FILE).read_text()
+        scheduler = next(one for one in servers if one[1] != int(link[1]))
+        pem = key + ssl.get_server_certificate(scheduler)  # which anybody can see
         found = probe(servers, markers, 20, protocols=["tls, certificate"], pem=pem)
         assert outcomes(found)["ran"] == 2 + 4  # the workers are too busy for a task
 

@@ -110,7 +110,8 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "interface": interface,
         "death_timeout": _DEATH_TIMEOUT_S,
         "local_directory": '"$SEEDWISE_SCRATCH"',
-        "python": shlex.quote(python),
+        # Safe path: no module of the folder that the job is in, which may be anybody's, say /tmp.
+        "python": f"{shlex.quote(python)} -P",
         "job_name": job_name(plan.tag.name),
         "worker_extra_args": _worker_arguments(plan, interface),
         "job_extra_directives": [
@@ -119,7 +120,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
             f"-e {_quoted(plan.tag.log_dir / '%J.err')}",
             "--open-mode=append",
             "--no-requeue",  # it would come back as a worker of a pool that has replaced it
-            f"--comment={plan.tag.run_id}",
+            f"--comment={plan.tag.job_tag}",
         ],
         # Slurm takes one of --mem and --mem-per-... only.
         "job_directives_skip": [
@@ -158,9 +159,6 @@ def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
     if not interface:
         arguments += ["--host", '"$SEEDWISE_ADDRESS"']
     if plan.security is not None:
-        keys = plan.security.get_tls_config_for_role("worker")
-        for option, key in (("ca-file", "ca_file"), ("cert", "cert"), ("key", "key")):
-            arguments += [f"--tls-{option}", shlex.quote(keys[key])]
         arguments += ["--worker-class", "seedwise.worker.locked.LockedWorker"]
     return arguments
 
@@ -201,7 +199,8 @@ def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, st
     if asked.memory_mb != ours.memory_mb:
         memory = memory_text(asked.memory_mb)
     if asked.time_s != ours.time_s:
-        walltime = time_text(asked.time_s if asked.time_s < NO_LIMIT_S else None)
+        limit_s = asked.time_s
+        walltime = time_text(limit_s if limit_s and limit_s < NO_LIMIT_S else None)
     return n_cpus, memory, str(walltime)
 
 
@@ -221,7 +220,14 @@ def _ends_at(walltime: str) -> list[str]:
 def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
     settings: dict[str, Any] = dict(WORKER_SETTINGS)
     if plan.security is not None:
-        settings["distributed.comm.require-encryption"] = True
+        keys = plan.security.get_tls_config_for_role("worker")
+        settings |= {
+            "distributed.comm.require-encryption": True,
+            # The certificate itself: of what has a path, others could put theirs in the place.
+            "distributed.comm.tls.ca-file": shlex.quote(keys["ca_file"]),
+            "distributed.comm.tls.worker.cert": shlex.quote(keys["cert"]),
+            "distributed.comm.tls.worker.key": shlex.quote(keys["key"]),
+        }
     variables = {
         f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value
         for key, value in settings.items()

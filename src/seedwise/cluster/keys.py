@@ -12,10 +12,10 @@ from pathlib import Path
 
 from distributed import Security
 
+from seedwise.cluster.own_folder import make_own_folder
 from seedwise.errors import KeyFolderError
 
 __all__ = [
-    "CERTIFICATE_FILE",
     "KEY_FILE",
     "LINK_FILE",
     "check_keys",
@@ -25,10 +25,8 @@ __all__ = [
 ]
 
 KEY_FILE = "key.pem"
-CERTIFICATE_FILE = "certificate.pem"
 LINK_FILE = "dashboard.url"
-_KEYS = (KEY_FILE, CERTIFICATE_FILE)
-_NAMES = (*_KEYS, LINK_FILE)
+_NAMES = (KEY_FILE, LINK_FILE)
 
 # A node whose clock is behind would refuse a certificate that is valid from now on.
 _CLOCKS_DIFFER_BY = timedelta(days=1)
@@ -45,24 +43,31 @@ def run_keys(folder: Path) -> Iterator[Security]:
     Parameters
     ----------
     folder : pathlib.Path
-        The folder; what a killed driver left there is removed first.
+        The folder; what a killed driver left there is removed first. In the end it is left alone
+        if another driver has made its own keys there since.
 
     Yields
     ------
     distributed.Security
-        What scheduler, workers and clients are to be given; it holds paths, and no secret.
+        What scheduler, workers and clients are to be given; it holds the certificate, which is no
+        secret, and the path of the key. So whoever puts another folder in the place of this one
+        gets nobody to trust what is in there.
 
     Raises
     ------
     KeyFolderError
         If the folder can't be made, or others could reach what is in it.
     """
+    key, certificate = _key_and_certificate()
+    made = False
     try:
-        _make(folder)
+        _make(folder, key)
+        made = True
         check_keys(folder)
-        yield _security(folder)
+        yield _security(folder, certificate.decode())
     finally:
-        remove_keys(folder)
+        if not made or _read(folder) in (key, None):
+            remove_keys(folder)
 
 
 def check_keys(folder: Path) -> None:
@@ -80,8 +85,7 @@ def check_keys(folder: Path) -> None:
         if anybody could put a folder of theirs in the place of one above it.
     """
     _check(folder, stat.S_ISDIR, "a folder")
-    for name in _KEYS:
-        _check(folder / name, stat.S_ISREG, "a file")
+    _check(folder / KEY_FILE, stat.S_ISREG, "a file")
     _check_above(folder)
 
 
@@ -138,18 +142,24 @@ def remove_keys(folder: Path) -> bool:
     return removed
 
 
-def _make(folder: Path) -> None:
+def _read(folder: Path) -> bytes | None:
+    """Return the key that is there; None if there is none."""
+    try:
+        return (folder / KEY_FILE).read_bytes()
+    except OSError:
+        return None
+
+
+def _make(folder: Path, key: bytes) -> None:
     remove_keys(folder)
     try:
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # if it may be used is seen by the check
-            folder.mkdir(mode=0o700)
+            make_own_folder(folder)
         _check(folder, stat.S_ISDIR, "a folder")
-        key, certificate = _key_and_certificate()
         handle = _open(folder)
         try:
             _write(handle, KEY_FILE, key)
-            _write(handle, CERTIFICATE_FILE, certificate)
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -214,8 +224,8 @@ def _open_to_all(path: Path, folder: Path) -> KeyFolderError:
     return error
 
 
-def _security(folder: Path) -> Security:
-    key, certificate = str(folder / KEY_FILE), str(folder / CERTIFICATE_FILE)
+def _security(folder: Path, certificate: str) -> Security:
+    key = str(folder / KEY_FILE)
     return Security(
         require_encryption=True,
         tls_ca_file=certificate,

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from seedwise.cluster.commands import CommandError
+from seedwise.cluster.own_folder import make_own_folder
 from seedwise.errors import (
     CleanRefusedError,
     EntryOfARunError,
@@ -79,7 +80,8 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     """
     root = run_root.expanduser().absolute()
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        # Not for a group to write to, whatever the umask: it could put other folders in there.
+        root.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
         allowed = "a folder, or where one can be made"
         raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
@@ -88,7 +90,7 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     else:
         path = root / run_name
         with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700)
+            make_own_folder(path)
     directory = RunDirectory(path)
     if (parent := _parent_of(path)) is not None:
         raise EntryOfARunError(path, parent.path)
@@ -133,7 +135,7 @@ def _next_free(root: Path, stem: str) -> Path:
     while True:
         path = root / f"{stem}_v{number:04d}"
         try:
-            path.mkdir(mode=0o700)
+            make_own_folder(path)
         except FileExistsError:  # another run took the number in this moment
             number += 1
         else:

@@ -1,0 +1,29 @@
+"""Folders that are their owner's alone."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+__all__ = ["make_own_folder"]
+
+
+def make_own_folder(path: Path) -> None:
+    """Make a folder that nobody else may use, whatever those around it hand down.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder; the one above it is there.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something of that name.
+    OSError
+        If it can't be made.
+    """
+    path.mkdir(mode=0o700)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:  # by an access list of the folder above
+        path.chmod(mode & ~0o077)  # setgid stays: a project's space may be counted by it

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import runpy
+import shutil
 import signal
 import sys
 import warnings
@@ -15,6 +16,7 @@ import optuna
 import pytest
 
 import seedwise as sw
+from seedwise.cluster.job_book import JobBook
 from seedwise.errors import (
     ChangedRunError,
     DamagedFileError,
@@ -405,3 +407,17 @@ def test_what_a_kill_in_the_middle_of_writing_left_is_swept(run, tmp_path):
     (tmp_path / "a" / ".meta.json.0a1b2c3d.new").write_text("{")
     run(n_trials=1, run_name="a")
     assert not list((tmp_path / "a").glob(".*.new"))
+
+
+def test_a_copy_that_is_gone_on_with_is_a_run_of_its_own(run, tmp_path):
+    """Its jobs are not those of the run that was copied, by whatever they are known."""
+    run(n_trials=2, run_name="original")
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    JobBook(original / "jobs.jsonl").note("77")
+    shutil.copytree(original, copy)
+    before = json.loads((original / "meta.json").read_text())["run_id"]
+    assert run(n_trials=3, run_name="copy").n_trials == 3
+    assert json.loads((copy / "meta.json").read_text())["run_id"] != before
+    assert not (copy / "jobs.jsonl").exists()
+    assert json.loads((original / "meta.json").read_text())["run_id"] == before
+    assert JobBook(original / "jobs.jsonl").ids() == ["77"]

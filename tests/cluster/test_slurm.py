@@ -14,8 +14,13 @@ import warnings
 import pytest
 
 import seedwise as sw
+from seedwise.cluster.job_book import JobBook
+from seedwise.cluster.place import RunTag
+from seedwise.cluster.slurm import _cancel_all, _cancel_earlier
+from seedwise.cluster.slurm_commands import list_jobs, submit_job
 from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
 from tests.losses import bowl
+from tests.slurm.daemons import poll
 
 pytestmark = pytest.mark.slurm
 
@@ -238,3 +243,37 @@ def test_the_callers_signal_handlers_stay(slurm, tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     small(tmp_path)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_module_that_lies_in_the_jobs_folder_is_not_imported(site, tmp_path, monkeypatch):
+    """Anybody could have put it there, say in the /tmp of a node."""
+    folder = tmp_path / "anybodys"
+    folder.mkdir()
+    trap = f"open({str(tmp_path / 'sprung')!r}, 'a').close()\n"
+    (folder / "distributed.py").write_text(trap)
+    monkeypatch.chdir(folder)
+    assert small(tmp_path / "runs").n_trials == 2
+    assert not (tmp_path / "sprung").exists()
+    plain = [sys.executable, "-m", "distributed.cli.dask_worker"]
+    assert subprocess.run(plain, capture_output=True, check=False).returncode != 0
+    assert (tmp_path / "sprung").exists()  # as it would have been
+
+
+def test_jobs_of_a_driver_that_took_over_are_left_alone(site, tmp_path):
+    """Of two drivers of a run, the one that was silent for long ends last."""
+    tags = [
+        RunTag("run", "0" * 32, tmp_path, tmp_path / "keys", tmp_path / "jobs.jsonl")
+        for _ in range(2)
+    ]
+    wait = "#!/bin/sh\nsleep 600\n".replace
+    scripts = [
+        wait("sleep", f"#SBATCH --comment={tag.job_tag}\n#SBATCH -J seedwise-run\nsleep")
+        for tag in tags
+    ]
+    books = [JobBook(tag.jobs_file) for tag in tags]
+    for script, book in zip(scripts, books, strict=True):
+        book.note(submit_job(script))
+    _cancel_all(tags[0], books[0])
+    poll(lambda: set(list_jobs("0" * 32)) == set(books[1].own), "the first one's job to be gone")
+    _cancel_earlier(tags[1])  # as the next one does, before it has jobs of its own
+    poll(lambda: not list_jobs("0" * 32), "all jobs to be gone")

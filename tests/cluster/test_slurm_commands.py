@@ -47,26 +47,37 @@ def test_the_id_that_sbatch_prints(prints, out, job_id):
 
 def test_the_queue(prints):
     prints(
-        "12|PENDING|ours|seedwise-fit|ReqNodeNotAvail, UnavailableNodes:n[1-4]|"
+        "12|PENDING|main|ours.1|seedwise-fit|ReqNodeNotAvail, UnavailableNodes:n[1-4]|"
         "2026-11-21T10:00:00\n"
-        "13|RUNNING|ours|renamed by the site|None|2026-11-21T09:00:00\n"
-        "14|PENDING|theirs|seedwise-fit|Priority|N/A\n"
-        "15|PENDING|a comment | with bars|seedwise-fit|Priority|N/A\n"
-        "16|PENDING|changed by the site|seedwise-fit|a|b|N/A\n"
-        "17|PENDING|changed | with bars|seedwise-fit|Priority|N/A\n"
-        "18|PENDING|(null)|of a Slurm that was set up anew|Priority|N/A\n"
+        "13|RUNNING|main,tiny|ours|renamed by the site|None|2026-11-21T09:00:00\n"
+        "14|PENDING|main|theirs|seedwise-fit|Priority|N/A\n"
+        "15|PENDING|main|a comment | with bars|seedwise-fit|Priority|N/A\n"
+        "16|PENDING|main|changed by the site|seedwise-fit|a|b|N/A\n"
+        "17|PENDING|main|changed | with bars|seedwise-fit|Priority|N/A\n"
+        "18|PENDING|main|(null)|of a Slurm that was set up anew|Priority|N/A\n"
+        "19|RESV_DEL_HOLD|main|ours.22|seedwise-fit|ReservationDeleted|N/A\n"
+        "20|PENDING|main|ours2|seedwise-fit|Priority|N/A\n"
         "Welcome to the cluster\n"
         "\n"
     )
-    assert set(list_jobs("ours", ["16", "17", "18"])) == {"12", "13"}
-    assert list_jobs("ours", ["16", "17", "18"], name="seedwise-fit") == {
+    assert set(list_jobs("ours", ["16", "17", "18"])) == {"12", "13", "19"}
+    assert set(list_jobs("ours.1")) == {"12"}
+    found = list_jobs("ours", ["16", "17", "18"], name="seedwise-fit")
+    assert found == {
         "12": QueuedJob(
-            "12", "PENDING", "ReqNodeNotAvail, UnavailableNodes:n[1-4]", "2026-11-21T10:00:00"
+            "12",
+            "PENDING",
+            "ReqNodeNotAvail, UnavailableNodes:n[1-4]",
+            "2026-11-21T10:00:00",
+            "main",
         ),
-        "13": QueuedJob("13", "RUNNING", "None", "2026-11-21T09:00:00"),
-        "16": QueuedJob("16", "PENDING", "a|b", "N/A"),
-        "17": QueuedJob("17", "PENDING", "Priority", "N/A"),
+        "13": QueuedJob("13", "RUNNING", "None", "2026-11-21T09:00:00", "main,tiny"),
+        "16": QueuedJob("16", "PENDING", "a|b", "N/A", "main"),
+        "17": QueuedJob("17", "PENDING", "Priority", "N/A", "main"),
+        "19": QueuedJob("19", "RESV_DEL_HOLD", "ReservationDeleted", "N/A", "main"),
     }
+    assert not found["13"].is_pending
+    assert all(found[job_id].is_pending for job_id in ("12", "16", "17", "19"))
 
 
 @pytest.fixture
@@ -104,7 +115,9 @@ def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypa
 
     def run(*command, timeout_s):
         asked.append((command, timeout_s))
-        return "16|PENDING|changed|seedwise-fit|Priority|N/A\n17|RUNNING|ours|x|None|N/A\n"
+        return (
+            "16|PENDING|main|changed|seedwise-fit|Priority|N/A\n17|RUNNING|main|ours|x|None|N/A\n"
+        )
 
     monkeypatch.setattr(slurm_commands, "run_command", run)
     on_path("squeue")

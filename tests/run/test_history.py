@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -76,6 +77,32 @@ def test_a_run_that_is_gone_on_with_keeps_its_id_name_and_beginning(directory):
         )
         assert again.resumed_at == tuple(map(at, range(1, n + 1)))
         assert (again.changes, again.accepted_changes) == ({}, ())
+
+
+def test_a_copy_of_a_run_has_an_id_of_its_own_from_its_first_driver_on(directory, tmp_path):
+    begun = take_up(directory)
+    directory.write_meta({**directory.read_meta(), "run_dir": str(directory.path)})
+    copy = RunDirectory(tmp_path / "copy")
+    shutil.copytree(directory.path, copy.path)
+    of_copy = take_up(copy)
+    assert of_copy.copy_of == directory.path
+    assert of_copy.run_id != begun.run_id
+    assert of_copy.started_at == begun.started_at
+    copy.write_meta({**copy.read_meta(), "run_dir": str(copy.path)})
+    again = take_up(copy)
+    assert (again.run_id, again.copy_of) == (of_copy.run_id, None)
+    assert take_up(directory).run_id == begun.run_id
+
+
+def test_a_run_that_was_moved_or_is_called_by_another_name_is_no_copy(directory, tmp_path):
+    begun = take_up(directory)
+    directory.write_meta({**directory.read_meta(), "run_dir": str(directory.path)})
+    link = RunDirectory(tmp_path / "link")
+    link.path.symlink_to(directory.path)
+    assert take_up_history(link, "walk", BEFORE, accept_changes=False).copy_of is None
+    moved = RunDirectory(directory.path.rename(tmp_path / "moved"))
+    taken_up = take_up(moved)
+    assert (taken_up.run_id, taken_up.copy_of) == (begun.run_id, None)
 
 
 def test_changes_are_refused_and_nothing_is_noted(directory):

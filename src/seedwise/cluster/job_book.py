@@ -22,10 +22,13 @@ class JobBook:
     """
 
     def __init__(self, path: Path) -> None:
+        #: Ids that were written down with this very book.
+        self.own: list[str] = []
         self._path = path
 
     def note(self, job_id: str) -> None:
         """Write down a job's id."""
+        self.own.append(job_id)
         line: Mapping[str, Any] = {
             "job_id": job_id,
             "submitted_at_utc": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,6 +7,7 @@ import getpass
 import logging
 import socket
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +38,11 @@ __all__ = [
 
 #: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
 #: that it had, and have it run again; Dask would blame bystanders after some losses.
-SCHEDULER_SETTINGS = {"distributed.scheduler.allowed-failures": 0}
+#: Nor is a worker lost that is silent because a loss holds the GIL, or this machine slept.
+SCHEDULER_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-ttl": None,
+}
 
 #: Dask configuration of our workers. The memory that a loss takes can be neither spilled nor
 #: waited for: a worker that pauses because of it would pause for ever.
@@ -82,6 +87,8 @@ class RunTag:
         The run's name.
     run_id : str
         What tells it from all other runs; its jobs carry it.
+    driver_id : str
+        What tells this driver from all others of the run; its jobs carry it, too.
     log_dir : pathlib.Path
         Folder for the jobs' logs.
     key_dir : pathlib.Path
@@ -95,6 +102,12 @@ class RunTag:
     log_dir: Path
     key_dir: Path
     jobs_file: Path
+    driver_id: str = attrs.field(factory=lambda: uuid.uuid4().hex[:8])
+
+    @property
+    def job_tag(self) -> str:
+        """The comment of this driver's jobs; that of the run's jobs begins with its id."""
+        return f"{self.run_id}.{self.driver_id}"
 
 
 def _refuse_to_scale(low: int, high: int) -> None:

@@ -65,6 +65,7 @@ _LOOK_EVERY_S = 15  # at most: a reason that never clears is to be known within 
 _TAKES_WORK = {Status.init, Status.running}
 _WORKER = "job-"  # a worker is called by its job's id
 _LOOPBACK = "127.0.0.1"
+_EVERYWHERE = {"", None, "0.0.0.0", "::", "[::]", "*"}  # one address it is to be, and no other
 
 
 @contextlib.contextmanager
@@ -101,9 +102,15 @@ exec %(worker_command)s
 """.lstrip()
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
-        keywords["security"] = None  # its paths are among the arguments already, quoted
         with dask.config.set(OLD_SETTINGS):
             super().__init__(*args, **keywords)
+
+
+class _Cluster(SLURMCluster):  # type: ignore[misc]
+    """A SLURMCluster that leaves it to the job script how workers get their keys."""
+
+    def _get_worker_security(self, security: object) -> None:
+        """Write no file."""
 
 
 def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
@@ -139,14 +146,17 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         cluster = _start(keywords, plan, token)
-        # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the id, too.
-        closing.callback(_cancel_all, tag)
+        book = JobBook(tag.jobs_file)
+        # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the tag, too.
+        closing.callback(_cancel_all, tag, book)
         closing.callback(cluster.close)
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         members = _Members(client, cluster.scheduler)
         limit = options.array_parallelism_limit
         target = Target(low, high, demand.chunks_per_worker, limit)
-        pool = _pool(keywords, target, members, tag, options)
+        script = _script(keywords, members.scheduler_address)
+        parts = _parts(script, members, target, tag, book)
+        pool = SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds))
         closing.callback(pool.stop)
         port = dashboard_port(client)
         if port and token:
@@ -158,7 +168,8 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
 
         def cancel_at_once() -> None:
             pool.halt()  # or it would replace them
-            cancel_jobs(tag.run_id, timeout_s=_AT_ONCE_S)
+            name = job_name(tag.name)
+            cancel_jobs(tag.job_tag, timeout_s=_AT_ONCE_S, known=book.own, name=name)
 
         def check() -> None:
             if pool.error is not None:
@@ -240,41 +251,46 @@ class _Queue:
         return submit_job(self._script)
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
-        return list_jobs(self._tag.run_id, known, name=job_name(self._tag.name))
+        return list_jobs(self._tag.job_tag, known, name=job_name(self._tag.name))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         scancel([*job_ids])
 
 
-def _pool(
-    keywords: dict[str, Any], target: Target, members: _Members, tag: RunTag, options: WorkOptions
-) -> SlurmPool:
-    script = _script(keywords, members.scheduler_address)
+def _parts(
+    script: str, members: _Members, target: Target, tag: RunTag, book: JobBook
+) -> PoolParts:
     (tag.log_dir / "job.sh").write_text(script)
-    try:
-        noted = JobBook(tag.jobs_file).ids()
-        strangers = list_jobs(tag.run_id, noted, name=job_name(tag.name))
-    except CommandError as error:
-        raise ClusterStartError("the pool of Slurm jobs", error.text) from error
-    parts = PoolParts(
+    _cancel_earlier(tag)
+    return PoolParts(
         queue=_Queue(script, tag),
         members=members,
         target=target,
-        note=JobBook(tag.jobs_file).note,
+        note=book.note,
         graves=Graves(partial(ask_ends, timeout_s=5), tag.log_dir),
         waiting=Waiting(),
         script=script,
     )
-    return SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds), strangers)
 
 
-def _cancel_all(tag: RunTag) -> None:
-    """Cancel the run's jobs in the end, and say so if it is not known whether they are."""
+def _cancel_earlier(tag: RunTag) -> None:
+    """Cancel what an earlier driver of the run left, before there are jobs of this one."""
+    noted = JobBook(tag.jobs_file).ids()
+    try:
+        cancel_jobs(tag.run_id, known=noted, name=job_name(tag.name))
+    except CommandError as error:
+        raise ClusterStartError("the pool of Slurm jobs", error.text) from error
+
+
+def _cancel_all(tag: RunTag, book: JobBook) -> None:
+    """Cancel this driver's jobs in the end, and say so if it is not known whether they are.
+
+    Those of another driver, which may have taken over the run, are let alone.
+    """
     until_s = time.monotonic() + _CANCEL_FOR_S
     while True:
         try:
-            known = JobBook(tag.jobs_file).ids()
-            cancel_jobs(tag.run_id, known=known, name=job_name(tag.name))
+            cancel_jobs(tag.job_tag, known=book.own, name=job_name(tag.name))
         except CommandError as error:
             if time.monotonic() < until_s:
                 time.sleep(_CANCEL_AGAIN_S)
@@ -292,7 +308,7 @@ def _host(options: WorkOptions) -> str:
     interface = options.slurm and options.slurm.interface
     if not interface:
         site = _site_scheduler()
-        if site.get("host"):
+        if site.get("host", "") not in _EVERYWHERE:
             return str(site["host"])
         interface = site.get("interface") or dask.config.get("jobqueue.slurm.interface", None)
     host: str = get_ip_interface(interface) if interface else get_ip()
@@ -324,7 +340,7 @@ def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
     with dask.config.set(SCHEDULER_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
-            return SLURMCluster(
+            return _Cluster(
                 job_cls=WorkerJob,
                 scheduler_options=_scheduler_options(plan),
                 silence_logs=logging.ERROR,

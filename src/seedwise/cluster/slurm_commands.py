@@ -31,7 +31,16 @@ __all__ = [
 _TIMEOUT_S = 8.0
 
 _SUBMITTED = re.compile(r"^\s*(?:submitted batch job\s+)?(\d+)(?:;\S*)?\s*$", re.IGNORECASE)
-_QUEUE_FORMAT = "%i|%T|%k|%j|%r|%S"
+_QUEUE_FORMAT = "%i|%T|%P|%k|%j|%r|%S"
+
+_NOT_NOW = re.compile(
+    r"requested node configuration is not available|required node not available|"
+    r"requested partition configuration not available|requested nodes are busy",
+    re.IGNORECASE,
+)
+
+# squeue calls a job that is held after something went wrong by the last three.
+_PENDING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 
 # What the script of a job says: sbatch would have what these say go before it. Or what is known of
 # the job that this process is in, and would be taken for the new one's.
@@ -76,6 +85,15 @@ class Answer:
     text: str = ""
     unheard: bool = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether Slurm has no node for the job right now, and would take it all the same.
+
+        ``--test-only`` looks among the nodes that are up, and not reserved. What no node has at
+        all it says in the same words.
+        """
+        return not self.accepted and _NOT_NOW.search(self.text) is not None
+
 
 @attrs.frozen
 class QueuedJob:
@@ -91,12 +109,20 @@ class QueuedJob:
         Why it is in that state.
     start : str
         When it started, or will start as far as Slurm knows; ``N/A`` if it does not.
+    partition : str
+        Where it waits or runs; a list of partitions, of which any will do, has commas.
     """
 
     job_id: str
     state: str
     reason: str = ""
     start: str = "N/A"
+    partition: str = ""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits to start, be it that somebody has to release it first."""
+        return self.state in _PENDING
 
 
 def require_slurm(interface: str | None) -> None:
@@ -219,7 +245,7 @@ def submit_job(script: str) -> str | None:
 
 
 def list_jobs(
-    run_id: str,
+    tag: str,
     known: Collection[str] = (),
     *,
     name: str | None = None,
@@ -229,8 +255,9 @@ def list_jobs(
 
     Parameters
     ----------
-    run_id : str
-        The run's id, which its jobs carry as their comment.
+    tag : str
+        The run's id, with which the comment of its jobs begins; or the whole comment of those of
+        one of its drivers.
     known : collection of str
         Ids of jobs that were submitted for the run, whatever has become of their comment.
     name : str or None
@@ -244,22 +271,24 @@ def list_jobs(
     CommandError
         If squeue failed: then nothing is known.
     """
+    # All: a job in a hidden partition is hidden from its own user, too.
     out = run_command(
-        "squeue", "--me", "--noheader", f"--format={_QUEUE_FORMAT}", timeout_s=timeout_s
+        "squeue", "--all", "--me", "--noheader", f"--format={_QUEUE_FORMAT}", timeout_s=timeout_s
     )
     jobs: dict[str, QueuedJob] = {}
     for line in out.splitlines():
         job_id, *words = line.strip().split("|")
         # A reason may hold the bar; another job's comment may, and a site's banner has none.
-        if len(words) < 5:
+        if len(words) < 6:
             continue
-        if words[1] == run_id:
-            reason_at = 3
-        elif name is not None and job_id in known and name in words[2:-2]:
-            reason_at = words.index(name, 2) + 1
+        if words[2] == tag or words[2].startswith(f"{tag}."):
+            reason_at = 4
+        elif name is not None and job_id in known and name in words[3:-2]:
+            reason_at = words.index(name, 3) + 1
         else:
             continue
-        jobs[job_id] = QueuedJob(job_id, words[0], "|".join(words[reason_at:-1]), words[-1])
+        reason = "|".join(words[reason_at:-1])
+        jobs[job_id] = QueuedJob(job_id, words[0], reason, words[-1], words[1])
     return jobs
 
 
@@ -281,7 +310,7 @@ def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
 
 
 def cancel_jobs(
-    run_id: str,
+    tag: str,
     timeout_s: float = _TIMEOUT_S,
     known: Collection[str] = (),
     *,
@@ -291,8 +320,9 @@ def cancel_jobs(
 
     Parameters
     ----------
-    run_id : str
-        The run's id, which its jobs carry as their comment.
+    tag : str
+        The run's id, with which the comment of its jobs begins; or the whole comment of those of
+        one of its drivers.
     timeout_s : float
         Seconds that each of the two commands may take.
     known : collection of str
@@ -312,6 +342,6 @@ def cancel_jobs(
     """
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []
-    ids = list(list_jobs(run_id, known, name=name, timeout_s=timeout_s))
+    ids = list(list_jobs(tag, known, name=name, timeout_s=timeout_s))
     scancel(ids, timeout_s=timeout_s)
     return ids

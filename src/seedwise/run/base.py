@@ -166,6 +166,8 @@ class BaseRun(ABC, Generic[Options, Result]):
             accept_changes=options.accept_changes,
             n_trials=self.n_numbers,
         )
+        if self.history.copy_of is not None:  # the jobs of the other are none of ours
+            directory.jobs_file.unlink(missing_ok=True)
         directory.sweep()
         self.report = Report(directory, self.history, self.parts, options, self.listen)
         self.report.standing.n_trials = self.n_trials

@@ -12,10 +12,9 @@ from seedwise.cluster.job import job_name
 from seedwise.cluster.job_book import JobBook
 from seedwise.cluster.keys import remove_keys
 from seedwise.cluster.slurm_commands import cancel_jobs
-from seedwise.errors import NotARunError
 from seedwise.model.execution_mode import ExecutionMode
 from seedwise.run.directory import RunDirectory
-from seedwise.run.history import run_id_of
+from seedwise.run.history import original_of, run_id_of
 from seedwise.run.lease import acquire_lease, allowed_to_us, require_owner
 
 __all__ = ["CleanedRun", "LeftJobs", "cancel_left_jobs", "clean"]
@@ -136,7 +135,7 @@ def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
     """
     meta = directory.read_meta()
     run_id = run_id_of(directory, meta)
-    original = _original(directory, meta.get("run_dir"), run_id)
+    original = original_of(directory, meta)
     if original is not None:
         return LeftJobs(copy_of=original)
     noted = JobBook(directory.jobs_file).ids()
@@ -150,19 +149,6 @@ def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
         if not noted and meta.get("mode") == ExecutionMode.SINGLE.value:
             return LeftJobs()  # it never had any, whatever is the matter with Slurm
         raise
-
-
-def _original(directory: RunDirectory, run_dir: object, run_id: str) -> Path | None:
-    """Return the folder that the run is in, if this one is a copy of it; None if it is not."""
-    if not isinstance(run_dir, str):
-        return None
-    other = RunDirectory(Path(run_dir))
-    try:
-        if other.path.samefile(directory.path) or other.read_meta().get("run_id") != run_id:
-            return None
-    except (OSError, NotARunError):  # it was moved here, or what is there is none of our business
-        return None
-    return other.path
 
 
 def _removed(directory: RunDirectory) -> list[Path]:

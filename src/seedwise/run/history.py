@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ from seedwise.run.changes import changed
 from seedwise.run.directory import RunDirectory, utc_now
 from seedwise.run.environment import environment
 
-__all__ = ["History", "run_id_of", "take_up_history"]
+__all__ = ["History", "original_of", "run_id_of", "take_up_history"]
 
 
 @attrs.frozen
@@ -48,6 +49,8 @@ class History:
         Digits of a trial's number in the names of folders.
     completed : bool
         Whether the driver before this one brought the run to its end.
+    copy_of : pathlib.Path or None
+        The folder of which this one is a copy: the run has an id of its own from now on.
     """
 
     run_id: str
@@ -61,6 +64,7 @@ class History:
     phases: tuple[Mapping[str, Any], ...] = ()
     trial_digits: int = 3
     completed: bool = False
+    copy_of: Path | None = None
 
     @property
     def is_new(self) -> bool:
@@ -130,8 +134,9 @@ def take_up_history(
     accepted = list(meta["accepted_changes"])
     if changes:
         accepted.append({"at_utc": now, "changes": changes})
+    run_id, copy_of = run_id_of(directory, meta), original_of(directory, meta)
     return History(
-        run_id=run_id_of(directory, meta),
+        run_id=run_id if copy_of is None else uuid.uuid4().hex,
         study_name=meta["study_name"],
         depends_on=dict(depends_on),
         started_at=meta["started_at_utc"],
@@ -142,6 +147,7 @@ def take_up_history(
         phases=tuple(meta["phases"]),
         trial_digits=meta["trial_digits"],
         completed="completed_at_utc" in meta,
+        copy_of=copy_of,
     )
 
 
@@ -165,6 +171,34 @@ def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:
         return run_id
     problem = f"meta.json says run_id {run_id!r}, and a run's id is 32 hexadecimal digits"
     raise NotARunError(directory.path, problem)
+
+
+def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None:
+    """Return the folder that a run is in, if the one here is a copy of it; None if it is not.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The folder.
+    meta : dict
+        What its ``meta.json`` says.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The other folder, to which the jobs belong that have the run's id.
+    """
+    run_dir = meta.get("run_dir")
+    if not isinstance(run_dir, str):
+        return None
+    other = RunDirectory(Path(run_dir))
+    try:
+        same_run = other.read_meta().get("run_id") == meta.get("run_id")
+        if not same_run or other.path.samefile(directory.path):
+            return None
+    except (OSError, NotARunError):  # it was moved here, or what is there is none of our business
+        return None
+    return other.path
 
 
 def _warn_of_another_cpu(directory: RunDirectory) -> None:

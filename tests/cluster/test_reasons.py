@@ -149,7 +149,7 @@ def test_what_ends_by_itself_clears(text: str) -> None:
         (
             "JobHeldUser",
             "it is held by you or by a coordinator of your account",
-            "release it with 'scontrol release JOB'",
+            "find out who holds your jobs, and release them with 'scontrol release'",
         ),
     ],
 )

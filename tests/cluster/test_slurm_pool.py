@@ -93,7 +93,7 @@ def pool(world, tmp_path):
     return made
 
 
-def make_pool(world, log_dir, least, most, limit=None, strangers=()):
+def make_pool(world, log_dir, least, most, limit=None):
     parts = PoolParts(
         queue=world,
         members=world,
@@ -103,7 +103,7 @@ def make_pool(world, log_dir, least, most, limit=None, strangers=()):
         waiting=Waiting(),
         script="#!/bin/sh",
     )
-    return SlurmPool(parts, 15, strangers, clock=lambda: world.now_s)
+    return SlurmPool(parts, 15, clock=lambda: world.now_s)
 
 
 def steps(pool, world, seconds=1):
@@ -247,11 +247,9 @@ def test_an_sbatch_without_an_id_is_looked_up_in_the_queue(pool, world):
     assert sorted(pool.jobs) == ["100", "101", "102", "103"]
 
 
-def test_jobs_of_an_earlier_driver_are_no_concern(world, tmp_path):
+def test_a_job_that_ends_is_not_taken_for_one_that_nobody_knew(world, tmp_path):
     world.queue["7"] = QueuedJob("7", "COMPLETING", "None")
-    world.queue["8"] = QueuedJob("8", "RUNNING", "None")
-    world.workers["8"] = Member(1, takes_work=True)
-    pool = make_pool(world, tmp_path, 1, 1, strangers=["8"])
+    pool = make_pool(world, tmp_path, 1, 1)
     steps(pool, world, 20)
     assert sorted(pool.jobs) == ["100"]
 
@@ -298,7 +296,7 @@ def test_fewer_by_request_first_those_that_wait_then_idle_ones_then_busy_ones(po
     assert world.cancelled == ["103"]
     assert world.departed == ["102", "101"]
     assert news(pool, "scaled")[0].text == "asked for 1 worker"
-    world.lose("101", "102")
+    world.lose("101", "102", state="COMPLETED")
     steps(pool, world, 20)
     assert len(world.submitted) == 4
     assert pool.status().lost == 0
@@ -320,9 +318,35 @@ def test_a_worker_that_leaves_by_itself_is_replaced_at_once(pool, world):
     world.workers["100"] = Member(1, takes_work=False)
     steps(pool, world)
     assert len(world.submitted) == 5
-    world.lose("100")
+    world.lose("100", state="COMPLETED")
     steps(pool, world, 20)
     assert (len(world.submitted), pool.status().lost) == (5, 0)
+    assert [one.job_id for one in news(pool, "left")] == ["100"]
+    assert pool.fault("100") == ""
+
+
+def test_a_worker_that_dies_while_it_leaves_is_lost_and_why_is_said(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    world.workers["100"] = Member(1, takes_work=False)
+    steps(pool, world)
+    world.lose("100", state="OUT_OF_MEMORY")
+    steps(pool, world, 20)
+    assert (len(world.submitted), pool.status().lost) == (5, 1)
+    assert news(pool, "left") == []
+    assert "took more memory" in pool.fault("100")
+
+
+def test_who_left_in_order_nobody_knows_without_accounting(pool, world):
+    steps(pool, world)
+    world.start()
+    steps(pool, world, 20)
+    world.workers["100"] = Member(1, takes_work=False)
+    steps(pool, world)
+    world.ends = None
+    world.lose("100")
+    steps(pool, world, 30)
     assert [one.job_id for one in news(pool, "left")] == ["100"]
 
 
@@ -573,3 +597,100 @@ def test_an_error_now_and_then_is_no_end(pool, world, monkeypatch, caplog):
     pool.stop()
     assert pool.error is None
     assert caplog.text.count("stumbled") == 2
+
+
+# Slurm's reasons, when there are several partitions, and when it has another word for waiting.
+
+
+@pytest.mark.parametrize(
+    ("partition", "reason", "ends"),
+    [
+        ("short,long", "PartitionTimeLimit", False),
+        ("short,long", "InvalidAccount", True),
+        ("short", "PartitionTimeLimit", True),
+    ],
+)
+def test_of_several_partitions_another_may_start_it(pool, world, partition, reason, ends):
+    steps(pool, world)
+    for job_id in world.queue:
+        world.queue[job_id] = QueuedJob(job_id, "PENDING", reason, "N/A", partition)
+    steps(pool, world, 20)
+    assert (pool.error is not None) is ends
+    assert bool(world.cancelled) is ends
+
+
+def test_a_job_whose_reservation_is_deleted_ends_the_wait(pool, world):
+    steps(pool, world)
+    for job_id in world.queue:
+        world.queue[job_id] = QueuedJob(job_id, "RESV_DEL_HOLD", "ReservationDeleted")
+    steps(pool, world, 20)
+    assert isinstance(pool.error, JobNeverStartsError)
+
+
+# Failed starts.
+
+
+def test_jobs_that_slurm_cant_open_a_log_for_end_the_run(world, tmp_path):
+    """They end at once, are never seen to run, and leave no log."""
+    pool = make_pool(world, tmp_path, 50, 50)
+    for _ in range(300):
+        steps(pool, world)
+        for job_id in list(world.queue):
+            world.lose(job_id)
+            world.ends[job_id] = JobEnd(job_id=job_id, state="FAILED", signal=53)
+        if pool.error:
+            break
+    assert isinstance(pool.error, WorkersFailedError)
+    assert len(world.submitted) <= 12
+
+
+def test_jobs_cancelled_together_are_replaced_together(pool, world):
+    steps(pool, world)
+    world.lose(*world.queue)
+    steps(pool, world, 30)
+    assert len(world.submitted) == 8
+    assert world.n_sbatch == 8
+
+
+def test_slurm_away_for_long_is_no_refusal(pool, world):
+    world.sbatch_says = world.squeue_says = AWAY
+    steps(pool, world, 100)
+    assert world.n_sbatch > 5
+    world.squeue_says = None  # it is back, and busy
+    steps(pool, world, 12)
+    assert pool.error is None
+    world.sbatch_says = None
+    steps(pool, world, 20)
+    assert len(pool.jobs) == 4
+
+
+def test_a_refusal_is_said_once_however_often_there_is_room_again(world, tmp_path):
+    pool = make_pool(world, tmp_path, 6, 6)
+    pool.proved()
+    steps(pool, world)
+    world.start()
+    warned = 0
+    for lost in ("100", "101", "102"):
+        world.sbatch_says = None
+        world.lose(lost, state="PREEMPTED")
+        steps(pool, world, 20)
+        world.sbatch_says = REFUSED
+        pool._parts.target.scale(7, 7)  # one more than Slurm takes
+        steps(pool, world, 100)
+        warned += sum(one.kind == "refused" for one in news(pool))
+    assert warned == 1
+
+
+def test_none_is_submitted_any_more_when_it_stops(world, tmp_path):
+    pool = make_pool(world, tmp_path, 50, 50)
+    pool.proved()
+    note = world.noted.append
+
+    def note_and_stop(job_id):
+        note(job_id)
+        if len(world.noted) == 4:
+            pool.halt()
+
+    pool._parts = attrs.evolve(pool._parts, note=note_and_stop)
+    steps(pool, world)
+    assert len(world.submitted) == 4

@@ -210,7 +210,10 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
         return {}
     until = time.monotonic() + timeout_s
     # Half of the time, for slurmctld may answer where the accounting hangs.
-    text = _ask(timeout_s / 2, "sacct", "-n", "-P", f"--jobs={','.join(wanted)}", "-o", _FORMAT)
+    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", _FORMAT]
+    if cluster := os.environ.get("SLURM_CLUSTERS"):  # which all commands heed but this one
+        asked.append(f"--clusters={cluster}")
+    text = _ask(timeout_s / 2, "sacct", *asked)
     ends = parse_sacct(text or "")
     ends = {job_id: ends[job_id] for job_id in wanted if job_id in ends}
     # The newest are most likely to be remembered.

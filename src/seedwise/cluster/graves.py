@@ -91,6 +91,10 @@ class Graves:
             if end is None and now_s < grave.ask_until_s:
                 continue
             del self._open[job_id]
+            if grave.job.leaving and (end is None or end.state == "COMPLETED"):
+                self._faults[job_id] = ""
+                news.append(PoolNews(kind="left", text="a worker left", job_id=job_id))
+                continue
             words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
             self._faults[job_id] = words if end is not None and end.is_own_fault else ""
             joined = grave.job.joined
@@ -104,8 +108,9 @@ class Graves:
         return news, None
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
-        if job.given_up or (end is not None and end.state == "COMPLETED"):
-            return True  # it ended well, and there was no worker
+        # It ended well, and there was no worker; or Slurm could not so much as open its log.
+        if job.given_up or (end is not None and end.state in ("COMPLETED", "FAILED")):
+            return True
         if end is not None and end.is_own_fault is not None:
             return end.is_own_fault
         # A job that was cancelled in the queue has neither run nor written a log.

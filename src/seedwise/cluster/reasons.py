@@ -133,7 +133,7 @@ _WHAT = {
     "energy": ("energy", _LESS_CPU),
 }
 _WHO_AND = r"(?P<whose>QOS|Assoc)"
-_RELEASE = "release it with 'scontrol release JOB'"
+_RELEASE = "find out who holds your jobs, and release them with 'scontrol release'"
 
 _LIMITS = (
     # A job that asks for more, or less, than any job may have: nothing ends that others hold.

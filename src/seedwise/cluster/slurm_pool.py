@@ -43,7 +43,10 @@ _LOOKS_WITHOUT = 2
 # Errors in a row, other than of the file system, after which the pool is given up.
 _MOST_ERRORS = 3
 
-_ENDING = {"COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "NODE_FAIL"}
+_ENDING = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+}
 
 
 @attrs.frozen
@@ -86,8 +89,6 @@ class SlurmPool:
         What it works with.
     look_every_s : float
         Seconds between two looks into Slurm's queue.
-    strangers : collection of str
-        Ids of jobs of an earlier driver of the run, which are cancelled.
     clock : callable
         The time in seconds, by a clock that never goes back.
     """
@@ -96,7 +97,6 @@ class SlurmPool:
         self,
         parts: PoolParts,
         look_every_s: float,
-        strangers: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         #: What ends the run; the driver's main thread raises it.
@@ -107,17 +107,22 @@ class SlurmPool:
         self._parts = parts
         self._look_every_s = look_every_s
         self._clock = clock
-        self._strangers = frozenset(strangers)
         self._n_lost = 0
+        self._n_failed_starts = 0
         self._wanted = parts.target.least
         self._looked_s = float("-inf")
         self._look_due_s = float("-inf")
         self._slurm_away = Backoff(2.0, 10.0)
+        self._closing = threading.Event()
         self._submitter = Submitter(
-            parts.queue, parts.script, self.jobs, self._adopt, lambda: self._look_at_queue(clock())
+            parts.queue,
+            parts.script,
+            self.jobs,
+            self._adopt,
+            lambda: self._look_at_queue(clock()),
+            self._closing.is_set,
         )
         self._news = self._submitter.news
-        self._closing = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
 
@@ -143,7 +148,7 @@ class SlurmPool:
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
         self._parts.target.scale(least, most)
-        self._submitter.refused.succeeded()
+        self._submitter.begin_anew()
         self._say("scaled", self._parts.target.words, warns=True)
         self._wake.set()
 
@@ -202,7 +207,7 @@ class SlurmPool:
     def _look_at_workers(self, now_s: float) -> None:
         members = self._parts.members
         there = members.look()
-        for job_id in there.keys() - self.jobs.keys() - self._strangers:
+        for job_id in there.keys() - self.jobs.keys():
             self._adopt(job_id)  # the queue did not know of it for a while
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
@@ -238,14 +243,17 @@ class SlurmPool:
             self._slurm_away.succeeded()
         self._looked_s, self._look_due_s = now_s, now_s + self._look_every_s
         alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
-        for job_id in alive.keys() - self.jobs.keys() - self._strangers:
+        for job_id in alive.keys() - self.jobs.keys():
             self._adopt(job_id)  # of an sbatch whose answer never came
+        failed_before = self._n_failed_starts
         for job in list(self.jobs.values()):
             if job.job_id in alive:
                 job.missing_looks = 0
                 self._take_in(job, alive[job.job_id], now_s)
             elif job.member is None:
                 self._miss(job, now_s)
+        if self._n_failed_starts > failed_before:  # be it one or all: they share a cause
+            self._submitter.failed_starts.failed(now_s)
         self._give_up_the_doomed(now_s)
         return True
 
@@ -263,8 +271,8 @@ class SlurmPool:
 
     def _take_in(self, job: PoolJob, queued: QueuedJob, now_s: float) -> None:
         job.queued = queued
-        if queued.state == "PENDING":
-            doomed = self._parts.waiting.never_clears(queued.reason)
+        if queued.is_pending:
+            doomed = self._parts.waiting.never_clears(queued)
             job.doomed_looks = job.doomed_looks + 1 if doomed else 0
             if doomed:
                 self._look_soon(now_s + _SOON_S)
@@ -280,18 +288,17 @@ class SlurmPool:
         del self.jobs[job.job_id]
         if not job.cancelled:
             self._submitter.refused.succeeded()  # there is room for another
-        if (job.leaving or job.cancelled) and not job.given_up:
+        if job.cancelled and not job.given_up:
             what = "a worker left" if job.joined else "a job was cancelled that is not needed"
             self._say("left", what, job)
             return
-        self._n_lost += 1
         self._parts.graves.bury(job, now_s)
-        if not job.joined:
-            self._submitter.failed_starts.failed(now_s)
+        self._n_failed_starts += not job.joined
 
     def _bury(self, now_s: float) -> None:
         at_work = any(job.member is not None for job in self.jobs.values())
         news, error = self._parts.graves.explain(now_s, at_work=at_work)
+        self._n_lost += sum(one.kind == "lost" for one in news)
         self._news.extend(news)
         self.error = self.error or error
 

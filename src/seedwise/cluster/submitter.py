@@ -36,6 +36,8 @@ class Submitter:
         Takes the id of each job that was submitted.
     look : callable
         Looks into the queue; returns whether it answered.
+    closing : callable
+        Tells whether no more are to be submitted.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Submitter:
         jobs: Mapping[str, PoolJob],
         adopt: Callable[[str], None],
         look: Callable[[], bool],
+        closing: Callable[[], bool],
     ) -> None:
         #: What ends the run: Slurm refuses jobs, and there is none.
         self.error: SubmitRefusedError | None = None
@@ -62,6 +65,8 @@ class Submitter:
         self._jobs = jobs
         self._adopt = adopt
         self._look = look
+        self._closing = closing
+        self._has_warned = False
         self._unheard = Backoff(2.0, 10.0)
         self._n_unheard = 0
         self._budget = Budget()
@@ -93,7 +98,7 @@ class Submitter:
             n_most = min(n_most, 1)  # to see whether it goes better now
         ids: list[str] = []
         try:
-            while len(ids) < min(n_most, _MOST_A_STEP):
+            while len(ids) < min(n_most, _MOST_A_STEP) and not self._closing():
                 job_id = self._submit_one(now_s)
                 if job_id is None:
                     break
@@ -105,6 +110,11 @@ class Submitter:
                 self._say("submitted", f"submitted {jobs}: {', '.join(ids)}")
         return _MOST_A_STEP == len(ids) < n_most
 
+    def begin_anew(self) -> None:
+        """Forget refusals: something else is asked for."""
+        self.refused.succeeded()
+        self._has_warned = False
+
     def _open(self, now_s: float) -> int:
         """Return how many jobs the first wave leaves room for."""
         jobs = [job for job in self._jobs.values() if job.counts]
@@ -115,7 +125,7 @@ class Submitter:
 
     def _waits_in_vain(self, now_s: float) -> bool:
         """Tell whether the first jobs are not even started; one that runs will show."""
-        if self._first_s is None or now_s - self._first_s <= _FIRST_WAVE_S:
+        if self._first_s is None or now_s - self._first_s <= _FIRST_WAVE_S or not self._jobs:
             return False
         if not self._looked_up:  # what is known of them may be older
             self._looked_up = self._look()
@@ -159,15 +169,18 @@ class Submitter:
         self._n_unheard += 1
         self._unheard.failed(now_s)
         before = len(self._jobs)
+        if not self._look():
+            self._n_unheard = 1  # it is all of Slurm that is away
         # Whoever answers to squeue each time, and never to sbatch, is a refusal by another name.
-        if self._look() and len(self._jobs) == before and self._n_unheard >= _MOST_UNHEARD:
+        elif len(self._jobs) == before and self._n_unheard >= _MOST_UNHEARD:
             self._refuse(text, now_s)
 
     def _refuse(self, text: str, now_s: float) -> None:
         if not self._jobs:
             self.error = self.error or SubmitRefusedError(text, self._script)
             return
-        if not self.refused.is_on:
+        if not self._has_warned:
+            self._has_warned = True
             n_left = len(self._jobs)
             jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
             words = f"Slurm takes no more jobs; going on with {jobs} that there are: {text}"

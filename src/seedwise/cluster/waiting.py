@@ -8,17 +8,26 @@ from datetime import UTC, datetime
 
 from seedwise.cluster.pool_job import PoolJob
 from seedwise.cluster.reasons import explain
+from seedwise.cluster.slurm_commands import QueuedJob
 from seedwise.errors import JobNeverStartsError
 
 __all__ = ["Waiting"]
+
+_OF_A_PARTITION = {
+    *("AccountNotAllowed", "BadConstraints", "MaxMemPerLimit", "PartitionTimeLimit"),
+    "QOSNotAllowed",
+}
 
 
 class Waiting:
     """Speaks for jobs that are pending."""
 
-    def never_clears(self, reason: str) -> bool:
-        """Tell whether a job with this reason waits in vain."""
-        return explain(reason).never_clears
+    def never_clears(self, queued: QueuedJob) -> bool:
+        """Tell whether a job waits in vain, as far as its reason says."""
+        reason = explain(queued.reason)
+        # Of several partitions Slurm gives the reason of the one that it looked at last.
+        may_be_another = "," in queued.partition and reason.code in _OF_A_PARTITION
+        return reason.never_clears and not may_be_another
 
     def error(self, job: PoolJob) -> JobNeverStartsError:
         """Return the error of a job that waits in vain."""
@@ -30,7 +39,7 @@ class Waiting:
         reasons = [
             job.queued.reason
             for job in pending
-            if job.queued is not None and job.queued.state == "PENDING"
+            if job.queued is not None and job.queued.is_pending
         ]
         if not reasons:
             return None

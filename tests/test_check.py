@@ -16,9 +16,8 @@ from dask.system import CPU_COUNT
 
 import seedwise as sw
 from seedwise import api
-from seedwise.api.check import _n_workers, _warnings
+from seedwise.api.check import _n_workers
 from seedwise.cli import main
-from seedwise.cluster.preflight import request_in
 from seedwise.model.options import RunOptions
 from seedwise.model.seeds import seed_plan
 from tests.losses import bowl, bowls
@@ -236,11 +235,6 @@ def test_a_stop_says_nothing_of_going_on(tmp_path):
     assert (caught.value.code, caught.value.signal) == (130, signal.SIGINT)
     assert isinstance(caught.value, KeyboardInterrupt)
     assert not list(tmp_path.iterdir())
-
-
-def test_where_slurm_can_not_be_asked_its_limits_are_not_told(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    assert _warnings(request_in("#!/bin/sh\n#SBATCH --cpus-per-task=2\n", 3)) == ()
 
 
 # The number of workers is as the run will have it.

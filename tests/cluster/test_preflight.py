@@ -6,15 +6,22 @@ import os
 import shutil
 from datetime import timedelta
 
+import attrs
 import dask
 import pytest
 
 import seedwise as sw
 from seedwise.cluster import preflight
-from seedwise.cluster.preflight import asks_for_qos, check_jobs, request_in
+from seedwise.cluster.preflight import asks_for_qos, check_jobs, plan_problems, request_in
 from seedwise.cluster.slurm_commands import Answer
 from seedwise.model.options import RunOptions
-from seedwise.model.slurm_limits import SlurmLimits
+from seedwise.model.slurm_limits import (
+    AccountLimits,
+    NodeKind,
+    PartitionLimits,
+    QosLimits,
+    SlurmLimits,
+)
 from tests.losses import bowl
 from tests.slurm.daemons import poll
 
@@ -80,6 +87,113 @@ def test_a_qos_that_is_set_for_all_jobs_goes_before_the_default(monkeypatch, key
     options = RunOptions.from_keywords(keywords)
     checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1)
     assert checked["job_extra_directives"] == asked
+
+
+# What Slurm says of a job, and what follows from it.
+
+NODE = NodeKind(n_nodes=2, n_usable=0, n_idle=0, cpus=8, memory_mb=16_000, features=("a100",))
+HERE = SlurmLimits(
+    user="me",
+    partitions=(PartitionLimits(name="main", is_default=True, node_kinds=(NODE,)),),
+    qos=(QosLimits(name="short", max_time_s=3600), QosLimits(name="long")),
+    accounts=(
+        AccountLimits(account="lab", is_default=True, default_qos="long", qos=("short", "long")),
+    ),
+    enforce=("associations", "limits", "qos"),
+)
+DRAINED = "allocation failure: Requested node configuration is not available"
+
+
+@pytest.fixture
+def judge(monkeypatch):
+    """Check a job on a cluster that says such things of scripts; return its directives."""
+
+    def judge(says, *lines, limits=HERE, **keywords):
+        monkeypatch.setattr(preflight, "test_submit", says)
+        monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: limits)
+
+        def script(keywords):
+            text = [f"#SBATCH {line}" for line in keywords["job_extra_directives"]]
+            return "\n".join(["#!/bin/sh", "#SBATCH -t 120", *text, ""])
+
+        options = RunOptions.from_keywords(keywords)
+        return check_jobs(options, {"job_extra_directives": list(lines)}, script, 4)[
+            "job_extra_directives"
+        ]
+
+    return judge
+
+
+def accepts(_):
+    return Answer(True)
+
+
+def test_nodes_that_are_down_now_are_waited_for(judge):
+    with pytest.warns(UserWarning, match="(?s)has to wait: .*all down or drained now"):
+        found = judge(lambda _: Answer(False, DRAINED), "--constraint=a100", slurm_qos="long")
+    assert found == ["--qos=long", "--constraint=a100"]
+
+
+def test_nodes_that_there_are_none_of_are_not(judge):
+    with pytest.raises(sw.SubmitRefusedError, match="have the features a100"):
+        judge(lambda _: Answer(False, DRAINED), "--constraint=h100", slurm_qos="long")
+
+
+def test_of_an_expression_slurm_is_to_say_it(judge):
+    """Whether nodes with both are down, or there are none, is not known before."""
+    with pytest.warns(UserWarning, match="has to wait"):
+        judge(lambda _: Answer(False, DRAINED), "--constraint=a100&ib", slurm_qos="long")
+
+
+def test_a_qos_that_nobody_asked_for_refuses_no_run(judge):
+    with pytest.warns(UserWarning, match="could never start it .*QoS short allows at most 1 h"):
+        assert judge(accepts) == []
+    with pytest.raises(sw.PreflightError, match="QoS short allows at most 1 h"):
+        judge(accepts, slurm_qos="short")
+
+
+def test_a_qos_that_is_refused_is_left_out(judge):
+    def says(script):
+        return Answer("--qos" not in script, "Invalid qos specification")
+
+    with pytest.warns(UserWarning, match="with it says: Invalid qos specification"):
+        assert judge(says, slurm_qos="long") == []
+
+
+def test_what_is_refused_with_and_without_a_qos(judge):
+    with pytest.raises(sw.SubmitRefusedError, match="Job violates"):
+        judge(lambda _: Answer(False, "Job violates accounting/QOS policy"))
+
+
+def test_a_job_that_the_sites_rules_may_have_changed(judge):
+    limits = attrs.evolve(HERE, submit_plugins=("lua",))
+    big = "--cpus-per-task=99"
+    assert judge(accepts, big, limits=limits, slurm_qos="long") == ["--qos=long", big]
+    with pytest.raises(sw.PreflightError, match="the largest node of partition main has 8"):
+        judge(accepts, big, slurm_qos="long")
+
+
+@pytest.mark.parametrize("line", ["--clusters=b", "-M b", "--cluster b"])
+def test_another_cluster_is_for_all_commands_or_for_none(judge, line):
+    with pytest.raises(sw.OptionError, match="SLURM_CLUSTERS"):
+        judge(accepts, line)
+
+
+def test_what_is_to_be_said_of_many_jobs(monkeypatch):
+    alone = attrs.evolve(HERE.partitions[0], is_exclusive=True)
+    limits = attrs.evolve(HERE, partitions=(alone,))
+    monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: limits)
+    found, cpus = plan_problems("#!/bin/sh\n#SBATCH --cpus-per-task=2\n", 3)
+    assert cpus == 8
+    assert any("each job has a node to itself" in words for words in found)
+    with pytest.raises(sw.PreflightError, match="the largest node"):
+        plan_problems("#!/bin/sh\n#SBATCH --cpus-per-task=9\n", 3)
+    assert plan_problems("#!/bin/sh\n#SBATCH --cpus-per-task=many\n", 3) == ([], None)
+
+
+def test_where_slurm_can_not_be_asked_its_limits_are_not_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert plan_problems("#!/bin/sh\n#SBATCH --cpus-per-task=2\n", 3) == ([], 2)
 
 
 @pytest.mark.parametrize("line", ["--time=soon", "-c many", "--mem=much", '--comment="open', "-p"])

@@ -29,14 +29,16 @@ PARTITIONS = (
     + """\
 PartitionName=cpu AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes=ALL Default=YES \
 QoS=N/A DefaultTime=NONE Hidden=NO MaxNodes=UNLIMITED MaxTime=7-00:00:00 MinNodes=0 \
-MaxCPUsPerNode=UNLIMITED Nodes=c[1-3] State=UP TotalCPUs=272 TotalNodes=3 JobDefaults=(null) \
+MaxCPUsPerNode=UNLIMITED Nodes=c[1-3] OverSubscribe=NO State=UP TotalCPUs=272 \
+TotalNodes=3 JobDefaults=(null) \
 DefMemPerCPU=2000 MaxMemPerNode=UNLIMITED TRES=cpu=272,mem=62.50G,node=3,billing=272
 PartitionName=gpu AllowGroups=vision,speech DenyAccounts=guests AllowQos=long,short Default=NO \
-QoS=gpu DefaultTime=01:00:00 Hidden=YES MaxTime=UNLIMITED MaxCPUsPerNode=32 Nodes=g1 State=DRAIN \
+QoS=gpu DefaultTime=01:00:00 Hidden=YES MaxTime=UNLIMITED MaxCPUsPerNode=32 Nodes=g1 \
+OverSubscribe=EXCLUSIVE State=DRAIN \
 TotalCPUs=64 TotalNodes=1 MaxMemPerCPU=4000
 PartitionName=empty AllowGroups=ALL AllowAccounts=art AllowQos=ALL Default=NO QoS=N/A \
 DefaultTime=00:10:00 Hidden=NO MaxTime=INFINITE MaxCPUsPerNode=UNLIMITED Nodes=(null) \
-State=INACTIVE TotalCPUs=0 TotalNodes=0 MaxMemPerNode=UNLIMITED
+OverSubscribe=FORCE:4 State=INACTIVE TotalCPUs=0 TotalNodes=0 MaxMemPerNode=UNLIMITED
 """
 )
 NODES = (
@@ -58,6 +60,7 @@ Configuration data as of 2026-11-21T09:40:23
 AccountingStorageEnforce = associations,limits,qos,safe
 ClusterName             = deep-thought
 EnforcePartLimits       = any
+CliFilterPlugins        = (null)
 JobSubmitPlugins        = lua
 MaxArraySize            = 1001
 MaxJobCount             = 10000
@@ -91,6 +94,7 @@ def test_partitions():
     assert (gpu.allow_accounts, gpu.deny_accounts) == (None, ("guests",))
     assert (gpu.allow_groups, gpu.allow_qos) == (("vision", "speech"), ("long", "short"))
     assert gpu.max_cpus_per_node == 32
+    assert (cpu.is_exclusive, gpu.is_exclusive, empty.is_exclusive) == (False, True, False)
     assert (empty.state, empty.n_nodes, empty.allow_accounts) == ("inactive", 0, ("art",))
     assert cpu.unknown == gpu.unknown == empty.unknown == ()
 
@@ -163,7 +167,7 @@ def test_odd_words_of_a_partition_are_unknown():
     (odd,) = partitions_in(text, NODES, settings_in(SETTINGS))
     assert odd.unknown == (
         *("max_time_s", "default_time_s", "is_default", "is_hidden", "state"),
-        *("max_cpus_per_node", "qos", "allow_groups", "allow_qos"),
+        *("max_cpus_per_node", "is_exclusive", "qos", "allow_groups", "allow_qos"),
         *("max_memory_per_node_mb", "max_memory_per_cpu_mb"),
     )
 
@@ -183,9 +187,9 @@ def test_the_settings_can_limit_the_memory_of_a_cpu():
 SINFO = (
     BANNER
     + """\
-cpu*|up|7-00:00:00|n/a|all|2|idle|8|4/8/4/16|16000|old|(null)
-cpu*|up|7-00:00:00|n/a|all|1|drained*|254|0/0/254/254|510000|new,ib|(null)
-gpu|inact|infinite|1:00:00|vision|0|n/a|0|0/0/0/0|0||
+cpu*|up|7-00:00:00|n/a|all|NO|2|idle|8|4/8/4/16|16000|old|(null)
+cpu*|up|7-00:00:00|n/a|all|NO|1|drained*|254|0/0/254/254|510000|new,ib|(null)
+gpu|inact|infinite|1:00:00|vision|EXCLUSIVE|0|n/a|0|0/0/0/0|0||
 """
 )
 
@@ -194,12 +198,13 @@ def test_sinfo_says_less():
     cpu, gpu = partitions_of_sinfo(SINFO, None)
     assert (cpu.name, cpu.is_default, cpu.state) == ("cpu", True, "up")
     assert cpu.max_time_s == cpu.default_time_s == 7 * 86_400
-    assert (cpu.n_nodes, cpu.n_usable, cpu.n_idle, cpu.cpus) == (3, 2, 2, (8, 254))
+    assert (cpu.n_nodes, cpu.n_usable, cpu.cpus) == (3, 2, (8, 254))
     assert cpu.features == ("ib", "new", "old")
     assert not cpu.knows("allow_accounts")
     assert not cpu.knows("max_memory_per_node_mb")
     assert cpu.knows("node_kinds", "max_time_s", "allow_groups")
     assert (gpu.state, gpu.max_time_s, gpu.allow_groups) == ("inactive", None, ("vision",))
+    assert (cpu.is_exclusive, gpu.is_exclusive) == (False, True)
     assert (gpu.knows("node_kinds"), gpu.n_nodes) == (True, 0)
 
 
@@ -209,6 +214,13 @@ def test_nodes_of_sinfo_that_are_not_understood():
 
 
 # Accounting.
+
+
+def test_limits_in_percent_of_the_cluster_are_unknown():
+    (half,) = qos_in("half|0|1-00:00:00|2|4|cpu=50,mem=50|cpu=10|DenyOnLimit,Relative\n")
+    assert (half.max_time_s, half.max_jobs, half.max_submit_jobs) == (86_400, 2, 4)
+    sizes = ("cpus_per_user", "cpus_per_job", "memory_per_user_mb", "memory_per_job_mb")
+    assert set(half.unknown) == {f"max_{size}" for size in sizes}
 
 
 def test_qos():
@@ -250,6 +262,7 @@ def test_nothing_is_known_of_a_cluster_that_says_nothing():
     assert set(limits.unknown) == {
         *("cluster", "version", "user", "partitions", "qos", "accounts", "max_array_size"),
         *("max_job_count", "enforce", "enforce_partition_limits", "submit_plugins"),
+        "filter_plugins",
     }
 
 
@@ -356,6 +369,21 @@ def test_a_command_that_fails_says_why(commands):
     assert limits.unanswered["sacctmgr show user"] == "slurmdbd: no"
 
 
+def test_a_command_that_fails_without_a_word(commands):
+    scontrol(commands)
+    script(commands, "sacctmgr", "echo >&2; exit 1")
+    assert read_slurm_limits().unanswered["sacctmgr show user"] == "it failed, and said nothing"
+
+
+def test_a_user_without_an_account_is_an_answer_and_no_qos_is_none(commands):
+    scontrol(commands)
+    script(commands, "sacctmgr", "exit 0")
+    limits = read_slurm_limits()
+    assert limits.knows("accounts")
+    assert limits.accounts == ()
+    assert limits.unanswered == {"sacctmgr show qos": "it printed nothing"}
+
+
 def test_a_command_that_can_not_be_run(commands):
     scontrol(commands)
     (commands / "sacctmgr").write_bytes(b"\x7fELF no program")
@@ -460,7 +488,7 @@ def test_a_node_that_is_drained_is_not_usable(slurm):
         main, tiny = read_slurm_limits().partitions
     finally:
         slurm.call("scontrol", "update", "node=n1", "state=resume")
-    poll(lambda: read_slurm_limits().partition("tiny").n_idle == 1, "the node to be back", 60)
+    poll(lambda: read_slurm_limits().partition("tiny").n_usable == 1, "the node to be back", 60)
     assert (main.n_nodes, main.n_usable, tiny.n_usable) == (4, 3, 0)
 
 

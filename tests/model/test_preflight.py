@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from seedwise.model.preflight import Problem, Request, problems
+from seedwise.model.preflight import Problem, Request, given_cpus, problems
 from seedwise.model.slurm_limits import (
     AccountLimits,
     NodeKind,
@@ -327,19 +327,79 @@ def test_what_is_not_enforced_is_no_problem():
     assert asked(limits, account="art", qos="tight", n_jobs=99, time_s=3600) == ()
 
 
-def test_a_site_can_choose_the_partition_itself():
-    limits = attrs.evolve(LIMITS, submit_plugins=("lua",))
-    assert not one(limits, cpus=9).fatal
-    assert one(limits, partition="main", cpus=9).fatal
-    unknown = attrs.evolve(LIMITS, unknown=("submit_plugins",))
-    assert not one(unknown, cpus=9).fatal
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"submit_plugins": ("lua",)},
+        {"filter_plugins": ("lua",)},
+        {"unknown": ("submit_plugins",)},
+        {"unknown": ("filter_plugins",)},
+    ],
+)
+@pytest.mark.parametrize("partition", [None, "main"])
+def test_a_site_can_make_another_job_of_what_is_asked_for(rules, partition):
+    request, limits = (
+        attrs.evolve(FINE, partition=partition, cpus=9),
+        attrs.evolve(LIMITS, **rules),
+    )
+    (accepted,) = problems(request, limits, accepted=True)
+    (refused,) = problems(request, limits)
+    assert (accepted.fatal, refused.fatal) == (False, True)
+    (without_rules,) = problems(request, LIMITS, accepted=True)
+    assert without_rules.fatal
+
+
+@pytest.mark.parametrize("what", [{"partition": "big"}, {"account": "art"}, {"qos": "locked"}])
+def test_names_that_slurm_has_accepted_are_its_own(what):
+    request = attrs.evolve(FINE, **what)
+    assert problems(request, LIMITS)
+    assert problems(request, LIMITS, accepted=True) == ()
+
+
+def test_without_a_time_nothing_is_said_of_it():
+    limits = attrs.evolve(LIMITS, accounts=(attrs.evolve(SCIENCE, max_time_s=60),))
+    assert asked(limits, time_s=None) == ()
+    assert asked(limits, time_s=99_999)
+
+
+def test_a_job_that_has_its_node_to_itself():
+    limits = with_main(is_exclusive=True)
+    problem = one(limits, cpus=2)
+    assert problem.allowed == (
+        "in partition main each job has a node to itself: it is given, and counts as, 4"
+    )
+    assert not problem.fatal
+    assert [found.option for found in asked(limits, cpus=8)] == ["cpus_per_task and mem_per_cpu"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "what", "cpus"),
+    [
+        ({}, {}, 1),
+        ({"is_exclusive": True}, {}, 4),
+        ({"is_exclusive": True}, {"cpus": 5}, 8),
+        ({"is_exclusive": True, "unknown": ("node_kinds",)}, {}, 1),
+        ({"max_memory_per_cpu_mb": 300}, {}, 4),
+        ({"max_memory_per_cpu_mb": 300}, {"cpus": 6}, 6),
+    ],
+)
+def test_the_cpus_that_a_job_is_given(rules, what, cpus):
+    assert given_cpus(attrs.evolve(FINE, **what), with_main(**rules)) == cpus
+
+
+def test_of_an_unknown_partition_a_job_is_given_what_it_asks_for():
+    assert given_cpus(attrs.evolve(FINE, cpus=3), SlurmLimits(unknown=("partitions",))) == 3
 
 
 def test_an_unknown_qos_may_go_beyond_the_time_of_a_partition():
     limits = attrs.evolve(LIMITS, qos=(), accounts=(), unknown=("qos", "accounts"))
-    assert one(limits, time_s=99_999).fatal
+    assert not one(limits, time_s=99_999).fatal
     assert not one(limits, time_s=99_999, qos="long").fatal
+    assert one(attrs.evolve(limits, enforce=()), time_s=99_999).fatal
     assert all(problem.fatal for problem in asked(time_s=99_999, qos="long"))
+    longer = (*LIMITS.qos, QosLimits(name="longer", flags=("PartitionTimeLimit",)))
+    limits = attrs.evolve(LIMITS, qos=longer, accounts=(), unknown=("accounts",))
+    assert not one(limits, time_s=99_999).fatal
 
 
 def test_without_a_default_partition_nothing_is_said_of_nodes():

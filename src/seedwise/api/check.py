@@ -7,22 +7,18 @@ from typing import Any
 from seedwise.cluster.bounds import worker_bounds
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
-from seedwise.cluster.preflight import request_in
-from seedwise.cluster.slurm_limits import read_slurm_limits
-from seedwise.errors import NotALossError, PreflightError, SlurmNotFoundError
+from seedwise.cluster.preflight import plan_problems
+from seedwise.errors import NotALossError
 from seedwise.model.check_report import CheckReport
 from seedwise.model.keywords import takes
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions
-from seedwise.model.preflight import Request, problems
 from seedwise.model.seeds import SeedPlan
 from seedwise.run.check import CheckedSeed, check_seed
 from seedwise.run.parts import make_parts
 from seedwise.view.check import CheckProgress
 
 __all__ = ["check_run"]
-
-_LIMITS_S = 5.0
 
 
 @takes(RunOptions)
@@ -95,7 +91,10 @@ def _report(
     loss: LossDefinition, options: RunOptions, plan: SeedPlan, checked: CheckedSeed
 ) -> CheckReport:
     workers = _n_workers(loss, options, plan)
-    request = _request(checked.job_script, workers)
+    found: list[str] = []
+    cpus: int | None = None
+    if checked.job_script is not None and workers is not None:
+        found, cpus = plan_problems(checked.job_script, workers)
     on_slurm = options.place == "slurm"
     assert checked.trial.value is not None  # it is complete
     return CheckReport(
@@ -108,7 +107,7 @@ def _report(
         vectorized=loss.vectorized,
         workers=workers,
         worker_parallelism=options.worker_parallelism,
-        cpus_per_worker=request.cpus if request is not None else None,
+        cpus_per_worker=cpus,
         walltime_s=checked.walltime_s,
         params=dict(checked.trial.params),
         seed=int(plan.seeds[0]),
@@ -121,7 +120,7 @@ def _report(
         waited_s=checked.waited_s if on_slurm else None,
         versions=checked.versions,
         job_script=checked.job_script,
-        warnings=_warnings(request) if request is not None else (),
+        warnings=tuple(found),
     )
 
 
@@ -133,25 +132,3 @@ def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int
     demand = Demand(plan.n_chunks * options.max_concurrent_trials, at_once)
     low, high = worker_bounds(options, demand)
     return max(low, demand.workers(high))
-
-
-def _request(script: str | None, workers: int | None) -> Request | None:
-    """Return what the run's jobs ask for; None where there are none, or that can't be read."""
-    if script is None or workers is None:
-        return None
-    try:
-        return request_in(script, workers)
-    except ValueError:  # a form of an option that Slurm knows, and we do not
-        return None
-
-
-def _warnings(request: Request) -> tuple[str, ...]:
-    """Return what is to be said of all jobs of the run, of which one was tried."""
-    try:
-        found = problems(request, read_slurm_limits(_LIMITS_S))
-    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
-        return ()
-    fatal = [problem for problem in found if problem.fatal]
-    if fatal:
-        raise PreflightError(fatal)
-    return tuple(str(problem) for problem in found)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+import attrs
 
 from seedwise.cluster.slurm_commands import (
     Answer,
@@ -18,16 +21,17 @@ from seedwise.cluster.slurm_commands import (
 from seedwise.cluster.slurm_limits import read_slurm_limits
 from seedwise.errors import (
     ClusterStartError,
+    OptionError,
     PreflightError,
     SlurmNotFoundError,
     SubmitRefusedError,
 )
-from seedwise.model.preflight import Problem, Request, problems
+from seedwise.model.preflight import Problem, Request, given_cpus, problems
 from seedwise.model.slurm_limits import SlurmLimits
 from seedwise.model.slurm_units import memory_mb, time_s
 from seedwise.model.work_options import WorkOptions
 
-__all__ = ["NO_LIMIT_S", "asks_for_qos", "check_jobs", "request_in"]
+__all__ = ["NO_LIMIT_S", "asks_for_qos", "check_jobs", "plan_problems", "request_in"]
 
 #: Walltime of a request that has no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0
@@ -58,7 +62,8 @@ def check_jobs(
 ) -> dict[str, Any]:
     """Refuse jobs that Slurm would not take, or never start; choose their QoS.
 
-    The run's QoS is left out, with a warning, where Slurm takes the job without it only.
+    The run's QoS is left out, with a warning, where Slurm takes the job without it only. Where
+    nobody has asked for it, it is left out as well if no job of that QoS could start.
 
     Parameters
     ----------
@@ -84,27 +89,67 @@ def check_jobs(
         If Slurm would refuse the job.
     PreflightError
         If Slurm would take the job, and could never start it.
+    OptionError
+        If the jobs are for another cluster.
     """
+    _refuse_other_clusters(keywords["job_extra_directives"])
     # Both take their time on a busy cluster.
     with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
         limits = reader.submit(read_slurm_limits, _LIMITS_S)
 
-        def found(text: str) -> list[Problem]:
-            try:
-                return _fatal(text, limits.result(), n_jobs)
-            except SlurmNotFoundError:  # sbatch is there, and nothing to ask
-                return []
+        def judged(some: dict[str, Any]) -> _Verdict:
+            text = script(some)
+            return _Verdict(text, _heard(test_submit(text)), limits, n_jobs)
 
-        def require(text: str) -> None:
-            answer = _heard(test_submit(text))
-            if not answer.accepted:
-                raise SubmitRefusedError(answer.text, text, found(text))
-
-        keywords = _with_qos(options, keywords, script, require)
-        fatal = found(script(keywords))
-        if fatal:
-            raise PreflightError(fatal)
+        with_qos = _with_qos(options, keywords)
+        verdict = judged(with_qos)
+        if with_qos is keywords or verdict.is_kept("slurm_qos" in options.given):
+            verdict.require()
+            return with_qos
+        judged(keywords).require()
+    warnings.warn(
+        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
+        f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None.",
+        stacklevel=2,
+    )
     return keywords
+
+
+def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
+    """Return what Slurm's limits have to say against many jobs of which one was tried.
+
+    Parameters
+    ----------
+    script : str
+        The job script.
+    n_jobs : int
+        Jobs that are to run at once.
+
+    Returns
+    -------
+    list of str
+        Why jobs wait longer, or fewer run at once.
+    int or None
+        The CPUs that each job is given; None if that is unknown.
+
+    Raises
+    ------
+    PreflightError
+        If no such job can start.
+    """
+    try:
+        request = request_in(script, n_jobs)
+    except ValueError:  # a form of an option that Slurm knows, and we do not
+        return [], None
+    try:
+        limits = read_slurm_limits(_LIMITS_S)
+    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
+        return [], request.cpus
+    found = problems(request, limits, accepted=True)
+    fatal = [problem for problem in found if problem.fatal]
+    if fatal:
+        raise PreflightError(fatal)
+    return [str(problem) for problem in found], given_cpus(request, limits)
 
 
 def request_in(script: str, n_jobs: int) -> Request:
@@ -135,7 +180,7 @@ def request_in(script: str, n_jobs: int) -> Request:
         partition=asked.partition or everywhere.get("SBATCH_PARTITION"),
         account=asked.account or everywhere.get("SBATCH_ACCOUNT"),
         qos=asked.qos or everywhere.get("SBATCH_QOS"),
-        time_s=(time_s(asked.time) if asked.time else None) or NO_LIMIT_S,
+        time_s=(time_s(asked.time) or NO_LIMIT_S) if asked.time else None,
         memory_mb=(memory_mb(memory) or 0.0) * (n_cpus if is_per_cpu else 1),
         cpus=n_cpus,
         constraint=asked.constraint or everywhere.get("SBATCH_CONSTRAINT"),
@@ -148,43 +193,73 @@ def asks_for_qos(directives: Iterable[str]) -> bool:
     return any(directive.lstrip().startswith(("--qos", "-q")) for directive in directives)
 
 
-def _with_qos(
-    options: WorkOptions,
-    keywords: dict[str, Any],
-    script: Callable[[dict[str, Any]], str],
-    require: Callable[[str], None],
-) -> dict[str, Any]:
+@attrs.frozen
+class _Verdict:
+    """What Slurm says of a job script, and what its limits say."""
+
+    script: str
+    answer: Answer
+    limits: Future[SlurmLimits]
+    n_jobs: int
+
+    def is_kept(self, asked_for: bool) -> bool:
+        """Tell whether the QoS in it is kept: Slurm takes it, and who asked for it gets it."""
+        if not (self.answer.accepted or self.answer.waits):
+            return False
+        return asked_for or not self._fatal
+
+    def require(self) -> None:
+        """Refuse a job that Slurm would not take, or never start."""
+        if self.answer.accepted:
+            if self._fatal:
+                raise PreflightError(self._fatal)
+            return
+        if not self.answer.waits or self._fatal:
+            raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
+        why = "".join(f"\n  {problem}" for problem in self._problems)
+        warnings.warn(
+            f"no node can take such a job right now, and it has to wait: {self.answer.text}{why}",
+            stacklevel=3,
+        )
+
+    @property
+    def objection(self) -> str:
+        """What speaks against it, to follow "with it"."""
+        if not self.answer.accepted:
+            return f"says: {self.answer.text}"
+        return f"could never start it ({'; '.join(map(str, self._fatal))})"
+
+    @property
+    def _problems(self) -> tuple[Problem, ...]:
+        try:
+            request = request_in(self.script, self.n_jobs)
+            return problems(request, self.limits.result(), accepted=self.answer.accepted)
+        except (SlurmNotFoundError, ValueError):  # nothing to ask, or a form that we do not know
+            return ()
+
+    @property
+    def _fatal(self) -> list[Problem]:
+        return [problem for problem in self._problems if problem.fatal]
+
+
+def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords with the run's QoS; the same ones where it is not to be among them."""
     directives = keywords["job_extra_directives"]
     # What a user has set for all jobs goes before a keyword's default.
     has_own = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
     if options.slurm_qos is None or has_own or asks_for_qos(directives):
-        require(script(keywords))
         return keywords
-    with_qos = {
-        **keywords,
-        "job_extra_directives": [f"--qos={options.slurm_qos}", *directives],
-    }
-    answer = _heard(test_submit(script(with_qos)))
-    if answer.accepted:
-        return with_qos
-    require(script(keywords))
-    warnings.warn(
-        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
-        f"with it says: {answer.text}. Give the QoS of your cluster, or slurm_qos=None.",
-        stacklevel=2,
-    )
-    return keywords
+    return {**keywords, "job_extra_directives": [f"--qos={options.slurm_qos}", *directives]}
+
+
+def _refuse_other_clusters(directives: Iterable[str]) -> None:
+    for line in directives:
+        if re.match(r"\s*(--clusters?\b|-M)", line):
+            allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
+            raise OptionError("extra_directives", line, allowed)
 
 
 def _heard(answer: Answer) -> Answer:
     if answer.unheard:
         raise ClusterStartError("the pool of Slurm jobs", f"Slurm does not answer: {answer.text}")
     return answer
-
-
-def _fatal(script: str, limits: SlurmLimits, n_jobs: int) -> list[Problem]:
-    try:
-        request = request_in(script, n_jobs)
-    except ValueError:  # a form of an option that Slurm knows, and we do not
-        return []
-    return [problem for problem in problems(request, limits) if problem.fatal]

@@ -62,6 +62,9 @@ def accounts_in(text: str, cluster: str | None) -> tuple[AccountLimits, ...] | N
 
 
 def _qos(record: dict[str, str]) -> QosLimits:
+    flags = names(record["Flags"])
+    if "Relative" in flags:  # then these are parts of the cluster, in percent
+        record = {key: text for key, text in record.items() if "TRES" not in key}
     read = Reader(record)
     return QosLimits(
         name=record["Name"],
@@ -73,7 +76,7 @@ def _qos(record: dict[str, str]) -> QosLimits:
         max_cpus_per_job=read("max_cpus_per_job", "MaxTRES", _cpus, None),
         max_memory_per_user_mb=read("max_memory_per_user_mb", "MaxTRESPU", _memory_mb, None),
         max_memory_per_job_mb=read("max_memory_per_job_mb", "MaxTRES", _memory_mb, None),
-        flags=names(record["Flags"]),
+        flags=flags,
         unknown=tuple(read.unknown),
     )
 

@@ -28,6 +28,7 @@ _COMMANDS = {
     "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
 }
+_MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
 
@@ -62,7 +63,7 @@ def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
         answers = dict(
             zip(
                 commands,
-                threads.map(lambda command: _answer(command, deadline), commands.values()),
+                threads.map(lambda name: _answer(commands[name], deadline, name), commands),
                 strict=True,
             )
         )
@@ -112,6 +113,7 @@ def limits_in(
             "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
         ),
         "submit_plugins": read("submit_plugins", "JobSubmitPlugins", names, nothing),
+        "filter_plugins": read("filter_plugins", "CliFilterPlugins", names, nothing),
     }
     missing = {"user": user, "partitions": partitions, "qos": qos}
     unknown = [*read.unknown, *(name for name, value in missing.items() if not value)]
@@ -144,7 +146,7 @@ def _accounts(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...
     return accounts
 
 
-def _answer(command: tuple[str, ...], deadline: float) -> _Answer:
+def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:
     """Run a command until the deadline."""
     program, *arguments = command
     said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
@@ -156,8 +158,11 @@ def _answer(command: tuple[str, ...], deadline: float) -> _Answer:
     try:
         text = run_command(*command, timeout_s=left_s)
     except CommandError as error:
-        return _Answer(said, why=error.text.splitlines()[-1].strip())
-    return _Answer(said, text=text) if text.strip() else _Answer(said, why="it printed nothing")
+        *_, why = ["it failed, and said nothing", *error.text.splitlines()]
+        return _Answer(said, why=why.strip())
+    if not text.strip() and name != _MAY_BE_EMPTY:
+        return _Answer(said, why="it printed nothing")
+    return _Answer(said, text=text)
 
 
 def _user() -> str:

@@ -30,6 +30,7 @@ _SINFO = {
     "MaxTime": "%l",
     "DefaultTime": "%L",
     "AllowGroups": "%g",
+    "OverSubscribe": "%h",
     "nodes": "%D",
     "node_state": "%T",
     "cpus": "%c",
@@ -138,6 +139,7 @@ def _partition(
         max_time_s=max_time_s,
         default_time_s=default_time_s,
         max_cpus_per_node=read("max_cpus_per_node", "MaxCPUsPerNode", number, None),
+        is_exclusive=read("is_exclusive", "OverSubscribe", _is_exclusive, False),
         qos=read("qos", "QoS", name, None),
         allow_groups=read("allow_groups", "AllowGroups", allowed, None),
         node_kinds=kinds or (),
@@ -170,6 +172,10 @@ def _memory(read: Reader, settings: dict[str, str] | None) -> dict[str, Any]:
         if limit_mb is not None:
             return {ours[key]: limit_mb}
     return {}
+
+
+def _is_exclusive(text: str) -> bool:
+    return text.upper().startswith("EXCL")
 
 
 def _state(text: str) -> str:

@@ -57,7 +57,7 @@ class CheckReport:
     worker_parallelism : int
         Seeds that run at once in a worker; chunks, of a vectorized loss.
     cpus_per_worker : int or None
-        CPUs of a Slurm job; None elsewhere.
+        CPUs that a Slurm job is given, which can be more than it asks for; None elsewhere.
     walltime_s : float or None
         Seconds after which a job ends; None if it does not.
     params : dict

@@ -1,7 +1,8 @@
 """The check of a request for Slurm jobs against what is allowed, before any job is submitted.
 
 Slurm refuses some requests in few words, and lets others wait for ever. Only what is known to be
-wrong is a problem: what is unknown never is.
+wrong is a problem: what is unknown never is. What Slurm has accepted it may have changed before,
+by rules of the site's own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from seedwise.model.slurm_limits import AccountLimits, NodeKind, PartitionLimits
 from seedwise.model.slurm_requests import Case, Problem, Request
 from seedwise.model.slurm_units import readable_time
 
-__all__ = ["Problem", "Request", "problems"]
+__all__ = ["Problem", "Request", "given_cpus", "problems"]
 
 _PARTITION = "SlurmOptions(partition=...)"
 _ACCOUNT = "SlurmOptions(account=...)"
@@ -27,7 +28,9 @@ _CONSTRAINT = "SlurmOptions(extra_directives=...)"
 _FEATURE = re.compile(r"[\w.:+-]+")
 
 
-def problems(request: Request, limits: SlurmLimits) -> tuple[Problem, ...]:
+def problems(
+    request: Request, limits: SlurmLimits, *, accepted: bool = False
+) -> tuple[Problem, ...]:
     """Return what keeps a request's jobs from starting, or from running all at once.
 
     Parameters
@@ -36,22 +39,27 @@ def problems(request: Request, limits: SlurmLimits) -> tuple[Problem, ...]:
         What is asked for.
     limits : SlurmLimits
         What is allowed.
+    accepted : bool, default False
+        Whether Slurm has said that it would take such a job. Then it knows the names in it, and
+        nothing is fatal where rules of the site's own can make another job of it.
 
     Returns
     -------
     tuple of Problem
         The problems, the fatal ones first; none if there are none that are known of.
     """
-    found = [*_unknown_partitions(request, limits), *_accounts(request, limits)]
+    found: list[Problem] = []
+    if not accepted:
+        found += [*_unknown_partitions(request, limits), *_accounts(request, limits)]
     cases = _cases(request, limits)
-    by_partition = [list(_in_partition(case)) for case in cases]
+    by_partition = [list(_in_partition(case, accepted=accepted)) for case in cases]
     one_will_do = _one_will_do(request, limits) and any(
         not any(problem.fatal for problem in some) for some in by_partition
     )
+    may_be_fatal = not one_will_do and not (accepted and _may_be_changed(limits))
     for some in by_partition:
         for problem in some:
-            fatal = problem.fatal and not one_will_do and _is_sure(request, limits)
-            found.append(attrs.evolve(problem, fatal=fatal))
+            found.append(attrs.evolve(problem, fatal=problem.fatal and may_be_fatal))
     distinct = dict.fromkeys(found)
     return tuple(sorted(distinct, key=lambda problem: not problem.fatal))
 
@@ -62,11 +70,11 @@ def _one_will_do(request: Request, limits: SlurmLimits) -> bool:
     return several and not strict
 
 
-def _is_sure(request: Request, limits: SlurmLimits) -> bool:
-    """Tell whether the partition is sure: a site's rules can choose one for who names none."""
-    if request.partition is not None:
+def _may_be_changed(limits: SlurmLimits) -> bool:
+    """Tell whether a site's rules may make another job of what is asked for."""
+    if not limits.knows("submit_plugins", "filter_plugins"):
         return True
-    return limits.knows("submit_plugins") and not limits.submit_plugins
+    return bool(limits.submit_plugins or limits.filter_plugins)
 
 
 def _cases(request: Request, limits: SlurmLimits) -> list[Case]:
@@ -126,8 +134,46 @@ def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
         )
 
 
-def _in_partition(case: Case) -> Iterator[Problem]:
-    yield from _qos(case)
+def given_cpus(request: Request, limits: SlurmLimits) -> int:
+    """Return how many CPUs each job is given, and counts as having used, at least.
+
+    Parameters
+    ----------
+    request : Request
+        What is asked for.
+    limits : SlurmLimits
+        What is allowed.
+
+    Returns
+    -------
+    int
+        What is asked for, or more: where each job has a node to itself, or where so much memory
+        comes with more CPUs only.
+    """
+    n_cpus = []
+    for case in _cases(request, limits):
+        found = request.cpus
+        if case.partition is not None:
+            found = max(found, *_given(request, case.partition))
+        n_cpus.append(found)
+    return min(n_cpus)
+
+
+def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
+    """Return CPUs that come with the memory, and those of the node that a job has to itself."""
+    with_memory, of_node = 0, 0
+    limit_mb = partition.max_memory_per_cpu_mb
+    if partition.knows("max_memory_per_cpu_mb") and limit_mb:
+        with_memory = math.ceil(request.memory_mb / limit_mb)
+    if partition.knows("is_exclusive", "node_kinds") and partition.is_exclusive:
+        fitting = [kind.cpus for kind in partition.node_kinds if _fits(kind, request)]
+        of_node = min(fitting, default=0)
+    return with_memory, of_node
+
+
+def _in_partition(case: Case, *, accepted: bool) -> Iterator[Problem]:
+    if not accepted:
+        yield from _qos(case)
     if case.partition is not None:
         yield from _door(case, case.partition)
         yield from _partition_time(case, case.partition)
@@ -183,14 +229,22 @@ def _accounts_are_exact(limits: SlurmLimits) -> bool:
 
 def _partition_time(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
     limit_s, asked_s = partition.max_time_s, case.request.time_s
-    if not partition.knows("max_time_s") or limit_s is None or asked_s <= limit_s:
+    if asked_s is None or not partition.knows("max_time_s"):
+        return
+    if limit_s is None or asked_s <= limit_s:
         return
     if case.qos is not None and "PartitionTimeLimit" in case.qos.flags:
         return
     words = f"partition {partition.name} allows at most {readable_time(limit_s)}"
-    # A QoS of which nothing is known may go beyond the partition's limit.
-    fatal = case.qos is not None or case.request.qos is None or case.limits.knows("qos")
+    fatal = case.qos is not None or not _may_be_longer(case.limits)
     yield Problem("worker_time_limit", readable_time(asked_s), words, fatal=fatal)
+
+
+def _may_be_longer(limits: SlurmLimits) -> bool:
+    """Tell whether a QoS of which nothing is known may go beyond a partition's time."""
+    if limits.knows("enforce") and "qos" not in limits.enforce:
+        return False
+    return not limits.knows("qos") or any("PartitionTimeLimit" in qos.flags for qos in limits.qos)
 
 
 def _memory(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
@@ -199,12 +253,14 @@ def _memory(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
     if partition.knows("max_memory_per_node_mb") and limit_mb is not None and asked_mb > limit_mb:
         words = f"{name} allows a job at most {limit_mb:.0f} MB on a node"
         yield Problem("mem_per_cpu", _mb(asked_mb), words)
-    limit_mb = partition.max_memory_per_cpu_mb
-    if partition.knows("max_memory_per_cpu_mb") and limit_mb:
-        cpus = math.ceil(asked_mb / limit_mb)
-        if cpus > case.request.cpus:
-            words = f"{name} allows {limit_mb:.0f} MB a CPU: each job is given {cpus} CPUs"
-            yield Problem("mem_per_cpu", _mb(asked_mb), words, fatal=False)
+    with_memory, of_node = _given(case.request, partition)
+    if of_node > case.request.cpus:
+        words = f"in {name} each job has a node to itself: it is given, and counts as, {of_node}"
+        yield Problem("cpus_per_task", f"{case.request.cpus} CPUs", words, fatal=False)
+    elif with_memory > case.request.cpus:
+        limit_mb = partition.max_memory_per_cpu_mb
+        words = f"{name} allows {limit_mb:.0f} MB a CPU: each job is given {with_memory} CPUs"
+        yield Problem("mem_per_cpu", _mb(asked_mb), words, fatal=False)
 
 
 def _nodes(case: Case, partition: PartitionLimits) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ def policy_problems(case: Case) -> Iterator[Problem]:
 def _one_job(case: Case) -> Iterator[Problem]:
     time_s, memory_mb = case.request.time_s, case.request.memory_mb
     found = _limit(case, "max_time_s")
-    if found and time_s > found[0]:
+    if found and time_s is not None and time_s > found[0]:
         words = f"{found[1]} allows at most {readable_time(found[0])}"
         yield Problem("worker_time_limit", readable_time(time_s), words)
     for whose in ("job", "user"):

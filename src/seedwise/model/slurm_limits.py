@@ -94,6 +94,8 @@ class PartitionLimits(_Facts):
         given more CPUs. None is no limit.
     max_cpus_per_node : int or None
         CPUs that the partition's jobs may have on a node; None is no limit.
+    is_exclusive : bool
+        Whether each job has its nodes to itself, with all their CPUs.
     qos : str or None
         The QoS whose limits all its jobs have; None is none.
     allow_accounts, allow_qos, allow_groups : tuple of str or None
@@ -115,6 +117,7 @@ class PartitionLimits(_Facts):
     max_memory_per_node_mb: float | None = None
     max_memory_per_cpu_mb: float | None = None
     max_cpus_per_node: int | None = None
+    is_exclusive: bool = False
     qos: str | None = None
     allow_accounts: tuple[str, ...] | None = None
     deny_accounts: tuple[str, ...] = ()
@@ -132,11 +135,6 @@ class PartitionLimits(_Facts):
     def n_usable(self) -> int:
         """How many of its nodes take jobs."""
         return sum(kind.n_usable for kind in self.node_kinds)
-
-    @property
-    def n_idle(self) -> int:
-        """How many of its nodes take jobs, and run none now."""
-        return sum(kind.n_idle for kind in self.node_kinds)
 
     @property
     def cpus(self) -> tuple[int, int]:
@@ -255,8 +253,9 @@ class SlurmLimits(_Facts):
     enforce_partition_limits : str
         Which partitions' limits a job must keep when it is submitted, of those that it names:
         ``ALL``, ``ANY`` or ``NO``.
-    submit_plugins : tuple of str
-        The site's own rules, which can change or refuse a job when it is submitted.
+    submit_plugins, filter_plugins : tuple of str
+        The site's own rules, which can change or refuse a job when it is submitted: those of
+        Slurm's controller, and those of its commands.
     unanswered : dict of str to str
         Commands of Slurm that gave no answer, and why.
     unknown : tuple of str
@@ -274,6 +273,7 @@ class SlurmLimits(_Facts):
     enforce: tuple[str, ...] = ()
     enforce_partition_limits: str = "NO"
     submit_plugins: tuple[str, ...] = ()
+    filter_plugins: tuple[str, ...] = ()
     unanswered: dict[str, str] = attrs.field(factory=dict)
 
     def partition(self, name: str | None) -> PartitionLimits | None:

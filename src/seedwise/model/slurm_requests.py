@@ -18,8 +18,8 @@ class Request:
     partition, account, qos : str or None
         Where the jobs are to run and on whose behalf; None is Slurm's default. A list of
         partitions has commas.
-    time_s : float
-        Walltime of a job.
+    time_s : float or None
+        Walltime of a job; None leaves it to Slurm.
     memory_mb : float
         Memory of a job, in MB of 1024 * 1024 bytes.
     cpus : int
@@ -33,7 +33,7 @@ class Request:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    time_s: float
+    time_s: float | None
     memory_mb: float
     cpus: int
     constraint: str | None = None

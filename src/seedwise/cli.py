@@ -61,9 +61,18 @@ def _with_flags(command: Any, flags: dict[str, CommandOption]) -> Any:
     for option in reversed(flags.values()):
         parse = _workers if option.flag == _WORKERS.flag else option.parse
         command = click.option(
-            option.flag, default=None, type=parse, metavar=option.metavar, help=option.help
+            option.flag,
+            default=None,
+            type=parse,
+            metavar=option.metavar,
+            help=f"{option.help} Can be given again." if option.several else option.help,
+            multiple=option.several,
         )(command)
     return command
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value not in (None, ())}
 
 
 _WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
@@ -87,7 +96,7 @@ def resume(run_dir: str, **flags: Any) -> None:
 
     What is not given is as it was in the call that began the run.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = _given(flags)
     try:
         result = api.resume_run(run_dir, **given)
     except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
@@ -127,7 +136,7 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     SCRIPT.py:LOSS is the script, or package.module, and the name of the loss, which may be left
     out if there is only one. The options are those of the run; nothing is left of the check.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = _given(flags)
     try:
         names = given.keys() & set(keyword_names(SlurmOptions))
         if names:
@@ -135,6 +144,7 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no report
             report = api.check_run(api.load_loss(loss), **given)
     except RunStopped as stopped:
+        click.echo(str(stopped), err=True)
         sys.exit(stopped.code)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error

@@ -366,9 +366,18 @@ def test_in_full_it_is_written_too(monkeypatch):
     assert stream.getvalue() == FULL
 
 
-@pytest.mark.parametrize("pool", [None, POOL, attrs.evolve(POOL, joined=1, waiting="full")])
+@pytest.mark.parametrize("pool", [None, POOL, attrs.evolve(POOL, joined=1, pending=3)])
 def test_while_a_worker_is_there_its_trials_say_enough(brief, pool):
     assert waited(brief, pool, 300) == []
+
+
+def test_but_for_why_others_wait_when_it_is_so_for_a_minute(brief):
+    some = attrs.evolve(POOL, joined=1, pending=7)
+    full, held = attrs.evolve(some, waiting="full"), attrs.evolve(some, waiting="held")
+    ((second, line),) = waited(brief, full, 300)
+    assert (second, line) == (60, "seedwise: 3 of 20 trials told, 1/8 workers, waiting: full\n")
+    assert [line for _, line in waited(brief, held, 300)] == [line.replace("full", "held")]
+    assert waited(brief, attrs.evolve(held, pending=0), 300) == []
 
 
 def test_when_all_are_lost_again_it_is_written_again(brief):

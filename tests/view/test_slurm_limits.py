@@ -60,6 +60,8 @@ LIMITS = SlurmLimits(
         ),
     ),
     enforce=("associations", "limits", "qos"),
+    max_array_size=1001,
+    submit_plugins=("lua",),
 )
 TABLE = """\
 partition  state  max walltime  default   usable nodes  free CPUs  CPUs/node  memory/node        max memory
@@ -77,6 +79,9 @@ HOW_TO_ASK = [
 def test_all_of_it():
     assert limits_lines(LIMITS) == [
         "cluster deep-thought, Slurm 23.11.4",
+        "job arrays: indices below 1001",
+        "jobs at once: no limit",
+        "site's own rules for jobs: lua",
         "",
         *TABLE,
         "cpu: features avx2",
@@ -104,6 +109,9 @@ def test_nothing_is_known():
     limits = SlurmLimits(unknown=unknown, unanswered={"scontrol show node": "it was silent"})
     assert limits_lines(limits) == [
         "cluster unknown, Slurm of an unknown version",
+        "job arrays: unknown",
+        "jobs at once: unknown",
+        "site's own rules for jobs: unknown",
         "",
         "partitions  unknown",
         "",
@@ -126,12 +134,12 @@ def test_unknown_parts():
         accounts=(AccountLimits(account="art", unknown=("qos", "max_jobs")),),
     )
     lines = limits_lines(limits)
-    assert lines[3].split() == ["cpu", *["unknown"] * 8]
-    assert lines[5:7] == [
+    assert lines[6].split() == ["cpu", *["unknown"] * 8]
+    assert lines[8:10] == [
         "account  QoS      default QoS  max running",
         "art      unknown  unknown      unknown",
     ]
-    assert lines[9].split() == ["normal", "unknown", "no", "limit", "unknown", "no", "limit"]
+    assert lines[12].split() == ["normal", "unknown", "no", "limit", "unknown", "no", "limit"]
 
 
 def test_all_qos_are_shown_where_all_may_be_asked_for():

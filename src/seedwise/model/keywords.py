@@ -124,12 +124,15 @@ class CommandOption:
         What stands for the value in the help; None for a plain type.
     help : str
         What it does.
+    several : bool
+        Whether it may be given again, for one more line.
     """
 
     flag: str
     parse: Parse
     metavar: str | None
     help: str
+    several: bool = False
 
 
 def command_options(options: type, leave_out: Sequence[str] = ()) -> list[CommandOption]:
@@ -143,7 +146,8 @@ def command_options(options: type, leave_out: Sequence[str] = ()) -> list[Comman
             parse = field.metadata["parse"]
             metavar = None if isinstance(parse, type) else parse.__name__.strip("_").upper()
             text = field.metadata["doc"].replace("`", "")
-            flags.append(CommandOption(flag, parse, metavar, text))
+            several = field.metadata["type"].startswith("sequence of str")
+            flags.append(CommandOption(flag, parse, metavar, text, several))
     return flags
 
 

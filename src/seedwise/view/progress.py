@@ -36,7 +36,8 @@ _BRIEF_S = 1.0
 
 _LINK_FILE = "dashboard.url"  # as the place calls it that writes it, which is out of sight here
 
-# That all workers are waited for is said when the reason is another, and now and then.
+# That all workers are waited for is said when the reason is another, and now and then; that some
+# are, when the reason is another for long.
 _WAITING_S = 10.0
 _WAITING_STILL_S = 60.0
 
@@ -106,13 +107,15 @@ class ProgressLines:
         pool = status.pool
         if n_left_out:
             return [_progress(status)]
-        if pool is None or pool.joined:
+        if pool is None or (pool.joined and not (pool.pending and pool.waiting)):
             self._waiting = None
             return []
         silent_s = time.monotonic() - self._waiting_said_s
         # When the first will start, Slurm reckons anew every minute.
-        is_news = pool.waiting != self._waiting and silent_s >= _WAITING_S
-        if not is_news and silent_s < _WAITING_STILL_S:
+        is_another = pool.waiting != self._waiting
+        if silent_s < (_WAITING_S if is_another and not pool.joined else _WAITING_STILL_S):
+            return []
+        if pool.joined and not is_another:  # trials go on, and say that it does
             return []
         self._waiting, self._waiting_said_s = pool.waiting, time.monotonic()
         return [f"{_told(status)}, {_waiting(pool)}"]

@@ -35,7 +35,7 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
     """
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
-    lines = [f"cluster {cluster}, Slurm {version}", "", *_partitions(limits)]
+    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits), "", *_partitions(limits)]
     lines += ["", *_accounts(limits), "", *_qos(limits)]
     if limits.knows("enforce") and "limits" not in limits.enforce:
         lines += ["", "The limits of QoS and accounts are not enforced here."]
@@ -43,6 +43,23 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
         lines += ["", "No answer from"]
         lines += [f"  {command}: {why}" for command, why in limits.unanswered.items()]
     return [*lines, "", *_HOW_TO_ASK]
+
+
+def _of_all(limits: SlurmLimits) -> list[str]:
+    """Return what holds for all jobs."""
+    size, count = limits.max_array_size, limits.max_job_count
+    words = {
+        ("max_array_size",): "no limit" if size is None else f"indices below {size}",
+        ("max_job_count",): "no limit" if count is None else f"{count}, those of all users",
+        ("submit_plugins", "filter_plugins"): (
+            ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
+        ),
+    }
+    titles = ("job arrays", "jobs at once", "site's own rules for jobs")
+    return [
+        f"{title}: {text if limits.knows(*names) else _UNKNOWN}"
+        for title, (names, text) in zip(titles, words.items(), strict=True)
+    ]
 
 
 def _partitions(limits: SlurmLimits) -> list[str]:
@@ -102,6 +119,8 @@ def _particulars(partition: PartitionLimits) -> dict[str, Iterable[str]]:
         "features": partition.features or None,
         "gres": partition.gres or None,
     }
+    if partition.is_exclusive:
+        found["gives each job a node to"] = ("itself",)
     if partition.max_cpus_per_node is not None:
         found["CPUs of a node that its jobs may have:"] = (str(partition.max_cpus_per_node),)
     return {what: names for what, names in found.items() if names is not None}

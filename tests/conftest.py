@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 # Importing dask-jobqueue writes its defaults to the user's configuration folder: give it one.
 _DASK_CONFIG = tempfile.mkdtemp(prefix="seedwise-dask-config-")
@@ -25,6 +27,12 @@ settings.load_profile("seedwise")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Tests start a thousand processes, and where Python is told to write no bytecode, as it is in many
+# containers, each would compile all of seedwise.
+_ROOT = Path(__file__).parent.parent
+for folder in ("src", "tests"):
+    compileall.compile_dir(_ROOT / folder, quiet=2)
+
 pytest_plugins = ["tests.slurm.fixtures"]
 
 
@@ -33,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
     if "full" in config.getoption("markexpr"):
         return
     full = [item for item in items if item.get_closest_marker("full")]
-    items[:] = [item for item in items if item not in full]
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=full)
 
 

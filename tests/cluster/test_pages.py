@@ -21,7 +21,15 @@ from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
 from tests.slurm.daemons import poll
 
 TOKEN = new_token()
-WRONG = ["", "wrong", TOKEN[:-1], f"{TOKEN}a", "é", "%00", new_token()]
+WRONG = {
+    "none": "",
+    "a word": "wrong",
+    "shorter": TOKEN[:-1],
+    "longer": f"{TOKEN}a",
+    "not ASCII": "é",
+    "a zero byte": "%00",
+    "another": new_token(),
+}
 
 #: Of each kind: the dashboard, its static files, what is read by programs, what is not there.
 PATHS = [
@@ -116,7 +124,7 @@ def test_every_method_is_refused_without_the_token(port, method):
     assert bool(reply.body) is (method != "HEAD")
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_a_wrong_token_is_refused(port, wrong):
     quoted = wrong.encode("ascii", "ignore").decode()
     assert_refused(ask(port, f"/status?token={quoted}"))
@@ -408,7 +416,7 @@ def open_websocket(cluster, path, headers, **keywords):
 
 
 @pytest.mark.parametrize("path", ["/eventstream", "/status/ws"])
-@pytest.mark.parametrize("wrong", WRONG[:4])
+@pytest.mark.parametrize("wrong", [*WRONG.values()][:4], ids=[*WRONG][:4])
 def test_a_websocket_is_refused_without_the_token(cluster, port, path, wrong):
     for headers in ({}, cookie(port, wrong), {"Authorization": f"token {wrong}"}):
         with pytest.raises(HTTPClientError, match="403"):

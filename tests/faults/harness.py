@@ -59,11 +59,14 @@ class Driver:
         self.evaluation_log = folder / f"{name}.evaluations"
         self.stderr_file = folder / f"{name}.stderr"
         self._keywords = {**keywords, "run_root": str(folder / "runs"), "run_name": name}
+        scratch = folder / f"{name}.tmp"
+        scratch.mkdir(exist_ok=True)
         self._environment = {
             **os.environ,
             LOG_VARIABLE: str(self.evaluation_log),
             PACE_VARIABLE: str(pace_s),
             TRAP_VARIABLE: trap,
+            "TMPDIR": str(scratch),  # where what a killed driver leaves is the test's own
         }
         self.process: subprocess.Popen[bytes]
 

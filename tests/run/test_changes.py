@@ -167,7 +167,7 @@ def test_the_space_is_no_matter_to_a_sweep_nor_is_a_sampler():
     assert not describe(**sweep).keys() & {"sampler", "random_seed", "direction", "enqueue"}
 
 
-@pytest.mark.parametrize("option", DECIDING.keys() - {"entry_id"})
+@pytest.mark.parametrize("option", sorted(DECIDING.keys() - {"entry_id"}))
 def test_an_option_that_decides_a_study_decides_those_of_entries(option):
     value, name = DECIDING[option]
     entries = {"kind": EntriesOptions, "entry_ids": ["anna"]}

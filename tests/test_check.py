@@ -219,6 +219,7 @@ def test_a_signal_leaves_nothing(folder):
         driver.send_signal(signal.SIGTERM)
         text = driver.stderr.read()
     assert driver.returncode == 128 + signal.SIGTERM, text
+    assert text.endswith("the check was stopped by SIGTERM; nothing is left of it\n")
     assert "resume" not in text
 
 
@@ -267,10 +268,12 @@ def test_the_flags_reach_the_api(monkeypatch):
     monkeypatch.setattr(api, "load_loss", lambda text: f"<{text}>")
     monkeypatch.setattr(api, "check_run", check_run)
     words = ["fit.py:walk", "--cluster", "slurm", "--workers", "4:9", "--partition", "cpu"]
-    words += ["--prologue", "module load python", "--run-root", "scratch"]
+    words += ["--prologue", "module load python", "--prologue", "source venv/bin/activate"]
+    words += ["--run-root", "scratch"]
     shown = CliRunner().invoke(main, ["check", *words])
     assert (shown.exit_code, shown.output) == (1, "Error: enough\n")
-    slurm = sw.SlurmOptions(partition="cpu", prologue=["module load python"])
+    lines = ["module load python", "source venv/bin/activate"]
+    slurm = sw.SlurmOptions(partition="cpu", prologue=lines)
     assert given == {
         "loss": "<fit.py:walk>",
         "cluster": "slurm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import attrs
@@ -23,6 +24,7 @@ from seedwise.model.slurm_limits import (
     SlurmLimits,
 )
 from tests.losses import bowl
+from tests.slurm.config import NODES
 from tests.slurm.daemons import poll
 
 
@@ -321,6 +323,29 @@ def test_a_refusal_after_the_check(slurm, tmp_path, put_before):
     )
     with pytest.raises(sw.SubmitRefusedError, match="QOSMaxSubmitJobPerUserLimit"):
         small(tmp_path / "runs")
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(120)
+def test_a_run_that_begins_while_all_nodes_are_drained(slurm, tmp_path):
+    before = set(slurm.jobs())
+
+    def set_nodes(state):
+        node_list = ["scontrol", "update", f"nodename={','.join(NODES)}"]
+        slurm.run(*node_list, f"state={state}", "reason=test")
+
+    def resume_when_a_job_waits():
+        try:
+            poll(lambda: set(slurm.jobs()) - before, "a job to wait", 60)
+        finally:
+            set_nodes("resume")
+
+    set_nodes("drain")
+    with ThreadPoolExecutor(1) as thread:
+        resumed = thread.submit(resume_when_a_job_waits)
+        with pytest.warns(UserWarning, match="it has to wait: .*not available"):
+            assert small(tmp_path, slurm_qos="short").n_trials == 2
+        resumed.result()
 
 
 @pytest.mark.slurm

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,9 @@ from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, TRAP_VARIABLE
 from tests.slurm.daemons import poll
 
 ROOT = Path(__file__).parent.parent.parent
+
+# What makes no difference to the trials.
+_NO_MATTER = ("chunk_size", "progress", "workers")
 
 #: A run of about 30 trials, with several chunks a trial.
 RUN = {"n_trials": 30, "n_seeds": 24, "chunk_size": 6, "workers": 2}
@@ -146,6 +151,18 @@ def undisturbed(folder: Path, keywords: Mapping[str, Any], **others: Any) -> str
         made.start()
         assert made.wait() == 0, made.stderr
         return made.table
+
+
+def expected_table(keywords: Mapping[str, Any]) -> str:
+    """Return the table that a run comes to, whatever happens to it; each run is made but once."""
+    decides = {name: value for name, value in keywords.items() if name not in _NO_MATTER}
+    return _expected_table(json.dumps(decides, sort_keys=True))
+
+
+@functools.cache
+def _expected_table(decides: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return undisturbed(Path(folder), {**json.loads(decides), "chunk_size": 6, "workers": 2})
 
 
 def stock_trials(directory: RunDirectory) -> list[optuna.trial.FrozenTrial]:

@@ -8,7 +8,7 @@ import signal
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.faults.harness import ROOT, RUN, driver, told_values, undisturbed
+from tests.faults.harness import ROOT, RUN, driver, expected_table, told_values
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE
 from tests.slurm.daemons import poll
 
@@ -24,7 +24,7 @@ result = sw.optimize_run(noted, run_root={root!r}, run_name="notebook", **option
 @pytest.mark.parametrize("use_processes", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_ctrl_c_in_a_terminal_reaches_all_and_says_one_thing(use_processes, tmp_path):
     options = {**RUN, "max_concurrent_trials": 2}
-    expected = undisturbed(tmp_path, options)
+    expected = expected_table(options)
     with driver(tmp_path, "run", {**options, "use_processes": use_processes}, pace_s=0.005) as run:
         run.start()
         while len(told_values(run.directory)) < 4:
@@ -61,7 +61,7 @@ def kernel(tmp_path):
 def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, tmp_path):
     manager, client = kernel
     options = {**RUN, "max_concurrent_trials": 2}
-    expected = undisturbed(tmp_path, options)
+    expected = expected_table(options)
     cell = CELL.format(options=options, root=str(tmp_path / "runs"))
     log = tmp_path / "evaluations"
     client.execute(cell)

@@ -8,7 +8,7 @@ import signal
 import psutil
 import pytest
 
-from tests.faults.harness import Driver, driver, told_values, undisturbed
+from tests.faults.harness import Driver, driver, expected_table, told_values
 from tests.faults.loss import evaluations
 from tests.slurm.config import CPUS_PER_NODE, NODES
 from tests.slurm.daemons import poll
@@ -30,8 +30,8 @@ PACE_S = 0.05
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), {**RUN, "workers": 2})
+def expected():
+    return expected_table(RUN)
 
 
 @pytest.fixture

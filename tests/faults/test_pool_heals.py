@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import seedwise as sw
-from tests.faults.harness import Driver, driver, undisturbed
+from tests.faults.harness import Driver, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.slurm.daemons import poll
 
@@ -30,8 +30,8 @@ HEALED_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), {**RUN, "workers": 2})
+def expected():
+    return expected_table(RUN)
 
 
 @pytest.fixture
@@ -199,7 +199,6 @@ def test_a_whole_node_job_heals(site, tmp_path, pace):
         "worker_parallelism": 8,
         "use_processes": True,
     }
-    same = {**RUN, "chunk_size": 24, "workers": 1}
     with driver(tmp_path, "whole", keywords, pace_s=pace) as run:
         run.start()
         pool = Pool(site, run)
@@ -213,4 +212,4 @@ def test_a_whole_node_job_heals(site, tmp_path, pace):
         assert len(pids) >= 16
         pace.write_text("0")
         assert run.wait(300) == 0, run.stderr
-        assert run.table == undisturbed(tmp_path, same)
+        assert run.table == expected_table(RUN)

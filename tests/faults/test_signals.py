@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.faults.harness import driver, told_values, undisturbed
+from tests.faults.harness import driver, expected_table, told_values
 from tests.slurm.daemons import poll
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
@@ -22,8 +22,8 @@ ON_SLURM = {
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), {**RUN, "workers": 2})
+def expected():
+    return expected_table(RUN)
 
 
 @pytest.fixture
@@ -36,12 +36,11 @@ def site(slurm, monkeypatch):
 @pytest.mark.parametrize(
     ("signals", "code"),
     [
-        ([signal.SIGINT], 130),
-        ([signal.SIGINT, signal.SIGINT], 130),
-        ([signal.SIGTERM], 143),
-        ([signal.SIGHUP], 129),
+        pytest.param([signal.SIGINT], 130, id="SIGINT", marks=pytest.mark.full),
+        pytest.param([signal.SIGINT, signal.SIGINT], 130, id="SIGINT twice"),
+        pytest.param([signal.SIGTERM], 143, id="SIGTERM"),
+        pytest.param([signal.SIGHUP], 129, id="SIGHUP", marks=pytest.mark.full),
     ],
-    ids=["SIGINT", "SIGINT twice", "SIGTERM", "SIGHUP"],
 )
 def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
     signals, code, use_processes, site, tmp_path, expected

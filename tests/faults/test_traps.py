@@ -33,13 +33,20 @@ def expected(tmp_path_factory):
         return run.table
 
 
-@pytest.mark.parametrize("use_processes", [False, True])
+SEGFAULT = ("segfault", {}, r"killed by signal 11 \(SIGSEGV\)", 3)
+EXIT = ("exit", {}, "exit code 3", 3)
+LOOP = ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_seconds=1.5", 1)
+
+
 @pytest.mark.parametrize(
-    ("trap", "keywords", "cause", "n_tries"),
+    ("trap", "keywords", "cause", "n_tries", "use_processes"),
     [
-        ("segfault", {}, r"killed by signal 11 \(SIGSEGV\)", 3),
-        ("exit", {}, "exit code 3", 3),
-        ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_seconds=1.5", 1),
+        pytest.param(*SEGFAULT, False, id="segfault"),
+        pytest.param(*EXIT, True, id="exit in a process"),
+        pytest.param(*LOOP, False, id="loop"),
+        pytest.param(*SEGFAULT, True, id="segfault in a process", marks=pytest.mark.full),
+        pytest.param(*EXIT, False, id="exit", marks=pytest.mark.full),
+        pytest.param(*LOOP, True, id="loop in a process", marks=pytest.mark.full),
     ],
 )
 def test_a_trap_fails_its_trials_and_nothing_else(

@@ -10,14 +10,14 @@ import time
 import pytest
 
 from seedwise.run.lease import SILENT_S
-from tests.faults.harness import RUN, driver, undisturbed
+from tests.faults.harness import RUN, driver, expected_table
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), KEYWORDS)
+def expected():
+    return expected_table(KEYWORDS)
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import json
 import pytest
 
 import seedwise as sw
-from tests.faults.harness import RUN, driver, undisturbed
+from tests.faults.harness import RUN, driver, expected_table
 from tests.faults.loss import evaluations
 
 pytestmark = [pytest.mark.slurm, pytest.mark.full, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), COMMON | {"workers": 2})
+def expected():
+    return expected_table(COMMON)
 
 
 COMMON = {**RUN, "chunk_size": 2, "max_concurrent_trials": 4}

@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 
-from tests.faults.harness import RUN, Driver, driver, undisturbed
+from tests.faults.harness import RUN, Driver, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.slurm.daemons import poll
 
@@ -21,7 +21,7 @@ PACE_S = 0.02
 def test_kill_9_of_a_worker_changes_nothing(n_kills, tmp_path):
     rng = random.Random(3)
     keywords = {**RUN, "max_concurrent_trials": 4}
-    expected = undisturbed(tmp_path, keywords)
+    expected = expected_table(keywords)
     n_hits = n_lost = n_runs = 0
     while n_hits < n_kills:
         n_runs += 1

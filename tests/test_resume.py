@@ -413,11 +413,11 @@ def test_a_copy_that_is_gone_on_with_is_a_run_of_its_own(run, tmp_path):
     """Its jobs are not those of the run that was copied, by whatever they are known."""
     run(n_trials=2, run_name="original")
     original, copy = tmp_path / "original", tmp_path / "copy"
-    JobBook(original / "jobs.jsonl").note("77")
+    JobBook(original / "slurm/jobs.jsonl").note("77")
     shutil.copytree(original, copy)
     before = json.loads((original / "meta.json").read_text())["run_id"]
     assert run(n_trials=3, run_name="copy").n_trials == 3
     assert json.loads((copy / "meta.json").read_text())["run_id"] != before
-    assert not (copy / "jobs.jsonl").exists()
+    assert not (copy / "slurm/jobs.jsonl").exists()
     assert json.loads((original / "meta.json").read_text())["run_id"] == before
-    assert JobBook(original / "jobs.jsonl").ids() == ["77"]
+    assert JobBook(original / "slurm/jobs.jsonl").ids() == ["77"]

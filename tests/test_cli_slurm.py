@@ -41,8 +41,10 @@ def test_a_slurm_that_does_not_answer(monkeypatch, tmp_path):
 def test_the_real_slurm(slurm):
     shown = invoke()
     assert shown.exit_code == 0, shown.output
-    first, _, _, default, *_ = shown.output.splitlines()
+    first, arrays, *_ = lines = shown.output.splitlines()
     assert first.startswith("cluster testbed, Slurm 22.")
+    assert arrays == "job arrays: indices below 1001"
+    default = lines[lines.index("", 1) + 2]
     assert default.split()[:7] == ["main", "*", "up", "4", "h", "30", "min"]
     assert "not for user root: normal, locked" in shown.output
 

@@ -158,6 +158,7 @@ class threads_counted:  # noqa: N801 - used as a function
         self.thread.join()
 
 
+@pytest.mark.full
 def test_more_entries_take_no_more_threads(fit):
     fit(entry_ids=["warm", "up"], n_trials=2)
     most = []
@@ -309,6 +310,7 @@ def test_a_damaged_entry_leaves_the_others_at_work(fit):
     assert len(result.results_by_entry["anna"].trials) == 6
 
 
+@pytest.mark.full
 def test_after_a_timeout_all_entries_go_on(fit):
     @sw.loss(name="slow", description="takes its time", parameter_space={"x": (0, 1)})
     def slow(params, seed):

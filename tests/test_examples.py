@@ -50,6 +50,7 @@ def test_same_code_in_ci(tmp_path):
     assert out.startswith("12 trials, the same bits twice: {'learning_rate': ")
 
 
+@pytest.mark.full
 def test_participants(tmp_path):
     out = run("participants.py", cwd=tmp_path).stdout
     rows = [numbers(line) for line in re.findall(r"^\w+(?: +\d\.\d\d){4}$", out, re.MULTILINE)]

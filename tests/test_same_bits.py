@@ -69,7 +69,7 @@ def test_a_vectorized_loss(reference, tmp_path, parallelism):
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("lag", [1, 4])
+@pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.full), 4])
 @pytest.mark.parametrize(
     "options", [{}, {"worker_parallelism": 2, "use_processes": True, "cpus_per_task": 2}]
 )

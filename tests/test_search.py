@@ -199,6 +199,7 @@ def test_an_accepted_change_after_a_phase_is_heeded(fit):
     assert all(low <= trial.params["rate"] <= high for trial in result.trials[8:])
 
 
+@pytest.mark.full
 def test_a_change_of_the_loss_that_was_accepted_in_vain(fit, monkeypatch):
     """A mean is never of old and new losses."""
 

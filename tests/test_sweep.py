@@ -243,6 +243,7 @@ def test_another_source_is_refused_or_its_other_cases_are_evaluated(sweep, log):
     assert table(result) == table(sweep(noted, other, n_seeds=2))
 
 
+@pytest.mark.full
 def test_a_change_that_was_accepted_in_vain_is_still_to_be_accepted(sweep, log):
     """No cluster was to be had: what was evaluated of the old cases is not taken for the new."""
     sweep(noted, xs(0.0, 0.1), run_name="mine", n_seeds=2)
@@ -403,6 +404,7 @@ def test_no_folder_is_made_untouched(sweep):
 # Large ones.
 
 
+@pytest.mark.full
 def test_memory_grows_with_what_is_in_flight(client, sweep):
     @sw.loss(name="cheap", description="next to nothing", parameter_space={"x": (0, 1)})
     def cheap(params, seed):

@@ -215,7 +215,7 @@ def site(**options):
 
 
 @pytest.mark.slurm
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -283,7 +283,7 @@ def put_before(tmp_path, monkeypatch):
 
 
 @pytest.mark.slurm
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_an_sbatch_that_hangs(slurm, tmp_path, put_before):
     put_before("sbatch", "sleep 1000 & wait")
     with pytest.raises(sw.ClusterStartError, match="sbatch gave no answer within 8 s"):

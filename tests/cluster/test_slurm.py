@@ -73,6 +73,7 @@ def small(root, loss=bowl, **options):
     return sw.optimize_run(loss, cluster="slurm", run_root=root, progress=False, **options)
 
 
+@pytest.mark.full  # 20 jobs
 def test_slurptunas_readme_script(site, tmp_path):
     """On Slurm, and with "single" on this machine: the same result."""
     (tmp_path / "my_model.py").write_text(README_SCRIPT)

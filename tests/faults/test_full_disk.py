@@ -51,6 +51,7 @@ def test_no_room_for_the_ledger(small_disk, tmp_path, expected):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.full
 def test_no_room_for_the_rest(small_disk, tmp_path, expected):
     (tmp_path / "runs").symlink_to(small_disk)
     for n_pages_left in (1, 2, 1, 2):

@@ -43,7 +43,7 @@ LOOP = ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_secon
     [
         pytest.param(*SEGFAULT, False, id="segfault"),
         pytest.param(*EXIT, True, id="exit in a process"),
-        pytest.param(*LOOP, False, id="loop"),
+        pytest.param(*LOOP, False, id="loop", marks=pytest.mark.full),
         pytest.param(*SEGFAULT, True, id="segfault in a process", marks=pytest.mark.full),
         pytest.param(*EXIT, False, id="exit", marks=pytest.mark.full),
         pytest.param(*LOOP, True, id="loop in a process", marks=pytest.mark.full),
@@ -64,6 +64,7 @@ def test_a_trap_fails_its_trials_and_nothing_else(
         print(f"{trap}: {len(lost)} chunks of lost workers were run again")
 
 
+@pytest.mark.full
 def test_a_chunk_that_takes_all_memory_fails_its_trial_and_nothing_else(
     expected, tmp_path, monkeypatch
 ):

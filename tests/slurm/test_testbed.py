@@ -159,6 +159,7 @@ def test_urgent_preempts_short(slurm: Testbed) -> None:
     poll(lambda: states(slurm, victim) == ["PREEMPTED"], "sacct to show the preemption", 60)
 
 
+@pytest.mark.full
 def test_second_testbed_runs_beside_and_leaves_nothing(slurm: Testbed, second: Testbed) -> None:
     second.start()
     folder = second.folder

@@ -118,7 +118,7 @@ def test_the_run_folder(run, tmp_path):
         "environment.json",
         "events.jsonl",
         "meta.json",
-        "run.pickle",
+        "run.json",
         "sampler-a.checkpoint",
         "sampler-b.checkpoint",
         "slurm",

@@ -302,7 +302,7 @@ def test_a_folder_that_is_no_run(run, tmp_path):
 
 def test_a_folder_that_others_can_write_to_is_not_believed(run, client, tmp_path):
     run(n_trials=1, run_name="a")
-    (tmp_path / "a" / "run.pickle").chmod(0o666)
+    (tmp_path / "a" / "run.json").chmod(0o666)
     with pytest.raises(NotARunError, match="others could have put a program into it"):
         sw.resume_run(tmp_path / "a", cluster=client)
 

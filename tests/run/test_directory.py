@@ -58,7 +58,7 @@ def test_what_is_somebody_elses_stays_when_a_run_is_discarded(directory):
     for name in BEFORE_IT_BEGINS - {".gitignore", "environment.json"}:
         (directory.path / name).touch()
     directory.write_meta({})
-    directory.write_parts(b"parts")
+    directory.write_parts({"parts": 1})
     (directory.path / "thesis.tex").write_text("dear")
     directory.discard()
     assert snapshot(directory.path) == {"thesis.tex": b"dear"}
@@ -104,11 +104,13 @@ def test_meta_is_read_as_it_was_written(directory):
     assert directory.read_meta() == {"n": 3, "names": ["ä"], "none": None}
 
 
-@pytest.mark.parametrize("version", [1, 2, FORMAT_VERSION + 1])
+@pytest.mark.parametrize("version", [1, 2, 3, FORMAT_VERSION + 1])
 def test_a_run_of_another_format_is_refused(directory, version):
     meta = {"format_version": version, "loss_name": "walk"}
     (directory.path / "meta.json").write_text(json.dumps(meta))
-    problem = f"format {version}, and this version of seedwise resumes format {FORMAT_VERSION} "
+    problem = (
+        f"format {version}, and this version of seedwise reads format {FORMAT_VERSION} only: "
+    )
     with pytest.raises(NotARunError, match=problem) as caught:
         directory.read_meta()
     assert caught.value.run_dir == directory.path
@@ -130,36 +132,36 @@ def test_a_meta_that_is_not_ours_is_refused(directory, text):
 
 
 def test_parts_are_read_as_they_were_written(directory):
-    directory.write_parts(b"one")
-    directory.write_parts(b"two")
-    assert directory.read_parts() == b"two"
+    directory.write_parts({"n": 1})
+    directory.write_parts({"n": 2})
+    assert directory.read_parts()["n"] == 2
 
 
 def test_without_parts_there_is_no_run(directory):
-    with pytest.raises(NotARunError, match=r"there is no run\.pickle"):
+    with pytest.raises(NotARunError, match=r"there is no run\.json"):
         directory.read_parts()
-    directory.write_parts(b"parts")
+    directory.write_parts({"parts": 1})
     directory.discard()
     with pytest.raises(NotARunError, match="there is no walk_v0001"):
         directory.read_parts()
 
 
-@pytest.mark.parametrize("name", ["run.pickle", "."])
+@pytest.mark.parametrize("name", ["run.json", "."])
 @pytest.mark.parametrize("bits", [0o020, 0o002])
 def test_parts_that_others_could_have_written_are_not_read(directory, name, bits):
-    directory.write_parts(b"parts")
+    directory.write_parts({"parts": 1})
     path = directory.path / name
     path.chmod(mode(path) | bits)
     with pytest.raises(NotARunError, match=f"with mode {mode(path):o}, so others") as caught:
         directory.read_parts()
     assert path.name in str(caught.value)
     path.chmod(mode(path) & ~bits)
-    assert directory.read_parts() == b"parts"
+    assert directory.read_parts()["parts"] == 1
 
 
-@pytest.mark.parametrize("name", ["run.pickle", "."])
+@pytest.mark.parametrize("name", ["run.json", "."])
 def test_parts_of_another_user_are_not_read(directory, name, monkeypatch):
-    directory.write_parts(b"parts")
+    directory.write_parts({"parts": 1})
     path = directory.path / name
     if os.getuid() == 0:  # what root wrote is read by all: give it to somebody else
         os.chown(path, 4711, -1)
@@ -175,10 +177,10 @@ def test_the_parts_of_a_user_whose_group_may_write_by_default_are_read(tmp_path)
     before = os.umask(0o002)
     try:
         directory = open_run_directory(tmp_path, None, "walk")
-        directory.write_parts(b"parts")
+        directory.write_parts({"parts": 1})
     finally:
         os.umask(before)
-    assert directory.read_parts() == b"parts"
+    assert directory.read_parts()["parts"] == 1
 
 
 # Files that are cut back.
@@ -323,11 +325,11 @@ def test_what_is_written_at_each_trial_is_not_synced(directory, name, monkeypatc
 def test_a_failure_is_read_as_it_was_written(directory):
     entry = entry_directory(directory, "anna")
     for one in (directory, entry):
-        assert one.read_failure() is None
-        one.write_failure(b"an error")
-        one.write_failure(b"another error")
-        assert one.read_failure() == b"another error"
-    assert entry_directory(directory, "ben").read_failure() is None
+        assert one.read_failure() == {}
+        one.write_failure({"trial": 1})
+        one.write_failure({"trial": 2})
+        assert one.read_failure()["trial"] == 2
+    assert entry_directory(directory, "ben").read_failure() == {}
 
 
 # The folder of an entry.
@@ -340,8 +342,8 @@ def test_an_entry_has_its_own_results_and_all_else_of_its_run(directory):
     assert (entry.lease, entry.log_dir) == (directory.lease, directory.log_dir)
     own = [entry.study_file, *entry.checkpoints, entry.ledger, entry.trial_table]
     assert {path.parent for path in own} == {entry.path}
-    directory.write_parts(b"of the run")
-    assert entry.read_parts() == b"of the run"
+    directory.write_parts({"of": "the run"})
+    assert entry.read_parts()["of"] == "the run"
     assert entry.read_environment() == directory.read_environment()
     directory.write_meta({"n": 1})
     assert not entry.has_begun
@@ -349,10 +351,10 @@ def test_an_entry_has_its_own_results_and_all_else_of_its_run(directory):
     assert (directory.read_meta(), entry.read_meta()) == ({"n": 1}, {"n": 2})
 
 
-@pytest.mark.parametrize("name", [".", "entries/anna", "run.pickle"])
+@pytest.mark.parametrize("name", [".", "entries/anna", "run.json"])
 def test_parts_of_an_entry_that_others_could_have_written_are_not_read(directory, name):
     entry = entry_directory(directory, "anna")
-    directory.write_parts(b"parts")
+    directory.write_parts({"parts": 1})
     path = directory.path / name
     path.chmod(0o722)
     if name == ".":
@@ -400,16 +402,16 @@ def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
     ("write", "name"),
     [
         (lambda directory: directory.write_meta({"n": 2}), "meta.json"),
-        (lambda directory: directory.write_parts(b"other parts"), "run.pickle"),
+        (lambda directory: directory.write_parts({"parts": 2}), "run.json"),
         (lambda directory: directory.furnish(), ".gitignore"),
-        (lambda directory: directory.write_failure(b"another error"), "failure.pickle"),
+        (lambda directory: directory.write_failure({"trial": 2}), "failure.json"),
     ],
     ids=["meta", "parts", "furniture", "failure"],
 )
 def test_a_write_that_breaks_off_leaves_the_old_file(directory, write, name, call, monkeypatch):
     directory.write_meta({"n": 1})
-    directory.write_parts(b"parts")
-    directory.write_failure(b"an error")
+    directory.write_parts({"parts": 1})
+    directory.write_failure({"trial": 1})
     before = (directory.path / name).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[call], full)

@@ -143,8 +143,8 @@ def test_a_run_that_has_begun_is_found_and_nothing_of_it_changes(tmp_path):
 
 def test_a_run_whose_driver_was_killed_before_it_began_is_begun_again(tmp_path):
     directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_parts(b"parts")
-    for name in ("driver.lease", "driver.lease.lock", ".run.pickle.0a1b2c3d.new"):
+    directory.write_parts({})
+    for name in ("driver.lease", "driver.lease.lock", ".run.json.0a1b2c3d.new"):
         (directory.path / name).touch()
     assert not directory.has_begun
     assert open_run_directory(tmp_path, "mine", "walk") == directory
@@ -283,7 +283,7 @@ def cancelled(monkeypatch) -> list[str]:
 def begun(directory: RunDirectory) -> RunDirectory:
     """Fill the folder as a run does that was worked on, and as its user may do."""
     directory.write_meta({"run_id": RUN_ID})
-    directory.write_parts(b"parts")
+    directory.write_parts({})
     directory.write_summary({"n_told": 3})
     directory.ledger.write_bytes(b"results")
     directory.study_file.write_bytes(b"trials")

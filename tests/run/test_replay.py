@@ -58,7 +58,7 @@ class Folder:
         self.directory = open_run_directory(path, "mine", loss.name)
         self.directory.write_meta({"study_name": "a study"})
         parts = make_parts(loss, RunOptions.from_keywords({"n_seeds": 6, **keywords}))
-        self.directory.write_parts(parts.pickled)
+        self.directory.write_parts(parts.saved)
         self.loss, self.plan = loss, parts.plan
         self.params = {}
         journal = SingleWriterJournal(self.directory.study_file)

@@ -136,7 +136,7 @@ def test_what_is_needed_to_go_on_is_there_before_the_workers_are(run):
 
 def test_a_run_has_begun_only_if_it_can_be_resumed(run, monkeypatch):
     def full(self, pickled: bytes) -> None:
-        raise RunFileError(self.path / "run.pickle", "full", self.path)
+        raise RunFileError(self.path / "run.json", "full", self.path)
 
     monkeypatch.setattr(RunDirectory, "write_parts", full)
     with pytest.raises(RunFileError):

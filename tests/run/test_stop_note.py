@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import pickle
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_notes(tmp_path):
     write_stop_note(directory, StopNote(3, ValueError("no way")))
     note = read_stop_note(directory)
     assert (note.number, str(note.error), note.seen) == (3, "no way", False)
-    assert Path(tmp_path / "failure.pickle").stat().st_mode & 0o777 == 0o600
+    assert Path(tmp_path / "failure.json").stat().st_mode & 0o777 == 0o600
     write_stop_note(directory, StopNote(4, Odd("strange"), seen=True))
     note = read_stop_note(directory)
     assert (note.number, type(note.error), str(note.error), note.seen) == (
@@ -102,3 +103,13 @@ def test_notes(tmp_path):
     )
     with pytest.raises(TypeError):
         pickle.dumps(Odd())
+
+
+def test_a_note_whose_error_can_not_be_read_any_more_has_its_text(tmp_path):
+    directory = RunDirectory(tmp_path)
+    write_stop_note(directory, StopNote(3, ValueError("no way")))
+    content = directory.read_failure()
+    gone = base64.b64encode(b"cno_such_module\nOdd\n.").decode()
+    directory.write_failure({**content, "pickled": gone})
+    note = read_stop_note(directory)
+    assert (type(note.error), str(note.error)) == (RuntimeError, "ValueError: no way")

@@ -91,7 +91,7 @@ def resume_run(
     keywords = {**before, **options, "run_root": directory.path.parent, **name}
     require_cluster(keywords)
     checked = saved.kind.from_keywords(keywords)
-    parts = make_parts(saved.shipment.load(), checked, saved, saved.source)
+    parts = make_parts(saved.shipment.load(), checked, saved.source, saved.shipment)
     check_place(checked)
     run = _RUNS[saved.kind](parts, checked, directory, listeners(checked))
     return run.carry_out()  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model import checks
-from seedwise.model.keywords import option
+from seedwise.model.keywords import Forms, option
 from seedwise.model.options import RunOptions, StudyOptions
 
 __all__ = ["EntriesOptions", "entry_labels"]
@@ -87,6 +87,7 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
 class EntriesOptions(StudyOptions):
     """The options of an optimisation of entries, checked when they are made."""
 
+    kind: ClassVar[str] = "entries"
     name_keyword: ClassVar[str] = "run_name_prefix"
     name_suffix: ClassVar[str] = "_entries"
 
@@ -98,7 +99,7 @@ class EntriesOptions(StudyOptions):
         "command line anna,ben.",
         _entries,
         _listed,
-        parse=_names,
+        forms=Forms(parse=_names),
     )
     run_name_prefix: str | None = option(
         None,

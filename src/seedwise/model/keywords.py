@@ -10,7 +10,7 @@ import enum
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import attrs
@@ -18,14 +18,17 @@ import numpy as np
 
 __all__ = [
     "CommandOption",
+    "Forms",
     "command_options",
     "documented",
+    "from_json",
     "keyword_docs",
     "keyword_names",
     "keyword_signature",
     "option",
     "takes",
     "takes_two",
+    "to_json",
 ]
 
 P = ParamSpec("P")
@@ -40,15 +43,25 @@ Parse: TypeAlias = Callable[[str], Any]
 _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 
 
+@attrs.frozen(kw_only=True)
+class Forms:
+    """How an option's value is written outside of Python; None where it is as it stands."""
+
+    #: Reads the value from the text of a command line; raises ValueError.
+    parse: Parse | None = None
+    to_json: Callable[[Any], Any] | None = None
+    from_json: Callable[[Any], Any] | None = None
+
+
 def option(
     default: Any,
     type_: str,
     doc: str,
     check: Callable[[str, Any], None] | None = None,
     convert: Callable[[Any], Any] | None = None,
-    parse: Parse | None = None,
+    forms: Forms = Forms(),
 ) -> Any:
-    """Define an option: its default, type, description, check and command-line form at once."""
+    """Define an option: its default, type, description, check and other forms at once."""
 
     def validate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         if check is not None and not (value is None and default is None):
@@ -61,7 +74,9 @@ def option(
         metadata={
             "type": type_,
             "doc": doc,
-            "parse": parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
+            "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
+            "to_json": forms.to_json,
+            "from_json": forms.from_json,
         },
     )
 
@@ -73,6 +88,24 @@ def _fields(options: type) -> list[attrs.Attribute[Any]]:
 def keyword_names(options: type) -> list[str]:
     """Return the names of a class of options' keywords."""
     return [field.name for field in _fields(options)]
+
+
+def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keywords of a class of options as JSON has them; None stays None."""
+    return _passed(options, keywords, "to_json")
+
+
+def from_json(options: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords that `to_json` wrote."""
+    return _passed(options, saved, "from_json")
+
+
+def _passed(options: type, values: Mapping[str, Any], way: str) -> dict[str, Any]:
+    ways = {field.name: field.metadata[way] for field in _fields(options)}
+    return {
+        name: value if value is None or ways[name] is None else ways[name](value)
+        for name, value in values.items()
+    }
 
 
 def keyword_docs(options: type) -> str:

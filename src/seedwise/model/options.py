@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
 from seedwise.model import checks
-from seedwise.model.keywords import option
+from seedwise.model.keywords import Forms, option
+from seedwise.model.sources import source_from_manifest
 from seedwise.model.work_options import ENTRY_ID, RUN_NAME, WorkOptions
 
 __all__ = ["RunOptions", "StudyOptions"]
@@ -53,6 +54,9 @@ class StudyOptions(WorkOptions):
         "Points to try before the sampler is asked, after `trial_zero`. What a case does not "
         "name is the sampler's choice.",
         checks.source,
+        forms=Forms(
+            to_json=lambda source: source.to_manifest_dict(), from_json=source_from_manifest
+        ),
     )
     refine_search_factor: float | None = option(
         None,
@@ -77,6 +81,8 @@ class RunOptions(StudyOptions):
 
     `optimize_run` documents them; its documentation is made from the fields.
     """
+
+    kind: ClassVar[str] = "run"
 
     entry_id: str | None = ENTRY_ID
     run_name: str | None = RUN_NAME

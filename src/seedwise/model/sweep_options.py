@@ -10,7 +10,7 @@ import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model import checks
-from seedwise.model.keywords import option
+from seedwise.model.keywords import Forms, option
 from seedwise.model.work_options import ENTRY_ID, RUN_NAME, WorkOptions
 
 __all__ = ["SweepOptions"]
@@ -38,6 +38,7 @@ def _integers(text: str) -> list[int]:
 class SweepOptions(WorkOptions):
     """The options of a sweep, checked when they are made."""
 
+    kind: ClassVar[str] = "sweep"
     name_suffix: ClassVar[str] = "_sweep"
 
     entry_id: str | None = ENTRY_ID
@@ -49,7 +50,7 @@ class SweepOptions(WorkOptions):
         "are not done. On the command line 3,1,2.",
         _numbers,
         _listed,
-        parse=_integers,
+        forms=Forms(parse=_integers),
     )
     retry_failed: bool = option(
         False, "bool", "Evaluate the trials that failed once more.", checks.truth

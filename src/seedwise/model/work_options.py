@@ -14,7 +14,7 @@ import numpy as np
 from seedwise.errors import OptionError, UnknownOptionError
 from seedwise.model import checks
 from seedwise.model.execution_mode import ExecutionMode, execution_mode
-from seedwise.model.keywords import keyword_names, option
+from seedwise.model.keywords import Forms, keyword_names, option
 from seedwise.model.slurm_options import SlurmOptions
 from seedwise.model.space import ParamValue
 
@@ -76,6 +76,8 @@ RUN_NAME: Any = option(
 class WorkOptions:
     """The options that all runs have, checked when they are made."""
 
+    #: What a run of these options is called in its files.
+    kind: ClassVar[str]
     #: The keyword that names the run's folder, and what follows the loss's name without it.
     name_keyword: ClassVar[str] = "run_name"
     name_suffix: ClassVar[str] = ""
@@ -84,7 +86,7 @@ class WorkOptions:
         None,
         "iterable of int",
         "Exactly these seeds in this order; goes before `n_seeds`. On the command line 3,1,2.",
-        parse=_integers,
+        forms=Forms(parse=_integers),
     )
     n_seeds: int | None = option(
         None,
@@ -115,6 +117,7 @@ class WorkOptions:
         "more.",
         None,
         execution_mode,
+        forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
     )
     run_root: str | Path = option(
         "runs", "str or Path", "Folder that holds the run folders.", checks.folder, _path
@@ -157,7 +160,11 @@ class WorkOptions:
         "timedelta",
         "Walltime of a Slurm job; HH:MM:SS on the command line.",
         checks.walltime,
-        parse=_duration,
+        forms=Forms(
+            parse=_duration,
+            to_json=timedelta.total_seconds,
+            from_json=lambda seconds: timedelta(seconds=seconds),
+        ),
     )
     slurm_qos: str | None = option(
         "short",
@@ -206,7 +213,10 @@ class WorkOptions:
         "here and a job on Slurm. None is as many as the chunks in flight can use, and at most "
         "the CPUs here, or 100 jobs. On the command line 4 or 4:100.",
         checks.workers,
-        parse=_bounds,
+        forms=Forms(
+            parse=_bounds,
+            from_json=lambda value: tuple(value) if isinstance(value, list) else value,
+        ),
     )
     timeout: float | None = option(
         None,
@@ -234,7 +244,7 @@ class WorkOptions:
         "command line JSON.",
         checks.named_values,
         _plain_dict,
-        parse=_json,
+        forms=Forms(parse=_json),
     )
     trial_zero: dict[str, ParamValue] | None = option(
         None,
@@ -243,7 +253,7 @@ class WorkOptions:
         "named are the sampler's choice. On the command line JSON.",
         checks.named_values,
         _plain_dict,
-        parse=_json,
+        forms=Forms(parse=_json),
     )
     clean_run_dir: bool = option(
         False,
@@ -264,7 +274,11 @@ class WorkOptions:
         checks.truth,
     )
     slurm: SlurmOptions | None = option(
-        None, "SlurmOptions", "Partition, account and the like; of no effect elsewhere.", _slurm
+        None,
+        "SlurmOptions",
+        "Partition, account and the like; of no effect elsewhere.",
+        _slurm,
+        forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
     )
 
     #: Keywords that the call gave, in difference to those left at their default.

@@ -23,7 +23,7 @@ from seedwise.run.history import History, take_up_history
 from seedwise.run.lease import Lease, acquire_lease
 from seedwise.run.open_files import allow_many_files
 from seedwise.run.parts import Parts
-from seedwise.run.report import Listeners, Report, kind_of
+from seedwise.run.report import Listeners, Report
 from seedwise.run.signals import StopSignals, stop_on_signals
 from seedwise.run.workplace import Workplace, open_workplace
 
@@ -158,7 +158,7 @@ class BaseRun(ABC, Generic[Options, Result]):
     def _take_up(self) -> None:
         directory, options = self.directory, self.options
         if directory.has_begun:
-            directory.require_kind(kind_of(options))
+            directory.require_kind(options.kind)
         self.history = take_up_history(
             directory,
             self.parts.loss.name,

@@ -27,6 +27,7 @@ def what_decides_results(
     options: StudyOptions | SweepOptions,
     plan: SeedPlan,
     source: ParameterSource | None = None,
+    sampler: object = None,
 ) -> dict[str, str]:
     """Describe all that a run's results depend on, each in a line of text.
 
@@ -42,6 +43,8 @@ def what_decides_results(
         The seeds of every trial.
     source : GridSource, RandomSource or ManualSource, optional
         Where the points of a sweep come from.
+    sampler : str or optuna.samplers.BaseSampler, optional
+        What stands for the sampler of `options`: the same, pickled and unpickled.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def what_decides_results(
         "trial_retry_attempts": str(options.trial_retry_attempts),
     }
     if isinstance(options, StudyOptions):
-        described |= _of_a_study(loss, options)
+        described |= _of_a_study(loss, options, sampler or options.sampler)
     if isinstance(options, RunOptions | SweepOptions):
         described["entry_id"] = str(options.entry_id)
     if source is not None:
@@ -70,8 +73,7 @@ def what_decides_results(
     return described
 
 
-def _of_a_study(loss: LossDefinition, options: StudyOptions) -> dict[str, str]:
-    sampler = options.sampler
+def _of_a_study(loss: LossDefinition, options: StudyOptions, sampler: object) -> dict[str, str]:
     if not isinstance(sampler, str):
         sampler = f"{type(sampler).__name__} ({fingerprint(sampler)})"
     described = {

@@ -26,8 +26,8 @@ __all__ = [
     "utc_now",
 ]
 
-#: 2: ledger, checkpoints, lease. 3: entries and sweeps. Older runs can be read, and not resumed.
-FORMAT_VERSION = 3
+#: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json.
+FORMAT_VERSION = 4
 
 GITIGNORE = b"*\n"
 
@@ -39,7 +39,7 @@ BEFORE_IT_BEGINS = {
     "driver.lease.lock",
     "environment.json",
     "events.jsonl",
-    "run.pickle",
+    "run.json",
 }
 
 
@@ -140,11 +140,11 @@ class RunDirectory:
 
     @property
     def _failure_file(self) -> Path:
-        return self.path / "failure.pickle"
+        return self.path / "failure.json"
 
     @property
     def _parts_file(self) -> Path:
-        return self.home.path / "run.pickle"
+        return self.home.path / "run.json"
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Write ``meta.json``: what was asked for, and when the run began and ended."""
@@ -167,8 +167,8 @@ class RunDirectory:
             raise NotARunError(self.path, "meta.json is none that seedwise wrote") from None
         if version != FORMAT_VERSION:
             problem = (
-                f"the run has format {version}, and this version of seedwise resumes format "
-                f"{FORMAT_VERSION} only"
+                f"the run has format {version}, and this version of seedwise reads format "
+                f"{FORMAT_VERSION} only: use the version that began the run"
             )
             raise NotARunError(self.path, problem)
         content: dict[str, Any] = meta
@@ -187,12 +187,12 @@ class RunDirectory:
             problem = f"it holds a run of kind {found!r}, which can't be gone on with as {kind!r}"
             raise NotARunError(self.path, problem)
 
-    def write_parts(self, pickled: bytes) -> None:
-        """Write the pickled loss and options, from which the run can be resumed alone."""
-        self._write(self._parts_file, pickled)
+    def write_parts(self, content: Mapping[str, Any]) -> None:
+        """Write ``run.json``: loss and options, from which the run can be resumed alone."""
+        self._write_json(self._parts_file, content)
 
-    def read_parts(self) -> bytes:
-        """Read the pickled loss and options.
+    def read_parts(self) -> dict[str, Any]:
+        """Read ``run.json``; it is empty if it is not JSON.
 
         Raises
         ------
@@ -200,18 +200,15 @@ class RunDirectory:
             If there are none, or if somebody else could have written them: they are programs.
         """
         self.require_own(self._parts_file)
-        return self._parts_file.read_bytes()
+        return self._read_json(self._parts_file)
 
-    def write_failure(self, pickled: bytes) -> None:
-        """Write why the study stopped."""
-        self._write(self._failure_file, pickled)
+    def write_failure(self, content: Mapping[str, Any]) -> None:
+        """Write ``failure.json``: why the study stopped."""
+        self._write_json(self._failure_file, content)
 
-    def read_failure(self) -> bytes | None:
-        """Read why the study stopped; None if it did not."""
-        try:
-            return self._failure_file.read_bytes()
-        except FileNotFoundError:
-            return None
+    def read_failure(self) -> dict[str, Any]:
+        """Read ``failure.json``; it is empty if the study did not stop."""
+        return self._read_json(self._failure_file)
 
     def require_own(self, *files: Path) -> None:
         """Refuse a folder that others can write to: checkpoints and parts are programs.

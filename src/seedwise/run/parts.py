@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +12,16 @@ import attrs
 from seedwise.errors import NotARunError, OptionError
 from seedwise.model.by_value import dumps
 from seedwise.model.entries_options import EntriesOptions
+from seedwise.model.keywords import from_json, to_json
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import RunOptions, StudyOptions
 from seedwise.model.points import check_points
 from seedwise.model.seeds import SeedPlan, seed_plan
-from seedwise.model.sources import ParameterSource
+from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.sweep_options import SweepOptions
 from seedwise.model.work_options import WorkOptions
 from seedwise.run.changes import what_decides_results
 from seedwise.run.directory import RunDirectory
-from seedwise.run.fingerprint import fingerprint
 from seedwise.run.shipping import pack
 from seedwise.study.samplers import make_sampler
 from seedwise.worker.shipment import Shipment
@@ -43,6 +44,11 @@ _OF_THE_CALL = (
 )
 
 
+_KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
+    kind.kind: kind for kind in (RunOptions, EntriesOptions, SweepOptions)
+}
+
+
 @attrs.frozen
 class Parts:
     """What a run is made of, besides its options.
@@ -59,8 +65,8 @@ class Parts:
         The sampler, as it is before the first trial; None for a sweep.
     depends_on : dict of str to str
         What the results depend on.
-    pickled : bytes
-        What `read_saved` reads.
+    saved : dict
+        What ``run.json`` says of the run, and `read_saved` reads.
     source : GridSource, RandomSource, ManualSource or None
         Where the points of a sweep come from.
     """
@@ -70,7 +76,7 @@ class Parts:
     shipment: Shipment
     sampler: Any
     depends_on: Mapping[str, str]
-    pickled: bytes
+    saved: Mapping[str, Any]
     source: ParameterSource | None = None
 
 
@@ -80,33 +86,27 @@ class Saved:
 
     Attributes
     ----------
-    keywords : dict
-        The keywords of the call that began it, or went on with it last.
-    shipment : Shipment
-        The packed loss.
-    depends_on : dict of str to str
-        What the results depended on.
-    code : str
-        Fingerprint of the loss as it comes out of the shipment; unpickled code may look different.
     kind : type
         The class of the options: `RunOptions`, `EntriesOptions` or `SweepOptions`.
+    keywords : dict
+        The keywords of the call that began it, or resumed it last.
+    shipment : Shipment
+        The packed loss.
     source : GridSource, RandomSource, ManualSource or None
         Where the points of a sweep come from.
     """
 
+    kind: type[RunOptions | EntriesOptions | SweepOptions]
     keywords: dict[str, Any]
     shipment: Shipment
-    depends_on: Mapping[str, str]
-    code: str
-    kind: type[RunOptions | EntriesOptions | SweepOptions]
     source: ParameterSource | None
 
 
 def make_parts(
     loss: LossDefinition,
     options: RunOptions | EntriesOptions | SweepOptions,
-    saved: Saved | None = None,
     source: ParameterSource | None = None,
+    shipment: Shipment | None = None,
 ) -> Parts:
     """Make what a run needs.
 
@@ -116,10 +116,10 @@ def make_parts(
         The loss.
     options : RunOptions, EntriesOptions or SweepOptions
         The options.
-    saved : Saved, optional
-        Of a run that is resumed from its folder: the loss is the one that was packed then.
     source : GridSource, RandomSource or ManualSource, optional
         Where the points of a sweep come from.
+    shipment : Shipment, optional
+        Of a run that is resumed from its folder: what the loss came out of.
 
     Returns
     -------
@@ -140,25 +140,26 @@ def make_parts(
         num_chunks=options.num_chunks,
         seed_start=loss.seed_start,
     )
-    study = options if isinstance(options, StudyOptions) else None
     check_points(loss, options, source)
+    study = options if isinstance(options, StudyOptions) else None
     sampler = make_sampler(study.sampler, study.random_seed) if study is not None else None
-    shipment = pack(loss, options) if saved is None else saved.shipment
-    depends_on = what_decides_results(loss, options, plan, source)
-    code = _code(loss if saved is not None or shipment.pickled is None else shipment.load())
-    if saved is not None:
-        if code == saved.code:
-            depends_on["loss"] = saved.depends_on["loss"]
-        if study is not None and study.sampler is saved.keywords.get("sampler"):
-            depends_on["sampler"] = saved.depends_on["sampler"]
-    keywords = _kept(options, plan)
-    try:
-        pickled = dumps(Saved(keywords, shipment, depends_on, code, type(options), source))
-    except Exception as error:
-        name = "options" if isinstance(keywords.get("sampler", ""), str) else "sampler"
-        hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
-        raise OptionError(name, keywords.get(name), "one that can be pickled", hint) from error
-    return Parts(loss, plan, shipment, sampler, depends_on, pickled, source)
+    travelled = loss
+    if shipment is None:
+        shipment = pack(loss, options)
+        if shipment.pickled is not None:
+            # Unpickled code may look different: the loss's identity is that of what is saved.
+            travelled = shipment.load()
+    pickled = None if study is None or isinstance(study.sampler, str) else _pickled(study.sampler)
+    own = None if pickled is None else pickle.loads(pickled)
+    depends_on = what_decides_results(travelled, options, plan, source, own)
+    saved = {
+        "kind": options.kind,
+        "options": to_json(type(options), _kept(options, plan)),
+        "source": None if source is None else source.to_manifest_dict(),
+        "sampler": _text(pickled),
+        "loss": {**attrs.asdict(shipment), "pickled": _text(shipment.pickled)},
+    }
+    return Parts(loss, plan, shipment, sampler, depends_on, saved, source)
 
 
 def entry_parts(parts: Parts, options: RunOptions) -> Parts:
@@ -185,7 +186,7 @@ def entry_parts(parts: Parts, options: RunOptions) -> Parts:
 
 
 def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
-    """Return the keywords that are to be known when the run is gone on with."""
+    """Return the keywords that are to be known when the run is resumed."""
     keywords = {name: getattr(options, name) for name in options.given - set(_OF_THE_CALL)}
     if options.seeds is not None:
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
@@ -193,11 +194,25 @@ def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
         keywords["n_seeds"] = len(plan.seeds)  # or another chunk_size would give another number
     if not (options.cluster is None or isinstance(options.cluster, str)):
         keywords["cluster"] = _PASSED
+    if not isinstance(keywords.get("sampler", ""), str):
+        del keywords["sampler"]
     return keywords
 
 
-def _code(loss: LossDefinition) -> str:
-    return fingerprint((loss.function, loss.vectorized))
+def _pickled(sampler: object) -> bytes:
+    try:
+        return dumps(sampler)
+    except Exception as error:
+        hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
+        raise OptionError("sampler", sampler, "one that can be pickled", hint) from error
+
+
+def _text(pickled: bytes | None) -> str | None:
+    return None if pickled is None else base64.b64encode(pickled).decode("ascii")
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
 
 
 def read_saved(directory: RunDirectory) -> Saved:
@@ -211,11 +226,19 @@ def read_saved(directory: RunDirectory) -> Saved:
     directory.read_meta()  # refuses another format
     content = directory.read_parts()
     try:
-        saved: Saved = pickle.loads(content)
+        kind = _KINDS[content["kind"]]
+        keywords = from_json(kind, content["options"])
+        if content["sampler"] is not None:
+            keywords["sampler"] = pickle.loads(base64.b64decode(content["sampler"]))
+        loss, source = content["loss"], content["source"]
+        argv = loss["argv"] and tuple(loss["argv"])
+        shipment = Shipment(
+            loss["name"], _bytes(loss["pickled"]), loss["module"], argv, tuple(loss["path"])
+        )
+        return Saved(kind, keywords, shipment, source and source_from_manifest(source))
     except Exception as error:
         problem = f"its loss and options can't be read ({type(error).__name__}: {error})"
         raise NotARunError(directory.path, problem) from error
-    return saved
 
 
 def require_cluster(keywords: Mapping[str, Any]) -> None:

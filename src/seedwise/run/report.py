@@ -35,19 +35,13 @@ from seedwise.run.parts import Parts
 from seedwise.run.standing import Every, Standing
 from seedwise.run.workplace import Workplace
 
-__all__ = ["Listeners", "Report", "kind_of"]
+__all__ = ["Listeners", "Report"]
 
 _logger = logging.getLogger("seedwise")
 
 _STATUS_EVERY_S = 0.5
 _REFRESH_EVERY_S = 2.0
 _PROGRESS_EVERY_S = 5.0
-
-
-def kind_of(options: RunOptions | EntriesOptions | SweepOptions) -> str:
-    """Return what a run of these options is called in its files."""
-    kinds = {RunOptions: "run", EntriesOptions: "entries", SweepOptions: "sweep"}
-    return kinds[type(options)]
 
 
 class Listeners:
@@ -108,7 +102,7 @@ class Report:
         #: What happens to the run, for who looks later.
         self.log = EventLog(directory.event_log)
         n_trials = options.n_trials if isinstance(options, RunOptions) else 0
-        self.standing = Standing(kind_of(options), n_trials, history.started_at)
+        self.standing = Standing(options.kind, n_trials, history.started_at)
         self._directory = directory
         #: What ``meta.json`` says of the run's past.
         self.history = history
@@ -141,7 +135,7 @@ class Report:
         """Write what is needed to go on with the run, whatever happens from here on."""
         self.guard()
         if self._directory.parent is None:
-            self._directory.write_parts(self._parts.pickled)
+            self._directory.write_parts(self._parts.saved)
         self._directory.write_meta(self._meta())
         if self._directory.parent is None:
             kind = "started" if self.history.is_new else "resumed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 
 import attrs
@@ -36,19 +37,29 @@ class StopNote:
 
 def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
+    text = f"{type(note.error).__name__}: {note.error}"
     try:
-        pickled = pickle.dumps(note)
+        pickled = pickle.dumps(note.error)
         pickle.loads(pickled)
     except Exception:  # an exception of somebody else's
-        error = RuntimeError(f"{type(note.error).__name__}: {note.error}")
-        pickled = pickle.dumps(attrs.evolve(note, error=error))
-    directory.write_failure(pickled)
+        pickled = pickle.dumps(RuntimeError(text))
+    directory.write_failure(
+        {
+            "trial": note.number,
+            "seen": note.seen,
+            "error": text,
+            "pickled": base64.b64encode(pickled).decode("ascii"),
+        }
+    )
 
 
 def read_stop_note(directory: RunDirectory) -> StopNote | None:
     """Read the note; None if the study did not stop."""
-    pickled = directory.read_failure()
-    if pickled is None:
+    found = directory.read_failure()
+    if not found:
         return None
-    note: StopNote = pickle.loads(pickled)
-    return note
+    try:
+        error: Exception = pickle.loads(base64.b64decode(found["pickled"]))
+    except Exception:  # of a package that is gone, or has changed
+        error = RuntimeError(found["error"])
+    return StopNote(found["trial"], error, found["seen"])

@@ -33,7 +33,7 @@ _ROOT = Path(__file__).parent.parent
 for folder in ("src", "tests"):
     compileall.compile_dir(_ROOT / folder, quiet=2)
 
-pytest_plugins = ["tests.slurm.fixtures"]
+pytest_plugins = ["tests.testbed.fixtures"]
 
 
 def pytest_collection_modifyitems(config, items):

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seedwise.model.records import (
+from seedwise.model.seeds import Chunk
+from seedwise.model.trials import (
     ChunkResult,
     FailureKind,
     Proposal,
@@ -17,7 +18,6 @@ from seedwise.model.records import (
     TrialResult,
     best_trial,
 )
-from seedwise.model.seeds import Chunk
 
 # ("ask", 3): trial 3 was asked for. ("settle", 3): its files were kept. ("tell", 3): it was told.
 Log = list[tuple[str, int]]

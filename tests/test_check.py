@@ -18,7 +18,7 @@ import seedwise as sw
 from seedwise import api
 from seedwise.api.check import _n_workers
 from seedwise.cli import main
-from seedwise.model.options import RunOptions
+from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
 from tests.losses import bowl, bowls
 

@@ -18,12 +18,12 @@ from click.testing import CliRunner
 import seedwise as sw
 from seedwise import api
 from seedwise.cli import main
-from seedwise.model.entries_options import EntriesOptions
-from seedwise.model.keywords import keyword_names
-from seedwise.model.options import RunOptions
-from seedwise.model.sweep_options import SweepOptions
-from seedwise.run.directory import RunDirectory
-from seedwise.run.lease import acquire_lease
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.lease import acquire_lease
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.fields import keyword_names
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
 
 COMMAND = Path(sys.executable).parent / "seedwise"
 

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 import seedwise as sw
 from seedwise import api
 from seedwise.cli import main
-from seedwise.run.directory import RunDirectory
-from seedwise.run.event_log import read_events
-from seedwise.run.lease import lease_holder
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.events import read_events
+from seedwise.folder.lease import lease_holder
 from tests.faults.harness import ROOT, Driver, driver, undisturbed
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 COMMAND = str(Path(sys.executable).parent / "seedwise")
 RUN = {"n_trials": 28, "n_seeds": 12, "chunk_size": 4, "workers": 2}

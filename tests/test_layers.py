@@ -1,10 +1,11 @@
-"""The house: imports point down, `cluster`, `study` and `worker` stand side by side."""
+"""The house: imports point down; who may import whom is said once, here."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,40 @@ import seedwise
 
 ROOT = Path(seedwise.__file__).parent
 
-#: Who may import whom, besides itself.
+#: Who may import whom, besides itself; from the bottom up.
 MAY_IMPORT = {
-    "errors": set(),
-    "model": {"errors"},
-    "worker": {"model", "errors"},
-    "study": {"model", "errors"},
-    "cluster": {"model", "errors"},
-    "run": {"worker", "study", "cluster", "model", "errors"},
-    "view": {"run", "model", "errors"},
-    "api": {"view", "run", "worker", "study", "cluster", "model", "errors"},
-    "cli": {"api", "view", "model", "errors"},
+    "errors": "",
+    "disk": "errors",
+    "model": "errors",
+    "slurm": "disk model errors",
+    "usercode": "model errors",
+    "engine": "model errors",
+    "folder": "disk model errors",
+    "worker": "usercode model errors",
+    "study": "usercode disk model errors",
+    "cluster": "slurm usercode disk model errors",
+    "dispatch": "worker usercode model errors",
+    "results": "study folder model errors",
+    "driver": (
+        "results dispatch cluster study worker folder engine usercode slurm disk model errors"
+    ),
+    "view": "results folder slurm model errors",
+    "api": (
+        "view driver results dispatch cluster study worker folder engine usercode slurm disk "
+        "model errors"
+    ),
+    "cli": "api view model errors",
 }
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def test_the_table_names_all_rooms_and_has_no_arrow_up():
+    assert set(MAY_IMPORT) == {layer(path) for path in MODULES}
+    below: set[str] = set()
+    for room, others in MAY_IMPORT.items():
+        assert set(others.split()) <= below, room
+        below.add(room)
 
 
 def layer(path: Path) -> str:
@@ -49,13 +70,13 @@ def imported(path: Path) -> set[str]:
 def test_imports_point_down(path):
     own = layer(path)
     ours = {name.split(".")[1] for name in imported(path) if name.startswith("seedwise.")}
-    assert ours <= MAY_IMPORT[own] | {own}
+    assert ours <= {own, *MAY_IMPORT[own].split()}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_study_touches_optuna_and_only_the_cluster_dask_jobqueue(path):
     roots = {name.partition(".")[0] for name in imported(path)}
-    if layer(path) == "run" and path.name == "result.py":
+    if path == ROOT / "results" / "study.py":
         roots.discard("optuna")  # for a type only
     if layer(path) != "study":
         assert not roots & {"optuna", "optuna_integration"}
@@ -87,9 +108,15 @@ def test_modules_are_short():
     assert not long
 
 
+def test_folders_are_small():
+    """At most 20 modules of their own."""
+    n_modules = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert {str(path): n for path, n in n_modules.items() if n > 20} == {}
+
+
 def test_a_worker_needs_neither_optuna_nor_dask_jobqueue():
     code = (
-        "import sys, seedwise.worker.plugin, seedwise.worker.evaluate\n"
+        "import sys, seedwise.worker.plugin, seedwise.worker.chunk\n"
         "heavy = {'optuna', 'optuna_integration', 'dask_jobqueue', 'bokeh', 'pandas', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

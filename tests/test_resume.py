@@ -16,7 +16,6 @@ import optuna
 import pytest
 
 import seedwise as sw
-from seedwise.cluster.job_book import JobBook
 from seedwise.errors import (
     ChangedRunError,
     DamagedFileError,
@@ -27,6 +26,7 @@ from seedwise.errors import (
     RunExistsError,
     SpaceError,
 )
+from seedwise.slurm.job_ids import JobBook
 from seedwise.study.proposer import Proposer
 from tests.losses import SPACE, bowl
 from tests.tables import table
@@ -98,7 +98,7 @@ def test_n_trials_is_a_total_and_may_be_raised(run):
 
 def test_a_run_that_is_done_needs_no_workers(run, monkeypatch):
     first = run(n_trials=3, run_name="a")
-    monkeypatch.setattr("seedwise.run.base.open_workplace", None)
+    monkeypatch.setattr("seedwise.driver.carry_out.open_workplace", None)
     assert table(run(n_trials=3, run_name="a")) == table(first)
 
 

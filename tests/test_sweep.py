@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 import seedwise as sw
+from seedwise.driver.sweep_proposer import SweepProposer
 from seedwise.errors import (
     AddressError,
     ChangedRunError,
@@ -21,7 +22,6 @@ from seedwise.errors import (
     SourceError,
     UnknownOptionError,
 )
-from seedwise.run.sweep_proposer import SweepProposer
 from tests.losses import bowl
 from tests.tables import table
 

@@ -10,6 +10,8 @@ from .api import (
     run_sweep,
     slurm_limits,
 )
+from .driver.handle import RunHandle
+from .driver.replay import Replayed
 from .errors import (
     AddressError,
     AllEntriesFailedError,
@@ -58,30 +60,9 @@ from .errors import (
     WorkersFailedError,
 )
 from .model.check_report import CheckReport
-from .model.draws import (
-    Choice,
-    LogUniform,
-    LogUniformInt,
-    RandInt,
-    Uniform,
-    choice,
-    loguniform,
-    loguniform_int,
-    randint,
-    uniform,
-)
-from .model.execution_mode import ExecutionMode, execution_mode
 from .model.loss import LossDefinition, loss
-from .model.pool import PoolStatus
-from .model.records import TrialResult, TrialState
-from .model.slurm_limits import (
-    AccountLimits,
-    NodeKind,
-    PartitionLimits,
-    QosLimits,
-    SlurmLimits,
-)
-from .model.slurm_options import SlurmOptions
+from .model.options.mode import ExecutionMode, execution_mode
+from .model.options.slurm import SlurmOptions
 from .model.sources import (
     GridSource,
     ManualSource,
@@ -93,14 +74,32 @@ from .model.sources import (
     random,
     source_from_manifest,
 )
+from .model.sources.distributions import (
+    Choice,
+    LogUniform,
+    LogUniformInt,
+    RandInt,
+    Uniform,
+    choice,
+    loguniform,
+    loguniform_int,
+    randint,
+    uniform,
+)
 from .model.space import SearchParam, search_param
-from .model.status import RunStatus
-from .run.cleaning import CleanedRun
-from .run.handle import RunHandle
-from .run.multi_result import MultiOptimizeResult
-from .run.replay import Replayed
-from .run.result import OptimizeResult
-from .run.sweep_result import SweepResult
+from .model.status import PoolStatus, RunStatus
+from .model.trials import TrialResult, TrialState
+from .results.cleaned import CleanedRun
+from .results.entries import MultiOptimizeResult
+from .results.study import OptimizeResult
+from .results.sweep import SweepResult
+from .slurm.limits.records import (
+    AccountLimits,
+    NodeKind,
+    PartitionLimits,
+    QosLimits,
+    SlurmLimits,
+)
 
 __all__ = [
     "AccountLimits",

@@ -24,7 +24,7 @@ import slurptuna
 import seedwise as sw
 from tests.benchmarks.loss import walk
 from tests.benchmarks.slurptuna_loss import slurptuna_walk
-from tests.slurm.testbed import Testbed
+from tests.testbed.testbed import Testbed
 
 N_TRIALS = 10
 N_SEEDS = 4000

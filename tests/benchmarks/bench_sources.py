@@ -11,8 +11,14 @@ import statistics
 import time
 from collections.abc import Callable
 
-from seedwise.model.draws import choice, loguniform, loguniform_int, randint, uniform
 from seedwise.model.sources import ParameterSource, grid, random
+from seedwise.model.sources.distributions import (
+    choice,
+    loguniform,
+    loguniform_int,
+    randint,
+    uniform,
+)
 
 N_TURNS = 10_000
 

@@ -13,16 +13,17 @@ import pytest
 from distributed import Security
 
 import seedwise as sw
+from seedwise.cluster.dask_settings import thread_settings
 from seedwise.cluster.job import (
     JobPlan,
     job_keywords,
     worker_memory_b,
 )
-from seedwise.cluster.place import RunTag, thread_settings
+from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm import _host, _scheduler_options, _script
-from seedwise.cluster.slurm_commands import Answer
-from seedwise.cluster.slurm_commands import test_submit as check_submit
-from seedwise.model.options import RunOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.slurm.queue import Answer
+from seedwise.slurm.queue import test_submit as check_submit
 
 PATH = {"PATH": os.environ["PATH"]}
 KEYS = Security(

@@ -23,9 +23,9 @@ from seedwise.cluster.local import open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.errors import ClusterStartError, MainGuardError
-from seedwise.model.options import RunOptions
+from seedwise.model.options.study import RunOptions
 from tests.losses import bowl
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 SCRIPT = """
 import seedwise as sw

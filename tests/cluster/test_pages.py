@@ -17,8 +17,9 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from seedwise.cluster import local
-from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
-from tests.slurm.daemons import poll
+from seedwise.cluster.dashboard import dashboard_link
+from seedwise.cluster.pages import locked_scheduler, new_token
+from tests.testbed.daemons import poll
 
 TOKEN = new_token()
 WRONG = {

@@ -14,13 +14,13 @@ import warnings
 import pytest
 
 import seedwise as sw
-from seedwise.cluster.job_book import JobBook
 from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm import _cancel_all, _cancel_earlier
-from seedwise.cluster.slurm_commands import list_jobs, submit_job
 from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
+from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.queue import list_jobs, submit_job
 from tests.losses import bowl
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 pytestmark = pytest.mark.slurm
 

@@ -18,11 +18,11 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from seedwise.model.records import Proposal
-from seedwise.run.directory import RunDirectory
-from seedwise.run.ledger import Ledger
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.ledger import Ledger
+from seedwise.model.trials import Proposal
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, TRAP_VARIABLE
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -203,7 +203,7 @@ def in_flight(directory: RunDirectory, n_seeds: int) -> set[tuple[int, int]]:
 
 
 def _whole_copy(directory: RunDirectory) -> Path:
-    from seedwise.run.ledger import ledger_end
+    from seedwise.folder.ledger import ledger_end
 
     copy = directory.path.parent / "ledger-as-it-was"
     data = directory.ledger.read_bytes() if directory.ledger.exists() else b""

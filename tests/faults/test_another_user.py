@@ -22,7 +22,7 @@ import pytest
 from distributed import LocalCluster
 
 from seedwise.cluster.keys import KEY_FILE, LINK_FILE
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 PROBE = Path(__file__).parent / "another_user_probe.py"
 NOBODY = 65534

@@ -10,7 +10,7 @@ from jupyter_client.manager import start_new_kernel
 
 from tests.faults.harness import ROOT, RUN, driver, expected_table, told_values
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 CELL = """
 import seedwise as sw

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import seedwise as sw
-from seedwise.run.directory import RunDirectory
-from seedwise.run.ledger import Ledger, ledger_end
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.ledger import Ledger, ledger_end
 from tests.faults.harness import Driver, driver, undisturbed
 from tests.faults.loss import SPACE, evaluations
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 PACE_S = 0.003
 N_SEEDS = 12

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.harness import Driver, driver, expected_table, told_values
 from tests.faults.loss import evaluations
-from tests.slurm.config import CPUS_PER_NODE, NODES
-from tests.slurm.daemons import poll
+from tests.testbed.config import CPUS_PER_NODE, NODES
+from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 

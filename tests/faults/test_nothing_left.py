@@ -11,7 +11,7 @@ import pytest
 import seedwise as sw
 from tests.faults.harness import RUN, driver
 from tests.losses import bowl
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.timeout(1800)]
 

@@ -11,7 +11,7 @@ import pytest
 import seedwise as sw
 from tests.faults.harness import Driver, driver, expected_table
 from tests.faults.loss import evaluations
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tests.faults.harness import driver, expected_table, told_values
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 

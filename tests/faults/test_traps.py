@@ -7,7 +7,7 @@ import re
 import pytest
 from distributed import LocalCluster
 
-from seedwise.model.records import TrialState
+from seedwise.model.trials import TrialState
 from seedwise.study.proposer import read_trials
 from tests.faults.harness import driver
 from tests.faults.loss import LOG_VARIABLE, TRAP_SEED, TRAP_VARIABLE, evaluations

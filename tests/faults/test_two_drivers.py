@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from seedwise.run.lease import SILENT_S
+from seedwise.folder.lease import SILENT_S
 from tests.faults.harness import RUN, driver, expected_table
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.harness import RUN, Driver, driver, expected_table
 from tests.faults.loss import evaluations
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 PACE_S = 0.02
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import seedwise as sw
 from seedwise.errors import OptionError
-from seedwise.model.draws import uniform
-from seedwise.model.entries_options import EntriesOptions
-from seedwise.model.narrowed import with_overrides
-from seedwise.model.options import RunOptions
+from seedwise.model.held import with_overrides
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases, check_points, first_points
 from seedwise.model.sources import grid, manual, random
+from seedwise.model.sources.distributions import uniform
 from seedwise.model.space import checked_space, search_param
-from seedwise.model.sweep_options import SweepOptions
 
 SPACE = checked_space(
     {

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from seedwise.errors import MissingExtraError
-from seedwise.model.checks import SAMPLERS
+from seedwise.model.options.checks import SAMPLERS
 from seedwise.study.samplers import _MAKERS, make_sampler
 
 CLASSES = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seedwise.model.pool import PoolChanged, PoolNews
-from seedwise.model.records import RunFinished, RunInterrupted, RunStarted
+from seedwise.model.events import PoolChanged, RunFinished, RunInterrupted, RunStarted
+from seedwise.model.status import PoolNews
 from seedwise.view.check import CheckProgress, check_lines
 from tests.model.test_check_report import report
 

@@ -12,22 +12,19 @@ import attrs
 import pytest
 
 from seedwise.cluster.keys import LINK_FILE
-from seedwise.model.pool import PoolChanged, PoolNews, PoolStatus
-from seedwise.model.records import (
+from seedwise.model.events import (
     ChunkLost,
     EntryFinished,
     Event,
-    FailureKind,
+    PoolChanged,
     Progress,
     RunFinished,
     RunInterrupted,
     RunStarted,
-    SeedFailure,
     TrialFinished,
-    TrialResult,
-    TrialState,
 )
-from seedwise.model.status import RunStatus
+from seedwise.model.status import PoolNews, PoolStatus, RunStatus
+from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
 from seedwise.view import progress as module
 from seedwise.view.progress import ProgressLines
 

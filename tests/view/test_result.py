@@ -6,17 +6,17 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.model.execution_mode import ExecutionMode
+from seedwise.folder.ledger import params_digest
+from seedwise.folder.trial_table import TrialTable, read_rows
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases
-from seedwise.model.records import TrialResult, TrialState
 from seedwise.model.sources import grid
 from seedwise.model.space import checked_space
-from seedwise.model.sweep_options import SweepOptions
-from seedwise.run.ledger import params_digest
-from seedwise.run.multi_result import MultiOptimizeResult
-from seedwise.run.result import OptimizeResult
-from seedwise.run.sweep_result import SweepResult, SweepTrials
-from seedwise.run.trial_table import TrialTable, read_rows
+from seedwise.model.trials import TrialResult, TrialState
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult, SweepTrials
 from seedwise.view.result import result_lines
 
 RUN = OptimizeResult(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from seedwise.model.slurm_limits import (
+from seedwise.slurm.limits.records import (
     AccountLimits,
     NodeKind,
     PartitionLimits,

@@ -10,11 +10,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from seedwise.model.pool import PoolNews, PoolStatus
-from seedwise.model.status import RunStatus
-from seedwise.run.directory import RunDirectory
-from seedwise.run.event_log import EventLog
-from seedwise.run.opening import entry_directory
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.events import EventLog
+from seedwise.folder.find import entry_directory
+from seedwise.model.status import PoolNews, PoolStatus, RunStatus
 from seedwise.view.status import status_lines
 
 NOW = datetime(2026, 8, 1, 10, 30, tzinfo=UTC)

@@ -20,12 +20,12 @@ import psutil
 import pytest
 
 import seedwise as sw
-from seedwise.model.records import FailureKind
+from seedwise.model.trials import FailureKind
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.block import evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.context import Context, TrialDir
-from seedwise.worker.evaluate import evaluate_block
 from seedwise.worker.process import Limits, Process
-from seedwise.worker.shipment import Shipment
 
 START = 40
 SEEDS = (7, -8, 9)
@@ -451,7 +451,7 @@ import cloudpickle, numpy as np
 import seedwise as sw
 from seedwise.worker.child import Child
 from seedwise.worker.process import Limits
-from seedwise.worker.shipment import Shipment
+from seedwise.usercode.shipment import Shipment
 
 @sw.loss(name="busy", description="b", parameter_space={"x": (0, 1)})
 def busy(params, seed):

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster, Reschedule, get_worker
 
 from seedwise.worker.departure import depart, is_departing, job_left_s, leaves_before
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster
 
-from tests.slurm.daemons import poll
+from tests.testbed.daemons import poll
 
 
 def listening(pid):

@@ -19,11 +19,11 @@ import pytest
 from distributed import Reschedule
 
 import seedwise as sw
-from seedwise.model.records import FailureKind
 from seedwise.model.seeds import Chunk
-from seedwise.worker.evaluate import ChunkTask, evaluate_chunk
+from seedwise.model.trials import FailureKind
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.chunk import ChunkTask, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
-from seedwise.worker.shipment import Shipment
 
 
 def shipment(loss, **changes):

@@ -9,7 +9,7 @@ from seedwise.api.control import clean_run, connect
 from seedwise.api.look import replay_seed, run_status
 from seedwise.api.resume import resume_run
 from seedwise.api.slurm import slurm_limits
-from seedwise.run.loss_file import load_loss
+from seedwise.usercode.find import load_loss
 
 __all__ = [
     "check_run",

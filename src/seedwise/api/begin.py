@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.cluster.open import check_place
+from seedwise.driver.cleaning import clean_run_directory
+from seedwise.driver.entries import EntriesRun
+from seedwise.driver.optimize import Run
+from seedwise.driver.parts import make_parts
+from seedwise.driver.sweep import SweepRun
 from seedwise.errors import NotALossError, OptionError
-from seedwise.model import checks
-from seedwise.model.entries_options import EntriesOptions
-from seedwise.model.keywords import takes, takes_two
+from seedwise.folder.find import open_run_directory
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.options import checks
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.fields import takes, takes_two
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.work import WorkOptions
 from seedwise.model.sources import ParameterSource
-from seedwise.model.sweep_options import SweepOptions
-from seedwise.model.work_options import WorkOptions
-from seedwise.run.entries_run import EntriesRun
-from seedwise.run.multi_result import MultiOptimizeResult
-from seedwise.run.opening import clean_run_directory, open_run_directory
-from seedwise.run.parts import make_parts
-from seedwise.run.result import OptimizeResult
-from seedwise.run.run import Run
-from seedwise.run.sweep_result import SweepResult
-from seedwise.run.sweep_run import SweepRun
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 from seedwise.view.confirm import confirm_removal
 from seedwise.view.progress import ProgressLines
 

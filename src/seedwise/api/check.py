@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from seedwise.cluster.bounds import worker_bounds
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
-from seedwise.cluster.preflight import plan_problems
+from seedwise.cluster.pool.size import worker_bounds
+from seedwise.driver.check_seed import CheckedSeed, check_seed
+from seedwise.driver.parts import make_parts
 from seedwise.errors import NotALossError
 from seedwise.model.check_report import CheckReport
-from seedwise.model.keywords import takes
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options import RunOptions
+from seedwise.model.options.fields import takes
+from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import SeedPlan
-from seedwise.run.check import CheckedSeed, check_seed
-from seedwise.run.parts import make_parts
+from seedwise.slurm.preflight.check import plan_problems
 from seedwise.view.check import CheckProgress
 
 __all__ = ["check_run"]

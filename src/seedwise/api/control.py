@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seedwise.run.cleaning import CleanedRun, clean
-from seedwise.run.handle import RunHandle
-from seedwise.run.opening import existing_run
+from seedwise.driver.cleaning import clean
+from seedwise.driver.handle import RunHandle
+from seedwise.folder.find import existing_run
+from seedwise.results.cleaned import CleanedRun
 
 __all__ = ["clean_run", "connect"]
 

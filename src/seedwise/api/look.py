@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seedwise.driver.parts import read_saved
+from seedwise.driver.replay import Replayed, replay
+from seedwise.folder.find import existing_run
+from seedwise.folder.status import read_status
 from seedwise.model.status import RunStatus
-from seedwise.run.opening import existing_run
-from seedwise.run.parts import read_saved
-from seedwise.run.replay import Replayed, replay
-from seedwise.run.status import read_status
 
 __all__ = ["replay_seed", "run_status"]
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from seedwise.api.begin import listeners
 from seedwise.cluster.open import check_place
+from seedwise.driver.entries import EntriesRun
+from seedwise.driver.optimize import Run
+from seedwise.driver.parts import make_parts, read_saved, require_cluster
+from seedwise.driver.sweep import SweepRun
 from seedwise.errors import EntryOfARunError, OptionError
-from seedwise.model.entries_options import EntriesOptions
-from seedwise.model.options import RunOptions
-from seedwise.model.sweep_options import SweepOptions
-from seedwise.model.work_options import WorkOptions
-from seedwise.run.entries_run import EntriesRun
-from seedwise.run.multi_result import MultiOptimizeResult
-from seedwise.run.opening import existing_run
-from seedwise.run.parts import make_parts, read_saved, require_cluster
-from seedwise.run.result import OptimizeResult
-from seedwise.run.run import Run
-from seedwise.run.sweep_result import SweepResult
-from seedwise.run.sweep_run import SweepRun
+from seedwise.folder.find import existing_run
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.work import WorkOptions
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 
 __all__ = ["resume_run"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seedwise.cluster.slurm_limits import read_slurm_limits
-from seedwise.model.slurm_limits import SlurmLimits
+from seedwise.slurm.limits.read import read_slurm_limits
+from seedwise.slurm.limits.records import SlurmLimits
 
 __all__ = ["slurm_limits"]
 

@@ -15,12 +15,13 @@ import attrs
 import dask
 from distributed import Security
 
-from seedwise.cluster.place import WORKER_SETTINGS, RunTag, thread_settings
-from seedwise.cluster.preflight import NO_LIMIT_S, request_in
-from seedwise.model.slurm_options import SlurmOptions
-from seedwise.model.slurm_requests import Request
-from seedwise.model.slurm_units import memory_mb, memory_text, time_s, time_text
-from seedwise.model.work_options import WorkOptions
+from seedwise.cluster.dask_settings import WORKER_SETTINGS, thread_settings
+from seedwise.cluster.place import RunTag
+from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.work import WorkOptions
+from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
+from seedwise.slurm.preflight.request import Request
+from seedwise.slurm.units import memory_mb, memory_text, time_s, time_text
 
 __all__ = ["OLD_SETTINGS", "JobPlan", "job_keywords", "job_name", "worker_memory_b"]
 

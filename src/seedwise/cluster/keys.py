@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distributed import Security
 
-from seedwise.cluster.own_folder import make_own_folder
+from seedwise.disk.own_folder import make_own_folder
 from seedwise.errors import KeyFolderError
 
 __all__ = [

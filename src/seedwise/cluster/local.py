@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import inspect
 import logging
 import os
 import sys
-import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.bounds import worker_bounds
-from seedwise.cluster.keys import run_keys, write_link
-from seedwise.cluster.local_pool import LocalPool
-from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
-from seedwise.cluster.place import (
+from seedwise.cluster.dashboard import (
+    dashboard_address,
+    dashboard_link,
+    dashboard_port,
+    tunnel_command,
+)
+from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
-    Demand,
-    Place,
-    RunTag,
-    dashboard_address,
-    dashboard_port,
     own_scratch,
     quiet_dask,
     thread_settings,
-    tunnel_command,
 )
-from seedwise.cluster.target import Target
-from seedwise.errors import ClusterStartError, MainGuardError
-from seedwise.model.execution_mode import ExecutionMode
-from seedwise.model.work_options import WorkOptions
+from seedwise.cluster.keys import run_keys, write_link
+from seedwise.cluster.pages import locked_scheduler, new_token
+from seedwise.cluster.place import Demand, Place, RunTag
+from seedwise.cluster.pool.local import LocalPool
+from seedwise.cluster.pool.size import Target, worker_bounds
+from seedwise.errors import ClusterStartError
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import WorkOptions
 
-__all__ = ["open_local", "require_main_guard"]
+__all__ = [
+    "open_local",
+]
 
 
 def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
@@ -185,31 +182,6 @@ def _start(
             raise ClusterStartError("local workers", str(error)) from error
 
 
-def require_main_guard() -> None:
-    """Refuse a script that calls us outside of ``if __name__ == "__main__":``.
-
-    Local workers are spawned, and a spawned process imports the main script: an unguarded call
-    would be made again by each of them.
-
-    Raises
-    ------
-    MainGuardError
-        If the call stack starts at an unguarded line of the main script.
-    """
-    frame = _main_frame()
-    if frame is None or _is_never_imported():
-        return
-    script, line = frame.f_code.co_filename, frame.f_lineno
-    if frame.f_globals["__name__"] == "__mp_main__":  # a worker makes the call again, right now
-        raise MainGuardError(script, line)
-    if not Path(script).is_file():  # a notebook's cell, python -c, standard input
-        return
-    with tokenize.open(script) as file:
-        source = file.read()
-    if not _is_guarded(source, line):
-        raise MainGuardError(script, line)
-
-
 def _forget_standard_input() -> None:
     """Let a script that is read from standard input start workers.
 
@@ -218,29 +190,3 @@ def _forget_standard_input() -> None:
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) == "<stdin>":
         del main.__file__
-
-
-def _main_frame() -> FrameType | None:
-    frame = inspect.currentframe()
-    while frame is not None:
-        name = frame.f_globals.get("__name__")
-        if frame.f_code.co_name == "<module>" and name in ("__main__", "__mp_main__"):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def _is_never_imported() -> bool:
-    # The __main__.py of a package (python -m package) is not imported by spawned processes.
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec is not None and spec.name.endswith(".__main__")
-
-
-def _is_guarded(source: str, line: int) -> bool:
-    """Tell whether a line of a script lies in an ``if`` about ``__name__``."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or node.lineno):
-            names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
-            if "__name__" in names:
-                return True
-    return False

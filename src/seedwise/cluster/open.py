@@ -6,12 +6,13 @@ import warnings
 
 import dask
 
-from seedwise.cluster.local import open_local, require_main_guard
+from seedwise.cluster.local import open_local
 from seedwise.cluster.passed import open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
-from seedwise.cluster.slurm_commands import require_slurm
 from seedwise.errors import OptionError
-from seedwise.model.work_options import WorkOptions
+from seedwise.model.options.work import WorkOptions
+from seedwise.slurm.queue import require_slurm
+from seedwise.usercode.main_guard import require_main_guard
 
 __all__ = ["check_place", "open_place"]
 

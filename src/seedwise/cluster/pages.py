@@ -21,7 +21,10 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream
 
-__all__ = ["dashboard_link", "locked_scheduler", "new_token"]
+__all__ = [
+    "locked_scheduler",
+    "new_token",
+]
 
 _REFUSAL = (
     b"This page is locked. Open the link that was printed when the run started: it holds the "
@@ -45,30 +48,6 @@ _MOST_BODY_BYTES = 1024 * 1024
 def new_token() -> str:
     """Return a token that nobody can guess."""
     return secrets.token_urlsafe(32)
-
-
-def dashboard_link(port: int, token: str | None) -> str:
-    """Return the link to the dashboard.
-
-    Parameters
-    ----------
-    port : int
-        Port of the scheduler's pages.
-    token : str or None
-        The token that they ask for; None if they ask for none.
-
-    Returns
-    -------
-    str
-        The link; with a token in it, it is a secret.
-
-    Examples
-    --------
-    >>> dashboard_link(8787, "secret")
-    'http://127.0.0.1:8787/status?token=secret'
-    """
-    link = f"http://127.0.0.1:{port}/status"
-    return link if token is None else f"{link}?token={token}"
 
 
 def locked_scheduler(token: str) -> type[Scheduler]:

@@ -9,8 +9,8 @@ from distributed import Client, LocalCluster
 
 from seedwise.cluster.place import Place
 from seedwise.errors import AddressError, OptionError
-from seedwise.model.execution_mode import ExecutionMode, execution_mode
-from seedwise.model.work_options import WorkOptions
+from seedwise.model.options.mode import ExecutionMode, execution_mode
+from seedwise.model.options.work import WorkOptions
 
 __all__ = ["open_passed"]
 

@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import logging
-import socket
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
-import dask
 from distributed import Client
 
 from seedwise.errors import OptionError
-from seedwise.model.execution_mode import ExecutionMode
-from seedwise.model.pool import PoolNews, PoolStatus
-from seedwise.model.work_options import WorkOptions
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.status import PoolNews, PoolStatus
 
 __all__ = [
-    "SCHEDULER_SETTINGS",
-    "WORKER_SETTINGS",
     "Demand",
     "Place",
     "RunTag",
-    "dashboard_address",
-    "dashboard_port",
-    "own_scratch",
-    "quiet_dask",
     "run_soon",
-    "thread_settings",
-    "tunnel_command",
 ]
-
-#: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
-#: that it had, and have it run again; Dask would blame bystanders after some losses.
-#: Nor is a worker lost that is silent because a loss holds the GIL, or this machine slept.
-SCHEDULER_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-ttl": None,
-}
-
-#: Dask configuration of our workers. The memory that a loss takes can be neither spilled nor
-#: waited for: a worker that pauses because of it would pause for ever.
-WORKER_SETTINGS = {
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-}
-
-_MESSAGES_KEPT = 10
-_LOOPBACK = "127.0.0.1"
-_USUAL_PORT = 8787
 
 
 @attrs.frozen
@@ -182,70 +148,6 @@ class Place:
         self.closing.close()
 
 
-@contextlib.contextmanager
-def quiet_dask() -> Iterator[None]:
-    """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
-
-    It calls a chunk of a lost worker failed, which is run again, and logs a traceback for a
-    connection that ends because we close it. Its loggers are silent while a cluster is open, and
-    speak again before the last of its connections is gone. Of the messages to each worker it keeps
-    the last thousand in memory, which are whole tasks; a few will do.
-    """
-    logging.getLogger("distributed.batched").setLevel(logging.WARNING)
-    scheduler = logging.getLogger("distributed.scheduler")
-    scheduler.addFilter(_is_news)
-    try:
-        with dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}):
-            yield
-    finally:
-        scheduler.removeFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return "workers died while trying to run it" not in str(record.msg)
-
-
-def thread_settings(options: WorkOptions) -> dict[str, str]:
-    """Return the variables that tell numeric libraries how many threads each seed may have.
-
-    They are the same here and on Slurm, for the number of threads may change the last bit of a
-    sum.
-    """
-    n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, n_threads)
-
-
-@contextlib.contextmanager
-def own_scratch() -> Iterator[None]:
-    """Have Dask's servers here put temporary files into a folder that goes away with them."""
-    with (
-        tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
-        dask.config.set({"temporary-directory": folder}),
-    ):
-        yield
-
-
-def dashboard_address() -> str:
-    """Return where the scheduler's pages are to be: Dask's usual port, or any if it is taken.
-
-    Dask would find another one itself, and leave a socket open.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-        try:
-            probe.bind((_LOOPBACK, _USUAL_PORT))
-        except OSError:
-            return f"{_LOOPBACK}:0"
-    return f"{_LOOPBACK}:{_USUAL_PORT}"
-
-
-def dashboard_port(client: Client) -> int | None:
-    """Return the port of the dashboard; None if there is none."""
-    port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
-    return port
-
-
 def run_soon(
     client: Client, function: Callable[..., None], addresses: Sequence[str], **keywords: Any
 ) -> None:
@@ -258,11 +160,3 @@ def run_soon(
 
     if addresses:
         client.loop.add_callback(call)
-
-
-def tunnel_command(port: int) -> str:
-    """Return the ssh command that brings this machine's `port` to a laptop."""
-    host = socket.getfqdn()
-    if host.startswith("localhost"):  # the name of the loopback interface is no way here
-        host = socket.gethostname()
-    return f"ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{host}"

@@ -19,42 +19,37 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.bounds import worker_bounds
-from seedwise.cluster.commands import CommandError
-from seedwise.cluster.deaths import ask_ends
-from seedwise.cluster.graves import Graves
-from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
-from seedwise.cluster.job_book import JobBook
-from seedwise.cluster.keys import run_keys, write_link
-from seedwise.cluster.pages import dashboard_link, locked_scheduler, new_token
-from seedwise.cluster.place import (
-    SCHEDULER_SETTINGS,
-    Demand,
-    Place,
-    RunTag,
+from seedwise.cluster.dashboard import (
     dashboard_address,
+    dashboard_link,
     dashboard_port,
-    own_scratch,
-    quiet_dask,
-    run_soon,
     tunnel_command,
 )
-from seedwise.cluster.pool_job import Member
-from seedwise.cluster.preflight import check_jobs
-from seedwise.cluster.slurm_commands import (
+from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS, own_scratch, quiet_dask
+from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
+from seedwise.cluster.keys import run_keys, write_link
+from seedwise.cluster.pages import locked_scheduler, new_token
+from seedwise.cluster.place import Demand, Place, RunTag, run_soon
+from seedwise.cluster.pool.ended import Graves
+from seedwise.cluster.pool.jobs import Member
+from seedwise.cluster.pool.size import Target, worker_bounds
+from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
+from seedwise.cluster.pool.waiting import Waiting
+from seedwise.errors import ClusterStartError
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import WorkOptions
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.ends import ask_ends
+from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.preflight.check import check_jobs
+from seedwise.slurm.queue import (
     QueuedJob,
     cancel_jobs,
     list_jobs,
     scancel,
     submit_job,
 )
-from seedwise.cluster.slurm_pool import PoolParts, SlurmPool
-from seedwise.cluster.target import Target
-from seedwise.cluster.waiting import Waiting
-from seedwise.errors import ClusterStartError
-from seedwise.model.execution_mode import ExecutionMode
-from seedwise.model.slurm_units import time_s
-from seedwise.model.work_options import WorkOptions
+from seedwise.slurm.units import time_s
 
 __all__ = ["open_slurm"]
 

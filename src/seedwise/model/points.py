@@ -6,18 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from seedwise.errors import OptionError
+from seedwise.model.held import with_overrides
 from seedwise.model.loss import LossDefinition
-from seedwise.model.narrowed import (
-    checked_point,
-    require_names,
-    typed_values,
-    with_overrides,
-)
-from seedwise.model.options import StudyOptions
+from seedwise.model.options.study import StudyOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.work import WorkOptions
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, ParamValue
-from seedwise.model.sweep_options import SweepOptions
-from seedwise.model.work_options import WorkOptions
+from seedwise.model.values import checked_point, require_names, typed_values
 
 __all__ = ["Cases", "check_points", "first_points"]
 

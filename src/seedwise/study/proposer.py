@@ -15,15 +15,14 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.trial import FrozenTrial
 
 from seedwise.errors import NotARunError, RunFileError, SpaceError
-from seedwise.model.by_value import dumps
-from seedwise.model.records import (
+from seedwise.model.space import ParameterSpace, ParamValue
+from seedwise.model.trials import (
     Proposal,
     TrialOutcome,
     TrialResult,
     TrialState,
     best_trial,
 )
-from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
 from seedwise.study.distributions import distributions
 from seedwise.study.storage import (
@@ -34,6 +33,7 @@ from seedwise.study.storage import (
     open_storage,
     quiet_optuna,
 )
+from seedwise.usercode.pickling import dumps
 
 if TYPE_CHECKING:
     from distributed import Client

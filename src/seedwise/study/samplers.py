@@ -34,7 +34,7 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
     Parameters
     ----------
     sampler : str or optuna.samplers.BaseSampler
-        One of `seedwise.model.checks.SAMPLERS`, or a sampler.
+        One of `seedwise.model.options.checks.SAMPLERS`, or a sampler.
     random_seed : int
         Its seed; of no effect on a sampler that is passed.
 

@@ -6,9 +6,8 @@ import sys
 from typing import TextIO
 
 from seedwise.model.check_report import CheckReport
-from seedwise.model.pool import PoolChanged
-from seedwise.model.records import ChunkLost, Event, Progress, RunStarted
-from seedwise.model.slurm_units import readable_time
+from seedwise.model.events import ChunkLost, Event, PoolChanged, Progress, RunStarted
+from seedwise.slurm.units import readable_time
 from seedwise.view.progress import ProgressLines
 
 __all__ = ["CheckProgress", "check_lines"]

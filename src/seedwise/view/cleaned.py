@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from seedwise.run.cleaning import CleanedRun
+from seedwise.results.cleaned import CleanedRun
 
 __all__ = ["cleaned_lines"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from seedwise.model.pool import PoolStatus
+from seedwise.model.status import PoolStatus
 from seedwise.view.times import end_words
 
 __all__ = ["waiting_words", "workers_words"]

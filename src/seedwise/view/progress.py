@@ -13,21 +13,20 @@ from typing import TextIO
 import attrs
 
 from seedwise.errors import replay_command, resume_command
-from seedwise.model.pool import PoolChanged, PoolStatus
-from seedwise.model.records import (
+from seedwise.folder.directory import RunDirectory
+from seedwise.model.events import (
     ChunkLost,
     EntryFinished,
     Event,
-    FailureKind,
+    PoolChanged,
     Progress,
     RunFinished,
     RunInterrupted,
     RunStarted,
     TrialFinished,
-    TrialResult,
 )
-from seedwise.model.status import RunStatus
-from seedwise.run.directory import RunDirectory
+from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import FailureKind, TrialResult
 from seedwise.view.pool import waiting_words, workers_words
 
 __all__ = ["ProgressLines"]

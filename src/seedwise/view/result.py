@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from seedwise.run.multi_result import MultiOptimizeResult
-from seedwise.run.result import OptimizeResult
-from seedwise.run.sweep_result import SweepResult
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 
 __all__ = ["result_lines"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from seedwise.model.slurm_limits import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
-from seedwise.model.slurm_units import readable_memory, readable_time
+from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
+from seedwise.slurm.units import readable_memory, readable_time
 
 __all__ = ["limits_lines"]
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedwise.errors import NotARunError, resume_command
+from seedwise.folder.events import read_events
+from seedwise.folder.find import existing_run
 from seedwise.model.status import RunStatus
-from seedwise.run.event_log import read_events
-from seedwise.run.opening import existing_run
 from seedwise.view.pool import waiting_words, workers_words
 from seedwise.view.times import end_words
 

@@ -13,11 +13,11 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from seedwise.model.records import SeedFailure
 from seedwise.model.space import ParamValue
-from seedwise.worker.evaluate import SeedBlock
+from seedwise.model.trials import SeedFailure
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.block import SeedBlock
 from seedwise.worker.process import Limits, Process, Verdict
-from seedwise.worker.shipment import Shipment
 
 __all__ = ["Child", "ChildClosedError"]
 

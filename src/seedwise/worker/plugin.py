@@ -16,12 +16,13 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from numpy.typing import NDArray
 
 from seedwise.model.loss import LossDefinition
-from seedwise.model.records import FailureKind
+from seedwise.model.trials import FailureKind
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.block import SeedBlock, evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
+from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context
-from seedwise.worker.evaluate import ChunkTask, SeedBlock, evaluate_block
 from seedwise.worker.process import Limits, Verdict
-from seedwise.worker.shipment import Shipment
 
 __all__ = ["LossPlugin"]
 

@@ -24,9 +24,9 @@ from typing import IO, Any
 import attrs
 
 from seedwise.model.loss import LossDefinition
-from seedwise.model.records import FailureKind, SeedFailure
-from seedwise.worker.evaluate import evaluate_block, failure_from
-from seedwise.worker.shipment import Shipment
+from seedwise.model.trials import FailureKind, SeedFailure
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.block import evaluate_block, failure_from
 
 __all__ = ["Limits", "Process", "Verdict", "main"]
 

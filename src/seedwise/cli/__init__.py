@@ -1,0 +1,5 @@
+"""The command ``seedwise``."""
+
+from seedwise.cli.commands import main
+
+__all__ = ["main"]

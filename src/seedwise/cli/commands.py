@@ -1,0 +1,256 @@
+"""The command ``seedwise``: arguments to the api; no logic of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pdb  # noqa: T100 - what --pdb is for
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from seedwise import api
+from seedwise.errors import RunStopped, SeedwiseError, resume_command
+from seedwise.model.options import checks
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.fields import CommandOption, command_options, keyword_names
+from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.view.check import check_lines
+from seedwise.view.cleaned import cleaned_lines
+from seedwise.view.result import result_lines
+from seedwise.view.slurm_limits import limits_lines
+from seedwise.view.status import status_lines
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="seedwise")
+def main() -> None:
+    """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
+
+
+# What the folder says, what is no text, and what is never said together with going on.
+_NO_FLAGS = (
+    "assume_yes",
+    "clean_run_dir",
+    "enqueue",
+    "run_name",
+    "run_name_prefix",
+    "run_root",
+    "slurm",
+)
+
+
+def _flags(command: Any) -> Any:
+    flags = {
+        option.flag: option
+        for kind in (RunOptions, EntriesOptions, SweepOptions)
+        for option in command_options(kind, _NO_FLAGS)
+    }
+    return _with_flags(command, flags)
+
+
+def _with_flags(command: Any, flags: dict[str, CommandOption]) -> Any:
+    for option in reversed(flags.values()):
+        parse = _workers if option.flag == _WORKERS.flag else option.parse
+        command = click.option(
+            option.flag,
+            default=None,
+            type=parse,
+            metavar=option.metavar,
+            help=f"{option.help} Can be given again." if option.several else option.help,
+            multiple=option.several,
+        )(command)
+    return command
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value not in (None, ())}
+
+
+_WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
+
+
+def _workers(text: str) -> int | tuple[int, int]:
+    try:
+        value: Any = _WORKERS.parse(text)
+        checks.workers("workers", value)
+    except ValueError:  # whose words are Python's, or a script's
+        wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
+        raise click.BadParameter(f"{text!r} is no number of workers; {wanted}") from None
+    return value  # type: ignore[no-any-return]
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@_flags
+def resume(run_dir: str, **flags: Any) -> None:
+    """Go on with the run in RUN_DIR, up to its number of trials.
+
+    What is not given is as it was in the call that began the run.
+    """
+    given = _given(flags)
+    try:
+        result = api.resume_run(run_dir, **given)
+    except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
+        sys.exit(stopped.code)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in result_lines(result):
+        click.echo(line)
+
+
+# What is no text, and what is about a run that is there.
+_NO_CHECK_FLAGS = (
+    "accept_changes",
+    "assume_yes",
+    "clean_run_dir",
+    "enqueue",
+    "refine_search_factor",
+    "run_name",
+    "slurm",
+    "take_over",
+    "timeout",
+)
+
+
+def _check_flags(command: Any) -> Any:
+    options = [*command_options(RunOptions, _NO_CHECK_FLAGS), *command_options(SlurmOptions)]
+    return _with_flags(command, {option.flag: option for option in options})
+
+
+@main.command()
+@click.argument("loss", metavar="SCRIPT.py:LOSS")
+@_check_flags
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def check(loss: str, as_json: bool, **flags: Any) -> None:
+    """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
+
+    SCRIPT.py:LOSS is the script, or package.module, and the name of the loss, which may be left
+    out if there is only one. The options are those of the run; nothing is left of the check.
+    """
+    given = _given(flags)
+    try:
+        names = given.keys() & set(keyword_names(SlurmOptions))
+        if names:
+            given["slurm"] = SlurmOptions(**{name: given.pop(name) for name in names})
+        with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no report
+            report = api.check_run(api.load_loss(loss), **given)
+    except RunStopped as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.code)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in [json.dumps(report.to_dict())] if as_json else check_lines(report):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def status(run_dir: str, as_json: bool) -> None:
+    """Say how far the run in RUN_DIR is, whether a driver works on it or not."""
+    try:
+        found = api.run_status(run_dir)
+        if as_json:
+            lines = [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
+        else:
+            lines = status_lines(found, Path(run_dir))
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in lines:
+        click.echo(line)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def slurm(as_json: bool) -> None:
+    """Say what the Slurm cluster of this machine allows you: partitions, nodes, accounts, QoS."""
+    try:
+        limits = api.slurm_limits()
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in [json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits):
+        click.echo(line)
+
+
+# -5 is to be refused as a number, and not as a flag that there is none of.
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("run_dir", type=click.Path())
+@click.argument("workers", type=_workers)
+def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
+    """Change the number of workers of the run in RUN_DIR, while its driver works.
+
+    WORKERS is a number, such as 40, or bounds between which their number follows the work, such
+    as 10:200.
+    """
+    try:
+        api.connect(run_dir).scale(workers)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    wanted = " to ".join(map(str, workers if isinstance(workers, tuple) else (workers,)))
+    click.echo(f"asked for {wanted} workers; the driver takes care of it")
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+def stop(run_dir: str) -> None:
+    """Stop the run in RUN_DIR in order; it can be gone on with.
+
+    Its driver ends as it does at Ctrl-C, with exit code 75.
+    """
+    try:
+        run = api.connect(run_dir)
+        run.stop()
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("asked to stop; the driver ends the run")
+    click.echo(f"to go on: {resume_command(run.path)}")
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option(
+    "--take-over", is_flag=True, help="Also after a driver elsewhere that was silent for minutes."
+)
+def clean(run_dir: str, take_over: bool) -> None:
+    """Clean up after a driver of the run in RUN_DIR that was killed; the results stay.
+
+    The exit code is 1 if Slurm does not answer, so that jobs may be left.
+    """
+    try:
+        cleaned = api.clean_run(run_dir, take_over=take_over)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in cleaned_lines(cleaned):
+        click.echo(line)
+    if cleaned.jobs_unknown is not None:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.option("--trial", type=int, required=True, help="Number of the trial.")
+@click.option("--seed", type=int, default=None, help="The seed; without it all seeds in order.")
+@click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
+def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
+    """Evaluate a seed of a trial of the run in RUN_DIR here, without Dask."""
+    try:
+        replayed = api.replay_seed(run_dir, trial=trial, seed=seed)
+    except Exception as error:
+        if isinstance(error, SeedwiseError) and not debug:
+            raise click.ClickException(str(error)) from error
+        traceback.print_exc()
+        if debug:
+            pdb.post_mortem(error.__traceback__)
+        sys.exit(1)
+    click.echo(f"params: {replayed.params!r}")
+    for one, loss in replayed.losses.items():
+        click.echo(f"seed {one}: {loss!r}")

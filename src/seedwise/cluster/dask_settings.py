@@ -1,0 +1,84 @@
+"""The Dask settings of clusters of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+
+import dask
+
+from seedwise.model.options.work import WorkOptions
+
+__all__ = [
+    "SCHEDULER_SETTINGS",
+    "WORKER_SETTINGS",
+    "own_scratch",
+    "quiet_dask",
+    "thread_settings",
+]
+
+#: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
+#: that it had, and have it run again; Dask would blame bystanders after some losses.
+#: Nor is a worker lost that is silent because a loss holds the GIL, or this machine slept.
+SCHEDULER_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-ttl": None,
+}
+
+
+#: Dask configuration of our workers. The memory that a loss takes can be neither spilled nor
+#: waited for: a worker that pauses because of it would pause for ever.
+WORKER_SETTINGS = {
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+
+_MESSAGES_KEPT = 10
+
+
+@contextlib.contextmanager
+def quiet_dask() -> Iterator[None]:
+    """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
+
+    It calls a chunk of a lost worker failed, which is run again, and logs a traceback for a
+    connection that ends because we close it. Its loggers are silent while a cluster is open, and
+    speak again before the last of its connections is gone. Of the messages to each worker it keeps
+    the last thousand in memory, which are whole tasks; a few will do.
+    """
+    logging.getLogger("distributed.batched").setLevel(logging.WARNING)
+    scheduler = logging.getLogger("distributed.scheduler")
+    scheduler.addFilter(_is_news)
+    try:
+        with dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}):
+            yield
+    finally:
+        scheduler.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "workers died while trying to run it" not in str(record.msg)
+
+
+def thread_settings(options: WorkOptions) -> dict[str, str]:
+    """Return the variables that tell numeric libraries how many threads each seed may have.
+
+    They are the same here and on Slurm, for the number of threads may change the last bit of a
+    sum.
+    """
+    n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, n_threads)
+
+
+@contextlib.contextmanager
+def own_scratch() -> Iterator[None]:
+    """Have Dask's servers here put temporary files into a folder that goes away with them."""
+    with (
+        tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
+        dask.config.set({"temporary-directory": folder}),
+    ):
+        yield

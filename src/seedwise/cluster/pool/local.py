@@ -1,0 +1,246 @@
+"""The pool of local workers: as many as are wanted, and another for each that is gone for good."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from distributed import Client
+from distributed.core import Status
+
+from seedwise.cluster.place import run_soon
+from seedwise.cluster.pool.pace import Backoff, Budget
+from seedwise.cluster.pool.size import Target
+from seedwise.errors import ClusterStartError
+from seedwise.model.status import PoolNews, PoolStatus
+
+__all__ = ["LocalPool"]
+
+# A nanny starts a worker that died anew in seconds, unless it has given it up.
+_ANEW_S = 10.0
+# One that is alive is back when it has imported the user's script, unless it hangs.
+_ABSENT_S = 300.0
+_ASK_AGAIN_S = 30.0
+_MOST_FAILED_STARTS = 3
+_GIVEN_UP = {Status.closing, Status.closed, Status.failed, Status.closing_gracefully}
+
+
+class LocalPool:
+    """Keeps as many local workers as are wanted.
+
+    Parameters
+    ----------
+    cluster : distributed.LocalCluster
+        The cluster; it also has `is_creating`, whether it makes workers right now or is about to,
+        and `start_error`, why they last failed to start.
+    client : distributed.Client
+        Its client.
+    target : Target
+        How many workers are wanted.
+    clock : callable
+        The time in seconds, by a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        cluster: Any,
+        client: Client,
+        target: Target,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        #: Tells how many chunks are out.
+        self.chunks_out: Callable[[], int] = lambda: 0
+        #: Has the worker that it runs on finish what it does, and leave.
+        self.depart: Callable[..., None] = lambda **_: None
+        self._cluster = cluster
+        self._client = client
+        self._target = target
+        self._clock = clock
+        self._news: collections.deque[PoolNews] = collections.deque()
+        #: When each of those that are to leave was last asked to.
+        self._leaving: dict[Any, float] = {}
+        self._dead_since_s: dict[Any, float] = {}
+        self._absent_since_s: dict[Any, float] = {}
+        # Those that it begins with have started, or it would not be there.
+        self._joined = set(cluster.worker_spec)
+        self._n_failed_starts = 0  # in a row
+        self._failed_starts = Backoff(2.0, 60.0)
+        self._budget = Budget()
+        self._error: ClusterStartError | None = None
+        self._n_lost = 0
+        self._wanted = target.least
+
+    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+        """Have the number of workers follow the work."""
+        self.chunks_out, self.depart = chunks_out, depart
+
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds of the number of workers."""
+        self._target.scale(least, most)
+        bounds = _counted(most) if least == most else f"{least} to {_counted(most)}"
+        self._news.append(PoolNews(kind="scaled", text=f"asked for {bounds}", warns=True))
+        self.step()
+
+    def news(self) -> Sequence[PoolNews]:
+        """Return what happened since this was last called."""
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def status(self) -> PoolStatus:
+        """Return how many workers there are and are wanted."""
+        # The loop's thread may change these right now: they are counted, and not iterated.
+        joined = len(self._cluster.scheduler.workers)
+        return PoolStatus(
+            least=self._target.least,
+            most=self._target.most,
+            wanted=self._wanted,
+            joined=joined,
+            pending=max(0, len(self._cluster.worker_spec) - len(self._leaving) - joined),
+            lost=self._n_lost,
+        )
+
+    def step(self) -> None:
+        """Compare what is wanted with what there is, and act, once.
+
+        Raises
+        ------
+        ClusterStartError
+            If there is no worker, and time after time none starts.
+        """
+        self._wanted = self._target.wanted(self.chunks_out(), self._clock())
+        self._cluster.sync(self._mend)
+
+    async def _mend(self) -> None:
+        """Act, in the loop of the cluster: what is looked at here is changed by that loop."""
+        await self._look()
+        if self._error is not None:
+            raise self._error
+        self._fit()
+
+    async def _look(self) -> None:
+        """Take note of workers that have joined, and forget those that are gone for good."""
+        cluster, now_s = self._cluster, self._clock()
+        names = cluster.worker_spec.keys() | cluster.workers.keys()
+        self._joined &= names
+        # A worker may have come and gone since the last look; Dask calls failed what never came.
+        started = {n for n, nanny in cluster.workers.items() if nanny.status is not Status.failed}
+        new = ((self._present().keys() | started) & names) - self._joined
+        if new:
+            self._joined |= new
+            self._n_failed_starts = 0
+            self._failed_starts.succeeded()
+        gone = self._gone(now_s)
+        nannies = [cluster.workers[name] for name in gone if name in cluster.workers]
+        failed = [name for name in gone if not self._forget(name)]
+        if failed:
+            self._start_failed(len(failed), now_s)
+        # What can't be closed is of no more use either: it is no reason to end the run.
+        await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
+
+    def _present(self) -> dict[Any, Any]:
+        return {worker.name: worker for worker in self._cluster.scheduler.workers.values()}
+
+    def _gone(self, now_s: float) -> list[Any]:
+        """Return the names of workers that will not come, or not come back."""
+        cluster = self._cluster
+        # Dask lists those that it creates once all of them have started or failed.
+        # The others are forgotten by Dask alone, which goes on counting them: it could not make
+        # them, or has closed them because they were away for long.
+        unlisted = [name for name in cluster.worker_spec if name not in cluster.workers]
+        gone = [] if cluster.is_creating else unlisted
+        present = self._present()
+        for name, nanny in cluster.workers.items():
+            dead_s = _elapsed_s(self._dead_since_s, name, now_s, ends=nanny.is_alive())
+            absent_s = _elapsed_s(self._absent_since_s, name, now_s, ends=name in present)
+            given_up = nanny.status in _GIVEN_UP and not nanny.is_alive()
+            if given_up or dead_s > _ANEW_S or absent_s > _ABSENT_S:
+                gone.append(name)
+        return gone
+
+    def _forget(self, name: Any) -> bool:
+        """Forget a worker; return whether it had joined or was to leave."""
+        # Dask's own callbacks may have forgotten it, too.
+        self._cluster.worker_spec.pop(name, None)
+        self._cluster.workers.pop(name, None)
+        self._dead_since_s.pop(name, None)
+        self._absent_since_s.pop(name, None)
+        had_joined = name in self._joined
+        self._joined.discard(name)  # another one may get its name
+        if self._leaving.pop(name, None) is not None:
+            self._news.append(PoolNews(kind="left", text=f"worker {name} left"))
+            return True
+        self._n_lost += 1
+        if had_joined:
+            text = f"worker {name} was lost, and does not come back"
+            self._news.append(PoolNews(kind="lost", text=text, warns=True))
+        return had_joined
+
+    def _start_failed(self, n_workers: int, now_s: float) -> None:
+        self._n_failed_starts += 1
+        self._failed_starts.failed(now_s)
+        why = _root(self._cluster.start_error)
+        text = f"{_counted(n_workers)} did not start: {why}"
+        self._news.append(PoolNews(kind="lost", text=text, warns=True))
+        # Those that have joined and are away are started anew by their nannies.
+        if self._n_failed_starts >= _MOST_FAILED_STARTS and not self._joined:
+            problem = f"{self._n_failed_starts} attempts in a row failed, the last one with {why}"
+            self._error = ClusterStartError("local workers", problem)
+
+    def _fit(self) -> None:
+        """Start workers, or have some leave."""
+        now_s, spec, present = self._clock(), self._cluster.worker_spec, self._present()
+        again = [name for name, asked_s in self._leaving.items() if now_s > asked_s + _ASK_AGAIN_S]
+        # Its nanny may have started it anew.
+        again = [n for n in again if n in present and present[n].status is Status.running]
+        self._let_go(again, present)
+        n_alive = len(spec) - len(self._leaving)
+        if n_alive < self._wanted:
+            self._start(self._wanted - n_alive, now_s)
+        elif n_alive > self._wanted:
+            staying = [n for n in reversed(list(spec)) if n in present and n not in self._leaving]
+            idle = [name for name in staying if not present[name].processing]
+            busy = [name for name in staying if present[name].processing]
+            going = idle[: n_alive - self._wanted]
+            # The bounds were lowered: more have to go than have nothing to do.
+            going += busy[: max(0, n_alive - self._target.most - len(going))]
+            self._let_go(going, present)
+
+    def _start(self, n_missing: int, now_s: float) -> None:
+        if not self._failed_starts.is_over(now_s):
+            return
+        n_there = len(self._cluster.worker_spec)
+        if self._failed_starts.is_on:  # one shows whether it works again
+            n_missing = min(n_missing, 1) if n_there == len(self._joined) else 0
+        n_new = min(n_missing, self._budget.left(self._target.most, now_s))
+        for _ in range(n_new):
+            self._budget.spend(now_s)
+        if n_new:
+            self._cluster.scale(n_there + n_new)
+
+    def _let_go(self, names: Sequence[Any], present: Mapping[Any, Any]) -> None:
+        self._leaving |= dict.fromkeys(names, self._clock())
+        addresses = [present[name].address for name in names]
+        run_soon(self._client, self.depart, addresses, reason="not needed")
+
+
+def _counted(n_workers: int) -> str:
+    return "1 worker" if n_workers == 1 else f"{n_workers} workers"
+
+
+def _elapsed_s(since_s: dict[Any, float], name: Any, now_s: float, *, ends: bool) -> float:
+    """Return for how long something is so, and note since when; it `ends` if it is not so."""
+    if ends:
+        since_s.pop(name, None)
+        return 0.0
+    return now_s - since_s.setdefault(name, now_s)
+
+
+def _root(error: BaseException | None) -> str:
+    """Return what lies behind an error: Dask says no more than that a nanny failed."""
+    if error is None:
+        return "no reason given"
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,369 @@
+"""The pool of a run's Slurm jobs: one loop that compares what is wanted with what there is.
+
+A job is submitted, pending, running, joined (its worker has come to the scheduler), and gone. What
+is gone and is wanted is replaced, within a budget. Slurm's queue says what is gone, together with
+the scheduler: when the queue does not answer, nothing is known, and nothing is done about it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import attrs
+
+from seedwise.cluster.pool.ended import Graves
+from seedwise.cluster.pool.jobs import Members, PoolJob, Queue
+from seedwise.cluster.pool.pace import Backoff
+from seedwise.cluster.pool.size import Target
+from seedwise.cluster.pool.submitter import Submitter
+from seedwise.cluster.pool.waiting import Waiting
+from seedwise.model.status import PoolNews, PoolStatus
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.queue import QueuedJob
+
+__all__ = ["PoolParts", "SlurmPool"]
+
+_logger = logging.getLogger("seedwise")
+
+_STEP_S = 1.0
+_SOON_S = 2.0
+
+# A worker that its nanny starts anew is back in seconds; one that does not come to the scheduler
+# gives up by itself after a minute.
+_ABSENT_S = 60.0
+_STARTING_S = 120.0
+_ASK_AGAIN_S = 30.0
+
+# One answer without a job may be half an answer.
+_LOOKS_WITHOUT = 2
+
+# Errors in a row, other than of the file system, after which the pool is given up.
+_MOST_ERRORS = 3
+
+_ENDING = {
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+}
+
+
+@attrs.frozen
+class PoolParts:
+    """What the pool works with.
+
+    Attributes
+    ----------
+    queue : Queue
+        Slurm's queue.
+    members : Members
+        The workers that have joined.
+    target : Target
+        How many workers are wanted.
+    note : callable
+        Writes down a job's id, before anything else is done with it.
+    graves : Graves
+        Finds out why jobs ended.
+    waiting : Waiting
+        Knows why jobs wait.
+    script : str
+        The job script, for errors.
+    """
+
+    queue: Queue
+    members: Members
+    target: Target
+    note: Callable[[str], None]
+    graves: Graves
+    waiting: Waiting
+    script: str
+
+
+class SlurmPool:
+    """Keeps as many jobs as are wanted.
+
+    Parameters
+    ----------
+    parts : PoolParts
+        What it works with.
+    look_every_s : float
+        Seconds between two looks into Slurm's queue.
+    clock : callable
+        The time in seconds, by a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        parts: PoolParts,
+        look_every_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        #: What ends the run; the driver's main thread raises it.
+        self.error: Exception | None = None
+        #: Tells how many chunks are out.
+        self.chunks_out: Callable[[], int] = lambda: 0
+        self.jobs: dict[str, PoolJob] = {}
+        self._parts = parts
+        self._look_every_s = look_every_s
+        self._clock = clock
+        self._n_lost = 0
+        self._n_failed_starts = 0
+        self._wanted = parts.target.least
+        self._looked_s = float("-inf")
+        self._look_due_s = float("-inf")
+        self._slurm_away = Backoff(2.0, 10.0)
+        self._closing = threading.Event()
+        self._submitter = Submitter(
+            parts.queue,
+            parts.script,
+            self.jobs,
+            self._adopt,
+            lambda: self._look_at_queue(clock()),
+            self._closing.is_set,
+        )
+        self._news = self._submitter.news
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
+
+    def start(self) -> None:
+        """Begin to keep the pool, in a thread."""
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Begin nothing more, and wait for nothing."""
+        self._closing.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Stop keeping it; the jobs stay."""
+        self.halt()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def proved(self) -> None:
+        """Take note that a chunk was evaluated: the jobs work, and the others may be submitted."""
+        self._submitter.proved = True
+
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds of the number of workers."""
+        self._parts.target.scale(least, most)
+        self._submitter.begin_anew()
+        self._say("scaled", self._parts.target.words, warns=True)
+        self._wake.set()
+
+    def fault(self, job_id: str) -> str | None:
+        """Tell why a job ended, if its own doing; empty if not, None if nobody knows yet."""
+        job = self.jobs.get(job_id)
+        is_back = job is not None and job.member is not None  # its nanny started it anew
+        return "" if is_back else self._parts.graves.fault(job_id)
+
+    def news(self) -> Sequence[PoolNews]:
+        """Return what happened since this was last called."""
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def status(self) -> PoolStatus:
+        """Return how many workers there are and are wanted."""
+        target, jobs = self._parts.target, list(self.jobs.values())
+        pending = [job for job in jobs if job.counts and job.member is None]
+        waiting, away = self._parts.waiting, self._slurm_away.is_on
+        return PoolStatus(
+            least=target.least,
+            most=target.most,
+            wanted=self._wanted,
+            joined=sum(job.member is not None for job in jobs),
+            pending=len(pending),
+            lost=self._n_lost,
+            waiting="Slurm does not answer" if away else waiting.words(pending),
+            expected_start_utc=waiting.expected_start_utc(pending),
+        )
+
+    def step(self) -> None:
+        """Compare and act, once."""
+        now_s = self._clock()
+        self._look_at_workers(now_s)
+        if now_s >= self._look_due_s and self._slurm_away.is_over(now_s):
+            self._look_at_queue(now_s)
+        self._bury(now_s)
+        if self.error is None and not self._closing.is_set():
+            self._fit(now_s)
+
+    def _run(self) -> None:
+        n_errors = 0
+        while not self._closing.is_set():
+            self._wake.clear()
+            try:
+                self.step()
+                n_errors = 0
+            except Exception as error:
+                n_errors += 1
+                # Such as a full disk: the run ends, and its jobs with it.
+                if isinstance(error, OSError) or n_errors == _MOST_ERRORS:
+                    self.error = self.error or error
+                    return
+                _logger.warning("the pool of Slurm jobs stumbled, and goes on", exc_info=True)
+            self._wake.wait(_STEP_S)
+
+    def _look_at_workers(self, now_s: float) -> None:
+        members = self._parts.members
+        there = members.look()
+        for job_id in there.keys() - self.jobs.keys():
+            self._adopt(job_id)  # the queue did not know of it for a while
+        for job in self.jobs.values():
+            before, job.member = job.member, there.get(job.job_id)
+            job.leaving = job.leaving or members.leaves(job.job_id)  # its walltime is near
+            if job.member is not None:
+                job.seen_s = now_s
+                if not job.joined:
+                    job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
+                    self._submitter.failed_starts.succeeded()
+                    self._submitter.doomed.succeeded()
+                    self._parts.graves.a_worker_joined()
+                    self._say("joined", "a worker joined", job)
+                if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
+                    # Its nanny started it anew.
+                    self._ask_to_leave([job], now_s)
+            elif before is not None:
+                self._look_soon(now_s)
+
+    def _look_soon(self, now_s: float) -> None:
+        self._look_due_s = min(self._look_due_s, max(now_s, self._looked_s + _SOON_S))
+
+    def _look_at_queue(self, now_s: float) -> bool:
+        """Look into the queue; return whether it answered."""
+        try:
+            listed = self._parts.queue.list(self.jobs.keys())
+        except CommandError as error:
+            if not self._slurm_away.is_on:
+                self._say("unknown", f"Slurm does not answer; workers go on: {error.text}")
+            self._slurm_away.failed(self._clock())
+            return False
+        if self._slurm_away.is_on:
+            self._say("known", "Slurm answers again")
+            self._slurm_away.succeeded()
+        self._looked_s, self._look_due_s = now_s, now_s + self._look_every_s
+        alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
+        for job_id in alive.keys() - self.jobs.keys():
+            self._adopt(job_id)  # of an sbatch whose answer never came
+        failed_before = self._n_failed_starts
+        for job in list(self.jobs.values()):
+            if job.job_id in alive:
+                job.missing_looks = 0
+                self._take_in(job, alive[job.job_id], now_s)
+            elif job.member is None:
+                self._miss(job, now_s)
+        if self._n_failed_starts > failed_before:  # be it one or all: they share a cause
+            self._submitter.failed_starts.failed(now_s)
+        self._give_up_the_doomed(now_s)
+        return True
+
+    def _adopt(self, job_id: str) -> None:
+        self._parts.note(job_id)
+        self.jobs[job_id] = PoolJob(job_id)
+        self._look_soon(self._clock() + _SOON_S)
+
+    def _miss(self, job: PoolJob, now_s: float) -> None:
+        job.missing_looks += 1
+        if job.missing_looks >= _LOOKS_WITHOUT:
+            self._end(job, now_s)
+        else:
+            self._look_soon(now_s + _SOON_S)
+
+    def _take_in(self, job: PoolJob, queued: QueuedJob, now_s: float) -> None:
+        job.queued = queued
+        if queued.is_pending:
+            doomed = self._parts.waiting.never_clears(queued)
+            job.doomed_looks = job.doomed_looks + 1 if doomed else 0
+            if doomed:
+                self._look_soon(now_s + _SOON_S)
+        elif queued.state == "RUNNING" and job.started_s is None:
+            job.started_s = now_s
+        if job.started_s is None or job.member is not None or job.cancelled:
+            return
+        patience_s = _ABSENT_S if job.joined else _STARTING_S
+        if now_s - max(job.started_s, job.seen_s) > patience_s:
+            job.given_up = self._cancel([job])
+
+    def _end(self, job: PoolJob, now_s: float) -> None:
+        del self.jobs[job.job_id]
+        if not job.cancelled:
+            self._submitter.refused.succeeded()  # there is room for another
+        if job.cancelled and not job.given_up:
+            what = "a worker left" if job.joined else "a job was cancelled that is not needed"
+            self._say("left", what, job)
+            return
+        self._parts.graves.bury(job, now_s)
+        self._n_failed_starts += not job.joined
+
+    def _bury(self, now_s: float) -> None:
+        at_work = any(job.member is not None for job in self.jobs.values())
+        news, error = self._parts.graves.explain(now_s, at_work=at_work)
+        self._n_lost += sum(one.kind == "lost" for one in news)
+        self._news.extend(news)
+        self.error = self.error or error
+
+    def _give_up_the_doomed(self, now_s: float) -> None:
+        there = [job for job in self.jobs.values() if job.counts]
+        doomed = [job for job in there if job.doomed_looks > 1]
+        if not doomed:
+            return
+        error = self._parts.waiting.error(doomed[0])
+        if len(doomed) == len(there):
+            self.error = self.error or error
+        elif not self._submitter.doomed.is_on:
+            self._say("refused", f"{error} Going on without it", doomed[0], warns=True)
+        self._submitter.doomed.failed(now_s)
+        self._cancel(doomed)
+
+    def _fit(self, now_s: float) -> None:
+        target = self._parts.target
+        self._wanted = target.wanted(self.chunks_out(), now_s)
+        alive = [job for job in self.jobs.values() if job.counts]
+        if len(alive) < self._wanted:
+            # Those that leave still are jobs.
+            n_missing = self._wanted - len(alive)
+            n_room = n_missing if target.limit is None else target.limit - len(self.jobs)
+            if self._submitter.submit(min(n_missing, n_room), target.most, now_s):
+                self._wake.set()
+            self.error = self.error or self._submitter.error
+        elif len(alive) > self._wanted:
+            self._release(alive, len(alive) - self._wanted, now_s)
+
+    def _release(self, alive: Sequence[PoolJob], n_most: int, now_s: float) -> None:
+        """Have jobs go: those that have not started, then idle ones; busy ones if asked to."""
+        surplus = len(alive) - self._parts.target.most
+        waiting = [job for job in reversed(alive) if job.started_s is None][:n_most]
+        self._cancel(waiting)
+        idle = [job for job in reversed(alive) if job.is_idle]
+        busy = [job for job in reversed(alive) if job.member is not None and not job.is_idle]
+        leaving = idle[: n_most - len(waiting)]
+        # The bounds were lowered: more have to go than have nothing to do.
+        leaving += busy[: max(0, surplus - len(waiting) - len(leaving))]
+        self._ask_to_leave(leaving, now_s)
+        if waiting or leaving:
+            self._look_soon(now_s + _SOON_S)
+
+    def _ask_to_leave(self, jobs: Collection[PoolJob], now_s: float) -> None:
+        for job in jobs:
+            job.leaving, job.asked_s = True, now_s
+        if jobs:
+            self._parts.members.depart([job.job_id for job in jobs])
+
+    def _cancel(self, jobs: Collection[PoolJob]) -> bool:
+        """Cancel jobs; return whether Slurm heard it: if not, it is found again what to cancel."""
+        if not jobs:
+            return True
+        try:
+            self._parts.queue.cancel([job.job_id for job in jobs])
+        except CommandError:
+            self._slurm_away.failed(self._clock())
+            return False
+        for job in jobs:
+            job.cancelled = True
+        return True
+
+    def _say(
+        self, kind: str, text: str, job: PoolJob | None = None, *, warns: bool = False
+    ) -> None:
+        job_id = None if job is None else job.job_id
+        self._news.append(PoolNews(kind=kind, text=text, job_id=job_id, warns=warns))

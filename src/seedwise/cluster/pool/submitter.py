@@ -1,0 +1,191 @@
+"""Submitting jobs at a pace: not all before one has shown that it works, none into a wall."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping
+
+from seedwise.cluster.pool.jobs import PoolJob, Queue
+from seedwise.cluster.pool.pace import Backoff, Budget
+from seedwise.errors import SubmitRefusedError
+from seedwise.model.status import PoolNews
+from seedwise.slurm.commands import CommandError
+
+__all__ = ["Submitter"]
+
+# Jobs that are submitted before one of them has shown that it works.
+_FIRST_WAVE = 4
+_FIRST_WAVE_S = 30.0
+
+_MOST_A_STEP = 10
+_MOST_UNHEARD = 5
+
+
+class Submitter:
+    """Submits jobs.
+
+    Parameters
+    ----------
+    queue : Queue
+        Slurm's queue.
+    script : str
+        The job script, for errors.
+    jobs : mapping of str to PoolJob
+        The jobs that there are; the pool keeps it up to date.
+    adopt : callable
+        Takes the id of each job that was submitted.
+    look : callable
+        Looks into the queue; returns whether it answered.
+    closing : callable
+        Tells whether no more are to be submitted.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        script: str,
+        jobs: Mapping[str, PoolJob],
+        adopt: Callable[[str], None],
+        look: Callable[[], bool],
+        closing: Callable[[], bool],
+    ) -> None:
+        #: What ends the run: Slurm refuses jobs, and there is none.
+        self.error: SubmitRefusedError | None = None
+        #: What happened; the pool takes it from here.
+        self.news: collections.deque[PoolNews] = collections.deque()
+        #: After jobs that ended before their worker came.
+        self.failed_starts = Backoff(2.0, 60.0)
+        #: After Slurm refused a job.
+        self.refused = Backoff(60.0, 1800.0)
+        #: After jobs that waited for what will never be.
+        self.doomed = Backoff(60.0, 1800.0)
+        self.proved = False
+        self._queue = queue
+        self._script = script
+        self._jobs = jobs
+        self._adopt = adopt
+        self._look = look
+        self._closing = closing
+        self._has_warned = False
+        self._unheard = Backoff(2.0, 10.0)
+        self._n_unheard = 0
+        self._budget = Budget()
+        self._first_s: float | None = None
+        self._looked_up = False
+
+    def submit(self, n_missing: int, most_workers: int, now_s: float) -> bool:
+        """Submit jobs, as many as are missing and it is time for.
+
+        Parameters
+        ----------
+        n_missing : int
+            Jobs that are wanted beyond those that there are.
+        most_workers : int
+            The upper bound of the pool.
+        now_s : float
+            The time.
+
+        Returns
+        -------
+        bool
+            Whether to go on at once: a few are submitted at a time, so that the pool can look up.
+        """
+        waits = (self._unheard, self.failed_starts, self.refused, self.doomed)
+        if not all(wait.is_over(now_s) for wait in waits):
+            return False
+        n_most = min(n_missing, self._budget.left(most_workers, now_s), self._open(now_s))
+        if self.refused.is_on or self.doomed.is_on:
+            n_most = min(n_most, 1)  # to see whether it goes better now
+        ids: list[str] = []
+        try:
+            while len(ids) < min(n_most, _MOST_A_STEP) and not self._closing():
+                job_id = self._submit_one(now_s)
+                if job_id is None:
+                    break
+                ids.append(job_id)
+        finally:
+            if ids:
+                self._first_s = now_s if self._first_s is None else self._first_s
+                jobs = "a job" if len(ids) == 1 else f"{len(ids)} jobs"
+                self._say("submitted", f"submitted {jobs}: {', '.join(ids)}")
+        return _MOST_A_STEP == len(ids) < n_most
+
+    def begin_anew(self) -> None:
+        """Forget refusals: something else is asked for."""
+        self.refused.succeeded()
+        self._has_warned = False
+
+    def _open(self, now_s: float) -> int:
+        """Return how many jobs the first wave leaves room for."""
+        jobs = [job for job in self._jobs.values() if job.counts]
+        works = any(job.joined and now_s - job.joined_s > _FIRST_WAVE_S for job in jobs)
+        if self.proved or works or self._waits_in_vain(now_s):
+            return 10**6
+        return _FIRST_WAVE - sum(job.counts for job in self._jobs.values())
+
+    def _waits_in_vain(self, now_s: float) -> bool:
+        """Tell whether the first jobs are not even started; one that runs will show."""
+        if self._first_s is None or now_s - self._first_s <= _FIRST_WAVE_S or not self._jobs:
+            return False
+        if not self._looked_up:  # what is known of them may be older
+            self._looked_up = self._look()
+        return self._looked_up and all(job.started_s is None for job in self._jobs.values())
+
+    def _submit_one(self, now_s: float) -> str | None:
+        self._budget.spend(now_s)
+        try:
+            job_id = self._queue.submit()
+        except CommandError as error:
+            if error.unheard:
+                self._note_unheard(error.text, now_s)
+            else:
+                self._refuse(error.text, now_s)
+            return None
+        if job_id is None:
+            job_id = self._found_in_queue(now_s)
+        else:
+            self._adopt(job_id)
+        if job_id is not None:
+            self.refused.succeeded()
+            self._unheard.succeeded()
+            self._n_unheard = 0
+        return job_id
+
+    def _found_in_queue(self, now_s: float) -> str | None:
+        """Return the job of an sbatch that said no id; None if there is none, or nobody knows."""
+        before = set(self._jobs)
+        if not self._look():
+            self._note_unheard("sbatch printed no job id, and squeue did not answer", now_s)
+            return None
+        new = [job_id for job_id in self._jobs if job_id not in before]
+        if not new:
+            self._refuse("sbatch printed no job id, and there is no new job", now_s)
+        return new[0] if new else None
+
+    def _note_unheard(self, text: str, now_s: float) -> None:
+        """Wait, and look: there may be a job all the same."""
+        if not self._n_unheard:
+            self._say("unknown", f"Slurm does not answer to sbatch: {text}")
+        self._n_unheard += 1
+        self._unheard.failed(now_s)
+        before = len(self._jobs)
+        if not self._look():
+            self._n_unheard = 1  # it is all of Slurm that is away
+        # Whoever answers to squeue each time, and never to sbatch, is a refusal by another name.
+        elif len(self._jobs) == before and self._n_unheard >= _MOST_UNHEARD:
+            self._refuse(text, now_s)
+
+    def _refuse(self, text: str, now_s: float) -> None:
+        if not self._jobs:
+            self.error = self.error or SubmitRefusedError(text, self._script)
+            return
+        if not self._has_warned:
+            self._has_warned = True
+            n_left = len(self._jobs)
+            jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
+            words = f"Slurm takes no more jobs; going on with {jobs} that there are: {text}"
+            self._say("refused", words, warns=True)
+        self.refused.failed(now_s)
+
+    def _say(self, kind: str, text: str, *, warns: bool = False) -> None:
+        self.news.append(PoolNews(kind=kind, text=text, warns=warns))

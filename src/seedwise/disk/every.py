@@ -1,0 +1,31 @@
+"""A reminder: whether some seconds have passed."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = [
+    "Every",
+]
+
+
+class Every:
+    """Tells whether some seconds have passed since it last said so.
+
+    Parameters
+    ----------
+    seconds : float
+        The seconds; 0 is always.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last_s = -seconds
+
+    def due(self) -> bool:
+        """Tell whether they have passed; if so, they begin anew."""
+        now_s = time.monotonic()
+        if now_s - self._last_s < self._seconds:
+            return False
+        self._last_s = now_s
+        return True

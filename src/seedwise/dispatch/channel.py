@@ -1,0 +1,156 @@
+"""The way to the workers of one study, or of one sweep; all of them share a dispatcher."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from seedwise.dispatch.clock import TrialKey
+from seedwise.model.events import ChunkLost
+from seedwise.model.seeds import Chunk
+from seedwise.model.trials import Proposal
+from seedwise.worker.chunk import ChunkTask
+
+__all__ = ["Channel", "Dispatcher", "Errand", "Order"]
+
+
+@attrs.frozen
+class Errand:
+    """What all chunks of a study, or of a sweep, have in common.
+
+    Attributes
+    ----------
+    loss_id : str
+        The loss's id in this run; the plugin of this name holds it on the workers.
+    loss_name : str
+        The loss's name; tasks on the Dask dashboard are called by it.
+    run_name : str
+        The run's name.
+    entry_id : str or None
+        The entry that the trials are for.
+    chunk_timeout_s : float or None
+        Seconds that a chunk may take; None is no limit.
+    attempts_dir : str or None
+        Folder for the files that the loss writes; None is nowhere.
+    folder_stem : callable
+        What the folder of a trial is called, by its number.
+    """
+
+    loss_id: str
+    loss_name: str
+    run_name: str
+    entry_id: str | None = None
+    chunk_timeout_s: float | None = None
+    attempts_dir: str | None = None
+    folder_stem: Callable[[int], str] = lambda _: ""
+
+
+@attrs.frozen(eq=False)
+class Order:
+    """A chunk that is out, and who wants it.
+
+    Attributes
+    ----------
+    channel : Channel
+        Whose it is.
+    task : ChunkTask
+        The chunk, as it travels.
+    """
+
+    channel: Channel
+    task: ChunkTask
+
+    @property
+    def trial(self) -> TrialKey:
+        """The trial that it is of."""
+        return self.task.entry_id, self.task.trial
+
+
+class Dispatcher(Protocol):
+    """What sends the chunks of all channels."""
+
+    token: str
+    topic: str | None
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """Send chunks of one trial out."""
+
+    def cancel(self, unwanted: Callable[[Order], bool]) -> None:
+        """Forget chunks that are still out."""
+
+
+class Channel:
+    """The way to the workers of one study, or of one sweep; made by `DaskDispatcher.channel`.
+
+    Parameters
+    ----------
+    dispatcher : Dispatcher
+        What sends its chunks.
+    errand : Errand
+        What they have in common.
+    on_lost : callable
+        Takes an event for each chunk whose worker was lost.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        errand: Errand,
+        on_lost: Callable[[ChunkLost], None],
+    ) -> None:
+        self.on_lost = on_lost
+        self.key_stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{dispatcher.token}"
+        self._dispatcher = dispatcher
+        self._errand = errand
+
+    def submit(
+        self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
+    ) -> None:
+        """Have chunks of a trial evaluated; earlier trials go first."""
+        errand = self._errand
+        stem = errand.folder_stem(proposal.number)
+        orders = [
+            Order(
+                self,
+                ChunkTask(
+                    loss_id=errand.loss_id,
+                    trial=proposal.number,
+                    params=proposal.params,
+                    entry_id=errand.entry_id,
+                    chunk=chunk,
+                    attempt=attempt,
+                    topic=self._dispatcher.topic,
+                    isolated=isolated,
+                    time_limit_s=errand.chunk_timeout_s,
+                    attempts_dir=errand.attempts_dir,
+                    folder_stem=stem,
+                ),
+            )
+            for chunk in chunks
+        ]
+        self._dispatcher.send(orders)
+
+    def close(self) -> None:
+        """Forget all chunks that are still out."""
+        self._dispatcher.cancel(lambda order: order.channel is self)
+
+    def cancel(self, trial: int, first_chunk: int = 0) -> None:
+        """Forget a trial's chunks that are still out, from `first_chunk` on."""
+
+        def unwanted(order: Order) -> bool:
+            return (
+                order.channel is self
+                and order.task.trial == trial
+                and order.task.chunk.index >= first_chunk
+            )
+
+        self._dispatcher.cancel(unwanted)
+
+
+def _key_prefix(loss_name: str) -> str:
+    # Dask's dashboard colours and times tasks by the key's first word, which is to be letters.
+    word = re.sub(r"[^A-Za-z0-9_]", "_", loss_name)
+    return word if word[0].isalpha() else f"loss_{word}"

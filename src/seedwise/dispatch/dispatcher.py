@@ -1,0 +1,399 @@
+"""The road to the workers and back: chunks out with `client.map`, results in as they come."""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+from distributed.scheduler import KilledWorker
+
+from seedwise.dispatch.blame import Blame, given_up, overran
+from seedwise.dispatch.channel import Channel, Errand, Order
+from seedwise.dispatch.clock import TrialClock, TrialKey
+from seedwise.dispatch.packs import PackSize
+from seedwise.dispatch.walltime import Walltime
+from seedwise.errors import ClusterError
+from seedwise.model.events import ChunkLost
+from seedwise.model.trials import ChunkResult
+from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["DaskDispatcher", "Traffic"]
+
+_MOMENT_S = 0.05
+
+
+@attrs.frozen
+class Traffic:
+    """How a dispatcher sends chunks out.
+
+    Attributes
+    ----------
+    tick_s : float
+        Seconds between looks for trials that ran for too long.
+    running_limit_s : float or None
+        Seconds that a trial may run from its first chunk's start; None is no limit.
+    packs : bool
+        Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
+        second where they take less.
+    slots : callable
+        Tells how many chunks all workers together may evaluate at once, by now.
+    walltime_s : float or None
+        Seconds after which the jobs of the workers end; None is no limit.
+    fault : callable
+        Tells by a worker's name why it was lost; see `Blame`.
+    check_s : float
+        Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
+        without a result after as many.
+    """
+
+    tick_s: float
+    running_limit_s: float | None = None
+    packs: bool = False
+    slots: Callable[[], int] = lambda: 1
+    walltime_s: float | None = None
+    fault: Callable[[str], str | None] = lambda _: ""
+    check_s: float = 1.0
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds that `DaskDispatcher.wait` waits for a result."""
+        return min(self.tick_s, self.check_s)
+
+
+@attrs.frozen(eq=False)
+class _Sent:
+    """A Dask task: one chunk, or a pack of them."""
+
+    orders: Sequence[Order]
+    future: Future[Any]
+
+    def results(self, fetched: Any) -> list[tuple[Order, ChunkResult]]:
+        """Return what came back of it: of a pack that took too long, it is not all."""
+        of_each = fetched if isinstance(fetched, list) else [fetched]
+        return list(zip(self.orders, of_each, strict=False))
+
+
+class DaskDispatcher:
+    """Has chunks evaluated by a Dask cluster.
+
+    A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if it
+    was the chunk that killed the worker, only that process dies, and it is known why. Where the
+    end of the worker's job took it, it goes to a worker that has more time.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Client of the cluster.
+    check : callable
+        Called every second or so; mends the cluster, or raises if it can do no work.
+    traffic : Traffic
+        How chunks are sent out.
+    """
+
+    def __init__(self, client: Client, check: Callable[[], None], traffic: Traffic) -> None:
+        self.token = uuid.uuid4().hex[:8]
+        self._client = client
+        self._check = check
+        self._traffic = traffic
+        limit_s = traffic.running_limit_s
+        self._clock = TrialClock(limit_s) if limit_s is not None else None
+        #: Where workers say that they start a chunk; None if nobody listens.
+        self.topic = f"seedwise-{self.token}" if self._clock is not None else None
+        self._out: dict[str, _Sent] = {}
+        self._backlog: list[Order] = []
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._n_sent = 0
+        self._pack = PackSize(traffic.slots)
+        walltime_s = traffic.walltime_s
+        self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
+        self._blame = Blame(traffic.fault)
+        self._checked_s = self._looked_s = time.monotonic()
+        #: Whether a chunk was evaluated, so that loss and workers are known to get on.
+        self.has_evaluated = False
+        if self._clock is not None:
+            client.subscribe_topic(self.topic, self._clock.note_start)
+
+    def channel(
+        self, errand: Errand, on_lost: Callable[[ChunkLost], None] = lambda _: None
+    ) -> Channel:
+        """Return the way to the workers of one study, or of one sweep."""
+        return Channel(self, errand, on_lost)
+
+    @property
+    def chunks_wanted(self) -> int:
+        """How many chunks are to be out, so that no worker waits for the driver."""
+        return self._pack.chunks_wanted
+
+    @property
+    def n_outstanding(self) -> int:
+        """How many Dask tasks are to be done: those that are out, and those that wait to be."""
+        return len(self._out) + len(self._blame) + -(-len(self._backlog) // self._pack.size)
+
+    @property
+    def n_seeds_lost_to_walltime(self) -> int:
+        """Seeds whose evaluation the end of a job broke off; they are evaluated again."""
+        return self._walltime.n_seeds_lost if self._walltime is not None else 0
+
+    def send(self, orders: Sequence[Order]) -> None:
+        """Send chunks of one trial out, or have them wait for others to share a task with."""
+        if self._traffic.packs and not orders[0].task.isolated:
+            self._backlog += orders
+        else:
+            self._send([[order] for order in orders])
+
+    def wait(self) -> list[tuple[Channel, ChunkResult]]:
+        """Wait for results until some have come, or for a second.
+
+        Raises
+        ------
+        ChunkTooLongError
+            If no job lasts for a chunk.
+        """
+        self._send_backlog()
+        self._check_if_due()  # before there are results: they are not lost by what it raises
+        results = self._settle()
+        results += self._collect(self._done_keys())
+        if not results:
+            self._check_if_due()
+        if time.monotonic() - self._looked_s >= self._traffic.tick_s:
+            self._looked_s = time.monotonic()
+            results += self._overdue()
+        return [(order.channel, result) for order, result in results]
+
+    def cancel(self, unwanted: Callable[[Order], bool]) -> None:
+        """Forget chunks that are still out; of a pack, only if it has no others."""
+        self._blame.forget(unwanted)
+        self._call_off(unwanted)
+
+    def __enter__(self) -> Self:
+        """Return the dispatcher itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget all chunks that are still out."""
+        if self._client.status == "running":
+            if self.topic is not None:
+                self._client.unsubscribe_topic(self.topic)
+            self._client.cancel([sent.future for sent in self._out.values()], reason="run ended")
+        self._out.clear()
+        self._backlog.clear()
+
+    def _call_off(self, unwanted: Callable[[Order], bool]) -> None:
+        self._backlog = [order for order in self._backlog if not unwanted(order)]
+        keys = [key for key, sent in self._out.items() if all(map(unwanted, sent.orders))]
+        sents = [self._out.pop(key) for key in keys]
+        self._client.cancel([sent.future for sent in sents], reason="trial decided")
+        for sent in sents:
+            self._forget_starts(sent.orders)
+
+    def _check_if_due(self) -> None:
+        if time.monotonic() - self._checked_s < self._traffic.pause_s:
+            return
+        self._checked_s = time.monotonic()
+        self._check()
+        if self._walltime is not None:
+            self._walltime.check()
+
+    def _send_backlog(self) -> None:
+        waiting, self._backlog = self._backlog, []
+        size = self._pack.size
+        packs = [waiting[i : i + size] for i in range(0, len(waiting), size)]
+        if packs:
+            self._send(packs)
+
+    def _send(self, packs: Sequence[Sequence[Order]], suffix: str = "") -> None:
+        if self._walltime is not None:
+            packs = [list(map(self._walltime.with_needs, pack)) for pack in packs]
+        first = packs[0][0]
+        alone = len(packs[0]) == 1
+        self._n_sent += 1
+        keys = [
+            f"{pack[0].channel.key_stem}-{_key_end(pack[0].task)}{suffix}"
+            if alone
+            else f"{first.channel.key_stem}-p{self._n_sent:06}-{index:03}"
+            for index, pack in enumerate(packs)
+        ]
+        futures = self._client.map(
+            evaluate_chunk if alone else evaluate_pack,
+            [pack[0].task if alone else [order.task for order in pack] for pack in packs],
+            key=keys,
+            priority=-first.task.trial,
+            pure=False,
+        )
+        for key, pack, future in zip(keys, packs, futures, strict=True):
+            self._out[key] = _Sent(pack, future)
+            self._watch(future)
+
+    def _done_keys(self) -> list[str]:
+        """Wait for a task that is done, and a moment longer for others.
+
+        Fetching results costs driver and worker about a millisecond each time, not for each
+        result. The moment ends when a channel's earliest trial is complete: it can be told.
+        """
+        missing = self._earliest()
+        keys: list[str] = []
+        until_s = time.monotonic() + self._traffic.pause_s
+        while all(missing) or not keys:
+            try:
+                key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))
+            except queue.Empty:
+                break
+            if not keys:
+                until_s = time.monotonic() + (0 if self._traffic.packs else _MOMENT_S)
+            keys.append(key)
+            for trial in missing:
+                trial.discard(key)
+        return keys
+
+    def _earliest(self) -> list[set[str]]:
+        """Return what is out of each channel's earliest trial."""
+        if self._traffic.packs:
+            return []
+        earliest: dict[Channel, tuple[int, set[str]]] = {}
+        for key, sent in self._out.items():
+            order = sent.orders[0]
+            number, keys = earliest.get(order.channel, (order.task.trial, set()))
+            if order.task.trial < number:
+                number, keys = order.task.trial, set()
+            if order.task.trial == number:
+                keys.add(key)
+            earliest[order.channel] = number, keys
+        return [keys for _, keys in earliest.values()]
+
+    def _collect(self, keys: Iterable[str]) -> list[tuple[Order, ChunkResult]]:
+        results: list[tuple[Order, ChunkResult]] = []
+        finished: list[_Sent] = []
+        for key in keys:
+            if key not in self._out:  # cancelled by us in the meantime
+                continue
+            sent = self._out.pop(key)
+            status = sent.future.status
+            if status == "finished":
+                finished.append(sent)
+            elif status == "error" and isinstance(sent.future.exception(), KilledWorker):
+                self._run_again(sent, sent.future.exception())
+            elif status == "error":
+                results += [
+                    (order, given_up(order.task, sent.future.exception())) for order in sent.orders
+                ]
+            elif status in ("pending", "lost"):  # finished, and then its worker was lost
+                self._wait_again(sent)
+            else:
+                msg = f"Dask gave up {key} ({status}): the connection to its scheduler broke."
+                raise ClusterError(msg)
+        results += self._fetch(finished)
+        for order, result in results:
+            if self._clock is not None:
+                self._clock.note_end(order.trial, result.chunk)
+            if self._walltime is not None:
+                self._walltime.note(order, result)
+            self.has_evaluated = self.has_evaluated or result.failure is None
+        return results
+
+    def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
+        async def gather() -> list[Any]:
+            futures = [sent.future for sent in finished]
+            return list(await self._client.gather(futures, asynchronous=True))
+
+        # If a worker is lost after its chunk was done and before it is fetched, Dask has the chunk
+        # evaluated again and waits for it, which is not for us to do here.
+        try:
+            fetched = self._client.sync(gather, callback_timeout=self._traffic.tick_s)
+        except (KilledWorker, TimeoutError):
+            for sent in finished:
+                self._wait_again(sent)
+            return []
+        results: list[tuple[Order, ChunkResult]] = []
+        for sent, one in zip(finished, fetched, strict=True):
+            done = sent.results(one)
+            results += done
+            self._forget_starts(sent.orders[len(done) :])
+            self._backlog[:0] = sent.orders[len(done) :]  # the first to go out again
+        if self._traffic.packs and results:
+            self._pack.note([result.duration_s for _, result in results])
+        return results
+
+    def _wait_again(self, sent: _Sent) -> None:
+        self._forget_starts(sent.orders)
+        self._out[str(sent.future.key)] = sent
+        self._watch(sent.future)
+
+    def _run_again(self, sent: _Sent, killed: KilledWorker) -> None:
+        worker = killed.last_worker.address
+        orders = sent.orders
+        is_alone = orders[0].task.isolated
+        if self._walltime is not None and self._walltime.took(worker):
+            orders, is_alone = self._walltime.note_taken(orders, worker), False
+        elif not is_alone:
+            orders = [Order(o.channel, attrs.evolve(o.task, isolated=True)) for o in orders]
+        self._forget_starts(orders)
+        for order in orders:
+            task = order.task
+            order.channel.on_lost(ChunkLost(task.trial, int(task.chunk.seeds[0]), worker))
+            if is_alone:
+                self._blame.hold(order, str(killed.last_worker.name))
+            else:
+                self._send([[order]], suffix=f"-r{self._n_sent}")
+
+    def _settle(self) -> list[tuple[Order, ChunkResult]]:
+        again, results = self._blame.settled()
+        for order in again:
+            self._send([[order]], suffix=f"-r{self._n_sent}")
+        return results
+
+    def _forget_starts(self, orders: Iterable[Order]) -> None:
+        if self._clock is not None:
+            for order in orders:
+                self._clock.forget(order.trial, order.task.chunk.index)
+
+    def _watch(self, future: Future[Any]) -> None:
+        future.add_done_callback(lambda done: self._done.put(done.key))
+
+    def _overdue(self) -> list[tuple[Order, ChunkResult]]:
+        """Fail the chunks of trials that ran for too long; free the workers that run them."""
+        if self._clock is None:
+            return []
+        orders = [order for sent in self._out.values() for order in sent.orders] + self._backlog
+        results: list[tuple[Order, ChunkResult]] = []
+        out = {order.trial for order in orders}
+        self._clock.keep_only(out)
+        for trial in self._clock.late(out):
+            if not self._clock.late([trial]):  # it shared a pack with the last one: it runs again
+                continue
+            late = [order for order in orders if order.trial == trial]
+            workers = self._clock.stop(trial)
+            packs = self._forget_packs_of(trial)
+            # What is held back comes of its own, and is not what runs.
+            self._call_off(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
+            # A running task can't be cancelled: its worker is begun anew.
+            known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
+            self._client.restart_workers(list(known), raise_for_error=False)
+            if packs:  # which of them it was is known when each is alone
+                for order in packs + [order for order in late if order not in packs]:
+                    self._forget_starts([order])
+                    self._send([[order]], suffix=f"-r{self._n_sent}")
+            else:
+                results += [(order, overran(order.task, self._clock.limit_s)) for order in late]
+        return results
+
+    def _forget_packs_of(self, trial: TrialKey) -> list[Order]:
+        """Forget the packs with chunks of a trial; return the chunks of all trials in them."""
+        keys = [
+            key
+            for key, sent in self._out.items()
+            if len(sent.orders) > 1 and any(order.trial == trial for order in sent.orders)
+        ]
+        sents = [self._out.pop(key) for key in keys]
+        self._client.cancel([sent.future for sent in sents], reason="run again one by one")
+        return [order for sent in sents for order in sent.orders]
+
+
+def _key_end(task: ChunkTask) -> str:
+    return f"t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}"

@@ -1,0 +1,342 @@
+"""A run of one seed, on one worker, of which nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+from distributed import Client
+from distributed.scheduler import KilledWorker
+
+from seedwise.driver.optimize import Run
+from seedwise.driver.parts import make_parts
+from seedwise.driver.signals import StopSignals
+from seedwise.driver.workplace import Workplace
+from seedwise.errors import (
+    CheckFailedError,
+    ChunkTooLongError,
+    LossFailedError,
+    NoCompleteTrialError,
+    RunStopped,
+    SeedwiseError,
+)
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.find import open_run_directory
+from seedwise.folder.ledger import Ledger
+from seedwise.folder.trial_files import TrialFolders
+from seedwise.model.events import Event, PoolChanged, RunStarted, TrialFinished
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options.study import RunOptions
+from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
+from seedwise.slurm.logs import log_tail
+from seedwise.worker.chunk import ChunkTask, evaluate_chunk
+
+__all__ = ["CheckedSeed", "check_seed"]
+
+_logger = logging.getLogger("seedwise")
+
+# What is of the plan, and not of the one seed; and what is about a run that is there.
+_NOT_OF_ONE_SEED = {
+    "accept_changes",
+    "array_parallelism_limit",
+    "assume_yes",
+    "chunk_size",
+    "clean_run_dir",
+    "fail_on_chunk_error",
+    "max_concurrent_trials",
+    "n_seeds",
+    "num_chunks",
+    "prune_failed_trials",
+    "refine_search_factor",
+    "run_name",
+    "take_over",
+    "timeout",
+    "trial_retry_attempts",
+    "workers",
+}
+
+# The first evaluation loads the loss, and what that imports. One that takes a minute says enough.
+_AGAIN_BELOW_S = 60.0
+_LOOK_EVERY_S = 0.02
+
+# A job that was cancelled just now may still write its log.
+_REMOVE_FOR_S = 5.0
+_REMOVE_EVERY_S = 0.25
+
+
+@attrs.frozen
+class CheckedSeed:
+    """What one seed showed.
+
+    Attributes
+    ----------
+    trial : TrialResult
+        Its point and its loss.
+    result : ChunkResult
+        What the worker said of it.
+    seed_s : float
+        Seconds that it took again, with the loss loaded, if it was evaluated again.
+    waited_s : float
+        Seconds that it waited for the worker.
+    host : str or None
+        The worker's machine; None is not known.
+    versions : dict of str to str
+        What the worker has of Python, numpy and seedwise.
+    walltime_s : float or None
+        Seconds after which jobs end.
+    job_script : str or None
+        The jobs' script; None where there is none.
+    """
+
+    trial: TrialResult
+    result: ChunkResult
+    seed_s: float
+    waited_s: float
+    host: str | None
+    versions: dict[str, str]
+    walltime_s: float | None
+    job_script: str | None
+
+
+def check_seed(
+    loss: LossDefinition, options: RunOptions, seed: int, listen: Callable[[Event], None]
+) -> CheckedSeed:
+    """Evaluate one seed as a run with these options would.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss.
+    options : RunOptions
+        Options of the run that is to be.
+    seed : int
+        The seed.
+    listen : callable
+        Takes the events.
+
+    Returns
+    -------
+    CheckedSeed
+        What it showed.
+
+    Raises
+    ------
+    CheckFailedError
+        If the loss fails.
+    ClusterError
+        If no worker comes.
+    RunStopped
+        If a signal came.
+    """
+    one = RunOptions.from_keywords(_keywords(options, seed))
+    parts = make_parts(loss, one)
+    with _passing_folder(Path(one.run_root)) as directory:
+        watch = _Watch(directory, listen)
+        run = _OneSeed(parts, one, directory, [watch])
+        try:
+            run.carry_out()
+        except (LossFailedError, NoCompleteTrialError):
+            raise _failed(loss, watch.finished, seed, run.log_tail) from None
+        except ChunkTooLongError as error:
+            text = f"one seed takes longer than jobs last, which end after {error.walltime_s:g} s"
+            raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
+        except RunStopped as stopped:
+            raise _stopped(stopped) from None
+        except SeedwiseError as error:
+            # Its logs are gone when this is read; it has their end.
+            error.args = (watch.without_folder(str(error)),)
+            raise
+        return run.checked(watch.waited_s)
+
+
+def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
+    kept = {name: getattr(options, name) for name in options.given - _NOT_OF_ONE_SEED}
+    if options.place in ("local", "slurm"):  # of no other the number is ours to say
+        kept["workers"] = 1
+    return {
+        **kept,
+        "seeds": [seed],
+        "n_trials": 1,
+        "max_concurrent_trials": 1,
+        "trial_retry_attempts": 0,
+    }
+
+
+class _OneSeed(Run):
+    """A run that looks at its worker before that goes."""
+
+    #: The end of the job's log, if the loss did not raise and failed all the same.
+    log_tail = ""
+
+    def work(self, workplace: Workplace, stop: StopSignals) -> None:
+        super().work(workplace, stop)
+        trial = self.study.trials[0]
+        if trial.state is not TrialState.COMPLETE:
+            self.log_tail = _last_log(self.directory.log_dir)  # before the worker's own end
+            return
+        with Ledger(self.directory.ledger) as ledger:
+            self._result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
+        place = workplace.place
+        self._walltime_s = place.walltime_s
+        address = _address(place.client, self._result.worker)
+        self._seed_s = self._again_s(workplace, trial, address, stop)
+        self._host, self._versions = _describe(place.client, address)
+
+    def checked(self, waited_s: float) -> CheckedSeed:
+        """Return what the seed showed."""
+        script = self.directory.log_dir / "job.sh"
+        return CheckedSeed(
+            self.study.trials[0],
+            self._result,
+            self._seed_s,
+            max(0.0, waited_s - self._result.duration_s),
+            self._host,
+            self._versions,
+            self._walltime_s,
+            script.read_text(encoding="utf-8") if script.exists() else None,
+        )
+
+    def _again_s(
+        self, workplace: Workplace, trial: TrialResult, address: str | None, stop: StopSignals
+    ) -> float:
+        """Return how long the seed takes again; what the first evaluation took, if it can't."""
+        first_s = self._result.duration_s
+        if first_s >= _AGAIN_BELOW_S or address is None:
+            return first_s
+        folders = TrialFolders(self.directory.path, self.history.trial_digits)
+        task = ChunkTask(
+            loss_id=workplace.loss_id,
+            trial=trial.number,
+            params=trial.params,
+            entry_id=self.options.entry_id,
+            chunk=next(self.parts.plan.chunks()),
+            attempt=2,
+            time_limit_s=self.options.chunk_timeout_seconds,
+            attempts_dir=folders.attempts_dir,
+            folder_stem=folders.stem(trial.number),
+        )
+        client = workplace.place.client
+        future = client.submit(evaluate_chunk, task, workers=[address], pure=False)
+        until_s = time.monotonic() + _AGAIN_BELOW_S
+        while not future.done() and time.monotonic() < until_s:
+            stop.check()
+            time.sleep(_LOOK_EVERY_S)
+        if future.status != "finished":
+            return first_s
+        try:
+            again: ChunkResult = future.result(timeout=_AGAIN_BELOW_S)
+        except (KilledWorker, TimeoutError):  # the worker has gone in this moment
+            return first_s
+        return first_s if again.failure is not None else min(first_s, again.duration_s)
+
+
+class _Watch:
+    """Passes events on, and keeps what they say of the one trial."""
+
+    def __init__(self, directory: RunDirectory, listen: Callable[[Event], None]) -> None:
+        self.finished: TrialFinished | None = None
+        self.waited_s = 0.0
+        self._listen = listen
+        self._log_dir = directory.log_dir
+        self._began_s = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._began_s = time.monotonic()
+        elif isinstance(event, TrialFinished):
+            self.waited_s = time.monotonic() - self._began_s
+            self.finished = event
+        elif isinstance(event, PoolChanged):
+            news = attrs.evolve(event.news, text=self.without_folder(event.news.text))
+            event = attrs.evolve(event, news=news)
+        self._listen(event)
+
+    def without_folder(self, text: str) -> str:
+        """Return a text in which logs are called by their names alone."""
+        return text.replace(f"{self._log_dir}/", "")
+
+
+def _failed(
+    loss: LossDefinition, finished: TrialFinished | None, seed: int, tail: str
+) -> CheckFailedError:
+    assert finished is not None  # or the trial could not have failed
+    failure = finished.failure
+    assert failure is not None
+    return CheckFailedError(
+        loss.name,
+        finished.trial.params,
+        seed if loss.vectorized else failure.seed,
+        failure.exception_type,
+        failure.traceback,
+        tail,
+    )
+
+
+def _stopped(stopped: RunStopped) -> RunStopped:
+    """Return what says no more than that: the folder, with which to go on, is about to go."""
+    by = "" if stopped.signal is None else f" by {stopped.signal.name}"
+    stopped.args = (f"the check was stopped{by}; nothing is left of it",)
+    return stopped
+
+
+def _last_log(log_dir: Path) -> str:
+    logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)
+    return log_tail(log_dir, logs[-1].stem) if logs else ""
+
+
+def _address(client: Client, name: str) -> str | None:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    # The ledger cuts long names.
+    found = [address for address, one in workers.items() if str(one["name"]).startswith(name)]
+    return found[0] if found else None
+
+
+def _describe(client: Client, address: str | None) -> tuple[str | None, dict[str, str]]:
+    """Return the name of a worker's machine, and versions of what it has."""
+    if address is None:
+        return None, {}
+    host, found = None, None
+    with contextlib.suppress(OSError, TimeoutError):  # the worker has gone in this moment
+        hosts = client.run(socket.gethostname, workers=[address], on_error="ignore")
+        host = hosts.get(address)
+        found = client.get_versions(packages=["seedwise"])["workers"].get(address)
+    if not found:
+        return host, {}
+    versions = {"python": str(found["host"]["python"]).rpartition(".final")[0]}
+    versions |= {name: found["packages"].get(name) for name in ("numpy", "seedwise")}
+    return host, {name: str(version) for name, version in versions.items() if version}
+
+
+@contextlib.contextmanager
+def _passing_folder(root: Path) -> Iterator[RunDirectory]:
+    """Make a run's folder, and remove it in the end, with what had to be made around it."""
+    root = root.expanduser().absolute()
+    made = [path for path in (root, *root.parents) if not path.exists()]
+    name = f"check-{secrets.token_hex(4)}"
+    try:
+        yield open_run_directory(root, name, name)
+    finally:
+        _remove(root / name)
+        for path in made:
+            with contextlib.suppress(OSError):  # others use it by now
+                path.rmdir()
+
+
+def _remove(path: Path) -> None:
+    until_s = time.monotonic() + _REMOVE_FOR_S
+    while True:
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        if time.monotonic() > until_s:
+            _logger.warning("%s could not be removed", path)
+            return
+        time.sleep(_REMOVE_EVERY_S)

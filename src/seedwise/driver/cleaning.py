@@ -1,0 +1,203 @@
+"""Removing what a driver that was killed left behind; the results stay."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import attrs
+
+from seedwise.cluster.job import job_name
+from seedwise.cluster.keys import remove_keys
+from seedwise.errors import (
+    CleanRefusedError,
+    EntryOfARunError,
+    NotARunError,
+    RunExistsError,
+)
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.find import is_unborn, run_of_entry
+from seedwise.folder.history import original_of, run_id_of
+from seedwise.folder.lease import acquire_lease
+from seedwise.folder.owner import allowed_to_us, require_owner
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.results.cleaned import CleanedRun
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.queue import cancel_jobs
+
+__all__ = [
+    "LeftJobs",
+    "cancel_left_jobs",
+    "clean",
+    "clean_run_directory",
+]
+
+
+@attrs.frozen
+class LeftJobs:
+    """What became of the jobs that a driver left.
+
+    Attributes
+    ----------
+    cancelled : tuple of str
+        Ids of those that were cancelled.
+    copy_of : pathlib.Path or None
+        The folder of which this one is a copy; then none is.
+    """
+
+    cancelled: tuple[str, ...] = ()
+    copy_of: Path | None = None
+
+
+def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
+    """Cancel a run's jobs, and remove keys, requests and what was half written.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder; that of an entry stands for the run that it is part of.
+    take_over : bool, default False
+        Whether a driver on another machine that has been silent for minutes is taken for dead.
+
+    Returns
+    -------
+    CleanedRun
+        What was done.
+
+    Raises
+    ------
+    RunLockedError
+        If a driver works on the run, or may do so.
+    NotYourRunError
+        If the run is another user's.
+    NotARunError
+        If it is none, or others could have written to its folder.
+    """
+    directory = directory.home
+    with allowed_to_us(directory.path):
+        require_owner(directory.path)
+        directory.require_own()
+        run_id_of(directory, directory.read_meta())
+        lease_was_left = directory.lease.exists()
+        # A lease of a driver that is dead becomes ours, and goes away with us.
+        with acquire_lease(directory.lease, take_over=take_over):
+            jobs, unknown = LeftJobs(), None
+            try:
+                jobs = cancel_left_jobs(directory)
+            except CommandError as error:
+                unknown = error.text
+            removed = [directory.lease] if lease_was_left else []
+            removed += _removed(directory)
+    return CleanedRun(
+        directory.path,
+        jobs.cancelled,
+        tuple(str(path.relative_to(directory.path)) for path in removed),
+        unknown,
+        () if unknown is None else tuple(JobBook(directory.jobs_file).ids()),
+        jobs.copy_of,
+    )
+
+
+def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
+    """Cancel the Slurm jobs that a driver left that was killed.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder; we hold its lease.
+
+    Returns
+    -------
+    LeftJobs
+        What was cancelled.
+
+    Raises
+    ------
+    CommandError
+        If it can't be known whether there are any.
+    NotARunError
+        If the folder holds no run with an id.
+    """
+    meta = directory.read_meta()
+    run_id = run_id_of(directory, meta)
+    original = original_of(directory, meta)
+    if original is not None:
+        return LeftJobs(copy_of=original)
+    noted = JobBook(directory.jobs_file).ids()
+    if noted and shutil.which("squeue") is None:
+        raise CommandError("there is no squeue on this machine's PATH")
+    # A folder may be renamed, and the jobs have the name that it had for the last driver.
+    name = job_name(str(meta.get("run_name", directory.name)))
+    try:
+        return LeftJobs(tuple(cancel_jobs(run_id, known=noted, name=name)))
+    except CommandError:
+        if not noted and meta.get("mode") == ExecutionMode.SINGLE.value:
+            return LeftJobs()  # it never had any, whatever is the matter with Slurm
+        raise
+
+
+def _removed(directory: RunDirectory) -> list[Path]:
+    """Remove keys, requests and what was half written; return what was there."""
+    removed = [directory.key_dir] if remove_keys(directory.key_dir) else []
+    if _is_folder(directory.control):
+        shutil.rmtree(directory.control, ignore_errors=True)
+        removed.append(directory.control)
+    parts = sorted(directory.entries.iterdir()) if _is_folder(directory.entries) else []
+    entries = (RunDirectory(path, directory) for path in parts if _is_folder(path))
+    for one in (directory, *entries):
+        removed += one.sweep()
+    return removed
+
+
+def _is_folder(path: Path) -> bool:
+    # What a link leads to is somebody else's.
+    return path.is_dir() and not path.is_symlink()
+
+
+def clean_run_directory(path: Path) -> None:
+    """Remove a run, whatever is in its folder; nothing else is ever removed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The run's folder; if there is none, nothing is done.
+
+    Raises
+    ------
+    RunExistsError
+        If it holds no run.
+    RunLockedError
+        If a driver works on the run.
+    CleanRefusedError
+        If Slurm does not answer, so that nobody would know its jobs any more.
+    """
+    if not path.exists():
+        return
+    directory = RunDirectory(path)
+    if (parent := run_of_entry(path)) is not None:
+        raise EntryOfARunError(path, parent.path)
+    if path.is_symlink() or not (directory.has_begun or is_unborn(path)):
+        raise RunExistsError(path)
+    directory.require_own()
+    with acquire_lease(directory.lease):
+        if directory.has_begun:
+            _cancel_jobs(directory)
+        # Last, what says that it is a run: if this is broken off, it can be done again.
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "meta.json"):
+            if not entry.name.startswith(directory.lease.name):
+                shutil.rmtree(
+                    entry
+                ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _cancel_jobs(directory: RunDirectory) -> None:
+    """Cancel what a driver left that was killed."""
+    try:
+        cancel_left_jobs(directory)
+    except NotARunError:  # of an older format, torn, or of something else
+        return
+    except CommandError as error:
+        why = f"Slurm does not answer ({error.text}), so its jobs could not be cancelled"
+        advice = "Try again when squeue answers"
+        raise CleanRefusedError(directory.path, why, advice) from error

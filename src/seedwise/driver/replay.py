@@ -1,0 +1,138 @@
+"""One seed of a trial again, in this process and without Dask."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+
+from seedwise.driver.parts import Saved
+from seedwise.errors import OptionError
+from seedwise.folder.directory import RunDirectory
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options.work import WorkOptions
+from seedwise.model.points import Cases
+from seedwise.model.seeds import SeedPlan, seed_plan
+from seedwise.model.space import ParamValue
+from seedwise.study.proposer import read_params
+from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.returned import check_finite, read_arrays, read_returned
+
+__all__ = ["Replayed", "replay"]
+
+
+@attrs.frozen
+class Replayed:
+    """What a replay gave.
+
+    Attributes
+    ----------
+    params : dict
+        The trial's params.
+    losses : dict of int to float
+        The loss of each seed.
+    components : dict of int to dict of str to float
+        The named parts of the loss, of each seed that has some.
+    """
+
+    params: dict[str, ParamValue]
+    losses: dict[int, float]
+    components: dict[int, dict[str, float]] = attrs.field(factory=dict)
+
+
+def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) -> Replayed:
+    """Evaluate seeds of a trial again.
+
+    Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
+    run stay as they are.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder.
+    saved : Saved
+        What it holds of what the run is made of.
+    trial : int
+        The trial's number.
+    seed : int or None
+        The seed; None goes through all seeds of the run.
+
+    Returns
+    -------
+    Replayed
+        The params, the losses and their components.
+
+    Raises
+    ------
+    OptionError
+        If the run has no such trial or seed.
+    """
+    loss = saved.shipment.load()
+    # Of a cluster that was passed, nothing is left to check.
+    kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
+    options = saved.kind.from_keywords(kept)
+    params = _params(directory, loss, saved, options, trial)
+    plan = _seed_plan(loss, options)
+    seeds = plan.seeds.tolist() if seed is None else [seed]
+    if seed is not None and seed not in plan.seeds:
+        allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
+        raise OptionError("seed", seed, allowed)
+    items = {"entry_id": _entry_id(directory, saved), "trial_number": trial}
+    name = f"trial_{trial:03}-{secrets.token_hex(4)}"
+    context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
+    replayed = Replayed(params, {})
+    for one in seeds:
+        replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
+        if parts:
+            replayed.components[one] = dict(parts)
+    return replayed
+
+
+def _evaluate(
+    loss: LossDefinition, params: dict[str, ParamValue], seed: int, context: Context
+) -> tuple[float, Mapping[str, float]]:
+    if not loss.vectorized:
+        return read_returned(loss.evaluate(params, seed, context))
+    returned = loss.evaluate(params, np.array([seed], dtype=np.int64), context)
+    losses, components = read_arrays(returned, 1)
+    parts = {name: float(values[0]) for name, values in components.items()}
+    return check_finite(float(losses[0])), parts
+
+
+def _entry_id(directory: RunDirectory, saved: Saved) -> str | None:
+    if directory.parent is None:
+        return saved.keywords.get("entry_id")
+    entry_id: str = directory.read_meta()["options"]["entry_id"]
+    return entry_id
+
+
+def _params(
+    directory: RunDirectory,
+    loss: LossDefinition,
+    saved: Saved,
+    options: WorkOptions,
+    trial: int,
+) -> dict[str, ParamValue]:
+    if saved.source is not None:
+        cases = Cases(saved.source, options, loss.parameter_space)
+        if not 0 <= trial < cases.n_trials:
+            allowed = f"a trial of the sweep, which has 0 to {cases.n_trials - 1}"
+            raise OptionError("trial", trial, allowed)
+        return cases.params(trial)
+    all_params = read_params(directory.study_file, directory.read_meta()["study_name"])
+    if trial not in all_params:
+        has = f"0 to {max(all_params)}" if all_params else "none yet"
+        raise OptionError("trial", trial, f"a trial of the run, which has {has}")
+    return all_params[trial]
+
+
+def _seed_plan(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
+    return seed_plan(
+        seeds=options.seeds,
+        n_seeds=options.n_seeds,
+        chunk_size=options.chunk_size,
+        num_chunks=options.num_chunks,
+        seed_start=loss.seed_start,
+    )

@@ -1,0 +1,112 @@
+"""What a run's results depend on: it must be the same when the run is gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import attrs
+
+from seedwise.model.held import with_overrides
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options.study import RunOptions, StudyOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.seeds import SeedPlan
+from seedwise.model.sources import ParameterSource
+from seedwise.model.values import typed_values
+from seedwise.usercode.fingerprint import fingerprint
+
+__all__ = [
+    "decides_losses",
+    "what_decides_results",
+]
+
+# Of these a change makes the losses of trials that are not told yet worthless.
+_LOSSES = ("loss", "seeds", "entry_id")
+
+
+def what_decides_results(
+    loss: LossDefinition,
+    options: StudyOptions | SweepOptions,
+    plan: SeedPlan,
+    source: ParameterSource | None = None,
+    sampler: object = None,
+) -> dict[str, str]:
+    """Describe all that a run's results depend on, each in a line of text.
+
+    Where the work is done, by how many workers and in which chunks is not among it.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss.
+    options : StudyOptions or SweepOptions
+        The run's options.
+    plan : SeedPlan
+        The seeds of every trial.
+    source : GridSource, RandomSource or ManualSource, optional
+        Where the points of a sweep come from.
+    sampler : str or optuna.samplers.BaseSampler, optional
+        What stands for the sampler of `options`: the same, pickled and unpickled.
+
+    Returns
+    -------
+    dict of str to str
+        By keyword; ``parameter_space`` has an entry for each parameter.
+    """
+    seeds = plan.seeds
+    digest = hashlib.blake2b(seeds.tobytes(), digest_size=4).hexdigest()
+    described = {
+        "loss": f"{loss.name}, code {fingerprint((loss.function, loss.vectorized))}",
+        "seeds": f"{len(seeds)} from {seeds[0]} to {seeds[-1]} ({digest})",
+        "trial_retry_attempts": str(options.trial_retry_attempts),
+    }
+    if isinstance(options, StudyOptions):
+        described |= _of_a_study(loss, options, sampler or options.sampler)
+    if isinstance(options, RunOptions | SweepOptions):
+        described["entry_id"] = str(options.entry_id)
+    if source is not None:
+        described["source"] = _described(source)
+        if options.overrides:
+            held = typed_values("overrides", options.overrides, loss.parameter_space)
+            described["overrides"] = repr(sorted(held.items()))
+    if options.trial_zero:
+        zero = typed_values("trial_zero", options.trial_zero, loss.parameter_space)
+        described["trial_zero"] = repr(sorted(zero.items()))
+    return described
+
+
+def _of_a_study(loss: LossDefinition, options: StudyOptions, sampler: object) -> dict[str, str]:
+    if not isinstance(sampler, str):
+        sampler = f"{type(sampler).__name__} ({fingerprint(sampler)})"
+    described = {
+        "sampler": sampler,
+        "random_seed": str(options.random_seed),
+        "direction": options.direction,
+        "max_concurrent_trials": str(options.max_concurrent_trials),
+    }
+    if options.enqueue is not None:
+        described["enqueue"] = _described(options.enqueue)
+    if options.prune_failed_trials:
+        described["prune_failed_trials"] = "True"
+    space = with_overrides(loss.parameter_space, options.overrides)
+    for name, param in space.items():
+        fields = attrs.asdict(param, filter=lambda _, value: value is not None)
+        text = ", ".join(f"{key}={value!r}" for key, value in fields.items())
+        described[f"parameter_space[{name!r}]"] = text
+    described["order of parameters"] = ", ".join(loss.parameter_space)
+    return described
+
+
+def _described(source: ParameterSource) -> str:
+    manifest = source.to_manifest_dict()
+    # Case i of a random source is the same for any number of cases.
+    manifest = {key: value for key, value in manifest.items() if key != "n_trials"}
+    text = json.dumps(manifest, sort_keys=True)
+    return f"{manifest['type']} ({hashlib.blake2b(text.encode(), digest_size=8).hexdigest()})"
+
+
+def decides_losses(changes: Mapping[str, tuple[str, str]]) -> bool:
+    """Tell whether a change makes the losses of trials that are not told yet worthless."""
+    return any(name in changes for name in _LOSSES)

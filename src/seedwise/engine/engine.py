@@ -1,0 +1,309 @@
+"""The engine: ask, evaluate, record, fold, tell.
+
+What it decides depends on told results only, never on which chunk came back first; see contract 1
+in the documentation. It meets study, workers, ledger and listeners as protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from seedwise.engine.trial import OpenTrial
+from seedwise.model.events import Event, TrialFinished
+from seedwise.model.seeds import Chunk, SeedPlan
+from seedwise.model.trials import (
+    ChunkResult,
+    FailureKind,
+    Proposal,
+    SeedFailure,
+    TrialOutcome,
+    TrialResult,
+    best_trial,
+)
+
+__all__ = ["Channel", "Engine", "FailedTrial", "Folders", "Ledger", "Proposer", "Rules"]
+
+
+class Proposer(Protocol):
+    """Where points come from."""
+
+    @property
+    def n_asked(self) -> int:
+        """How many points were asked for, ever."""
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial told so far."""
+
+    def unfinished(self) -> Sequence[Proposal]:
+        """Return the points that were asked for before and not told, by number."""
+
+    def ask(self) -> Proposal | None:
+        """Return the next point; None if there is no more."""
+
+    def tell(self, outcome: TrialOutcome) -> TrialResult:
+        """Take in how a point turned out."""
+
+
+class Channel(Protocol):
+    """Where chunks are evaluated."""
+
+    def submit(
+        self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
+    ) -> None:
+        """Have chunks of a trial evaluated, isolated ones in a process of their own."""
+
+    def cancel(self, trial: int, first_chunk: int = 0) -> None:
+        """Forget a trial's chunks that are still out, from `first_chunk` on."""
+
+
+class Ledger(Protocol):
+    """Where results are kept."""
+
+    def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
+        """Return what was evaluated of a trial before, in the order in which it came."""
+
+    def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
+        """Keep results."""
+
+    def sync(self) -> None:
+        """Have what is kept on disk before this returns."""
+
+
+class Folders(Protocol):
+    """Where the files are kept that the loss writes."""
+
+    def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
+        """Keep the files of a trial's accepted evaluations, and no others."""
+
+
+@attrs.frozen
+class FailedTrial:
+    """A trial at whose failure the run stops.
+
+    Attributes
+    ----------
+    proposal : Proposal
+        The trial.
+    failure : SeedFailure
+        Its first failure, in the order of the seed plan.
+    chunk_start : int
+        The first seed of the chunk that failed.
+    """
+
+    proposal: Proposal
+    failure: SeedFailure
+    chunk_start: int
+
+
+@attrs.frozen
+class Rules:
+    """What an engine goes by.
+
+    Attributes
+    ----------
+    n_trials : int
+        How many trials there are to be in all.
+    in_flight : callable
+        Returns how many trials may be in flight.
+    in_order : bool
+        Whether trials are told by number, so that what is asked for next is no matter of timing.
+    direction : {"minimize", "maximize"}
+        What is best.
+    trial_retry_attempts : int
+        How many more times a chunk is evaluated that failed.
+    stops_at_failure : bool
+        Whether to stop at a trial whose loss raised, or gave no finite number.
+    prunes : bool
+        Whether failed trials are told as pruned.
+    note_stop : callable
+        Takes the trial at which to stop, before it is told; returns whether to stop at it.
+    """
+
+    n_trials: int
+    in_flight: Callable[[], int]
+    in_order: bool = True
+    direction: str = "minimize"
+    trial_retry_attempts: int = 1
+    stops_at_failure: bool = False
+    prunes: bool = False
+    note_stop: Callable[[FailedTrial], bool] = lambda _: True
+
+
+class Engine:
+    """Brings trials to their end.
+
+    Parameters
+    ----------
+    rules : Rules
+        What it goes by.
+    plan : SeedPlan
+        The seeds of every trial.
+    proposer : Proposer
+        Where points come from.
+    channel : Channel
+        Where chunks are evaluated.
+    ledger : Ledger
+        Where results are kept: a result counts when it is recorded.
+    folders : Folders
+        Where the files are kept that the loss writes.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        plan: SeedPlan,
+        proposer: Proposer,
+        channel: Channel,
+        ledger: Ledger,
+        folders: Folders,
+    ) -> None:
+        #: The trial at whose failure the run stopped; None if it goes on.
+        self.failed: FailedTrial | None = None
+        self._rules = rules
+        self._plan = plan
+        self._proposer = proposer
+        self._channel = channel
+        self._ledger = ledger
+        self._folders = folders
+        self._in_flight: dict[int, OpenTrial] = {}  # by number, in the order of asking
+        self._n_asked = 0
+        self._best: TrialResult | None = None
+        self._emit: Callable[[Event], None] = lambda _: None
+        self._out_of_time: Callable[[], bool] = lambda: False
+
+    @property
+    def n_in_flight(self) -> int:
+        """How many trials are in flight."""
+        return len(self._in_flight)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing more to do."""
+        return self.failed is not None or not self._in_flight
+
+    def begin(
+        self, emit: Callable[[Event], None], out_of_time: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Take up the trials that are not told yet, with their number and params, and ask on.
+
+        Parameters
+        ----------
+        emit : callable
+            Takes an event for each told trial.
+        out_of_time : callable
+            Tells whether no further trial is to be asked for.
+        """
+        self._emit, self._out_of_time = emit, out_of_time
+        self._best = self._proposer.best
+        for proposal in self._proposer.unfinished():
+            self._open(proposal)
+        self._n_asked = self._proposer.n_asked
+        self._ask_while_allowed()
+        self._tell_decided()  # of what is on record already, nothing will come
+
+    def take(self, results: Sequence[ChunkResult]) -> None:
+        """Take in results; tell the trials that they decide, and ask for others.
+
+        Parameters
+        ----------
+        results : sequence of ChunkResult
+            What came, in any order; what nobody waits for any more is dropped.
+        """
+        waited_for = [
+            (trial, result)
+            for result in results
+            if (trial := self._in_flight.get(result.trial)) is not None and trial.waits_for(result)
+        ]
+        if waited_for:
+            self._ledger.record([(trial.proposal, result) for trial, result in waited_for])
+        for trial, result in waited_for:
+            if trial.waits_for(result):  # one before it, of the same batch, may have decided
+                self._fold(trial, result)
+        self._tell_decided()
+
+    def _ask_while_allowed(self) -> None:
+        # With k in flight at most and one told at a time, trial n is asked for when exactly the
+        # trials up to n - k are told: the sampler never sees a matter of timing.
+        while (
+            len(self._in_flight) < self._rules.in_flight()
+            and self._n_asked < self._rules.n_trials
+            and not self._out_of_time()
+        ):
+            proposal = self._proposer.ask()
+            if proposal is None:
+                return
+            self._n_asked += 1
+            self._open(proposal)
+
+    def _open(self, proposal: Proposal) -> None:
+        trial = OpenTrial(proposal, self._plan, self._rules.trial_retry_attempts)
+        trial.take_up(self._ledger.recorded(proposal))
+        self._in_flight[proposal.number] = trial
+        fresh = [c for index, c in trial.missing.items() if trial.n_attempts[index] == 1]
+        if fresh:
+            self._channel.submit(proposal, fresh, attempt=1)
+        for index in trial.missing:
+            if trial.n_attempts[index] > 1:
+                self._try_again(trial, index)
+
+    def _fold(self, trial: OpenTrial, result: ChunkResult) -> None:
+        if trial.take(result):
+            self._try_again(trial, result.chunk)
+        elif trial.failure is not None and result.failure is not None:
+            self._channel.cancel(result.trial, first_chunk=result.chunk)
+
+    def _try_again(self, trial: OpenTrial, chunk: int) -> None:
+        self._channel.submit(
+            trial.proposal,
+            [trial.missing[chunk]],
+            attempt=trial.n_attempts[chunk],
+            isolated=trial.has_died(chunk),
+        )
+
+    def _tell_decided(self) -> None:
+        while decided := self._decided():
+            self._ledger.sync()
+            told = [self._tell(trial) for trial in decided]
+            if self.failed is None:
+                self._ask_while_allowed()
+            for event in told:  # now, so that what is in flight can be seen
+                self._emit(event)
+            if self.failed is not None:
+                return
+
+    def _decided(self) -> list[OpenTrial]:
+        """Return the trials to tell now."""
+        if self._rules.in_order:
+            head = next(iter(self._in_flight.values()), None)
+            return [head] if head is not None and head.decided else []
+        return [trial for trial in self._in_flight.values() if trial.decided]
+
+    def _tell(self, trial: OpenTrial) -> TrialFinished:
+        proposal = trial.proposal
+        about = {"number": proposal.number, "params": proposal.params}
+        self._folders.settle(proposal.number, trial.folders(), about)
+        failed = self._to_stop_at(trial)
+        # In flight until it is told, or an interrupt could lose it.
+        told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
+        del self._in_flight[proposal.number]
+        self.failed = self.failed or failed
+        best = best_trial(filter(None, (self._best, told)), self._rules.direction)
+        self._best = best
+        return TrialFinished(told, trial.failure, best, self._rules.n_trials)
+
+    def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
+        # What the cluster or a crash did to a trial does not stop the run; the loss's own error
+        # does, if it is to.
+        failure = trial.failure
+        if (
+            failure is None
+            or failure.kind is not FailureKind.LOSS
+            or not self._rules.stops_at_failure
+        ):
+            return None
+        failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
+        return failed if self._rules.note_stop(failed) else None

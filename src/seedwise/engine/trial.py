@@ -1,0 +1,146 @@
+"""A trial that is not told yet: what has come back of it, and what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.model.seeds import Chunk, SeedPlan
+from seedwise.model.statistics import component_mean, estimate
+from seedwise.model.trials import (
+    ChunkResult,
+    FailureKind,
+    Proposal,
+    SeedFailure,
+    TrialOutcome,
+)
+
+__all__ = ["OpenTrial"]
+
+_MOST_DEATHS = 3
+
+
+class OpenTrial:
+    """A trial that is not told yet.
+
+    Parameters
+    ----------
+    proposal : Proposal
+        Its number and params.
+    plan : SeedPlan
+        The seeds of every trial.
+    retries : int
+        How many more times a chunk is evaluated whose loss failed.
+    """
+
+    def __init__(self, proposal: Proposal, plan: SeedPlan, retries: int) -> None:
+        self.proposal = proposal
+        self.missing: dict[int, Chunk] = {}
+        self.n_attempts: Counter[int] = Counter()
+        self.failure: SeedFailure | None = None
+        self.chunk_start = 0  # the first seed of the chunk that failed
+        self._losses = np.empty(len(plan.seeds), dtype=np.float64)
+        self._components: dict[str, NDArray[np.float64]] = {}
+        self._folders: dict[int, str] = {}  # by position of the chunk's first seed
+        self._plan = plan
+        self._retries = retries
+        self._n_failures: Counter[tuple[int, FailureKind]] = Counter()
+
+    def take_up(self, recorded: Sequence[ChunkResult]) -> None:
+        """Begin with what is on record; only what it does not cover is missing."""
+        covered = np.zeros(len(self._plan.seeds), dtype=np.bool_)
+        for result in recorded:
+            if result.losses is not None:
+                self._place(result)
+                covered[result.start : result.start + result.n_seeds] = True
+        self.missing = {chunk.index: chunk for chunk in self._plan.chunks(covered)}
+        self.n_attempts = Counter(dict.fromkeys(self.missing, 1))
+        by_place = {
+            (chunk.start, len(chunk.seeds)): index for index, chunk in self.missing.items()
+        }
+        for result in recorded:
+            index = by_place.get((result.start, result.n_seeds), -1)
+            if result.failure is not None and index in self.missing:
+                self._note_failure(index, result.failure, result.folder)
+
+    @property
+    def decided(self) -> bool:
+        """Whether nothing is missing that could change what is told."""
+        return not self.missing
+
+    def waits_for(self, result: ChunkResult) -> bool:
+        """Tell whether a result is news; one that came late or twice is not."""
+        if result.chunk not in self.missing:
+            return False
+        # Of a chunk that is tried again, an earlier failure was counted already.
+        return result.losses is not None or result.attempt == self.n_attempts[result.chunk]
+
+    def take(self, result: ChunkResult) -> bool:
+        """Take in a result that the trial waits for; tell whether its chunk is to be tried again.
+
+        What comes after a chunk that has failed for good does not count any more. What comes
+        before it does, so that the failure that is told is the first in the order of the seeds,
+        whichever chunk came back first.
+        """
+        if result.losses is not None:
+            del self.missing[result.chunk]
+            self._place(result)
+            return False
+        assert result.failure is not None  # a result has one of the two
+        return self._note_failure(result.chunk, result.failure, result.folder)
+
+    def has_died(self, chunk: int) -> bool:
+        """Tell whether a process died of the chunk."""
+        return self._n_failures[chunk, FailureKind.DIED] > 0
+
+    def folders(self) -> list[str]:
+        """Return where its accepted evaluations wrote files, in the order of the seeds."""
+        return [self._folders[start] for start in sorted(self._folders)]
+
+    def outcome(self, *, prunes: bool) -> TrialOutcome:
+        """Return how it turned out.
+
+        Parameters
+        ----------
+        prunes : bool
+            Whether a trial that failed is told as pruned.
+        """
+        number = self.proposal.number
+        if self.failure is not None:
+            error = ": ".join(filter(None, (self.failure.exception_type, self.failure.message)))
+            if self.failure.seed is not None:
+                error = f"seed {self.failure.seed}: {error}"
+            return TrialOutcome(number, None, None, 0, error, pruned=prunes)
+        mean = estimate(self._losses)
+        components = {name: component_mean(part) for name, part in self._components.items()}
+        return TrialOutcome(number, mean.mean, mean.stderr, mean.n_seeds, components=components)
+
+    def _place(self, result: ChunkResult) -> None:
+        place = slice(result.start, result.start + result.n_seeds)
+        assert result.losses is not None
+        self._losses[place] = result.losses
+        for name, part in result.components.items():
+            if name not in self._components:
+                self._components[name] = np.full(len(self._losses), np.nan)
+            self._components[name][place] = part
+        if result.folder:
+            self._folders[result.start] = result.folder
+
+    def _note_failure(self, chunk: int, failure: SeedFailure, folder: str) -> bool:
+        self._n_failures[chunk, failure.kind] += 1
+        most = {FailureKind.LOSS: self._retries + 1, FailureKind.DIED: _MOST_DEATHS}
+        if self._n_failures[chunk, failure.kind] < most.get(failure.kind, 1):
+            self.n_attempts[chunk] += 1
+            return True
+        self.failure = failure
+        start = self.missing[chunk].start
+        self.chunk_start = int(self.missing[chunk].seeds[0])
+        self.missing = {index: c for index, c in self.missing.items() if index < chunk}
+        # Of what was evaluated after it, it is a matter of timing whether it came back.
+        self._folders = {place: name for place, name in self._folders.items() if place < start}
+        if folder:
+            self._folders[start] = folder
+        return False

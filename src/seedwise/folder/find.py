@@ -1,0 +1,151 @@
+"""Finding and making run folders."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from seedwise.disk.own_folder import make_own_folder
+from seedwise.errors import (
+    EntryOfARunError,
+    NotARunError,
+    OptionError,
+    RunExistsError,
+    writing,
+)
+from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
+from seedwise.folder.owner import allowed_to_us
+
+__all__ = [
+    "entry_directory",
+    "existing_run",
+    "open_run_directory",
+]
+
+
+def existing_run(path: str | Path) -> RunDirectory:
+    """Return the folder of a run that is there.
+
+    Raises
+    ------
+    NotARunError
+        If there is none.
+    NotYourRunError
+        If another user keeps it from us.
+    """
+    path = Path(path).expanduser().absolute()
+    directory = RunDirectory(path)
+    with allowed_to_us(path):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # raises what `is_dir` and `exists` swallow in later versions of Python
+            (path / "meta.json").stat()
+        if not path.is_dir():
+            raise NotARunError(path, "there is no such folder")
+        parent = run_of_entry(path)
+        if parent is not None:
+            directory = RunDirectory(path, parent)
+        if not directory.has_begun:
+            raise NotARunError(directory.path, "there is no meta.json, so this is no run")
+        with (path / "meta.json").open("rb"):
+            return directory
+
+
+def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
+    """Make the folder of a new run, or find the one of a run that is to be gone on with.
+
+    Parameters
+    ----------
+    run_root : pathlib.Path
+        Folder of the run folders; made if there is none.
+    run_name : str or None
+        Name of the folder. None is the loss's name and the next free number, such as
+        ``walk_v0001``.
+    loss_name : str
+        The loss's name.
+
+    Returns
+    -------
+    RunDirectory
+        The folder; a new one has mode 0700.
+
+    Raises
+    ------
+    RunExistsError
+        If `run_name` is a folder that holds no run.
+    EntryOfARunError
+        If it is that of an entry.
+    OptionError
+        If `run_root` can't be made.
+    """
+    root = run_root.expanduser().absolute()
+    try:
+        # Not for a group to write to, whatever the umask: it could put other folders in there.
+        root.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        allowed = "a folder, or where one can be made"
+        raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
+    if run_name is None:
+        path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
+    else:
+        path = root / run_name
+        with contextlib.suppress(FileExistsError):
+            make_own_folder(path)
+    directory = RunDirectory(path)
+    if (parent := run_of_entry(path)) is not None:
+        raise EntryOfARunError(path, parent.path)
+    if path.is_dir():
+        directory.require_own()
+    if not directory.has_begun:
+        if not is_unborn(path):
+            raise RunExistsError(path)
+        directory.furnish()
+    return directory
+
+
+def run_of_entry(path: Path) -> RunDirectory | None:
+    """Return the run that a folder is an entry of; None if it is of none."""
+    parent = RunDirectory(path.parent.parent)
+    return parent if parent.entries == path.parent and parent.has_begun else None
+
+
+def is_unborn(path: Path) -> bool:
+    """Tell whether a folder holds nothing, or what was made of a run before it began."""
+    if not path.is_dir():
+        return False
+    for entry in path.iterdir():
+        if entry.name == "slurm":
+            ours = entry.is_dir() and not any(entry.iterdir())
+        elif entry.name == ".gitignore":
+            ours = entry.read_bytes() == GITIGNORE
+        else:
+            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
+            ours = entry.name in BEFORE_IT_BEGINS or (
+                made_aside is not None and made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
+            )
+        if not ours:
+            return False
+    return True
+
+
+def _next_free(root: Path, stem: str) -> Path:
+    pattern = re.compile(rf"{re.escape(stem)}_v(\d{{4,}})")
+    taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.fullmatch(entry.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = root / f"{stem}_v{number:04d}"
+        try:
+            make_own_folder(path)
+        except FileExistsError:  # another run took the number in this moment
+            number += 1
+        else:
+            return path
+
+
+def entry_directory(parent: RunDirectory, label: str) -> RunDirectory:
+    """Return the folder of an entry; it is made if there is none."""
+    path = parent.entries / label
+    with writing(parent.entries):
+        parent.entries.mkdir(mode=0o700, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return RunDirectory(path, parent)

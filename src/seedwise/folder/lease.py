@@ -1,0 +1,333 @@
+"""One writer to a run folder, its owner's: a lease on disk, refreshed while its holder lives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import attrs
+import psutil  # type: ignore[import-untyped]
+
+from seedwise.errors import (
+    LeaseLostError,
+    RunLockedError,
+)
+from seedwise.folder.process import Holder, this_process
+
+__all__ = ["REFRESH_S", "SILENT_S", "Lease", "acquire_lease", "lease_holder"]
+
+REFRESH_S = 10.0
+SILENT_S = 300.0
+
+_LOCK_PATIENCE_S = 10.0
+_LOCK_RETRY_S = 0.02
+
+# A file system that has no locks; then what is written last wins, and the other's `check` says so.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+_within_process = threading.Lock()  # where flock stands for fcntl locks, threads share them
+
+
+@attrs.frozen
+class _Found:
+    """A lease file as it was found; `holder` is None if it can't be read as one."""
+
+    holder: Holder | None
+    mtime_s: float
+
+    @property
+    def who(self) -> str:
+        return "an unknown process" if self.holder is None else str(self.holder)
+
+
+class Lease:
+    """The right to write to a run folder, held until `release`. Made by `acquire_lease`.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lease file.
+    token : str
+        What tells this lease from all others.
+    """
+
+    def __init__(self, path: Path, token: str) -> None:
+        self.path = path
+        self.token = token
+        self._pid = os.getpid()
+        self._ended = threading.Event()
+        self._guard = threading.Lock()  # of the descriptor, which `check` may change
+        # Kept open: so the inode is not given to a later file, and what is touched is ours.
+        self._descriptor, self._inode = _opened(path)
+        self._thread = threading.Thread(target=self._keep, name="seedwise-lease", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        """Return the lease."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Release the lease."""
+        self.release()
+
+    def check(self) -> None:
+        """Make sure that the lease is still ours. Takes a few microseconds.
+
+        Raises
+        ------
+        LeaseLostError
+            If it was taken over, or is gone.
+        """
+        try:
+            status = os.stat(self.path)  # noqa: PTH116 - pathlib takes twice as long
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._lost(None) from None
+        if (status.st_dev, status.st_ino) == self._inode and not self._ended.is_set():
+            return
+        found = _read(self.path)
+        if self._ended.is_set() or not _carries(found, self.token):
+            raise self._lost(found)
+        # The folder was copied and put back, or its server restarted: the same lease elsewhere.
+        with self._guard:
+            before = self._descriptor
+            self._descriptor, self._inode = _opened(self.path)
+            os.close(before)
+
+    def refresh(self) -> None:
+        """Touch the file, as a thread does every `REFRESH_S`. Takes no space on the disk.
+
+        What fails is left for the next time: a file server that is away comes back.
+        """
+        with self._guard, contextlib.suppress(OSError):
+            if not self._ended.is_set():
+                os.utime(self._descriptor)
+
+    def release(self) -> None:
+        """End the lease: remove the file if it is still ours. Once is enough."""
+        if self._ended.is_set() or os.getpid() != self._pid:  # a fork has no lease to end
+            return
+        self._ended.set()
+        self._thread.join()
+        os.close(self._descriptor)
+        # Gone with the folder, or not to be had: the lease of a process that ends is dead anyway.
+        with contextlib.suppress(OSError, RunLockedError), _locked(self.path):
+            _remove(self.path, self.token)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(REFRESH_S):
+            self.refresh()
+
+    def _lost(self, found: _Found | None) -> LeaseLostError:
+        holder = "nobody: the lease file is gone" if found is None else found.who
+        return LeaseLostError(self.path.parent, holder)
+
+
+def acquire_lease(path: Path, *, take_over: bool = False) -> Lease:
+    """Become the one writer to a run folder.
+
+    A lease whose holder is dead for sure, since it ran on this host, is taken over at once. One of
+    a process that lives never is. Of a holder on another host we only know how long it has not
+    refreshed its lease.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lease file, in the run folder. A lock file of the same name with ``.lock`` is left
+        beside it.
+    take_over : bool, default False
+        Take the lease of a holder on another host that has been silent for `SILENT_S`.
+
+    Returns
+    -------
+    Lease
+        The lease; a context manager that releases it.
+
+    Raises
+    ------
+    RunLockedError
+        If another has it; it says who, and what to do.
+    OSError
+        If the file can't be written, such as on a full disk.
+    """
+    with _locked(path):
+        token = uuid.uuid4().hex
+        aside = path.with_name(f".{path.name}.{token}.new")
+        # Aside, then renamed: so it is never torn. Made before all else, for the server's time.
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                _refuse_if_held(path, os.fstat(descriptor).st_mtime, take_over)
+                file.write(json.dumps(attrs.asdict(this_process(token)), indent=2) + "\n")
+                file.flush()
+                os.fsync(descriptor)
+            aside.replace(path)
+            return _confirmed(path, token)
+        except BaseException:  # an interrupt, too, is to leave nothing that locks us out
+            _remove(path, token)
+            raise
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def lease_holder(path: Path) -> str | None:
+    """Return who works on a run, for those who only look: no lock is taken, and nothing written.
+
+    Of a holder on another host, or one that can't be read, we only know when it refreshed its
+    lease: it is taken for dead if that was `SILENT_S` ago by the clock of this machine. The clock
+    of a file server, by which `acquire_lease` decides, can't be asked without writing a file; the
+    two should not be minutes apart.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lease file.
+
+    Returns
+    -------
+    str or None
+        Who holds the lease, in words; None if nobody does, or if the holder is dead.
+    """
+    found = _read(path)
+    if found is None:
+        return None
+    holder = found.holder
+    if holder is not None and holder.is_of_this_host():
+        alive = holder.state() is not None
+    else:
+        alive = time.time() - found.mtime_s < SILENT_S
+    return found.who if alive else None
+
+
+def _confirmed(path: Path, token: str) -> Lease:
+    found = _read(path)
+    if not _carries(found, token):  # there are no locks here, and another was faster
+        holder = "another process" if found is None else found.who
+        raise RunLockedError(path.parent, holder, "It took the lease in this very moment.")
+    return Lease(path, token)
+
+
+def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
+    found = _read(path)
+    if found is None:
+        return
+    holder, who = found.holder, found.who
+    if holder is not None and holder.is_of_this_host():
+        state = holder.state()
+        if state is not None:
+            raise RunLockedError(path.parent, str(holder), _how_to_end(holder.pid, state))
+        return
+    # The mtimes of two files of one folder: the clock of a file server may differ from ours.
+    silent_s = now_s - found.mtime_s
+    if holder is not None and holder.host == socket.gethostname():
+        who += " (another machine or container of that name)"
+    if silent_s < SILENT_S:
+        advice = (
+            f"It refreshed its lease {max(silent_s, 0):.0f} s ago, so it is alive. End it there, "
+            f"or, if it is gone, try again when it has been silent for {SILENT_S:.0f} s."
+        )
+        raise RunLockedError(path.parent, who, advice)
+    if not take_over:
+        advice = (
+            f"It has been silent for {silent_s:.0f} s, but it can't be seen from here whether it "
+            "still runs. If you are sure that it is gone, take the run over with take_over=True "
+            "(on the command line --take-over)."
+        )
+        raise RunLockedError(path.parent, who, advice)
+
+
+def _how_to_end(pid: int, state: str) -> str:
+    if pid == os.getpid():
+        return "That is this very process: wait until that run ends, or end it first."
+    if state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+        return (
+            f"It is stopped, but not dead. Let it go on with kill -CONT {pid}, or end it with "
+            f"kill -9 {pid}; then try again."
+        )
+    return (
+        f"It is alive. Wait for it, or end it with kill {pid}, and if that does not help with "
+        f"kill -9 {pid}; then try again."
+    )
+
+
+def _remove(path: Path, token: str) -> None:
+    if _carries(_read(path), token):
+        path.unlink(missing_ok=True)
+
+
+def _carries(found: _Found | None, token: str) -> bool:
+    return found is not None and found.holder is not None and found.holder.token == token
+
+
+def _opened(path: Path) -> tuple[int, tuple[int, int]]:
+    descriptor = os.open(path, os.O_RDONLY)
+    status = os.fstat(descriptor)
+    return descriptor, (status.st_dev, status.st_ino)
+
+
+def _read(path: Path) -> _Found | None:
+    try:
+        with path.open("rb") as file:
+            content, status = file.read(), os.fstat(file.fileno())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _Found(_parsed(content), status.st_mtime)
+
+
+def _parsed(content: bytes) -> Holder | None:
+    """Return the holder; None if the file is of another make, or was damaged."""
+    try:
+        fields = json.loads(content)
+        holder = Holder(**{field.name: fields[field.name] for field in attrs.fields(Holder)})
+    except (ValueError, KeyError, TypeError):
+        return None
+    types: dict[str, type | tuple[type, ...]] = {"pid": int, "started_s": (int, float)}
+    values = attrs.asdict(holder)
+    fits = all(isinstance(values[name], types.get(name, str)) for name in values)
+    return holder if fits and holder.pid > 0 else None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time read a lease, decide and write."""
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    give_up = time.monotonic() + _LOCK_PATIENCE_S
+    try:
+        if not _within_process.acquire(timeout=_LOCK_PATIENCE_S):
+            raise _busy(path)
+        try:
+            while not _try_lock(descriptor):
+                if time.monotonic() > give_up:
+                    raise _busy(path)
+                time.sleep(_LOCK_RETRY_S)
+            yield
+        finally:
+            _within_process.release()
+    finally:
+        os.close(descriptor)  # and so ends the lock
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def _busy(path: Path) -> RunLockedError:
+    advice = f"It has held the lock for {_LOCK_PATIENCE_S:.0f} s. Try again."
+    return RunLockedError(path.parent, f"a process that holds {path.name}.lock", advice)

@@ -1,0 +1,398 @@
+"""The ledger: the append-only record of chunk results, which is the truth about work done.
+
+A file begins with the line ``seedwise ledger 1``. Each record after it has a frame, see
+`seedwise.disk.frames`, and is
+
+====================  =====================================================================
+4 bytes               length of the header
+header                JSON: trial, start, n, attempt, digest, duration_s, worker, job_id;
+                      components, their names, and folder, if there are any; and failure, a
+                      chunk's first failure, if it has no losses
+8 bytes a seed        the losses, float64, little-endian; nothing for a failure
+8 bytes a seed        the same for each component, in the order of their names in the header
+====================  =====================================================================
+
+Two other kinds of record say that some before them do not count any more. ``{"phase": ...}``: the
+losses are of an older state of the loss or of the seeds; they are not used for trials that are not
+told. ``{"redo": [...]}``: the trials of these numbers are evaluated again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import struct
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
+from seedwise.errors import LedgerMismatchError, writing
+from seedwise.model.space import ParamValue
+from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
+
+__all__ = ["Ledger", "TrialLosses", "ledger_end", "params_digest", "read_trial"]
+
+_SIZE = struct.Struct("<I")
+_FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
+_RESULT_BEGIN = b'{"trial":'
+_SYNC_S = 1.0  # what a power cut may lose of a trial that is not told yet
+_LONGEST_NAME = 40
+_LONGEST_MESSAGE = 500
+_LONGEST_TRACEBACK = 8000
+_NUMBERS_A_RECORD = 10_000
+
+
+class Ledger:
+    """The chunk results of a run.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; made if there is none. It must end with a whole record: see `ledger_end`.
+    guard : callable
+        Called before anything is written; raises if another driver has taken the run over.
+    accept_changes : bool
+        Whether results at other params than the study has are dropped, and not refused.
+    told : callable
+        Takes a trial's number; tells whether it is told, so that its results are not kept in
+        memory.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        guard: Callable[[], None] = lambda: None,
+        accept_changes: bool = False,
+        told: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        self._path = path
+        self._file = FrameFile(path, _FRAMING, guard)
+        self._accept_changes = accept_changes
+        self._told = told
+        # By trial: the digest of the params and the result, of each chunk.
+        self._records: dict[int, list[tuple[str, ChunkResult]]] = {}
+        self._synced_s = 0.0
+
+    def __enter__(self) -> Self:
+        """Open the file and read what is in it."""
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(self._file)
+            with writing(self._path):
+                self._read()
+            closing.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.__exit__()
+
+    def forget(self, told: Sequence[int]) -> None:
+        """Drop from memory what is known of trials that were told."""
+        for number in told:
+            self._records.pop(number, None)
+
+    def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
+        """Return what is on record for a trial, in the order in which it came.
+
+        Parameters
+        ----------
+        proposal : Proposal
+            The trial's number and params.
+
+        Returns
+        -------
+        sequence of ChunkResult
+            The results; their `chunk` is -1, since chunks may be cut differently now.
+
+        Raises
+        ------
+        LedgerMismatchError
+            If what is on record was evaluated at other params: losses are never mixed.
+        """
+        entries = self._records.pop(proposal.number, [])
+        digest = params_digest(proposal.params)
+        same = [result for other, result in entries if other == digest]
+        if len(same) < len(entries) and not self._accept_changes:
+            raise LedgerMismatchError(self._path, proposal.number, proposal.params)
+        return same
+
+    def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
+        """Append results.
+
+        Parameters
+        ----------
+        entries : sequence of (Proposal, ChunkResult)
+            The results, each with its trial.
+
+        Raises
+        ------
+        RunFileError
+            If the disk does not take them, say because it is full; none is kept then.
+        """
+        self._file.append(
+            _body(result, params_digest(proposal.params)) for proposal, result in entries
+        )
+        if time.monotonic() - self._synced_s > _SYNC_S:
+            self.sync()
+
+    def begin_phase(self, reason: str) -> None:
+        """Note that what is on record is of an older state of the loss or of the seeds."""
+        self._file.append([_with_header({"phase": reason})])
+        self.sync()
+        self._records.clear()
+
+    def begin_again(self, numbers: Iterable[int]) -> None:
+        """Note that trials are evaluated again, so that what is on record of them is not used.
+
+        Parameters
+        ----------
+        numbers : iterable of int
+            The trials' numbers.
+
+        Raises
+        ------
+        RunFileError
+            If the disk does not take the note; all is as before then.
+        """
+        noted: list[int] = []
+
+        def bodies() -> Iterable[bytes]:
+            some = iter(numbers)
+            while block := list(itertools.islice(some, _NUMBERS_A_RECORD)):
+                noted.extend(number for number in block if number in self._records)
+                yield _with_header({"redo": block})
+
+        self._file.append(bodies())
+        self.sync()
+        self.forget(noted)
+
+    def sync(self) -> None:
+        """Have what was appended on disk before this returns."""
+        self._file.sync()
+        self._synced_s = time.monotonic()
+
+    def _read(self) -> None:
+        # First what does not count, since millions of trials may have been begun again after
+        # their results, which are not to be in memory even for the time of reading.
+        dropped = _Dropped(self._path)
+        for position, body in frames(self._path, _FRAMING):
+            number = _trial_number(body)
+            if number is None or self._told(number) or dropped.has(number, position):
+                continue
+            header, arrays = _parts(body)
+            entry = (header["digest"], _result(header, arrays))
+            self._records.setdefault(number, []).append(entry)
+
+
+@attrs.frozen(eq=False)
+class TrialLosses:
+    """What the seeds of a trial gave.
+
+    Attributes
+    ----------
+    losses : ndarray of float64, shape (n,)
+        The losses, by position in the seed plan; NaN where there is none.
+    components : dict of str to ndarray of float64, shape (n,)
+        The named parts of each loss; NaN where a seed has none of the name.
+    """
+
+    losses: NDArray[np.float64]
+    components: dict[str, NDArray[np.float64]]
+
+
+def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
+    """Read what the seeds of a trial gave, of which the latest counts.
+
+    Losses of other params, or of an older state of the loss or of the seeds, are dropped as soon
+    as newer ones are on record: they are never mixed, and those of a trial that was told before a
+    change are still there after it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The ledger; if there is none, nothing is on record.
+    number : int
+        The trial's number.
+    n_seeds : int
+        Number of seeds in the seed plan; losses at later positions are left out.
+
+    Returns
+    -------
+    TrialLosses
+        The losses and their components.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if the file is no ledger.
+    """
+    losses = np.full(n_seeds, np.nan)
+    components: dict[str, NDArray[np.float64]] = {}
+
+    def start_over() -> None:
+        losses.fill(np.nan)
+        components.clear()
+
+    digest = None
+    wanted = b'%b%d,"' % (_RESULT_BEGIN, number)
+    for _, body in frames(path, _FRAMING):
+        if body.startswith(wanted, _SIZE.size):
+            header, arrays = _parts(body)
+            if header["digest"] != digest:
+                start_over()
+                digest = header["digest"]
+            result = _result(header, arrays)
+            if result.losses is not None:
+                _place(result, losses, components)
+        elif not body.startswith(_RESULT_BEGIN, _SIZE.size):
+            header, _ = _parts(body)
+            if number in header.get("redo", ()):
+                start_over()
+            if "phase" in header:
+                digest = None
+    return TrialLosses(losses, components)
+
+
+def ledger_end(path: Path) -> int:
+    """Return the length of a ledger up to and with its last whole record.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, its length is 0.
+
+    Returns
+    -------
+    int
+        Bytes; what comes after them is a record that a crash has torn.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if it is no ledger.
+    """
+    return frames_end(path, _FRAMING)
+
+
+def params_digest(params: Mapping[str, ParamValue]) -> str:
+    """Return a digest of params, 12 hexadecimal digits, that any change of them changes."""
+    # By repr, which is exact for floats; the params' order is the space's.
+    return hashlib.blake2b(repr(sorted(params.items())).encode(), digest_size=6).hexdigest()
+
+
+class _Dropped:
+    """Which results do not count, by what was noted after them; 16 bytes a number in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._phase_at = 0
+        numbers, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for position, body in frames(path, _FRAMING):
+            if _trial_number(body) is not None:
+                continue
+            header, _ = _parts(body)
+            if "phase" in header:
+                self._phase_at = position
+            else:
+                numbers.append(np.array(header["redo"], dtype=np.int64))
+                positions.append(np.full(len(numbers[-1]), position))
+        # Turned round, so that the index of a number is that of its last note.
+        self._numbers, last = np.unique(np.concatenate(numbers)[::-1], return_index=True)
+        self._positions = np.concatenate(positions)[::-1][last]
+
+    def has(self, number: int, position: int) -> bool:
+        """Tell whether a trial's result, by its place in the file, does not count."""
+        if position < self._phase_at:
+            return True
+        if not len(self._numbers):
+            return False
+        index = int(np.searchsorted(self._numbers[:-1], number))
+        return bool(self._numbers[index] == number and position < self._positions[index])
+
+
+def _trial_number(body: bytes) -> int | None:
+    """Return the number of a result's trial, without decoding the rest; None for other records."""
+    if not body.startswith(_RESULT_BEGIN, _SIZE.size):
+        return None
+    begin = _SIZE.size + len(_RESULT_BEGIN)
+    return int(body[begin : body.index(b",", begin)])
+
+
+def _with_header(header: Mapping[str, Any], arrays: bytes = b"") -> bytes:
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return _SIZE.pack(len(text)) + text + arrays
+
+
+def _body(result: ChunkResult, digest: str) -> bytes:
+    header: dict[str, Any] = {
+        "trial": result.trial,
+        "start": result.start,
+        "n": result.n_seeds,
+        "attempt": result.attempt,
+        "digest": digest,
+        "duration_s": round(result.duration_s, 6),
+        "worker": result.worker[:_LONGEST_NAME],
+        "job_id": result.job_id,
+    }
+    if result.folder:
+        header["folder"] = result.folder
+    if result.losses is not None:
+        if result.components:
+            header["components"] = list(result.components)
+        arrays = [result.losses, *result.components.values()]
+        return _with_header(header, b"".join(part.astype("<f8").tobytes() for part in arrays))
+    assert result.failure is not None  # a result has one of the two
+    failure = attrs.asdict(result.failure)
+    failure["message"] = failure["message"][:_LONGEST_MESSAGE]
+    failure["traceback"] = failure["traceback"][-_LONGEST_TRACEBACK:]
+    return _with_header({**header, "failure": failure})
+
+
+def _parts(body: bytes) -> tuple[dict[str, Any], memoryview]:
+    (size,) = _SIZE.unpack_from(body)
+    header: dict[str, Any] = json.loads(body[_SIZE.size : _SIZE.size + size])
+    return header, memoryview(body)[_SIZE.size + size :]
+
+
+def _result(header: Mapping[str, Any], arrays: memoryview) -> ChunkResult:
+    failure = header.get("failure")
+    names = header.get("components", ())
+    losses = None if failure else np.frombuffer(arrays, dtype="<f8", count=header["n"])
+    parts = np.frombuffer(arrays, dtype="<f8").reshape(-1, header["n"])[1:] if names else ()
+    return ChunkResult(
+        trial=header["trial"],
+        chunk=-1,
+        attempt=header["attempt"],
+        start=header["start"],
+        n_seeds=header["n"],
+        losses=losses,
+        failure=failure and SeedFailure(**{**failure, "kind": FailureKind(failure["kind"])}),
+        components=dict(zip(names, parts, strict=True)),
+        folder=header.get("folder", ""),
+        duration_s=header["duration_s"],
+        worker=header["worker"],
+        job_id=header["job_id"],
+    )
+
+
+def _place(
+    result: ChunkResult,
+    losses: NDArray[np.float64],
+    components: dict[str, NDArray[np.float64]],
+) -> None:
+    """Put a result's arrays where its seeds are in the plan."""
+    where = slice(result.start, result.start + result.n_seeds)
+    n_seeds = len(losses[where])
+    assert result.losses is not None
+    losses[where] = result.losses[:n_seeds]
+    for name in dict.fromkeys([*components, *result.components]):
+        whole = components.setdefault(name, np.full(len(losses), np.nan))
+        part = result.components.get(name)
+        whole[where] = np.nan if part is None else part[:n_seeds]

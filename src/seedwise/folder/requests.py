@@ -1,0 +1,263 @@
+"""Asking the driver of a run for something while it works: a folder with a file for each request.
+
+Who asks may be on another login node, so that files are the way: they need no port and no key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import stat
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from seedwise.disk.every import Every
+from seedwise.errors import (
+    NoDriverError,
+    NotAnsweredError,
+    OptionError,
+    RequestRefusedError,
+    writing,
+)
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.lease import lease_holder
+from seedwise.folder.owner import allowed_to_us, require_owner
+from seedwise.folder.status import read_status
+from seedwise.model.options import checks
+
+__all__ = ["Control", "Request", "ask"]
+
+_logger = logging.getLogger("seedwise")
+
+_POLL_EVERY_S = 1.0
+_ANSWER_RETRY_S = 0.1
+_LARGEST_BYTES = 65_536
+
+_REQUEST = re.compile(r"ask-([0-9a-f]{32})\.json")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What is asked of a driver: other bounds of the number of workers, or to stop.
+
+    Attributes
+    ----------
+    scale : (int, int) or None
+        Least and most workers; None is to stop the run.
+    by : str
+        Who asks, in words.
+    id : str
+        What tells the request from all others, in hexadecimal digits.
+    """
+
+    scale: tuple[int, int] | None = None
+    by: str = attrs.field(factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
+    id: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+
+    def __str__(self) -> str:
+        """Say what is asked for, and by whom."""
+        if self.scale is None:
+            return f"{self.by} asks to stop"
+        low, high = self.scale
+        return f"{self.by} asks for {low if low == high else f'{low} to {high}'} workers"
+
+
+def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -> None:
+    """Ask the driver that works on a run for something, and wait until it has done it.
+
+    Requests that are asked quickly one after the other are all done, in their order.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder; that of an entry stands for the run that it is part of.
+    request : Request
+        What is asked for.
+    timeout_s : float, default 15
+        Seconds to wait for the answer; 0 only leaves the request there, if there is a driver.
+
+    Raises
+    ------
+    NoDriverError
+        If no driver works on the run, or if its driver ended before it got to the request.
+    NotAnsweredError
+        If no answer came in time. The request stays, for that driver only.
+    RequestRefusedError
+        If the driver answers that it can't be done.
+    NotYourRunError
+        If the run is another user's.
+    RunFileError
+        If the request can't be written.
+    """
+    directory = directory.home
+    with allowed_to_us(directory.path):
+        require_owner(directory.path)
+        _ask(directory, request, timeout_s)
+
+
+def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
+    path, answer = _paths(directory.control, request.id)
+    give_up_s = time.monotonic() + timeout_s
+    has_asked = False
+    while True:
+        holder = lease_holder(directory.lease)
+        found = _listed(directory.control)
+        if answer.name in found:
+            content = _read(answer)
+            answer.unlink(missing_ok=True)
+            _forget_if_ended(directory)
+            if content is not None and content.get("error") is not None:
+                raise RequestRefusedError(directory.path, str(content["error"]))
+            return
+        if holder is None:
+            path.unlink(missing_ok=True)
+            _forget_if_ended(directory)
+            state = read_status(directory).state
+            if has_asked and request.scale is None and state == "stopped":
+                return  # it did end, and may have taken the answer with it
+            raise NoDriverError(directory.path, state)
+        if path.name not in found:  # not yet asked; or a driver that began just now dropped it
+            with writing(directory.path / path.name):
+                directory.control.mkdir(mode=0o700, exist_ok=True)
+                _put(path, attrs.asdict(request))
+            has_asked = True
+        if timeout_s <= 0:
+            return
+        if time.monotonic() >= give_up_s:
+            raise NotAnsweredError(directory.path, holder, timeout_s)
+        time.sleep(_ANSWER_RETRY_S)
+
+
+class Control:
+    """What others ask of this driver. What was asked of one before it is dropped.
+
+    Nothing that is wrong with the folder or a file in it ends the run.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The run's folder; we hold its lease.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._folder = directory.control
+        self._due = Every(_POLL_EVERY_S)
+        self._answered: set[str] = set()
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        for name in _listed(self._folder):
+            _remove(self._folder / name)
+
+    def poll(self) -> list[Request]:
+        """Return what is asked for and not answered, in the order in which it was asked.
+
+        It looks once a second; in between it returns nothing, and costs nothing.
+        """
+        if not self._due.due():
+            return []
+        found: list[tuple[int, Request]] = []
+        for name in _listed(self._folder):
+            match = _REQUEST.fullmatch(name)
+            if match is None or match[1] in self._answered:
+                continue
+            path = self._folder / name
+            try:
+                asked_ns = path.stat().st_mtime_ns
+            except OSError:
+                continue
+            request = _parsed(_read(path), match[1])
+            if request is None:
+                _logger.warning("%s is no request of this user, and is removed", path)
+                _remove(path)
+            else:
+                found.append((asked_ns, request))
+        return [request for _, request in sorted(found, key=lambda one: (one[0], one[1].id))]
+
+    def answer(self, request: Request, error: str | None = None) -> None:
+        """Tell who asked that it is done, or why it is not."""
+        self._answered.add(request.id)  # should its file not go away
+        path, answer = _paths(self._folder, request.id)
+        with contextlib.suppress(OSError):
+            _put(answer, {"error": error})
+        _remove(path)
+
+    def close(self) -> None:
+        """Remove the folder, with answers that nobody has read and requests that came too late."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:
+    return folder / f"ask-{request_id}.json", folder / f"answer-{request_id}.json"
+
+
+def _listed(folder: Path) -> list[str]:
+    # Listed, for of a file that was not there a file server's client says so for half a minute.
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _put(path: Path, content: Mapping[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}.new")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if os.getuid() == 0:  # what root asks is for the user's driver to read
+                os.fchown(handle, path.parent.stat().st_uid, -1)
+            file.write(json.dumps(content) + "\n")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a file that is ours alone; None if it is not, or if it can't be read."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(handle)
+            ours = found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022
+            if not ours or not stat.S_ISREG(found.st_mode):
+                return None
+            content = json.loads(file.read(_LARGEST_BYTES))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
+    """Return the request in a file; None if there is none."""
+    if content is None or content.get("id") != request_id or "scale" not in content:
+        return None
+    by, scale = str(content.get("by")), content["scale"]
+    if scale is None:
+        return Request(by=by, id=request_id)
+    try:
+        bounds = tuple(scale)
+        checks.workers("workers", bounds)
+    except (TypeError, OptionError):
+        return None
+    return Request(scale=(bounds[0], bounds[1]), by=by, id=request_id)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _forget_if_ended(directory: RunDirectory) -> None:
+    """Remove an empty folder of requests when no driver is there to do it."""
+    if lease_holder(directory.lease) is None:
+        with contextlib.suppress(OSError):
+            directory.control.rmdir()

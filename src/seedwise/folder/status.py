@@ -1,0 +1,126 @@
+"""How far a run is, as its folder says, whether a driver works on it or not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.lease import lease_holder
+from seedwise.model.status import PoolStatus, RunStatus
+
+__all__ = ["read_status"]
+
+_FIELDS = [field.name for field in attrs.fields(RunStatus)]
+_POOL_FIELDS = [field.name for field in attrs.fields(PoolStatus)]
+
+
+def read_status(directory: RunDirectory) -> RunStatus:
+    """Return how far a run is. Writes nothing, and disturbs no driver.
+
+    A driver that was killed could not say so: without a living one, what it had in flight is
+    pending.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+        The folder of a run or of an entry. An entry is worked on by the driver of its run; no file
+        says how many of its trials are in flight.
+
+    Returns
+    -------
+    RunStatus
+        How far it is. Of a run that has not told how far it is, or whose ``status.json`` was torn
+        by a power cut, it holds what the other files say.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds no run.
+    """
+    # The lease goes first: a driver says that a run is finished, and lets go of it after that.
+    driver = lease_holder(directory.lease)
+    status = attrs.evolve(_said(directory) or _reckoned(directory), driver=driver)
+    if status.state == "finished":
+        return attrs.evolve(status, pool=None)
+    if driver is not None:
+        return attrs.evolve(status, state="running")
+    return attrs.evolve(
+        status,
+        pool=None,
+        state="stopped",
+        pending=status.pending + status.running,
+        running=0,
+        expected_end_utc=None,
+        entries=_none_running(status.entries),
+    )
+
+
+def _said(directory: RunDirectory) -> RunStatus | None:
+    """Return what the last driver said; None if there is nothing that can be read."""
+    if directory.parent is not None:
+        return None
+    content = directory.read_status()
+    try:
+        # By name: a later version may say more.
+        said = RunStatus(**{name: content[name] for name in _FIELDS if name in content})
+    except TypeError:
+        return None
+    return attrs.evolve(said, pool=_pool(content.get("pool")))
+
+
+def _pool(content: Any) -> PoolStatus | None:
+    """Return how many workers there are; None if that was not known, or can't be read."""
+    try:
+        return PoolStatus(**{name: content[name] for name in _POOL_FIELDS if name in content})
+    except TypeError:
+        return None
+
+
+def _reckoned(directory: RunDirectory) -> RunStatus:
+    """Return what ``meta.json`` and ``summary.json`` say; the first may be all there is."""
+    meta = directory.read_meta()
+    summary, written_at = _summary(directory)
+    completed_at = meta.get("completed_at_utc")
+    times = (meta["started_at_utc"], *meta["resumed_at_utc"], completed_at, written_at)
+    n_told, n_failed, n_pruned = (
+        summary.get(key, 0) for key in ("n_told", "n_failed", "n_pruned")
+    )
+    # The options first: they are what a driver that has just begun was asked for.
+    n_trials = max(_n_trials(meta["options"]) or summary.get("n_trials", 0), n_told)
+    return RunStatus(
+        kind=meta["kind"],
+        state="stopped" if completed_at is None else "finished",
+        n_trials=n_trials,
+        pending=n_trials - n_told,
+        running=0,
+        done=n_told - n_failed - n_pruned,
+        failed=n_failed,
+        pruned=n_pruned,
+        started_at_utc=meta["started_at_utc"],
+        updated_at_utc=max((at for at in times if at), key=datetime.fromisoformat),
+        best_value=summary.get("best_value"),
+    )
+
+
+def _summary(directory: RunDirectory) -> tuple[dict[str, Any], str | None]:
+    """Return ``summary.json`` and when it was written; nothing if there is none to be read."""
+    content, written_s = directory.read_summary(), directory.summary_written_s()
+    if not content or written_s is None:
+        return {}, None
+    return content, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds")
+
+
+def _n_trials(options: dict[str, Any]) -> int:
+    """Return how many trials were asked for; 0 of a sweep, whose source has so many as it has."""
+    n_trials: int = options.get("n_trials", 0)
+    return n_trials * len(options.get("entry_ids", [0]))
+
+
+def _none_running(entries: dict[str, int] | None) -> dict[str, int] | None:
+    if entries is None:
+        return None
+    pending = entries.get("pending", 0) + entries.get("running", 0)
+    return {**entries, "pending": pending, "running": 0}

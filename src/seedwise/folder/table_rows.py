@@ -1,0 +1,313 @@
+"""The rows of a trial table, the file of a sweep's finished trials: its format, and its reader.
+
+A file begins with the line ``seedwise trials 1``. Each record after it has a frame, see
+`seedwise.disk.frames`, and is one of
+
+====================  =====================================================================
+45 bytes              a trial: mark, state, number, digest of the params, number of seeds,
+                      value, standard error, seconds; NaN for no value or standard error
+JSON                  its error and its components, if there are any
+====================  =====================================================================
+
+====================  =====================================================================
+3 bytes               mark, and 0, which is no state
+8 bytes a number      trials that are not told any more, since they are evaluated again
+====================  =====================================================================
+
+Of several records of a number the last counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.disk.frames import Framing, frames, frames_end
+from seedwise.model.trials import TrialResult, TrialState
+
+__all__ = [
+    "FRAMING",
+    "NOT_TOLD",
+    "STATES",
+    "STATE_CODES",
+    "TableRows",
+    "again_bodies",
+    "changes",
+    "read_rows",
+    "row_body",
+    "table_end",
+]
+
+#: What stands for a state in a file and in `TableRows.state`.
+STATE_CODES = {TrialState.COMPLETE: 1, TrialState.FAIL: 2, TrialState.PRUNED: 3}
+STATES = {code: state for state, code in STATE_CODES.items()}
+NOT_TOLD = 0
+
+_MARK = b"\xf7t"
+_AGAIN_BEGIN = _MARK + bytes([NOT_TOLD])
+FRAMING = Framing("a trial table", b"seedwise trials 1\n", _MARK)
+
+_ROW = struct.Struct("<2sBq6sIddd")
+_ROW_TYPE = np.dtype(
+    [
+        ("mark", "S2"),
+        ("state", "u1"),
+        ("number", "<i8"),
+        ("digest", "u1", (6,)),
+        ("n_seeds", "<u4"),
+        ("value", "<f8"),
+        ("stderr", "<f8"),
+        ("duration_s", "<f8"),
+    ]
+)
+_COLUMNS = [name for name in _ROW_TYPE.names or () if name != "mark"]
+_ROWS_A_BLOCK = 4096
+_NUMBERS_A_RECORD = 8192
+_LONGEST_ERROR = 1000
+
+
+@attrs.frozen(eq=False)
+class TableRows:
+    """The told trials of a sweep, as columns in the order of their numbers.
+
+    Attributes
+    ----------
+    number : ndarray of int64, shape (n,)
+        The trials' numbers.
+    state : ndarray of uint8, shape (n,)
+        How they ended, by `STATE_CODES`.
+    value, stderr : ndarray of float64, shape (n,)
+        Mean loss and its standard error; NaN where there is none.
+    n_seeds : ndarray of uint32, shape (n,)
+        Number of seeds in the mean.
+    duration_s : ndarray of float64, shape (n,)
+        Seconds from asking for the point to telling its value.
+    digest : ndarray of uint8, shape (n, 6)
+        Digests of the params; ``digest[i].tobytes().hex()`` is one as text.
+    errors : dict of int to str
+        Why trials failed, by number.
+    components : dict of str to ndarray of float64, shape (n,)
+        Means of the named parts of the loss; NaN where a trial has none of the name.
+    """
+
+    number: NDArray[np.int64]
+    state: NDArray[np.uint8]
+    value: NDArray[np.float64]
+    stderr: NDArray[np.float64]
+    n_seeds: NDArray[np.uint32]
+    duration_s: NDArray[np.float64]
+    digest: NDArray[np.uint8]
+    errors: dict[int, str]
+    components: dict[str, NDArray[np.float64]]
+
+    def state_names(self) -> NDArray[np.str_]:
+        """Return how they ended, by name: an array of shape (n,)."""
+        names = np.array([STATES[code].value for code in sorted(STATES)])
+        return names[self.state - 1]
+
+
+def read_rows(path: Path, *, tails: bool = True) -> TableRows:
+    """Read the told trials.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, no trial is told. It may be one that is written to.
+    tails : bool
+        Whether errors and components are wanted, too.
+
+    Returns
+    -------
+    TableRows
+        The trials, of which the last record of each counts.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if it is no trial table.
+    """
+    columns = _Columns(tails=tails)
+    for _, body in frames(path, FRAMING):
+        if body.startswith(_AGAIN_BEGIN):
+            columns.add_again(_numbers(body))
+        else:
+            columns.add(body)
+    return columns.rows()
+
+
+def table_end(path: Path) -> int:
+    """Return the length of a trial table up to and with its last whole record.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, its length is 0.
+
+    Returns
+    -------
+    int
+        Bytes; what comes after them is a record that a crash has torn.
+
+    Raises
+    ------
+    DamagedFileError
+        If a record is not whole and another one comes after it, or if it is no trial table.
+    """
+    return frames_end(path, FRAMING)
+
+
+def changes(path: Path) -> Iterator[tuple[int, int, float]]:
+    """Read what happened to the trials, one by one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; if there is none, nothing happened.
+
+    Yields
+    ------
+    number : int
+        A trial's number.
+    code : int
+        How it ended, by `STATE_CODES`; `NOT_TOLD` if it is not told any more.
+    value : float
+        Its mean loss; NaN if there is none.
+    """
+    for _, body in frames(path, FRAMING):
+        if body.startswith(_AGAIN_BEGIN):
+            for number in _numbers(body):
+                yield int(number), NOT_TOLD, math.nan
+        else:
+            _, code, number, _, _, value, _, _ = _ROW.unpack_from(body)
+            yield number, code, value
+
+
+def row_body(trial: TrialResult, digest: str) -> bytes:
+    """Return the record of a finished trial and of the digest of its params."""
+    row = _ROW.pack(
+        _MARK,
+        STATE_CODES[trial.state],
+        trial.number,
+        bytes.fromhex(digest),
+        trial.n_seeds,
+        math.nan if trial.value is None else trial.value,
+        math.nan if trial.stderr is None else trial.stderr,
+        trial.duration_s,
+    )
+    tail: dict[str, Any] = {}
+    if trial.error is not None:
+        tail["error"] = trial.error[:_LONGEST_ERROR]
+    if trial.components:
+        tail["components"] = trial.components
+    return row + json.dumps(tail, separators=(",", ":")).encode() if tail else row
+
+
+def again_bodies(numbers: array[int]) -> Iterator[bytes]:
+    """Return the records that say that trials are not told any more."""
+    for begin in range(0, len(numbers), _NUMBERS_A_RECORD):
+        block = np.array(numbers[begin : begin + _NUMBERS_A_RECORD], dtype="<i8")
+        yield _AGAIN_BEGIN + block.tobytes()
+
+
+def _numbers(body: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
+
+
+class _Columns:
+    """Columns that grow by a record at a time, with no object for each of them."""
+
+    def __init__(self, *, tails: bool) -> None:
+        self._tails = tails
+        self._block = bytearray()  # rows that are not in the columns yet
+        self._columns = {name: bytearray() for name in _COLUMNS}
+        self._errors: dict[int, str] = {}  # by row
+        self._components: dict[str, array[float]] = {}
+        self._n_rows = 0
+
+    def add(self, body: bytes) -> None:
+        """Add a trial."""
+        self._block += memoryview(body)[: _ROW.size]
+        if self._tails and len(body) > _ROW.size:
+            self._add_tail(json.loads(body[_ROW.size :]))
+        self._n_rows += 1
+        if len(self._block) == _ROWS_A_BLOCK * _ROW.size:
+            self._end_block()
+
+    def add_again(self, numbers: NDArray[np.int64]) -> None:
+        """Add rows that say that trials are not told any more."""
+        self._end_block()
+        rows = np.zeros(len(numbers), dtype=_ROW_TYPE)
+        rows["number"] = numbers
+        self._take_in(rows)
+        self._n_rows += len(rows)
+
+    def rows(self) -> TableRows:
+        """Return the last row of each trial that is told; the columns are used up."""
+        self._end_block()
+        kept = self._kept()
+        errors = self._kept_errors(kept)
+        columns = {name: _chosen(self._column(name, pop=True), kept) for name in _COLUMNS}
+        components = {}
+        for name in list(self._components):
+            self._pad(name)
+            component = np.frombuffer(self._components.pop(name), dtype=np.float64)
+            components[name] = _chosen(component, kept)
+        return TableRows(**columns, errors=errors, components=components)
+
+    def _kept(self) -> NDArray[np.intp] | None:
+        """Return the rows that count, in the order of their numbers; None if it is all, as is."""
+        numbers, states = self._column("number"), self._column("state")
+        if states.all() and (np.diff(numbers) > 0).all():
+            return None
+        order = np.argsort(numbers, kind="stable")
+        is_last = np.append(np.diff(numbers[order]) != 0, True)
+        last = order[is_last]
+        told: NDArray[np.intp] = last[states[last] != NOT_TOLD]
+        return told
+
+    def _kept_errors(self, kept: NDArray[np.intp] | None) -> dict[int, str]:
+        numbers = self._column("number")
+        counts = np.full(self._n_rows, kept is None)
+        if kept is not None:
+            counts[kept] = True
+        return {int(numbers[row]): text for row, text in self._errors.items() if counts[row]}
+
+    def _add_tail(self, tail: dict[str, Any]) -> None:
+        if "error" in tail:
+            self._errors[self._n_rows] = tail["error"]
+        for name, value in tail.get("components", {}).items():
+            self._pad(name)
+            self._components[name].append(value)
+
+    def _pad(self, name: str) -> None:
+        """Have a component's column reach up to the next row."""
+        column = self._components.setdefault(name, array("d"))
+        n_missing = self._n_rows - len(column)
+        if n_missing:
+            column.frombytes(np.full(n_missing, np.nan).tobytes())
+
+    def _end_block(self) -> None:
+        self._take_in(np.frombuffer(self._block, dtype=_ROW_TYPE))
+        self._block = bytearray()
+
+    def _take_in(self, rows: NDArray[Any]) -> None:
+        for name, column in self._columns.items():
+            column.extend(rows[name].tobytes())
+
+    def _column(self, name: str, *, pop: bool = False) -> NDArray[Any]:
+        data = self._columns.pop(name) if pop else self._columns[name]
+        field = _ROW_TYPE[name]
+        return np.frombuffer(data, dtype=field.base).reshape(-1, *field.shape)
+
+
+def _chosen(column: NDArray[Any], kept: NDArray[np.intp] | None) -> NDArray[Any]:
+    return column if kept is None else column[kept]

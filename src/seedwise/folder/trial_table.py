@@ -1,0 +1,225 @@
+"""The trial table: which trials of a sweep are finished, and the best of them.
+
+Its file, and the reader of all that is in it: see `seedwise.folder.table_rows`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.disk.frames import FrameFile
+from seedwise.errors import writing
+from seedwise.folder.table_rows import (
+    FRAMING,
+    NOT_TOLD,
+    STATE_CODES,
+    STATES,
+    TableRows,
+    again_bodies,
+    changes,
+    read_rows,
+    row_body,
+    table_end,
+)
+from seedwise.model.trials import TrialResult, TrialState
+
+__all__ = ["STATE_CODES", "TableRows", "TrialTable", "read_rows", "table_end"]
+
+_STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in bytes
+
+
+class TrialTable:
+    """The finished trials of a sweep.
+
+    In memory are one byte a trial and the best ones, the rest is in the file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; made if there is none. It must end with a whole record: see `table_end`.
+    guard : callable
+        Called before anything is written; raises if another driver has taken the run over.
+
+    Attributes
+    ----------
+    counts : collections.Counter of TrialState
+        How many trials ended in which way.
+    """
+
+    def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
+        self.counts: Counter[TrialState] = Counter()
+        self._path = path
+        self._file = FrameFile(path, FRAMING, guard)
+        self._codes = _Codes()
+        self._best = _Best()
+
+    def __enter__(self) -> Self:
+        """Open the file and read what is in it."""
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(self._file)
+            with writing(self._path):
+                for number, code, value in changes(self._path):
+                    self._set(number, code, value)
+            closing.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._file.__exit__()
+
+    @property
+    def n_told(self) -> int:
+        """How many trials are told."""
+        return self.counts.total()
+
+    def state_of(self, number: int) -> TrialState | None:
+        """Return how a trial ended; None if it is not told."""
+        return STATES.get(self._codes.get(number))
+
+    def best(self, direction: str) -> tuple[int, float] | None:
+        """Return the best complete trial; of equal ones that of the lowest number.
+
+        Parameters
+        ----------
+        direction : {"minimize", "maximize"}
+            What is best.
+
+        Returns
+        -------
+        (int, float) or None
+            Its number and its value; None if none is complete.
+        """
+        if self._best.lost:
+            self._best = _Best()
+            if self.counts[TrialState.COMPLETE]:
+                rows = read_rows(self._path, tails=False)
+                complete = rows.state == STATE_CODES[TrialState.COMPLETE]
+                self._best.add_all(rows.number[complete], rows.value[complete])
+        return self._best.get(direction)
+
+    def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
+        """Append finished trials.
+
+        Parameters
+        ----------
+        trials : sequence of TrialResult
+            The trials; an error is kept up to its 1,000th letter.
+        digests : sequence of str
+            The digest of each one's params: see `seedwise.folder.ledger.params_digest`.
+
+        Raises
+        ------
+        RunFileError
+            If the disk does not take them, say because it is full; none is kept then.
+        """
+        self._file.append(
+            row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True)
+        )
+        for trial in trials:
+            value = math.nan if trial.value is None else trial.value
+            self._set(trial.number, STATE_CODES[trial.state], value)
+
+    def begin_again(self, numbers: Iterable[int]) -> None:
+        """Note that trials are evaluated again, so that they are not told any more.
+
+        Parameters
+        ----------
+        numbers : iterable of int
+            The trials' numbers; those that are not told are passed over.
+
+        Raises
+        ------
+        RunFileError
+            If the disk does not take the note; all is as before then.
+        """
+        told = array("q", (number for number in numbers if self._codes.get(number)))
+        self._file.append(again_bodies(told))
+        self.sync()
+        for number in told:
+            self._set(number, NOT_TOLD, math.nan)
+
+    def sync(self) -> None:
+        """Have what was appended on disk before this returns."""
+        self._file.sync()
+
+    def _set(self, number: int, code: int, value: float) -> None:
+        before = self._codes.get(number)
+        if before:
+            self.counts[STATES[before]] -= 1
+            self._best.drop(number)
+        self._codes.set(number, code)
+        if code:
+            self.counts[STATES[code]] += 1
+            if STATES[code] is TrialState.COMPLETE:
+                self._best.add(number, value)
+
+
+class _Codes:
+    """A byte for each number that is set, in blocks; 0 for all others."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, bytearray] = {}
+
+    def get(self, number: int) -> int:
+        """Return a number's byte."""
+        block = self._blocks.get(number // _STATES_A_BLOCK)
+        return block[number % _STATES_A_BLOCK] if block is not None else 0
+
+    def set(self, number: int, code: int) -> None:
+        """Set a number's byte."""
+        key = number // _STATES_A_BLOCK
+        if key not in self._blocks:
+            self._blocks[key] = bytearray(_STATES_A_BLOCK)
+        self._blocks[key][number % _STATES_A_BLOCK] = code
+
+
+class _Best:
+    """The smallest and the largest value, each with the lowest number that has it.
+
+    Attributes
+    ----------
+    lost : bool
+        Whether one of them was dropped, so that only all values could tell the next.
+    """
+
+    def __init__(self) -> None:
+        self.lost = False
+        # With the sign that makes the best the least, and with the number.
+        self._least: dict[float, tuple[float, int]] = {}
+
+    def add(self, number: int, value: float) -> None:
+        """Add the value of a number."""
+        if math.isnan(value):
+            return
+        for sign in (1.0, -1.0):
+            pair = (sign * value, number)
+            if sign not in self._least or pair < self._least[sign]:
+                self._least[sign] = pair
+
+    def add_all(self, numbers: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Add values of numbers that ascend."""
+        if not np.isnan(values).all():
+            for index in (np.nanargmin(values), np.nanargmax(values)):
+                self.add(int(numbers[index]), float(values[index]))
+
+    def drop(self, number: int) -> None:
+        """Take the value of a number away."""
+        if any(number == other for _, other in self._least.values()):
+            self.lost = True
+
+    def get(self, direction: str) -> tuple[int, float] | None:
+        """Return number and value of the best in a direction; None if there is none."""
+        sign = -1.0 if direction == "maximize" else 1.0
+        if sign not in self._least:
+            return None
+        value, number = self._least[sign]
+        return number, sign * value

@@ -1,0 +1,152 @@
+"""The options of an optimisation of entries."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar
+
+import attrs
+
+from seedwise.errors import OptionError
+from seedwise.model.options import checks
+from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.study import RunOptions, StudyOptions
+
+__all__ = ["EntriesOptions", "entry_labels"]
+
+_LONGEST_LABEL = 100
+
+
+def _listed(value: Any) -> Any:
+    # The order counts, and a set has another one in each process.
+    if isinstance(value, str | bytes | AbstractSet) or not hasattr(value, "__iter__"):
+        return value
+    return tuple(str(entry) for entry in value)
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _entries(name: str, value: Any) -> None:
+    if not isinstance(value, tuple) or not value:
+        raise OptionError(name, value, "a list of entries, one at least")
+    for entry in value:
+        if not entry.strip():
+            raise OptionError(name, entry, "ids that are not empty")
+    entry_labels(value)
+
+
+def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
+    """Return what the entries' folders are called.
+
+    Parameters
+    ----------
+    entry_ids : sequence of str
+        The entries.
+
+    Returns
+    -------
+    dict of str to str
+        A label for each entry: letters, digits, ``_``, ``-`` and ``.`` only.
+
+    Raises
+    ------
+    OptionError
+        If two of them would have the same folder.
+
+    Examples
+    --------
+    >>> from seedwise.model.options.entries import entry_labels
+    >>> entry_labels(("p 01", "../p2"))
+    {'p 01': 'p_01', '../p2': 'p2'}
+    """
+    labels: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for entry in entry_ids:
+        label = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry).strip("_").lstrip(".-_") or "entry"
+        if len(label) > _LONGEST_LABEL:
+            digest = hashlib.blake2b(
+                entry.encode(errors="backslashreplace"), digest_size=4
+            ).hexdigest()
+            label = f"{label[: _LONGEST_LABEL - 9]}-{digest}"
+        other = taken.setdefault(label.casefold(), entry)  # some file systems know no case
+        if entry in labels:
+            raise OptionError("entry_ids", entry, "without duplicates", "It is in it twice.")
+        if other != entry:
+            hint = f"{other!r} and {entry!r} would both have the folder {label!r}."
+            raise OptionError("entry_ids", entry, "ids that give folders of their own", hint)
+        labels[entry] = label
+    return labels
+
+
+@attrs.frozen(kw_only=True)
+class EntriesOptions(StudyOptions):
+    """The options of an optimisation of entries, checked when they are made."""
+
+    kind: ClassVar[str] = "entries"
+    name_keyword: ClassVar[str] = "run_name_prefix"
+    name_suffix: ClassVar[str] = "_entries"
+
+    entry_ids: Sequence[str] = option(
+        (),
+        "iterable of str",
+        "Participants, conditions or data sets: a study for each. The loss sees its entry as "
+        "``context['entry_id']``. The sampler's seed of entry i is ``random_seed + i``. On the "
+        "command line anna,ben.",
+        _entries,
+        _listed,
+        forms=Forms(parse=_names),
+    )
+    run_name_prefix: str | None = option(
+        None,
+        "str",
+        "Name of the folder that holds those of the entries. A run that is there is gone on "
+        "with. None is a new one, called by the loss's name, ``_entries`` and the next free "
+        "number.",
+        checks.folder_name,
+    )
+    max_concurrent_entries: int | None = option(
+        None,
+        "int",
+        "Entries that are worked on at once; they progress together. None is all of them.",
+        checks.positive,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse a seed from which there are not enough for all entries."""
+        last = self.random_seed + len(self.entry_ids) - 1
+        if last >= 2**32:
+            hint = f"Entry i has random_seed + i, and the last would have {last}."
+            raise OptionError("random_seed", self.random_seed, "below 2**32 for each entry", hint)
+
+    @property
+    def run_name(self) -> str | None:
+        """Name of the folder, as other runs call it."""
+        return self.run_name_prefix
+
+    def of_entry(self, index: int) -> RunOptions:
+        """Return the options of one entry, as if it were optimised alone.
+
+        Parameters
+        ----------
+        index : int
+            Which entry, from 0.
+
+        Returns
+        -------
+        RunOptions
+            The options; run and folder have no name.
+        """
+        own = {field.name for field in attrs.fields(RunOptions) if field.init}
+        same = own - {"run_name", "entry_id", "random_seed"}
+        options = RunOptions(
+            **{name: getattr(self, name) for name in same},
+            entry_id=self.entry_ids[index],
+            random_seed=self.random_seed + index,
+        )
+        object.__setattr__(options, "given", self.given & own)
+        return options

@@ -1,0 +1,57 @@
+"""The options of a sweep."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+from seedwise.errors import OptionError
+from seedwise.model.options import checks
+from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
+
+__all__ = ["SweepOptions"]
+
+
+def _numbers(name: str, value: Any) -> None:
+    if not isinstance(value, tuple) or not value:
+        raise OptionError(name, value, "a list of trial numbers, one at least")
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    try:
+        return tuple(sorted({operator.index(number) for number in value}))
+    except TypeError:
+        raise OptionError("trial_nums", value, "whole numbers") from None
+
+
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+@attrs.frozen(kw_only=True)
+class SweepOptions(WorkOptions):
+    """The options of a sweep, checked when they are made."""
+
+    kind: ClassVar[str] = "sweep"
+    name_suffix: ClassVar[str] = "_sweep"
+
+    entry_id: str | None = ENTRY_ID
+    run_name: str | None = RUN_NAME
+    trial_nums: Sequence[int] | None = option(
+        None,
+        "iterable of int",
+        "Evaluate just these trials, and those that are done already once more. None is all that "
+        "are not done. On the command line 3,1,2.",
+        _numbers,
+        _listed,
+        forms=Forms(parse=_integers),
+    )
+    retry_failed: bool = option(
+        False, "bool", "Evaluate the trials that failed once more.", checks.truth
+    )

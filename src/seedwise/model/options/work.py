@@ -1,0 +1,325 @@
+"""The options that all runs have: seeds, chunks, workers, and how a run is gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import attrs
+import numpy as np
+
+from seedwise.errors import OptionError, UnknownOptionError
+from seedwise.model.options import checks
+from seedwise.model.options.fields import Forms, keyword_names, option
+from seedwise.model.options.mode import ExecutionMode, execution_mode
+from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.space import ParamValue
+
+__all__ = ["ENTRY_ID", "RUN_NAME", "WorkOptions"]
+
+
+def _slurm(name: str, value: Any) -> None:
+    if not isinstance(value, SlurmOptions):
+        raise OptionError(name, value, "a SlurmOptions, or None")
+
+
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def _duration(text: str) -> timedelta:
+    hours, minutes, seconds = (int(part) for part in text.split(":"))
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _bounds(text: str) -> int | tuple[int, ...]:
+    bounds = tuple(int(part) for part in text.split(":"))
+    return bounds if len(bounds) > 1 else bounds[0]
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _json(text: str) -> Any:
+    return json.loads(text)
+
+
+def _plain_dict(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: one.item() if isinstance(one, np.generic) else one for name, one in value.items()
+    }
+
+
+# Of all runs but those of entries, which have one of each for every entry.
+ENTRY_ID: Any = option(
+    None,
+    "str",
+    "Participant, condition or data set; the loss sees it in `context`.",
+    checks.text,
+)
+RUN_NAME: Any = option(
+    None,
+    "str",
+    "Name of the run's folder. A run that is there is gone on with, up to `n_trials`. None is "
+    "a new run, called by the loss's name and the next free number.",
+    checks.folder_name,
+)
+
+
+@attrs.frozen(kw_only=True)
+class WorkOptions:
+    """The options that all runs have, checked when they are made."""
+
+    #: What a run of these options is called in its files.
+    kind: ClassVar[str]
+    #: The keyword that names the run's folder, and what follows the loss's name without it.
+    name_keyword: ClassVar[str] = "run_name"
+    name_suffix: ClassVar[str] = ""
+
+    seeds: Iterable[int] | None = option(
+        None,
+        "iterable of int",
+        "Exactly these seeds in this order; goes before `n_seeds`. On the command line 3,1,2.",
+        forms=Forms(parse=_integers),
+    )
+    n_seeds: int | None = option(
+        None,
+        "int",
+        "Seeds of a trial, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.",
+        checks.positive,
+    )
+    chunk_size: int | None = option(
+        None,
+        "int",
+        "Seeds in a chunk, which is one Dask task. It changes how fast a run is, never its "
+        "result. None is 100, or what gives `num_chunks`.",
+        checks.positive,
+    )
+    num_chunks: int | None = option(
+        None,
+        "int",
+        "Chunks in a trial. None is what `chunk_size` gives, or 10 where no seeds are given.",
+        checks.positive,
+    )
+    direction: str = option(
+        "minimize", "{'minimize', 'maximize'}", "What is best.", checks.direction
+    )
+    mode: ExecutionMode | str = option(
+        ExecutionMode.SINGLE,
+        "ExecutionMode or str",
+        "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
+        "more.",
+        None,
+        execution_mode,
+        forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
+    )
+    run_root: str | Path = option(
+        "runs", "str or Path", "Folder that holds the run folders.", checks.folder, _path
+    )
+    loss_module: str | None = option(
+        None,
+        "str",
+        "Module, or path of a .py file, that the workers import to find the loss by its name. "
+        "None sends them the function itself.",
+        checks.text,
+    )
+    slurm_poll_seconds: int = option(
+        15,
+        "int",
+        "Seconds between looks for trials that run for too long and for refused jobs.",
+        checks.positive,
+    )
+    slurm_timeout_minutes: float = option(
+        120,
+        "float",
+        "Minutes that a trial may run on Slurm, from its first chunk's start; waiting in the "
+        "queue does not count. The chunks of a trial that takes longer have failed, and are tried "
+        "again as `trial_retry_attempts` says.",
+        checks.positive_number,
+    )
+    cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
+    mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
+    array_parallelism_limit: int | None = option(
+        None, "int", "Most Slurm jobs at once. None is no limit beyond `workers`.", checks.positive
+    )
+    worker_parallelism: int = option(
+        1,
+        "int",
+        "Seeds that run at once in one worker, in threads, or in processes with "
+        "`use_processes`. Of a vectorized loss it is chunks.",
+        checks.positive,
+    )
+    worker_time_limit: timedelta = option(
+        timedelta(hours=2),
+        "timedelta",
+        "Walltime of a Slurm job; HH:MM:SS on the command line.",
+        checks.walltime,
+        forms=Forms(
+            parse=_duration,
+            to_json=timedelta.total_seconds,
+            from_json=lambda seconds: timedelta(seconds=seconds),
+        ),
+    )
+    slurm_qos: str | None = option(
+        "short",
+        "str or None",
+        "QoS of the Slurm jobs. It is left out, with a warning, where Slurm refuses it for this "
+        "account. None asks for none.",
+        lambda name, value: None if value is None else checks.text(name, value),
+    )
+    trial_retry_attempts: int = option(
+        1,
+        "int",
+        "How many more times a chunk is evaluated that failed, before its trial has failed.",
+        checks.not_negative,
+    )
+    use_processes: bool = option(
+        False,
+        "bool",
+        "Run a worker's seeds in processes, not threads: for a loss of pure Python, which threads "
+        "can't run at once.",
+        checks.truth,
+    )
+    forward_sys_argv_to_workers: bool = option(
+        True,
+        "bool",
+        "Give the workers this process's ``sys.argv`` while they import.",
+        checks.truth,
+    )
+    chunk_timeout_seconds: float | None = option(
+        None,
+        "float",
+        "Seconds that a chunk may take; one that takes longer fails its trial, and its seeds run "
+        "in processes, as with `use_processes`, so that it can be ended. None is no limit.",
+        checks.positive_number,
+    )
+    cluster: Any = option(
+        None,
+        "None, 'local', 'slurm', Cluster, Client or str",
+        "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
+        "address is used as it is, and neither closed nor scaled.",
+        checks.cluster,
+    )
+    workers: int | tuple[int, int] | None = option(
+        None,
+        "int or (min, max)",
+        "Workers, or bounds between which their number follows the work. A worker is a process "
+        "here and a job on Slurm. None is as many as the chunks in flight can use, and at most "
+        "the CPUs here, or 100 jobs. On the command line 4 or 4:100.",
+        checks.workers,
+        forms=Forms(
+            parse=_bounds,
+            from_json=lambda value: tuple(value) if isinstance(value, list) else value,
+        ),
+    )
+    timeout: float | None = option(
+        None,
+        "float",
+        "Seconds after which no further trial is asked for; those in flight are finished.",
+        checks.positive_number,
+    )
+    progress: bool = option(True, "bool", "A line on stderr for each trial.", checks.truth)
+    accept_changes: bool = option(
+        False,
+        "bool",
+        "Go on with a run although options were changed that decide its results.",
+        checks.truth,
+    )
+    take_over: bool = option(
+        False,
+        "bool",
+        "Take over a run from a driver on another machine that has been silent for minutes.",
+        checks.truth,
+    )
+    overrides: dict[str, ParamValue] | None = option(
+        None,
+        "dict",
+        "Parameters that are held at a value, by name; it may lie outside of the range. On the "
+        "command line JSON.",
+        checks.named_values,
+        _plain_dict,
+        forms=Forms(parse=_json),
+    )
+    trial_zero: dict[str, ParamValue] | None = option(
+        None,
+        "dict",
+        "Params of trial 0, such as the nominal ones. In an optimisation those that are not "
+        "named are the sampler's choice. On the command line JSON.",
+        checks.named_values,
+        _plain_dict,
+        forms=Forms(parse=_json),
+    )
+    clean_run_dir: bool = option(
+        False,
+        "bool",
+        "Remove what an earlier run left in the run's folder, and begin anew. It asks on a "
+        "terminal, and elsewhere is refused without `assume_yes`. Never together with going on.",
+        checks.truth,
+    )
+    assume_yes: bool = option(
+        False, "bool", "Take yes for an answer to what would be asked on a terminal.", checks.truth
+    )
+    insecure: bool = option(
+        False,
+        "bool",
+        "Open connections and pages without TLS and token: anyone who can reach this machine "
+        "could run code as you. For a network that is yours alone. A cluster that is passed "
+        "is as its owner made it.",
+        checks.truth,
+    )
+    slurm: SlurmOptions | None = option(
+        None,
+        "SlurmOptions",
+        "Partition, account and the like; of no effect elsewhere.",
+        _slurm,
+        forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
+    )
+
+    #: Keywords that the call gave, in difference to those left at their default.
+    given: frozenset[str] = attrs.field(default=frozenset(), init=False, repr=False)
+
+    @classmethod
+    def from_keywords(cls, keywords: dict[str, Any]) -> Self:
+        """Make options from a call's keywords, and remember which were given.
+
+        Raises
+        ------
+        UnknownOptionError
+            If there is no such keyword; a TypeError.
+        OptionError
+            If a value is not allowed, or two contradict each other.
+        """
+        known = keyword_names(cls)
+        for name in keywords:
+            if name not in known:
+                raise UnknownOptionError(name, known)
+        options = cls(**keywords)
+        object.__setattr__(options, "given", frozenset(keywords))
+        options._check_mode_against_cluster()
+        return options
+
+    @property
+    def place(self) -> Any:
+        """What `cluster` and `mode` say together: 'local', 'slurm', or what the caller passed."""
+        if self.cluster is not None:
+            return self.cluster
+        return "local" if execution_mode(self.mode) is ExecutionMode.SINGLE else "slurm"
+
+    def _check_mode_against_cluster(self) -> None:
+        if "mode" not in self.given or self.cluster not in ("local", "slurm"):
+            return
+        mode = execution_mode(self.mode)
+        if (self.cluster == "local") is not (mode is ExecutionMode.SINGLE):
+            raise OptionError(
+                "cluster",
+                self.cluster,
+                f"in line with mode={mode.value!r}",
+                "mode='single' is cluster='local', mode='distributed' is cluster='slurm'; give "
+                "one of the two.",
+            )

@@ -1,0 +1,132 @@
+"""Lists of values, to go through in a grid or to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from seedwise.errors import SourceError
+from seedwise.errors.base import shown
+from seedwise.model.sources.manifests import CaseValue, decoded, encoded, plain_value
+
+__all__ = [
+    "Axis",
+    "axis",
+    "axis_from_manifest",
+    "axis_to_manifest",
+    "check_distinct",
+    "comparable",
+]
+
+Axis: TypeAlias = tuple[CaseValue, ...] | range
+
+# A range of more values than this is not written out, neither in memory nor in a manifest.
+_LONGEST_LIST = 1000
+
+
+def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
+    """Return values in their order, as plain Python.
+
+    Equal values give equal axes, however they are given: evenly spaced ints are a range if there
+    are more than 1,000 of them, and everything else is a tuple.
+
+    Parameters
+    ----------
+    values : list, tuple, range or ndarray of shape (n,)
+        The values; n is at least 1.
+    what : str
+        What they are, for the error.
+    parameter : str, optional
+        Whose they are, for the error.
+
+    Returns
+    -------
+    tuple or range
+        The same values.
+
+    Raises
+    ------
+    SourceError
+        If they are none of these, there is none, or one that no case may hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seedwise.model.sources.axes import axis
+    >>> axis(np.linspace(0, 1, 3), "values")
+    (0.0, 0.5, 1.0)
+    >>> axis(range(0, 10**12, 7), "values")[1]
+    7
+    """
+    array = isinstance(values, np.ndarray) and values.ndim == 1
+    if not array and type(values) not in (list, tuple, range):
+        raise SourceError(
+            f"{what} {shown(values)}: must be a list, tuple, range or array of one dimension",
+            parameter,
+        )
+    try:
+        n_values = len(values)
+    except OverflowError:
+        raise SourceError(f"{what} {shown(values)}: are more than 2**63", parameter) from None
+    if not n_values:
+        raise SourceError(f"{what} are empty; give at least one", parameter)
+    if isinstance(values, range) and n_values > _LONGEST_LIST:
+        plain_value(values[0], parameter)
+        plain_value(values[-1], parameter)
+        return range(values[0], values[-1] + values.step, values.step)
+    return _compact(tuple(plain_value(value, parameter) for value in values))
+
+
+def check_distinct(values: Axis, parameter: str) -> None:
+    """Raise SourceError if a value is there twice; 1, 1.0 and True are three values."""
+    if isinstance(values, range):
+        return
+    seen = set()
+    for value in values:
+        if repr(value) in seen:
+            raise SourceError(f"values hold {shown(value)} twice", parameter)
+        seen.add(repr(value))
+
+
+def comparable(values: Axis) -> Hashable:
+    """Return what two axes have in common if they hold equal values of equal types."""
+    return values if isinstance(values, range) else repr(values)
+
+
+def axis_to_manifest(values: Axis) -> Any:
+    """Return an axis as JSON can say it; a range is ``{"range": [start, stop, step]}``."""
+    if isinstance(values, range):
+        return {"range": [values.start, values.stop, values.step]}
+    return [encoded(value) for value in values]
+
+
+def axis_from_manifest(values: Any, what: str, parameter: str | None = None) -> Axis:
+    """Return the axis that `axis_to_manifest` wrote; raise SourceError if it wrote no such."""
+    if isinstance(values, list):
+        return axis([decoded(value, parameter) for value in values], what, parameter)
+    if isinstance(values, dict) and values.keys() == {"range"}:
+        numbers = values["range"]
+        whole = isinstance(numbers, list) and all(type(number) is int for number in numbers)
+        if whole and len(numbers) == 3 and numbers[2] != 0:
+            return axis(range(*numbers), what, parameter)
+    raise SourceError(
+        f'manifest: {what} must be a list or {{"range": [start, stop, step]}}; got '
+        f"{shown(values)}",
+        parameter,
+    )
+
+
+def _compact(values: tuple[CaseValue, ...]) -> Axis:
+    if len(values) <= _LONGEST_LIST:
+        return values
+    first, second, last = values[0], values[1], values[-1]
+    if type(first) is not int or type(second) is not int or type(last) is not int:
+        return values
+    step = second - first
+    if not step or (last - first) // step != len(values) - 1:
+        return values
+    same = range(first, last + step, step)
+    fits = all(type(a) is int and a == b for a, b in zip(values, same, strict=False))
+    return same if fits else values

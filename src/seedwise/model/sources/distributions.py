@@ -1,0 +1,381 @@
+"""The distributions that a random source draws its values from."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.errors import SourceError
+from seedwise.errors.base import shown
+from seedwise.model.sources.axes import (
+    Axis,
+    axis,
+    axis_from_manifest,
+    axis_to_manifest,
+    comparable,
+)
+from seedwise.model.sources.bits import below, between, log_between
+from seedwise.model.sources.manifests import CaseValue, checked_fields, checked_type, decoded_dict
+from seedwise.model.space import SearchParam, search_param
+
+__all__ = [
+    "Choice",
+    "Distribution",
+    "LogUniform",
+    "LogUniformInt",
+    "RandInt",
+    "Uniform",
+    "choice",
+    "distribution_from_manifest",
+    "loguniform",
+    "loguniform_int",
+    "randint",
+    "uniform",
+]
+
+# As in the parameter space: float64 holds every whole number up to here.
+_LARGEST_INT = 2**53
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:  # an int beyond the range of floats
+        number = math.inf
+    # numpy's time spans are of its integers.
+    if isinstance(value, bool | np.timedelta64) or not math.isfinite(number):
+        raise SourceError(f"bound {shown(value)}: must be a finite number")
+    return number
+
+
+def _whole(value: Any) -> int:
+    _number(value)  # but not what it returns: as a float, 2**53 + 1 would be 2**53
+    if int(value) != value or abs(value) > _LARGEST_INT:
+        raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
+    return int(value)
+
+
+def _options(values: Any) -> Axis:
+    return axis(values, "options")
+
+
+class _Range:
+    """What distributions between two bounds have in common."""
+
+    __slots__ = ()
+
+    TYPE: ClassVar[str]
+    LOG: ClassVar[bool] = False
+    DTYPE: ClassVar[str]
+
+    low: float
+    high: float
+
+    def __attrs_post_init__(self) -> None:
+        low, high = self.low, self.high
+        if low >= high:
+            hint = f"; for a single value there is choice([{low!r}])" if low == high else ""
+            raise SourceError(f"low={low!r}, high={high!r}: low must be below high{hint}")
+        if self.LOG and low <= 0:
+            raise SourceError(f"low={low!r}: a log range must lie above 0")
+        if not math.isfinite(high - low):
+            raise SourceError(f"low={low!r}, high={high!r}: is wider than a float can say")
+
+    def to_manifest_dict(self) -> dict[str, Any]:
+        """Return what JSON can say of it, for `distribution_from_manifest`."""
+        return {"type": self.TYPE, "low": self.low, "high": self.high}
+
+    def to_search_param(self) -> SearchParam:
+        """Return the same range for a loss's `parameter_space`; there, `high` is included."""
+        return search_param(range=(self.low, self.high), dtype=self.DTYPE, log=self.LOG)
+
+
+@attrs.frozen
+class _FloatRange(_Range):
+    DTYPE = "float"
+
+    low: float = attrs.field(converter=_number)
+    high: float = attrs.field(converter=_number)
+
+
+@attrs.frozen
+class _IntRange(_Range):
+    DTYPE = "int"
+
+    low: int = attrs.field(converter=_whole)
+    high: int = attrs.field(converter=_whole)
+
+
+@attrs.frozen
+class Uniform(_FloatRange):
+    """Uniform over the floats of [low, high).
+
+    Attributes
+    ----------
+    low : float
+        The least value.
+    high : float
+        What every value is below.
+    """
+
+    TYPE = "uniform"
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        return between(self.low, self.high, rng)
+
+
+@attrs.frozen
+class LogUniform(_FloatRange):
+    """Uniform on a logarithmic scale, over the floats of [low, high).
+
+    Attributes
+    ----------
+    low : float
+        The least value, above 0.
+    high : float
+        What every value is below.
+    """
+
+    TYPE = "loguniform"
+    LOG = True
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        value = float(log_between(self.low, self.high, rng))
+        return min(max(value, self.low), math.nextafter(self.high, 0))  # float() rounds up, too
+
+
+@attrs.frozen
+class RandInt(_IntRange):
+    """Uniform over the integers of [low, high].
+
+    Attributes
+    ----------
+    low, high : int
+        The least and the largest value.
+    """
+
+    TYPE = "randint"
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        return self.low + below(self.high - self.low + 1, rng)
+
+
+@attrs.frozen
+class LogUniformInt(_IntRange):
+    """Uniform on a logarithmic scale, over the integers of [low, high].
+
+    It is log-uniform over the reals of [low, high + 1), rounded down. So every integer k can be
+    had, with probability log((k + 1) / k) / log((high + 1) / low).
+
+    Attributes
+    ----------
+    low, high : int
+        The least value, above 0, and the largest.
+    """
+
+    TYPE = "loguniform_int"
+    LOG = True
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        value = int(log_between(self.low, self.high + 1, rng))
+        return min(max(value, self.low), self.high)  # exp(log(low)) may fall short of low
+
+
+@attrs.frozen
+class Choice:
+    """Uniform over a list; what is in it twice is drawn twice as often.
+
+    Attributes
+    ----------
+    options : tuple or range
+        The values to choose from; evenly spaced ints are a range if there are more than 1,000.
+    """
+
+    TYPE: ClassVar[str] = "choice"
+
+    options: Axis = attrs.field(converter=_options, eq=comparable)
+
+    def draw(self, rng: np.random.Generator) -> CaseValue:
+        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        return self.options[below(len(self.options), rng)]
+
+    def to_manifest_dict(self) -> dict[str, Any]:
+        """Return what JSON can say of it, for `distribution_from_manifest`."""
+        return {"type": self.TYPE, "options": axis_to_manifest(self.options)}
+
+    def to_search_param(self) -> SearchParam:
+        """Return the same options for a loss's `parameter_space`.
+
+        Raise SpaceError if they are of several types, None or tuples, or one is there twice.
+        """
+        return search_param(allowed=self.options)  # type: ignore[arg-type]  # it checks them
+
+
+Distribution: TypeAlias = Uniform | LogUniform | RandInt | LogUniformInt | Choice
+
+_CLASSES: dict[str, type[Distribution]] = {
+    cls.TYPE: cls for cls in (Uniform, LogUniform, RandInt, LogUniformInt, Choice)
+}
+
+
+def uniform(low: float, high: float) -> Uniform:
+    """Describe a uniform distribution over the floats of [low, high).
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds; `high` itself is never drawn.
+
+    Returns
+    -------
+    Uniform
+        The distribution, for `random` or a loss's `parameter_space`.
+
+    Raises
+    ------
+    SourceError
+        If a bound is no finite number, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import uniform
+    >>> uniform(0, 1)
+    Uniform(low=0.0, high=1.0)
+    """
+    return Uniform(low, high)
+
+
+def loguniform(low: float, high: float) -> LogUniform:
+    """Describe a uniform distribution on a logarithmic scale, over the floats of [low, high).
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds, above 0; `high` itself is never drawn.
+
+    Returns
+    -------
+    LogUniform
+        The distribution, for `random` or a loss's `parameter_space`.
+
+    Raises
+    ------
+    SourceError
+        If a bound is no finite number above 0, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import loguniform
+    >>> loguniform(1e-4, 1e-1)
+    LogUniform(low=0.0001, high=0.1)
+    """
+    return LogUniform(low, high)
+
+
+def loguniform_int(low: int, high: int) -> LogUniformInt:
+    """Describe a uniform distribution on a logarithmic scale, over the integers of [low, high].
+
+    Parameters
+    ----------
+    low, high : int
+        The bounds, both included, from 1 to 2**53.
+
+    Returns
+    -------
+    LogUniformInt
+        The distribution, for `random` or a loss's `parameter_space`.
+
+    Raises
+    ------
+    SourceError
+        If a bound is no whole number from 1 to 2**53, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import loguniform_int
+    >>> loguniform_int(1, 1024)
+    LogUniformInt(low=1, high=1024)
+    """
+    return LogUniformInt(low, high)
+
+
+def randint(low: int, high: int) -> RandInt:
+    """Describe a uniform distribution over the integers of [low, high].
+
+    Parameters
+    ----------
+    low, high : int
+        The bounds, both included, from -2**53 to 2**53.
+
+    Returns
+    -------
+    RandInt
+        The distribution, for `random` or a loss's `parameter_space`.
+
+    Raises
+    ------
+    SourceError
+        If a bound is no whole number of at most 2**53, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import randint
+    >>> randint(1, 6)
+    RandInt(low=1, high=6)
+    """
+    return RandInt(low, high)
+
+
+def choice(options: Sequence[CaseValue] | NDArray[Any]) -> Choice:
+    """Describe a uniform choice from a list; what is in it twice is drawn twice as often.
+
+    Parameters
+    ----------
+    options : list, tuple, range or array of shape (n,)
+        Values to choose from: float, int, str, bool, None, or tuples of these.
+
+    Returns
+    -------
+    Choice
+        The distribution, for `random`. In a loss's `parameter_space` its options must be of one
+        type and without duplicates.
+
+    Raises
+    ------
+    SourceError
+        If it is no list, is empty, or has a value of another type.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import choice
+    >>> choice(["adam", "sgd", None])
+    Choice(options=('adam', 'sgd', None))
+    """
+    return Choice(options)
+
+
+def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:
+    """Return the distribution that `to_manifest_dict` wrote.
+
+    `parameter` is whose it is, for the SourceError that is raised if it is no such dict.
+    """
+    manifest = decoded_dict(manifest, "a distribution", parameter)
+    cls = _CLASSES[checked_type(manifest, _CLASSES, parameter)]
+    fields = [field.name for field in attrs.fields(cls)]
+    checked_fields(manifest, fields, parameter)
+    try:
+        if cls is Choice:
+            return Choice(axis_from_manifest(manifest["options"], "options"))
+        return cls(**{name: manifest[name] for name in fields})
+    except SourceError as error:
+        raise SourceError(error.problem, parameter) from None

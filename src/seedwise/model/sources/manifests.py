@@ -1,0 +1,185 @@
+"""What a source's manifest holds: plain values, and how JSON says them without losing a type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from seedwise.errors import SourceError
+from seedwise.errors.base import shown
+
+__all__ = [
+    "VERSION",
+    "CaseValue",
+    "checked_fields",
+    "checked_name",
+    "checked_source",
+    "checked_type",
+    "checked_type_of_source",
+    "decoded",
+    "decoded_dict",
+    "encoded",
+    "plain_value",
+]
+
+VERSION = 1
+
+CaseValue: TypeAlias = "float | int | str | bool | tuple[CaseValue, ...] | None"
+
+# The fewest digits that Python's limit on writing ints (sys.set_int_max_str_digits) can be set to
+# is 640, so that these can be written as JSON everywhere.
+_MOST_BITS = 2048
+_DEEPEST = 32
+
+
+def plain_value(value: Any, parameter: str | None = None) -> CaseValue:
+    """Return a value that a case may hold, as plain Python.
+
+    Parameters
+    ----------
+    value : object
+        A bool, int, finite float, str or None, the same as a numpy scalar, or a list or tuple of
+        these.
+    parameter : str, optional
+        Whose value it is, for the error.
+
+    Returns
+    -------
+    float, int, str, bool, None or tuple
+        The same; numpy scalars are plain Python, and lists are tuples.
+
+    Raises
+    ------
+    SourceError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from seedwise.model.sources.manifests import plain_value
+    >>> plain_value([np.int64(1), 1.0, ["a", None]])
+    (1, 1.0, ('a', None))
+    """
+    return _plain(value, parameter, 0)
+
+
+def checked_name(name: Any) -> str:
+    """Return a parameter's name; raise SourceError if it is no string, or an empty one."""
+    if isinstance(name, np.str_):
+        name = name.item()
+    if type(name) is not str or not name:
+        raise SourceError(f"parameter names are non-empty strings; got {shown(name)}")
+    return name
+
+
+def encoded(value: CaseValue) -> Any:
+    """Return a plain value as JSON can say it: a tuple is ``{"tuple": [...]}``."""
+    if isinstance(value, tuple):
+        return {"tuple": [encoded(item) for item in value]}
+    return value
+
+
+def decoded(value: Any, parameter: str | None = None) -> Any:
+    """Return the value that `encoded` wrote; raise SourceError if it is none of its."""
+    return _decoded(value, parameter, 0)
+
+
+def decoded_dict(value: Any, what: str, parameter: str | None = None) -> dict[Any, Any]:
+    """Return a dict of a manifest, as it is; raise SourceError if it is no dict."""
+    if not isinstance(value, dict):
+        raise SourceError(f"manifest: {what} must be a dict; got {shown(value)}", parameter)
+    return value
+
+
+def checked_type_of_source(manifest: Any, types: Collection[str]) -> str:
+    """Return the type that a source's manifest says, one of `types`.
+
+    Raise SourceError if it is no manifest of one of these, or one of another version.
+    """
+    manifest = decoded_dict(manifest, "a source")
+    # The version goes first: another one may have other types and keys.
+    version = manifest.get("version", VERSION)
+    if type(version) is not int or version != VERSION:
+        raise SourceError(
+            f"manifest: version={shown(version)}: this seedwise knows manifests of version "
+            f"{VERSION}"
+        )
+    return checked_type(manifest, types)
+
+
+def checked_source(manifest: Any, kind: str, fields: Collection[str]) -> dict[str, Any]:
+    """Return a source's manifest.
+
+    Raise SourceError if it is none of this type and version, or has other fields than these.
+    """
+    checked_type_of_source(manifest, (kind,))
+    checked_fields(manifest, ("version", *fields))
+    return dict(manifest)
+
+
+def checked_type(manifest: dict[Any, Any], types: Collection[str], name: str | None = None) -> str:
+    """Return a manifest's ``"type"``; raise SourceError if it is missing or not one of `types`."""
+    if "type" not in manifest:
+        raise SourceError("manifest: lacks 'type'", name)
+    kind = manifest["type"]
+    if not isinstance(kind, str) or kind not in types:
+        known = " or ".join(map(repr, types))
+        raise SourceError(f"manifest: type={shown(kind)}: must be {known}", name)
+    return kind
+
+
+def checked_fields(
+    manifest: dict[Any, Any], fields: Collection[str], parameter: str | None = None
+) -> None:
+    """Raise SourceError if a manifest has other keys than ``"type"`` and these."""
+    expected = {"type", *fields}
+    missing = sorted(expected - manifest.keys())
+    unknown = sorted(manifest.keys() - expected, key=repr)
+    problems = [
+        f"{verb} {', '.join(map(shown, keys))}"
+        for verb, keys in (("lacks", missing), ("has the unknown", unknown))
+        if keys
+    ]
+    if problems:
+        raise SourceError(
+            f"manifest of type {manifest['type']!r}: {' and '.join(problems)}; this seedwise "
+            f"knows manifests of version {VERSION}",
+            parameter,
+        )
+
+
+def _plain(value: Any, parameter: str | None, depth: int) -> CaseValue:
+    if depth > _DEEPEST:
+        raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
+    if type(value) is list or type(value) is tuple:
+        return tuple(_plain(item, parameter, depth + 1) for item in value)
+    # A time span is an integer to numpy, and its item() may be one.
+    span = isinstance(value, np.timedelta64 | np.datetime64)
+    plain = value.item() if isinstance(value, np.generic) and not span else value
+    # Not isinstance: of an enum, JSON would keep the value only.
+    if type(plain) not in (bool, int, float, str, type(None)):
+        raise SourceError(
+            f"value {shown(value)}: must be a float, int, str, bool or None, or a list or tuple "
+            "of these",
+            parameter,
+        )
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise SourceError(f"value {shown(value)}: must be finite", parameter)
+    if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:
+        raise SourceError(f"value is an int of more than {_MOST_BITS} bits", parameter)
+    return plain  # type: ignore[no-any-return]
+
+
+def _decoded(value: Any, parameter: str | None, depth: int) -> Any:
+    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
+        if depth > _DEEPEST:
+            raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
+        return tuple(_decoded(item, parameter, depth + 1) for item in value["tuple"])
+    if isinstance(value, dict | list):
+        raise SourceError(
+            f'manifest: value {shown(value)}: a tuple is written {{"tuple": [...]}}', parameter
+        )
+    return value

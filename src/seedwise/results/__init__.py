@@ -1,0 +1,1 @@
+"""What a call returns: views of a run's files."""

@@ -1,0 +1,39 @@
+"""What `clean_run` did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+__all__ = [
+    "CleanedRun",
+]
+
+
+@attrs.frozen
+class CleanedRun:
+    """What `clean_run` did.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    cancelled_jobs : tuple of str
+        Ids of the Slurm jobs that were cancelled.
+    removed : tuple of str
+        What was removed of the folder: paths, relative to it.
+    jobs_unknown : str or None
+        Why nobody knows whether jobs are left, in Slurm's words; None if all are cancelled.
+    noted_jobs : tuple of str
+        If that is unknown, ids of the jobs that were ever submitted.
+    copy_of : pathlib.Path or None
+        The folder of which this one is a copy, so that no job was cancelled: they are that one's.
+    """
+
+    run_dir: Path
+    cancelled_jobs: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    jobs_unknown: str | None = None
+    noted_jobs: tuple[str, ...] = ()
+    copy_of: Path | None = None

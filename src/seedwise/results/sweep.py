@@ -1,0 +1,223 @@
+"""The result of a sweep: a view of its files, which may be larger than memory likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.errors import MissingExtraError, OptionError
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.ledger import TrialLosses, read_trial
+from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
+from seedwise.folder.trial_files import artifacts
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.points import Cases
+from seedwise.model.trials import TrialResult, TrialState, best_trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SweepResult", "SweepTrials"]
+
+
+class SweepTrials(Sequence[TrialResult]):
+    """The told trials of a sweep, by number; each is made when it is looked at.
+
+    Parameters
+    ----------
+    rows : TableRows
+        The table.
+    cases : Cases
+        The cases, which know the params.
+    """
+
+    def __init__(self, rows: TableRows, cases: Cases) -> None:
+        self._rows = rows
+        self._cases = cases
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._rows.number)
+
+    def __iter__(self) -> Iterator[TrialResult]:
+        """Go through them."""
+        return (self._trial(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> TrialResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrialResult]: ...
+    def __getitem__(self, index: int | slice) -> TrialResult | Sequence[TrialResult]:
+        """Return a trial by its place, which is its number if all are told."""
+        if isinstance(index, slice):
+            return [self._trial(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._trial(index % len(self))
+
+    def _trial(self, index: int) -> TrialResult:
+        rows = self._rows
+        number = int(rows.number[index])
+        complete = rows.state[index] == STATE_CODES[TrialState.COMPLETE]
+        stderr = float(rows.stderr[index])
+        parts = {name: float(part[index]) for name, part in rows.components.items()}
+        return TrialResult(
+            number=number,
+            params=self._cases.params(number),
+            value=float(rows.value[index]) if complete else None,
+            stderr=None if np.isnan(stderr) else stderr,
+            n_seeds=int(rows.n_seeds[index]),
+            state=STATES[int(rows.state[index])],
+            duration_s=float(rows.duration_s[index]),
+            error=rows.errors.get(number),
+            components=parts if complete else {},
+        )
+
+
+@attrs.frozen(eq=False)
+class SweepResult:
+    """What `run_sweep` returns.
+
+    Attributes
+    ----------
+    loss_name : str
+        Name of the loss.
+    run_dir : str
+        The run's folder.
+    mode : ExecutionMode
+        Where the work was done.
+    direction : {"minimize", "maximize"}
+        What is best.
+    n_trials : int
+        Trials told, failed ones included.
+    seeds : ndarray of int64, shape (n,)
+        The seeds of every trial.
+    trials : sequence of TrialResult
+        All trials that are told, by number; each is made when it is looked at.
+    """
+
+    loss_name: str
+    run_dir: str
+    mode: ExecutionMode
+    direction: str
+    n_trials: int
+    seeds: NDArray[np.int64] = attrs.field(repr=False)
+    trials: Sequence[TrialResult] = attrs.field(repr=False)
+    _rows: TableRows = attrs.field(repr=False)
+    _cases: Cases = attrs.field(repr=False)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best complete trial, of equal ones that of the lowest number; None if none is.
+
+        Of many noisy means it is the best, so its value is biased towards the better side.
+        """
+        complete = np.flatnonzero(self._rows.state == STATE_CODES[TrialState.COMPLETE])
+        if not len(complete):
+            return None
+        values = self._rows.value[complete]
+        place = np.argmin(values) if self.direction == "minimize" else np.argmax(values)
+        return best_trial([self.trials[int(complete[place])]], self.direction)
+
+    @property
+    def failed(self) -> list[TrialResult]:
+        """The trials that failed, by number, each with its error."""
+        failed = np.flatnonzero(self._rows.state != STATE_CODES[TrialState.COMPLETE])
+        return [self.trials[int(place)] for place in failed]
+
+    def losses(self, trial_num: int) -> NDArray[np.float64]:
+        """Return the per-seed losses of a trial.
+
+        Parameters
+        ----------
+        trial_num : int
+            The trial's number.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            The losses, in the order of `seeds`; NaN where there is none.
+
+        Raises
+        ------
+        OptionError
+            If that trial is not told.
+        """
+        return self._read(trial_num).losses
+
+    def components(self, trial_num: int) -> dict[str, NDArray[np.float64]]:
+        """Return the per-seed components of a trial.
+
+        Parameters
+        ----------
+        trial_num : int
+            The trial's number.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            The components, in the order of `seeds`; NaN where a seed has none of the name.
+
+        Raises
+        ------
+        OptionError
+            If that trial is not told.
+        """
+        return self._read(trial_num).components
+
+    def artifacts(self) -> dict[int, tuple[Path, ...]]:
+        """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
+
+        Returns
+        -------
+        dict of int to tuple of pathlib.Path
+            The files; trials without any are left out.
+        """
+        return artifacts(Path(self.run_dir))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the trials as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a trial: ``number``, a ``params_...`` column for each parameter, ``value``,
+            ``stderr``, ``n_seeds``, ``state``, ``duration_s``, and a ``components_...`` column for
+            each component. Value and stderr of a failed trial are NaN.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtraError("to_dataframe()", extra="pandas") from None
+        rows = self._rows
+        params = [self._cases.params(number) for number in rows.number.tolist()]
+        names = list(params[0]) if params else []
+        return pd.DataFrame(
+            {
+                "number": rows.number,
+                **{f"params_{name}": [point[name] for point in params] for name in names},
+                "value": rows.value,
+                "stderr": rows.stderr,
+                "n_seeds": rows.n_seeds.astype(np.int64),
+                "state": rows.state_names(),
+                "duration_s": rows.duration_s,
+                **{f"components_{name}": part for name, part in rows.components.items()},
+            }
+        )
+
+    def _read(self, trial_num: int) -> TrialLosses:
+        if trial_num not in self._rows.number:
+            allowed = f"the number of one of the {self.n_trials} trials that are told"
+            raise OptionError("trial_num", trial_num, allowed)
+        ledger = RunDirectory(Path(self.run_dir)).ledger
+        return read_trial(ledger, trial_num, len(self.seeds))

@@ -1,0 +1,322 @@
+"""Why a job ended: what Slurm's accounting, slurmctld and the job's log say of it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from seedwise.slurm.commands import CommandError, run_command
+from seedwise.slurm.logs import _last_lines
+
+__all__ = [
+    "JobEnd",
+    "ask_ends",
+    "describe_end",
+    "parse_sacct",
+    "parse_scontrol",
+]
+
+_FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
+
+#: What the states mean of a job that has ended, and whether its own program is to blame. A job in
+#: any other state has not ended, or will be queued again. FAILED and CANCELLED need more words.
+_STATES = {
+    "BOOT_FAIL": ("its node{node} did not boot", False),
+    "CANCELLED": ("it was cancelled", False),
+    "COMPLETED": ("it had done its work", False),
+    "DEADLINE": ("it reached its deadline", False),
+    "FAILED": ("it failed", None),
+    "NODE_FAIL": ("its node{node} failed", False),
+    "OUT_OF_MEMORY": ("Slurm killed it because it took more memory than {memory} allows", True),
+    "PREEMPTED": ("it was preempted by another job", False),
+    "REVOKED": ("another cluster of the federation took it", None),
+    "TIMEOUT": ("it reached its walltime", False),
+}
+_NO_UID = 2**32 - 2  # Slurm's NO_VAL; from there on it is nobody
+
+# slurmstepd's own "signals": what it was about to run never ran, or ran out of memory.
+_NOT_STARTED = 53
+_SIG_OOM = 125
+
+# slurmctld is asked for one job at a time, and has better things to do.
+_MOST_ASKED = 20
+
+
+@attrs.frozen(kw_only=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes
+    ----------
+    job_id : str
+        The job.
+    state : str
+        Slurm's word for its end: ``BOOT_FAIL``, ``CANCELLED``, ``COMPLETED``, ``DEADLINE``,
+        ``FAILED``, ``NODE_FAIL``, ``OUT_OF_MEMORY``, ``PREEMPTED``, ``REVOKED`` or ``TIMEOUT``.
+    exit_code : int
+        What its script exited with. What is 128 or more is less by 128 if it comes from sacct.
+    signal : int
+        The signal that ended its script; 0 if none did.
+    by_uid : int or None
+        Who cancelled it, if somebody did; None also if only slurmctld told, which does not say.
+    node : str or None
+        The node it ran on, or several as Slurm writes them; None if it never ran.
+    memory : str or None
+        How its memory was asked for, such as ``--mem=2G``.
+    """
+
+    job_id: str
+    state: str = attrs.field(validator=attrs.validators.in_(_STATES))
+    exit_code: int = 0
+    signal: int = 0
+    by_uid: int | None = None
+    node: str | None = None
+    memory: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Why it ended, to follow "because"."""
+        if self.state == "CANCELLED":
+            return f"it was cancelled{_by(self.by_uid)}"
+        if self.state == "FAILED" and (self.signal or self.exit_code):
+            return self._failure
+        words = _STATES[self.state][0].format(
+            node=f" {self.node}" if self.node else "", memory=self.memory or "its limit"
+        )
+        return f"{words} ({self.state})"
+
+    @property
+    def is_own_fault(self) -> bool | None:
+        """Whether its own program ended badly, and not the cluster ended it.
+
+        None if that can't be told from how Slurm says it ended.
+        """
+        if self.state == "FAILED" and self.signal != _NOT_STARTED:
+            return True if self.exit_code or self.signal else None
+        return _STATES[self.state][1]
+
+    @property
+    def _failure(self) -> str:
+        if self.signal == _NOT_STARTED:
+            return "Slurm could not start it, or not open its log files (FAILED)"
+        if self.signal:
+            return f"it was killed by signal {_signal_name(self.signal)}"
+        code = self.exit_code
+        if code > 128 and _is_deadly(code - 128):
+            name = _signal_name(code - 128)
+            return f"it exited with code {code}, so its program was killed by signal {name}"
+        if _is_deadly(code):
+            # sacct takes 128 away, and a shell adds as much to the signal that ended a program.
+            name = _signal_name(code)
+            return f"it exited with code {code}, or its program was killed by signal {name}"
+        return f"it exited with code {code}"
+
+
+def parse_sacct(text: str) -> dict[str, JobEnd]:
+    """Read how jobs ended from what sacct prints.
+
+    Parameters
+    ----------
+    text : str
+        Output of ``sacct -n -P -o JobIDRaw,State,ExitCode,NodeList,ReqMem``, with the steps.
+
+    Returns
+    -------
+    dict of str to JobEnd
+        By job id; jobs that have not ended, as far as sacct knows, are not in it.
+    """
+    ends: dict[str, JobEnd] = {}
+    short_of_memory: set[str] = set()
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != len(_FORMAT.split(",")):
+            continue
+        job_id, _, step = fields[0].partition(".")
+        if step:
+            if fields[1].startswith("OUT_OF_ME"):
+                short_of_memory.add(job_id)
+            continue
+        end = _job_end(job_id, fields[1], fields[2], fields[3], _memory(fields[4]))
+        if end is not None:
+            ends[job_id] = end
+    for job_id in short_of_memory & ends.keys():
+        # A program can outlive a step of its that went short of memory, and end otherwise.
+        if ends[job_id].state == "FAILED":
+            ends[job_id] = attrs.evolve(ends[job_id], state="OUT_OF_MEMORY")
+    return ends
+
+
+def parse_scontrol(text: str) -> dict[str, JobEnd]:
+    """Read how jobs ended from what scontrol prints.
+
+    Parameters
+    ----------
+    text : str
+        Output of ``scontrol -o show job``, one job a line.
+
+    Returns
+    -------
+    dict of str to JobEnd
+        By job id; jobs that have not ended are not in it.
+    """
+    ends: dict[str, JobEnd] = {}
+    for line in text.splitlines():
+        # The first goes: what the user named, such as the command, comes later.
+        found: dict[str, str] = {}
+        for key, value in re.findall(r"(?:^|\s)([\w/]+)=(\S*)", line):
+            found.setdefault(key, value)
+        job_id = found.get("JobId", "")
+        mem = re.search(r"\bMinMemory(CPU|Node)=(\S+)", line)
+        memory = f"--mem{'-per-cpu' if mem[1] == 'CPU' else ''}={mem[2]}" if mem else None
+        state, code = found.get("JobState", ""), found.get("ExitCode", "")
+        end = _job_end(job_id, state, code, found.get("NodeList", ""), memory)
+        if end is not None and found.get("Reason") == "OutOfMemory":
+            end = attrs.evolve(end, state="OUT_OF_MEMORY")
+        if end is not None:
+            ends[job_id] = end
+    return ends
+
+
+def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd] | None:
+    """Ask Slurm how jobs ended.
+
+    The accounting is asked for all of them at once, and slurmctld, which remembers jobs for some
+    minutes, for those that the accounting does not know.
+
+    Parameters
+    ----------
+    job_ids : iterable of str
+        The jobs.
+    timeout_s : float
+        Seconds that it may take in all.
+
+    Returns
+    -------
+    dict of str to JobEnd or None
+        By job id. Of a job that is not in it, nothing is known: it may still run. None if the
+        accounting could not be asked, and slurmctld knows nothing.
+    """
+    wanted = list(dict.fromkeys(job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)))
+    if not wanted:
+        return {}
+    until = time.monotonic() + timeout_s
+    # Half of the time, for slurmctld may answer where the accounting hangs.
+    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", _FORMAT]
+    if cluster := os.environ.get("SLURM_CLUSTERS"):  # which all commands heed but this one
+        asked.append(f"--clusters={cluster}")
+    text = _ask(timeout_s / 2, "sacct", *asked)
+    ends = parse_sacct(text or "")
+    ends = {job_id: ends[job_id] for job_id in wanted if job_id in ends}
+    # The newest are most likely to be remembered.
+    unsure = [job_id for job_id in wanted if job_id not in ends or _is_cut(ends[job_id])]
+    for job_id in unsure[-_MOST_ASKED:]:
+        left = until - time.monotonic()
+        shown = _ask(left, "scontrol", "-o", "show", "job", job_id) if left > 0 else None
+        end = parse_scontrol(shown or "").get(job_id)
+        if end is not None and (job_id not in ends or end.exit_code > 128):
+            ends[job_id] = end
+    return ends if ends or text is not None else None
+
+
+def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
+    """Say in a sentence, without a full stop, how a job ended.
+
+    Parameters
+    ----------
+    end : JobEnd or None
+        What Slurm says; None if it could not be asked.
+    log_dir : pathlib.Path
+        Folder of the jobs' logs.
+    job_id : str
+        The job.
+
+    Returns
+    -------
+    str
+        The sentence. It quotes the end of the log where that may say more than Slurm.
+    """
+    path, lines = _last_lines(log_dir, job_id)
+    if end is None:
+        where = f"see {path}" if path else f"and it left no log in {log_dir}"
+        return f"why job {job_id} ended is unknown, {where}"
+    text = f"job {job_id} ended because {end.words}"
+    if end.is_own_fault is False:
+        return text
+    if path is None:
+        return f"{text}; it left no log in {log_dir}"
+    return f"{text}; the last line of {path} is {lines[-1].strip()[:200]!r}"
+
+
+def _job_end(
+    job_id: str, state: str, exit_code: str, node: str, memory: str | None
+) -> JobEnd | None:
+    """Return a job's end from the fields that tell of it, None if it has not ended."""
+    word, _, rest = state.partition(" ")
+    word = word.rstrip("+")
+    if word not in _STATES or not job_id.isdigit():
+        return None
+    by = re.fullmatch(r"by (\d+)", rest)
+    codes = re.fullmatch(r"(\d+):(\d+)", exit_code)
+    number = int(codes[2]) if codes else 0
+    if word == "FAILED" and number == _SIG_OOM:
+        word = "OUT_OF_MEMORY"
+    return JobEnd(
+        job_id=job_id,
+        state=word,
+        exit_code=int(codes[1]) if codes else 0,
+        signal=0 if number == _SIG_OOM else number,
+        by_uid=int(by[1]) if by and int(by[1]) < _NO_UID else None,
+        node=None if node in ("", "None assigned", "(null)") else node,
+        memory=memory,
+    )
+
+
+def _memory(asked: str) -> str | None:
+    """Return the option that sacct's ReqMem stands for; until Slurm 21.08 it says of what."""
+    if not asked or asked.startswith("0"):
+        return None
+    per_cpu = asked.endswith("c")
+    return f"--mem{'-per-cpu' if per_cpu else ''}={asked.rstrip('cn')}"
+
+
+def _is_cut(end: JobEnd) -> bool:
+    """Tell whether an exit code of sacct's may have been 128 more."""
+    return end.state == "FAILED" and not end.signal and _is_deadly(end.exit_code)
+
+
+def _is_deadly(number: int) -> bool:
+    # 1 and 2 are signals as well, but much more often what programs exit with.
+    return number > 2 and number in signal.valid_signals()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:
+        return str(number)
+
+
+def _by(uid: int | None) -> str:
+    if uid is None:
+        return ""
+    if uid == os.getuid():
+        return " by you"
+    try:
+        return f" by user {uid} ({pwd.getpwuid(uid).pw_name})"
+    except KeyError:
+        return f" by user {uid}"
+
+
+def _ask(timeout_s: float, *command: str) -> str | None:
+    """Return what a command printed, None if it failed, took too long or is not there."""
+    try:
+        return run_command(*command, timeout_s=timeout_s)
+    except CommandError:
+        return None

@@ -1,0 +1,1 @@
+"""What Slurm allows this user: partitions, nodes, accounts and QoS."""

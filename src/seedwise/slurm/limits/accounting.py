@@ -1,0 +1,127 @@
+"""The QoS and the accounts that ``sacctmgr`` lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from seedwise.slurm.limits.records import AccountLimits, QosLimits
+from seedwise.slurm.limits.words import Reader, name, names, number, rows, tres
+from seedwise.slurm.units import memory_mb, time_s
+
+__all__ = ["ACCOUNT_FORMAT", "QOS_FORMAT", "accounts_in", "qos_in"]
+
+_QOS = ("Name", "Priority", "MaxWall", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPU", "MaxTRES", "Flags")
+_ACCOUNT = (
+    *("Cluster", "DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS"),
+    *("MaxWall", "MaxJobs", "MaxSubmit"),
+)
+#: What ``sacctmgr show qos`` is to print.
+QOS_FORMAT = ",".join(_QOS)
+#: What ``sacctmgr show user withassoc`` is to print.
+ACCOUNT_FORMAT = ",".join(_ACCOUNT)
+
+
+def qos_in(text: str) -> tuple[QosLimits, ...]:
+    """Return what ``sacctmgr -nP show qos`` prints in `QOS_FORMAT`.
+
+    Parameters
+    ----------
+    text : str
+        The answer, a QoS in a line.
+
+    Returns
+    -------
+    tuple of QosLimits
+        The QoS, in that order.
+    """
+    table = (dict(zip(_QOS, words, strict=True)) for words in rows(text, len(_QOS)))
+    return tuple(_qos(record) for record in table if record["Name"])
+
+
+def accounts_in(text: str, cluster: str | None) -> tuple[AccountLimits, ...] | None:
+    """Return what ``sacctmgr -nP show user withassoc`` prints in `ACCOUNT_FORMAT`.
+
+    Parameters
+    ----------
+    text : str
+        The answer, an account in a line.
+    cluster : str or None
+        The cluster: one database can serve several. None if unknown.
+
+    Returns
+    -------
+    tuple of AccountLimits or None
+        What the user has on the cluster; None if nobody knows which of them are its.
+    """
+    table = [dict(zip(_ACCOUNT, words, strict=True)) for words in rows(text, len(_ACCOUNT))]
+    clusters = {record["Cluster"].casefold() for record in table}
+    if cluster is None and len(clusters) > 1:
+        return None
+    ours = clusters if cluster is None else {cluster.casefold()}
+    return tuple(_account(record) for record in table if record["Cluster"].casefold() in ours)
+
+
+def _qos(record: dict[str, str]) -> QosLimits:
+    flags = names(record["Flags"])
+    if "Relative" in flags:  # then these are parts of the cluster, in percent
+        record = {key: text for key, text in record.items() if "TRES" not in key}
+    read = Reader(record)
+    return QosLimits(
+        name=record["Name"],
+        priority=read("priority", "Priority", int, 0),
+        max_time_s=read("max_time_s", "MaxWall", _time_s, None),
+        max_jobs=read("max_jobs", "MaxJobsPU", number, None),
+        max_submit_jobs=read("max_submit_jobs", "MaxSubmitPU", number, None),
+        max_cpus_per_user=read("max_cpus_per_user", "MaxTRESPU", _cpus, None),
+        max_cpus_per_job=read("max_cpus_per_job", "MaxTRES", _cpus, None),
+        max_memory_per_user_mb=read("max_memory_per_user_mb", "MaxTRESPU", _memory_mb, None),
+        max_memory_per_job_mb=read("max_memory_per_job_mb", "MaxTRES", _memory_mb, None),
+        flags=flags,
+        unknown=tuple(read.unknown),
+    )
+
+
+def _account(record: dict[str, str]) -> AccountLimits:
+    read = Reader(record)
+    return AccountLimits(
+        account=record["Account"],
+        partition=name(record["Partition"]),
+        is_default=record["Account"].casefold() == record["DefaultAccount"].casefold(),
+        default_qos=read("default_qos", "DefaultQOS", _some(name), None),
+        qos=read("qos", "QOS", _permitted, ()),
+        max_time_s=read("max_time_s", "MaxWall", _time_s, None),
+        max_jobs=read("max_jobs", "MaxJobs", number, None),
+        max_submit_jobs=read("max_submit_jobs", "MaxSubmit", number, None),
+        unknown=tuple(read.unknown),
+    )
+
+
+def _some(parse: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Return a parser for which nothing is unknown: Slurm chooses then."""
+
+    def parsed(text: str) -> str | None:
+        if not text:
+            raise ValueError("nothing")
+        return parse(text)
+
+    return parsed
+
+
+def _permitted(text: str) -> tuple[str, ...]:
+    found = names(text)
+    # With a sign they are what is added to, or taken from, a list that is not shown.
+    if not found or any(one[0] in "+-" for one in found):
+        raise ValueError(text)
+    return found
+
+
+def _time_s(text: str) -> float | None:
+    return time_s(text) if text else None
+
+
+def _cpus(text: str) -> int | None:
+    return tres(text, "cpu", int)
+
+
+def _memory_mb(text: str) -> float | None:
+    return tres(text, "mem", memory_mb)

@@ -1,0 +1,172 @@
+"""Asks Slurm's commands what is allowed here, in bounded time."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import attrs
+
+from seedwise.errors import SlurmNotFoundError
+from seedwise.slurm.commands import CommandError, run_command
+from seedwise.slurm.limits.accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
+from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
+from seedwise.slurm.limits.records import AccountLimits, SlurmLimits
+from seedwise.slurm.limits.words import Reader, names, number, settings_in
+
+__all__ = ["limits_in", "read_slurm_limits"]
+
+#: ``--all``: what is hidden, or for other groups, must not be taken for what is not there.
+_COMMANDS = {
+    "partitions": ("scontrol", "--all", "--oneliner", "show", "partition"),
+    "nodes": ("scontrol", "--all", "--oneliner", "show", "node"),
+    "settings": ("scontrol", "show", "config"),
+    "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
+    "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
+}
+_MAY_BE_EMPTY = "accounts"  # of a user who has none
+_SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
+
+
+def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
+    """Ask Slurm what it allows this user.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds that all commands together may take; what is not answered then is unknown.
+
+    Returns
+    -------
+    SlurmLimits
+        What it allows. A command that fails leaves its part unknown.
+
+    Raises
+    ------
+    SlurmNotFoundError
+        If this machine has neither ``scontrol`` nor ``sinfo``.
+    """
+    if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
+        raise SlurmNotFoundError("scontrol or sinfo")
+    deadline = time.monotonic() + timeout_s
+    user = _user()
+    commands = dict(_COMMANDS)
+    if user:
+        commands["accounts"] = (*commands["accounts"], f"name={user}")
+    else:
+        del commands["accounts"]
+    with ThreadPoolExecutor(len(commands)) as threads:
+        answers = dict(
+            zip(
+                commands,
+                threads.map(lambda name: _answer(commands[name], deadline, name), commands),
+                strict=True,
+            )
+        )
+    if not partitions_in(answers["partitions"].text or "", None, None):
+        answers["sinfo"] = _answer(_SINFO, deadline)
+    return limits_in(
+        {name: answer.text for name, answer in answers.items()},
+        user=user,
+        unanswered={answer.command: answer.why for answer in answers.values() if answer.why},
+    )
+
+
+def limits_in(
+    texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
+) -> SlurmLimits:
+    """Return what the commands' answers say.
+
+    Parameters
+    ----------
+    texts : dict of str to str or None
+        What was printed for ``partitions``, ``nodes``, ``settings``, ``qos``, ``accounts`` and
+        ``sinfo``; None, or not there, is no answer.
+    user : str
+        Who asked.
+    unanswered : dict of str to str, optional
+        Commands that gave no answer, and why.
+
+    Returns
+    -------
+    SlurmLimits
+        What they say; the rest is unknown.
+    """
+    settings = settings_in(texts.get("settings") or "") or None
+    partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
+    if not partitions:
+        partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
+    qos = qos_in(texts.get("qos") or "")
+    accounts = _accounts(texts.get("accounts"), (settings or {}).get("ClusterName"))
+    read, nothing = Reader(settings or {}), cast("tuple[str, ...]", ())
+    found: dict[str, Any] = {
+        "cluster": read("cluster", "ClusterName", str, ""),
+        "version": read("version", "SLURM_VERSION", str, ""),
+        "max_array_size": read("max_array_size", "MaxArraySize", number, None),
+        "max_job_count": read("max_job_count", "MaxJobCount", number, None),
+        "enforce": read("enforce", "AccountingStorageEnforce", names, nothing),
+        "enforce_partition_limits": read(
+            "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
+        ),
+        "submit_plugins": read("submit_plugins", "JobSubmitPlugins", names, nothing),
+        "filter_plugins": read("filter_plugins", "CliFilterPlugins", names, nothing),
+    }
+    missing = {"user": user, "partitions": partitions, "qos": qos}
+    unknown = [*read.unknown, *(name for name, value in missing.items() if not value)]
+    if accounts is None:
+        unknown.append("accounts")
+    return SlurmLimits(
+        user=user,
+        partitions=partitions,
+        qos=qos,
+        accounts=accounts or (),
+        unanswered=unanswered or {},
+        unknown=tuple(unknown),
+        **found,
+    )
+
+
+@attrs.frozen
+class _Answer:
+    """What a command printed, or why it gave no answer."""
+
+    command: str
+    text: str | None = None
+    why: str | None = None
+
+
+def _accounts(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
+    accounts = None if text is None else accounts_in(text, cluster)
+    if not accounts and text and text.strip():
+        return None  # it says something, and nothing of this user on this cluster
+    return accounts
+
+
+def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:
+    """Run a command until the deadline."""
+    program, *arguments = command
+    said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
+    if shutil.which(program) is None:
+        return _Answer(said, why=f"there is no {program} on this machine's PATH")
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        return _Answer(said, why="there was no time left for it")
+    try:
+        text = run_command(*command, timeout_s=left_s)
+    except CommandError as error:
+        *_, why = ["it failed, and said nothing", *error.text.splitlines()]
+        return _Answer(said, why=why.strip())
+    if not text.strip() and name != _MAY_BE_EMPTY:
+        return _Answer(said, why="it printed nothing")
+    return _Answer(said, text=text)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user that only the cluster's own directory knows
+        return ""

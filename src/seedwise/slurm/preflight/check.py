@@ -1,0 +1,265 @@
+"""What is checked of a run's jobs before the first of them is submitted."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import attrs
+
+from seedwise.errors import (
+    ClusterStartError,
+    OptionError,
+    PreflightError,
+    SlurmNotFoundError,
+    SubmitRefusedError,
+)
+from seedwise.model.options.work import WorkOptions
+from seedwise.slurm.limits.read import read_slurm_limits
+from seedwise.slurm.limits.records import SlurmLimits
+from seedwise.slurm.preflight.rules import Problem, Request, given_cpus, problems
+from seedwise.slurm.queue import (
+    Answer,
+    directive_words,
+    sbatch_environment,
+    test_submit,
+)
+from seedwise.slurm.units import memory_mb, time_s
+
+__all__ = ["NO_LIMIT_S", "asks_for_qos", "check_jobs", "plan_problems", "request_in"]
+
+#: Walltime of a request that has no limit.
+NO_LIMIT_S = 10 * 365 * 86_400.0
+
+_LIMITS_S = 5.0
+
+_OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+for _short, _long in (
+    ("-p", "--partition"),
+    ("-A", "--account"),
+    ("-q", "--qos"),
+    ("-t", "--time"),
+    ("-C", "--constraint"),
+    ("-c", "--cpus-per-task"),
+):
+    _OPTIONS.add_argument(_short, _long)
+# The last of these counts. Memory for each GPU is memory that nothing is known of.
+_OPTIONS.add_argument("--mem", type=lambda text: (text, False))
+_OPTIONS.add_argument("--mem-per-cpu", type=lambda text: (text, True), dest="mem")
+_OPTIONS.add_argument("--mem-per-gpu", type=lambda _: ("0", False), dest="mem")
+
+
+def check_jobs(
+    options: WorkOptions,
+    keywords: dict[str, Any],
+    script: Callable[[dict[str, Any]], str],
+    n_jobs: int,
+) -> dict[str, Any]:
+    """Refuse jobs that Slurm would not take, or never start; choose their QoS.
+
+    The run's QoS is left out, with a warning, where Slurm takes the job without it only. Where
+    nobody has asked for it, it is left out as well if no job of that QoS could start.
+
+    Parameters
+    ----------
+    options : WorkOptions
+        The run's options.
+    keywords : dict
+        Keywords of the job, without a QoS of the run's.
+    script : callable
+        Makes the job script of keywords.
+    n_jobs : int
+        Jobs that are to run at once.
+
+    Returns
+    -------
+    dict
+        The keywords, with the QoS.
+
+    Raises
+    ------
+    ClusterStartError
+        If Slurm does not answer.
+    SubmitRefusedError
+        If Slurm would refuse the job.
+    PreflightError
+        If Slurm would take the job, and could never start it.
+    OptionError
+        If the jobs are for another cluster.
+    """
+    _refuse_other_clusters(keywords["job_extra_directives"])
+    # Both take their time on a busy cluster.
+    with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
+        limits = reader.submit(read_slurm_limits, _LIMITS_S)
+
+        def judged(some: dict[str, Any]) -> _Verdict:
+            text = script(some)
+            return _Verdict(text, _heard(test_submit(text)), limits, n_jobs)
+
+        with_qos = _with_qos(options, keywords)
+        verdict = judged(with_qos)
+        if with_qos is keywords or verdict.is_kept("slurm_qos" in options.given):
+            verdict.require()
+            return with_qos
+        judged(keywords).require()
+    warnings.warn(
+        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
+        f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None.",
+        stacklevel=2,
+    )
+    return keywords
+
+
+def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
+    """Return what Slurm's limits have to say against many jobs of which one was tried.
+
+    Parameters
+    ----------
+    script : str
+        The job script.
+    n_jobs : int
+        Jobs that are to run at once.
+
+    Returns
+    -------
+    list of str
+        Why jobs wait longer, or fewer run at once.
+    int or None
+        The CPUs that each job is given; None if that is unknown.
+
+    Raises
+    ------
+    PreflightError
+        If no such job can start.
+    """
+    try:
+        request = request_in(script, n_jobs)
+    except ValueError:  # a form of an option that Slurm knows, and we do not
+        return [], None
+    try:
+        limits = read_slurm_limits(_LIMITS_S)
+    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
+        return [], request.cpus
+    found = problems(request, limits, accepted=True)
+    fatal = [problem for problem in found if problem.fatal]
+    if fatal:
+        raise PreflightError(fatal)
+    return [str(problem) for problem in found], given_cpus(request, limits)
+
+
+def request_in(script: str, n_jobs: int) -> Request:
+    """Return what a job script asks for; where it asks twice, the last counts.
+
+    What it leaves open may be said by variables of sbatch's.
+
+    Parameters
+    ----------
+    script : str
+        The script.
+    n_jobs : int
+        Jobs that are to run at once.
+
+    Raises
+    ------
+    ValueError
+        If it can't be read.
+    """
+    try:
+        asked, _ = _OPTIONS.parse_known_args(directive_words(script))
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
+    n_cpus = int(asked.cpus_per_task or 1)
+    memory, is_per_cpu = asked.mem or ("0", False)
+    everywhere = sbatch_environment(script)
+    return Request(
+        partition=asked.partition or everywhere.get("SBATCH_PARTITION"),
+        account=asked.account or everywhere.get("SBATCH_ACCOUNT"),
+        qos=asked.qos or everywhere.get("SBATCH_QOS"),
+        time_s=(time_s(asked.time) or NO_LIMIT_S) if asked.time else None,
+        memory_mb=(memory_mb(memory) or 0.0) * (n_cpus if is_per_cpu else 1),
+        cpus=n_cpus,
+        constraint=asked.constraint or everywhere.get("SBATCH_CONSTRAINT"),
+        n_jobs=n_jobs,
+    )
+
+
+def asks_for_qos(directives: Iterable[str]) -> bool:
+    """Tell whether ``#SBATCH`` options name a QoS of their own."""
+    return any(directive.lstrip().startswith(("--qos", "-q")) for directive in directives)
+
+
+@attrs.frozen
+class _Verdict:
+    """What Slurm says of a job script, and what its limits say."""
+
+    script: str
+    answer: Answer
+    limits: Future[SlurmLimits]
+    n_jobs: int
+
+    def is_kept(self, asked_for: bool) -> bool:
+        """Tell whether the QoS in it is kept: Slurm takes it, and who asked for it gets it."""
+        if not (self.answer.accepted or self.answer.waits):
+            return False
+        return asked_for or not self._fatal
+
+    def require(self) -> None:
+        """Refuse a job that Slurm would not take, or never start."""
+        if self.answer.accepted:
+            if self._fatal:
+                raise PreflightError(self._fatal)
+            return
+        if not self.answer.waits or self._fatal:
+            raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
+        why = "".join(f"\n  {problem}" for problem in self._problems)
+        warnings.warn(
+            f"no node can take such a job right now, and it has to wait: {self.answer.text}{why}",
+            stacklevel=3,
+        )
+
+    @property
+    def objection(self) -> str:
+        """What speaks against it, to follow "with it"."""
+        if not self.answer.accepted:
+            return f"says: {self.answer.text}"
+        return f"could never start it ({'; '.join(map(str, self._fatal))})"
+
+    @property
+    def _problems(self) -> tuple[Problem, ...]:
+        try:
+            request = request_in(self.script, self.n_jobs)
+            return problems(request, self.limits.result(), accepted=self.answer.accepted)
+        except (SlurmNotFoundError, ValueError):  # nothing to ask, or a form that we do not know
+            return ()
+
+    @property
+    def _fatal(self) -> list[Problem]:
+        return [problem for problem in self._problems if problem.fatal]
+
+
+def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords with the run's QoS; the same ones where it is not to be among them."""
+    directives = keywords["job_extra_directives"]
+    # What a user has set for all jobs goes before a keyword's default.
+    has_own = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
+    if options.slurm_qos is None or has_own or asks_for_qos(directives):
+        return keywords
+    return {**keywords, "job_extra_directives": [f"--qos={options.slurm_qos}", *directives]}
+
+
+def _refuse_other_clusters(directives: Iterable[str]) -> None:
+    for line in directives:
+        if re.match(r"\s*(--clusters?\b|-M)", line):
+            allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
+            raise OptionError("extra_directives", line, allowed)
+
+
+def _heard(answer: Answer) -> Answer:
+    if answer.unheard:
+        raise ClusterStartError("the pool of Slurm jobs", f"Slurm does not answer: {answer.text}")
+    return answer

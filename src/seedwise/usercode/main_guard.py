@@ -1,0 +1,121 @@
+"""The main guard, without which a script would begin its run again in each worker."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from seedwise.errors import LossNotFoundError, MainGuardError
+
+__all__ = ["require_guards", "require_main_guard"]
+
+
+_BEGIN_A_RUN = {"check_run", "optimize_entries", "optimize_run", "resume_run", "run_sweep"}
+
+
+def require_main_guard() -> None:
+    """Refuse a script that calls us outside of ``if __name__ == "__main__":``.
+
+    Local workers are spawned, and a spawned process imports the main script: an unguarded call
+    would be made again by each of them.
+
+    Raises
+    ------
+    MainGuardError
+        If the call stack starts at an unguarded line of the main script.
+    """
+    frame = _main_frame()
+    if frame is None or _is_never_imported():
+        return
+    script, line = frame.f_code.co_filename, frame.f_lineno
+    if frame.f_globals["__name__"] == "__mp_main__":  # a worker makes the call again, right now
+        raise MainGuardError(script, line)
+    if not Path(script).is_file():  # a notebook's cell, python -c, standard input
+        return
+    with tokenize.open(script) as file:
+        source = file.read()
+    if not _is_guarded(source, line):
+        raise MainGuardError(script, line)
+
+
+def _main_frame() -> FrameType | None:
+    frame = inspect.currentframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and name in ("__main__", "__mp_main__"):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _is_never_imported() -> bool:
+    # The __main__.py of a package (python -m package) is not imported by spawned processes.
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name.endswith(".__main__")
+
+
+def _is_guarded(source: str, line: int) -> bool:
+    """Tell whether a line of a script lies in an ``if`` about ``__name__``."""
+    return any(
+        _is_guard(node) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.If)
+    )
+
+
+def require_guards(path: Path, target: str) -> None:
+    """Refuse a file that begins a run when it is imported, as far as that can be seen."""
+    try:
+        with tokenize.open(path) as file:
+            tree = ast.parse(file.read())
+    except (OSError, SyntaxError, ValueError):  # the import says it better
+        return
+    names = _names_that_begin_a_run(tree)
+    for call in _calls_at_import(tree):
+        if _called(call) in names:
+            problem = (
+                f"line {call.lineno} begins a run, and would at each import. Put it under "
+                'if __name__ == "__main__":'
+            )
+            raise LossNotFoundError(target, problem)
+
+
+def _names_that_begin_a_run(tree: ast.Module) -> set[str]:
+    names = set(_BEGIN_A_RUN)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seedwise"):
+            names |= {alias.asname for alias in node.names if alias.asname and alias.name in names}
+    calls = {
+        node.name: {_called(one) for one in ast.walk(node) if isinstance(one, ast.Call)}
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    while more := {name for name, called in calls.items() if called & names} - names:
+        names |= more
+    return names
+
+
+def _calls_at_import(node: ast.AST) -> Iterator[ast.Call]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and _is_guard(child):
+            continue
+        if isinstance(child, ast.Call):
+            yield child
+        yield from _calls_at_import(child)
+
+
+def _is_guard(node: ast.If) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test))
+
+
+def _called(call: ast.Call) -> str:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""

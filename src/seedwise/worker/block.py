@@ -1,0 +1,118 @@
+"""The evaluation of consecutive seeds: each call of the user's function is here."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+import seedwise
+from seedwise.errors import SeedwiseError
+from seedwise.model.loss import LossDefinition
+from seedwise.model.space import ParamValue
+from seedwise.model.trials import SeedFailure
+from seedwise.worker.returned import check_finite, read_arrays, read_returned
+
+__all__ = [
+    "SeedBlock",
+    "evaluate_block",
+    "failure_from",
+]
+
+_OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
+
+
+@attrs.frozen(eq=False)
+class SeedBlock:
+    """Losses of consecutive seeds with their components, or the first failure among them."""
+
+    losses: NDArray[np.float64] | None
+    failure: SeedFailure | None
+    components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
+
+
+def evaluate_block(
+    loss: LossDefinition,
+    params: Mapping[str, ParamValue],
+    seeds: NDArray[np.int64],
+    start: int,
+    context: dict[str, Any],
+    note: Callable[[int], None] | None = None,
+) -> SeedBlock:
+    """Evaluate consecutive seeds, up to the first that fails.
+
+    Parameters
+    ----------
+    loss : LossDefinition
+        The loss.
+    params : mapping
+        The trial's parameters.
+    seeds : ndarray of int64, shape (n,)
+        The seeds.
+    start : int
+        Position of the first in the seed plan.
+    context : dict
+        ``entry_id`` and ``trial_number``; a `Context` has ``trial_dir``, too.
+    note : callable or None
+        Called with the offset of each seed before it is evaluated; not for a vectorized loss.
+
+    Returns
+    -------
+    SeedBlock
+        The losses, or the first failure: a failing seed is data, not an exception.
+    """
+    if loss.vectorized:
+        return _evaluate_vectorized(loss, params, seeds, start, context)
+    losses = np.empty(len(seeds), dtype=np.float64)
+    components: dict[str, NDArray[np.float64]] = {}
+    for offset, seed in enumerate(seeds.tolist()):
+        if note is not None:
+            note(offset)
+        try:
+            losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
+        except BaseException as error:  # KeyboardInterrupt and SystemExit are no order to us
+            return SeedBlock(None, failure_from(error, start + offset, seed))
+        if parts:
+            for name, part in parts.items():
+                if name not in components:
+                    components[name] = np.full(len(seeds), np.nan)
+                components[name][offset] = part
+    return SeedBlock(losses, None, components)
+
+
+def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
+    """Turn an exception into data, with its traceback from the user's function on."""
+    frames = traceback.TracebackException.from_exception(error)
+    users = [frame for frame in frames.stack if not frame.filename.startswith(_OWN_FOLDER)]
+    if users or isinstance(error, SeedwiseError):
+        frames.stack = traceback.StackSummary.from_list(users)
+    try:
+        message = str(error).strip().partition("\n")[0]
+    except Exception:
+        message = "its text can't be had: __str__ failed"
+    return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
+
+
+def _evaluate_vectorized(
+    loss: LossDefinition,
+    params: Mapping[str, ParamValue],
+    seeds: NDArray[np.int64],
+    start: int,
+    context: dict[str, Any],
+) -> SeedBlock:
+    try:
+        returned = loss.evaluate(params, seeds.copy(), context)
+        losses, components = read_arrays(returned, len(seeds))
+    except BaseException as error:
+        return SeedBlock(None, failure_from(error, start, None))
+    for offset, value in enumerate(losses.tolist()):
+        try:
+            check_finite(value)
+        except ValueError as error:
+            return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
+    return SeedBlock(losses, None, components)

@@ -1,0 +1,54 @@
+"""How many workers are wanted: up at once, down after a pause, and never back and forth."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedwise.cluster.pool.size import Target
+
+
+def test_chunks_over_slots_between_the_bounds():
+    for chunks, wanted in [(0, 2), (1, 2), (9, 3), (12, 3), (13, 4), (1000, 10)]:
+        assert Target(2, 10, slots_per_worker=4).wanted(chunks, 0.0) == wanted
+
+
+def test_fewer_only_after_a_pause():
+    target = Target(1, 10, 1, pause_s=60)
+    assert target.wanted(8, 0) == 8
+    assert target.wanted(0, 30) == 8
+    assert target.wanted(3, 59) == 8
+    assert target.wanted(0, 61) == 3
+    assert target.wanted(0, 119) == 3
+    assert target.wanted(0, 120) == 1
+
+
+def test_between_two_trials_nothing_changes():
+    target = Target(1, 10, 1, pause_s=60)
+    seen = {target.wanted(0 if second % 20 == 19 else 8, second) for second in range(600)}
+    assert seen == {8}
+
+
+def test_other_bounds_count_at_once():
+    target = Target(1, 4, 1)
+    assert target.wanted(100, 0) == 4
+    target.scale(6, 50)
+    assert target.wanted(100, 1) == 50
+    target.scale(1, 2)
+    assert target.wanted(100, 2) == 2
+
+
+def test_a_limit_goes_before():
+    target = Target(1, 4, 1, limit=5)
+    target.scale(2, 40)
+    assert (target.least, target.most) == (2, 5)
+    assert target.words == "asked for 2 to 5 workers, which is the limit of 5"
+    target.scale(1, 1)
+    assert target.words == "asked for 1 worker"
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
+def test_it_is_the_most_that_was_of_use_within_the_pause(chunks):
+    target = Target(0, 100, 1, pause_s=5)
+    for second, n_chunks in enumerate(chunks):
+        assert target.wanted(n_chunks, second) == max(chunks[max(0, second - 5) : second + 1])

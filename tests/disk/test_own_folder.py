@@ -1,0 +1,40 @@
+"""Folders of one's own."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from seedwise.disk.own_folder import make_own_folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_is_ours_alone_and_keeps_what_counts_a_projects_space(tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    project.chmod(0o2775)
+    make_own_folder(project / "run")
+    assert mode(project / "run") == 0o2700
+
+
+def test_what_the_folder_above_hands_down_is_taken_away(tmp_path, monkeypatch):
+    """As a file system with access lists of its own does, which there is none of here."""
+    mkdir = Path.mkdir
+
+    def open_to_a_group(path, mode=0o777):
+        mkdir(path)
+        path.chmod(0o2770)
+
+    monkeypatch.setattr(Path, "mkdir", open_to_a_group)
+    make_own_folder(tmp_path / "run")
+    assert mode(tmp_path / "run") == 0o2700
+
+
+def test_one_that_is_there_is_not_made(tmp_path):
+    with pytest.raises(FileExistsError):
+        make_own_folder(tmp_path)

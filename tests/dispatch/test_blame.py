@@ -1,0 +1,53 @@
+"""Chunks that are held until it is known whose fault the loss of their worker was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from seedwise.dispatch.blame import Blame
+from seedwise.dispatch.channel import Order
+from seedwise.model.seeds import Chunk
+from seedwise.model.trials import FailureKind
+from seedwise.worker.chunk import ChunkTask
+
+
+@pytest.fixture
+def order():
+    chunk = Chunk(3, 30, np.arange(5, dtype=np.int64))
+    return Order(None, ChunkTask("loss", 7, {}, None, chunk, isolated=True))
+
+
+def test_its_own_fault_is_a_death(order):
+    blame = Blame({"job-1": "out of memory"}.get)
+    blame.hold(order, "job-1")
+    again, ((of, result),) = blame.settled()
+    assert (again, of, len(blame)) == ([], order, 0)
+    assert result.failure.kind is FailureKind.DIED
+    assert (result.trial, result.chunk, result.start, result.n_seeds) == (7, 3, 30, 5)
+    assert result.failure.message == "out of memory"
+
+
+def test_the_clusters_fault_costs_nothing(order):
+    blame = Blame({"job-1": ""}.get)
+    blame.hold(order, "job-1")
+    assert blame.settled() == ([order], [])
+    assert blame.settled() == ([], [])
+
+
+def test_nobody_waits_for_ever(order):
+    now = {"s": 0.0}
+    blame = Blame(lambda _: None, clock=lambda: now["s"])
+    blame.hold(order, "job-1")
+    now["s"] = 14.0
+    assert blame.settled() == ([], [])
+    assert len(blame) == 1
+    now["s"] = 16.0
+    assert blame.settled() == ([order], [])
+
+
+def test_what_is_not_wanted_any_more_is_forgotten(order):
+    blame = Blame(lambda _: "")
+    blame.hold(order, "job-1")
+    blame.forget(lambda one: one.task.trial == 7)
+    assert blame.settled() == ([], [])

@@ -1,0 +1,415 @@
+"""What a run is made of, packed into its folder and out of it again."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+import seedwise as sw
+from seedwise.driver.parts import Saved, entry_parts, make_parts, read_saved, require_cluster
+from seedwise.errors import LossTransportError, NotARunError, OptionError
+from seedwise.folder.find import open_run_directory
+from seedwise.folder.history import changed
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.sources import grid, manual, random
+from tests.losses import SPACE, bowl, bowls
+
+KEYWORDS = {
+    "n_trials": 7,
+    "seeds": [5, 3, 9],
+    "chunk_size": 2,
+    "random_seed": 1,
+    "mode": sw.ExecutionMode.DISTRIBUTED,
+    "worker_time_limit": timedelta(hours=1),
+    "workers": (1, 4),
+    "sampler": optuna.samplers.TPESampler(seed=3),
+    "slurm": sw.SlurmOptions(partition="cpu"),
+    "entry_id": "subject 7",
+    "timeout": 60.0,
+}
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = open_run_directory(tmp_path, "mine", "bowl")
+    directory.write_meta({})
+    return directory
+
+
+def options(**keywords) -> RunOptions:
+    return RunOptions.from_keywords(keywords)
+
+
+def through(directory, parts) -> Saved:
+    directory.write_parts(parts.saved)
+    return read_saved(directory)
+
+
+# What a run is made of.
+
+
+def test_the_seeds_begin_where_the_loss_says():
+    from_5 = sw.loss(name="from 5", description="a bowl", parameter_space=SPACE, seed_start=5)(
+        bowl.function
+    )
+    plan = make_parts(from_5, options(n_seeds=4, num_chunks=2)).plan
+    assert [chunk.seeds.tolist() for chunk in plan.chunks()] == [[5, 6], [7, 8]]
+
+
+def test_the_sampler_is_seeded_and_one_of_the_users_is_copied():
+    assert isinstance(make_parts(bowl, options()).sampler, optuna.samplers.TPESampler)
+    own = optuna.samplers.RandomSampler(seed=1)
+    parts = make_parts(bowl, options(sampler=own))
+    assert parts.sampler is not own
+    assert type(parts.sampler) is type(own)
+
+
+def test_a_loss_that_can_not_be_pickled_is_refused():
+    lock = threading.Lock()
+
+    @sw.loss(name="locked", description="holds a lock", parameter_space={"x": (0, 1)})
+    def locked(params, seed):
+        with lock:
+            return 1.0
+
+    with pytest.raises(LossTransportError, match="cannot pickle"):
+        make_parts(locked, options())
+
+
+class Copied(optuna.samplers.RandomSampler):
+    """A sampler with a lock, which can be copied all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.lock = threading.Lock()
+
+    def __deepcopy__(self, memo):
+        return Copied()
+
+
+class Locked(optuna.samplers.RandomSampler):
+    def __init__(self) -> None:
+        super().__init__(seed=1)
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Copied(),
+        Locked(),
+    ],
+)
+def test_a_sampler_that_can_not_be_saved_is_refused(sampler):
+    with pytest.raises(OptionError, match=r"one that can be (copied|pickled)") as caught:
+        make_parts(bowl, options(sampler=sampler))
+    assert (caught.value.name, caught.value.value) == ("sampler", sampler)
+
+
+# Of the three kinds of runs.
+
+POINT = {"x": 0.5, "rate": 0.1, "n": 3, "kind": "plain", "flip": True}
+SOURCES = [
+    grid(**{name: [value] for name, value in POINT.items()}),
+    random({name: sw.choice([value]) for name, value in POINT.items()}, n_trials=10**12, seed=3),
+    manual([POINT, {**POINT, "x": 7.0}], tags=["pilot"]),
+]
+ENTRIES = {"entry_ids": ["anna", "ben"], "n_trials": 7, "random_seed": 40}
+
+
+def test_a_sweep_has_a_source_and_no_sampler():
+    for source in SOURCES:
+        parts = make_parts(bowl, SweepOptions.from_keywords({}), source=source)
+        assert parts.source is source
+        assert parts.sampler is None
+        assert "source" in parts.depends_on
+        assert not parts.depends_on.keys() & {"sampler", "random_seed", "max_concurrent_trials"}
+    assert make_parts(bowl, options()).source is None
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
+def test_the_source_is_saved(directory, source):
+    first = make_parts(bowl, SweepOptions.from_keywords({"n_seeds": 3}), source=source)
+    saved = through(directory, first)
+    assert saved.kind is SweepOptions
+    assert saved.source == source
+    assert saved.source.to_manifest_dict() == source.to_manifest_dict()
+    checked = saved.kind.from_keywords(saved.keywords)
+    again = make_parts(saved.shipment.load(), checked, saved.source, saved.shipment)
+    assert changed(first.depends_on, again.depends_on) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keywords"), [(RunOptions, {}), (EntriesOptions, ENTRIES), (SweepOptions, {})]
+)
+def test_the_kind_of_a_run_is_saved(directory, kind, keywords):
+    source = SOURCES[0] if kind is SweepOptions else None
+    saved = through(directory, make_parts(bowl, kind.from_keywords(keywords), source=source))
+    assert saved.kind is kind
+    assert (saved.source is None) == (source is None)
+
+
+def test_points_that_the_loss_does_not_take_are_refused():
+    with pytest.raises(OptionError, match=r"source=.*: must be with \['x'\], too"):
+        make_parts(
+            bowl,
+            SweepOptions.from_keywords({}),
+            source=grid(**{name: [value] for name, value in POINT.items() if name != "x"}),
+        )
+    with pytest.raises(OptionError, match=r"overrides=\['y'\]: must be names of the loss's"):
+        make_parts(bowl, options(overrides={"y": 3}))
+
+
+def test_the_parts_of_an_entry_are_those_of_a_run_of_its_own():
+    of_entries = EntriesOptions.from_keywords(ENTRIES)
+    parts = make_parts(bowl, of_entries)
+    for index, entry in enumerate(ENTRIES["entry_ids"]):
+        own = of_entries.of_entry(index)
+        mine = entry_parts(parts, own)
+        alone = options(n_trials=7, random_seed=40 + index, entry_id=entry)
+        assert changed(mine.depends_on, make_parts(bowl, alone).depends_on) == {}
+        assert (mine.loss, mine.plan, mine.shipment) == (parts.loss, parts.plan, parts.shipment)
+    samplers = [entry_parts(parts, of_entries.of_entry(index)).sampler for index in (0, 1, 1)]
+    assert len({id(sampler) for sampler in samplers}) == 3
+
+
+def test_the_sampler_of_an_entry_is_the_one_that_it_would_have_alone():
+    of_entries = EntriesOptions.from_keywords(ENTRIES)
+    parts = make_parts(bowl, of_entries)
+
+    def first_points(sampler) -> list[dict]:
+        study = optuna.create_study(sampler=sampler)
+        space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+        return [study.ask(space).params for _ in range(3)]
+
+    points = [
+        first_points(entry_parts(parts, of_entries.of_entry(index)).sampler) for index in (0, 1)
+    ]
+    assert points == [
+        first_points(make_parts(bowl, options(random_seed=seed)).sampler) for seed in (40, 41)
+    ]
+    assert points[0] != points[1]
+
+
+# What the folder holds of it.
+
+
+def test_the_keywords_are_saved_as_they_were_given(directory):
+    saved = through(directory, make_parts(bowl, options(**KEYWORDS)))
+    sampler = saved.keywords.pop("sampler")
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert saved.keywords == {name: KEYWORDS[name] for name in KEYWORDS if name != "sampler"}
+
+
+#: Their number by default, which is saved: another chunk_size would give another.
+SEEDS = {"n_seeds": 1000}
+
+
+def test_what_is_left_at_its_default_is_not_saved(directory):
+    assert through(directory, make_parts(bowl, options())).keywords == SEEDS
+    saved = through(directory, make_parts(bowl, options(n_trials=10)))
+    assert saved.keywords == {"n_trials": 10, **SEEDS}
+
+
+def test_what_is_of_a_call_and_not_of_the_run_is_not_saved(directory):
+    of_the_call = {
+        "accept_changes": True,
+        "take_over": True,
+        "run_root": Path("elsewhere"),
+        "run_name": "mine",
+        "clean_run_dir": True,
+        "assume_yes": True,
+        "insecure": True,
+        "refine_search_factor": 0.5,
+    }
+    saved = through(directory, make_parts(bowl, options(**of_the_call, n_trials=3)))
+    assert saved.keywords == {"n_trials": 3, **SEEDS}
+
+
+def test_what_is_of_a_call_of_entries_or_of_a_sweep_is_not_saved(directory):
+    keywords = {**ENTRIES, "run_name_prefix": "mine", "max_concurrent_entries": 1}
+    saved = through(directory, make_parts(bowl, EntriesOptions.from_keywords(keywords)))
+    assert saved.keywords == {
+        **ENTRIES,
+        "entry_ids": ["anna", "ben"],  # as JSON has it
+        "max_concurrent_entries": 1,
+        **SEEDS,
+    }
+    keywords = {"trial_nums": [0], "retry_failed": True, "run_name": "mine", "n_seeds": 3}
+    again = SweepOptions.from_keywords(keywords)
+    saved = through(directory, make_parts(bowl, again, source=SOURCES[0]))
+    assert saved.keywords == {"n_seeds": 3}
+
+
+def test_points_to_try_and_values_to_hold_are_saved(directory):
+    keywords = {
+        "overrides": {"n": 4},
+        "trial_zero": {"x": 0.25},
+        "enqueue": manual([{"x": 0.5}, {"x": 1.0}]),
+        **SEEDS,
+    }
+    first = make_parts(bowl, options(**keywords))
+    saved = through(directory, first)
+    assert saved.keywords == keywords
+    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    assert changed(first.depends_on, again.depends_on) == {}
+
+
+def test_seeds_that_can_be_read_only_once_are_saved(directory):
+    saved = through(directory, make_parts(bowl, options(seeds=iter([5, 3, 9]))))
+    assert saved.keywords == {"seeds": [5, 3, 9]}
+    assert [type(seed) for seed in saved.keywords["seeds"]] == [int] * 3
+
+
+@pytest.mark.parametrize("loss", [bowl, bowls])
+def test_the_loss_is_saved(loss, directory):
+    saved = through(directory, make_parts(loss, options()))
+    again = saved.shipment.load()
+    params = {"x": 0.25, "rate": 0.1, "n": 3, "kind": "fancy", "flip": True}
+    assert again is not loss
+    assert (again.name, again.parameter_space) == (loss.name, loss.parameter_space)
+    seeds = make_parts(loss, options()).plan.seeds[:3]
+    for arg in [seeds] if loss.vectorized else seeds.tolist():
+        assert np.array_equal(again(params, arg), loss(params, arg))
+
+
+@pytest.mark.parametrize("loss", [bowl, bowls])
+def test_a_run_from_its_folder_depends_on_the_same(loss, directory):
+    first = make_parts(loss, options(**KEYWORDS))
+    for _ in range(2):
+        saved = through(directory, first)
+        again = make_parts(
+            saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment
+        )
+        assert changed(first.depends_on, again.depends_on) == {}
+        assert again.plan.seeds.tolist() == first.plan.seeds.tolist()
+        assert again.shipment == first.shipment
+        first = again
+
+
+def test_another_sampler_is_another_run(directory):
+    parts = make_parts(bowl, options(**KEYWORDS))
+    saved = through(directory, parts)
+    for sampler, changes in (
+        ("random", {"sampler"}),
+        (optuna.samplers.TPESampler(seed=4), {"sampler"}),
+        (optuna.samplers.TPESampler(seed=3), set()),
+    ):
+        keywords = {**saved.keywords, "sampler": sampler, "n_trials": 99}
+        other = make_parts(saved.shipment.load(), options(**keywords), shipment=saved.shipment)
+        assert set(changed(parts.depends_on, other.depends_on)) == changes
+
+
+def test_a_keyword_that_is_given_now_is_saved_next(directory):
+    saved = through(directory, make_parts(bowl, options(**KEYWORDS)))
+    keywords = {**saved.keywords, "n_trials": 9, "accept_changes": True}
+    again = through(directory, make_parts(bowl, options(**keywords), shipment=saved.shipment))
+    assert again.keywords["n_trials"] == 9
+    assert again.keywords.keys() == KEYWORDS.keys()
+
+
+# Clusters.
+
+
+class Cluster:
+    """Something that looks like a Dask cluster, and can't be pickled."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def scheduler_info(self) -> dict:
+        return {}
+
+
+def test_a_cluster_that_was_passed_is_to_be_passed_again(directory):
+    saved = through(directory, make_parts(bowl, options(cluster=Cluster(), n_trials=3)))
+    with pytest.raises(OptionError, match="was begun on a Dask cluster that was passed") as caught:
+        require_cluster(saved.keywords)
+    assert caught.value.name == "cluster"
+    for given in (Cluster(), "local", "slurm", "tcp://node:8786", None):
+        require_cluster({**saved.keywords, "cluster": given})
+
+
+@pytest.mark.parametrize("cluster", ["local", "slurm", "tcp://node:8786", None])
+def test_a_cluster_that_was_named_is_saved(cluster, directory):
+    saved = through(directory, make_parts(bowl, options(cluster=cluster)))
+    assert saved.keywords == {"cluster": cluster, **SEEDS}
+    require_cluster(saved.keywords)
+    require_cluster({})
+
+
+# Folders that can't be read.
+
+
+def test_a_folder_of_another_format_is_not_read(directory):
+    directory.write_parts(make_parts(bowl, options()).saved)
+    (directory.path / "meta.json").write_text('{"format_version": 1}')
+    with pytest.raises(NotARunError, match="the run has format 1"):
+        read_saved(directory)
+
+
+def test_a_folder_without_parts_is_not_read(directory):
+    with pytest.raises(NotARunError, match=r"there is no run\.json"):
+        read_saved(directory)
+
+
+def without(name):
+    return lambda content: {key: value for key, value in content.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: {},
+        lambda content: {**content, "kind": "walk"},
+        without("loss"),
+        lambda content: {**content, "options": {"worker_time_limit": "long"}},
+        lambda content: {**content, "sampler": "Y25vX3N1Y2hfbW9kdWxlCkxvc3MKLg=="},
+    ],
+    ids=["empty", "kind", "loss", "options", "sampler"],
+)
+def test_parts_that_can_not_be_read_are_told(damage, directory):
+    directory.write_parts(damage(make_parts(bowl, options()).saved))
+    with pytest.raises(NotARunError, match="its loss and options can't be read") as caught:
+        read_saved(directory)
+    assert caught.value.run_dir == directory.path
+    assert caught.value.__cause__ is not None
+
+
+def test_the_file_names_no_module_of_seedwise(directory):
+    """A module that moves must not make a run unreadable."""
+    content = make_parts(bowl, options(**{**KEYWORDS, "sampler": "tpe"})).saved
+    directory.write_parts({**content, "loss": {**content["loss"], "pickled": None, "path": []}})
+    assert "seedwise" not in (directory.path / "run.json").read_text()
+
+
+class Program:
+    """What does something when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_program_of_somebody_else_is_not_run(directory, tmp_path):
+    mark = tmp_path / "mark"
+    pickled = base64.b64encode(pickle.dumps(Program(mark))).decode()
+    directory.write_parts({**make_parts(bowl, options()).saved, "sampler": pickled})
+    directory.path.chmod(0o777)
+    with pytest.raises(NotARunError, match="others could have put a program into it"):
+        read_saved(directory)
+    assert not mark.exists()
+    directory.path.chmod(0o700)
+    read_saved(directory)
+    assert mark.exists()

@@ -1,0 +1,43 @@
+"""Where a run's chunks are evaluated: how many it may evaluate at once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from seedwise.cluster.place import Place
+from seedwise.driver import workplace as module
+from seedwise.driver.workplace import _slots
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.status import PoolStatus
+
+
+@pytest.fixture
+def now(monkeypatch):
+    now = SimpleNamespace(s=1000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.s))
+    return now
+
+
+def place(**fields) -> Place:
+    return Place(client=None, mode=ExecutionMode.SINGLE, description="here", slots=7, **fields)
+
+
+def test_a_cluster_that_was_passed_has_the_slots_that_it_had(now):
+    assert _slots(place(), chunks_per_worker=3)() == 7
+
+
+def test_the_slots_follow_the_bounds_of_the_pool(now):
+    most, asked = 2, []
+
+    def pool() -> PoolStatus:
+        asked.append(now.s)
+        return PoolStatus(least=1, most=most, wanted=1, joined=1, pending=0)
+
+    slots = _slots(place(pool=pool), chunks_per_worker=3)
+    assert [slots() for _ in range(100)] == [6] * 100
+    assert len(asked) == 1
+    most = 20
+    now.s += 1.0
+    assert slots() == 60

@@ -1,0 +1,225 @@
+"""Slurm's commands: what they print, what they refuse, and when nothing is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedwise.slurm import queue as slurm_commands
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.queue import (
+    QueuedJob,
+    cancel_jobs,
+    directive_words,
+    list_jobs,
+    sbatch_environment,
+    scancel,
+    submit_job,
+)
+from tests.testbed.daemons import poll
+
+
+@pytest.fixture
+def prints(monkeypatch):
+    """Have the commands print what a test says, instead of running."""
+
+    def say(text):
+        monkeypatch.setattr(slurm_commands, "run_command", lambda *_, **__: text)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("out", "job_id"),
+    [
+        ("123\n", "123"),
+        ("123;cluster\n", "123"),
+        ("Submitted batch job 123\n", "123"),
+        ("Welcome to node 7!\n\n123\n", "123"),
+        ("7\n123\nHave 2 good days\n", "123"),
+        ("Your job is on its way\n", None),
+        ("", None),
+    ],
+)
+def test_the_id_that_sbatch_prints(prints, out, job_id):
+    prints(out)
+    assert submit_job("#!/bin/sh") == job_id
+
+
+def test_the_queue(prints):
+    prints(
+        "12|PENDING|main|ours.1|seedwise-fit|ReqNodeNotAvail, UnavailableNodes:n[1-4]|"
+        "2026-11-21T10:00:00\n"
+        "13|RUNNING|main,tiny|ours|renamed by the site|None|2026-11-21T09:00:00\n"
+        "14|PENDING|main|theirs|seedwise-fit|Priority|N/A\n"
+        "15|PENDING|main|a comment | with bars|seedwise-fit|Priority|N/A\n"
+        "16|PENDING|main|changed by the site|seedwise-fit|a|b|N/A\n"
+        "17|PENDING|main|changed | with bars|seedwise-fit|Priority|N/A\n"
+        "18|PENDING|main|(null)|of a Slurm that was set up anew|Priority|N/A\n"
+        "19|RESV_DEL_HOLD|main|ours.22|seedwise-fit|ReservationDeleted|N/A\n"
+        "20|PENDING|main|ours2|seedwise-fit|Priority|N/A\n"
+        "Welcome to the cluster\n"
+        "\n"
+    )
+    assert set(list_jobs("ours", ["16", "17", "18"])) == {"12", "13", "19"}
+    assert set(list_jobs("ours.1")) == {"12"}
+    found = list_jobs("ours", ["16", "17", "18"], name="seedwise-fit")
+    assert found == {
+        "12": QueuedJob(
+            "12",
+            "PENDING",
+            "ReqNodeNotAvail, UnavailableNodes:n[1-4]",
+            "2026-11-21T10:00:00",
+            "main",
+        ),
+        "13": QueuedJob("13", "RUNNING", "None", "2026-11-21T09:00:00", "main,tiny"),
+        "16": QueuedJob("16", "PENDING", "a|b", "N/A", "main"),
+        "17": QueuedJob("17", "PENDING", "Priority", "N/A", "main"),
+        "19": QueuedJob("19", "RESV_DEL_HOLD", "ReservationDeleted", "N/A", "main"),
+    }
+    assert not found["13"].is_pending
+    assert all(found[job_id].is_pending for job_id in ("12", "16", "17", "19"))
+
+
+@pytest.fixture
+def on_path(monkeypatch):
+    """Say which commands there are."""
+
+    def say(*names):
+        there = "/usr/bin/{}".format
+        monkeypatch.setattr(
+            slurm_commands.shutil, "which", lambda name: there(name) if name in names else None
+        )
+
+    return say
+
+
+def test_where_there_is_no_slurm_no_jobs_are_left(on_path, monkeypatch):
+    monkeypatch.setattr(slurm_commands, "run_command", None)
+    on_path()
+    assert cancel_jobs("ours", known=["1"], name="seedwise-fit") == []
+
+
+@pytest.mark.parametrize("there", [("sbatch", "squeue"), ("sbatch",), ("squeue",)])
+def test_where_slurm_does_not_answer_nothing_is_known(on_path, monkeypatch, there):
+    def unheard(*_, **__):
+        raise CommandError("slurm_load_jobs error: Unable to contact slurm controller")
+
+    monkeypatch.setattr(slurm_commands, "run_command", unheard)
+    on_path(*there)
+    with pytest.raises(CommandError):
+        cancel_jobs("ours")
+
+
+def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypatch):
+    asked = []
+
+    def run(*command, timeout_s):
+        asked.append((command, timeout_s))
+        return (
+            "16|PENDING|main|changed|seedwise-fit|Priority|N/A\n17|RUNNING|main|ours|x|None|N/A\n"
+        )
+
+    monkeypatch.setattr(slurm_commands, "run_command", run)
+    on_path("squeue")
+    assert cancel_jobs("ours", 4, ["16"], name="seedwise-fit") == ["16", "17"]
+    assert asked[1] == (("scancel", "16", "17"), 4)
+
+
+def test_the_words_of_a_script():
+    script = (
+        "#!/bin/sh\n# words\n \n#SBATCH -p cpu --mem=1G # for all\n"
+        '#SBATCH -o "/a b/%J"\n##SBATCH -t 1\numask 077\n#SBATCH --time=9\n'
+    )
+    assert directive_words(script) == ["-p", "cpu", "--mem=1G", "-o", "/a b/%J"]
+
+
+OF_THE_JOB = ("TIMELIMIT", "JOB_NAME", "OUTPUT", "MEM_PER_CPU", "MEM_PER_NODE", "REQUEUE", "WAIT")
+
+
+def test_sbatch_is_not_told_what_the_script_says(monkeypatch):
+    kept = ["SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_RESERVATION", "SBATCH_GPUS_PER_NODE"]
+    dropped = [f"SBATCH_{name}" for name in OF_THE_JOB]
+    for name in [*kept, *dropped, "SLURM_JOB_ID", "SLURM_JOB_END_TIME"]:
+        monkeypatch.setenv(name, "x")
+    names = sbatch_environment("#!/bin/sh\n#SBATCH -J a\n#SBATCH --mem=1G\n").keys()
+    assert {*kept, "SLURM_JOB_ID", "PATH"} <= names
+    assert not {*dropped, "SLURM_JOB_END_TIME"} & names
+    for line, name in zip(
+        ["-p cpu", "-Alab", "--reservation=a", "--gpus-per-node 2"], kept, strict=True
+    ):
+        names = sbatch_environment(f"#!/bin/sh\n#SBATCH {line}\n").keys()
+        assert set(kept) - names == {name}
+    assert set(kept) <= sbatch_environment('#SBATCH --comment="open\n').keys()
+
+
+@pytest.mark.parametrize("given", [None, "de_DE.UTF-8"])
+def test_jobs_inherit_the_users_language(monkeypatch, given):
+    monkeypatch.delenv("LC_ALL", raising=False)
+    if given:
+        monkeypatch.setenv("LC_ALL", given)
+    environments = []
+
+    def run(*_, env, **__):
+        environments.append(env.get("LC_ALL"))
+        return "1"
+
+    monkeypatch.setattr(slurm_commands, "run_command", run)
+    submit_job("#!/bin/sh\n")
+    slurm_commands.test_submit("#!/bin/sh\n")
+    assert environments == [given, given]
+
+
+@pytest.mark.slurm
+def test_what_a_user_has_set_for_all_jobs(slurm, monkeypatch, tmp_path):
+    """Asked of Slurm: where the script says nothing it holds, and else it does not."""
+    monkeypatch.delenv("LC_ALL", raising=False)
+    for name, value in {
+        "SBATCH_TIMELIMIT": "3",
+        "SBATCH_JOB_NAME": "mine",
+        "SBATCH_OUTPUT": str(tmp_path / "other"),
+        "SBATCH_ARRAY_INX": "0-3",
+        "SBATCH_MEM_PER_CPU": "3M",
+        "SBATCH_WAIT": "1",
+        "SBATCH_PARTITION": "nosuch",
+        "SBATCH_QOS": "urgent",
+        "SLURM_JOB_END_TIME": "5",
+    }.items():
+        monkeypatch.setenv(name, value)
+    log = tmp_path / "log"
+    script = (
+        "#!/bin/sh\n#SBATCH -p tiny\n#SBATCH -t 2\n#SBATCH -J ours\n#SBATCH --mem=50M\n"
+        f"#SBATCH -o {log}\nenv; echo done\n"
+    )
+    job = submit_job(script)
+    shown = slurm.run("scontrol", "show", "job", job)
+    for words in ("JobName=ours", "Partition=tiny", "TimeLimit=00:02:00", "QOS=urgent", "mem=50M"):
+        assert words in shown
+    poll(lambda: log.exists() and "done\n" in log.read_text(), "the job to end")
+    assert "LC_ALL" not in log.read_text()
+    assert "SLURM_JOB_END_TIME=5" not in log.read_text()
+
+
+@pytest.mark.slurm
+def test_the_jobs_of_a_run_are_found_and_cancelled(slurm, monkeypatch):
+    monkeypatch.setenv("SQUEUE_STATES", "COMPLETED")  # a user's own wish
+    script = "#!/bin/sh\n#SBATCH --comment={}\n#SBATCH -o /dev/null\nsleep 1000\n"
+    ours = [submit_job(script.format("run-1")) for _ in range(2)]
+    theirs = submit_job(script.format("run-2"))
+    assert sorted(list_jobs("run-1")) == sorted(ours)
+    assert sorted(cancel_jobs("run-1")) == sorted(ours)
+    poll(lambda: not list_jobs("run-1"), "our jobs to end")
+    assert list(list_jobs("run-2")) == [theirs]
+    scancel([*ours, theirs])  # some are gone already
+    poll(lambda: not list_jobs("run-2"), "all jobs to end")
+
+
+@pytest.mark.slurm
+def test_without_a_controller_nothing_is_known(slurm, monkeypatch, tmp_path):
+    text = (slurm.folder / "slurm.conf").read_text()
+    conf = tmp_path / "slurm.conf"
+    lines = [line for line in text.splitlines() if not line.startswith("SlurmctldPort=")]
+    conf.write_text("\n".join([*lines, "SlurmctldPort=1", ""]))
+    monkeypatch.setenv("SLURM_CONF", str(conf))
+    with pytest.raises(CommandError) as caught:
+        list_jobs("run")
+    assert caught.value.unheard, caught.value.text

@@ -1,0 +1,153 @@
+"""Times and amounts of memory as Slurm writes them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedwise.slurm.units import (
+    memory_mb,
+    memory_text,
+    readable_memory,
+    readable_time,
+    time_s,
+    time_text,
+)
+
+WHOLE = st.integers(min_value=0, max_value=10**12)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10", 600),
+        ("10:30", 630),
+        ("04:00:00", 14_400),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("7-00:00:00", 604_800),
+        ("365-00:00:00", 31_536_000),
+        ("00:00:01.500", 1.5),
+        ("00:01.500", 1.5),
+        (" 0 ", 0),
+        ("100:00:00", 360_000),
+        ("UNLIMITED", None),
+        ("Infinite", None),
+    ],
+)
+def test_times(text, seconds):
+    assert time_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "N/A", "NONE", "(null)", "-1", "1:2:3:4", "1-", "1-2:3:4:5", "2h", "INVALID", "\u0661"],
+)
+def test_what_is_no_time(text):
+    with pytest.raises(ValueError, match="is not a time as Slurm writes it"):
+        time_s(text)
+
+
+@given(WHOLE)
+def test_a_time_comes_back(seconds):
+    assert time_s(time_text(seconds)) == seconds
+
+
+@given(st.floats(min_value=0, max_value=1e9))
+def test_no_time_is_cut_off(seconds):
+    assert time_s(time_text(seconds)) == math.ceil(seconds)
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
+def test_what_is_no_time_of_a_job(seconds):
+    with pytest.raises(ValueError, match="is not a time of 0 s or more"):
+        time_text(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "mb"),
+    [
+        ("2G", 2048),
+        ("2g", 2048),
+        ("2GB", 2048),
+        ("2GiB", 2048),
+        ("2000M", 2000),
+        ("2000", 2000),
+        ("62.50G", 64_000),
+        ("1.5T", 1.5 * 1024**2),
+        ("512K", 0.5),
+        ("2000Mn", 2000),
+        ("4Gc", 4096),
+        ("4000 M", 4000),
+        ("0", 0),
+        ("UNLIMITED", None),
+        ("INFINITE", None),
+    ],
+)
+def test_memory(text, mb):
+    assert memory_mb(text) == mb
+
+
+@pytest.mark.parametrize("text", ["", "N/A", "(null)", "-1", "2X", "G", "2 G G", "16000+"])
+def test_what_is_no_memory(text):
+    with pytest.raises(ValueError, match="is not an amount of memory"):
+        memory_mb(text)
+
+
+@given(WHOLE)
+def test_memory_comes_back(mb):
+    assert memory_mb(memory_text(mb)) == mb
+
+
+@given(st.floats(min_value=0, max_value=1e9))
+def test_no_memory_is_cut_off(mb):
+    assert memory_mb(memory_text(mb)) == math.ceil(mb)
+
+
+@pytest.mark.parametrize("mb", [-1, math.nan, math.inf])
+def test_what_is_no_memory_of_a_job(mb):
+    with pytest.raises(ValueError, match="is not an amount of memory of 0 MB or more"):
+        memory_text(mb)
+
+
+def test_no_limit_comes_back():
+    assert time_s(time_text(None)) is memory_mb(memory_text(None)) is None
+
+
+def test_memory_has_the_largest_unit_that_is_exact():
+    assert [memory_text(mb) for mb in (0, 1000, 1024, 1025, 1024**2, 3 * 1024**3)] == [
+        *("0M", "1000M", "1G", "1025M", "1T", "3072T")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (90, "1 min 30 s"),
+        (14_400, "4 h"),
+        (788_645, "9 d 3 h 4 min 5 s"),
+    ],
+)
+def test_readable_times(seconds, words):
+    assert readable_time(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("mb", "words"),
+    [
+        (0, "0 MB"),
+        (1000, "1000 MB"),
+        (16_384, "16 GB"),
+        (16_000, "15.6 GB"),
+        (1024 * 1024 - 1, "1023.9 GB"),
+        (1.5 * 1024**2, "1.5 TB"),
+        (9999 * 1024**2, "9999 TB"),
+    ],
+)
+def test_readable_memory_is_never_rounded_up(mb, words):
+    assert readable_memory(mb) == words

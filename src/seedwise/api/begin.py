@@ -28,8 +28,6 @@ from seedwise.results.sweep import SweepResult
 from seedwise.view.confirm import confirm_removal
 from seedwise.view.progress import ProgressLines
 
-__all__ = ["listeners", "optimize_entries", "optimize_run", "run_sweep"]
-
 
 @takes(RunOptions)
 def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResult:

@@ -18,8 +18,6 @@ from seedwise.model.seeds import SeedPlan
 from seedwise.slurm.preflight.check import plan_problems
 from seedwise.view.check import CheckProgress
 
-__all__ = ["check_run"]
-
 
 @takes(RunOptions)
 def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:

@@ -9,8 +9,6 @@ from seedwise.driver.handle import RunHandle
 from seedwise.folder.find import existing_run
 from seedwise.results.cleaned import CleanedRun
 
-__all__ = ["clean_run", "connect"]
-
 
 def connect(run_dir: str | Path) -> RunHandle:
     """Return a handle of a run, to scale or stop it while its driver works elsewhere.

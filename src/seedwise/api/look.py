@@ -10,8 +10,6 @@ from seedwise.folder.find import existing_run
 from seedwise.folder.status import read_status
 from seedwise.model.status import RunStatus
 
-__all__ = ["replay_seed", "run_status"]
-
 
 def run_status(run_dir: str | Path) -> RunStatus:
     """Return how far a run is, while a driver works on it or after.

@@ -21,8 +21,6 @@ from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
 
-__all__ = ["resume_run"]
-
 _RUNS: dict[type[WorkOptions], Any] = {
     RunOptions: Run,
     EntriesOptions: EntriesRun,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from seedwise.slurm.limits.read import read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 
-__all__ = ["slurm_limits"]
-
 
 def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     """Return what the Slurm cluster of this machine allows you.

@@ -27,8 +27,6 @@ from seedwise.view.result import result_lines
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import status_lines
 
-__all__ = ["main"]
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="seedwise")

@@ -7,13 +7,6 @@ import socket
 
 from distributed import Client
 
-__all__ = [
-    "dashboard_address",
-    "dashboard_link",
-    "dashboard_port",
-    "tunnel_command",
-]
-
 _LOOPBACK = "127.0.0.1"
 
 

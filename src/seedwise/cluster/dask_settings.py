@@ -11,14 +11,6 @@ import dask
 
 from seedwise.model.options.work import WorkOptions
 
-__all__ = [
-    "SCHEDULER_SETTINGS",
-    "WORKER_SETTINGS",
-    "own_scratch",
-    "quiet_dask",
-    "thread_settings",
-]
-
 #: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
 #: that it had, and have it run again; Dask would blame bystanders after some losses.
 #: Nor is a worker lost that is silent because a loss holds the GIL, or this machine slept.

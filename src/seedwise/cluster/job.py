@@ -23,8 +23,6 @@ from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
 from seedwise.slurm.preflight.request import Request
 from seedwise.slurm.units import memory_mb, memory_text, time_s, time_text
 
-__all__ = ["OLD_SETTINGS", "JobPlan", "job_keywords", "job_name", "worker_memory_b"]
-
 _OLD_NAMES = {
     "account": "project",
     "job-directives-skip": "header-skip",
@@ -56,23 +54,15 @@ _LIFETIME = re.compile(
 
 @attrs.frozen
 class JobPlan:
-    """What a job needs to know beyond the run's options.
+    """What a job needs to know beyond the run's options."""
 
-    Attributes
-    ----------
-    tag : RunTag
-        Name and id of the run, and where the logs go.
-    threads : int
-        Chunks that a worker evaluates at once.
-    host : str
-        Address of the scheduler's machine.
-    security : distributed.Security or None
-        Keys of the connections; None leaves them open.
-    """
-
+    #: Name and id of the run, and where the logs go.
     tag: RunTag
+    #: Chunks that a worker evaluates at once.
     threads: int
+    #: Address of the scheduler's machine.
     host: str
+    #: Keys of the connections; None leaves them open.
     security: Security | None = None
 
 

@@ -15,15 +15,6 @@ from distributed import Security
 from seedwise.disk.own_folder import make_own_folder
 from seedwise.errors import KeyFolderError
 
-__all__ = [
-    "KEY_FILE",
-    "LINK_FILE",
-    "check_keys",
-    "remove_keys",
-    "run_keys",
-    "write_link",
-]
-
 KEY_FILE = "key.pem"
 LINK_FILE = "dashboard.url"
 _NAMES = (KEY_FILE, LINK_FILE)

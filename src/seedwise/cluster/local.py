@@ -35,10 +35,6 @@ from seedwise.errors import ClusterStartError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 
-__all__ = [
-    "open_local",
-]
-
 
 def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
     """Start a LocalCluster.

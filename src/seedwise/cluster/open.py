@@ -14,8 +14,6 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.main_guard import require_main_guard
 
-__all__ = ["check_place", "open_place"]
-
 
 def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made.

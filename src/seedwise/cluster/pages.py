@@ -21,11 +21,6 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream
 
-__all__ = [
-    "locked_scheduler",
-    "new_token",
-]
-
 _REFUSAL = (
     b"This page is locked. Open the link that was printed when the run started: it holds the "
     b"token.\n"

@@ -12,8 +12,6 @@ from seedwise.errors import AddressError, OptionError
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.work import WorkOptions
 
-__all__ = ["open_passed"]
-
 _CONNECT_TIMEOUT_S = 10
 
 # It may be scaled up by its owner.

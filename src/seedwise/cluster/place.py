@@ -15,27 +15,14 @@ from seedwise.errors import OptionError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
 
-__all__ = [
-    "Demand",
-    "Place",
-    "RunTag",
-    "run_soon",
-]
-
 
 @attrs.frozen
 class Demand:
-    """How much work a run can have in flight.
+    """How much work a run can have in flight."""
 
-    Attributes
-    ----------
-    chunks : int
-        Chunks in flight at most.
-    chunks_per_worker : int
-        Chunks that one worker evaluates at once.
-    """
-
+    #: Chunks in flight at most.
     chunks: int
+    #: Chunks that one worker evaluates at once.
     chunks_per_worker: int
 
     def workers(self, most: int) -> int:
@@ -45,29 +32,19 @@ class Demand:
 
 @attrs.frozen
 class RunTag:
-    """What a place is told about the run that it is for.
+    """What a place is told about the run that it is for."""
 
-    Attributes
-    ----------
-    name : str
-        The run's name.
-    run_id : str
-        What tells it from all other runs; its jobs carry it.
-    driver_id : str
-        What tells this driver from all others of the run; its jobs carry it, too.
-    log_dir : pathlib.Path
-        Folder for the jobs' logs.
-    key_dir : pathlib.Path
-        Folder for the keys of its connections; it is made and removed with the place.
-    jobs_file : pathlib.Path
-        File that the id of each job is written to before it is used.
-    """
-
+    #: The run's name.
     name: str
+    #: What tells it from all other runs; its jobs carry it.
     run_id: str
+    #: Folder for the jobs' logs.
     log_dir: Path
+    #: Folder for the keys of its connections; it is made and removed with the place.
     key_dir: Path
+    #: File that the id of each job is written to before it is used.
     jobs_file: Path
+    #: What tells this driver from all others of the run; its jobs carry it, too.
     driver_id: str = attrs.field(factory=lambda: uuid.uuid4().hex[:8])
 
     @property
@@ -82,61 +59,41 @@ def _refuse_to_scale(low: int, high: int) -> None:
 
 @attrs.frozen
 class Place:
-    """An open cluster, and how to reach it.
+    """An open cluster, and how to reach it."""
 
-    Attributes
-    ----------
-    client : distributed.Client
-        Its client.
-    mode : ExecutionMode
-        What the result calls it.
-    description : str
-        Where the work runs, in words.
-    slots : int
-        Chunks that it evaluates at once, when it has all the workers that it may have.
-    walltime_s : float or None
-        Seconds after which the workers' jobs end; None if they do not.
-    dashboard : str or None
-        Link to the Dask dashboard.
-    tunnel : str or None
-        Command that makes the link work from a laptop; None if it needs none.
-    check : callable
-        Called now and then; mends the place, or raises if it can do no work and says why.
-    scale : callable
-        Changes the bounds of the number of workers, least and most; takes effect soon after.
-    follow : callable
-        Takes what tells how many chunks are out, which the number of workers is to follow, and
-        what has the worker that it runs on finish what it does, and leave.
-    proved : callable
-        Called when a chunk was evaluated, so that workers are known to be of use.
-    fault : callable
-        Tells by a worker's name why it was lost, if that was its own doing, as it is not if others
-        cancel its job; empty if it was not, None while nobody knows.
-    news : callable
-        Returns what happened to the workers since it was last called.
-    pool : callable
-        Tells how many workers there are and are wanted; None of a cluster that was passed.
-    cancel_at_once : callable
-        Has the jobs end without waiting for anything, for a driver that ends now.
-    closing : contextlib.ExitStack
-        Closes in the end what is ours; empty for what the caller passed.
-    """
-
+    #: Its client.
     client: Client
+    #: What the result calls it.
     mode: ExecutionMode
+    #: Where the work runs, in words.
     description: str
+    #: Chunks that it evaluates at once, when it has all the workers that it may have.
     slots: int = 1
+    #: Seconds after which the workers' jobs end; None if they do not.
     walltime_s: float | None = None
+    #: Link to the Dask dashboard.
     dashboard: str | None = None
+    #: Command that makes the link work from a laptop; None if it needs none.
     tunnel: str | None = None
+    #: Called now and then; mends the place, or raises if it can do no work and says why.
     check: Callable[[], None] = lambda: None
+    #: Changes the bounds of the number of workers, least and most; takes effect soon after.
     scale: Callable[[int, int], None] = _refuse_to_scale
+    #: Takes what tells how many chunks are out, which the number of workers is to follow, and what
+    #: has the worker that it runs on finish what it does, and leave.
     follow: Callable[[Callable[[], int], Callable[..., None]], None] = lambda *_: None
+    #: Called when a chunk was evaluated, so that workers are known to be of use.
     proved: Callable[[], None] = lambda: None
+    #: Tells by a worker's name why it was lost, if that was its own doing, as it is not if others
+    #: cancel its job; empty if it was not, None while nobody knows.
     fault: Callable[[str], str | None] = lambda _: ""
+    #: Returns what happened to the workers since it was last called.
     news: Callable[[], Sequence[PoolNews]] = tuple
+    #: Tells how many workers there are and are wanted; None of a cluster that was passed.
     pool: Callable[[], PoolStatus | None] = lambda: None
+    #: Has the jobs end without waiting for anything, for a driver that ends now.
     cancel_at_once: Callable[[], object] = lambda: None
+    #: Closes in the end what is ours; empty for what the caller passed.
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
 
     def __enter__(self) -> Self:

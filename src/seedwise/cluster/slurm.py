@@ -51,8 +51,6 @@ from seedwise.slurm.queue import (
 )
 from seedwise.slurm.units import time_s
 
-__all__ = ["open_slurm"]
-
 _AT_ONCE_S = 4
 _CANCEL_FOR_S = 10
 _CANCEL_AGAIN_S = 1

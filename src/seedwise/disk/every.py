@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import time
 
-__all__ = [
-    "Every",
-]
-
 
 class Every:
     """Tells whether some seconds have passed since it last said so.

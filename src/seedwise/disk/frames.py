@@ -24,32 +24,21 @@ import attrs
 
 from seedwise.errors import DamagedFileError, writing
 
-__all__ = ["FrameFile", "Framing", "frames", "frames_end"]
-
 _FRAME = struct.Struct("<II")
 _BUFFER_BYTES = 1 << 20
 
 
 @attrs.frozen
 class Framing:
-    """How the files of a kind are told from others, and their records from other bytes.
+    """How the files of a kind are told from others, and their records from other bytes."""
 
-    Attributes
-    ----------
-    name : str
-        What the file is, with its article, as in ``"a ledger"``.
-    magic : bytes
-        The first line, with its newline.
-    mark : bytes
-        What every body has at `mark_at`. Where a length is damaged, the next record is found by
-        it.
-    mark_at : int
-        Where the mark is, in bytes from the beginning of the body.
-    """
-
+    #: What the file is, with its article, as in ``"a ledger"``.
     name: str
+    #: The first line, with its newline.
     magic: bytes
+    #: What every body has at `mark_at`. Where a length is damaged, the next record is found by it.
     mark: bytes
+    #: Where the mark is, in bytes from the beginning of the body.
     mark_at: int = 0
 
     @property

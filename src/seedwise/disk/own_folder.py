@@ -5,8 +5,6 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-__all__ = ["make_own_folder"]
-
 
 def make_own_folder(path: Path) -> None:
     """Make a folder that nobody else may use, whatever those around it hand down.

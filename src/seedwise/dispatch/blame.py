@@ -16,13 +16,6 @@ from seedwise.dispatch.channel import Order
 from seedwise.model.trials import ChunkResult, FailureKind, SeedFailure
 from seedwise.worker.chunk import ChunkTask
 
-__all__ = [
-    "Blame",
-    "died",
-    "given_up",
-    "overran",
-]
-
 # Slurm is asked for so long why a job ended; then it is held to be nobody's fault.
 _PATIENCE_S = 15.0
 

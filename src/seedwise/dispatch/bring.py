@@ -13,10 +13,6 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.shipment import Shipment
 from seedwise.worker.plugin import LossPlugin
 
-__all__ = [
-    "bring",
-]
-
 
 @contextmanager
 def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:

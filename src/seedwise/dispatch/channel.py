@@ -14,53 +14,34 @@ from seedwise.model.seeds import Chunk
 from seedwise.model.trials import Proposal
 from seedwise.worker.chunk import ChunkTask
 
-__all__ = ["Channel", "Dispatcher", "Errand", "Order"]
-
 
 @attrs.frozen
 class Errand:
-    """What all chunks of a study, or of a sweep, have in common.
+    """What all chunks of a study, or of a sweep, have in common."""
 
-    Attributes
-    ----------
-    loss_id : str
-        The loss's id in this run; the plugin of this name holds it on the workers.
-    loss_name : str
-        The loss's name; tasks on the Dask dashboard are called by it.
-    run_name : str
-        The run's name.
-    entry_id : str or None
-        The entry that the trials are for.
-    chunk_timeout_s : float or None
-        Seconds that a chunk may take; None is no limit.
-    attempts_dir : str or None
-        Folder for the files that the loss writes; None is nowhere.
-    folder_stem : callable
-        What the folder of a trial is called, by its number.
-    """
-
+    #: The loss's id in this run; the plugin of this name holds it on the workers.
     loss_id: str
+    #: The loss's name; tasks on the Dask dashboard are called by it.
     loss_name: str
+    #: The run's name.
     run_name: str
+    #: The entry that the trials are for.
     entry_id: str | None = None
+    #: Seconds that a chunk may take; None is no limit.
     chunk_timeout_s: float | None = None
+    #: Folder for the files that the loss writes; None is nowhere.
     attempts_dir: str | None = None
+    #: What the folder of a trial is called, by its number.
     folder_stem: Callable[[int], str] = lambda _: ""
 
 
 @attrs.frozen(eq=False)
 class Order:
-    """A chunk that is out, and who wants it.
+    """A chunk that is out, and who wants it."""
 
-    Attributes
-    ----------
-    channel : Channel
-        Whose it is.
-    task : ChunkTask
-        The chunk, as it travels.
-    """
-
+    #: Whose it is.
     channel: Channel
+    #: The chunk, as it travels.
     task: ChunkTask
 
     @property

@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 
 import attrs
 
-__all__ = ["TrialClock", "TrialKey"]
-
 #: A trial of a run: its entry and its number.
 TrialKey: TypeAlias = tuple[str | None, int]
 

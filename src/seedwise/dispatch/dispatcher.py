@@ -24,41 +24,28 @@ from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["DaskDispatcher", "Traffic"]
-
 _MOMENT_S = 0.05
 
 
 @attrs.frozen
 class Traffic:
-    """How a dispatcher sends chunks out.
+    """How a dispatcher sends chunks out."""
 
-    Attributes
-    ----------
-    tick_s : float
-        Seconds between looks for trials that ran for too long.
-    running_limit_s : float or None
-        Seconds that a trial may run from its first chunk's start; None is no limit.
-    packs : bool
-        Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
-        second where they take less.
-    slots : callable
-        Tells how many chunks all workers together may evaluate at once, by now.
-    walltime_s : float or None
-        Seconds after which the jobs of the workers end; None is no limit.
-    fault : callable
-        Tells by a worker's name why it was lost; see `Blame`.
-    check_s : float
-        Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
-        without a result after as many.
-    """
-
+    #: Seconds between looks for trials that ran for too long.
     tick_s: float
+    #: Seconds that a trial may run from its first chunk's start; None is no limit.
     running_limit_s: float | None = None
+    #: Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
+    #: second where they take less.
     packs: bool = False
+    #: Tells how many chunks all workers together may evaluate at once, by now.
     slots: Callable[[], int] = lambda: 1
+    #: Seconds after which the jobs of the workers end; None is no limit.
     walltime_s: float | None = None
+    #: Tells by a worker's name why it was lost; see `Blame`.
     fault: Callable[[str], str | None] = lambda _: ""
+    #: Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
+    #: without a result after as many.
     check_s: float = 1.0
 
     @property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["PackSize"]
-
 # A pack of chunks is to take this long: a task costs the driver one to two milliseconds.
 _PACK_S = 0.25
 _LARGEST_PACK = 500

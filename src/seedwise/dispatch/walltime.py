@@ -14,11 +14,6 @@ from seedwise.model.trials import ChunkResult
 from seedwise.worker.departure import MARGIN_PART, MARGIN_S
 from seedwise.worker.durations import Durations
 
-__all__ = [
-    "ChunkTimes",
-    "Walltime",
-]
-
 
 class Walltime:
     """Has workers begin no chunk that the end of their job would take.

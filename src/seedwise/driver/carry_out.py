@@ -27,8 +27,6 @@ from seedwise.slurm.commands import CommandError
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs
 
-__all__ = ["BaseRun"]
-
 Options = TypeVar("Options", bound=RunOptions | EntriesOptions | SweepOptions)
 Result = TypeVar("Result")
 

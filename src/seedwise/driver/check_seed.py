@@ -39,8 +39,6 @@ from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
 from seedwise.slurm.logs import log_tail
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk
 
-__all__ = ["CheckedSeed", "check_seed"]
-
 _logger = logging.getLogger("seedwise")
 
 # What is of the plan, and not of the one seed; and what is about a run that is there.
@@ -74,35 +72,23 @@ _REMOVE_EVERY_S = 0.25
 
 @attrs.frozen
 class CheckedSeed:
-    """What one seed showed.
+    """What one seed showed."""
 
-    Attributes
-    ----------
-    trial : TrialResult
-        Its point and its loss.
-    result : ChunkResult
-        What the worker said of it.
-    seed_s : float
-        Seconds that it took again, with the loss loaded, if it was evaluated again.
-    waited_s : float
-        Seconds that it waited for the worker.
-    host : str or None
-        The worker's machine; None is not known.
-    versions : dict of str to str
-        What the worker has of Python, numpy and seedwise.
-    walltime_s : float or None
-        Seconds after which jobs end.
-    job_script : str or None
-        The jobs' script; None where there is none.
-    """
-
+    #: Its point and its loss.
     trial: TrialResult
+    #: What the worker said of it.
     result: ChunkResult
+    #: Seconds that it took again, with the loss loaded, if it was evaluated again.
     seed_s: float
+    #: Seconds that it waited for the worker.
     waited_s: float
+    #: The worker's machine; None is not known.
     host: str | None
+    #: What the worker has of Python, numpy and seedwise.
     versions: dict[str, str]
+    #: Seconds after which jobs end.
     walltime_s: float | None
+    #: The jobs' script; None where there is none.
     job_script: str | None
 
 

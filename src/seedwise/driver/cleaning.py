@@ -26,27 +26,14 @@ from seedwise.slurm.commands import CommandError
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs
 
-__all__ = [
-    "LeftJobs",
-    "cancel_left_jobs",
-    "clean",
-    "clean_run_directory",
-]
-
 
 @attrs.frozen
 class LeftJobs:
-    """What became of the jobs that a driver left.
+    """What became of the jobs that a driver left."""
 
-    Attributes
-    ----------
-    cancelled : tuple of str
-        Ids of those that were cancelled.
-    copy_of : pathlib.Path or None
-        The folder of which this one is a copy; then none is.
-    """
-
+    #: Ids of those that were cancelled.
     cancelled: tuple[str, ...] = ()
+    #: The folder of which this one is a copy; then none is.
     copy_of: Path | None = None
 
 

@@ -38,9 +38,6 @@ from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 
-__all__ = ["EntriesRun"]
-
-
 # What one entry may have without the others. All else ends the run, which can be gone on with: a
 # connection that broke, a full disk, another driver.
 _OF_AN_ENTRY = (

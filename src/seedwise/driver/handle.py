@@ -11,8 +11,6 @@ from seedwise.folder.status import read_status
 from seedwise.model.options import checks
 from seedwise.model.status import RunStatus
 
-__all__ = ["RunHandle"]
-
 
 class RunHandle:
     """A run in a folder, which a driver works on, in this process or another. Made by `connect`.

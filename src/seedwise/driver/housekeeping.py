@@ -16,8 +16,6 @@ from seedwise.folder.requests import Control, Request
 from seedwise.model.events import PoolChanged
 from seedwise.model.status import PoolNews
 
-__all__ = ["Attendant"]
-
 
 class Attendant:
     """Looks after a run while it goes on. As a context it does so from the run's begin to its end.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import resource
 
-__all__ = ["allow_many_files", "most_entries_open"]
-
 # Open files of an entry that is worked on: ledger, study file, two checkpoints, and one to spare.
 _FILES_AN_ENTRY = 5
 _FILES_OF_THE_DRIVER = 200

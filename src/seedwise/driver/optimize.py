@@ -14,8 +14,6 @@ from seedwise.errors import LossFailedError
 from seedwise.model.options.study import RunOptions
 from seedwise.results.study import OptimizeResult
 
-__all__ = ["Run"]
-
 
 class Run(BaseRun[RunOptions, OptimizeResult]):
     """A run of `optimize_run`."""

@@ -26,8 +26,6 @@ from seedwise.usercode.pack import pack
 from seedwise.usercode.pickling import dumps
 from seedwise.usercode.shipment import Shipment
 
-__all__ = ["Parts", "Saved", "entry_parts", "make_parts", "read_saved", "require_cluster"]
-
 # Keywords that are about a call, and not about the run.
 _OF_THE_CALL = (
     "accept_changes",
@@ -51,54 +49,35 @@ _KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
 
 @attrs.frozen
 class Parts:
-    """What a run is made of, besides its options.
+    """What a run is made of, besides its options."""
 
-    Attributes
-    ----------
-    loss : LossDefinition
-        The loss.
-    plan : SeedPlan
-        The seeds of every trial.
-    shipment : Shipment
-        The packed loss.
-    sampler : optuna.samplers.BaseSampler or None
-        The sampler, as it is before the first trial; None for a sweep.
-    depends_on : dict of str to str
-        What the results depend on.
-    saved : dict
-        What ``run.json`` says of the run, and `read_saved` reads.
-    source : GridSource, RandomSource, ManualSource or None
-        Where the points of a sweep come from.
-    """
-
+    #: The loss.
     loss: LossDefinition
+    #: The seeds of every trial.
     plan: SeedPlan
+    #: The packed loss.
     shipment: Shipment
+    #: The sampler, as it is before the first trial; None for a sweep.
     sampler: Any
+    #: What the results depend on.
     depends_on: Mapping[str, str]
+    #: What ``run.json`` says of the run, and `read_saved` reads.
     saved: Mapping[str, Any]
+    #: Where the points of a sweep come from.
     source: ParameterSource | None = None
 
 
 @attrs.frozen
 class Saved:
-    """What a run's folder holds of what it is made of.
+    """What a run's folder holds of what it is made of."""
 
-    Attributes
-    ----------
-    kind : type
-        The class of the options: `RunOptions`, `EntriesOptions` or `SweepOptions`.
-    keywords : dict
-        The keywords of the call that began it, or resumed it last.
-    shipment : Shipment
-        The packed loss.
-    source : GridSource, RandomSource, ManualSource or None
-        Where the points of a sweep come from.
-    """
-
+    #: The class of the options: `RunOptions`, `EntriesOptions` or `SweepOptions`.
     kind: type[RunOptions | EntriesOptions | SweepOptions]
+    #: The keywords of the call that began it, or resumed it last.
     keywords: dict[str, Any]
+    #: The packed loss.
     shipment: Shipment
+    #: Where the points of a sweep come from.
     source: ParameterSource | None
 
 

@@ -20,8 +20,6 @@ from seedwise.study.proposer import read_params
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
-__all__ = ["Replayed", "replay"]
-
 
 @attrs.frozen
 class Replayed:

@@ -34,8 +34,6 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import TrialResult, TrialState
 
-__all__ = ["Listeners", "Report"]
-
 _logger = logging.getLogger("seedwise")
 
 _STATUS_EVERY_S = 0.5

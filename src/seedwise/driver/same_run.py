@@ -17,11 +17,6 @@ from seedwise.model.sources import ParameterSource
 from seedwise.model.values import typed_values
 from seedwise.usercode.fingerprint import fingerprint
 
-__all__ = [
-    "decides_losses",
-    "what_decides_results",
-]
-
 # Of these a change makes the losses of trials that are not told yet worthless.
 _LOSSES = ("loss", "seeds", "entry_id")
 

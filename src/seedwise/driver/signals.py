@@ -14,8 +14,6 @@ from typing import Any
 
 from seedwise.errors import RunStopped
 
-__all__ = ["StopSignals", "stop_on_signals"]
-
 _DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,

@@ -33,8 +33,6 @@ from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
 from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
 
-__all__ = ["StudyWork"]
-
 
 class StudyWork:
     """Recovers a study, has an engine work on it, and returns its result.

@@ -30,8 +30,6 @@ from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.sweep import SweepResult, SweepTrials
 
-__all__ = ["SweepRun"]
-
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
 

@@ -10,8 +10,6 @@ from seedwise.folder.trial_table import TrialTable
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult
 
-__all__ = ["SweepProposer"]
-
 
 class SweepProposer:
     """Gives the cases of a sweep, and keeps how they turned out in its table.

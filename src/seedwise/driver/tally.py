@@ -11,10 +11,6 @@ from seedwise.folder.directory import utc_now
 from seedwise.model.status import RunStatus
 from seedwise.model.trials import TrialState
 
-__all__ = [
-    "Standing",
-]
-
 
 class Standing:
     """Counts trials.

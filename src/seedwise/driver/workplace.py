@@ -16,28 +16,19 @@ from seedwise.driver.parts import Parts
 from seedwise.model.options.work import WorkOptions
 from seedwise.worker.departure import depart
 
-__all__ = ["Workplace", "open_workplace"]
-
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
 _ASK_EVERY_S = 1.0
 
 
 @attrs.frozen
 class Workplace:
-    """An open cluster that has the loss; all studies of a run share it.
+    """An open cluster that has the loss; all studies of a run share it."""
 
-    Attributes
-    ----------
-    place : Place
-        The cluster.
-    loss_id : str
-        The loss's id there.
-    dispatcher : DaskDispatcher
-        The way to its workers.
-    """
-
+    #: The cluster.
     place: Place
+    #: The loss's id there.
     loss_id: str
+    #: The way to its workers.
     dispatcher: DaskDispatcher
 
 

@@ -24,8 +24,6 @@ from seedwise.model.trials import (
     best_trial,
 )
 
-__all__ = ["Channel", "Engine", "FailedTrial", "Folders", "Ledger", "Proposer", "Rules"]
-
 
 class Proposer(Protocol):
     """Where points come from."""
@@ -82,54 +80,35 @@ class Folders(Protocol):
 
 @attrs.frozen
 class FailedTrial:
-    """A trial at whose failure the run stops.
+    """A trial at whose failure the run stops."""
 
-    Attributes
-    ----------
-    proposal : Proposal
-        The trial.
-    failure : SeedFailure
-        Its first failure, in the order of the seed plan.
-    chunk_start : int
-        The first seed of the chunk that failed.
-    """
-
+    #: The trial.
     proposal: Proposal
+    #: Its first failure, in the order of the seed plan.
     failure: SeedFailure
+    #: The first seed of the chunk that failed.
     chunk_start: int
 
 
 @attrs.frozen
 class Rules:
-    """What an engine goes by.
+    """What an engine goes by."""
 
-    Attributes
-    ----------
-    n_trials : int
-        How many trials there are to be in all.
-    in_flight : callable
-        Returns how many trials may be in flight.
-    in_order : bool
-        Whether trials are told by number, so that what is asked for next is no matter of timing.
-    direction : {"minimize", "maximize"}
-        What is best.
-    trial_retry_attempts : int
-        How many more times a chunk is evaluated that failed.
-    stops_at_failure : bool
-        Whether to stop at a trial whose loss raised, or gave no finite number.
-    prunes : bool
-        Whether failed trials are told as pruned.
-    note_stop : callable
-        Takes the trial at which to stop, before it is told; returns whether to stop at it.
-    """
-
+    #: How many trials there are to be in all.
     n_trials: int
+    #: Returns how many trials may be in flight.
     in_flight: Callable[[], int]
+    #: Whether trials are told by number, so that what is asked for next is no matter of timing.
     in_order: bool = True
+    #: What is best.
     direction: str = "minimize"
+    #: How many more times a chunk is evaluated that failed.
     trial_retry_attempts: int = 1
+    #: Whether to stop at a trial whose loss raised, or gave no finite number.
     stops_at_failure: bool = False
+    #: Whether failed trials are told as pruned.
     prunes: bool = False
+    #: Takes the trial at which to stop, before it is told; returns whether to stop at it.
     note_stop: Callable[[FailedTrial], bool] = lambda _: True
 
 

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 from seedwise.engine.engine import Engine
 from seedwise.model.trials import ChunkResult
 
-__all__ = ["Dispatcher", "Job", "work_through"]
-
 
 class Dispatcher(Protocol):
     """Where results come from."""

@@ -18,8 +18,6 @@ from seedwise.model.trials import (
     TrialOutcome,
 )
 
-__all__ = ["OpenTrial"]
-
 _MOST_DEATHS = 3
 
 

@@ -18,14 +18,6 @@ import attrs
 from seedwise.errors import NotARunError, writing
 from seedwise.folder.environment import environment
 
-__all__ = [
-    "BEFORE_IT_BEGINS",
-    "FORMAT_VERSION",
-    "GITIGNORE",
-    "RunDirectory",
-    "utc_now",
-]
-
 #: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json.
 FORMAT_VERSION = 4
 
@@ -45,18 +37,12 @@ BEFORE_IT_BEGINS = {
 
 @attrs.frozen
 class RunDirectory:
-    """A run's folder.
+    """A run's folder."""
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        The folder, absolute.
-    parent : RunDirectory or None
-        Of an entry's folder, that of the run that it is part of: loss, lease, logs and environment
-        are there.
-    """
-
+    #: The folder, absolute.
     path: Path
+    #: Of an entry's folder, that of the run that it is part of: loss, lease, logs and environment
+    #: are there.
     parent: RunDirectory | None = None
 
     @property

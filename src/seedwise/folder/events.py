@@ -12,8 +12,6 @@ from typing import Any
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.model.status import PoolNews
 
-__all__ = ["EventLog", "read_events"]
-
 _logger = logging.getLogger("seedwise")
 
 

@@ -17,12 +17,6 @@ from seedwise.errors import (
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.folder.owner import allowed_to_us
 
-__all__ = [
-    "entry_directory",
-    "existing_run",
-    "open_run_directory",
-]
-
 
 def existing_run(path: str | Path) -> RunDirectory:
     """Return the folder of a run that is there.

@@ -16,59 +16,35 @@ from seedwise.errors import ChangedRunError, NotARunError
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.folder.environment import environment
 
-__all__ = [
-    "History",
-    "changed",
-    "original_of",
-    "run_id_of",
-    "take_up_history",
-]
-
 
 @attrs.frozen
 class History:
-    """A run's past.
+    """A run's past."""
 
-    Attributes
-    ----------
-    run_id : str
-        What tells the run from all others; its Slurm jobs carry it.
-    study_name : str
-        Name of its study.
-    depends_on : dict of str to str
-        What its results depend on.
-    mode : str or None
-        Where the work was done last; None of a run that begins now.
-    started_at : str
-        When it began, in UTC.
-    resumed_at : tuple of str
-        When it was gone on with, this time included.
-    accepted_changes : tuple of dict
-        What of `depends_on` was changed on the way, and when.
-    changes : dict of str to (old, new)
-        What is changed this time.
-    phases : tuple of dict
-        Where the space was made smaller: ``from_trial``, ``factor``, the ``n_trials`` of the call,
-        ``best_trial`` and the ``space`` since.
-    trial_digits : int
-        Digits of a trial's number in the names of folders.
-    completed : bool
-        Whether the driver before this one brought the run to its end.
-    copy_of : pathlib.Path or None
-        The folder of which this one is a copy: the run has an id of its own from now on.
-    """
-
+    #: What tells the run from all others; its Slurm jobs carry it.
     run_id: str
+    #: Name of its study.
     study_name: str
+    #: What its results depend on.
     depends_on: Mapping[str, str]
+    #: When it began, in UTC.
     started_at: str
+    #: Where the work was done last; None of a run that begins now.
     mode: str | None = None
+    #: When it was gone on with, this time included.
     resumed_at: tuple[str, ...] = ()
+    #: What of `depends_on` was changed on the way, and when.
     accepted_changes: tuple[Mapping[str, Any], ...] = ()
+    #: What is changed this time.
     changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+    #: Where the space was made smaller: ``from_trial``, ``factor``, the ``n_trials`` of the call,
+    #: ``best_trial`` and the ``space`` since.
     phases: tuple[Mapping[str, Any], ...] = ()
+    #: Digits of a trial's number in the names of folders.
     trial_digits: int = 3
+    #: Whether the driver before this one brought the run to its end.
     completed: bool = False
+    #: The folder of which this one is a copy: the run has an id of its own from now on.
     copy_of: Path | None = None
 
     @property

@@ -24,8 +24,6 @@ from seedwise.errors import (
 )
 from seedwise.folder.process import Holder, this_process
 
-__all__ = ["REFRESH_S", "SILENT_S", "Lease", "acquire_lease", "lease_holder"]
-
 REFRESH_S = 10.0
 SILENT_S = 300.0
 

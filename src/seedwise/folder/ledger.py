@@ -38,8 +38,6 @@ from seedwise.errors import LedgerMismatchError, writing
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
 
-__all__ = ["Ledger", "TrialLosses", "ledger_end", "params_digest", "read_trial"]
-
 _SIZE = struct.Struct("<I")
 _FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
 _RESULT_BEGIN = b'{"trial":'
@@ -194,17 +192,11 @@ class Ledger:
 
 @attrs.frozen(eq=False)
 class TrialLosses:
-    """What the seeds of a trial gave.
+    """What the seeds of a trial gave."""
 
-    Attributes
-    ----------
-    losses : ndarray of float64, shape (n,)
-        The losses, by position in the seed plan; NaN where there is none.
-    components : dict of str to ndarray of float64, shape (n,)
-        The named parts of each loss; NaN where a seed has none of the name.
-    """
-
+    #: The losses, by position in the seed plan; NaN where there is none.
     losses: NDArray[np.float64]
+    #: The named parts of each loss; NaN where a seed has none of the name.
     components: dict[str, NDArray[np.float64]]
 
 

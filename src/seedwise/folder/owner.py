@@ -14,11 +14,6 @@ from seedwise.errors import (
     RunFileError,
 )
 
-__all__ = [
-    "allowed_to_us",
-    "require_owner",
-]
-
 
 @contextlib.contextmanager
 def allowed_to_us(run_dir: Path) -> Iterator[None]:

@@ -13,8 +13,6 @@ from pathlib import Path
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-__all__ = ["Holder", "this_process"]
-
 _START_TOLERANCE_S = 5.0  # outside of Linux a start is told in wall time, and clocks are adjusted
 
 
@@ -23,34 +21,23 @@ class Holder:
     """A process that holds a lease.
 
     A pid means something in its place only: two containers do not see each other's processes.
-
-    Attributes
-    ----------
-    host : str
-        Name of its host.
-    machine : str
-        What tells machines of that name apart; empty if nothing does.
-    pid_namespace : str
-        What tells containers on a machine apart; empty outside of Linux.
-    boot : str
-        What tells a boot of the machine from all others; empty outside of Linux.
-    pid : int
-        Its pid.
-    started_s : float
-        When it started: since the boot on Linux, else since the epoch.
-    token : str
-        What tells its lease from all others.
-    acquired_at : str
-        When it got the lease, in ISO 8601, UTC.
     """
 
+    #: Name of its host.
     host: str
+    #: What tells machines of that name apart; empty if nothing does.
     machine: str
+    #: What tells containers on a machine apart; empty outside of Linux.
     pid_namespace: str
+    #: What tells a boot of the machine from all others; empty outside of Linux.
     boot: str
+    #: Its pid.
     pid: int
+    #: When it started: since the boot on Linux, else since the epoch.
     started_s: float
+    #: What tells its lease from all others.
     token: str
+    #: When it got the lease, in ISO 8601, UTC.
     acquired_at: str
 
     def __str__(self) -> str:

@@ -35,8 +35,6 @@ from seedwise.folder.owner import allowed_to_us, require_owner
 from seedwise.folder.status import read_status
 from seedwise.model.options import checks
 
-__all__ = ["Control", "Request", "ask"]
-
 _logger = logging.getLogger("seedwise")
 
 _POLL_EVERY_S = 1.0
@@ -48,20 +46,13 @@ _REQUEST = re.compile(r"ask-([0-9a-f]{32})\.json")
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """What is asked of a driver: other bounds of the number of workers, or to stop.
+    """What is asked of a driver: other bounds of the number of workers, or to stop."""
 
-    Attributes
-    ----------
-    scale : (int, int) or None
-        Least and most workers; None is to stop the run.
-    by : str
-        Who asks, in words.
-    id : str
-        What tells the request from all others, in hexadecimal digits.
-    """
-
+    #: Least and most workers; None is to stop the run.
     scale: tuple[int, int] | None = None
+    #: Who asks, in words.
     by: str = attrs.field(factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
+    #: What tells the request from all others, in hexadecimal digits.
     id: str = attrs.field(factory=lambda: uuid.uuid4().hex)
 
     def __str__(self) -> str:

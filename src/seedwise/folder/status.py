@@ -11,8 +11,6 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.model.status import PoolStatus, RunStatus
 
-__all__ = ["read_status"]
-
 _FIELDS = [field.name for field in attrs.fields(RunStatus)]
 _POOL_FIELDS = [field.name for field in attrs.fields(PoolStatus)]
 

@@ -9,29 +9,20 @@ import attrs
 
 from seedwise.folder.directory import RunDirectory
 
-__all__ = ["NO_TRIAL", "StopNote", "read_stop_note", "write_stop_note"]
-
 #: Of an entry that failed otherwise than at a trial.
 NO_TRIAL = -1
 
 
 @attrs.frozen
 class StopNote:
-    """Why a study stopped.
+    """Why a study stopped."""
 
-    Attributes
-    ----------
-    number : int
-        The trial at whose failure it stopped; -1 if it was something else.
-    error : Exception
-        The error.
-    seen : bool
-        Whether the user was told, so that the study goes on when it is called again. A driver that
-        was killed before that is not to make a difference.
-    """
-
+    #: The trial at whose failure it stopped; -1 if it was something else.
     number: int
+    #: The error.
     error: Exception
+    #: Whether the user was told, so that the study goes on when it is called again. A driver that
+    #: was killed before that is not to make a difference.
     seen: bool = False
 
 

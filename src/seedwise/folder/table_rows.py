@@ -34,19 +34,6 @@ from numpy.typing import NDArray
 from seedwise.disk.frames import Framing, frames, frames_end
 from seedwise.model.trials import TrialResult, TrialState
 
-__all__ = [
-    "FRAMING",
-    "NOT_TOLD",
-    "STATES",
-    "STATE_CODES",
-    "TableRows",
-    "again_bodies",
-    "changes",
-    "read_rows",
-    "row_body",
-    "table_end",
-]
-
 #: What stands for a state in a file and in `TableRows.state`.
 STATE_CODES = {TrialState.COMPLETE: 1, TrialState.FAIL: 2, TrialState.PRUNED: 3}
 STATES = {code: state for state, code in STATE_CODES.items()}
@@ -77,36 +64,24 @@ _LONGEST_ERROR = 1000
 
 @attrs.frozen(eq=False)
 class TableRows:
-    """The told trials of a sweep, as columns in the order of their numbers.
+    """The told trials of a sweep, as columns in the order of their numbers."""
 
-    Attributes
-    ----------
-    number : ndarray of int64, shape (n,)
-        The trials' numbers.
-    state : ndarray of uint8, shape (n,)
-        How they ended, by `STATE_CODES`.
-    value, stderr : ndarray of float64, shape (n,)
-        Mean loss and its standard error; NaN where there is none.
-    n_seeds : ndarray of uint32, shape (n,)
-        Number of seeds in the mean.
-    duration_s : ndarray of float64, shape (n,)
-        Seconds from asking for the point to telling its value.
-    digest : ndarray of uint8, shape (n, 6)
-        Digests of the params; ``digest[i].tobytes().hex()`` is one as text.
-    errors : dict of int to str
-        Why trials failed, by number.
-    components : dict of str to ndarray of float64, shape (n,)
-        Means of the named parts of the loss; NaN where a trial has none of the name.
-    """
-
+    #: The trials' numbers.
     number: NDArray[np.int64]
+    #: How they ended, by `STATE_CODES`.
     state: NDArray[np.uint8]
+    #: Mean loss and its standard error; NaN where there is none.
     value: NDArray[np.float64]
     stderr: NDArray[np.float64]
+    #: Number of seeds in the mean.
     n_seeds: NDArray[np.uint32]
+    #: Seconds from asking for the point to telling its value.
     duration_s: NDArray[np.float64]
+    #: Digests of the params; ``digest[i].tobytes().hex()`` is one as text.
     digest: NDArray[np.uint8]
+    #: Why trials failed, by number.
     errors: dict[int, str]
+    #: Means of the named parts of the loss; NaN where a trial has none of the name.
     components: dict[str, NDArray[np.float64]]
 
     def state_names(self) -> NDArray[np.str_]:

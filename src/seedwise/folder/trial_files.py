@@ -21,8 +21,6 @@ from typing import Any
 
 from seedwise.errors import writing
 
-__all__ = ["TrialFolders", "artifacts"]
-
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
 _TRIAL = re.compile(r"trial_([0-9]+)")

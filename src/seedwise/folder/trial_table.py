@@ -23,16 +23,12 @@ from seedwise.folder.table_rows import (
     NOT_TOLD,
     STATE_CODES,
     STATES,
-    TableRows,
     again_bodies,
     changes,
     read_rows,
     row_body,
-    table_end,
 )
 from seedwise.model.trials import TrialResult, TrialState
-
-__all__ = ["STATE_CODES", "TableRows", "TrialTable", "read_rows", "table_end"]
 
 _STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in bytes
 

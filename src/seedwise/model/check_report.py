@@ -10,8 +10,6 @@ import attrs
 
 from seedwise.model.space import ParamValue
 
-__all__ = ["CheckReport"]
-
 # Below this the way to the worker and back takes as long as the chunk.
 _SHORT_CHUNK_S = 0.1
 _GOOD_CHUNK_S = 1.0

@@ -10,177 +10,106 @@ import attrs
 from seedwise.model.status import PoolNews, PoolStatus, RunStatus
 from seedwise.model.trials import SeedFailure, TrialResult
 
-__all__ = [
-    "ChunkLost",
-    "EntryFinished",
-    "Event",
-    "PoolChanged",
-    "Progress",
-    "RunFinished",
-    "RunInterrupted",
-    "RunStarted",
-    "TrialFinished",
-]
-
 
 @attrs.frozen
 class RunStarted:
-    """The workers are asked for and the first trial is about to be.
+    """The workers are asked for and the first trial is about to be."""
 
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    n_told : int
-        Trials that were told before, of a run that is resumed.
-    place : str
-        Where the work runs, in words.
-    dashboard : str or None
-        Link to the Dask dashboard; None if there is none.
-    tunnel : str or None
-        Command that makes the link work from a laptop; None if it needs none.
-    """
-
+    #: The run's folder.
     run_dir: Path
+    #: Trials that were told before, of a run that is resumed.
     n_told: int
+    #: Where the work runs, in words.
     place: str
+    #: Link to the Dask dashboard; None if there is none.
     dashboard: str | None
+    #: Command that makes the link work from a laptop; None if it needs none.
     tunnel: str | None
 
 
 @attrs.frozen
 class TrialFinished:
-    """The study was told a trial.
+    """The study was told a trial."""
 
-    Attributes
-    ----------
-    trial : TrialResult
-        The trial.
-    failure : SeedFailure or None
-        The first failure, in the order of the seeds; None if the trial is complete.
-    best : TrialResult or None
-        The best trial told so far.
-    n_trials : int
-        How many trials the run is to have.
-    entry_id : str or None
-        The entry that the trial is for, of a run of several.
-    """
-
+    #: The trial.
     trial: TrialResult
+    #: The first failure, in the order of the seeds; None if the trial is complete.
     failure: SeedFailure | None
+    #: The best trial told so far.
     best: TrialResult | None
+    #: How many trials the run is to have.
     n_trials: int
+    #: The entry that the trial is for, of a run of several.
     entry_id: str | None = None
 
 
 @attrs.frozen
 class Progress:
-    """How far the run is; it comes every few seconds, whether trials are told or not.
+    """How far the run is; it comes every few seconds, whether trials are told or not."""
 
-    Attributes
-    ----------
-    status : RunStatus
-        How far the run is.
-    """
-
+    #: How far the run is.
     status: RunStatus
 
 
 @attrs.frozen
 class EntryFinished:
-    """An entry is at its end.
+    """An entry is at its end."""
 
-    Attributes
-    ----------
-    entry_id : str
-        The entry.
-    best : TrialResult or None
-        Its best trial; None if it failed.
-    error : str or None
-        Why it failed, in one line.
-    n_ended : int
-        Entries that are at their end.
-    n_entries : int
-        How many there are.
-    """
-
+    #: The entry.
     entry_id: str
+    #: Its best trial; None if it failed.
     best: TrialResult | None
+    #: Why it failed, in one line.
     error: str | None
+    #: Entries that are at their end.
     n_ended: int
+    #: How many there are.
     n_entries: int
 
 
 @attrs.frozen
 class ChunkLost:
-    """A chunk's worker was lost; the chunk is run again, which costs nothing.
+    """A chunk's worker was lost; the chunk is run again, which costs nothing."""
 
-    Attributes
-    ----------
-    trial : int
-        The trial's number.
-    chunk_start : int
-        First seed of the chunk.
-    worker : str
-        The worker's address.
-    """
-
+    #: The trial's number.
     trial: int
+    #: First seed of the chunk.
     chunk_start: int
+    #: The worker's address.
     worker: str
 
 
 @attrs.frozen
 class RunFinished:
-    """The last trial was told.
+    """The last trial was told."""
 
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    best : TrialResult or None
-        The best trial; None if none was completed.
-    duration_s : float
-        Seconds since the first trial was asked for.
-    """
-
+    #: The run's folder.
     run_dir: Path
+    #: The best trial; None if none was completed.
     best: TrialResult | None
+    #: Seconds since the first trial was asked for.
     duration_s: float
 
 
 @attrs.frozen
 class RunInterrupted:
-    """The run ends before its last trial; what was evaluated is kept.
+    """The run ends before its last trial; what was evaluated is kept."""
 
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    n_told : int
-        Trials that are told.
-    n_trials : int
-        How many trials the run is to have.
-    """
-
+    #: The run's folder.
     run_dir: Path
+    #: Trials that are told.
     n_told: int
+    #: How many trials the run is to have.
     n_trials: int
 
 
 @attrs.frozen
 class PoolChanged:
-    """Something happened to the workers that whoever watches the run should see.
+    """Something happened to the workers that whoever watches the run should see."""
 
-    Attributes
-    ----------
-    news : PoolNews
-        What happened.
-    pool : PoolStatus or None
-        How many workers there are now; None where that is not known.
-    """
-
+    #: What happened.
     news: PoolNews
+    #: How many workers there are now; None where that is not known.
     pool: PoolStatus | None = None
 
 

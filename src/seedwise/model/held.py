@@ -12,11 +12,6 @@ import attrs
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
 from seedwise.model.values import ROUNDING, _require_known, _typed
 
-__all__ = [
-    "refined_space",
-    "with_overrides",
-]
-
 
 def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
     """Return a space in which some parameters are held at a value.

@@ -13,8 +13,6 @@ from seedwise.errors import LossDefinitionError, LossSignatureError, OptionError
 from seedwise.model.seeds import checked_seed
 from seedwise.model.space import ParameterSpace, checked_space
 
-__all__ = ["CallShape", "LossDefinition", "loss", "registered_losses"]
-
 _registry: dict[str, LossDefinition] = {}
 
 _LONGEST_NAME = 100

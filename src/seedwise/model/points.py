@@ -15,8 +15,6 @@ from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.model.values import checked_point, require_names, typed_values
 
-__all__ = ["Cases", "check_points", "first_points"]
-
 
 class Cases:
     """The trials of a sweep: what `trial_zero` says, and then the cases of its source.

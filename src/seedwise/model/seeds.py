@@ -12,51 +12,29 @@ from numpy.typing import NDArray
 
 from seedwise.errors import OptionError
 
-__all__ = [
-    "DEFAULT_CHUNK_SIZE",
-    "DEFAULT_NUM_CHUNKS",
-    "Chunk",
-    "SeedPlan",
-    "checked_seed",
-    "seed_plan",
-]
-
 DEFAULT_CHUNK_SIZE = 100
 DEFAULT_NUM_CHUNKS = 10
 
 
 @attrs.frozen(eq=False)
 class Chunk:
-    """A contiguous piece of the seed plan; it carries its seeds.
+    """A contiguous piece of the seed plan; it carries its seeds."""
 
-    Attributes
-    ----------
-    index : int
-        Which chunk of the trial this is, from 0.
-    start : int
-        Position of its first seed in the seed plan.
-    seeds : ndarray of int64, shape (n,)
-        Its seeds.
-    """
-
+    #: Which chunk of the trial this is, from 0.
     index: int
+    #: Position of its first seed in the seed plan.
     start: int
+    #: Its seeds.
     seeds: NDArray[np.int64]
 
 
 @attrs.frozen(eq=False)
 class SeedPlan:
-    """The ordered seeds of a run; every trial uses the same ones (common random numbers).
+    """The ordered seeds of a run; every trial uses the same ones (common random numbers)."""
 
-    Attributes
-    ----------
-    seeds : ndarray of int64, shape (n,)
-        The seeds, in the order in which they are given.
-    chunk_size : int
-        Seeds in a chunk; the last chunk is shorter where they do not come out even.
-    """
-
+    #: The seeds, in the order in which they are given.
     seeds: NDArray[np.int64]
+    #: Seeds in a chunk; the last chunk is shorter where they do not come out even.
     chunk_size: int
 
     @property

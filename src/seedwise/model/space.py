@@ -14,8 +14,6 @@ import numpy as np
 
 from seedwise.errors import SpaceError
 
-__all__ = ["ParamValue", "ParameterSpace", "SearchParam", "checked_space", "search_param"]
-
 ParamValue: TypeAlias = float | int | str | bool
 DType: TypeAlias = Literal["float", "int", "str", "bool"]
 ParameterSpace: TypeAlias = dict[str, "SearchParam"]

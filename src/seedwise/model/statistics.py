@@ -9,27 +9,18 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "component_mean", "estimate", "exact_mean"]
-
 _LARGEST_EXPONENT = 400  # below 2**400, squares and the sum of 2**200 of them are finite
 
 
 @attrs.frozen
 class Estimate:
-    """A mean loss, and how well it is known.
+    """A mean loss, and how well it is known."""
 
-    Attributes
-    ----------
-    mean : float
-        The mean over the seeds.
-    stderr : float or None
-        Its standard error, from the sample variance (n - 1); None for a single seed.
-    n_seeds : int
-        Number of seeds.
-    """
-
+    #: The mean over the seeds.
     mean: float
+    #: Its standard error, from the sample variance (n - 1); None for a single seed.
     stderr: float | None
+    #: Number of seeds.
     n_seeds: int
 
 

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = [
-    "PoolNews",
-    "PoolStatus",
-    "RunStatus",
-]
-
 
 @attrs.frozen(kw_only=True)
 class RunStatus:
@@ -99,22 +93,14 @@ class PoolStatus:
 
 @attrs.frozen(kw_only=True)
 class PoolNews:
-    """Something that happened to the workers of a run.
+    """Something that happened to the workers of a run."""
 
-    Attributes
-    ----------
-    kind : str
-        One of ``submitted``, ``joined``, ``lost``, ``left``, ``refused``, ``scaled``, ``unknown``
-        and ``known`` (again).
-    text : str
-        What happened, in a sentence without a full stop.
-    job_id : str or None
-        The Slurm job that it happened to.
-    warns : bool
-        Whether whoever watches the run should see it.
-    """
-
+    #: One of ``submitted``, ``joined``, ``lost``, ``left``, ``refused``, ``scaled``, ``unknown``
+    #: and ``known`` (again).
     kind: str
+    #: What happened, in a sentence without a full stop.
     text: str
+    #: The Slurm job that it happened to.
     job_id: str | None = None
+    #: Whether whoever watches the run should see it.
     warns: bool = False

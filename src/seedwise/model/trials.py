@@ -11,17 +11,6 @@ from numpy.typing import NDArray
 
 from seedwise.model.space import ParamValue
 
-__all__ = [
-    "ChunkResult",
-    "FailureKind",
-    "Proposal",
-    "SeedFailure",
-    "TrialOutcome",
-    "TrialResult",
-    "TrialState",
-    "best_trial",
-]
-
 
 class TrialState(enum.StrEnum):
     """How a trial ended."""
@@ -34,17 +23,11 @@ class TrialState(enum.StrEnum):
 
 @attrs.frozen
 class Proposal:
-    """A point to try.
+    """A point to try."""
 
-    Attributes
-    ----------
-    number : int
-        The trial's number, from 0.
-    params : dict
-        Its parameters.
-    """
-
+    #: The trial's number, from 0.
     number: int
+    #: Its parameters.
     params: dict[str, ParamValue]
 
 
@@ -61,107 +44,70 @@ class FailureKind(enum.StrEnum):
 
 @attrs.frozen
 class SeedFailure:
-    """Why a seed, or a whole chunk, has no loss.
+    """Why a seed, or a whole chunk, has no loss."""
 
-    Attributes
-    ----------
-    position : int
-        Position in the seed plan of the seed that failed, or of the chunk's first.
-    seed : int or None
-        The seed; None where no single seed is to blame.
-    exception_type : str
-        Name of the exception.
-    message : str
-        Its text, in one line.
-    traceback : str
-        Its traceback as text; of a process that died, what it wrote last.
-    kind : FailureKind
-        What kind of failure it is.
-    """
-
+    #: Position in the seed plan of the seed that failed, or of the chunk's first.
     position: int
+    #: The seed; None where no single seed is to blame.
     seed: int | None
+    #: Name of the exception.
     exception_type: str
+    #: Its text, in one line.
     message: str
+    #: Its traceback as text; of a process that died, what it wrote last.
     traceback: str
+    #: What kind of failure it is.
     kind: FailureKind = FailureKind.LOSS
 
 
 @attrs.frozen(eq=False)
 class ChunkResult:
-    """What a worker sends back for a chunk: its losses, or its first failure.
+    """What a worker sends back for a chunk: its losses, or its first failure."""
 
-    Attributes
-    ----------
-    trial : int
-        The trial's number.
-    chunk : int
-        The chunk's index in the trial.
-    attempt : int
-        Which evaluation of the chunk this is, from 1.
-    start : int
-        Position of the chunk's first seed in the seed plan.
-    n_seeds : int
-        Number of seeds in the chunk.
-    losses : ndarray of float64, shape (n,), or None
-        One loss for each seed of the chunk; None if one failed.
-    failure : SeedFailure or None
-        The first failure in the order of the seeds; None if there was none.
-    components : dict of str to ndarray of float64, shape (n,)
-        The named parts of each loss, in the order of the seeds; NaN where a seed has none of the
-        name. Empty if the loss returns plain numbers, or failed.
-    folder : str
-        Name of the folder that this evaluation wrote files to; empty if it wrote none.
-    duration_s : float
-        Seconds of evaluation on the worker.
-    worker : str
-        The worker's name.
-    job_id : str or None
-        The Slurm job that holds the worker; None outside of Slurm.
-    """
-
+    #: The trial's number.
     trial: int
+    #: The chunk's index in the trial.
     chunk: int
+    #: Which evaluation of the chunk this is, from 1.
     attempt: int
+    #: Position of the chunk's first seed in the seed plan.
     start: int
+    #: Number of seeds in the chunk.
     n_seeds: int
+    #: One loss for each seed of the chunk; None if one failed.
     losses: NDArray[np.float64] | None = None
+    #: The first failure in the order of the seeds; None if there was none.
     failure: SeedFailure | None = None
+    #: The named parts of each loss, in the order of the seeds; NaN where a seed has none of the
+    #: name. Empty if the loss returns plain numbers, or failed.
     components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
+    #: Name of the folder that this evaluation wrote files to; empty if it wrote none.
     folder: str = ""
+    #: Seconds of evaluation on the worker.
     duration_s: float = 0.0
+    #: The worker's name.
     worker: str = ""
+    #: The Slurm job that holds the worker; None outside of Slurm.
     job_id: str | None = None
 
 
 @attrs.frozen
 class TrialOutcome:
-    """What the study is told about a trial.
+    """What the study is told about a trial."""
 
-    Attributes
-    ----------
-    number : int
-        The trial's number.
-    value : float or None
-        The mean loss; None for a failed trial.
-    stderr : float or None
-        Its standard error; None for a single seed or a failed trial.
-    n_seeds : int
-        Number of seeds that the value is the mean of; 0 for a failed trial.
-    error : str or None
-        Why it failed, in one line; None if it is complete.
-    components : dict of str to float
-        The mean of each named part of the loss.
-    pruned : bool
-        Whether a trial that failed is told as pruned.
-    """
-
+    #: The trial's number.
     number: int
+    #: The mean loss; None for a failed trial.
     value: float | None
+    #: Its standard error; None for a single seed or a failed trial.
     stderr: float | None
+    #: Number of seeds that the value is the mean of; 0 for a failed trial.
     n_seeds: int
+    #: Why it failed, in one line; None if it is complete.
     error: str | None = None
+    #: The mean of each named part of the loss.
     components: dict[str, float] = attrs.field(factory=dict)
+    #: Whether a trial that failed is told as pruned.
     pruned: bool = False
 
     @property

@@ -11,12 +11,6 @@ import numpy as np
 from seedwise.errors import OptionError
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
 
-__all__ = [
-    "checked_point",
-    "require_names",
-    "typed_values",
-]
-
 #: Bounds that a step or a whole number reaches but for rounding are reached.
 ROUNDING = 1e-9
 

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import attrs
 
-__all__ = [
-    "CleanedRun",
-]
-
 
 @attrs.frozen
 class CleanedRun:

@@ -17,8 +17,6 @@ from seedwise.results.study import OptimizeResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MultiOptimizeResult"]
-
 
 @attrs.frozen
 class MultiOptimizeResult:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-__all__ = ["OptimizeResult"]
-
 
 @attrs.frozen
 class OptimizeResult:

@@ -22,8 +22,6 @@ from seedwise.model.trials import TrialResult, TrialState, best_trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SweepResult", "SweepTrials"]
-
 
 class SweepTrials(Sequence[TrialResult]):
     """The told trials of a sweep, by number; each is made when it is looked at.

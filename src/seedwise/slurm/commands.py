@@ -10,8 +10,6 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-__all__ = ["CommandError", "run_command"]
-
 _TIMEOUT_S = 8.0
 _KILL_WAIT_S = 1.0
 _NOT_ENDED = (None, -signal.SIGKILL)  # when it was given up

@@ -15,14 +15,6 @@ import attrs
 from seedwise.slurm.commands import CommandError, run_command
 from seedwise.slurm.logs import _last_lines
 
-__all__ = [
-    "JobEnd",
-    "ask_ends",
-    "describe_end",
-    "parse_sacct",
-    "parse_scontrol",
-]
-
 _FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
 
 #: What the states mean of a job that has ended, and whether its own program is to blame. A job in
@@ -51,33 +43,22 @@ _MOST_ASKED = 20
 
 @attrs.frozen(kw_only=True)
 class JobEnd:
-    """How a job ended.
+    """How a job ended."""
 
-    Attributes
-    ----------
-    job_id : str
-        The job.
-    state : str
-        Slurm's word for its end: ``BOOT_FAIL``, ``CANCELLED``, ``COMPLETED``, ``DEADLINE``,
-        ``FAILED``, ``NODE_FAIL``, ``OUT_OF_MEMORY``, ``PREEMPTED``, ``REVOKED`` or ``TIMEOUT``.
-    exit_code : int
-        What its script exited with. What is 128 or more is less by 128 if it comes from sacct.
-    signal : int
-        The signal that ended its script; 0 if none did.
-    by_uid : int or None
-        Who cancelled it, if somebody did; None also if only slurmctld told, which does not say.
-    node : str or None
-        The node it ran on, or several as Slurm writes them; None if it never ran.
-    memory : str or None
-        How its memory was asked for, such as ``--mem=2G``.
-    """
-
+    #: The job.
     job_id: str
+    #: Slurm's word for its end: ``BOOT_FAIL``, ``CANCELLED``, ``COMPLETED``, ``DEADLINE``,
+    #: ``FAILED``, ``NODE_FAIL``, ``OUT_OF_MEMORY``, ``PREEMPTED``, ``REVOKED`` or ``TIMEOUT``.
     state: str = attrs.field(validator=attrs.validators.in_(_STATES))
+    #: What its script exited with. What is 128 or more is less by 128 if it comes from sacct.
     exit_code: int = 0
+    #: The signal that ended its script; 0 if none did.
     signal: int = 0
+    #: Who cancelled it, if somebody did; None also if only slurmctld told, which does not say.
     by_uid: int | None = None
+    #: The node it ran on, or several as Slurm writes them; None if it never ran.
     node: str | None = None
+    #: How its memory was asked for, such as ``--mem=2G``.
     memory: str | None = None
 
     @property

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JobBook"]
-
 
 class JobBook:
     """A file with a line for each job that was submitted; a killed driver's jobs are in it.

@@ -6,10 +6,6 @@ import os
 import re
 from pathlib import Path
 
-__all__ = [
-    "log_tail",
-]
-
 _TAIL_BYTES = 64 * 1024
 
 

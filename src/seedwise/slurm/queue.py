@@ -15,19 +15,6 @@ import attrs
 from seedwise.errors import OptionError, SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
 
-__all__ = [
-    "Answer",
-    "QueuedJob",
-    "cancel_jobs",
-    "directive_words",
-    "list_jobs",
-    "require_slurm",
-    "sbatch_environment",
-    "scancel",
-    "submit_job",
-    "test_submit",
-]
-
 _TIMEOUT_S = 8.0
 
 _SUBMITTED = re.compile(r"^\s*(?:submitted batch job\s+)?(\d+)(?:;\S*)?\s*$", re.IGNORECASE)
@@ -69,20 +56,13 @@ _SHORT = {"-A": "ACCOUNT", "-C": "CONSTRAINT", "-G": "GPUS", "-p": "PARTITION", 
 
 @attrs.frozen
 class Answer:
-    """What ``sbatch --test-only`` answered.
+    """What ``sbatch --test-only`` answered."""
 
-    Attributes
-    ----------
-    accepted : bool
-        Whether Slurm would take the job.
-    text : str
-        Its words if not.
-    unheard : bool
-        Whether Slurm was not reached, so that nothing is known.
-    """
-
+    #: Whether Slurm would take the job.
     accepted: bool
+    #: Its words if not.
     text: str = ""
+    #: Whether Slurm was not reached, so that nothing is known.
     unheard: bool = False
 
     @property
@@ -97,26 +77,17 @@ class Answer:
 
 @attrs.frozen
 class QueuedJob:
-    """A job as squeue lists it.
+    """A job as squeue lists it."""
 
-    Attributes
-    ----------
-    job_id : str
-        Its id.
-    state : str
-        Its state, such as PENDING or RUNNING.
-    reason : str
-        Why it is in that state.
-    start : str
-        When it started, or will start as far as Slurm knows; ``N/A`` if it does not.
-    partition : str
-        Where it waits or runs; a list of partitions, of which any will do, has commas.
-    """
-
+    #: Its id.
     job_id: str
+    #: Its state, such as PENDING or RUNNING.
     state: str
+    #: Why it is in that state.
     reason: str = ""
+    #: When it started, or will start as far as Slurm knows; ``N/A`` if it does not.
     start: str = "N/A"
+    #: Where it waits or runs; a list of partitions, of which any will do, has commas.
     partition: str = ""
 
     @property

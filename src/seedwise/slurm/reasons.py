@@ -6,28 +6,18 @@ import re
 
 import attrs
 
-__all__ = ["Reason", "explain"]
-
 
 @attrs.frozen(kw_only=True)
 class Reason:
-    """Why a job waits.
+    """Why a job waits."""
 
-    Attributes
-    ----------
-    code : str
-        Slurm's bare word for it, such as ``ReqNodeNotAvail``; the whole text if it is not known.
-    words : str
-        What it means, to follow "because".
-    advice : str
-        What to change, as a request; empty if nothing but waiting helps.
-    never_clears : bool
-        Whether the job would wait for ever unless somebody changes something.
-    """
-
+    #: Slurm's bare word for it, such as ``ReqNodeNotAvail``; the whole text if it is not known.
     code: str
+    #: What it means, to follow "because".
     words: str
+    #: What to change, as a request; empty if nothing but waiting helps.
     advice: str = ""
+    #: Whether the job would wait for ever unless somebody changes something.
     never_clears: bool = False
 
 

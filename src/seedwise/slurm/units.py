@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["memory_mb", "memory_text", "readable_memory", "readable_time", "time_s", "time_text"]
-
 _NO_LIMIT = ("UNLIMITED", "INFINITE")
 
 _TIME = re.compile(

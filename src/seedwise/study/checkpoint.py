@@ -12,8 +12,6 @@ import attrs
 
 from seedwise.errors import writing
 
-__all__ = ["Checkpoint", "Checkpoints"]
-
 _MAGIC = b"seedwise"
 _HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body
 _BODY = struct.Struct("<QQ")  # serial number, position; the state follows
@@ -21,17 +19,11 @@ _BODY = struct.Struct("<QQ")  # serial number, position; the state follows
 
 @attrs.frozen
 class Checkpoint:
-    """A sampler's state, and the place in the study file that it belongs to.
+    """A sampler's state, and the place in the study file that it belongs to."""
 
-    Attributes
-    ----------
-    position : int
-        Length of the study file, in bytes, when the state was saved.
-    state : bytes
-        The pickled state.
-    """
-
+    #: Length of the study file, in bytes, when the state was saved.
     position: int
+    #: The pickled state.
     state: bytes
 
 

@@ -13,8 +13,6 @@ from optuna.distributions import (
 
 from seedwise.model.space import ParameterSpace, SearchParam
 
-__all__ = ["distributions"]
-
 
 def distributions(space: ParameterSpace) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of each parameter, in the order of the space."""

@@ -16,8 +16,6 @@ from optuna.trial import TrialState
 
 from seedwise.errors import DamagedFileError, writing
 
-__all__ = ["SingleWriterJournal", "journal_end", "turn_direction"]
-
 # Optuna's operation code of a change of a trial's state, part of the journal's format
 # (optuna.storages.journal, JournalOperation.SET_TRIAL_STATE_VALUES).
 _SET_STATE = 6

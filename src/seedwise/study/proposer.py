@@ -38,48 +38,32 @@ from seedwise.usercode.pickling import dumps
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Proposer", "StudyPlan", "open_proposer", "read_params", "read_trials"]
-
 
 @attrs.frozen
 class StudyPlan:
-    """What a study is made of.
+    """What a study is made of."""
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        The study file.
-    name : str
-        The study's name.
-    direction : {"minimize", "maximize"}
-        What is best.
-    space : dict of str to SearchParam
-        The parameter space.
-    sampler : optuna.samplers.BaseSampler
-        The sampler, as it is before the first trial.
-    sampler_name : str
-        What tells it from others; a state that was saved of another is not used.
-    checkpoints : Checkpoints
-        Where the sampler's state is saved.
-    state : bytes or None
-        The sampler's state to go on from, with which the study file must agree; None begins with
-        the sampler as it is.
-    enqueued : callable
-        Returns the params that the trial of a number is to have, all or some of them; None leaves
-        them to the sampler.
-    attributes : dict
-        What the study is to say of itself, as user attributes.
-    """
-
+    #: The study file.
     path: Path
+    #: The study's name.
     name: str
+    #: What is best.
     direction: str
+    #: The parameter space.
     space: ParameterSpace
+    #: The sampler, as it is before the first trial.
     sampler: optuna.samplers.BaseSampler
+    #: What tells it from others; a state that was saved of another is not used.
     sampler_name: str
+    #: Where the sampler's state is saved.
     checkpoints: Checkpoints
+    #: The sampler's state to go on from, with which the study file must agree; None begins with
+    #: the sampler as it is.
     state: bytes | None = None
+    #: Returns the params that the trial of a number is to have, all or some of them; None leaves
+    #: them to the sampler.
     enqueued: Callable[[int], Mapping[str, Any] | None] = lambda _: None
+    #: What the study is to say of itself, as user attributes.
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
 
 

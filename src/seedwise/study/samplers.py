@@ -12,8 +12,6 @@ from optuna.samplers import BaseSampler
 
 from seedwise.errors import MissingExtraError, OptionError
 
-__all__ = ["make_sampler"]
-
 # What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; it would say
 # so for each parameter of each trial.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {

@@ -23,15 +23,6 @@ from seedwise.study.journal import SingleWriterJournal
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
 
-__all__ = [
-    "CachedDaskStorage",
-    "close_storage",
-    "journal_position",
-    "load_study",
-    "open_storage",
-    "quiet_optuna",
-]
-
 _UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 # Fetching a trial costs a call of a millisecond, fetching all of them 0.1 ms each.

@@ -14,10 +14,6 @@ from seedwise.errors import LossNotFoundError
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.main_guard import require_guards
 
-__all__ = [
-    "load_loss",
-]
-
 
 def load_loss(target: str) -> LossDefinition:
     """Import a loss.

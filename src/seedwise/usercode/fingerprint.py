@@ -30,10 +30,6 @@ from seedwise.usercode.installed import (
     is_installed_module,
 )
 
-__all__ = [
-    "fingerprint",
-]
-
 _MOST_OBJECTS = 200_000  # what lies further away than that counts no more
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))

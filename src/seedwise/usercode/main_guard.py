@@ -12,9 +12,6 @@ from types import FrameType
 
 from seedwise.errors import LossNotFoundError, MainGuardError
 
-__all__ = ["require_guards", "require_main_guard"]
-
-
 _BEGIN_A_RUN = {"check_run", "optimize_entries", "optimize_run", "resume_run", "run_sweep"}
 
 

@@ -19,10 +19,6 @@ from seedwise.usercode.installed import is_installed_file
 from seedwise.usercode.pickling import dumps
 from seedwise.usercode.shipment import Shipment
 
-__all__ = [
-    "pack",
-]
-
 _registering = threading.Lock()
 
 

@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-__all__ = ["dumps"]
-
 # What cloudpickle 3.1.3 writes for the file of all code; before, it wrote the file.
 _NO_FILE = "<dynamic-code>"
 

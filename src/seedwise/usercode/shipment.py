@@ -13,31 +13,20 @@ import attrs
 
 from seedwise.model.loss import LossDefinition, registered_losses
 
-__all__ = ["Shipment"]
-
 
 @attrs.frozen
 class Shipment:
-    """A loss on its way: either its pickle, or the module in which it is found by name.
+    """A loss on its way: either its pickle, or the module in which it is found by name."""
 
-    Attributes
-    ----------
-    name : str
-        The loss's name.
-    pickled : bytes or None
-        The loss, pickled by value.
-    module : str or None
-        Module, or path of a .py file, to import instead.
-    argv : tuple of str or None
-        ``sys.argv`` while it is loaded; None leaves the worker's own.
-    path : tuple of str
-        Further entries for ``sys.path``, for what the loss imports when it is called.
-    """
-
+    #: The loss's name.
     name: str
+    #: The loss, pickled by value.
     pickled: bytes | None
+    #: Module, or path of a .py file, to import instead.
     module: str | None
+    #: ``sys.argv`` while it is loaded; None leaves the worker's own.
     argv: tuple[str, ...] | None
+    #: Further entries for ``sys.path``, for what the loss imports when it is called.
     path: tuple[str, ...]
 
     def load(self) -> LossDefinition:

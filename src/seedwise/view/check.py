@@ -10,8 +10,6 @@ from seedwise.model.events import ChunkLost, Event, PoolChanged, Progress, RunSt
 from seedwise.slurm.units import readable_time
 from seedwise.view.progress import ProgressLines
 
-__all__ = ["CheckProgress", "check_lines"]
-
 _MINUTE_S = 60
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from seedwise.results.cleaned import CleanedRun
 
-__all__ = ["cleaned_lines"]
-
 _MOST_IDS = 20
 
 

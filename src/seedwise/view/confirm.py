@@ -9,8 +9,6 @@ import click
 
 from seedwise.errors import CleanRefusedError
 
-__all__ = ["confirm_removal"]
-
 
 def confirm_removal(path: Path) -> None:
     """Ask whether a run is to be removed.

@@ -7,8 +7,6 @@ from datetime import datetime
 from seedwise.model.status import PoolStatus
 from seedwise.view.times import end_words
 
-__all__ = ["waiting_words", "workers_words"]
-
 
 def workers_words(pool: PoolStatus) -> str:
     """Return how many workers there are, are asked for, and are wanted."""

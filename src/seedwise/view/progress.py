@@ -29,8 +29,6 @@ from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
 from seedwise.view.pool import waiting_words, workers_words
 
-__all__ = ["ProgressLines"]
-
 _BRIEF_S = 1.0
 
 _LINK_FILE = "dashboard.url"  # as the place calls it that writes it, which is out of sight here

@@ -6,8 +6,6 @@ from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
 
-__all__ = ["result_lines"]
-
 
 def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> list[str]:
     """Return a result as lines, with numbers as Python writes them.

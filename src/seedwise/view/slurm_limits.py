@@ -8,8 +8,6 @@ from typing import Any
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
 from seedwise.slurm.units import readable_memory, readable_time
 
-__all__ = ["limits_lines"]
-
 _UNKNOWN = "unknown"
 _NO_LIMIT = "no limit"
 

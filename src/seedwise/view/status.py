@@ -12,8 +12,6 @@ from seedwise.model.status import RunStatus
 from seedwise.view.pool import waiting_words, workers_words
 from seedwise.view.times import end_words
 
-__all__ = ["status_lines"]
-
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
 
 _MINUTE_S, _HOUR_S = 60, 3600

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-__all__ = ["end_words"]
-
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 

@@ -18,12 +18,6 @@ from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
-__all__ = [
-    "SeedBlock",
-    "evaluate_block",
-    "failure_from",
-]
-
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
 

@@ -19,8 +19,6 @@ from seedwise.usercode.shipment import Shipment
 from seedwise.worker.block import SeedBlock
 from seedwise.worker.process import Limits, Process, Verdict
 
-__all__ = ["Child", "ChildClosedError"]
-
 
 class ChildClosedError(RuntimeError):
     """The child was closed while it was to evaluate: its worker leaves."""

@@ -18,60 +18,38 @@ from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.departure import job_left_s, leaves_before
 from seedwise.worker.durations import Durations, durations_of
 
-__all__ = [
-    "ChunkTask",
-    "evaluate_chunk",
-    "evaluate_pack",
-]
-
 _PACK_LIMIT_S = 0.5
 
 
 @attrs.frozen(eq=False)
 class ChunkTask:
-    """A chunk of a trial, as it travels to a worker.
+    """A chunk of a trial, as it travels to a worker."""
 
-    Attributes
-    ----------
-    loss_id : str
-        The loss's id in this run; the worker's plugin of this name holds it.
-    trial : int
-        The trial's number.
-    params : dict
-        Its parameters.
-    entry_id : str or None
-        The entry that the run is for.
-    chunk : Chunk
-        The chunk, with its seeds.
-    attempt : int
-        Which evaluation of the chunk this is, from 1.
-    topic : str or None
-        Dask topic on which the worker says that it starts; None says nothing.
-    isolated : bool
-        Evaluate it in a process of its own, because a worker was lost that had it.
-    time_limit_s : float or None
-        Seconds that the chunk may take; None is no limit.
-    attempts_dir : str or None
-        Folder of the folders that evaluations write files to, absolute, two below the run's
-        folder. None if there is no place for files.
-    folder_stem : str
-        How the folder of an evaluation begins, such as ``trial_007``.
-    needs_s : float or None
-        Seconds that the chunk is expected to take at most, by what was known when it was sent;
-        None is nothing.
-    """
-
+    #: The loss's id in this run; the worker's plugin of this name holds it.
     loss_id: str
+    #: The trial's number.
     trial: int
+    #: Its parameters.
     params: dict[str, ParamValue]
+    #: The entry that the run is for.
     entry_id: str | None
+    #: The chunk, with its seeds.
     chunk: Chunk
+    #: Which evaluation of the chunk this is, from 1.
     attempt: int = 1
+    #: Dask topic on which the worker says that it starts; None says nothing.
     topic: str | None = None
+    #: Evaluate it in a process of its own, because a worker was lost that had it.
     isolated: bool = False
+    #: Seconds that the chunk may take; None is no limit.
     time_limit_s: float | None = None
+    #: Folder of the folders that evaluations write files to, absolute, two below the run's folder.
+    #: None if there is no place for files.
     attempts_dir: str | None = None
+    #: How the folder of an evaluation begins, such as ``trial_007``.
     folder_stem: str = ""
+    #: Seconds that the chunk is expected to take at most, by what was known when it was sent; None
+    #: is nothing.
     needs_s: float | None = None
 
     def fresh_context(self) -> Context:

@@ -10,25 +10,17 @@ import attrs
 
 from seedwise.errors import TrialDirError
 
-__all__ = ["Context", "TrialDir"]
-
 _KEY = "trial_dir"
 
 
 @attrs.frozen
 class TrialDir:
-    """A folder for a loss's own files, which is made when the loss asks for it.
+    """A folder for a loss's own files, which is made when the loss asks for it."""
 
-    Attributes
-    ----------
-    path : pathlib.Path
-        The folder, absolute.
-    run_dir : pathlib.Path
-        The run's folder, above it. It is never made: a run's folder that is not there is on
-        another machine's disk, where nobody would find the files.
-    """
-
+    #: The folder, absolute.
     path: Path
+    #: The run's folder, above it. It is never made: a run's folder that is not there is on another
+    #: machine's disk, where nobody would find the files.
     run_dir: Path
 
     def make(self) -> Path:

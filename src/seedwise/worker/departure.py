@@ -9,8 +9,6 @@ import time
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["MARGIN_PART", "MARGIN_S", "depart", "is_departing", "job_left_s", "leaves_before"]
-
 #: A chunk is begun only if its job lasts for what it needs, this part more, and as many seconds.
 MARGIN_PART = 0.05
 MARGIN_S = 5.0

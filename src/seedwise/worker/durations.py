@@ -6,8 +6,6 @@ import math
 import threading
 from collections import deque
 
-__all__ = ["Durations", "durations_of"]
-
 # Of comparable chunks so many are not slower, and a fifth more is expected: where few are known
 # the slowest counts, and of many no single one does.
 _QUANTILE = 0.95

@@ -8,8 +8,6 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-__all__ = ["dask_setup"]
-
 
 def dask_setup(worker: Any) -> None:
     """Have a worker ignore SIGINT; it ends with its driver. Dask calls this in its main thread."""

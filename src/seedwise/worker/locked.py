@@ -10,8 +10,6 @@ from typing import Any
 
 from distributed import Nanny, Worker
 
-__all__ = ["LockedNanny", "LockedWorker", "pass_over_strangers"]
-
 
 def pass_over_strangers() -> None:
     """Have this process not log connections that it refuses, of which there may be millions."""

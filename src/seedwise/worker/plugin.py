@@ -24,8 +24,6 @@ from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context
 from seedwise.worker.process import Limits, Verdict
 
-__all__ = ["LossPlugin"]
-
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
 _LOOK_EVERY_S = 0.1

@@ -28,8 +28,6 @@ from seedwise.model.trials import FailureKind, SeedFailure
 from seedwise.usercode.shipment import Shipment
 from seedwise.worker.block import evaluate_block, failure_from
 
-__all__ = ["Limits", "Process", "Verdict", "main"]
-
 # Its code, not `-m`: seedwise itself may lie where only this process's sys.path leads.
 _CODE = (
     "import sys; sys.path[:] = sys.argv[3:]; "
@@ -46,21 +44,14 @@ _LONGEST_LINE = 1 << 16
 
 @attrs.frozen
 class Limits:
-    """What an evaluation may take.
+    """What an evaluation may take."""
 
-    Attributes
-    ----------
-    time_s : float or None
-        Seconds; None is no limit. The start of the process and the loading of the loss, which are
-        no part of the evaluation, may take ten minutes, or this if it is longer.
-    watch : callable or None
-        Called every 0.1 s; it may kill children. None needs no call.
-    overrun : str
-        What is said of an overrun; ``{:g}`` stands for `time_s`.
-    """
-
+    #: Seconds; None is no limit. The start of the process and the loading of the loss, which are
+    #: no part of the evaluation, may take ten minutes, or this if it is longer.
     time_s: float | None = None
+    #: Called every 0.1 s; it may kill children. None needs no call.
     watch: Callable[[], None] | None = None
+    #: What is said of an overrun; ``{:g}`` stands for `time_s`.
     overrun: str = "took longer than chunk_timeout_seconds={:g}"
 
     def for_loading(self) -> Limits:
@@ -73,20 +64,13 @@ class Limits:
 
 @attrs.frozen
 class Verdict:
-    """Why we killed a child.
+    """Why we killed a child."""
 
-    Attributes
-    ----------
-    kind : FailureKind
-        What kind of failure it is.
-    exception_type : str
-        What stands for the name of an exception.
-    text : str
-        What its process did.
-    """
-
+    #: What kind of failure it is.
     kind: FailureKind
+    #: What stands for the name of an exception.
     exception_type: str
+    #: What its process did.
     text: str
 
 

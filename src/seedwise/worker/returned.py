@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from seedwise.errors import LossValueError
 from seedwise.model.statistics import exact_mean
 
-__all__ = ["check_finite", "read_array", "read_arrays", "read_loss", "read_returned"]
-
 # One for all seeds: most losses return a number.
 _NO_COMPONENTS: Mapping[str, float] = MappingProxyType({})
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from seedwise.worker.locked import pass_over_strangers
 
-__all__ = ["dask_setup"]
-
 _SCRATCH = "SEEDWISE_SCRATCH"
 
 

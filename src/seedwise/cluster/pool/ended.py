@@ -13,8 +13,6 @@ from seedwise.model.status import PoolNews
 from seedwise.slurm.ends import JobEnd, describe_end
 from seedwise.slurm.logs import log_tail
 
-__all__ = ["Graves"]
-
 # Slurm's accounting knows of an end a moment later, or never.
 _ASK_EVERY_S = 1.5
 _ASK_FOR_S = 8.0

@@ -9,22 +9,14 @@ import attrs
 
 from seedwise.slurm.queue import QueuedJob
 
-__all__ = ["Member", "Members", "PoolJob", "Queue"]
-
 
 @attrs.frozen
 class Member:
-    """A worker that has joined.
+    """A worker that has joined."""
 
-    Attributes
-    ----------
-    n_tasks : int
-        Tasks that it evaluates or holds.
-    takes_work : bool
-        Whether it is given tasks; otherwise it leaves.
-    """
-
+    #: Tasks that it evaluates or holds.
     n_tasks: int
+    #: Whether it is given tasks; otherwise it leaves.
     takes_work: bool
 
 
@@ -56,45 +48,30 @@ class Queue(Protocol):
 
 @attrs.define(eq=False)
 class PoolJob:
-    """A job of the pool.
+    """A job of the pool."""
 
-    Attributes
-    ----------
-    job_id : str
-        Its id.
-    queued : QueuedJob or None
-        What the queue said of it last.
-    started_s : float or None
-        When it was first seen to run.
-    joined : bool
-        Whether its worker has ever joined.
-    member : Member or None
-        Its worker, while it is there.
-    joined_s, seen_s : float
-        When its worker first joined, and when it was last there.
-    leaving : bool
-        Whether its worker finishes what it does, and leaves.
-    asked_s : float
-        When it was last asked to.
-    cancelled : bool
-        Whether we cancelled it.
-    given_up : bool
-        Whether that was because its worker did not come.
-    doomed_looks, missing_looks : int
-        How often in a row the queue said that it can't start, and did not know of it.
-    """
-
+    #: Its id.
     job_id: str
+    #: What the queue said of it last.
     queued: QueuedJob | None = None
+    #: When it was first seen to run.
     started_s: float | None = None
+    #: Whether its worker has ever joined.
     joined: bool = False
+    #: Its worker, while it is there.
     member: Member | None = None
+    #: When its worker first joined, and when it was last there.
     joined_s: float = 0.0
     seen_s: float = 0.0
+    #: Whether its worker finishes what it does, and leaves.
     leaving: bool = False
+    #: When it was last asked to.
     asked_s: float = float("inf")
+    #: Whether we cancelled it.
     cancelled: bool = False
+    #: Whether that was because its worker did not come.
     given_up: bool = False
+    #: How often in a row the queue said that it can't start, and did not know of it.
     doomed_looks: int = 0
     missing_looks: int = 0
 

@@ -17,8 +17,6 @@ from seedwise.cluster.pool.size import Target
 from seedwise.errors import ClusterStartError
 from seedwise.model.status import PoolNews, PoolStatus
 
-__all__ = ["LocalPool"]
-
 # A nanny starts a worker that died anew in seconds, unless it has given it up.
 _ANEW_S = 10.0
 # One that is alive is back when it has imported the user's script, unless it hangs.

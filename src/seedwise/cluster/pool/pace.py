@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-__all__ = ["Backoff", "Budget"]
-
 _MINUTE_S = 60.0
 _MOST_DOUBLINGS = 30
 

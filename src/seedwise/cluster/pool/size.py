@@ -10,11 +10,6 @@ from dask.system import CPU_COUNT
 from seedwise.cluster.place import Demand
 from seedwise.model.options.work import WorkOptions
 
-__all__ = [
-    "Target",
-    "worker_bounds",
-]
-
 # Between two trials nothing is out for a moment, and a slow sampler may take a while: workers that
 # were wanted a minute ago are still wanted.
 _PAUSE_S = 60.0

@@ -24,8 +24,6 @@ from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import QueuedJob
 
-__all__ = ["PoolParts", "SlurmPool"]
-
 _logger = logging.getLogger("seedwise")
 
 _STEP_S = 1.0
@@ -51,32 +49,21 @@ _ENDING = {
 
 @attrs.frozen
 class PoolParts:
-    """What the pool works with.
+    """What the pool works with."""
 
-    Attributes
-    ----------
-    queue : Queue
-        Slurm's queue.
-    members : Members
-        The workers that have joined.
-    target : Target
-        How many workers are wanted.
-    note : callable
-        Writes down a job's id, before anything else is done with it.
-    graves : Graves
-        Finds out why jobs ended.
-    waiting : Waiting
-        Knows why jobs wait.
-    script : str
-        The job script, for errors.
-    """
-
+    #: Slurm's queue.
     queue: Queue
+    #: The workers that have joined.
     members: Members
+    #: How many workers are wanted.
     target: Target
+    #: Writes down a job's id, before anything else is done with it.
     note: Callable[[str], None]
+    #: Finds out why jobs ended.
     graves: Graves
+    #: Knows why jobs wait.
     waiting: Waiting
+    #: The job script, for errors.
     script: str
 
 

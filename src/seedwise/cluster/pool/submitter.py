@@ -11,8 +11,6 @@ from seedwise.errors import SubmitRefusedError
 from seedwise.model.status import PoolNews
 from seedwise.slurm.commands import CommandError
 
-__all__ = ["Submitter"]
-
 # Jobs that are submitted before one of them has shown that it works.
 _FIRST_WAVE = 4
 _FIRST_WAVE_S = 30.0

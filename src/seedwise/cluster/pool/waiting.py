@@ -11,8 +11,6 @@ from seedwise.errors import JobNeverStartsError
 from seedwise.slurm.queue import QueuedJob
 from seedwise.slurm.reasons import explain
 
-__all__ = ["Waiting"]
-
 _OF_A_PARTITION = {
     *("AccountNotAllowed", "BadConstraints", "MaxMemPerLimit", "PartitionTimeLimit"),
     "QOSNotAllowed",

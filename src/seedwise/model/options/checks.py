@@ -10,28 +10,6 @@ from typing import Any
 
 from seedwise.errors import OptionError
 
-__all__ = [
-    "SAMPLERS",
-    "cluster",
-    "direction",
-    "folder",
-    "folder_name",
-    "lines",
-    "memory",
-    "named_values",
-    "not_negative",
-    "part",
-    "positive",
-    "positive_number",
-    "sampler",
-    "sampler_seed",
-    "source",
-    "text",
-    "truth",
-    "walltime",
-    "workers",
-]
-
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
 
 SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsgaii")

@@ -15,8 +15,6 @@ from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.study import RunOptions, StudyOptions
 
-__all__ = ["EntriesOptions", "entry_labels"]
-
 _LONGEST_LABEL = 100
 
 

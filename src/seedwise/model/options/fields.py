@@ -16,21 +16,6 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 import attrs
 import numpy as np
 
-__all__ = [
-    "CommandOption",
-    "Forms",
-    "command_options",
-    "documented",
-    "from_json",
-    "keyword_docs",
-    "keyword_names",
-    "keyword_signature",
-    "option",
-    "takes",
-    "takes_two",
-    "to_json",
-]
-
 P = ParamSpec("P")
 F = TypeVar("F")
 G = TypeVar("G")
@@ -145,26 +130,17 @@ def keyword_signature(
 
 @attrs.frozen
 class CommandOption:
-    """An option on a command line.
+    """An option on a command line."""
 
-    Attributes
-    ----------
-    flag : str
-        The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
-    parse : callable
-        Reads the value from text; raises ValueError.
-    metavar : str or None
-        What stands for the value in the help; None for a plain type.
-    help : str
-        What it does.
-    several : bool
-        Whether it may be given again, for one more line.
-    """
-
+    #: The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
     flag: str
+    #: Reads the value from text; raises ValueError.
     parse: Parse
+    #: What stands for the value in the help; None for a plain type.
     metavar: str | None
+    #: What it does.
     help: str
+    #: Whether it may be given again, for one more line.
     several: bool = False
 
 

@@ -6,8 +6,6 @@ import enum
 
 from seedwise.errors import OptionError
 
-__all__ = ["ExecutionMode", "execution_mode"]
-
 
 class ExecutionMode(enum.Enum):
     """Where a run's work is done: on this machine, or as Slurm jobs."""

@@ -10,8 +10,6 @@ import attrs
 from seedwise.model.options import checks
 from seedwise.model.options.fields import documented, option
 
-__all__ = ["SlurmOptions"]
-
 
 def _lines(value: Any) -> Any:
     if isinstance(value, str):

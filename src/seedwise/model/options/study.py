@@ -11,8 +11,6 @@ from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 from seedwise.model.sources import source_from_manifest
 
-__all__ = ["RunOptions", "StudyOptions"]
-
 
 @attrs.frozen(kw_only=True)
 class StudyOptions(WorkOptions):

@@ -13,8 +13,6 @@ from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
-__all__ = ["SweepOptions"]
-
 
 def _numbers(name: str, value: Any) -> None:
     if not isinstance(value, tuple) or not value:

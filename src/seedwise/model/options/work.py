@@ -18,8 +18,6 @@ from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.space import ParamValue
 
-__all__ = ["ENTRY_ID", "RUN_NAME", "WorkOptions"]
-
 
 def _slurm(name: str, value: Any) -> None:
     if not isinstance(value, SlurmOptions):

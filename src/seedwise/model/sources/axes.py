@@ -11,15 +11,6 @@ from seedwise.errors import SourceError
 from seedwise.errors.base import shown
 from seedwise.model.sources.manifests import CaseValue, decoded, encoded, plain_value
 
-__all__ = [
-    "Axis",
-    "axis",
-    "axis_from_manifest",
-    "axis_to_manifest",
-    "check_distinct",
-    "comparable",
-]
-
 Axis: TypeAlias = tuple[CaseValue, ...] | range
 
 # A range of more values than this is not written out, neither in memory nor in a manifest.

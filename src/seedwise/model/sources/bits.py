@@ -16,8 +16,6 @@ import numpy as np
 
 from seedwise.errors import SourceError
 
-__all__ = ["below", "between", "log_between"]
-
 # Every field is given: the rest would come from decimal.DefaultContext, which is the user's.
 _DECIMAL = decimal.Context(
     prec=60,

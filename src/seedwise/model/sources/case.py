@@ -12,8 +12,6 @@ import attrs
 from seedwise.errors import CaseIndexError
 from seedwise.errors.base import shown
 
-__all__ = ["ParamCase", "ParameterSource", "Source"]
-
 
 @attrs.frozen
 class ParamCase:

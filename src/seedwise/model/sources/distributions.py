@@ -24,21 +24,6 @@ from seedwise.model.sources.bits import below, between, log_between
 from seedwise.model.sources.manifests import CaseValue, checked_fields, checked_type, decoded_dict
 from seedwise.model.space import SearchParam, search_param
 
-__all__ = [
-    "Choice",
-    "Distribution",
-    "LogUniform",
-    "LogUniformInt",
-    "RandInt",
-    "Uniform",
-    "choice",
-    "distribution_from_manifest",
-    "loguniform",
-    "loguniform_int",
-    "randint",
-    "uniform",
-]
-
 # As in the parameter space: float64 holds every whole number up to here.
 _LARGEST_INT = 2**53
 

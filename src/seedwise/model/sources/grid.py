@@ -21,8 +21,6 @@ from seedwise.model.sources.axes import (
 from seedwise.model.sources.case import Source
 from seedwise.model.sources.manifests import VERSION, checked_name, checked_source, decoded_dict
 
-__all__ = ["GridSource", "grid"]
-
 
 @attrs.frozen(init=False, repr=False)
 class GridSource(Source):

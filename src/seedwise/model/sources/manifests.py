@@ -11,20 +11,6 @@ import numpy as np
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
 
-__all__ = [
-    "VERSION",
-    "CaseValue",
-    "checked_fields",
-    "checked_name",
-    "checked_source",
-    "checked_type",
-    "checked_type_of_source",
-    "decoded",
-    "decoded_dict",
-    "encoded",
-    "plain_value",
-]
-
 VERSION = 1
 
 CaseValue: TypeAlias = "float | int | str | bool | tuple[CaseValue, ...] | None"

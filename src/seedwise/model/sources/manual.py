@@ -21,8 +21,6 @@ from seedwise.model.sources.manifests import (
     plain_value,
 )
 
-__all__ = ["ManualSource", "manual"]
-
 
 @attrs.frozen(init=False, repr=False)
 class ManualSource(Source):

@@ -15,8 +15,6 @@ from seedwise.model.sources.case import Source
 from seedwise.model.sources.distributions import Distribution, distribution_from_manifest
 from seedwise.model.sources.manifests import VERSION, checked_name, checked_source, decoded_dict
 
-__all__ = ["RandomSource", "random"]
-
 # SeedSequence strings together the words of the seed, filled up to 128 bits, and those of the
 # index. A longer seed would spell another seed and index, whose cases it would repeat.
 _SEED_BITS = 128

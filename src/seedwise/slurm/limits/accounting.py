@@ -8,8 +8,6 @@ from seedwise.slurm.limits.records import AccountLimits, QosLimits
 from seedwise.slurm.limits.words import Reader, name, names, number, rows, tres
 from seedwise.slurm.units import memory_mb, time_s
 
-__all__ = ["ACCOUNT_FORMAT", "QOS_FORMAT", "accounts_in", "qos_in"]
-
 _QOS = ("Name", "Priority", "MaxWall", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPU", "MaxTRES", "Flags")
 _ACCOUNT = (
     *("Cluster", "DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS"),

@@ -10,8 +10,6 @@ import attrs
 from seedwise.slurm.limits.records import NodeKind
 from seedwise.slurm.limits.words import gres, names, records
 
-__all__ = ["node_of_sinfo", "nodes_in", "together"]
-
 #: In these states, or marked with a star, a node starts no job.
 _UNUSABLE = {
     "DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "INVAL",

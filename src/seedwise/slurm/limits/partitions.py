@@ -22,8 +22,6 @@ from seedwise.slurm.limits.words import (
 )
 from seedwise.slurm.units import memory_mb, time_s
 
-__all__ = ["SINFO_FORMAT", "partitions_in", "partitions_of_sinfo"]
-
 _SINFO = {
     "PartitionName": "%P",
     "State": "%a",

@@ -18,8 +18,6 @@ from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partit
 from seedwise.slurm.limits.records import AccountLimits, SlurmLimits
 from seedwise.slurm.limits.words import Reader, names, number, settings_in
 
-__all__ = ["limits_in", "read_slurm_limits"]
-
 #: ``--all``: what is hidden, or for other groups, must not be taken for what is not there.
 _COMMANDS = {
     "partitions": ("scontrol", "--all", "--oneliner", "show", "partition"),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["AccountLimits", "NodeKind", "PartitionLimits", "QosLimits", "SlurmLimits"]
-
 
 @attrs.frozen(kw_only=True)
 class _Facts:

@@ -10,21 +10,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-__all__ = [
-    "NOTHING",
-    "Reader",
-    "allowed",
-    "gres",
-    "name",
-    "names",
-    "number",
-    "records",
-    "rows",
-    "settings_in",
-    "tres",
-    "truth",
-]
-
 #: What Slurm writes where there is nothing.
 NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
 

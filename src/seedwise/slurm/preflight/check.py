@@ -22,7 +22,8 @@ from seedwise.errors import (
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.limits.read import read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.preflight.rules import Problem, Request, given_cpus, problems
+from seedwise.slurm.preflight.request import Problem, Request
+from seedwise.slurm.preflight.rules import given_cpus, problems
 from seedwise.slurm.queue import (
     Answer,
     directive_words,
@@ -30,8 +31,6 @@ from seedwise.slurm.queue import (
     test_submit,
 )
 from seedwise.slurm.units import memory_mb, time_s
-
-__all__ = ["NO_LIMIT_S", "asks_for_qos", "check_jobs", "plan_problems", "request_in"]
 
 #: Walltime of a request that has no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0

@@ -9,8 +9,6 @@ from seedwise.slurm.limits.records import AccountLimits, QosLimits
 from seedwise.slurm.preflight.request import Case, Problem
 from seedwise.slurm.units import readable_time
 
-__all__ = ["policy_problems"]
-
 
 def policy_problems(case: Case) -> Iterator[Problem]:
     """Yield what QoS and accounts do not allow.

@@ -6,59 +6,39 @@ import attrs
 
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
 
-__all__ = ["Case", "Problem", "Request"]
-
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """What is asked of Slurm for each job, and how many jobs.
+    """What is asked of Slurm for each job, and how many jobs."""
 
-    Attributes
-    ----------
-    partition, account, qos : str or None
-        Where the jobs are to run and on whose behalf; None is Slurm's default. A list of
-        partitions has commas.
-    time_s : float or None
-        Walltime of a job; None leaves it to Slurm.
-    memory_mb : float
-        Memory of a job, in MB of 1024 * 1024 bytes.
-    cpus : int
-        CPUs of a job.
-    constraint : str or None
-        What is asked of the nodes with ``--constraint``.
-    n_jobs : int
-        Jobs that are to run at once.
-    """
-
+    #: Where the jobs are to run and on whose behalf; None is Slurm's default. A list of partitions
+    #: has commas.
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
+    #: Walltime of a job; None leaves it to Slurm.
     time_s: float | None
+    #: Memory of a job, in MB of 1024 * 1024 bytes.
     memory_mb: float
+    #: CPUs of a job.
     cpus: int
+    #: What is asked of the nodes with ``--constraint``.
     constraint: str | None = None
+    #: Jobs that are to run at once.
     n_jobs: int = 1
 
 
 @attrs.frozen
 class Problem:
-    """Something that is asked for, and not allowed or not there.
+    """Something that is asked for, and not allowed or not there."""
 
-    Attributes
-    ----------
-    option : str
-        The keyword to change.
-    value : str
-        What was asked for.
-    allowed : str
-        What is allowed instead, with figures.
-    fatal : bool
-        Whether no job could ever start; else jobs wait longer, or fewer run at once.
-    """
-
+    #: The keyword to change.
     option: str
+    #: What was asked for.
     value: str
+    #: What is allowed instead, with figures.
     allowed: str
+    #: Whether no job could ever start; else jobs wait longer, or fewer run at once.
     fatal: bool = True
 
     def __str__(self) -> str:
@@ -68,23 +48,16 @@ class Problem:
 
 @attrs.frozen
 class Case:
-    """A request in one partition, and what limits it.
+    """A request in one partition, and what limits it."""
 
-    Attributes
-    ----------
-    request, limits : Request, SlurmLimits
-        What is asked for, and all that is allowed.
-    partition, account, qos : PartitionLimits, AccountLimits and QosLimits, or None
-        What holds there; None is unknown.
-    qos_name : str or None
-        Name of the QoS; None is unknown.
-    """
-
+    #: What is asked for, and all that is allowed.
     request: Request
     limits: SlurmLimits
+    #: What holds there; None is unknown.
     partition: PartitionLimits | None
     account: AccountLimits | None
     qos: QosLimits | None
+    #: Name of the QoS; None is unknown.
     qos_name: str | None
 
     @property

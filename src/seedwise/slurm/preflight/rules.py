@@ -18,8 +18,6 @@ from seedwise.slurm.preflight.policies import policy_problems
 from seedwise.slurm.preflight.request import Case, Problem, Request
 from seedwise.slurm.units import readable_time
 
-__all__ = ["Problem", "Request", "given_cpus", "problems"]
-
 _PARTITION = "SlurmOptions(partition=...)"
 _ACCOUNT = "SlurmOptions(account=...)"
 _CONSTRAINT = "SlurmOptions(extra_directives=...)"

@@ -2,9 +2,9 @@
 
     python examples/grid.py --run-name grid
 
-It prints a table of means and standard errors, and the best point. The same line once more finds
-all trials told and prints the table at once; had the run been stopped, it would go on with what is
-missing. To evaluate some trials once more, by their numbers:
+It prints a table of means and standard errors, and the best point. Run the same line again: all
+trials are told by then, so it prints the table at once. If the run was stopped, the same line
+evaluates what is missing. To evaluate some trials once more, give their numbers:
 
     python examples/grid.py --run-name grid --again 7 12
 
@@ -24,7 +24,7 @@ TEMPERATURES = [0.02, 0.05, 0.1, 0.2, 0.4]
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=400)
-    parser.add_argument("--run-name", help="a run of this name is gone on with")
+    parser.add_argument("--run-name", help="a run of this name is resumed")
     parser.add_argument("--again", type=int, nargs="+", help="evaluate these trials once more")
     given = parser.parse_args()
 
@@ -37,7 +37,7 @@ def main():
     cells = {}
     for trial in result.trials:
         if trial.value is not None:
-            # Seed by seed, for all trials have the same seeds: that tells finer differences.
+            # All trials have the same seeds, so comparing seed by seed shows finer differences.
             worse = result.losses(trial.number) - result.losses(best.number)
             mark = "*" if worse.mean() <= 2 * worse.std(ddof=1) / len(worse) ** 0.5 else " "
             place = trial.params["learning_rate"], trial.params["temperature"]

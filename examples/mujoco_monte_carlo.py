@@ -3,11 +3,11 @@
     pip install 'seedwise[mujoco]'
     python examples/mujoco_monte_carlo.py
 
-A cart has to keep a pole upright. No two rigs are alike: pole mass, friction, first tilt, sensor
-noise and a gust are drawn from the seed. First the nominal gains are tried on 300 rigs, as a sweep
-of one case, for the distribution of the loss. Then the gains are tuned, nominal ones first. Gains
-that are too high for the time step make the simulation diverge; the loss raises, and the trial is
-pruned. Takes about 15 seconds on two cores; with `cluster="slurm"` the same runs on a cluster.
+A cart has to keep a pole upright. No two rigs are alike: pole mass, friction, initial tilt, sensor
+noise and a gust are drawn from the seed. First, a sweep of one case tries the nominal gains on 300
+rigs, which gives the distribution of the loss. Then the gains are tuned, beginning with these. If
+the gains are too high for the time step, the simulation diverges, the loss raises, and the trial
+is pruned. Takes about 15 seconds on two cores. With `cluster="slurm"`, the same runs on a cluster.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STEP_S = 0.01
 N_STEPS = 400
 SETTLED_RAD = 0.05
 FALLEN_RAD = 0.8
-# A pole that falls freely turns by less than 8 rad/s: what is much faster is no physics.
+# A pole that falls freely turns at less than 8 rad/s: much faster is not physics.
 DIVERGED_RAD_S = 30.0
 HEAT_W_PER_N2 = 0.2
 N_SHOWN = 3  # seeds whose files are kept
@@ -94,7 +94,7 @@ def simulate(params, rng):
 )
 def cartpole(params, seed, context):
     rig, rows = simulate(params, np.random.default_rng(seed))
-    if seed < N_SHOWN:  # the seeds of a trial share the folder: names say which it is
+    if seed < N_SHOWN:  # the seeds of a trial share the folder, so names have the seed
         folder = context["trial_dir"]
         (folder / f"seed_{seed:03}.xml").write_text(rig)
         np.savetxt(folder / f"seed_{seed:03}.csv", rows, header="s,m,rad,N", delimiter=",")
@@ -142,12 +142,12 @@ def main():
     pruned = [trial for trial in tuned.trials if trial.state is sw.TrialState.PRUNED]
     print(f"best of {tuned.n_trials} trials, {len(pruned)} of them pruned: {tuned.best_params}")
 
-    # The best of many noisy means looks better than it is: compare on rigs it was not chosen by.
+    # The best of many noisy means looks better than it is, so compare on fresh rigs.
     fresh = range(10_000, 10_000 + given.rigs)
     both = sw.run_sweep(
         cartpole, sw.manual([NOMINAL, tuned.best_params]), seeds=fresh, chunk_size=25
     )
-    gain = both.losses(0) - both.losses(1)  # rig by rig: both met the same
+    gain = both.losses(0) - both.losses(1)  # rig by rig, as both had the same rigs
     show("tuned gains", both, 1)
     stderr = gain.std(ddof=1) / len(gain) ** 0.5
     print(f"better than nominal by {gain.mean():.2f} ± {stderr:.2f} on the same rigs")

@@ -1,11 +1,11 @@
-"""A fit for each participant: drift and boundary of a decision process, from its response times.
+"""A fit for each participant: drift and boundary of a decision process, from response times.
 
     python examples/participants.py
 
 Six participants made 300 decisions each. A decision is a noisy walk from 0 to a boundary on either
-side; where it ends is the choice, and when is the response time. The data are made here, with
-known parameters, so that the fits can be held against the truth. Yours would come from a file.
-Takes about ten seconds on two cores.
+side. The side where it ends is the choice, and the time it takes is the response time. The data
+are simulated here with known parameters, so that you can compare the fits with the truth. Yours
+would come from a file. Takes about ten seconds on two cores.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def decide(params, n_decisions, rng):
     noise = rng.normal(0.0, STEP_S**0.5, (n_decisions, N_STEPS))
     path = np.cumsum(params["drift"] * STEP_S + noise, axis=1)
     beyond = np.abs(path) > params["boundary"]
-    beyond[:, -1] = True  # who has not decided by then guesses
+    beyond[:, -1] = True  # a walk that reaches no boundary in time ends in a guess
     end = beyond.argmax(axis=1)
     side = np.sign(path[np.arange(n_decisions), end])
     return side * (NON_DECISION_S + STEP_S * (end + 1))
@@ -56,8 +56,8 @@ def decisions(params, seed, context):
     rng = np.random.default_rng(seed)
     observed = OBSERVED[context["entry_id"]]
     one, other = decide(params, 60, rng), decide(params, 60, rng)
-    # Its mean over the seeds is least where simulated and observed times are distributed alike.
-    # The distance alone would be least where the simulated ones vary too little.
+    # Its mean over the seeds is smallest if both kinds of times have the same distribution.
+    # The distance alone would be smallest if the simulated times varied too little.
     return distance(one, observed) - distance(one, other) / 2
 
 
@@ -69,7 +69,7 @@ if __name__ == "__main__":
     for entry, fit in result.best_params_by_entry.items():
         pairs = [f"{TRUTH[entry][name]:7.2f}{fit[name]:7.2f}" for name in ("drift", "boundary")]
         print(f"{entry:<7}{'  '.join(pairs)}")
-    for entry, error in result.failed.items():  # one that fails leaves the others at work
+    for entry, error in result.failed.items():  # the others go on
         print(f"{entry} failed: {error}")
     try:
         table = result.to_dataframe()
@@ -79,6 +79,6 @@ if __name__ == "__main__":
         columns = ["entry_id", "best_value", "best_stderr", "best_trial", "n_trials"]
         print(table[columns].round(4).to_string(index=False))
 
-    status = sw.run_status(result.run_dir)  # from another terminal while it runs, too
+    status = sw.run_status(result.run_dir)  # also from another terminal, while it runs
     print(f"{status.done} of {status.n_trials} trials done, {status.failed} failed")
     print(f"run folder: {result.run_dir}")

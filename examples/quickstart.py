@@ -2,8 +2,8 @@
 
     python examples/quickstart.py
 
-An agent learns by trial and error which of four slot machines pays best. How well it does is a
-matter of luck as much as of its two parameters, so each pair of them is judged by the mean over
+An agent learns by trial and error which of four slot machines pays best. How well it does depends
+on luck as much as on its two parameters, so each pair of parameters is judged by the mean over
 many lives. Takes a few seconds on a laptop.
 """
 

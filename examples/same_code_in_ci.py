@@ -1,10 +1,10 @@
-"""One function for the cluster and for CI, and the bits to prove that it is one.
+"""One function for the cluster and for CI, and a test that both give the same bits.
 
     CI=true python examples/same_code_in_ci.py
 
-`fit` runs on Slurm where there is one and on local workers in CI. For given options all trials are
-the same bit for bit, whatever the workers and the chunks, so CI can hold the result of a small run
-against one that was worked out in quite another way.
+`fit` runs on Slurm, and on local workers in CI. For given options, all trials are the same bit for
+bit, whatever the workers and the chunks. So CI can compare a small run with one that used other
+workers and chunks.
 """
 
 import os

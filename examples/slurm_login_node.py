@@ -1,9 +1,10 @@
-"""The same fit as Slurm jobs: run it on a login node, in tmux or as a small job of its own.
+"""The fit of the quickstart as Slurm jobs, run from a login node.
 
     python examples/slurm_login_node.py --partition cpu --account lab --jobs 20
 
-Each job holds a worker; the chunks of every trial are spread over all of them. What is not said
-here comes from your site's Dask configuration, and then from Slurm's defaults.
+Start it in tmux, or as a small job of its own. Each job holds a worker, and the chunks of every
+trial are spread over all workers. Options that are left out come from your site's Dask
+configuration, and then from Slurm's defaults.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=20)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("--run-name", help="a run of this name is gone on with")
+    parser.add_argument("--run-name", help="a run of this name is resumed")
     given = parser.parse_args()
 
     result = sw.optimize_run(

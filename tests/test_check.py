@@ -318,7 +318,7 @@ def test_on_slurm(site, folder):
         "core hours ",
         "waited for it ",
         "\nadvice\n",
-        " is short beside the way to a worker and back: use chunk_size=134",
+        " is short compared with the way to a worker and back: use chunk_size=134",
     ):
         assert words in done.stdout
     assert "checking one seed, on 1 Slurm job" in done.stderr
@@ -329,7 +329,7 @@ def test_a_module_that_is_not_on_the_node(site, folder):
     done = check(folder, "fit.py:needy", *SLURM)
     assert done.returncode == 1
     assert "ModuleNotFoundError: No module named 'not_on_the_node'" in done.stderr
-    assert "must be there for the Python of the workers" in done.stderr
+    assert "must be able to import what the loss imports" in done.stderr
     assert "check-" not in done.stderr
 
 

@@ -185,7 +185,7 @@ def test_resume_goes_on_from_any_folder(stopped, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "best_value: " in done.stdout
     assert "x: " in done.stdout
-    assert re.search(r"going on after \d trials", done.stderr)
+    assert re.search(r"resumed after \d trials", done.stderr)
     assert "[7/7]" in done.stderr
 
 

@@ -253,7 +253,7 @@ def test_what_is_no_number_of_workers_is_refused_with_one_that_is(handle, text):
         shown = invoke(*arguments)
         assert shown.exit_code == 2
         words = " ".join(shown.output.split())
-        assert f"Invalid value for 'WORKERS': {text!r} is no number of workers;" in words
+        assert f"Invalid value for 'WORKERS': {text!r} is not a number of workers;" in words
         assert words.endswith("such as 40, or bounds, such as 10:200")
     assert handle.asked == []
 

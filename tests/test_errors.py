@@ -51,13 +51,13 @@ CASES = [
         errors.CaseIndexError(10, 10),
         IndexError,
         {"index": 10, "n_cases": 10},
-        "case 10 is not there: the source's cases are 0 to 9",
+        "there is no case 10: the source's cases are 0 to 9",
     ),
     (
         errors.CaseIndexError(-1, 10**5000),
         IndexError,
         {"index": -1, "n_cases": 10**5000},
-        "case -1 is not there: the source's cases are 0 to ",
+        "there is no case -1: the source's cases are 0 to ",
     ),
     (
         errors.LossDefinitionError(["name", "description"]),
@@ -101,8 +101,8 @@ CASES = [
             "the loss failed in trial 3, seed 7, with params {'x': 0.5}:\n\n"
             "Traceback\nValueError: no\n\n"
             "To see it happen here: seedwise replay runs/a --trial 3 --seed 7 --pdb\n"
-            "With fail_on_chunk_error=False the run goes on without such trials; seedwise resume "
-            "runs/a goes on after this one."
+            "With fail_on_chunk_error=False the run continues without such trials. To resume it "
+            "after this trial: seedwise resume runs/a"
         ),
     ),
     (
@@ -124,8 +124,8 @@ CASES = [
         (
             "the loss failed in trial 3, seed 7, with params {}:\n\nno\n\n"
             "To see it happen here: seedwise replay r/entries/b --trial 3 --seed 7 --pdb\n"
-            "With fail_on_chunk_error=False the run goes on without such trials; seedwise resume "
-            "r goes on after this one."
+            "With fail_on_chunk_error=False the run continues without such trials. To resume it "
+            "after this trial: seedwise resume r"
         ),
     ),
     (
@@ -153,7 +153,7 @@ CASES = [
         (
             "loss 'walk' failed on seed 7, with params {'x': 0.5}:\n\n"
             "Traceback\nValueError: no\n\nThe job's log ends with:\n\nits end\n\n"
-            "To see it happen here, call the loss with these params and this seed. Nothing was "
+            "To see it happen here, call the loss with these params and this seed. Nothing "
         ),
     ),
     (
@@ -162,7 +162,7 @@ CASES = [
         {"params": {}, "seed": None, "log_tail": ""},
         (
             "loss 'walk' failed on the worker:\n\nImportError: no\n\n"
-            "What the loss imports must be there for the Python of the workers: see SlurmOptions("
+            "The Python of the workers must be able to import what the loss imports: see "
         ),
     ),
     (
@@ -190,7 +190,7 @@ CASES = [
         ValueError,
         {"run_dir": Path("runs/a/entries/anna"), "parent": Path("runs/a")},
         (
-            "runs/a/entries/anna is an entry of runs/a, which is gone on with as a whole: "
+            "runs/a/entries/anna is an entry of runs/a, which can only be resumed as a whole: "
             "seedwise resume runs/a"
         ),
     ),
@@ -199,8 +199,8 @@ CASES = [
         RuntimeError,
         {"run_dir": Path("runs/a")},
         (
-            "runs/a is not removed: the answer was no. Say assume_yes=True to remove it without "
-            "asking, or leave clean_run_dir out to go on with the run."
+            "runs/a is not removed: the answer was no. Pass assume_yes=True to remove it without "
+            "asking, or leave clean_run_dir out to resume the run."
         ),
     ),
     (
@@ -217,13 +217,13 @@ CASES = [
         errors.NoCompleteTrialError(Path("runs/a"), 0, None),
         ValueError,
         {"run_dir": Path("runs/a"), "n_failed": 0},
-        "no trial was completed: none was asked for before the timeout. The run's folder",
+        "no trial was completed: none was started before the timeout. The run's folder",
     ),
     (
         errors.RunExistsError(Path("runs/a")),
         FileExistsError,
         {"run_dir": Path("runs/a")},
-        "runs/a exists already and holds no run that could be resumed, and nothing is ever",
+        "runs/a already exists and holds no run that could be resumed, and nothing is ever",
     ),
     (
         errors.NotARunError(Path("runs/a"), "there is no such folder"),
@@ -241,7 +241,7 @@ CASES = [
         errors.LeaseLostError(Path("runs/a"), "process 7 on node3"),
         RuntimeError,
         {"run_dir": Path("runs/a"), "holder": "process 7 on node3"},
-        "runs/a has been taken over by process 7 on node3, so this driver stops. It wrote nothing",
+        "runs/a was taken over by process 7 on node3, so this driver stops. It has written",
     ),
     (
         errors.ChangedRunError(
@@ -253,9 +253,9 @@ CASES = [
             "changes": {"sampler": ("tpe", "random"), "b": (1, "c" * 999)},
         },
         (
-            "runs/a was begun with other options, and going on would mix two runs:\n"
+            "runs/a was begun with other options; resuming it would mix two runs:\n"
             f"  sampler: was 'tpe', is 'random'\n  b: was 1, is '{'c' * 196}...\n"
-            "Put them back, give another run_name for a new run, or say accept_changes=True"
+            "Put them back, give another run_name for a new run, or pass accept_changes=True"
         ),
     ),
     (
@@ -263,8 +263,8 @@ CASES = [
         OSError,
         {"path": Path("runs/a/meta.json")},
         (
-            "runs/a/meta.json can't be written: No space left on device. Nothing that was told is "
-            "lost: make room, then go on with seedwise resume runs/a"
+            "runs/a/meta.json can't be written: No space left on device. No finished trial is "
+            "lost. Make room, then resume the run: seedwise resume runs/a"
         ),
     ),
     (
@@ -279,29 +279,26 @@ CASES = [
         {"path": Path("runs/a/chunks.ledger"), "trial": 3, "params": {"x": 0.5}},
         (
             "runs/a/chunks.ledger holds losses of trial 3 at other params than the study has, "
-            "which are {'x': 0.5}. The study lost its end"
+            "which are {'x': 0.5}. The end of the study was lost"
         ),
     ),
     (
         errors.NoDriverError(Path("runs/a"), "stopped"),
         RuntimeError,
         {"run_dir": Path("runs/a"), "state": "stopped"},
-        (
-            "no driver works on runs/a, which is stopped, so there is nobody to ask. To go on "
-            "with it: seedwise resume runs/a"
-        ),
+        ("no driver works on runs/a, which is stopped. To resume it: seedwise resume runs/a"),
     ),
     (
         errors.NoDriverError(Path("runs/a"), "finished"),
         RuntimeError,
         {"state": "finished"},
-        "no driver works on runs/a, which is finished, so there is nobody to ask. Nothing is left",
+        "no driver works on runs/a, which is finished. Nothing is left to do.",
     ),
     (
         errors.NotAnsweredError(Path("runs/a"), "process 7 on n1", 15.0),
         TimeoutError,
         {"run_dir": Path("runs/a"), "holder": "process 7 on n1", "timeout_s": 15.0},
-        "process 7 on n1, who works on runs/a, has not answered within 15 s. What was asked for",
+        "process 7 on n1, which works on runs/a, has not answered within 15 s. The request stays",
     ),
     (
         errors.RequestRefusedError(Path("runs/a"), "scale it yourself"),
@@ -368,13 +365,13 @@ CASES = [
         errors.ChunkTooLongError(500, 11_520.0, 7200.0, 296),
         ValueError,
         {"n_seeds": 500, "needs_s": 11_520.0, "walltime_s": 7200.0, "fits": 296},
-        "a chunk of 500 seeds takes about 3.2 h (23 s a seed), and jobs end after worker_time",
+        "a chunk of 500 seeds takes about 3 h 12 min (23 s a seed), and jobs end after",
     ),
     (
         errors.ChunkTooLongError(1, 90.0, 60.0, 0, at_least=True),
         RuntimeError,
         {"n_seeds": 1, "fits": 0},
-        "a chunk of 1 seed takes more than 1.5 min (1.5 min a seed), and jobs end after worker",
+        "a chunk of 1 seed takes more than 1 min 30 s (1 min 30 s a seed), and jobs end",
     ),
     (
         errors.PreflightError(["workers: 9 jobs asked for, but 4 may run", "so much"]),
@@ -402,7 +399,7 @@ CASES = [
         errors.WorkersFailedError(3, "exited with code 3", "No module"),
         RuntimeError,
         {"n_jobs": 3, "log_tail": "No module"},
-        "3 jobs in a row ended before their worker came; the last one: exited with code 3.\nIts",
+        "3 jobs in a row ended before their worker joined; the last one: exited with code 3.\nIts",
     ),
     (
         errors.NotYourRunError(Path("runs/a"), "ada"),
@@ -481,7 +478,7 @@ def test_a_note_of_an_os_error_travels_too():
     assert (again.__notes__, str(again)) == (["on Tuesday"], str(error))
 
 
-# RunStopped is no failure, so it is no SeedwiseError: what catches those must let it pass.
+# RunStopped is not a failure, so it is not a SeedwiseError: what catches those must let it pass.
 
 STOPPED = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (None, 75)]
 

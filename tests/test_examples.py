@@ -80,7 +80,7 @@ def test_grid(tmp_path):
 
     again = run("grid.py", "--run-name", "grid", "--again", "7", "12", cwd=tmp_path)
     assert again.stdout == done.stdout
-    assert "going on after 23 trials" in again.stderr
+    assert "resumed after 23 trials" in again.stderr
 
 
 def test_mujoco_monte_carlo(tmp_path):

@@ -390,7 +390,7 @@ def test_told_trials_are_not_made_again_of_another_loss(run, tmp_path):
 def test_a_new_parameter_is_refused_while_a_trial_without_it_is_in_flight(run, interrupt_after):
     with interrupt_after(1), pytest.raises(KeyboardInterrupt):
         run(n_trials=3, run_name="a")
-    with pytest.raises(SpaceError, match="parameter 'z': trial 1 is in flight and has none"):
+    with pytest.raises(SpaceError, match="parameter 'z': trial 1 is in flight and has no value"):
         run(other_bowl({"z": (0, 2)}), n_trials=3, run_name="a", accept_changes=True)
 
 

@@ -10,7 +10,7 @@ from .api import (
     run_sweep,
     slurm_limits,
 )
-from .driver.handle import RunHandle
+from .results.handle import RunHandle
 from .driver.replay import Replayed
 from .errors import (
     AddressError,

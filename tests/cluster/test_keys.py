@@ -267,7 +267,7 @@ def test_a_folder_of_another_user(folder):
     folder.mkdir(parents=True, mode=0o700)
     (folder / "notes.txt").touch()
     os.chown(folder, 65534, 65534)
-    with refusal(folder, "it is the user's with id 65534, not yours"), run_keys(folder):
+    with refusal(folder, "it belongs to the user with id 65534, not to you"), run_keys(folder):
         pass
 
 
@@ -310,7 +310,7 @@ def test_keys_are_checked_before_they_are_used(folder, tmp_path):
 def test_a_key_of_another_user(folder):
     with run_keys(folder):
         os.chown(folder / KEY_FILE, 65534, 65534)
-        with refusal(folder / KEY_FILE, "it is the user's with id 65534"):
+        with refusal(folder / KEY_FILE, "it belongs to the user with id 65534"):
             check_keys(folder)
 
 

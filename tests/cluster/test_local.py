@@ -1,12 +1,10 @@
-"""Local workers: their number, the main guard, and what is left behind."""
+"""Local workers: their number, and what is left behind."""
 
 from __future__ import annotations
 
 import multiprocessing.spawn
 import os
 import signal
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -22,83 +20,10 @@ import seedwise as sw
 from seedwise.cluster.local import open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.errors import ClusterStartError, MainGuardError
+from seedwise.errors import ClusterStartError
 from seedwise.model.options.study import RunOptions
 from tests.losses import bowl
 from tests.testbed.daemons import poll
-
-SCRIPT = """
-import seedwise as sw
-
-@sw.loss(name="line", description="a line", parameter_space={"x": (0.0, 1.0)})
-def line(params, seed):
-    return params["x"] + seed
-
-def main():
-    r = sw.optimize_run(line, n_trials=1, n_seeds=2, workers=1, progress=False)
-    print(r.n_trials)
-
-"""
-
-
-def run_script(tmp_path, tail):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT + tail)
-    return subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-
-
-@pytest.mark.parametrize(
-    "tail",
-    [
-        'if __name__ == "__main__":\n    main()\n',
-        "if '__main__' == __name__:\n    for _ in range(1):\n        main()\n",
-        "try:\n    if __name__ == '__main__':\n        main()\nfinally:\n    pass\n",
-    ],
-)
-def test_a_guarded_script_runs(tmp_path, tail):
-    done = run_script(tmp_path, tail)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-
-
-@pytest.mark.parametrize("tail", ["main()\n", "if sw:\n    main()\n"])
-def test_a_script_without_main_guard(tmp_path, tail):
-    done = run_script(tmp_path, tail)
-    assert done.returncode == 1
-    assert MainGuardError.__name__ in done.stderr
-    line = 13 if tail.startswith("if") else 12
-    assert f"script.py, line {line}: local workers import this script" in done.stderr
-    assert 'if __name__ == "__main__":' in done.stderr
-    # Once, from the script itself: no worker was started that would have made the call again.
-    assert done.stderr.count("Traceback") == 1
-    assert not (tmp_path / "runs").exists()
-
-
-def test_the_main_module_of_a_package_needs_no_guard(tmp_path):
-    """Spawned processes do not import it."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package/__main__.py").write_text(SCRIPT + "main()\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "package"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-
-
-def test_code_from_standard_input_needs_no_guard(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-"],
-        input=SCRIPT + "main()\n",
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 def command_line(process):

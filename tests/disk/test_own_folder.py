@@ -1,4 +1,4 @@
-"""Folders of one's own."""
+"""Folders that only their owner may use."""
 
 from __future__ import annotations
 

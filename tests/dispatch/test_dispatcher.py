@@ -6,18 +6,16 @@ import contextlib
 import os
 import pickle
 import signal
-import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import attrs
-import dask
 import pytest
 from distributed import Client, LocalCluster, wait
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 import seedwise as sw
-from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS
 from seedwise.dispatch import clock as trial_clock
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.channel import Channel, Errand, Order
@@ -27,7 +25,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult, Proposal
 from seedwise.usercode.pack import pack
-from seedwise.worker.departure import depart
+from tests.dispatch.clusters import die, fake_cluster, hang, real_cluster
 from tests.losses import bowl
 from tests.tables import table
 from tests.testbed.daemons import poll
@@ -66,12 +64,12 @@ class SeenKeys(SchedulerPlugin):
         self.keys = {}
 
     def transition(self, key, start, finish, *args, **kwargs):
-        self.keys.setdefault(str(key), None)
+        if start == "released":  # others are earlier tests' that end
+            self.keys.setdefault(str(key), None)
 
 
-@pytest.fixture
-def own_client():
-    """Client of a cluster that a test may do harm to."""
+@pytest.fixture(scope="module")
+def shared_client():
     with (
         LocalCluster(
             n_workers=2,
@@ -82,6 +80,29 @@ def own_client():
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@pytest.fixture
+def own_client(shared_client):
+    """Client of a cluster whose workers a test may kill: they come back before the next one."""
+    shared_client.wait_for_workers(2)
+    return shared_client
+
+
+@pytest.fixture
+def cluster(request, monkeypatch):
+    """Give a cluster of two workers that a test may do any harm to."""
+    with fake_cluster(monkeypatch) if request.param == "fake" else real_cluster() as cluster:
+        yield cluster
+
+
+#: Most of what is done to a fake cluster is done to a real one in the full count only: a real one
+#: takes a second to start.
+ON_FAKE = pytest.mark.parametrize(
+    "cluster", ["fake", pytest.param("dask", marks=pytest.mark.full)], indirect=True
+)
+#: These show each time that a real one does as the fake does.
+ON_BOTH = pytest.mark.parametrize("cluster", ["fake", "dask"], indirect=True)
 
 
 def own_loss(name, function) -> sw.LossDefinition:
@@ -109,18 +130,21 @@ def await_results(dispatcher, n: int) -> list[tuple[Channel, ChunkResult]]:
     return results
 
 
-def test_keys_name_run_trial_and_chunk(tmp_path, own_client):
+def test_keys_name_run_trial_and_chunk(tmp_path, client):
     seen = SeenKeys()
-    own_client.cluster.scheduler.add_plugin(seen)
-    sw.optimize_run(
-        bowl, n_trials=2, n_seeds=4, chunk_size=2, cluster=own_client, run_root=tmp_path
-    )
+    client.cluster.scheduler.add_plugin(seen)
+    try:
+        sw.optimize_run(
+            bowl, n_trials=2, n_seeds=4, chunk_size=2, cluster=client, run_root=tmp_path
+        )
+    finally:
+        client.cluster.scheduler.remove_plugin(seen.name)
     keys = [key for key in seen.keys if key.startswith("bowl-")]
     ends = sorted(key.partition("-t")[2] for key in keys)
     assert ends == ["00000-c00000-a1", "00000-c00001-a1", "00001-c00000-a1", "00001-c00001-a1"]
     assert all(key.startswith("bowl-bowl_v0001-") for key in keys)
     # One prefix a loss: the dashboard's colour, and Dask's estimate of durations.
-    assert own_client.cluster.scheduler.task_prefixes["bowl"].duration_average > 0
+    assert client.cluster.scheduler.task_prefixes["bowl"].duration_average > 0
 
 
 def test_the_loss_travels_once_a_worker(own_client, tmp_path):
@@ -142,10 +166,10 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
         assert whose is channel
         assert result.losses.tolist() == [200_000.5] * 10
         # A worker that joins late has it, too.
-        own_client.cluster.scale(3)
-        own_client.wait_for_workers(3)
-        held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
-        assert len(held) == 3
+        own_client.cluster.scale(len(held) + 1)
+        own_client.wait_for_workers(len(held) + 1)
+        n_before, held = len(held), own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
+        assert len(held) == n_before + 1
         assert all(errand.loss_id in plugins for plugins in held.values())
     held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
     assert not any(errand.loss_id in plugins for plugins in held.values())
@@ -186,28 +210,33 @@ def test_a_chunk_that_kills_every_worker_fails_its_trial(own_client, tmp_path):
         )
 
 
-def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(own_client):
+@ON_BOTH
+def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(cluster):
     """Its running time is bounded; the worker that it held works again."""
-    stuck = own_loss("stuck", lambda params, seed: threading.Event().wait() or 0.0)
-    own_client.retire_workers(list(own_client.scheduler_info()["workers"])[1:])
-    with dispatching(own_client, stuck, tick_s=0.1, running_limit_s=0.3) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
-        channel.submit(Proposal(0, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
+    loss = own_loss("stuck", lambda params, seed: hang() if params["x"] == 0.5 else float(seed))
+    cluster.retire(*cluster.workers[1:])
+    options = {"tick_s": 0.1, "running_limit_s": 0.3}
+    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
+        channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=1).chunks())
+        channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         ((whose, result),) = await_results(dispatcher, 1)
+        channel.submit(Proposal(1, {"x": 0.25}), chunks, 1)
+        ((_, next_result),) = await_results(dispatcher, 1)
     assert whose is channel
     assert result.failure.exception_type == "TrialTimeout"
     assert "slurm_timeout_minutes=0.005" in result.failure.message
-    assert own_client.submit(int, 7).result(timeout=60) == 7
+    assert next_result.losses.tolist() == [0.0]
 
 
+@ON_FAKE
 @pytest.mark.parametrize("numbers", [(0, 1), (1, 0)])
-def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(own_client, numbers):
+def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(cluster, numbers):
     """Nor does any chunk of another get lost: those in packs, alone, or not sent yet."""
     quick, slow = numbers
-    loss = own_loss("some", lambda params, seed: _stuck() if params["x"] == slow else float(seed))
-    own_client.retire_workers(list(own_client.scheduler_info()["workers"])[1:])
+    loss = own_loss("some", lambda params, seed: hang() if params["x"] == slow else float(seed))
+    cluster.retire(*cluster.workers[1:])
     options = {"tick_s": 0.1, "running_limit_s": 0.3, "packs": True}
-    with dispatching(own_client, loss, **options) as (dispatcher, errand):
+    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
         dispatcher._pack.size = 2
         channel = dispatcher.channel(errand)
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
@@ -219,33 +248,29 @@ def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(own_clie
     assert failed == {(quick, 0): None, (slow, 0): "TrialTimeout", (slow, 1): "TrialTimeout"}
 
 
-def _stuck() -> float:
-    return float(threading.Event().wait())
-
-
-def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(own_client):
+@ON_FAKE
+def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(cluster, monkeypatch):
+    now = SimpleNamespace(s=1000.0, monotonic=lambda: now.s)
+    monkeypatch.setattr(trial_clock, "time", now)
     loss = own_loss("fine", lambda params, seed: float(seed))
     chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
-    with dispatching(own_client, loss, tick_s=0.05, running_limit_s=0.5) as (dispatcher, errand):
+    options = {"tick_s": 0.05, "running_limit_s": 10.0}
+    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
         channel = dispatcher.channel(errand)
         channel.submit(Proposal(0, {"x": 0.5}), chunks[:1], 1)
         await_results(dispatcher, 1)
-        workers = list(own_client.scheduler_info()["workers"])
-        own_client.retire_workers(workers)
+        cluster.retire(*cluster.workers)
         channel.submit(Proposal(0, {"x": 0.5}), chunks[1:], 1)
-        until_s = time.monotonic() + 1.0
-        while time.monotonic() < until_s:
+        for _ in range(3):
+            now.s += 7200.0
             assert dispatcher.wait() == []
-        own_client.cluster.scale(3)
+        cluster.add_worker()
         ((_, result),) = await_results(dispatcher, 1)
     assert result.failure is None
 
 
-def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(own_client, tmp_path):
-    with dispatching(own_client, waiting_loss(tmp_path), running_limit_s=1e6) as (
-        dispatcher,
-        errand,
-    ):
+def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(client, tmp_path):
+    with dispatching(client, waiting_loss(tmp_path), running_limit_s=1e6) as (dispatcher, errand):
         channel = dispatcher.channel(errand)
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
@@ -257,54 +282,38 @@ def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(own_clien
         assert dispatcher._clock.n_running == 0
 
 
-@pytest.fixture
-def watchful_client():
-    """Client of a cluster like our own, which tells of each chunk that a lost worker had."""
-    with (
-        dask.config.set(SCHEDULER_SETTINGS),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
-
-
+@ON_BOTH
 @pytest.mark.parametrize("told_before", [False, True], ids=["unseen", "seen"])
 def test_a_result_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(
-    watchful_client, told_before
+    cluster, told_before
 ):
-    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
-    with dispatching(client, bowl) as (dispatcher, errand):
+    plan = seed_plan(n_seeds=8, chunk_size=2)
+    with dispatching(cluster.client, bowl) as (dispatcher, errand):
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
-        with client.as_current():
-            wait([sent.future for sent in dispatcher._out.values()])
+        cluster.await_all([sent.future for sent in dispatcher._out.values()])
         keys = dispatcher._done_keys() if told_before else []
-        for pid in client.run(os.getpid).values():
-            os.kill(pid, signal.SIGKILL)
+        cluster.kill(*cluster.workers)
         results = [result for _, result in dispatcher._collect(keys)]
         results += [r for _, r in await_results(dispatcher, plan.n_chunks - len(results))]
     assert losses_by_start(results) == expected(PARAMS, plan)
 
 
-def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
-    watchful_client, tmp_path
-):
-    client, lost = watchful_client, []
-    flag = tmp_path / "died"
+@ON_BOTH
+def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(cluster, tmp_path):
+    flag, lost = tmp_path / "died", []
 
     def once(params, seed):
         if seed == 3 and not flag.exists():
             flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return float(os.getpid())
 
     plan = seed_plan(n_seeds=4, chunk_size=4)
-    with dispatching(client, own_loss("once", once)) as (dispatcher, errand):
+    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
         ((_, result),) = await_results(dispatcher, 1)
-        workers = set(client.run(os.getpid).values())
+        workers = cluster.pids
     assert [(event.trial, event.chunk_start) for event in lost] == [(5, 0)]
     assert result.attempt == 1
     assert len(set(result.losses)) == 1
@@ -346,17 +355,18 @@ def test_to_cancel_a_trial_of_one_channel_leaves_those_of_others(client):
     assert losses_by_start(own) == expected(PARAMS, plan)
 
 
-def test_a_lost_chunk_is_told_to_the_channel_that_it_is_of(watchful_client, tmp_path):
+@ON_FAKE
+def test_a_lost_chunk_is_told_to_the_channel_that_it_is_of(cluster, tmp_path):
     flag, lost = tmp_path / "died", {"fine": [], "once": []}
 
     def once(params, seed):
         if params["x"] == 1.0 and not flag.exists():
             flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return float(seed)
 
     chunks = list(seed_plan(n_seeds=2).chunks())
-    with dispatching(watchful_client, own_loss("once", once)) as (dispatcher, errand):
+    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
         results = []
         for name, x in (("fine", 0.0), ("once", 1.0)):
             channel = dispatcher.channel(attrs.evolve(errand, run_name=name), lost[name].append)
@@ -463,18 +473,19 @@ def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
     assert losses_by_start(results) == expected(PARAMS, plan)
 
 
-def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(watchful_client, tmp_path, sizes):
+@ON_FAKE
+def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(cluster, tmp_path, sizes):
     flag, lost = tmp_path / "died", []
 
     def once(params, seed):
         if params["x"] == 0.5 and not flag.exists():
             flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return seed + params["x"]
 
     (chunk,) = seed_plan(n_seeds=3).chunks()
     points = {number: {"x": number / 4} for number in range(5)}
-    with dispatching(watchful_client, own_loss("once", once), packs=True) as (dispatcher, errand):
+    with dispatching(cluster.client, own_loss("once", once), packs=True) as (dispatcher, errand):
         dispatcher._pack.size = 5
         channel = dispatcher.channel(errand, lost.append)
         for number, params in points.items():
@@ -488,17 +499,16 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(watchful_client, tmp_p
     }
 
 
-def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(watchful_client):
-    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+@ON_FAKE
+def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(cluster):
+    plan = seed_plan(n_seeds=8, chunk_size=2)
+    with dispatching(cluster.client, bowl, packs=True) as (dispatcher, errand):
         dispatcher._pack.size = 3
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         dispatcher._send_backlog()
         assert len(dispatcher._out) == 2
-        with client.as_current():
-            wait([sent.future for sent in dispatcher._out.values()])
-        for pid in client.run(os.getpid).values():
-            os.kill(pid, signal.SIGKILL)
+        cluster.await_all([sent.future for sent in dispatcher._out.values()])
+        cluster.kill(*cluster.workers)
         results = [result for _, result in await_results(dispatcher, plan.n_chunks)]
     assert losses_by_start(results) == expected(PARAMS, plan)
 
@@ -616,16 +626,6 @@ def test_how_many_tasks_are_to_be_done(client):
 # Workers that leave, and jobs that end.
 
 
-def ends_in(client, worker, seconds: float) -> None:
-    """Have a worker's job end in so many seconds."""
-    ends_at = f"{time.time() + seconds:.0f}"
-    client.run(lambda: os.environ.update(SEEDWISE_JOB_ENDS_AT=ends_at), workers=[worker])
-
-
-def workers_of(client) -> list[str]:
-    return list(client.scheduler_info(n_workers=-1)["workers"])
-
-
 def waiting_loss(folder) -> sw.LossDefinition:
     """Note each evaluation, and wait for leave to end."""
 
@@ -646,21 +646,22 @@ def evaluations(folder) -> list[tuple[int, int]]:
     return [tuple(map(int, line.split())) for line in lines]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("packs", [False, True])
-def test_a_worker_that_leaves_has_nothing_evaluated_twice(watchful_client, tmp_path, packs):
-    client, lost = watchful_client, []
+def test_a_worker_that_leaves_has_nothing_evaluated_twice(cluster, tmp_path, packs):
+    lost = []
     plan = seed_plan(n_seeds=12, chunk_size=1)
-    with dispatching(client, waiting_loss(tmp_path), packs=packs) as (dispatcher, errand):
+    with dispatching(cluster.client, waiting_loss(tmp_path), packs=packs) as (dispatcher, errand):
         dispatcher._pack.size = 3
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         dispatcher._send_backlog()
         poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
-        first, second = workers_of(client)
-        client.run(depart, reason="fewer are wanted", workers=[first])
+        first, second = cluster.workers
+        cluster.depart(first)
         (tmp_path / "go").touch()
         results = await_results(dispatcher, plan.n_chunks)
-        poll(lambda: workers_of(client) == [second], "the worker to be gone")
+        poll(lambda: cluster.workers == [second], "the worker to be gone")
     seeds = plan.seeds.tolist()
     assert losses_by_start([r for _, r in results]) == [seed + 0.5 for seed in seeds]
     assert sorted(seed for seed, _ in evaluations(tmp_path)) == sorted(seeds)
@@ -668,83 +669,81 @@ def test_a_worker_that_leaves_has_nothing_evaluated_twice(watchful_client, tmp_p
     assert dispatcher.n_seeds_lost_to_walltime == 0
 
 
-def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(watchful_client):
-    client, plan = watchful_client, seed_plan(n_seeds=8, chunk_size=2)
-    short, long = workers_of(client)
-    ends_in(client, short, 60)
-    ends_in(client, long, 7000)
+@ON_FAKE
+def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(cluster):
+    plan = seed_plan(n_seeds=8, chunk_size=2)
+    short, long = cluster.workers
+    cluster.ends_in(short, 60)
+    cluster.ends_in(long, 7000)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand)
         dispatcher._walltime._times.note(2, 600.0)  # earlier ones took ten minutes
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
-        poll(lambda: workers_of(client) == [long], "the worker to leave")
+        poll(lambda: cluster.workers == [long], "the worker to leave")
     assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)
-    names = client.run(lambda dask_worker: str(dask_worker.name))
-    assert {result.worker for _, result in results} == {names[long]}
+    assert {result.worker for _, result in results} == {cluster.name_of(long)}
 
 
-def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(watchful_client):
-    client, plan = watchful_client, seed_plan(n_seeds=4, chunk_size=2)
-    for worker in workers_of(client):
-        ends_in(client, worker, 60)
+@ON_FAKE
+def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(cluster):
+    plan = seed_plan(n_seeds=4, chunk_size=2)
+    for worker in cluster.workers:
+        cluster.ends_in(worker, 60)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0, "tick_s": 0.1}
-    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
         dispatcher._walltime._times.note(2, 600.0)
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
-        poll(lambda: workers_of(client) == [], "the workers to leave")
+        poll(lambda: cluster.workers == [], "the workers to leave")
         assert dispatcher.wait() == []
         assert dispatcher.n_outstanding == plan.n_chunks
-        client.cluster.scale(3)
+        cluster.add_worker()
         results = await_results(dispatcher, plan.n_chunks)
     assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)
     assert {result.attempt for _, result in results} == {1}
 
 
-def test_a_worker_heeds_its_own_chunks_where_nothing_was_known_when_they_were_sent(
-    watchful_client,
-):
-    client, plan = watchful_client, seed_plan(n_seeds=40, chunk_size=2)
-    short, long = workers_of(client)
-    ends_in(client, short, 7)  # five seconds are left over in any case
-    ends_in(client, long, 7000)
-    loss = own_loss("slow", lambda params, seed: time.sleep(0.2) or float(seed))
+@ON_BOTH
+def test_a_worker_heeds_its_own_chunks_where_nothing_was_known_when_they_were_sent(cluster):
+    plan = seed_plan(n_seeds=40, chunk_size=2)
+    short, long = cluster.workers
+    cluster.ends_in(short, 5.5)  # five seconds are left over in any case
+    cluster.ends_in(long, 7000)
+    loss = own_loss("slow", lambda params, seed: time.sleep(0.05) or float(seed))
     lost = []
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(client, loss, **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, loss, **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
         results = await_results(dispatcher, plan.n_chunks)
-        poll(lambda: workers_of(client) == [long], "the worker to leave")
+        poll(lambda: cluster.workers == [long], "the worker to leave")
     assert {task.needs_s for task in tasks} == {None}
     assert losses_by_start([r for _, r in results]) == plan.seeds.tolist()
     assert lost == []
 
 
 @pytest.fixture
-def two_jobs(watchful_client, tmp_path, monkeypatch):
+def two_jobs(cluster, tmp_path, monkeypatch):
     """Two workers of jobs that end, one of them soon; kill that one when both are at work."""
     monkeypatch.setattr(trial_clock, "_NEAR_S", 1000.0)
-    short, long = workers_of(watchful_client)
-    pids = watchful_client.run(os.getpid)
+    short, long = cluster.workers
 
     def kill() -> None:
         poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
-        os.kill(pids[short], signal.SIGKILL)
+        cluster.kill(short)
 
-    ends_in(watchful_client, short, 500)
-    ends_in(watchful_client, long, 7000)
+    cluster.ends_in(short, 500)
+    cluster.ends_in(long, 7000)
     return kill
 
 
-def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(
-    two_jobs, watchful_client, tmp_path
-):
+@ON_FAKE
+def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, cluster, tmp_path):
     lost, plan = [], seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
@@ -754,7 +753,7 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(
         tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
         (tmp_path / "go").touch()
         results = await_results(dispatcher, 2)
-        processes = set(watchful_client.run(os.getpid).values())
+        processes = cluster.pids
     assert losses_by_start([r for _, r in results]) == [0.5, 1.5]
     assert [event.trial for event in lost] == [3]
     assert [task.isolated for task in tasks] == [False, False]
@@ -764,10 +763,11 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(
     assert evaluations(tmp_path)[-1][1] in processes  # and not one of its own
 
 
-def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, watchful_client, tmp_path):
+@ON_FAKE
+def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, cluster, tmp_path):
     plan = seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
-    with dispatching(watchful_client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         dispatcher.channel(errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
         dispatcher._clock.longest_left_s = 500.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import attrs
+import contextlib
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
 import pytest
 
 from seedwise.cluster.place import Place
-from seedwise.driver.housekeeping import Attendant
+from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.signals import StopSignals
 from seedwise.errors import ClusterError, LeaseLostError, OptionError, RunStopped
 from seedwise.folder import requests as control_module
@@ -26,59 +29,66 @@ LOST = PoolNews(kind="lost", text="job 7 is gone", job_id="7", warns=True)
 SCALED = PoolNews(kind="scaled", text="2 to 10 workers")
 
 
-class FakePlace:
+class FakePlace(Place):
     """A place that takes note of what is asked of it."""
 
     def __init__(self) -> None:
+        super().__init__(client=None, mode=ExecutionMode.DISTRIBUTED, description="Slurm")
         self.bounds: list[tuple[int, int]] = []
         self.error: Exception | None = None
-        self.news: list[PoolNews] = []
+        self.fatal: Exception | None = None
+        self.happened: list[PoolNews] = []
         self.n_checks = 0
-        self.place = Place(
-            client=None,
-            mode=ExecutionMode.DISTRIBUTED,
-            description="Slurm",
-            check=self.check,
-            scale=self.scale,
-            news=self.take_news,
-            pool=lambda: POOL,
-            cancel_at_once=self.check,
-        )
 
     def check(self) -> None:
         self.n_checks += 1
+        if self.fatal is not None:
+            self.happened = [LOST]
+            raise self.fatal
 
-    def scale(self, low: int, high: int) -> None:
+    def scale(self, least: int, most: int) -> None:
         if self.error is not None:
             raise self.error
-        self.bounds.append((low, high))
+        self.bounds.append((least, most))
 
-    def take_news(self) -> list[PoolNews]:
-        news, self.news = self.news, []
+    def news(self) -> list[PoolNews]:
+        news, self.happened = self.happened, []
         return news
+
+    def pool(self) -> PoolStatus:
+        return POOL
 
 
 class FakeReport:
     """A report that takes note of what it is told."""
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self.log = EventLog(directory.event_log)
+    def __init__(self) -> None:
         self.events: list[object] = []
-        self.emit = self.events.append
-        self.pool = None
+        self.take = self.events.append
         self.n_refreshed = 0
 
     def refresh(self) -> None:
         self.n_refreshed += 1
 
 
-@attrs.frozen
 class Case:
-    directory: RunDirectory
-    place: FakePlace
-    report: FakeReport
-    stop: StopSignals
-    attendant: Attendant
+    """A run whose place is open, or not, in a folder."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.place = FakePlace()
+        self.report = FakeReport()
+        self.stop = StopSignals(directory.path)
+        self.run = SimpleNamespace(directory=directory, log=EventLog(directory.event_log))
+
+    @contextlib.contextmanager
+    def kept(self, place: Place | None = None) -> Iterator[Callable[[], None]]:
+        """Keep house as a workplace does; give what looks once."""
+        with requests_of(self.run) as control, contextlib.ExitStack() as when_closed:
+            place = place or self.place
+            keeper = Housekeeper(self.run, place, self.report, self.stop, control)
+            when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
+            yield keeper.look
 
     def kinds(self) -> list[str]:
         return [event["kind"] for event in read_events(self.directory)]
@@ -92,15 +102,12 @@ class Case:
 def case(tmp_path, monkeypatch):
     monkeypatch.setattr(control_module, "_POLL_EVERY_S", 0.0)
     directory = RunDirectory(tmp_path)
-    report, stop = FakeReport(directory), StopSignals(tmp_path)
-    attendant = Attendant(directory, stop, report)
     with acquire_lease(directory.lease):
-        yield Case(directory, FakePlace(), report, stop, attendant)
+        yield Case(directory)
 
 
 def test_a_request_reaches_the_place_and_is_answered(case):
-    with case.attendant as attendant:
-        look = attendant.attend(case.place.place)
+    with case.kept() as look:
         case.leave(SCALE)
         look()
         assert case.place.bounds == [(2, 10)]
@@ -121,8 +128,7 @@ def test_a_request_reaches_the_place_and_is_answered(case):
 )
 def test_a_place_that_can_not_be_scaled_says_so_and_the_run_goes_on(case, error, words):
     case.place.error = error
-    with case.attendant as attendant:
-        look = attendant.attend(case.place.place)
+    with case.kept() as look:
         case.leave(SCALE)
         look()
         with pytest.raises(RuntimeError, match=words):
@@ -132,8 +138,7 @@ def test_a_place_that_can_not_be_scaled_says_so_and_the_run_goes_on(case, error,
 
 def test_a_place_that_was_passed_is_its_owners_to_scale(case):
     passed = Place(client=None, mode=ExecutionMode.DISTRIBUTED, description="a client")
-    with case.attendant as attendant:
-        look = attendant.attend(passed)
+    with case.kept(passed) as look:
         case.leave(SCALE)
         look()
         with pytest.raises(RuntimeError, match="the owner of a cluster that was passed"):
@@ -142,8 +147,7 @@ def test_a_place_that_was_passed_is_its_owners_to_scale(case):
 
 def test_a_stop_is_answered_and_ends_the_run_in_order(case):
     def work() -> None:
-        with case.attendant as attendant:
-            look = attendant.attend(case.place.place)
+        with case.kept() as look:
             case.leave(STOP, SCALE)  # both count
             look()
 
@@ -159,8 +163,7 @@ def test_a_stop_is_answered_and_ends_the_run_in_order(case):
 
 
 def test_a_signal_comes_before_all_else(case):
-    with case.attendant as attendant:
-        look = attendant.attend(case.place.place)
+    with case.kept() as look:
         case.leave(SCALE)
         case.stop.request()
         with pytest.raises(RunStopped):
@@ -168,33 +171,21 @@ def test_a_signal_comes_before_all_else(case):
     assert case.place.bounds == []
 
 
-def test_a_second_signal_has_the_jobs_cancelled(case):
-    with case.attendant as attendant:
-        attendant.attend(case.place.place)
-        case.stop.at_once()
-    assert case.place.n_checks == 1
-
-
 def test_all_news_is_logged_and_what_is_to_be_seen_is_told(case):
-    with case.attendant as attendant:
-        look = attendant.attend(case.place.place)
-        case.place.news = [SUBMITTED, LOST, SCALED]
+    with case.kept() as look:
+        case.place.happened = [SUBMITTED, LOST, SCALED]
         look()
         assert case.report.events == [PoolChanged(LOST, POOL), PoolChanged(SCALED, POOL)]
         look()
-        assert case.report.pool() == POOL
     assert case.kinds() == ["submitted", "lost", "scaled"]
     assert len(case.report.events) == 2
 
 
 def test_news_that_explains_the_end_is_not_lost(case, monkeypatch):
     def work() -> None:
-        def fail() -> None:
-            case.place.news = [LOST]
-            raise ClusterError("no jobs any more")
-
-        with case.attendant as attendant:
-            attendant.attend(attrs.evolve(case.place.place, check=fail))()
+        case.place.fatal = ClusterError("no jobs any more")
+        with case.kept() as look:
+            look()
 
     with pytest.raises(ClusterError):
         work()
@@ -204,9 +195,8 @@ def test_news_that_explains_the_end_is_not_lost(case, monkeypatch):
 
 def test_nothing_is_written_of_a_run_that_is_anothers(case):
     def work() -> None:
-        with case.attendant as attendant:
-            attendant.attend(case.place.place)
-            case.place.news = [LOST]
+        with case.kept():
+            case.place.happened = [LOST]
             raise LeaseLostError(case.directory.path, "process 7 on node3")
 
     with pytest.raises(LeaseLostError):
@@ -216,6 +206,7 @@ def test_nothing_is_written_of_a_run_that_is_anothers(case):
 
 
 def test_a_place_that_never_opened(case):
-    with case.attendant:
+    with requests_of(case.run):
         pass
+    assert not case.directory.control.exists()
     assert case.kinds() == []

@@ -159,7 +159,7 @@ def test_the_kind_of_a_run_is_saved(directory, kind, keywords):
 
 
 def test_points_that_the_loss_does_not_take_are_refused():
-    with pytest.raises(OptionError, match=r"source=.*: must be with \['x'\], too"):
+    with pytest.raises(OptionError, match=r"source=.*missing: \['x'\]"):
         make_parts(
             bowl,
             SweepOptions.from_keywords({}),

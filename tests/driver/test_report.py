@@ -14,14 +14,16 @@ import pytest
 from seedwise.cluster.place import Place
 from seedwise.disk.every import Every
 from seedwise.driver import report as module
+from seedwise.driver import run as run_module
+from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
-from seedwise.driver.report import Listeners, Report
-from seedwise.driver.workplace import Workplace
+from seedwise.driver.report import Listeners, Report, interruption_told, tell_end
+from seedwise.driver.run import take_up
+from seedwise.driver.tally import Summary, Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.folder.find import entry_directory, open_run_directory
-from seedwise.folder.history import take_up_history
 from seedwise.model.events import (
     ChunkLost,
     Event,
@@ -40,21 +42,13 @@ from seedwise.model.status import PoolStatus
 from seedwise.model.trials import TrialResult, TrialState
 from tests.losses import bowl
 
-PLACE = Place(
-    client=None,
-    mode=ExecutionMode.DISTRIBUTED,
-    description="Slurm",
-    dashboard="http://node:1/status",
-    tunnel="ssh -L 1:node:1 node",
-)
-WORKPLACE = Workplace(PLACE, "bowl-1", None)
 GOOD = TrialResult(0, {"x": 0.5, "kind": "plain"}, 2.0, 0.1, 6, TrialState.COMPLETE, 1.0)
 FAILED = TrialResult(
     1, {"x": 0.7, "kind": "plain"}, None, None, 0, TrialState.FAIL, 2.0, "seed 3: ValueError: no"
 )
 BEST = TrialResult(2, {"x": 0.9, "kind": "fancy"}, 1.0, None, 6, TrialState.COMPLETE, 3.0)
 TRIALS = [GOOD, FAILED, BEST]
-OF_RUN = {"n_trials": 5, "n_seeds": 6}
+OF_RUN = {"n_trials": 5, "n_seeds": 6, "cluster": "slurm"}
 POINTS = grid(**{name: [0.5] for name in bowl.parameter_space})
 
 
@@ -62,8 +56,17 @@ def counted(*trials: TrialResult) -> dict[TrialState, int]:
     return {state: sum(trial.state is state for trial in trials) for state in TrialState}
 
 
+class FakePlace(Place):
+    """A place that has a pool if it is given one."""
+
+    status: PoolStatus | None = None
+
+    def pool(self) -> PoolStatus | None:
+        return self.status
+
+
 class Case:
-    """A run that is begun, or gone on with, in a folder; and its report."""
+    """A run that is begun, or resumed, in a folder; and what is told of it."""
 
     def __init__(
         self,
@@ -76,27 +79,65 @@ class Case:
         self.directory = open_run_directory(path, "mine", bowl.name)
         self.options = options or RunOptions.from_keywords({**OF_RUN, **keywords})
         source = POINTS if isinstance(self.options, SweepOptions) else None
-        self.parts = make_parts(bowl, self.options, source=source)
-        self.history = take_up_history(
-            self.directory, "a study", self.parts.depends_on, accept_changes=True
-        )
-        self.report = Report(
-            self.directory,
-            self.history,
-            self.parts,
+        self.guard = lambda: None
+        self.run = take_up(
+            make_parts(bowl, self.options, source=source),
             self.options,
-            Listeners([*listeners, self.events.append]),
+            self.directory,
+            lambda: self.guard(),  # noqa: PLW0108 - a test may change it
         )
+        self.listen = Listeners([*listeners, self.events.append])
+        self.entries: dict[str, int] | None = None
+        self.place = FakePlace(
+            client=None,
+            mode=ExecutionMode.DISTRIBUTED,
+            description="Slurm",
+            dashboard="http://node:1/status",
+            tunnel="ssh -L 1:node:1 node",
+        )
+        self.n_in_flight = 0
+        self.worked = False
+        self.tally = self._tally()
+
+    def _tally(self, *trials: TrialResult) -> Tally:
+        n_trials = getattr(self.options, "n_trials", 5)
+        if isinstance(self.options, EntriesOptions):
+            n_trials *= len(self.options.entry_ids)
+        counts = counted(*trials)
+        return Tally(self.options.kind, n_trials, counts, "2030-01-01", lambda: self.entries)
+
+    def prepared(self) -> None:
+        self.run = self.run.at_work()
+        self.run.prepare()
+
+    def begin(self, *trials: TrialResult, best: TrialResult | None = None) -> None:
+        self.worked, self.tally = True, self._tally(*trials)
+        every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
+        self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
+        in_flight = lambda: self.n_in_flight  # noqa: E731
+        self.report = Report(self.run, self.tally, self.listen, self.place, in_flight, best)
+        self.run.guard()
+        if not isinstance(self.options, EntriesOptions):
+            self.summary_file.write(best)
+        self.report.begin()
 
     def tell(self, *trials: TrialResult) -> None:
         best = None
         for trial in trials:
             if trial.value is not None and (best is None or trial.value < best.value):
                 best = trial
-            self.report.emit(TrialFinished(trial, None, best, 5))
+            self.take(TrialFinished(trial, None, best, 5))
 
-    def begin(self, *trials: TrialResult, best: TrialResult | None = None) -> None:
-        self.report.begun(WORKPLACE, counted(*trials), best)
+    def take(self, event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            self.summary_file.take(event)
+        self.report.take(event)
+
+    def finished(self, best: TrialResult | None) -> None:
+        tell_end(self.run, self.tally, self.listen, best, worked=self.worked)
+
+    def interruption_told(self):
+        return interruption_told(self.run, self.tally, self.listen)
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.directory.path / "summary.json").read_text(encoding="utf-8"))
@@ -109,8 +150,9 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch):
-    """Have nothing said because of the time that has passed."""
+    """Have nothing said because of the time that has passed, and no Slurm asked for jobs."""
     monkeypatch.setattr(module, "_PROGRESS_EVERY_S", 1e9)
+    monkeypatch.setattr(run_module, "cancel_left_jobs", lambda directory: None)
 
 
 @pytest.fixture
@@ -122,13 +164,13 @@ def run(tmp_path):
 
 
 def test_what_is_needed_to_go_on_is_there_before_the_workers_are(run):
-    run.report.prepared()
+    run.prepared()
     assert run.directory.has_begun
     assert read_saved(run.directory).keywords == OF_RUN
     meta = run.directory.read_meta()
-    assert meta["run_id"] == run.history.run_id
-    assert meta["study_name"] == "a study"
-    assert meta["results_depend_on"] == run.parts.depends_on
+    assert meta["run_id"] == run.run.history.run_id
+    assert meta["study_name"] == "bowl"
+    assert meta["results_depend_on"] == run.run.parts.depends_on
     assert "completed_at_utc" not in meta
     assert run.events == []
 
@@ -139,7 +181,7 @@ def test_a_run_has_begun_only_if_it_can_be_resumed(run, monkeypatch):
 
     monkeypatch.setattr(RunDirectory, "write_parts", full)
     with pytest.raises(RunFileError):
-        run.report.prepared()
+        run.prepared()
     assert not run.directory.has_begun
 
 
@@ -151,7 +193,7 @@ def test_meta_says_what_was_asked_for(tmp_path):
         sampler=optuna.samplers.TPESampler(seed=1),
         entry_id="subject 7",
     )
-    run.report.prepared()
+    run.prepared()
     meta = run.directory.read_meta()
     assert meta["loss_name"] == "bowl"
     assert meta["loss_description"] == "a noisy bowl"
@@ -164,7 +206,7 @@ def test_meta_says_what_was_asked_for(tmp_path):
     assert (options["seeds"], options["entry_id"]) == ([5, 3, 9], "subject 7")
     assert "TPESampler" in options["sampler"]
     assert options["given"] == sorted(
-        ["chunk_size", "entry_id", "n_seeds", "n_trials", "sampler", "seeds"]
+        ["chunk_size", "cluster", "entry_id", "n_seeds", "n_trials", "sampler", "seeds"]
     )
     assert options["n_trials"] == 5
 
@@ -180,7 +222,7 @@ def test_meta_says_what_was_asked_for(tmp_path):
 )
 def test_meta_says_what_kind_of_run_it_is(tmp_path, options, kind):
     run = Case(tmp_path, options=options)
-    run.report.prepared()
+    run.prepared()
     meta = run.directory.read_meta()
     assert meta["kind"] == kind
     assert (kind == "sweep") == ("source" in meta)
@@ -191,15 +233,15 @@ def test_meta_says_what_kind_of_run_it_is(tmp_path, options, kind):
 def test_meta_says_what_is_to_be_tried_first(tmp_path):
     first = grid(x=[0.5, 1.0])
     run = Case(tmp_path, enqueue=first)
-    run.report.prepared()
+    run.prepared()
     assert run.directory.read_meta()["options"]["enqueue"] == first.to_manifest_dict()
 
 
 def test_the_beginning_is_told(run):
-    run.report.prepared()
+    run.prepared()
     run.begin()
     assert run.directory.read_meta()["mode"] == "distributed"
-    assert run.report.mode == "distributed"
+    assert run.run.mode is ExecutionMode.DISTRIBUTED
     assert run.events == [
         RunStarted(run.directory.path, 0, "Slurm", "http://node:1/status", "ssh -L 1:node:1 node")
     ]
@@ -226,7 +268,7 @@ def test_each_trial_is_summed_up_and_told(run):
     run.begin(GOOD, best=GOOD)
     for n_told, (trial, n_failed, best) in enumerate([(FAILED, 1, 0), (BEST, 1, 2)], start=2):
         event = TrialFinished(trial, None, TRIALS[best], 5)
-        run.report.emit(event)
+        run.take(event)
         assert run.events[-1] is event
         summary = run.summary()
         assert (summary["n_told"], summary["n_failed"]) == (n_told, n_failed)
@@ -259,7 +301,7 @@ def test_other_events_are_told_only(run):
     run.begin()
     before = run.summary()
     event = ChunkLost(0, 100, "tcp://node:1")
-    run.report.emit(event)
+    run.take(event)
     assert run.events[-1] is event
     assert run.summary() == before
 
@@ -274,7 +316,7 @@ def at_once(monkeypatch):
 def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
     run = Case(tmp_path)
     run.begin()
-    run.report.n_in_flight = lambda: 2
+    run.n_in_flight = 2
     run.tell(*TRIALS)
     said = [event.status for event in run.events if isinstance(event, Progress)]
     assert [(status.done, status.failed, status.running) for status in said] == [
@@ -303,7 +345,7 @@ def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monk
     monkeypatch.setattr(module, "_REFRESH_EVERY_S", 0.0)
     run = Case(tmp_path)
     run.begin(GOOD, best=GOOD)
-    run.report.pool = lambda: POOL
+    run.place.status = POOL
     run.report.refresh()
     assert run.status()["pool"] == attrs.asdict(POOL)
     assert (run.status()["done"], run.status()["best_value"]) == (1, 2.0)
@@ -312,7 +354,7 @@ def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monk
     run.tell(BEST)
     run.report.refresh()
     assert (run.status()["done"], run.status()["best_value"]) == (2, 1.0)
-    run.report.finished(BEST)
+    run.finished(BEST)
     assert run.status()["pool"] is None
 
 
@@ -344,14 +386,15 @@ def test_a_full_disk_does_not_end_a_run_that_waits(run, monkeypatch):
 
 def test_begin_and_end_are_logged(tmp_path):
     run = Case(tmp_path)
-    run.report.prepared()
+    run.prepared()
     run.begin()
     run.tell(*TRIALS)
-    run.report.finished(BEST)
+    run.finished(BEST)
     again = Case(tmp_path)
-    again.report.prepared()
+    again.prepared()
     again.begin(*TRIALS)
-    again.report.finished(BEST, complete=False)
+    again.run = attrs.evolve(again.run, options=attrs.evolve(again.options, timeout=1e-9))
+    again.finished(BEST)
     texts = dict(logged(again))
     assert [kind for kind, _ in logged(again)] == ["started", "finished", "resumed", "stopped"]
     assert texts["started"].startswith("started by process ")
@@ -363,7 +406,7 @@ def test_a_run_that_has_nothing_to_do_is_not_logged(tmp_path):
     finish(tmp_path)
     before = logged(Case(tmp_path))
     again = Case(tmp_path)
-    again.report.finished(BEST)
+    again.finished(BEST)
     assert logged(again) == before
 
 
@@ -379,7 +422,7 @@ def test_a_run_that_has_nothing_to_do_is_not_logged(tmp_path):
     ],
 )
 def test_why_it_ended_early_is_logged(run, error, event):
-    with pytest.raises(type(error)), run.report.interruption_told():
+    with pytest.raises(type(error)), run.interruption_told():
         raise error
     assert logged(run) == [event]
 
@@ -392,7 +435,8 @@ class Never(Every):
 def test_of_a_run_the_summary_is_written_at_each_trial_and_the_status_when_it_is_due(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
+    for part in (module, tally_module):
+        monkeypatch.setattr(part, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
     run = Case(tmp_path)
     run.begin()
     run.tell(*TRIALS)
@@ -402,15 +446,15 @@ def test_of_a_run_the_summary_is_written_at_each_trial_and_the_status_when_it_is
 
 
 def test_of_a_sweep_both_are_written_when_they_are_due(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
+    for part in (module, tally_module):
+        monkeypatch.setattr(part, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
     run = Case(tmp_path, options=SweepOptions.from_keywords({"n_seeds": 6}))
-    run.report.standing.n_trials = 5
     run.begin()
     run.tell(*TRIALS)
     assert (run.summary()["n_told"], run.status()["done"]) == (0, 0)
-    run.report.finished(BEST)
+    run.finished(BEST)
     assert run.status()["done"] == 2
-    run.report.write_summary(BEST)
+    run.summary_file.write(BEST)
     assert (run.summary()["n_told"], run.summary()["n_trials"]) == (3, 5)
 
 
@@ -459,10 +503,10 @@ def test_ctrl_c_in_a_listener_is_ctrl_c(tmp_path):
 @pytest.mark.parametrize(
     "step",
     [
-        lambda run: run.report.prepared(),
+        lambda run: run.prepared(),
         lambda run: run.begin(),
         lambda run: run.tell(GOOD),
-        lambda run: run.report.finished(GOOD),
+        lambda run: run.finished(GOOD),
     ],
     ids=["prepared", "begun", "told", "finished"],
 )
@@ -470,12 +514,13 @@ def test_nothing_is_written_of_a_run_that_is_anothers(run, step):
     def lost() -> None:
         raise LeaseLostError(run.directory.path, "process 7 on node3")
 
-    run.report.guard = lost
+    run.begin()
+    run.guard = lost
     before = {path: path.stat().st_mtime_ns for path in run.directory.path.rglob("*")}
     with pytest.raises(LeaseLostError):
         step(run)
     assert {path: path.stat().st_mtime_ns for path in run.directory.path.rglob("*")} == before
-    assert run.events == []
+    assert [type(event) for event in run.events] == [RunStarted]
 
 
 # The end.
@@ -489,7 +534,7 @@ def test_an_interruption_is_told_with_how_far_it_came(error, run):
     run.directory.study_file.touch()
 
     def work() -> None:
-        with run.report.interruption_told():
+        with run.interruption_told():
             run.tell(FAILED)
             raise error
 
@@ -504,17 +549,17 @@ def test_an_interruption_is_told_with_how_far_it_came(error, run):
 @pytest.mark.parametrize("name", ["study.journal", "trials.table", "entries"])
 def test_an_interruption_of_what_has_results_is_told(run, name):
     (run.directory.path / name).touch()
-    with pytest.raises(ValueError, match="no"), run.report.interruption_told():
+    with pytest.raises(ValueError, match="no"), run.interruption_told():
         raise ValueError("no")
     assert run.events == [RunInterrupted(run.directory.path, 0, 5)]
     assert run.status()["state"] == "stopped"
 
 
 def test_of_a_new_run_that_got_no_workers_only_a_signal_is_told(run):
-    with pytest.raises(ValueError, match="no"), run.report.interruption_told():
+    with pytest.raises(ValueError, match="no"), run.interruption_told():
         raise ValueError("no")
     assert run.events == []
-    with pytest.raises(RunStopped), run.report.interruption_told():
+    with pytest.raises(RunStopped), run.interruption_told():
         raise RunStopped(run.directory.path, 15)
     assert run.events == [RunInterrupted(run.directory.path, 0, 5)]
     assert run.directory.read_status() == {}
@@ -523,14 +568,14 @@ def test_of_a_new_run_that_got_no_workers_only_a_signal_is_told(run):
 def test_a_run_that_is_stopped_before_its_workers_came_says_how_far_it_was(tmp_path):
     finish(tmp_path)
     again = Case(tmp_path, n_trials=9)
-    with pytest.raises(RunStopped), again.report.interruption_told():
+    with pytest.raises(RunStopped), again.interruption_told():
         raise RunStopped(again.directory.path, 15)
     assert again.events == [RunInterrupted(again.directory.path, 3, 9)]
 
 
 def test_that_another_took_it_over_is_no_interruption_to_be_gone_on_with(run):
     run.directory.study_file.touch()
-    with pytest.raises(LeaseLostError), run.report.interruption_told():
+    with pytest.raises(LeaseLostError), run.interruption_told():
         raise LeaseLostError(run.directory.path, "process 7 on node3")
     assert run.events == []
     assert run.directory.read_status() == {}
@@ -542,23 +587,23 @@ def test_on_a_full_disk_the_error_that_ends_it_comes_out(run, monkeypatch):
 
     run.directory.study_file.touch()
     monkeypatch.setattr(RunDirectory, "write_status", full)
-    with pytest.raises(ValueError, match="no"), run.report.interruption_told():
+    with pytest.raises(ValueError, match="no"), run.interruption_told():
         raise ValueError("no")
     assert run.events == [RunInterrupted(run.directory.path, 0, 5)]
 
 
 def test_without_an_interruption_none_is_told(run):
     run.begin()
-    with run.report.interruption_told():
+    with run.interruption_told():
         run.tell(GOOD)
     assert [type(event) for event in run.events] == [RunStarted, TrialFinished]
 
 
 def test_the_last_word_in_the_folder(run):
-    run.report.prepared()
+    run.prepared()
     run.begin()
     run.tell(*TRIALS)
-    run.report.finished(BEST)
+    run.finished(BEST)
     meta = run.directory.read_meta()
     assert (meta["mode"], meta["best_value"], meta["best_params"]) == (
         "distributed",
@@ -567,7 +612,7 @@ def test_the_last_word_in_the_folder(run):
     )
     assert meta["completed_at_utc"] >= meta["started_at_utc"]
     assert meta["duration_seconds"] >= 0
-    assert meta["run_id"] == run.history.run_id
+    assert meta["run_id"] == run.run.history.run_id
     (finished,) = [event for event in run.events if isinstance(event, RunFinished)]
     assert run.events[-1] is finished
     assert (finished.run_dir, finished.best) == (run.directory.path, BEST)
@@ -579,7 +624,7 @@ def test_the_last_word_in_the_folder(run):
 def test_without_a_complete_trial_there_is_no_best_in_the_folder(run):
     run.begin()
     run.tell(FAILED)
-    run.report.finished(None)
+    run.finished(None)
     assert run.events[-1].best is None
     meta = run.directory.read_meta()
     assert (meta["best_value"], meta["best_params"]) == (None, None)
@@ -592,27 +637,27 @@ def test_without_a_complete_trial_there_is_no_best_in_the_folder(run):
 
 def finish(path: Path) -> None:
     run = Case(path)
-    run.report.prepared()
+    run.prepared()
     run.begin()
     run.directory.study_file.touch()
     run.tell(*TRIALS)
-    run.report.finished(BEST)
+    run.finished(BEST)
 
 
 def test_the_mode_of_a_run_that_was_done_before_is_what_it_was(tmp_path):
     finish(tmp_path)
     for _ in range(2):
         again = Case(tmp_path)
-        again.report.finished(BEST)
-        assert again.report.mode == "distributed"
+        again.finished(BEST)
+        assert again.run.mode is ExecutionMode.DISTRIBUTED
         assert again.directory.read_meta()["mode"] == "distributed"
         assert [type(event) for event in again.events] == [RunFinished]
 
 
 def test_the_mode_is_known_after_a_driver_that_got_no_workers(tmp_path):
     finish(tmp_path)
-    Case(tmp_path, n_trials=9).report.prepared()
-    assert Case(tmp_path).report.mode == "distributed"
+    Case(tmp_path, n_trials=9).prepared()
+    assert Case(tmp_path).run.mode is ExecutionMode.DISTRIBUTED
 
 
 # Entries: each has a report of its own, and the run has one for all.
@@ -624,25 +669,21 @@ class Entries:
     def __init__(self, path: Path) -> None:
         keywords = {**OF_RUN, "entry_ids": ["anna", "ben"]}
         self.run = Case(path, options=EntriesOptions.from_keywords(keywords))
-        self.run.report.standing.n_trials = 10
-        self.run.report.entries = lambda: {"pending": 1, "running": 1, "done": 0, "failed": 0}
+        self.run.entries = {"pending": 1, "running": 1, "done": 0, "failed": 0}
         self.directory = entry_directory(self.run.directory, "anna")
         options = self.run.options.of_entry(0)
-        parts = entry_parts(self.run.parts, options)
-        history = take_up_history(
-            self.directory, "a study", parts.depends_on, accept_changes=False
-        )
-        self.events: list[Event] = []
-        self.report = Report(self.directory, history, parts, options, self.events.append)
-        self.run.report.prepared()
+        parts = entry_parts(self.run.run.parts, options)
+        self.entry = take_up(parts, options, self.directory, lambda: None).at_work()
+        self.summary = Summary(self.entry, 5, counted(GOOD))
+        self.run.prepared()
         self.run.begin()
-        self.report.prepared()
-        self.report.begun(WORKPLACE, counted(GOOD), GOOD)
+        self.entry.prepare()
+        self.summary.write(GOOD)
 
     def tell(self, trial: TrialResult, best: TrialResult) -> TrialFinished:
-        event = TrialFinished(trial, None, best, 5)
-        self.report.emit(event)
-        self.run.report.emit_of_entry(event, "anna")
+        event = TrialFinished(trial, None, best, 5, "anna")
+        self.summary.take(event)
+        self.run.report.take(event)
         return event
 
 
@@ -668,9 +709,8 @@ def test_a_trial_of_an_entry_is_told_once_with_its_entry(entries):
     before = len(entries.run.events)
     event = entries.tell(BEST, BEST)
     told, progress = entries.run.events[before:]
-    assert told == attrs.evolve(event, entry_id="anna")
+    assert told is event
     assert isinstance(progress, Progress)
-    assert [type(one) for one in entries.events] == [TrialFinished]
 
 
 def test_the_status_of_entries_is_of_all_of_them(entries):
@@ -688,10 +728,10 @@ def test_the_status_of_entries_is_of_all_of_them(entries):
 
 def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
     before = len(entries.run.events)
-    entries.report.finished(GOOD)
+    entries.entry.note_end(GOOD, complete=True)
     assert entries.directory.read_meta()["best_value"] == 2.0
     assert "completed_at_utc" in entries.directory.read_meta()
     assert "completed_at_utc" not in entries.run.directory.read_meta()
-    assert entries.run.events[before:] == entries.events == []
+    assert entries.run.events[before:] == []
     assert entries.run.status()["state"] == "running"
     assert [kind for kind, _ in logged(entries.run)] == ["started"]

@@ -20,8 +20,8 @@ def now(monkeypatch):
     return now
 
 
-def place(**fields) -> Place:
-    return Place(client=None, mode=ExecutionMode.SINGLE, description="here", slots=7, **fields)
+def place(kind: type[Place] = Place) -> Place:
+    return kind(client=None, mode=ExecutionMode.SINGLE, description="here", slots=7)
 
 
 def test_a_cluster_that_was_passed_has_the_slots_that_it_had(now):
@@ -31,11 +31,12 @@ def test_a_cluster_that_was_passed_has_the_slots_that_it_had(now):
 def test_the_slots_follow_the_bounds_of_the_pool(now):
     most, asked = 2, []
 
-    def pool() -> PoolStatus:
-        asked.append(now.s)
-        return PoolStatus(least=1, most=most, wanted=1, joined=1, pending=0)
+    class Pooled(Place):
+        def pool(self) -> PoolStatus:
+            asked.append(now.s)
+            return PoolStatus(least=1, most=most, wanted=1, joined=1, pending=0)
 
-    slots = _slots(place(pool=pool), chunks_per_worker=3)
+    slots = _slots(place(Pooled), chunks_per_worker=3)
     assert [slots() for _ in range(100)] == [6] * 100
     assert len(asked) == 1
     most = 20

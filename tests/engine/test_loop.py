@@ -73,7 +73,8 @@ class Job:
         self._open_error = open_error
         self._ends_all = ends_all
 
-    def open(self) -> tuple[Any, Engine]:
+    def open(self, workplace: Case) -> Engine:
+        assert workplace.dispatcher is self._dispatcher
         self._log.append(("open", self.name))
         if self._open_error is not None:
             raise self._open_error
@@ -81,7 +82,7 @@ class Job:
         engine = Engine(rules, PLAN, self.proposer, self.channel, FakeLedger(), FakeFolders())
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)
-        return self.channel, engine
+        return engine
 
     def close(self, error: Exception | None) -> None:
         self._log.append(("close", self.name))
@@ -103,7 +104,7 @@ class Case:
         return self.jobs[-1]
 
     def work(self, at_once: int = 99) -> None:
-        work_through(self.dispatcher, self.jobs, at_once)
+        work_through(self, self.jobs, at_once)
 
     @property
     def most_open(self) -> int:
@@ -169,7 +170,7 @@ def test_a_job_is_not_made_before_there_is_room_for_it(case):
             assert case.n_told() == [1] * len(case.jobs)
             yield case.add(name, n_trials=1)
 
-    work_through(case.dispatcher, jobs(), at_once=1)
+    work_through(case, jobs(), at_once=1)
     assert case.n_told() == [1] * 4
 
 

@@ -15,22 +15,39 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from distributed import Client
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger
 from seedwise.model.trials import Proposal
+from tests.faults import loss
+from tests.faults.driver import carry_out
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, TRAP_VARIABLE
 from tests.testbed.daemons import poll
 
 ROOT = Path(__file__).parent.parent.parent
 
-# What makes no difference to the trials.
+# Options that make no difference to the trials.
 _NO_MATTER = ("chunk_size", "progress", "workers")
+# Options that say where a run is carried out.
+_PLACE = (
+    "cluster",
+    "workers",
+    "cpus_per_task",
+    "mem_per_cpu",
+    "slurm_qos",
+    "use_processes",
+    "worker_parallelism",
+    "worker_time_limit_s",
+)
 
-#: A run of about 30 trials, with several chunks a trial.
-RUN = {"n_trials": 30, "n_seeds": 24, "chunk_size": 6, "workers": 2}
+#: Bounds a wait that ends at once where all is well; a busy machine may take its time.
+HANGS_S = 240.0
+
+#: A run with several chunks a trial; the first ten trials of TPE are random.
+RUN = {"n_trials": 20, "n_seeds": 24, "chunk_size": 6, "workers": 2}
 
 
 class Driver:
@@ -44,7 +61,9 @@ class Driver:
         The run's name.
     keywords : mapping
         Further keywords of optimize_run, ``loss`` among them.
-    pace_s, trap :
+    pace_s : float or pathlib.Path
+        Seconds that a seed takes, or a file of the test that says so.
+    trap : str
         See `tests.faults.loss`.
     """
 
@@ -64,19 +83,22 @@ class Driver:
         self.evaluation_log = folder / f"{name}.evaluations"
         self.stderr_file = folder / f"{name}.stderr"
         self._keywords = {**keywords, "run_root": str(folder / "runs"), "run_name": name}
+        self._pace_file = pace_s if isinstance(pace_s, Path) else folder / f"{name}.pace"
+        if not isinstance(pace_s, Path):
+            self.set_pace(pace_s)
         scratch = folder / f"{name}.tmp"
         scratch.mkdir(exist_ok=True)
         self._environment = {
             **os.environ,
             LOG_VARIABLE: str(self.evaluation_log),
-            PACE_VARIABLE: str(pace_s),
+            PACE_VARIABLE: str(self._pace_file),
             TRAP_VARIABLE: trap,
             "TMPDIR": str(scratch),  # where what a killed driver leaves is the test's own
         }
         self.process: subprocess.Popen[bytes]
 
     def start(self, **keywords: Any) -> None:
-        """Start the process; once more goes on with the run."""
+        """Start the process; once more resumes the run."""
         options = {**self._keywords, **keywords, "table": str(self.table_file)}
         with self.stderr_file.open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -88,6 +110,12 @@ class Driver:
                 start_new_session=True,
             )
 
+    def set_pace(self, seconds: float) -> None:
+        """Have a seed take that long from now on."""
+        aside = self._pace_file.with_suffix(".new")
+        aside.write_text(str(seconds))
+        aside.replace(self._pace_file)
+
     @property
     def stderr(self) -> str:
         return self.stderr_file.read_text()
@@ -96,7 +124,7 @@ class Driver:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = HANGS_S) -> int:
         return self.process.wait(seconds)
 
     def kill(self) -> bool:
@@ -104,29 +132,45 @@ class Driver:
         hit = self.running
         if hit:
             self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(HANGS_S)
         return hit and self.process.returncode == -signal.SIGKILL
 
-    def finish(self) -> str:
-        """Have the run go on to its end; return its table."""
+    def call_again(self) -> str:
+        """Have another driver resume the run by the same call; return the table."""
         self.start()
         assert self.wait() == 0, self.stderr
         return self.table
+
+    def finish(self, client: Client) -> str:
+        """Resume the run in this process, and return its table."""
+        client.run(_set_variable, LOG_VARIABLE, str(self.evaluation_log))
+        try:
+            return carry_out_here(client, self.folder, self.name, self._keywords)
+        finally:
+            client.run(_set_variable, LOG_VARIABLE, "")
 
     @property
     def table(self) -> str:
         return self.table_file.read_text()
 
-    def wait_for(self, count: int, what: str = "evaluations") -> None:
+    def wait_for(self, count: int) -> None:
         """Wait until that many more seeds were evaluated, or the driver has ended."""
-        del what
         before = self.n_evaluations
         poll(
             lambda: self.n_evaluations >= before + count or not self.running,
             f"{count} more evaluations of {self.name}: {self.stderr_file}",
-            60,
+            HANGS_S,
             0.01,
         )
+
+    def wait_until_told(self, count: int) -> None:
+        """Wait until that many trials are told, and see that the driver is at work then."""
+        poll(
+            lambda: len(told_values(self.directory)) >= count or not self.running,
+            f"{count} trials to be told: {self.stderr_file}",
+            HANGS_S,
+        )
+        assert self.running, self.stderr
 
     @property
     def n_evaluations(self) -> int:
@@ -145,24 +189,34 @@ def driver(*args: Any, **keywords: Any) -> Iterator[Driver]:
             made.kill()
 
 
-def undisturbed(folder: Path, keywords: Mapping[str, Any], **others: Any) -> str:
+def _set_variable(name: str, value: str) -> None:
+    os.environ[name] = value
+
+
+def carry_out_here(client: Client, folder: Path, name: str, keywords: Mapping[str, Any]) -> str:
+    """Carry out a run in this process, on workers that are there already; return its table."""
+    options = {option: value for option, value in keywords.items() if option not in _PLACE}
+    which = getattr(loss, options.pop("loss", "noted"))
+    here = {"cluster": client, "run_root": folder / "runs", "run_name": name, "progress": False}
+    return carry_out(which, {**options, **here})
+
+
+def undisturbed(client: Client, folder: Path, keywords: Mapping[str, Any]) -> str:
     """Return the table of the run that nothing happens to."""
-    with driver(folder, "undisturbed", keywords, **others) as made:
-        made.start()
-        assert made.wait() == 0, made.stderr
-        return made.table
+    return carry_out_here(client, folder, "undisturbed", keywords)
 
 
-def expected_table(keywords: Mapping[str, Any]) -> str:
+def expected_table(client: Client, keywords: Mapping[str, Any]) -> str:
     """Return the table that a run comes to, whatever happens to it; each run is made but once."""
-    decides = {name: value for name, value in keywords.items() if name not in _NO_MATTER}
-    return _expected_table(json.dumps(decides, sort_keys=True))
+    no_matter = (*_NO_MATTER, *_PLACE)
+    decides = {name: value for name, value in keywords.items() if name not in no_matter}
+    return _expected_table(client, json.dumps(decides, sort_keys=True))
 
 
 @functools.cache
-def _expected_table(decides: str) -> str:
+def _expected_table(client: Client, decides: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        return undisturbed(Path(folder), {**json.loads(decides), "chunk_size": 6, "workers": 2})
+        return undisturbed(client, Path(folder), {**json.loads(decides), "chunk_size": 6})
 
 
 def stock_trials(directory: RunDirectory) -> list[optuna.trial.FrozenTrial]:

@@ -17,7 +17,7 @@ import seedwise as sw
 
 #: A file to which each evaluation adds a line: pid, trial, seed.
 LOG_VARIABLE = "SEEDWISE_FAULTS_LOG"
-#: Seconds that a seed takes, or a file that says so, which the test may change.
+#: A file that says how many seconds a seed takes, which the test may change.
 PACE_VARIABLE = "SEEDWISE_FAULTS_PACE_S"
 #: What happens in the bad region of `treacherous`.
 TRAP_VARIABLE = "SEEDWISE_FAULTS_TRAP"
@@ -44,8 +44,8 @@ def note(trial, seed):
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(handle, f"{os.getpid()} {trial} {seed}\n".encode())
         os.close(handle)
-    pace = os.environ.get(PACE_VARIABLE, "0")
-    time.sleep(float(Path(pace).read_text() if pace.startswith("/") else pace))
+    pace = os.environ.get(PACE_VARIABLE)
+    time.sleep(float(Path(pace).read_text() or 0.0) if pace else 0.0)
 
 
 def evaluations(log: Path) -> list[tuple[int, int, int]]:
@@ -83,7 +83,7 @@ def filed(params, seed, context):
 def treacherous(params, seed, context):
     note(context["trial_number"], seed)
     if params["x"] > 0.3 and seed == TRAP_SEED:
-        spring(os.environ[TRAP_VARIABLE])
+        spring(os.environ.get(TRAP_VARIABLE))
     return value(params, seed)
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.faults.harness import RUN, driver, told_values, undisturbed
+from tests.faults.harness import RUN, driver, expected_table, told_values
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
 DISK_KB = 2048
@@ -27,11 +27,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("undisturbed"), KEYWORDS)
-
-
 def fill(folder, n_pages_left: int):
     """Fill the disk up to a number of pages of 4 KB."""
     filler = folder / "filler"
@@ -41,37 +36,36 @@ def fill(folder, n_pages_left: int):
 
 
 @pytest.mark.timeout(600)
-def test_no_room_for_the_ledger(small_disk, tmp_path, expected):
+def test_no_room_for_the_ledger(small_disk, client, tmp_path):
     folder = tmp_path / "runs" / "run"
     folder.mkdir(mode=0o700, parents=True)
     (folder / "chunks.ledger").symlink_to(small_disk / "chunks.ledger")
     (small_disk / "chunks.ledger").touch(mode=0o600)
-    full = full_after_some_trials(0, small_disk, tmp_path, expected)
+    full = full_after_some_trials(0, small_disk, tmp_path, client)
     assert full == "chunks.ledger"
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.full
-def test_no_room_for_the_rest(small_disk, tmp_path, expected):
+def test_no_room_for_the_rest(small_disk, client, tmp_path):
     (tmp_path / "runs").symlink_to(small_disk)
     for n_pages_left in (1, 2, 1, 2):
-        full = full_after_some_trials(n_pages_left, small_disk, tmp_path, expected)
+        full = full_after_some_trials(n_pages_left, small_disk, tmp_path, client)
         if full == "study.journal":
             return
     pytest.fail("the study file was never the one that was full")
 
 
-def full_after_some_trials(n_pages_left, small_disk, tmp_path, expected) -> str:
+def full_after_some_trials(n_pages_left, small_disk, tmp_path, client) -> str:
     n_before = len(list((tmp_path / "runs").iterdir()))
     name = "run" if n_pages_left == 0 else f"run{n_before}"
     with driver(tmp_path, name, KEYWORDS, pace_s=0.002) as run:
         run.start()
-        while len(told_values(run.directory)) < 5:
-            run.wait_for(1)
+        run.wait_until_told(5)
         filler = fill(small_disk, n_pages_left)
         assert run.wait() == 1
         told = told_values(run.directory)
-        assert 5 <= len(told) < 30
+        assert 5 <= len(told) < RUN["n_trials"]
         error = run.stderr.rstrip().splitlines()[-1]
         assert "can't be written: No space left on device" in error, run.stderr
         full = error.partition(" can't be written")[0].rpartition(" ")[2]
@@ -79,8 +73,7 @@ def full_after_some_trials(n_pages_left, small_disk, tmp_path, expected) -> str:
         assert "seedwise resume" in error
         print(f"{n_pages_left} pages left: {full} was full after {len(told)} trials")
         filler.unlink()
-        run.finish()
-        assert run.table == expected
+        assert run.finish(client) == expected_table(client, KEYWORDS)
         final = told_values(run.directory)
         assert all(final[number] == was for number, was in told.items())
         return full.rpartition("/")[2]

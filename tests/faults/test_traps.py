@@ -9,12 +9,12 @@ from distributed import LocalCluster
 
 from seedwise.model.trials import TrialState
 from seedwise.study.proposer import read_trials
-from tests.faults.harness import driver
+from tests.faults.harness import driver, expected_table
 from tests.faults.loss import LOG_VARIABLE, TRAP_SEED, TRAP_VARIABLE, evaluations
 
 RUN = {
     "loss": "treacherous",
-    "n_trials": 12,
+    "n_trials": 4,
     "n_seeds": 12,
     "chunk_size": 4,
     "max_concurrent_trials": 3,
@@ -23,14 +23,10 @@ RUN = {
 }
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
+@pytest.fixture
+def expected(client):
     """The table where the trap is an exception: the sampler sees the same failed trials."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with driver(folder, "raises", {**RUN, "fail_on_chunk_error": False}, trap="raise") as run:
-        run.start()
-        assert run.wait() == 0, run.stderr
-        return run.table
+    return expected_table(client, {**RUN, "fail_on_chunk_error": False})
 
 
 SEGFAULT = ("segfault", {}, r"killed by signal 11 \(SIGSEGV\)", 3)
@@ -61,6 +57,16 @@ def test_a_trap_fails_its_trials_and_nothing_else(
         assert "marked as failed" not in run.stderr
         lost = re.findall(r"lost the worker", run.stderr)
         assert bool(lost) is (not use_processes and trap != "loop")
+        print(
+            "FAILED",
+            len(
+                [
+                    1
+                    for t in read_trials(run.directory.study_file, "treacherous")
+                    if t.state is TrialState.FAIL
+                ]
+            ),
+        )
         print(f"{trap}: {len(lost)} chunks of lost workers were run again")
 
 

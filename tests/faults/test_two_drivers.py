@@ -9,31 +9,41 @@ import time
 
 import pytest
 
+from seedwise.errors import RunLockedError
 from seedwise.folder.lease import SILENT_S
-from tests.faults.harness import RUN, driver, expected_table
+from tests.faults.harness import RUN, carry_out_here, driver, expected_table
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return expected_table(KEYWORDS)
+@pytest.fixture
+def expected(client):
+    return expected_table(client, KEYWORDS)
 
 
 @pytest.fixture
 def first(tmp_path):
-    with driver(tmp_path, "run", KEYWORDS, pace_s=0.004) as first:
+    """A driver at work, on seeds that take so long that it is not at its end by itself."""
+    with driver(tmp_path, "run", KEYWORDS, pace_s=0.1) as first:
         first.start()
         first.wait_for(1)
         yield first
 
 
 @pytest.fixture
-def second(tmp_path):
-    (tmp_path / "second").mkdir()
-    with driver(tmp_path / "second", "run", {**KEYWORDS, "progress": False}) as second:
-        (tmp_path / "second" / "runs").symlink_to(tmp_path / "runs")
-        yield second
+def second(client, tmp_path):
+    """Have this process be a second driver of the run; give the table that it comes to."""
+
+    def second(**keywords):
+        return carry_out_here(client, tmp_path, "run", {**KEYWORDS, **keywords})
+
+    return second
+
+
+def finish(first):
+    """Have the first driver finish its run; return its exit code."""
+    first.set_pace(0)
+    return first.wait()
 
 
 def silence(lease) -> None:
@@ -43,12 +53,10 @@ def silence(lease) -> None:
 
 
 def test_a_second_driver_is_refused_and_told_who_works(first, second, expected):
-    second.start()
-    assert second.wait() == 1
-    assert "RunLockedError" in second.stderr
-    assert f"process {first.process.pid} on " in second.stderr
+    with pytest.raises(RunLockedError, match=f"process {first.process.pid} on "):
+        second()
     assert first.running
-    assert first.wait() == 0
+    assert finish(first) == 0
     assert first.table == expected
 
 
@@ -56,30 +64,32 @@ def test_a_driver_that_was_stopped_for_longer_than_the_lease_goes_on(first, seco
     first.process.send_signal(signal.SIGSTOP)
     silence(first.directory.lease)
     for take_over in (False, True):
-        second.start(take_over=take_over)
-        assert second.wait() == 1
-        assert "RunLockedError" in second.stderr
+        with pytest.raises(RunLockedError):
+            second(take_over=take_over)
     first.process.send_signal(signal.SIGCONT)
-    assert first.wait() == 0
+    assert finish(first) == 0
     assert first.table == expected
 
 
-def test_a_driver_that_was_taken_over_writes_nothing_any_more(first, second, expected):
+def test_a_driver_that_was_taken_over_writes_nothing_any_more(first, second, expected, tmp_path):
     """It is stopped, and looks as if it ran on another host, where nobody can see it."""
     first.process.send_signal(signal.SIGSTOP)
     lease = first.directory.lease
     held = json.loads(lease.read_text())
     lease.write_text(json.dumps({**held, "host": "elsewhere", "machine": "elsewhere"}))
     silence(lease)
-    second.start()
-    assert second.wait() == 1
-    assert "take_over=True" in second.stderr
-    second.start(take_over=True)
-    second.wait_for(1)
-    first.process.send_signal(signal.SIGCONT)
-    assert first.wait() == 1
-    assert "LeaseLostError" in first.stderr
-    assert second.running
-    assert second.wait() == 0
-    assert second.table == expected
+    with pytest.raises(RunLockedError, match="take_over=True"):
+        second()
+    folder = tmp_path / "second"
+    folder.mkdir()
+    (folder / "runs").symlink_to(tmp_path / "runs")
+    with driver(folder, "run", {**KEYWORDS, "take_over": True}, pace_s=0.1) as taker:
+        taker.start()
+        taker.wait_for(1)
+        first.process.send_signal(signal.SIGCONT)
+        assert first.wait() == 1
+        assert "LeaseLostError" in first.stderr
+        assert taker.running
+        assert finish(taker) == 0
+        assert taker.table == expected
     assert not first.table_file.exists()

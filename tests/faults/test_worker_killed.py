@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 
-from tests.faults.harness import RUN, Driver, driver, expected_table
+from tests.faults.harness import HANGS_S, RUN, Driver, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.testbed.daemons import poll
 
@@ -18,10 +18,10 @@ PACE_S = 0.02
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("n_kills", [3, pytest.param(50, marks=pytest.mark.full)])
-def test_kill_9_of_a_worker_changes_nothing(n_kills, tmp_path):
+def test_kill_9_of_a_worker_changes_nothing(n_kills, client, tmp_path):
     rng = random.Random(3)
     keywords = {**RUN, "max_concurrent_trials": 4}
-    expected = expected_table(keywords)
+    expected = expected_table(client, keywords)
     n_hits = n_lost = n_runs = 0
     while n_hits < n_kills:
         n_runs += 1
@@ -32,6 +32,8 @@ def test_kill_9_of_a_worker_changes_nothing(n_kills, tmp_path):
                 if not run.running or not kill_busy_worker(run):
                     break
                 n_hits += 1
+            if n_hits == n_kills:
+                run.set_pace(0)
             assert run.wait() == 0, run.stderr
             assert run.table == expected
             n_lost += run.stderr.count("lost the worker")
@@ -50,7 +52,7 @@ def kill_busy_worker(run: Driver) -> bool:
         last = evaluations(run.evaluation_log)[-1][0]
         return last if last in workers or not run.running else 0
 
-    pid = poll(busy, "a worker to be at work", 30, 0.002)
+    pid = poll(busy, "a worker to be at work", HANGS_S, 0.002)
     # It sleeps for most of a seed's time, and a chunk has six: it is in the middle of one. What
     # it had to do may have ended in this very moment, and then nothing is lost by its death.
     try:

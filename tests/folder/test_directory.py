@@ -1,4 +1,4 @@
-"""The run folder: its files, its formats, and what is done to it by a crash or by others."""
+"""The run folder: its files, its formats, and what crashes and other users do to it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_run_that_could_not_begin_is_discarded(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_somebody_elses_stays_when_a_run_is_discarded(directory):
+def test_other_files_stay_when_a_run_is_discarded(directory):
     for name in BEFORE_IT_BEGINS - {".gitignore", "environment.json"}:
         (directory.path / name).touch()
     directory.write_meta({})
@@ -163,9 +163,9 @@ def test_parts_that_others_could_have_written_are_not_read(directory, name, bits
 def test_parts_of_another_user_are_not_read(directory, name, monkeypatch):
     directory.write_parts({"parts": 1})
     path = directory.path / name
-    if os.getuid() == 0:  # what root wrote is read by all: give it to somebody else
+    if os.getuid() == 0:  # what root wrote is read by all: give it to another user
         os.chown(path, 4711, -1)
-    else:  # all of it belongs to somebody else then, and the folder comes first
+    else:  # all of it belongs to another user then, and the folder comes first
         path = directory.path
         monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
     owner = path.stat().st_uid

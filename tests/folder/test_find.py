@@ -104,7 +104,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, name):
     (path / name).parent.mkdir(parents=True)
     (path / name).write_text("what somebody needs")
     before = snapshot(path)
-    with pytest.raises(RunExistsError, match="mine exists already and holds no run") as caught:
+    with pytest.raises(RunExistsError, match="mine already exists and holds no run") as caught:
         open_run_directory(tmp_path, "mine", "walk")
     assert caught.value.run_dir == path
     assert snapshot(path) == before
@@ -169,7 +169,7 @@ def test_what_is_no_run_is_refused(tmp_path):
     for name, problem in (
         ("gone", "there is no such folder"),
         ("file", "there is no such folder"),
-        ("unborn", "there is no meta.json, so this is no run"),
+        ("unborn", "there is no meta.json, so this is not a run"),
     ):
         with pytest.raises(NotARunError, match=f"{name}: {problem}") as caught:
             existing_run(tmp_path / name)

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run before, and what is added each time."""
+"""A run's history: what its folder says of the time before, and what each driver adds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def directory(tmp_path):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """A clock that goes on by a minute each time that it is looked at."""
+    """A clock that advances by a minute each time it is read."""
     times = (datetime(2030, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(99))
     monkeypatch.setattr(module, "utc_now", lambda: next(times))
 
@@ -198,7 +198,7 @@ def test_the_same_cpu_is_no_word_worth(directory):
 def test_another_cpu_is_warned_of(directory, monkeypatch):
     take_up(directory)
     monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
-    with pytest.warns(UserWarning, match="goes on with 'Abacus 9': the same bits are promised"):
+    with pytest.warns(UserWarning, match="is resumed on 'Abacus 9': the same bits are promised"):
         take_up(directory)
     with pytest.raises(ChangedRunError):  # which comes first
         take_up(directory, CHANGED)

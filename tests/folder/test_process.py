@@ -141,7 +141,7 @@ def test_a_real_pid_namespace():
     assert not Holder(**json.loads(done.stdout)).is_of_this_host()
 
 
-def test_a_clock_that_is_set_kills_nobody(holder, monkeypatch):
+def test_a_clock_that_is_set_does_not_make_a_process_dead(holder, monkeypatch):
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: 0.0)
     assert holder.state() is not None
 

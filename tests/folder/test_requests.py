@@ -51,7 +51,7 @@ def held(directory) -> Iterator[RunDirectory]:
 
 
 class FakeClock:
-    """Passes only while somebody sleeps."""
+    """Time that passes only in a sleep."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -279,7 +279,7 @@ def test_a_folder_that_can_not_be_written_to(held):
         ask(held, SCALE)
 
 
-# What is no request.
+# Files that are not requests.
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_a_damaged_file_is_ignored_and_removed(held, content, caplog):
     with caplog.at_level(logging.WARNING, logger="seedwise"):
         assert control.poll() == []
     assert not path.exists()
-    assert "is no request of this user" in caplog.text
+    assert "is not a request of this user" in caplog.text
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
@@ -320,7 +320,7 @@ def test_a_file_that_others_may_have_written_is_ignored_and_removed(held, mode):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
-def test_a_file_of_somebody_else_is_ignored_and_removed(held):
+def test_a_file_of_another_user_is_ignored_and_removed(held):
     control = Control(held)
     path = leave(held, SCALE)
     os.chown(path, 12345, -1)
@@ -356,7 +356,7 @@ def test_other_files_are_left_alone(held):
     assert len(names(held)) == 3
 
 
-# What goes wrong is no matter for the run.
+# Failures that do not matter for the run.
 
 
 def test_a_folder_that_is_gone_is_no_matter(held):

@@ -190,10 +190,10 @@ def test_an_empty_folder_is_kept(folders, run_dir):
 @pytest.mark.parametrize(
     "name", ["../x", "/etc", "", ".", OTHER, "trial_007", "trial_007-0-a", f"{A}/x", f"{A}\n"]
 )
-def test_a_name_that_is_no_evaluations_is_refused(name, folders, run_dir):
+def test_a_name_that_is_not_an_evaluations_is_refused(name, folders, run_dir):
     write(run_dir, WRITTEN)
     before = tree(run_dir)
-    with pytest.raises(ValueError, match="no folder of an evaluation of trial 7"):
+    with pytest.raises(ValueError, match="not a folder of an evaluation of trial 7"):
         folders.settle(7, [A, name], ABOUT)
     assert tree(run_dir) == before
 
@@ -270,7 +270,7 @@ def dying(count: int, after: bool):
 
 
 def prepared(run_dir, case: str) -> tuple[TrialFolders, list[str]]:
-    """Make what is there before trial 7 is settled; return what is accepted of it."""
+    """Make the files from before trial 7 is settled; return its accepted folders."""
     folders = TrialFolders(run_dir, 3)
     if case == "again":
         earlier = [attempt(7, 0, "e"), attempt(7, 16, "f")]
@@ -369,7 +369,7 @@ def test_files_of_unknown_evaluations_are_kept(text, folders, run_dir):
 
 @pytest.fixture
 def outside(tmp_path):
-    """A folder that is none of our business."""
+    """A folder of something else."""
     path = tmp_path / "outside"
     write(path, {attempt(7, 0, "a"): {"x": "mine"}})
     (path / "sub").mkdir()
@@ -404,7 +404,7 @@ def test_what_is_removed_ends_at_links(folders, run_dir, outside):
     (planted / C).symlink_to(outside)
     (planted / "trial_007-x").symlink_to(outside)
     (planted / "other").symlink_to(outside)
-    folders.settle(7, [A, C], ABOUT)  # C is no folder, but a link that a loss put in its place
+    folders.settle(7, [A, C], ABOUT)  # C is not a folder, but a link that a loss put in its place
     assert tree(run_dir / "trials" / "trial_007") == {"x": "A"}
     assert attempts(run_dir) == ["other"]
     folders.close()
@@ -437,7 +437,7 @@ def test_a_link_in_place_of_a_trials_folder_is_kept_as_a_link(folders, run_dir, 
     assert len(folders.artifacts()[7]) == 2
 
 
-# Losses that go on writing.
+# Losses that continue to write.
 
 
 def test_what_is_still_written_to_is_removed_without_an_error(folders, run_dir):

@@ -87,7 +87,7 @@ def test_a_function_that_cant_be_called_is_refused(function, vectorized):
 
 
 def test_what_is_no_function_is_refused():
-    with pytest.raises(LossSignatureError, match="loss 3 is no function and can't be called"):
+    with pytest.raises(LossSignatureError, match="loss 3 is not a function and can't be called"):
         define(3)
 
 

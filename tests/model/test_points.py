@@ -14,7 +14,7 @@ from seedwise.model.held import with_overrides
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
-from seedwise.model.points import Cases, check_points, first_points
+from seedwise.model.points import Cases, first_points
 from seedwise.model.sources import grid, manual, random
 from seedwise.model.sources.distributions import uniform
 from seedwise.model.space import checked_space, search_param
@@ -25,9 +25,6 @@ SPACE = checked_space(
         "n": search_param(range=(1, 9), dtype="int"),
         "kind": search_param(allowed=["plain", "fancy"]),
     }
-)
-LOSS = sw.loss(name="walk", description="where it ends", parameter_space=SPACE)(
-    lambda params, seed: 0.0
 )
 POINT = {"x": 0.5, "n": 3, "kind": "plain"}
 GRID = grid(x=[0.0, 0.5], n=[1, 2, 3], kind=["plain"])
@@ -87,8 +84,9 @@ def test_the_points_are_the_callers():
 @given(number=st.integers(0, 10**15))
 def test_of_millions_of_cases_each_is_had_by_its_number(number):
     source = random({"x": uniform(0, 1)}, n_trials=10**15, seed=3)
-    assert Cases(source, sweep(), SPACE).n_trials == 10**15
-    cases = Cases(source, sweep(trial_zero={"x": 0.5}), SPACE)
+    space = {"x": SPACE["x"]}
+    assert Cases(source, sweep(), space).n_trials == 10**15
+    cases = Cases(source, sweep(trial_zero={"x": 0.5}), space)
     expected = {"x": 0.5} if number == 0 else source[number - 1].params
     assert cases.params(number) == expected
 
@@ -122,14 +120,20 @@ def test_what_is_held_is_no_point_to_try():
 
 def test_a_bad_point_is_named_by_its_place():
     enqueue = manual([{"x": 0.0}, {"x": 3.0}])
-    point = first_points(run(enqueue=enqueue, trial_zero=POINT), SPACE)
-    point(1)
+    point = first_points(run(enqueue=enqueue, trial_zero=POINT, n_trials=2), SPACE)
     with pytest.raises(OptionError) as caught:
         point(2)
     assert caught.value.name == "enqueue[1]['x']"
 
 
 # Checks, before anything starts.
+
+
+def check_points(options, source) -> None:
+    if source is None:
+        first_points(options, with_overrides(SPACE, options.overrides))
+    else:
+        Cases(source, options, SPACE)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_a_bad_point_is_named_by_its_place():
     ],
 )
 def test_what_the_loss_takes_is_let_through(options, source):
-    check_points(LOSS, options, source)
+    check_points(options, source)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +161,8 @@ def test_what_the_loss_takes_is_let_through(options, source):
     [
         (run(overrides={"y": 3}), None, "overrides", "names of the loss's parameters: x, n, kind"),
         (run(overrides={"n": 2.5}), None, "overrides['n']", "of type int"),
-        (run(overrides=POINT), None, "overrides", "such that a parameter is left to search"),
-        (entries(overrides=POINT), None, "overrides", "such that a parameter is left to search"),
+        (run(overrides=POINT), None, "overrides", "one at least is left to search"),
+        (entries(overrides=POINT), None, "overrides", "one at least is left to search"),
         (run(trial_zero={"y": 3}), None, "trial_zero", "names of the loss's parameters"),
         (run(trial_zero={"x": 2.5}), None, "trial_zero['x']", "within the range from -2.0 to 2.0"),
         (entries(trial_zero={"x": "a"}), None, "trial_zero['x']", "of type float"),
@@ -170,10 +174,10 @@ def test_what_the_loss_takes_is_let_through(options, source):
             "of type float",
         ),
         (run(enqueue=grid(kind=["plain", "odd"])), None, "enqueue[1]['kind']", "one of ['plain'"),
-        (sweep(), grid(x=[0.0], n=[1]), "source", "with ['kind'], too"),
+        (sweep(), grid(x=[0.0], n=[1]), "source", "missing: ['kind']"),
         (sweep(overrides={"y": 1}), GRID, "overrides", "names of the loss's parameters"),
         (sweep(overrides={"n": "a"}), GRID, "overrides['n']", "of type int"),
-        (sweep(trial_zero={"x": 0.5}), GRID, "trial_zero", "with ['kind', 'n'], too"),
+        (sweep(trial_zero={"x": 0.5}), GRID, "trial_zero", "missing: ['kind', 'n']"),
         (sweep(trial_zero={**POINT, "y": 1}), GRID, "trial_zero", "names of the loss's"),
         (sweep(trial_nums=[6]), GRID, "trial_nums", "which are 0 to 5"),
         (sweep(trial_nums=[-1, 0, 7]), GRID, "trial_nums", "which are 0 to 5"),
@@ -183,14 +187,14 @@ def test_what_the_loss_takes_is_let_through(options, source):
 )
 def test_what_the_loss_does_not_take_is_refused(options, source, name, allowed):
     with pytest.raises(OptionError) as caught:
-        check_points(LOSS, options, source)
+        check_points(options, source)
     assert caught.value.name == name
     assert allowed in caught.value.allowed
 
 
 def test_numbers_of_trials_that_are_not_there_are_named():
     with pytest.raises(OptionError) as caught:
-        check_points(LOSS, sweep(trial_nums=[-1, 0, 7]), GRID)
+        check_points(sweep(trial_nums=[-1, 0, 7]), GRID)
     assert caught.value.value == [-1, 7]
 
 
@@ -203,12 +207,12 @@ def test_only_the_points_that_are_tried_are_looked_at():
             return super()._params(position)
 
     enqueue = Watched([{"x": 0.0}, {"x": 1.0}, {"x": 99.0}])
-    check_points(LOSS, run(enqueue=enqueue, n_trials=2), None)
+    check_points(run(enqueue=enqueue, n_trials=2), None)
     assert tried == [0, 1]
     with pytest.raises(OptionError, match=r"enqueue\[2\]\['x'\]=99"):
-        check_points(LOSS, run(enqueue=enqueue, n_trials=3), None)
+        check_points(run(enqueue=enqueue, n_trials=3), None)
 
 
 def test_billions_of_points_to_try_are_not_gone_through():
     enqueue = random({"x": uniform(-2, 2)}, n_trials=10**15, seed=3)
-    check_points(LOSS, run(enqueue=enqueue, n_trials=5), None)
+    check_points(run(enqueue=enqueue, n_trials=5), None)

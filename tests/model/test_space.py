@@ -125,9 +125,15 @@ def test_numpy_scalars_become_plain_values(value, kind):
         ({"range": (0, 1), "step": 2}, "step=2: exceeds the range from 0 to 1"),
         ({"range": (0.5, 2), "dtype": "int"}, "must be whole numbers of at most 2**53; 0.5"),
         ({"range": (0, 2**53 + 1), "dtype": "int"}, "at most 2**53; 9007199254740993 is not"),
-        ({"range": (0, 9), "dtype": "int", "step": 1.5}, "step=1.5: of an int range must be a"),
-        ({"range": (0, 9), "dtype": "int", "step": 0}, "step=0: of an int range must be a whole"),
-        ({"range": (0, 9), "dtype": "int", "step": True}, "step=True: of an int range must be"),
+        (
+            {"range": (0, 9), "dtype": "int", "step": 1.5},
+            "step=1.5: the step of an int range must be a",
+        ),
+        ({"range": (0, 9), "dtype": "int", "step": 0}, "step=0: the step of an int range must be"),
+        (
+            {"range": (0, 9), "dtype": "int", "step": True},
+            "step=True: the step of an int range must",
+        ),
         ({"range": (0, 9), "dtype": "int", "step": 10}, "step=10: exceeds the range from 0 to 9"),
         ({"allowed": []}, "allowed is empty; give at least one value"),
         ({"allowed": "abc"}, "allowed='abc': must be a list of values"),

@@ -199,7 +199,7 @@ def test_the_losses_of_each_seed_are_in_the_order_of_the_seeds(result, tmp_path)
 def test_a_trial_that_is_not_told_has_none(result, tmp_path, number):
     fill(tmp_path)
     for read in (result.losses, result.components):
-        with pytest.raises(OptionError, match="one of the 4 trials that are told") as caught:
+        with pytest.raises(OptionError, match="one of the 4 finished trials") as caught:
             read(number)
         assert (caught.value.name, caught.value.value) == ("trial_num", number)
 

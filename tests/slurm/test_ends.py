@@ -42,7 +42,7 @@ def end_of(line: str, *steps: str) -> JobEnd | None:
         ),
         (
             "7|FAILED|0:53|n1|2G",
-            "Slurm could not start it, or not open its log files (FAILED)",
+            "Slurm could not start it or open its log files (FAILED)",
             None,
         ),
         ("7|FAILED|0:0|n1|2G", "it failed (FAILED)", None),
@@ -217,10 +217,10 @@ def test_tail_of_one_endless_line_is_bounded(tmp_path: Path) -> None:
 
 def test_sentence_without_accounting_points_to_the_log(tmp_path: Path) -> None:
     sentence = describe_end(None, tmp_path, "7")
-    assert sentence == f"why job 7 ended is unknown, and it left no log in {tmp_path}"
+    assert sentence == f"job 7 ended for an unknown reason; it left no log in {tmp_path}"
     (tmp_path / "7.err").write_text("a\nb\n")
     sentence = describe_end(None, tmp_path, "7")
-    assert sentence == f"why job 7 ended is unknown, see {tmp_path}/7.err"
+    assert sentence == f"job 7 ended for an unknown reason; see {tmp_path}/7.err"
 
 
 def test_sentence_quotes_the_log_of_what_is_the_job_s_own_fault(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_jobs_killed_by_a_signal(submit: Callable[..., str]) -> None:
 @pytest.mark.slurm
 def test_a_job_whose_logs_cannot_be_opened(submit: Callable[..., str]) -> None:
     job = submit("true", "--output=/nonexistent/%J.out", "--error=/nonexistent/%J.err")
-    assert ended(job).words == "Slurm could not start it, or not open its log files (FAILED)"
+    assert ended(job).words == "Slurm could not start it or open its log files (FAILED)"
 
 
 def cancelled(job: str) -> JobEnd:

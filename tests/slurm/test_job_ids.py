@@ -1,4 +1,4 @@
-"""The ids of a run's jobs, on disk: read again by whoever cleans up."""
+"""The ids of a run's jobs, on disk for a later process to cancel them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_torn_line_costs_no_other(tmp_path):
     assert book.ids() == ["12", "14"]
 
 
-def test_what_is_no_job_is_left_out(tmp_path):
+def test_lines_that_are_not_jobs_are_left_out(tmp_path):
     path = tmp_path / "jobs.jsonl"
     path.write_bytes(b'[]\n7\nnull\n{}\n{"job_id": 5}\n\xff\n\n{"job_id": "6"}\n')
     assert JobBook(path).ids() == ["6"]

@@ -134,7 +134,7 @@ def test_what_ends_by_itself_clears(text: str) -> None:
         (
             "AssocGrpCPUMinutesLimit",
             f"the time that your account may compute is used up, {SHARED}",
-            f"choose {ACCOUNT}, or ask the administrators for more time or when it starts anew",
+            f"choose {ACCOUNT}, or ask the administrators for more time or when it is reset",
         ),
         (
             "AssocGrpUnknown",
@@ -144,7 +144,7 @@ def test_what_ends_by_itself_clears(text: str) -> None:
         (
             "JobHeldAdmin",
             "it is held by an administrator",
-            "ask the administrators, who alone can release it",
+            "ask the administrators: only they can release it",
         ),
         (
             "JobHeldUser",
@@ -241,7 +241,7 @@ def test_a_hold_of_an_administrator(slurm: Testbed, submit: Submit) -> None:
 def test_a_limit_of_a_qos(slurm: Testbed, submit: Submit) -> None:
     jobs = [submit("--qos=tight", "--time=5") for _ in range(3)]
     reason = reason_of(slurm, jobs[2], "QOSMaxJobsPerUserLimit")
-    assert reason.words == "as many jobs run already as its QoS allows at once"
+    assert reason.words == "its QoS allows no more jobs to run at once"
     assert not reason.never_clears
 
 

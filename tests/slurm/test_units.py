@@ -12,7 +12,6 @@ from seedwise.slurm.units import (
     memory_mb,
     memory_text,
     readable_memory,
-    readable_time,
     time_s,
     time_text,
 )
@@ -121,20 +120,6 @@ def test_memory_has_the_largest_unit_that_is_exact():
     assert [memory_text(mb) for mb in (0, 1000, 1024, 1025, 1024**2, 3 * 1024**3)] == [
         *("0M", "1000M", "1G", "1025M", "1T", "3072T")
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (59, "59 s"),
-        (90, "1 min 30 s"),
-        (14_400, "4 h"),
-        (788_645, "9 d 3 h 4 min 5 s"),
-    ],
-)
-def test_readable_times(seconds, words):
-    assert readable_time(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Optuna's own contract test for storages, on what is before and under DaskStorage."""
+"""Optuna's own contract test for storages, on the one over DaskStorage and the one under it."""
 
 from __future__ import annotations
 

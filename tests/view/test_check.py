@@ -33,7 +33,7 @@ def test_a_report():
         "  job             7",
         "  waited for it   1 min 23 s",
         "  versions        python 3.11.7, numpy 2.4.6",
-        "  one seed takes  0.1 s (the first time, with loading the loss, 0.3 s)",
+        "  one seed takes  0.1 s (0.3 s the first time, which loads the loss)",
         "",
         "plan",
         "  trials            20, 1 at once",
@@ -42,7 +42,7 @@ def test_a_report():
         "  jobs              10 of 2 CPUs",
         "  seeds at once     10",
         "  a chunk takes     2 s",
-        "  the run takes     1 min 20 s, once all are there",
+        "  the run takes     1 min 20 s, once all workers are there",
         "  core hours        0.444",
         "",
         "advice",
@@ -71,24 +71,24 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
     [
         (
             {"seed_s": 0.004, "workers": 1},
-            "a chunk of 0.08 s is short beside the way to a worker and back: use chunk_size=250",
+            "a chunk of 0.08 s is short compared with the way to a worker and back: use chunk",
         ),
         ({"seed_s": 1e-4, "chunk_size": 400}, "and is a whole trial: cluster='local' may be"),
         (
             {"seed_s": 60.0},
             (
-                "a chunk of 20 min is long beside the jobs' walltime of 2 h, at whose end it is "
-                "lost: use chunk_size=12, or a longer worker_time_limit"
+                "a chunk of 20 min is long compared with the jobs' walltime of 2 h, and is lost "
+                "if a job ends before it: use chunk_size=12, or a longer worker_time_limit"
             ),
         ),
-        ({"seed_s": 900.0, "chunk_size": 1}, "is lost: use a longer worker_time_limit"),
+        ({"seed_s": 900.0, "chunk_size": 1}, "ends before it: use a longer worker_time_limit"),
         (
             {"seed_s": 0.001, "workers": 20},
             "worker and back: fewer workers and a larger chunk_size may be as fast",
         ),
-        ({"workers": 25}, "5 of 25 jobs would never have a chunk: use workers=20, a smaller"),
+        ({"workers": 25}, "5 of 25 jobs would never get a chunk: use workers=20, a smaller"),
         ({"workers": 25, "seed_s": 1e-3}, "use workers=20 or more max_concurrent_trials"),
-        ({"workers": 25, "place": "local"}, "5 of 25 workers would never have a chunk"),
+        ({"workers": 25, "place": "local"}, "5 of 25 workers would never get a chunk"),
     ],
 )
 def test_advice(fields, words):

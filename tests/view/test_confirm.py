@@ -95,7 +95,7 @@ def test_a_yes_is_a_yes(terminal, keys):
 def test_all_else_is_a_no(terminal, keys):
     assert terminal.question() == QUESTION
     said = terminal.answer(keys)
-    assert "refused: runs/mine is not removed: the answer was no. Say assume_yes=True" in said
+    assert "refused: runs/mine is not removed: the answer was no. Pass assume_yes=True" in said
 
 
 def test_what_is_no_answer_is_asked_again(terminal):
@@ -112,7 +112,7 @@ def test_without_a_terminal_nobody_is_asked():
         text=True,
         check=True,
     )
-    refused = "refused: runs/mine is not removed: there is no terminal to ask on. Say assume_yes"
+    refused = "refused: runs/mine is not removed: there is no terminal to ask on. Pass assume_yes"
     assert done.stdout.startswith(refused)
     assert done.stderr == ""
 

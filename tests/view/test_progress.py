@@ -64,7 +64,7 @@ EVENTS = [
         [
             "run folder runs/walk_v0001",
             "on Slurm",
-            "going on after 7 trials",
+            "resumed after 7 trials",
             "dashboard  https://login:1/status",
             "from a laptop, first: ssh -L 1:login:1 login",
         ],

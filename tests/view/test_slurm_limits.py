@@ -70,7 +70,7 @@ debug      down   no limit      no limit  2 of 3        12 of 24   8          15
 """.splitlines()  # noqa: E501
 HOW_TO_ASK = [
     "",
-    "* is what a job gets that names none. Ask for another with",
+    "* marks what a job gets if it names none. Ask for another with",
     "  SlurmOptions(partition=..., account=...), slurm_qos=..., worker_time_limit=...,",
     "  cpus_per_task=..., mem_per_cpu=...",
 ]

@@ -199,10 +199,10 @@ def test_a_vectorized_loss_gets_seeds_of_its_own():
 @pytest.mark.parametrize(
     ("returned", "problem"),
     [
-        ([1.0], "shape (1,), but there are 3 seeds: (3,) it must be"),
+        ([1.0], "shape (1,), but there are 3 seeds: it must be (3,)"),
         (np.zeros((1, 3)), "shape (1, 3), but there are 3 seeds"),
         (1.0, "shape (), but there are 3 seeds"),
-        (["a", "b", "c"], "no array of numbers"),
+        (["a", "b", "c"], "not an array of numbers"),
     ],
 )
 def test_a_vectorized_loss_of_a_wrong_shape_blames_no_seed(returned, problem):
@@ -621,4 +621,4 @@ def test_an_exception_whose_text_fails_is_data_too():
 
     block = evaluate(bad)
     assert block.failure.exception_type == "BrokenError"
-    assert block.failure.message == "its text can't be had: __str__ failed"
+    assert block.failure.message == "the exception has no text: its __str__ failed"

@@ -25,6 +25,9 @@ from seedwise.usercode.shipment import Shipment
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
 
+# As in a run; and no child imports this file, with pytest and Dask.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
 
 def shipment(loss, **changes):
     fields = {
@@ -403,7 +406,7 @@ def test_seeds_that_ask_for_the_folder_at_once(worker, tmp_path):
     plugin.teardown(None)
 
 
-@pytest.mark.parametrize("changes", [{}, {"isolated": True}, {"time_limit_s": 2.0}])
+@pytest.mark.parametrize("changes", [{}, {"isolated": True}, {"time_limit_s": 1.0}])
 def test_what_a_process_wrote_before_it_died_is_told(changes, worker, tmp_path):
     def write_and_die(params, seed, context):
         writing(params, seed, context)

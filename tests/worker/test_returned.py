@@ -129,15 +129,15 @@ def test_an_array_may_hold_what_is_not_finite():
 @pytest.mark.parametrize(
     ("returned", "problem"),
     [
-        (1.0, "shape (), but there are 2 seeds: (2,) it must be"),
+        (1.0, "shape (), but there are 2 seeds: it must be (2,)"),
         ([1.0], "shape (1,), but there are 2 seeds"),
         (np.zeros((2, 1)), "shape (2, 1), but there are 2 seeds"),
         (np.zeros((1, 2)), "shape (1, 2), but there are 2 seeds"),
         ([], "shape (0,), but there are 2 seeds"),
-        (None, "no array of numbers"),
-        (["a", "b"], "no array of numbers"),
-        ([[1.0], [1.0, 2.0]], "no array of numbers"),
-        ({"a": 1.0}, "no array of numbers"),
+        (None, "not an array of numbers"),
+        (["a", "b"], "not an array of numbers"),
+        ([[1.0], [1.0, 2.0]], "not an array of numbers"),
+        ({"a": 1.0}, "not an array of numbers"),
     ],
 )
 def test_what_is_no_array_of_losses(returned, problem):
@@ -282,7 +282,7 @@ def test_what_is_no_array_of_numbers_is_left_out(part):
 
 @pytest.mark.parametrize("part", [1.0, [1.0], [1, 2, 3], np.zeros((2, 1)), []])
 def test_a_component_of_a_wrong_shape_is_refused(part):
-    problem = re.escape(f"component 'a' has shape {np.shape(part)}, but there are 2 seeds: (2,)")
+    problem = re.escape(f"component 'a' has shape {np.shape(part)}, but there are 2 seeds")
     with pytest.raises(LossValueError, match=problem) as caught:
         read_arrays({"total_loss": [1.0, 2.0], "components": {"a": part}}, 2)
     assert caught.value.value is part

@@ -1,7 +1,4 @@
-"""What users call: puts the parts together, and decides nothing itself.
-
-May import all other folders.
-"""
+"""The functions that users call: they put the parts together and decide nothing themselves."""
 
 from seedwise.api.begin import optimize_entries, optimize_run, run_sweep
 from seedwise.api.check import check_run

@@ -1,4 +1,4 @@
-"""Beginning a run, or going on with the one of that name."""
+"""The functions that begin a run, or resume the one of that name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.cluster.open import check_place
+from seedwise.driver.carry_out import Work, carry_out
 from seedwise.driver.cleaning import clean_run_directory
-from seedwise.driver.entries import EntriesRun
-from seedwise.driver.optimize import Run
-from seedwise.driver.parts import make_parts
-from seedwise.driver.sweep import SweepRun
+from seedwise.driver.entries import EntriesWork
+from seedwise.driver.optimize import optimization
+from seedwise.driver.parts import Parts, make_parts
+from seedwise.driver.sweep import sweep
 from seedwise.errors import NotALossError, OptionError
+from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
@@ -28,14 +30,20 @@ from seedwise.results.sweep import SweepResult
 from seedwise.view.confirm import confirm_removal
 from seedwise.view.progress import ProgressLines
 
+_KINDS: dict[type[WorkOptions], Callable[..., Work[Any]]] = {
+    RunOptions: optimization,
+    EntriesOptions: EntriesWork,
+    SweepOptions: sweep,
+}
+
 
 @takes(RunOptions)
 def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResult:
     """Find the parameters that minimise a noisy loss, averaged over many seeds.
 
-    Every trial is evaluated on the same seeds, in chunks that a Dask cluster works on: a
-    LocalCluster here, or Slurm jobs. For given options the trials and the result are the same bit
-    for bit on any number of workers, on either cluster and for any `chunk_size`.
+    Every trial is evaluated on the same seeds, in chunks, on a Dask cluster: a LocalCluster on
+    this machine, or Slurm jobs. For given options, the trials and the result are the same bit for
+    bit on any number of workers, on either cluster and for any `chunk_size`.
 
     Parameters
     ----------
@@ -46,26 +54,27 @@ def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResu
     Returns
     -------
     OptimizeResult
-        The best trial and all others; the run's folder holds them, too.
+        The best trial and all others. The run's folder holds them, too.
 
     Raises
     ------
     OptionError
-        If a keyword has a value that is not allowed; before anything starts.
+        If a keyword has a value that is not allowed. Raised before anything starts.
     ClusterError
-        If the cluster can't be had: no ``sbatch``, a refused job, a script without a main guard.
+        If the cluster can't start: no ``sbatch``, a refused job, a script without a main guard.
     LossFailedError
         If the loss failed on a seed, unless ``fail_on_chunk_error=False``.
     NoCompleteTrialError
-        If no trial was completed.
+        If no trial completed.
     ChangedRunError
-        If there is a run of this `run_name` that was begun with options, or with a loss, that
-        would have given other results.
+        If a run of this `run_name` exists and began with a loss or options that give other
+        results.
     RunLockedError
         If another driver works on that run.
     RunStopped
-        If a signal stopped the run; a KeyboardInterrupt, and a SystemExit with the exit code that
-        shells expect. The same call, `resume_run` or ``seedwise resume`` goes on with it.
+        If a signal stopped the run. It is both a KeyboardInterrupt and a SystemExit, with the exit
+        code that shells expect. To resume, call the same function with the same `run_name`, or use
+        `resume_run` or ``seedwise resume``.
 
     Examples
     --------
@@ -82,21 +91,21 @@ def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResu
     >>> result.n_trials, result.best_n_seeds
     (5, 50)
     """
-    return _begin(RunOptions, Run, loss, keywords)  # type: ignore[no-any-return]
+    return _begin(RunOptions, loss, keywords)  # type: ignore[no-any-return]
 
 
 @takes(EntriesOptions)
 def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOptimizeResult:
     """Find the parameters that minimise a noisy loss for each of several entries.
 
-    Each participant, condition or data set has a study of its own, and the trials that it would
-    have if it were optimised alone, bit for bit, whatever the others do. All share one cluster.
-    One that fails leaves the others at work.
+    Each participant, condition or data set has its own study. Its trials are those it would have
+    if it were optimised alone, bit for bit. All entries share one cluster. If one fails, the
+    others go on.
 
     Parameters
     ----------
     loss : LossDefinition
-        The loss, made with the decorator `loss`; ``context["entry_id"]`` says for which entry.
+        The loss, made with the decorator `loss`. ``context["entry_id"]`` tells it the entry.
     {options}
 
     Returns
@@ -107,14 +116,14 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     Raises
     ------
     OptionError
-        If a keyword has a value that is not allowed, or entries are missing, twice there, or would
-        have the same folder; before anything starts.
+        If a keyword has a value that is not allowed, or if there are no entries, or if two entries
+        are equal or would share a folder. Raised before anything starts.
     ClusterError
-        If the cluster can't be had.
+        If the cluster can't start.
     AllEntriesFailedError
         If every entry failed.
     ChangedRunError, RunLockedError, RunStopped
-        As `optimize_run` has them.
+        As in `optimize_run`.
 
     Examples
     --------
@@ -139,7 +148,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     >>> list(result.best_params_by_entry), result.failed
     (['anna', 'ben'], {})
     """
-    return _begin(EntriesOptions, EntriesRun, loss, keywords)  # type: ignore[no-any-return]
+    return _begin(EntriesOptions, loss, keywords)  # type: ignore[no-any-return]
 
 
 @takes_two(SweepOptions)
@@ -148,17 +157,17 @@ def run_sweep(
 ) -> SweepResult:
     """Evaluate a noisy loss at the points of a source, each averaged over many seeds.
 
-    A grid, random points, a list of cases; or one case with many seeds, which is a Monte Carlo
-    run. No sampler is asked. A case that fails leaves the others at work. Millions of cases are
-    never in memory together.
+    The source is a grid, random points or a list of cases. One case with many seeds is a Monte
+    Carlo run. No sampler is used. If a case fails, the others go on. Cases are made as they are
+    needed, so there may be millions.
 
     Parameters
     ----------
     loss : LossDefinition
         The loss, made with the decorator `loss`.
     source : GridSource, RandomSource or ManualSource
-        The points, made with `grid`, `random` or `manual`; they may lie outside of the loss's
-        `parameter_space`, and need its names.
+        The points, made with `grid`, `random` or `manual`. They must have the names of the loss's
+        `parameter_space`, but may lie outside of it.
     {options}
 
     Returns
@@ -169,12 +178,12 @@ def run_sweep(
     Raises
     ------
     OptionError
-        If a keyword has a value that is not allowed, or the source has other names than the
-        loss's parameters; before anything starts.
+        If a keyword has a value that is not allowed, or if the source's names are not those of the
+        loss's parameters. Raised before anything starts.
     ClusterError
-        If the cluster can't be had.
+        If the cluster can't start.
     ChangedRunError, RunLockedError, RunStopped
-        As `optimize_run` has them.
+        As in `optimize_run`.
 
     Examples
     --------
@@ -197,17 +206,16 @@ def run_sweep(
     (3, {'drift': -1.0})
     """
     checks.source("source", source)
-    return _begin(SweepOptions, SweepRun, loss, keywords, source)  # type: ignore[no-any-return]
+    return _begin(SweepOptions, loss, keywords, source)  # type: ignore[no-any-return]
 
 
 def _begin(
     kind: type[RunOptions | EntriesOptions | SweepOptions],
-    run: Callable[..., Any],
     loss: LossDefinition,
     keywords: dict[str, Any],
     source: ParameterSource | None = None,
 ) -> Any:
-    """Begin a run, or go on with the one of that name."""
+    """Begin a run, or resume the one of that name."""
     if not isinstance(loss, LossDefinition):
         raise NotALossError(loss)
     options = kind.from_keywords(keywords)
@@ -217,7 +225,7 @@ def _begin(
         _clean(options)
     stem = f"{loss.name}{kind.name_suffix}"
     directory = open_run_directory(Path(options.run_root), options.run_name, stem)
-    return run(parts, options, directory, listeners(options)).carry_out()
+    return carry_out_as_asked(parts, options, directory)
 
 
 def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
@@ -230,6 +238,9 @@ def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
     clean_run_directory(path)
 
 
-def listeners(options: WorkOptions) -> list[Any]:
-    """Return what takes the events of a run."""
-    return [ProgressLines(options.progress, brief=not isinstance(options, RunOptions))]
+def carry_out_as_asked(
+    parts: Parts, options: RunOptions | EntriesOptions | SweepOptions, directory: RunDirectory
+) -> Any:
+    """Carry a run out, with a line on stderr for what happens to it."""
+    progress = ProgressLines(options.progress, brief=not isinstance(options, RunOptions))
+    return carry_out(_KINDS[type(options)], parts, options, directory, [progress])

@@ -1,4 +1,4 @@
-"""Checking a run before it is begun."""
+"""The check of a run before it begins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from seedwise.view.check import CheckProgress
 
 @takes(RunOptions)
 def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
-    """Check what can be known before the first job of a run.
+    """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
 
-    The options are checked, and the jobs against the limits of Slurm. Then one worker, on Slurm
-    one job, evaluates one seed of the loss, so that what is missing on the nodes shows in seconds;
-    a second time, if it took less than a minute, to know how long it takes when the loss is
-    loaded. The folder that this needs in `run_root` is removed in the end.
+    First the options are checked, and the jobs against Slurm's limits. Then one worker, on Slurm
+    one job, evaluates one seed of the loss, so that anything missing on the nodes shows in
+    seconds. If that took less than a minute, the seed is evaluated a second time, to measure it
+    with the loss already loaded. The folder that this needs in `run_root` is removed at the end.
 
     Parameters
     ----------
@@ -37,19 +37,19 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     Returns
     -------
     CheckReport
-        What the seed showed, and what follows from it: seeds at once, the time of a chunk and of
-        the run, core hours; and the job script.
+        What the seed showed and what follows from it: seeds at once, the time of a chunk and of
+        the run, core hours. It also has the job script.
 
     Raises
     ------
     OptionError
         If a keyword has a value that is not allowed.
     CheckFailedError
-        If the loss fails on the worker; it has the traceback.
+        If the loss fails on the worker. The error has the traceback.
     PreflightError, SubmitRefusedError
         If Slurm would refuse the jobs, or never start them.
     ClusterError
-        If no worker comes; it has the end of the job's log.
+        If no worker starts. The error has the end of the job's log.
     RunStopped
         If a signal stopped the check.
 
@@ -123,7 +123,7 @@ def _report(
 
 
 def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int | None:
-    """Return how many workers the run would have; None of a cluster that was passed."""
+    """Return how many workers the run would have; None for a cluster that was passed."""
     if options.place not in ("local", "slurm"):
         return None
     at_once = options.worker_parallelism if loss.vectorized else 1

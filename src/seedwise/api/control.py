@@ -1,25 +1,25 @@
-"""Changing a run while a driver works on it, and cleaning up after one."""
+"""The functions that change a run while a driver works on it, and clean up after one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from seedwise.driver.cleaning import clean
-from seedwise.driver.handle import RunHandle
 from seedwise.folder.find import existing_run
 from seedwise.results.cleaned import CleanedRun
+from seedwise.results.handle import RunHandle
 
 
 def connect(run_dir: str | Path) -> RunHandle:
     """Return a handle of a run, to scale or stop it while its driver works elsewhere.
 
-    The driver may be a script in another terminal, another notebook, or on another login node that
-    has the run's folder.
+    The driver may be a script in another terminal, another notebook, or a process on another login
+    node that sees the run's folder.
 
     Parameters
     ----------
     run_dir : str or pathlib.Path
-        The run's folder; that of an entry stands for the run that it is part of.
+        The run's folder. An entry's folder stands for the run that it is part of.
 
     Returns
     -------
@@ -33,8 +33,8 @@ def connect(run_dir: str | Path) -> RunHandle:
 
     Examples
     --------
-    While a driver works on it, ``sw.connect("runs/walk_v0001").scale(10, 200)`` changes the number
-    of workers. When none does, there is nobody to ask:
+    While a driver works on the run, ``sw.connect("runs/walk_v0001").scale(10, 200)`` changes the
+    number of workers. Without a driver it raises `NoDriverError`:
 
     >>> import tempfile
     >>> import seedwise as sw
@@ -58,17 +58,17 @@ def connect(run_dir: str | Path) -> RunHandle:
 
 
 def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
-    """Clean up after a driver that was killed: its jobs, keys and half-written files go.
+    """Clean up after a driver that was killed: remove its jobs, keys and half-written files.
 
-    The results stay, and the run can be gone on with; that cleans up by itself, too. A driver that
-    ends in order leaves nothing.
+    The results stay, and the run can still be resumed. Resuming it cleans up as well. A driver
+    that ends in order leaves nothing to clean.
 
     Parameters
     ----------
     run_dir : str or pathlib.Path
-        The run's folder; that of an entry stands for the run that it is part of.
+        The run's folder. An entry's folder stands for the run that it is part of.
     take_over : bool, default False
-        Whether a driver on another machine that has been silent for minutes is taken for dead.
+        Whether to treat a driver on another machine as dead if it has been silent for minutes.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
     NotARunError
         If the folder holds no run.
     RunLockedError
-        If a driver works on the run; it says which.
+        If a driver works on the run. The error names it.
 
     Examples
     --------

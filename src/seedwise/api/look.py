@@ -1,4 +1,4 @@
-"""Looking into a run's folder."""
+"""The functions that look into a run's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seedwise.model.status import RunStatus
 
 
 def run_status(run_dir: str | Path) -> RunStatus:
-    """Return how far a run is, while a driver works on it or after.
+    """Return the progress of a run, while a driver works on it or afterwards.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def run_status(run_dir: str | Path) -> RunStatus:
     Returns
     -------
     RunStatus
-        How many trials are pending, running, done, failed and pruned, how fast they are told, and
-        when the last will be.
+        How many trials are pending, running, done, failed and pruned, how many are told per
+        second, and when the last is expected.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def run_status(run_dir: str | Path) -> RunStatus:
 def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> Replayed:
     """Evaluate a seed of a trial again, in this process and without Dask.
 
-    What the loss raises comes out as it is, so that a debugger stops where it was raised.
+    An exception of the loss passes through unchanged, so a debugger stops where it was raised.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
     trial : int
         The trial's number.
     seed : int, optional
-        The seed; None goes through all seeds of the run, in order.
+        The seed. None means all seeds of the run, in order.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
     Raises
     ------
     NotARunError
-        If the folder holds no run, or others could have written to it.
+        If the folder holds no run, or if other users could have written to it.
     OptionError
         If the run has no such trial or seed.
 

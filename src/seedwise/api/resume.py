@@ -1,62 +1,49 @@
-"""Going on with a run from its folder alone."""
+"""The function that resumes a run from its folder alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from seedwise.api.begin import listeners
+from seedwise.api.begin import carry_out_as_asked
 from seedwise.cluster.open import check_place
-from seedwise.driver.entries import EntriesRun
-from seedwise.driver.optimize import Run
 from seedwise.driver.parts import make_parts, read_saved, require_cluster
-from seedwise.driver.sweep import SweepRun
 from seedwise.errors import EntryOfARunError, OptionError
 from seedwise.folder.find import existing_run
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
-from seedwise.model.options.work import WorkOptions
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
-
-_RUNS: dict[type[WorkOptions], Any] = {
-    RunOptions: Run,
-    EntriesOptions: EntriesRun,
-    SweepOptions: SweepRun,
-}
 
 
 def resume_run(
     run_dir: str | Path, **options: Any
 ) -> OptimizeResult | MultiOptimizeResult | SweepResult:
-    """Go on with a run from its folder alone.
+    """Resume a run from its folder alone.
 
-    The loss and the options are those that the folder holds; the same call that began it, with
-    its `run_name`, does the same with the loss as it is now. Whatever happened to the run before,
-    the trials are those of a run that was never stopped, bit for bit.
+    The loss and the options are those saved in the folder. To resume with the loss as it is now,
+    repeat the call that began the run, with its `run_name`. However the run ended, the trials are
+    those of a run that was never stopped, bit for bit.
 
     Parameters
     ----------
     run_dir : str or pathlib.Path
-        The run's folder; of entries, the one that holds theirs.
+        The run's folder. For entries it is the folder that holds theirs.
     **options
-        Keywords of the function that began the run, instead of those that the folder holds.
+        Keywords of the function that began the run; they replace the saved ones.
 
     Returns
     -------
     OptimizeResult, MultiOptimizeResult or SweepResult
-        What the function that began the run returns.
+        The same as from the function that began the run.
 
     Raises
     ------
     NotARunError
-        If the folder holds no run, or others could have written to it.
+        If the folder holds no run, or if other users could have written to it.
     RunLockedError
         If another driver works on the run.
     ChangedRunError
-        If an option is given that would change the results, unless `accept_changes` is.
+        If an option would change the results, unless `accept_changes` is True.
     DamagedFileError
         If a file of the run is damaged.
 
@@ -80,7 +67,7 @@ def resume_run(
     if directory.parent is not None:
         raise EntryOfARunError(directory.path, directory.parent.path)
     if options.get("clean_run_dir"):
-        raise OptionError("clean_run_dir", True, "False when a run is gone on with")
+        raise OptionError("clean_run_dir", True, "False when a run is resumed")
     saved = read_saved(directory)
     before = dict(saved.keywords)
     if options.keys() & {"cluster", "mode"}:  # one of the two says it all
@@ -91,5 +78,4 @@ def resume_run(
     checked = saved.kind.from_keywords(keywords)
     parts = make_parts(saved.shipment.load(), checked, saved.source, saved.shipment)
     check_place(checked)
-    run = _RUNS[saved.kind](parts, checked, directory, listeners(checked))
-    return run.carry_out()  # type: ignore[no-any-return]
+    return carry_out_as_asked(parts, checked, directory)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Looking at the Slurm cluster."""
+"""The function that reads the limits of the Slurm cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from seedwise.slurm.limits.records import SlurmLimits
 def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     """Return what the Slurm cluster of this machine allows you.
 
-    It asks ``scontrol`` and ``sacctmgr``, or ``sinfo``. What they do not answer is named in the
-    `unknown` of the records; a limit that is None is none.
+    It asks ``scontrol`` and ``sacctmgr``, or ``sinfo``. A record's `unknown` names what they did
+    not answer. A limit of None means no limit.
 
     Parameters
     ----------
     timeout_s : float
-        Seconds that the commands together may take.
+        Seconds that all commands together may take.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     >>> import seedwise as sw
     >>> try:
     ...     partitions = sw.slurm_limits().partitions
-    ... except sw.SlurmNotFoundError:  # this is no login node
+    ... except sw.SlurmNotFoundError:  # this is not a login node
     ...     partitions = ()
     >>> for_a_day = [
     ...     partition.name

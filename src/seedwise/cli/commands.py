@@ -1,4 +1,4 @@
-"""The command ``seedwise``: arguments to the api; no logic of its own."""
+"""The command ``seedwise``: it passes arguments to the api and has no logic of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
 
 
-# What the folder says, what is no text, and what is never said together with going on.
+# Options that the folder knows, that cannot be given as text, or that a resumed run cannot have.
 _NO_FLAGS = (
     "assume_yes",
     "clean_run_dir",
@@ -80,9 +80,9 @@ def _workers(text: str) -> int | tuple[int, int]:
     try:
         value: Any = _WORKERS.parse(text)
         checks.workers("workers", value)
-    except ValueError:  # whose words are Python's, or a script's
+    except ValueError:  # its message speaks of Python values
         wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
-        raise click.BadParameter(f"{text!r} is no number of workers; {wanted}") from None
+        raise click.BadParameter(f"{text!r} is not a number of workers; {wanted}") from None
     return value  # type: ignore[no-any-return]
 
 
@@ -90,9 +90,9 @@ def _workers(text: str) -> int | tuple[int, int]:
 @click.argument("run_dir", type=click.Path())
 @_flags
 def resume(run_dir: str, **flags: Any) -> None:
-    """Go on with the run in RUN_DIR, up to its number of trials.
+    """Resume the run in RUN_DIR, up to its number of trials.
 
-    What is not given is as it was in the call that began the run.
+    Options that are not given stay as in the call that began the run.
     """
     given = _given(flags)
     try:
@@ -105,7 +105,7 @@ def resume(run_dir: str, **flags: Any) -> None:
         click.echo(line)
 
 
-# What is no text, and what is about a run that is there.
+# Options that cannot be given as text, or that only an existing run has.
 _NO_CHECK_FLAGS = (
     "accept_changes",
     "assume_yes",
@@ -131,15 +131,15 @@ def _check_flags(command: Any) -> Any:
 def check(loss: str, as_json: bool, **flags: Any) -> None:
     """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
 
-    SCRIPT.py:LOSS is the script, or package.module, and the name of the loss, which may be left
-    out if there is only one. The options are those of the run; nothing is left of the check.
+    SCRIPT.py:LOSS is the script, or package.module, and the name of the loss. The name may be left
+    out if there is only one. The options are those of the run. The check leaves nothing behind.
     """
     given = _given(flags)
     try:
         names = given.keys() & set(keyword_names(SlurmOptions))
         if names:
             given["slurm"] = SlurmOptions(**{name: given.pop(name) for name in names})
-        with contextlib.redirect_stdout(sys.stderr):  # what the script prints is no report
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report alone
             report = api.check_run(api.load_loss(loss), **given)
     except RunStopped as stopped:
         click.echo(str(stopped), err=True)
@@ -154,7 +154,7 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
 @click.argument("run_dir", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
 def status(run_dir: str, as_json: bool) -> None:
-    """Say how far the run in RUN_DIR is, whether a driver works on it or not."""
+    """Show the progress of the run in RUN_DIR, whether a driver works on it or not."""
     try:
         found = api.run_status(run_dir)
         if as_json:
@@ -170,7 +170,7 @@ def status(run_dir: str, as_json: bool) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
 def slurm(as_json: bool) -> None:
-    """Say what the Slurm cluster of this machine allows you: partitions, nodes, accounts, QoS."""
+    """Show what this machine's Slurm cluster allows you: partitions, nodes, accounts, QoS."""
     try:
         limits = api.slurm_limits()
     except SeedwiseError as error:
@@ -179,15 +179,15 @@ def slurm(as_json: bool) -> None:
         click.echo(line)
 
 
-# -5 is to be refused as a number, and not as a flag that there is none of.
+# So that -5 is refused as a number of workers, and not as an unknown flag.
 @main.command(context_settings={"ignore_unknown_options": True})
 @click.argument("run_dir", type=click.Path())
 @click.argument("workers", type=_workers)
 def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     """Change the number of workers of the run in RUN_DIR, while its driver works.
 
-    WORKERS is a number, such as 40, or bounds between which their number follows the work, such
-    as 10:200.
+    WORKERS is a number, such as 40, or two bounds, such as 10:200, between which the number
+    follows the work.
     """
     try:
         api.connect(run_dir).scale(workers)
@@ -200,9 +200,9 @@ def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 def stop(run_dir: str) -> None:
-    """Stop the run in RUN_DIR in order; it can be gone on with.
+    """Stop the run in RUN_DIR in order, so that it can be resumed.
 
-    Its driver ends as it does at Ctrl-C, with exit code 75.
+    Its driver ends as after Ctrl-C, but with exit code 75.
     """
     try:
         run = api.connect(run_dir)
@@ -216,12 +216,12 @@ def stop(run_dir: str) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @click.option(
-    "--take-over", is_flag=True, help="Also after a driver elsewhere that was silent for minutes."
+    "--take-over", is_flag=True, help="Also if a driver elsewhere has been silent for minutes."
 )
 def clean(run_dir: str, take_over: bool) -> None:
-    """Clean up after a driver of the run in RUN_DIR that was killed; the results stay.
+    """Clean up after a killed driver of the run in RUN_DIR; the results stay.
 
-    The exit code is 1 if Slurm does not answer, so that jobs may be left.
+    The exit code is 1 if Slurm does not answer, as jobs may then be left.
     """
     try:
         cleaned = api.clean_run(run_dir, take_over=take_over)
@@ -236,10 +236,10 @@ def clean(run_dir: str, take_over: bool) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @click.option("--trial", type=int, required=True, help="Number of the trial.")
-@click.option("--seed", type=int, default=None, help="The seed; without it all seeds in order.")
+@click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
 @click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
 def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
-    """Evaluate a seed of a trial of the run in RUN_DIR here, without Dask."""
+    """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
     try:
         replayed = api.replay_seed(run_dir, trial=trial, seed=seed)
     except Exception as error:

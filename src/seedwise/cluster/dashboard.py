@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import getpass
 import socket
+from pathlib import Path
 
 from distributed import Client
 
+from seedwise.cluster.keys import write_link
+
 _LOOPBACK = "127.0.0.1"
-
-
 _USUAL_PORT = 8787
 
 
 def dashboard_address() -> str:
-    """Return where the scheduler's pages are to be: Dask's usual port, or any if it is taken.
+    """Return where to serve the scheduler's pages: at Dask's usual port, or at any if it is taken.
 
-    Dask would find another one itself, and leave a socket open.
+    Dask would find another port itself, but leave a socket open.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
@@ -36,30 +37,34 @@ def dashboard_port(client: Client) -> int | None:
 def tunnel_command(port: int) -> str:
     """Return the ssh command that brings this machine's `port` to a laptop."""
     host = socket.getfqdn()
-    if host.startswith("localhost"):  # the name of the loopback interface is no way here
+    if host.startswith("localhost"):  # the name of the loopback interface does not lead here
         host = socket.gethostname()
     return f"ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{host}"
 
 
 def dashboard_link(port: int, token: str | None) -> str:
-    """Return the link to the dashboard.
+    """Return the link to the dashboard; with a token in it, it is a secret.
 
-    Parameters
-    ----------
-    port : int
-        Port of the scheduler's pages.
-    token : str or None
-        The token that they ask for; None if they ask for none.
+    The token is None if the pages ask for none.
 
-    Returns
-    -------
-    str
-        The link; with a token in it, it is a secret.
-
-    Examples
-    --------
     >>> dashboard_link(8787, "secret")
     'http://127.0.0.1:8787/status?token=secret'
     """
     link = f"http://127.0.0.1:{port}/status"
     return link if token is None else f"{link}?token={token}"
+
+
+def published_link(
+    client: Client, token: str | None, key_dir: Path
+) -> tuple[str | None, str | None]:
+    """Return the dashboard's link and the command that brings it to a laptop.
+
+    A link with a token is written down for `seedwise status`, which may be called elsewhere.
+    """
+    port = dashboard_port(client)
+    if not port:
+        return None, None
+    link = dashboard_link(port, token)
+    if token:
+        write_link(key_dir, link)
+    return link, tunnel_command(port)

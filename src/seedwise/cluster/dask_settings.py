@@ -1,4 +1,4 @@
-"""The Dask settings of clusters of ours."""
+"""The Dask settings of our own clusters."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import dask
 
 from seedwise.model.options.work import WorkOptions
 
-#: Dask configuration of our schedulers: when a worker is lost, we are told at once of each chunk
-#: that it had, and have it run again; Dask would blame bystanders after some losses.
-#: Nor is a worker lost that is silent because a loss holds the GIL, or this machine slept.
+#: Dask configuration of our schedulers. When a worker is lost, they report each of its chunks at
+#: once, and we run it again; Dask itself would blame bystanders after some losses. A silent worker
+#: is not lost: perhaps a loss holds the GIL, or this machine slept.
 SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.scheduler.worker-ttl": None,
 }
 
-
-#: Dask configuration of our workers. The memory that a loss takes can be neither spilled nor
-#: waited for: a worker that pauses because of it would pause for ever.
+#: Dask configuration of our workers. The memory that a loss takes can't be spilled, and a worker
+#: that paused because of it would pause for ever.
 WORKER_SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
-
 
 _MESSAGES_KEPT = 10
 
@@ -36,10 +34,10 @@ _MESSAGES_KEPT = 10
 def quiet_dask() -> Iterator[None]:
     """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
 
-    It calls a chunk of a lost worker failed, which is run again, and logs a traceback for a
-    connection that ends because we close it. Its loggers are silent while a cluster is open, and
-    speak again before the last of its connections is gone. Of the messages to each worker it keeps
-    the last thousand in memory, which are whole tasks; a few will do.
+    It says that a chunk of a lost worker has failed, while we run it again, and it logs a
+    traceback for a connection that we close. Its loggers are silent while a cluster is open, and
+    speak again before the last of its connections is gone. Of the messages to each worker, which
+    hold whole tasks, it would keep the last thousand in memory; a few will do.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scheduler = logging.getLogger("distributed.scheduler")
@@ -58,7 +56,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 def thread_settings(options: WorkOptions) -> dict[str, str]:
     """Return the variables that tell numeric libraries how many threads each seed may have.
 
-    They are the same here and on Slurm, for the number of threads may change the last bit of a
+    They are the same here and on Slurm, because the number of threads may change the last bit of a
     sum.
     """
     n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
@@ -68,7 +66,7 @@ def thread_settings(options: WorkOptions) -> dict[str, str]:
 
 @contextlib.contextmanager
 def own_scratch() -> Iterator[None]:
-    """Have Dask's servers here put temporary files into a folder that goes away with them."""
+    """Have Dask's servers here put temporary files into a folder that is removed with them."""
     with (
         tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
         dask.config.set({"temporary-directory": folder}),

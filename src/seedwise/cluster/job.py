@@ -1,4 +1,4 @@
-"""The Slurm job of a worker: what is asked for, and from whom it comes."""
+"""The Slurm job of a worker: what it asks for, and from which setting each value comes."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ _OLD_NAMES = {
     "job-script-prologue": "env-extra",
     "worker-extra-args": "extra",
 }
-#: Settings that dask-jobqueue warns of if they are not None; they are in the keywords already.
+#: Settings about which dask-jobqueue warns unless they are None; the keywords hold them already.
 OLD_SETTINGS = dict.fromkeys(f"jobqueue.slurm.{name}" for name in _OLD_NAMES.values())
 
 _DEATH_TIMEOUT_S = 60
 
-# What the nanny takes beside the worker, and what Slurm counts that the nanny does not see.
+# What the nanny itself takes, and what Slurm counts but the nanny does not see.
 _HEADROOM_B = 192 * 1024**2
 _HEADROOM_PART = 0.05
 
-# The address that this node has for the scheduler's: the worker listens on no other.
+# Prints this node's address towards the scheduler: the worker listens on no other.
 _OWN_ADDRESS = (
     "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
     "s.connect((sys.argv[1], 9)); print(s.getsockname()[0])"
 )
 
-
-# Arguments that have a worker leave at its own time, whatever it is at.
+# Arguments that have a worker leave after a fixed time, whatever it is doing.
 _LIFETIME = re.compile(
     r"""(?<!\S)--(?:no-)?lifetime(?:-restart|(?:-stagger)?(?:=|\s+)(?:'[^']*'|"[^"]*"|\S+))(?!\S)"""
 )
@@ -56,33 +55,20 @@ _LIFETIME = re.compile(
 class JobPlan:
     """What a job needs to know beyond the run's options."""
 
-    #: Name and id of the run, and where the logs go.
     tag: RunTag
     #: Chunks that a worker evaluates at once.
     threads: int
     #: Address of the scheduler's machine.
     host: str
-    #: Keys of the connections; None leaves them open.
+    #: Keys of the connections; None means open connections.
     security: Security | None = None
 
 
 def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
-    """Return the keywords of dask-jobqueue's SLURMJob for a run.
+    """Return the keywords of dask-jobqueue's SLURMJob for a run, without the QoS.
 
-    A keyword of the call goes first, then `SlurmOptions`, then Dask's configuration, and then
-    the keyword's default. What is left None is read from Dask's configuration by dask-jobqueue.
-
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options.
-    plan : JobPlan
-        What else the job needs to know.
-
-    Returns
-    -------
-    dict
-        The keywords; the QoS is not among them.
+    A keyword of the call comes first, then `SlurmOptions`, then Dask's configuration, then the
+    keyword's default. What is left None is read from Dask's configuration by dask-jobqueue.
     """
     slurm = options.slurm or SlurmOptions()
     directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
@@ -101,7 +87,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "interface": interface,
         "death_timeout": _DEATH_TIMEOUT_S,
         "local_directory": '"$SEEDWISE_SCRATCH"',
-        # Safe path: no module of the folder that the job is in, which may be anybody's, say /tmp.
+        # -P: no modules from the job's working folder, which may be anybody's, such as /tmp.
         "python": f"{shlex.quote(python)} -P",
         "job_name": job_name(plan.tag.name),
         "worker_extra_args": _worker_arguments(plan, interface),
@@ -110,10 +96,10 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
             f"-o {_quoted(plan.tag.log_dir / '%J.out')}",
             f"-e {_quoted(plan.tag.log_dir / '%J.err')}",
             "--open-mode=append",
-            "--no-requeue",  # it would come back as a worker of a pool that has replaced it
+            "--no-requeue",  # it would come back to a pool that has replaced it
             f"--comment={plan.tag.job_tag}",
         ],
-        # Slurm takes one of --mem and --mem-per-... only.
+        # Slurm takes only one of --mem and --mem-per-....
         "job_directives_skip": [
             *_given_or_site(None, "job-directives-skip"),
             *(["--mem="] if any("--mem-per-" in line for line in directives) else []),
@@ -135,10 +121,10 @@ def job_name(run_name: str) -> str:
 
 
 def worker_memory_b(job_memory: str) -> int:
-    """Return how much a worker and its children may take of a job's memory, in bytes.
+    """Return how much of a job's memory a worker and its children may take, in bytes.
 
-    Beyond it the nanny ends the worker, or the worker the child, and it is known which chunk it
-    was; Slurm would end the job.
+    Beyond it the nanny ends the worker, or the worker ends the child, so that it is known which
+    chunk it was. Slurm would end the whole job.
     """
     job_b = int((memory_mb(job_memory) or 0) * 1024**2)
     return max(job_b // 2, int(job_b * (1 - _HEADROOM_PART)) - _HEADROOM_B)
@@ -161,8 +147,8 @@ def _site_worker_arguments() -> list[str]:
     if not dropped:
         return arguments
     warnings.warn(
-        f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave "
-        "before their job's walltime, when their chunks are done.",
+        f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave by "
+        "themselves before their job's walltime, when their chunks are done.",
         stacklevel=2,
     )
     return _LIFETIME.sub("", text).split()
@@ -171,12 +157,12 @@ def _site_worker_arguments() -> list[str]:
 def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, str, str]:
     """Return CPUs, memory and walltime of a job, as Slurm will read them.
 
-    The directives come after what dask-jobqueue writes of these, so Slurm believes them.
+    The directives come after what dask-jobqueue writes about these, so they win.
     """
     n_cpus = int(_call_or_site(options, "cpus_per_task", "job-cpu", "cores")[0])
     try:
         n_cpus = _asked([f"--cpus-per-task={n_cpus}", *directives]).cpus
-    except ValueError:  # Slurm is to say what is wrong, or knows a form that we do not
+    except ValueError:  # Slurm will say what is wrong, or knows a form that we don't
         directives = []
     memory, is_sites = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
     if not is_sites:  # a CPU's
@@ -200,7 +186,7 @@ def _asked(directives: Sequence[str]) -> Request:
 
 
 def _ends_at(walltime: str) -> list[str]:
-    """Have the job know when it ends: from Slurm, or else it counts from its first line."""
+    """Have the job know when it ends: from Slurm, or else counted from its first line."""
     limit_s = time_s(walltime)
     if limit_s is None:
         return []
@@ -214,7 +200,7 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
         keys = plan.security.get_tls_config_for_role("worker")
         settings |= {
             "distributed.comm.require-encryption": True,
-            # The certificate itself: of what has a path, others could put theirs in the place.
+            # The certificate itself: a file at a path could be replaced by another user.
             "distributed.comm.tls.ca-file": shlex.quote(keys["ca_file"]),
             "distributed.comm.tls.worker.cert": shlex.quote(keys["cert"]),
             "distributed.comm.tls.worker.key": shlex.quote(keys["key"]),
@@ -224,7 +210,7 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
         for key, value in settings.items()
     }
     variables["PYTHONUNBUFFERED"] = "1"
-    # What the user set for all that runs is left alone, as Dask's nanny leaves it.
+    # What the user has set for all programs is kept, as Dask's nanny does.
     variables |= {name: f"${{{name}:-{n}}}" for name, n in thread_settings(options).items()}
     return [f"export {name}={value}" for name, value in variables.items()]
 
@@ -232,8 +218,8 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
 def _scratch(slurm: SlurmOptions) -> list[str]:
     """Make a folder of the job's own, on its node, for the worker's temporary files.
 
-    Where the user has named a folder, it is there or nowhere. TMPDIR may be of the driver's
-    machine, say of a job that the driver is.
+    If the user has named a folder, only that one will do. TMPDIR may have come from the driver's
+    machine, for example from a job that the driver runs in.
     """
     folder = slurm.local_directory or _site("local-directory")
     if folder:
@@ -251,7 +237,7 @@ def _made_in(parent: str) -> str:
 
 
 def _in_shell(folder: str) -> str:
-    """Quote a folder, save for variables, which are to be those of the node."""
+    """Quote a folder, except for variables, which are those of the node."""
     folder = re.sub(r"^~(?=/|$)", "$HOME", re.sub(r'(["\\`])', r"\\\1", folder))
     return f'"{folder}"'
 
@@ -262,9 +248,9 @@ def _own_address(python: str, scheduler_host: str) -> str:
 
 
 def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[Any, bool]:
-    """Return what the call gave, else the site, else the default; and whether it is the site's.
+    """Return the call's value, else the site's, else the default; and whether it is the site's.
 
-    A value does not tell: the site's may be the very one that is the default.
+    The value alone does not tell: the site's may equal the default.
     """
     if keyword not in options.given:
         for setting in settings:
@@ -301,7 +287,6 @@ def _site(setting: str) -> Any:
 
 
 def _quoted(path: Path) -> str:
-    # sbatch reads a directive's words as a shell would, as far as double quotes go, and % as the
-    # start of what it fills in.
+    # sbatch reads double quotes as a shell would, and % as the start of what it fills in.
     folder = str(path.parent).replace("%", "%%").replace('"', '\\"')
     return f'"{folder}/{path.name}"'

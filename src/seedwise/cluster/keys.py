@@ -19,7 +19,7 @@ KEY_FILE = "key.pem"
 LINK_FILE = "dashboard.url"
 _NAMES = (KEY_FILE, LINK_FILE)
 
-# A node whose clock is behind would refuse a certificate that is valid from now on.
+# A node whose clock is slow would refuse a certificate that is valid from now on.
 _CLOCKS_DIFFER_BY = timedelta(days=1)
 _VALID_FOR = timedelta(days=400)
 
@@ -28,26 +28,14 @@ _VALID_FOR = timedelta(days=400)
 def run_keys(folder: Path) -> Iterator[Security]:
     """Make keys in a folder of their own, and remove them in the end.
 
-    There is one key and one certificate, which all sides show and trust: who can't read the key
-    gets no connection.
+    There is one key and one certificate, which all sides show and trust: a process that can't read
+    the key gets no connection. What a killed driver left in the folder is removed first. In the
+    end the folder is left alone if another driver has put its own keys there since.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder; what a killed driver left there is removed first. In the end it is left alone
-        if another driver has made its own keys there since.
-
-    Yields
-    ------
-    distributed.Security
-        What scheduler, workers and clients are to be given; it holds the certificate, which is no
-        secret, and the path of the key. So whoever puts another folder in the place of this one
-        gets nobody to trust what is in there.
-
-    Raises
-    ------
-    KeyFolderError
-        If the folder can't be made, or others could reach what is in it.
+    Scheduler, workers and clients get what this yields. It holds the certificate, which is not
+    secret, and the path of the key: so if another user replaces this folder by theirs, nobody
+    trusts what is in it. Raises KeyFolderError if the folder can't be made, or if others could
+    reach what is in it.
     """
     key, certificate = _key_and_certificate()
     made = False
@@ -64,16 +52,9 @@ def run_keys(folder: Path) -> Iterator[Security]:
 def check_keys(folder: Path) -> None:
     """Refuse keys that others could reach.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of `run_keys`.
-
-    Raises
-    ------
-    KeyFolderError
-        If the folder or a file in it is missing, not of its kind, not ours, or open to others, or
-        if anybody could put a folder of theirs in the place of one above it.
+    Raises KeyFolderError if the folder or a file in it is missing, of the wrong kind, not ours, or
+    open to others, or if everybody may write to a folder above it, and so put a folder of theirs
+    in its place.
     """
     _check(folder, stat.S_ISDIR, "a folder")
     _check(folder / KEY_FILE, stat.S_ISREG, "a file")
@@ -81,19 +62,10 @@ def check_keys(folder: Path) -> None:
 
 
 def write_link(folder: Path, link: str) -> None:
-    """Keep the link to the dashboard beside the keys: what is printed may end in anybody's log.
+    """Write the dashboard's link, with its token, beside the keys, with which it is removed.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of `run_keys`, with which it is removed.
-    link : str
-        The link, with its token.
-
-    Raises
-    ------
-    KeyFolderError
-        If it can't be written.
+    It is not printed, because what is printed may end up in a log that others read. Raises
+    KeyFolderError if it can't be written.
     """
     try:
         handle = _open(folder)
@@ -106,17 +78,10 @@ def write_link(folder: Path, link: str) -> None:
 
 
 def remove_keys(folder: Path) -> bool:
-    """Remove keys, say those that a killed driver left, and their folder if nothing else is in it.
+    """Remove keys, such as those of a killed driver, and their folder if it is empty then.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder of `run_keys`.
-
-    Returns
-    -------
-    bool
-        Whether there was something to remove. A link is not followed, and left as it is.
+    Returns whether there was something to remove. A symbolic link is not followed, and left as it
+    is.
     """
     removed = False
     with contextlib.suppress(OSError):
@@ -145,7 +110,7 @@ def _make(folder: Path, key: bytes) -> None:
     remove_keys(folder)
     try:
         folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # if it may be used is seen by the check
+        with contextlib.suppress(FileExistsError):  # the check tells whether it may be used
             make_own_folder(folder)
         _check(folder, stat.S_ISDIR, "a folder")
         handle = _open(folder)
@@ -178,22 +143,22 @@ def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:
     if not is_kind(found.st_mode):
         raise KeyFolderError(path, f"it is not {kind}")
     if found.st_uid != os.geteuid():
-        raise KeyFolderError(path, f"it is the user's with id {found.st_uid}, not yours")
+        raise KeyFolderError(path, f"it belongs to the user with id {found.st_uid}, not to you")
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077:
         raise KeyFolderError(path, f"others may use it (its mode is {mode:04o})")
 
 
 def _check_above(folder: Path) -> None:
-    """Refuse a folder that anybody could rename away, be it by a folder far above it.
+    """Refuse a folder that everybody could rename, even by a folder far above it.
 
-    Workers look for the keys by their path: they would use those of whoever makes the next folder
-    of that name. A sticky folder, as /tmp is, lets only owners rename. What a group may write to
-    is left to those who share it: the folders of a project are like that.
+    Workers look for the keys by their path: they would use the keys of whoever makes the next
+    folder of that name. A sticky folder, as /tmp is, lets only owners rename. Folders that a group
+    may write to are accepted, as the folders of a project are like that.
     """
     folder = folder.absolute()
     try:
-        # By its links, and by what they lead to: either could be another's tomorrow.
+        # By its links, and by what they lead to: either could be replaced.
         above = dict.fromkeys([*folder.parents, *folder.resolve().parents])
         for path in above:
             mode = path.stat().st_mode
@@ -205,11 +170,11 @@ def _check_above(folder: Path) -> None:
 
 def _open_to_all(path: Path, folder: Path) -> KeyFolderError:
     error = KeyFolderError(path, "everybody may write to it")
-    # The usual advice is to remove what is wrong, which here may be all that a user has.
+    # The usual advice, to remove it, would be bad: this folder may hold all that a user has.
     text = (
-        f"{path}: {error.problem}, and so could put a folder of theirs in the place of the one "
-        f"that holds the keys of the run's connections, {folder}. Say "
-        f"'chmod o-w {shlex.quote(str(path))}', or give another run_root."
+        f"{path}: {error.problem}, and so could replace the folder that holds the keys of the "
+        f"run's connections, {folder}. Run 'chmod o-w {shlex.quote(str(path))}', or give another "
+        "run_root."
     )
     error.args = (text,)
     return error

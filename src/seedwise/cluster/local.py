@@ -7,18 +7,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import attrs
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.dashboard import (
-    dashboard_address,
-    dashboard_link,
-    dashboard_port,
-    tunnel_command,
-)
+from seedwise.cluster.dashboard import dashboard_address, published_link
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
@@ -26,7 +22,7 @@ from seedwise.cluster.dask_settings import (
     quiet_dask,
     thread_settings,
 )
-from seedwise.cluster.keys import run_keys, write_link
+from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import locked_scheduler, new_token
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.pool.local import LocalPool
@@ -34,31 +30,41 @@ from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.status import PoolNews, PoolStatus
 
 
-def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
-    """Start a LocalCluster.
+@attrs.define(eq=False, kw_only=True)
+class LocalPlace(Place):
+    """A LocalCluster of ours, and the pool that keeps its workers."""
 
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options; `workers`, `worker_parallelism` and `insecure` count here.
-    demand : Demand
-        How much work the run can have in flight.
-    tag : RunTag
-        Where the keys of its connections go.
+    workers: LocalPool
 
-    Returns
-    -------
-    Place
-        The open cluster, bound to the loopback interface.
+    def check(self) -> None:
+        """Replace what is gone for good; raises if no worker starts."""
+        self.workers.step()
 
-    Raises
-    ------
-    ClusterStartError
-        If the workers do not start.
-    KeyFolderError
-        If there is no safe place for the keys.
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds of the number of workers."""
+        self.workers.scale(least, most)
+
+    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+        """Have the number of workers follow the work."""
+        self.workers.follow(chunks_out, depart)
+
+    def news(self) -> Sequence[PoolNews]:
+        """Return what happened to the workers since this was last called."""
+        return self.workers.news()
+
+    def pool(self) -> PoolStatus:
+        """Return how many workers there are and are wanted."""
+        return self.workers.status()
+
+
+def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
+    """Start a LocalCluster, bound to the loopback interface.
+
+    Raises ClusterStartError if the workers do not start, and KeyFolderError if there is no safe
+    place for the keys.
     """
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
@@ -73,22 +79,15 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         closing.enter_context(own_scratch())
         cluster = closing.enter_context(_start(low, demand.chunks_per_worker, security, token))
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        pool = LocalPool(cluster, client, Target(low, high, demand.chunks_per_worker))
-        port = dashboard_port(client)
-        if port and token:
-            write_link(tag.key_dir, dashboard_link(port, token))
-        return Place(
+        dashboard, tunnel = published_link(client, token, tag.key_dir)
+        return LocalPlace(
             client=client,
             mode=ExecutionMode.SINGLE,
             description=_described(low, high),
             slots=high * demand.chunks_per_worker,
-            dashboard=dashboard_link(port, token) if port else None,
-            tunnel=tunnel_command(port) if port else None,
-            check=pool.step,
-            scale=pool.scale,
-            follow=pool.follow,
-            news=pool.news,
-            pool=pool.status,
+            dashboard=dashboard,
+            tunnel=tunnel,
+            workers=LocalPool(cluster, client, Target(low, high, demand.chunks_per_worker)),
             closing=closing.pop_all(),
         )
 

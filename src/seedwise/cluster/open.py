@@ -7,9 +7,10 @@ import warnings
 import dask
 
 from seedwise.cluster.local import open_local
-from seedwise.cluster.passed import open_passed
+from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.errors import OptionError
+from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.main_guard import require_main_guard
@@ -18,15 +19,9 @@ from seedwise.usercode.main_guard import require_main_guard
 def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made.
 
-    Raises
-    ------
-    MainGuardError
-        If the script would be run again by each local worker.
-    SlurmNotFoundError
-        If there is no ``sbatch``.
-    OptionError
-        If the network interface is none of this machine's, or `workers` is given together with a
-        cluster, which is never scaled.
+    Raises MainGuardError if each local worker would run the script again, SlurmNotFoundError if
+    there is no ``sbatch``, and OptionError if this machine has no such network interface, or if
+    `workers` is given together with a cluster, which is never scaled.
     """
     if options.place == "local":
         require_main_guard()
@@ -41,23 +36,15 @@ def check_place(options: WorkOptions) -> None:
         )
 
 
+def place_mode(options: WorkOptions) -> ExecutionMode:
+    """Return what the result calls the place that a run's options name."""
+    if options.place == "local":
+        return ExecutionMode.SINGLE
+    return ExecutionMode.DISTRIBUTED if options.place == "slurm" else mode_of(options.cluster)
+
+
 def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
-    """Open the place where a run's work is done.
-
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options.
-    demand : Demand
-        How much work the run can have in flight.
-    tag : RunTag
-        Name and id of the run, and where its keys and the logs of Slurm jobs go.
-
-    Returns
-    -------
-    Place
-        The open place; as a context it closes in the end.
-    """
+    """Open the place where a run's work is done; as a context it closes in the end."""
     if options.insecure and options.place in ("local", "slurm"):
         warnings.warn(
             "insecure=True: the connections of this run have no TLS, and its pages no token. "

@@ -1,4 +1,4 @@
-"""The scheduler's pages, for nobody but who holds the run's token."""
+"""The scheduler's pages, only for those who hold the run's token."""
 
 from __future__ import annotations
 
@@ -26,49 +26,41 @@ _REFUSAL = (
     b"token.\n"
 )
 
-# What a browser calls us, through an ssh tunnel as well. By any other name we are called by a
-# page of somebody else, who has their name lead here (DNS rebinding).
+# The names that a browser has for us, also through an ssh tunnel. Any other name comes from a
+# foreign page whose name leads here (DNS rebinding).
 _OUR_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 _COOKIE = "seedwise-"
 
-# Everybody on this machine can connect. Dask lets a connection be silent for an hour, and its
-# number be any: that of the files that this process can have open would be used up.
+# Everybody on this machine can connect. Dask allows any number of connections, and each to be
+# silent for an hour: they would use up the files that this process can have open.
 _SILENT_S = 10.0
 _MOST_STRANGERS = 64
-_MOST_HEADER_BYTES = 32 * 1024  # with the cookies of all that is open as localhost
+_MOST_HEADER_BYTES = 32 * 1024  # with the cookies of everything on localhost
 _MOST_BODY_BYTES = 1024 * 1024
 
 
 def new_token() -> str:
-    """Return a token that nobody can guess."""
+    """Return a token that cannot be guessed."""
     return secrets.token_urlsafe(32)
 
 
 def locked_scheduler(token: str) -> type[Scheduler]:
     """Return a class of schedulers whose pages ask for a token.
 
-    Parameters
-    ----------
-    token : str
-        The token.
-
-    Returns
-    -------
-    type of distributed.Scheduler
-        The class; no scheduler of it has the token among its attributes, which Dask shows.
+    No scheduler of it has the token among its attributes, because Dask shows these.
     """
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
         """A scheduler that answers 403 on each of its routes without the token.
 
-        Nor can its pages be used to take up all that it has: silent connections are closed.
+        Its pages can't be used to exhaust it either: silent connections are closed.
         """
 
         def start_http_server(self, *args: Any, **keywords: Any) -> None:
             super().start_http_server(*args, **keywords)
-            # Nothing was served yet: that takes the event loop, which waits for us here. Routes
-            # that are added later are the application's, and so they are behind the lock, too.
+            # Nothing was served yet: the event loop waits for us here. Routes that are added later
+            # belong to the application, so they are behind the lock as well.
             server = self.http_server
             strangers = _Strangers(server.handle_stream)
             server.request_callback = _Lock(server.request_callback, token, strangers)
@@ -79,7 +71,7 @@ def locked_scheduler(token: str) -> type[Scheduler]:
 
 
 def _limit(parameters: HTTP1ConnectionParameters) -> None:
-    """Bound what a connection may take; a websocket is none any more as soon as it is open."""
+    """Bound what a connection may take; a websocket is exempt once it is open."""
     parameters.header_timeout = _SILENT_S
     parameters.body_timeout = _SILENT_S
     parameters.max_header_size = _MOST_HEADER_BYTES
@@ -89,7 +81,7 @@ def _limit(parameters: HTTP1ConnectionParameters) -> None:
 class _Strangers:
     """Connections that have not shown the token: there are few, and the oldest has to go.
 
-    Were the newest refused, those of others would keep out who has the token.
+    If the newest were refused, strangers could keep out those who have the token.
     """
 
     def __init__(self, handle_stream: Callable[[IOStream, Any], Any]) -> None:
@@ -97,7 +89,7 @@ class _Strangers:
         self._streams: dict[IOStream, None] = {}  # in the order in which they came
 
     def handle_stream(self, stream: IOStream, address: Any) -> Any:
-        """Take a connection, in place of the server's own function, and pass it on."""
+        """Take a connection in place of the server's own function, and pass it on."""
         self._streams = {one: None for one in self._streams if not one.closed()}
         if len(self._streams) >= _MOST_STRANGERS:
             oldest = next(iter(self._streams))
@@ -113,7 +105,7 @@ class _Strangers:
 
 @attrs.frozen
 class _Answer:
-    """What is answered in the application's place."""
+    """An answer in the application's place."""
 
     status: int
     reason: str
@@ -122,7 +114,7 @@ class _Answer:
 
 
 class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
-    """Stands before an application, and lets through who has the token."""
+    """Stands before an application, and lets only requests with the token through."""
 
     def __init__(
         self, application: HTTPServerConnectionDelegate, token: str, strangers: _Strangers
@@ -141,7 +133,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         """Return what to answer; None if the request is the application's."""
         host = headers.get("Host", "")
         name = _OUR_NAMES.fullmatch(host)
-        # A page of another origin, be it another port here, has no business with ours.
+        # Pages of another origin, even of another port here, may not use ours.
         origin = headers.get("Origin", f"//{host}").partition("//")[2]
         if name is None or origin != host or not start_line.path.startswith("/"):
             return _refusal()
@@ -159,7 +151,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         """Have the browser keep the token, and come again without it in the address."""
         token = self._token.decode()
         headers = {
-            # More than one slash in front would be the name of another host.
+            # More than one slash in front would make it the name of another host.
             "Location": "/" + _without_token(path).lstrip("/\\"),
             "Set-Cookie": f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/",
             "Referrer-Policy": "no-referrer",
@@ -168,7 +160,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
 
 
 class _Request(HTTPMessageDelegate):  # type: ignore[misc]
-    """One request: the application's from its headers on, or answered here at its end."""
+    """One request: passed to the application from its headers on, or answered here at its end."""
 
     def __init__(self, lock: _Lock, server_conn: Any, connection: Any) -> None:
         self._lock = lock
@@ -188,7 +180,7 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         if self._answer is not None:
             return None
         self._inner = self._lock.application.start_request(self._server_conn, self._connection)
-        # The application need not know the token: Bokeh writes the cookies that it gets into its
+        # The application must not see the token: Bokeh writes the cookies that it gets into its
         # pages, where scripts can read them.
         start_line = start_line._replace(path=_without_token(start_line.path))
         waited_for: Awaitable[None] | None = self._inner.headers_received(
@@ -216,7 +208,7 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         )
         line = ResponseStartLine("HTTP/1.1", answer.status, answer.reason)
         body = None if self._is_head else answer.body
-        # Who has gone away by now need not be told.
+        # The client may have gone away by now.
         self._connection.write_headers(line, headers, body).add_done_callback(_ignore_error)
         self._connection.finish()
 

@@ -18,32 +18,28 @@ _CONNECT_TIMEOUT_S = 10
 _LEAST_SLOTS = 16
 
 
-def open_passed(options: WorkOptions) -> Place:
-    """Use what the caller passed; it is neither closed nor scaled.
+class PassedPlace(Place):
+    """A cluster of the caller's: it is neither closed nor scaled, and its pool is not ours."""
 
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options; `cluster` is a Dask cluster, a client, or a scheduler's address.
 
-    Returns
-    -------
-    Place
-        The place; of it only a client that was made here is closed in the end.
+def mode_of(cluster: Any) -> ExecutionMode:
+    """Return the mode that a run has on a cluster, a client or an address of the caller's."""
+    cluster = cluster.cluster if isinstance(cluster, Client) else cluster
+    is_local = isinstance(cluster, LocalCluster)
+    return ExecutionMode.SINGLE if is_local else ExecutionMode.DISTRIBUTED
 
-    Raises
-    ------
-    AddressError
-        If no scheduler answers at the address.
-    OptionError
-        If the client is asynchronous, or `mode` contradicts it.
+
+def open_passed(options: WorkOptions) -> PassedPlace:
+    """Use what the caller passed; of it only a client that was made here is closed in the end.
+
+    Raises AddressError if no scheduler answers at the address, and OptionError if the client is
+    asynchronous, or `mode` contradicts it.
     """
+    mode = mode_of(options.cluster)
     with contextlib.ExitStack() as closing:
         client = _client(options.cluster, closing)
-        local = isinstance(client.cluster, LocalCluster)
-        mode = ExecutionMode.SINGLE if local else ExecutionMode.DISTRIBUTED
         _check(client, mode, options)
-        return Place(
+        return PassedPlace(
             client=client,
             mode=mode,
             description=f"the Dask cluster at {client.scheduler.address}, as it was passed",

@@ -53,15 +53,10 @@ class RunTag:
         return f"{self.run_id}.{self.driver_id}"
 
 
-def _refuse_to_scale(low: int, high: int) -> None:
-    raise OptionError("workers", (low, high), "left to the owner of a cluster that was passed")
-
-
-@attrs.frozen
+@attrs.define(eq=False, kw_only=True)
 class Place:
-    """An open cluster, and how to reach it."""
+    """An open cluster, and how to reach it. As a context it closes in the end what is ours."""
 
-    #: Its client.
     client: Client
     #: What the result calls it.
     mode: ExecutionMode
@@ -75,25 +70,6 @@ class Place:
     dashboard: str | None = None
     #: Command that makes the link work from a laptop; None if it needs none.
     tunnel: str | None = None
-    #: Called now and then; mends the place, or raises if it can do no work and says why.
-    check: Callable[[], None] = lambda: None
-    #: Changes the bounds of the number of workers, least and most; takes effect soon after.
-    scale: Callable[[int, int], None] = _refuse_to_scale
-    #: Takes what tells how many chunks are out, which the number of workers is to follow, and what
-    #: has the worker that it runs on finish what it does, and leave.
-    follow: Callable[[Callable[[], int], Callable[..., None]], None] = lambda *_: None
-    #: Called when a chunk was evaluated, so that workers are known to be of use.
-    proved: Callable[[], None] = lambda: None
-    #: Tells by a worker's name why it was lost, if that was its own doing, as it is not if others
-    #: cancel its job; empty if it was not, None while nobody knows.
-    fault: Callable[[str], str | None] = lambda _: ""
-    #: Returns what happened to the workers since it was last called.
-    news: Callable[[], Sequence[PoolNews]] = tuple
-    #: Tells how many workers there are and are wanted; None of a cluster that was passed.
-    pool: Callable[[], PoolStatus | None] = lambda: None
-    #: Has the jobs end without waiting for anything, for a driver that ends now.
-    cancel_at_once: Callable[[], object] = lambda: None
-    #: Closes in the end what is ours; empty for what the caller passed.
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
 
     def __enter__(self) -> Self:
@@ -103,6 +79,43 @@ class Place:
     def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""
         self.closing.close()
+
+    def check(self) -> None:
+        """Mend the place; raises if it can do no work, and says why."""
+
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds of the number of workers; takes effect soon after."""
+        raise OptionError(
+            "workers", (least, most), "left to the owner of a cluster that was passed"
+        )
+
+    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+        """Have the number of workers follow `chunks_out`, the number of chunks that are out.
+
+        `depart` runs on a worker, and has it finish what it does and leave.
+        """
+
+    def proved(self) -> None:
+        """Take note that a chunk was evaluated, so that workers are known to be of use."""
+
+    def fault(self, worker: str) -> str | None:
+        """Return why a worker was lost, by its name, if that was its own doing.
+
+        It is not if others cancelled its job. Empty if it was not; None while it is unknown.
+        """
+        del worker
+        return ""
+
+    def news(self) -> Sequence[PoolNews]:
+        """Return what happened to the workers since this was last called."""
+        return ()
+
+    def pool(self) -> PoolStatus | None:
+        """Return how many workers there are and are wanted; None of a cluster that was passed."""
+        return None
+
+    def cancel_at_once(self) -> None:
+        """Cancel the jobs without waiting for anything, for a driver that ends now."""
 
 
 def run_soon(

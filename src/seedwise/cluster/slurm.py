@@ -9,25 +9,21 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import attrs
 import dask
 from distributed import Client
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.dashboard import (
-    dashboard_address,
-    dashboard_link,
-    dashboard_port,
-    tunnel_command,
-)
+from seedwise.cluster.dashboard import dashboard_address, published_link
 from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS, own_scratch, quiet_dask
 from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
-from seedwise.cluster.keys import run_keys, write_link
+from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import locked_scheduler, new_token
 from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.ended import Graves
@@ -38,6 +34,7 @@ from seedwise.cluster.pool.waiting import Waiting
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
 from seedwise.slurm.job_ids import JobBook
@@ -106,29 +103,57 @@ class _Cluster(SLURMCluster):  # type: ignore[misc]
         """Write no file."""
 
 
-def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
-    """Start a SLURMCluster, and keep a pool of jobs for it.
+@attrs.define(eq=False, kw_only=True)
+class SlurmPlace(Place):
+    """A SLURMCluster of ours, and the pool that keeps its jobs."""
 
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options.
-    demand : Demand
-        How much work the run can have in flight.
-    tag : RunTag
-        Name and id of the run, and where logs, keys and the jobs' ids go.
+    workers: SlurmPool
+    members: _Members
+    tag: RunTag
+    book: JobBook
 
-    Returns
-    -------
-    Place
-        The open cluster; its jobs are submitted as they are needed.
+    def check(self) -> None:
+        """Raise what is wrong with the pool, which keeps itself."""
+        if self.workers.error is not None:
+            raise self.workers.error
 
-    Raises
-    ------
-    SubmitRefusedError
-        If Slurm would refuse the job.
-    ClusterStartError
-        If the scheduler does not start.
+    def scale(self, least: int, most: int) -> None:
+        """Change the bounds of the number of jobs."""
+        self.workers.scale(least, most)
+
+    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+        """Begin to submit jobs, as many as the work asks for."""
+        self.workers.chunks_out, self.members.depart_on_worker = chunks_out, depart
+        self.workers.start()
+
+    def proved(self) -> None:
+        """Take note that a chunk was evaluated: the other jobs may be submitted."""
+        self.workers.proved()
+
+    def fault(self, worker: str) -> str | None:
+        """Return why a worker's job ended, if that was its own doing."""
+        return self.workers.fault(worker.removeprefix(_WORKER))
+
+    def news(self) -> Sequence[PoolNews]:
+        """Return what happened to the jobs since this was last called."""
+        return self.workers.news()
+
+    def pool(self) -> PoolStatus:
+        """Return how many jobs there are and are wanted."""
+        return self.workers.status()
+
+    def cancel_at_once(self) -> None:
+        """Cancel this driver's jobs without waiting for anything."""
+        self.workers.halt()  # or it would replace them
+        name = job_name(self.tag.name)
+        cancel_jobs(self.tag.job_tag, timeout_s=_AT_ONCE_S, known=self.book.own, name=name)
+
+
+def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
+    """Start a SLURMCluster, and keep a pool of jobs for it; they are submitted as needed.
+
+    Raises SubmitRefusedError if Slurm would refuse the job, and ClusterStartError if the scheduler
+    does not start.
     """
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
@@ -151,39 +176,19 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         parts = _parts(script, members, target, tag, book)
         pool = SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds))
         closing.callback(pool.stop)
-        port = dashboard_port(client)
-        if port and token:
-            write_link(tag.key_dir, dashboard_link(port, token))
-
-        def follow(chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
-            pool.chunks_out, members.depart_on_worker = chunks_out, depart
-            pool.start()
-
-        def cancel_at_once() -> None:
-            pool.halt()  # or it would replace them
-            name = job_name(tag.name)
-            cancel_jobs(tag.job_tag, timeout_s=_AT_ONCE_S, known=book.own, name=name)
-
-        def check() -> None:
-            if pool.error is not None:
-                raise pool.error
-
-        return Place(
+        dashboard, tunnel = published_link(client, token, tag.key_dir)
+        return SlurmPlace(
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
             description=_described(low, high),
             slots=high * demand.chunks_per_worker,
             walltime_s=time_s(keywords["walltime"]),
-            dashboard=dashboard_link(port, token) if port else None,
-            tunnel=tunnel_command(port) if port else None,
-            check=check,
-            scale=pool.scale,
-            follow=follow,
-            proved=pool.proved,
-            fault=lambda name: pool.fault(name.removeprefix(_WORKER)),
-            news=pool.news,
-            pool=pool.status,
-            cancel_at_once=cancel_at_once,
+            dashboard=dashboard,
+            tunnel=tunnel,
+            workers=pool,
+            members=members,
+            tag=tag,
+            book=book,
             closing=closing.pop_all(),
         )
 
@@ -254,7 +259,6 @@ def _parts(
     script: str, members: _Members, target: Target, tag: RunTag, book: JobBook
 ) -> PoolParts:
     (tag.log_dir / "job.sh").write_text(script)
-    _cancel_earlier(tag)
     return PoolParts(
         queue=_Queue(script, tag),
         members=members,
@@ -264,15 +268,6 @@ def _parts(
         waiting=Waiting(),
         script=script,
     )
-
-
-def _cancel_earlier(tag: RunTag) -> None:
-    """Cancel what an earlier driver of the run left, before there are jobs of this one."""
-    noted = JobBook(tag.jobs_file).ids()
-    try:
-        cancel_jobs(tag.run_id, known=noted, name=job_name(tag.name))
-    except CommandError as error:
-        raise ClusterStartError("the pool of Slurm jobs", error.text) from error
 
 
 def _cancel_all(tag: RunTag, book: JobBook) -> None:

@@ -1,4 +1,4 @@
-"""Frames: how a file of records is written and read that a crash can damage at its end only.
+"""Files of framed records, which a crash can damage at their end only.
 
 A file begins with a line that says what it is. Each record after it is
 
@@ -12,7 +12,6 @@ body                  the record; every body of a kind of file has the same mark
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
 import zlib
@@ -22,6 +21,7 @@ from typing import BinaryIO, Self
 
 import attrs
 
+from seedwise.disk.aside import write_all
 from seedwise.errors import DamagedFileError, writing
 
 _FRAME = struct.Struct("<II")
@@ -30,13 +30,13 @@ _BUFFER_BYTES = 1 << 20
 
 @attrs.frozen
 class Framing:
-    """How the files of a kind are told from others, and their records from other bytes."""
+    """What tells a kind of file from others, and its records from other bytes."""
 
     #: What the file is, with its article, as in ``"a ledger"``.
     name: str
     #: The first line, with its newline.
     magic: bytes
-    #: What every body has at `mark_at`. Where a length is damaged, the next record is found by it.
+    #: What every body has at `mark_at`: it finds the next record where a length is damaged.
     mark: bytes
     #: Where the mark is, in bytes from the beginning of the body.
     mark_at: int = 0
@@ -50,15 +50,9 @@ class Framing:
 class FrameFile:
     """A file of records that is open for appending.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; made if there is none, for its owner only. It must end with a whole record: see
-        `frames_end`.
-    framing : Framing
-        The kind of file.
-    guard : callable
-        Called before anything is written; raises if another driver has taken the run over.
+    It is made, for its owner only, if there is none. It must end with a whole record: see
+    `frames_end`. `guard` is called before each write, and raises if another driver has taken the
+    run over.
     """
 
     def __init__(
@@ -88,17 +82,9 @@ class FrameFile:
         os.close(self._handle)
 
     def append(self, bodies: Iterable[bytes]) -> None:
-        """Append records.
+        """Append records by their bodies.
 
-        Parameters
-        ----------
-        bodies : iterable of bytes
-            Their bodies.
-
-        Raises
-        ------
-        RunFileError
-            If the disk does not take them all, say because it is full; none is kept then.
+        Raises RunFileError if the disk does not take them all; none is kept then.
         """
         data = b"".join(_FRAME.pack(len(body), zlib.crc32(body)) + body for body in bodies)
         if data:
@@ -114,43 +100,18 @@ class FrameFile:
         self._guard()
         with writing(self._path):
             try:
-                self._write(data)
+                write_all(self._handle, data)
             except OSError:
                 os.ftruncate(self._handle, self._end)  # takes no room, so a full disk allows it
                 raise
-
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:  # a disk that fills up takes a part first
-            n_written = os.write(self._handle, left)
-            if not n_written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            left = left[n_written:]
         self._end += len(data)
 
 
 def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
-    """Read the whole records that a file has as this begins, one at a time.
+    """Yield the whole records that a file has when this begins, each with its position in bytes.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, it has no records.
-    framing : Framing
-        The kind of file.
-
-    Yields
-    ------
-    position : int
-        Where the record begins, in bytes from the start of the file.
-    body : bytes
-        Its body.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if the file is of another
-        kind.
+    A file that is not there has no records. Raises DamagedFileError if a whole record comes after
+    one that is not, or if the file is of another kind.
     """
     # Not mapped to memory: where another machine cuts the file, a mapping ends the process.
     try:
@@ -180,25 +141,10 @@ def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
 
 
 def frames_end(path: Path, framing: Framing) -> int:
-    """Return the length of a file up to and with its last whole record.
+    """Return the length of a file in bytes up to the end of its last whole record.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, its length is 0.
-    framing : Framing
-        The kind of file.
-
-    Returns
-    -------
-    int
-        Bytes; what comes after them is a record that a crash has torn.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if the file is of another
-        kind.
+    What comes after that is a record that a crash has torn. A file that is not there has length 0.
+    Raises DamagedFileError as `frames` does.
     """
     if not path.exists() or path.stat().st_size < len(framing.magic):
         end = 0
@@ -222,7 +168,7 @@ def _read_body(file: BinaryIO, room_bytes: int, framing: Framing) -> bytes | Non
 
 
 def _next_whole(file: BinaryIO, bad: int, size: int, framing: Framing) -> int | None:
-    """Return where the next whole record begins after a bad one, if there is one."""
+    """Return where the next whole record begins after a bad one; None if there is none."""
     to_mark = _FRAME.size + framing.mark_at
     begin = bad + 1 + to_mark
     while begin < size:

@@ -7,19 +7,9 @@ from pathlib import Path
 
 
 def make_own_folder(path: Path) -> None:
-    """Make a folder that nobody else may use, whatever those around it hand down.
+    """Make a folder that only its owner may use, whatever the one above it hands down.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder; the one above it is there.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something of that name.
-    OSError
-        If it can't be made.
+    Raises FileExistsError if there is something of that name, and OSError if it can't be made.
     """
     path.mkdir(mode=0o700)
     mode = stat.S_IMODE(path.stat().st_mode)

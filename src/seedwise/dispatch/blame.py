@@ -1,8 +1,8 @@
-"""Whose fault it was that a job ended, of chunks that were alone in a process of their own.
+"""Chunks whose worker was lost, until it is known whether they are to blame.
 
-Such a chunk may have taken down more than its process, say by taking memory faster than anybody
-could look, so that Slurm ended the job. It may also just have been there when the cluster took the
-job away. Slurm tells the two apart, a moment later.
+Each was alone in a process of its own. It may have taken down more than that process, say by
+taking memory so fast that Slurm ended the job. Or the cluster took the job away for another
+reason. Slurm tells the two apart, a moment later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from seedwise.dispatch.channel import Order
 from seedwise.model.trials import ChunkResult, FailureKind, SeedFailure
 from seedwise.worker.chunk import ChunkTask
 
-# Slurm is asked for so long why a job ended; then it is held to be nobody's fault.
+# Slurm is asked this long why a job ended; after that the chunk is not to blame.
 _PATIENCE_S = 15.0
 
 
@@ -28,15 +28,10 @@ class _Held:
 
 
 class Blame:
-    """Holds chunks back until it is known whose fault it was.
+    """Holds chunks back until it is known whether they are to blame.
 
-    Parameters
-    ----------
-    fault : callable
-        Tells by a worker's name why it was lost, if that was its own doing; empty if it was not,
-        None while nobody knows.
-    clock : callable
-        The time in seconds, by a clock that never goes back.
+    `fault` says, by a worker's name, how the worker's own work ended it; empty if that is not why
+    it was lost, None while unknown. `clock` returns the seconds of a clock that never goes back.
     """
 
     def __init__(
@@ -49,26 +44,22 @@ class Blame:
         self._held: list[_Held] = []
 
     def __len__(self) -> int:
-        """Return how many chunks are held."""
+        """Return the number of chunks that are held back."""
         return len(self._held)
 
     def hold(self, order: Order, worker: str) -> None:
-        """Take a chunk in whose worker, by its name, was lost."""
+        """Hold back a chunk that lost the worker of this name."""
         self._held.append(_Held(order, worker, self._clock() + _PATIENCE_S))
 
     def forget(self, unwanted: Callable[[Order], bool]) -> None:
-        """Forget chunks."""
+        """Drop the unwanted chunks."""
         self._held = [held for held in self._held if not unwanted(held.order)]
 
     def settled(self) -> tuple[list[Order], list[tuple[Order, ChunkResult]]]:
-        """Return the chunks of which it is known by now, and hold them no longer.
+        """Release the chunks of which it is known by now.
 
-        Returns
-        -------
-        list of Order
-            Those that are to be evaluated again, at no charge.
-        list of (Order, ChunkResult)
-            Those that took down their worker, with what stands for their result.
+        Returns those that must be evaluated again, at no charge, and those that took down their
+        worker, with the results that say so.
         """
         again: list[Order] = []
         results: list[tuple[Order, ChunkResult]] = []
@@ -85,7 +76,7 @@ class Blame:
 
 
 def given_up(task: ChunkTask, error: BaseException | None) -> ChunkResult:
-    """Return the result of a chunk that Dask could not have evaluated."""
+    """Return the result of a chunk that Dask failed to have evaluated."""
     return _failed(task, type(error).__name__, str(error))
 
 

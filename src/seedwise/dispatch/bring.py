@@ -1,4 +1,4 @@
-"""A loss on its way to all workers, those that join late included."""
+"""The way of a loss to all workers, late ones included."""
 
 from __future__ import annotations
 
@@ -16,22 +16,10 @@ from seedwise.worker.plugin import LossPlugin
 
 @contextmanager
 def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
-    """Bring a loss to all workers, those that join later included.
+    """Bring a loss to all workers, late ones included, and take it back in the end.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Client of the cluster.
-    shipment : Shipment
-        The packed loss.
-    options : WorkOptions
-        The run's options.
-
-    Yields
-    ------
-    str
-        The loss's id: a content hash, and what tells this run from others on the same cluster.
-        The plugin is taken back in the end.
+    Yields the loss's id: a hash of its content, and a part that differs for each run on the
+    cluster.
     """
     content = hashlib.sha256(repr(shipment).encode()).hexdigest()
     loss_id = f"seedwise-{content[:16]}-{uuid.uuid4().hex[:8]}"

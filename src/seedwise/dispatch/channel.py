@@ -1,4 +1,4 @@
-"""The way to the workers of one study, or of one sweep; all of them share a dispatcher."""
+"""The way of one study, or one sweep, to the workers; all of them share a dispatcher."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ class Errand:
 
     #: The loss's id in this run; the plugin of this name holds it on the workers.
     loss_id: str
-    #: The loss's name; tasks on the Dask dashboard are called by it.
+    #: Names the tasks on the Dask dashboard.
     loss_name: str
-    #: The run's name.
     run_name: str
-    #: The entry that the trials are for.
     entry_id: str | None = None
-    #: Seconds that a chunk may take; None is no limit.
+    #: None means no limit.
     chunk_timeout_s: float | None = None
-    #: Folder for the files that the loss writes; None is nowhere.
+    #: See `ChunkTask`.
     attempts_dir: str | None = None
-    #: What the folder of a trial is called, by its number.
+    #: Returns how the name of a trial's folder begins, by the trial's number.
     folder_stem: Callable[[int], str] = lambda _: ""
 
 
@@ -39,14 +37,12 @@ class Errand:
 class Order:
     """A chunk that is out, and who wants it."""
 
-    #: Whose it is.
     channel: Channel
-    #: The chunk, as it travels.
     task: ChunkTask
 
     @property
     def trial(self) -> TrialKey:
-        """The trial that it is of."""
+        """The trial of the chunk."""
         return self.task.entry_id, self.task.trial
 
 
@@ -57,23 +53,16 @@ class Dispatcher(Protocol):
     topic: str | None
 
     def send(self, orders: Sequence[Order]) -> None:
-        """Send chunks of one trial out."""
+        """Send out chunks of one trial."""
 
     def cancel(self, unwanted: Callable[[Order], bool]) -> None:
         """Forget chunks that are still out."""
 
 
 class Channel:
-    """The way to the workers of one study, or of one sweep; made by `DaskDispatcher.channel`.
+    """The way of one study, or one sweep, to the workers; made by `DaskDispatcher.channel`.
 
-    Parameters
-    ----------
-    dispatcher : Dispatcher
-        What sends its chunks.
-    errand : Errand
-        What they have in common.
-    on_lost : callable
-        Takes an event for each chunk whose worker was lost.
+    `on_lost` is called for each chunk whose worker was lost.
     """
 
     def __init__(
@@ -90,7 +79,7 @@ class Channel:
     def submit(
         self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
     ) -> None:
-        """Have chunks of a trial evaluated; earlier trials go first."""
+        """Have chunks of a trial evaluated; those of earlier trials go first."""
         errand = self._errand
         stem = errand.folder_stem(proposal.number)
         orders = [
@@ -132,6 +121,6 @@ class Channel:
 
 
 def _key_prefix(loss_name: str) -> str:
-    # Dask's dashboard colours and times tasks by the key's first word, which is to be letters.
+    # Dask's dashboard groups tasks by the first word of the key, which must start with a letter.
     word = re.sub(r"[^A-Za-z0-9_]", "_", loss_name)
     return word if word[0].isalpha() else f"loss_{word}"

@@ -1,4 +1,4 @@
-"""How long trials have run: their chunks say on which worker they start."""
+"""The running times of trials, from what workers say when they start a chunk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, TypeAlias
 
 import attrs
 
-#: A trial of a run: its entry and its number.
+#: A trial by its entry and its number.
 TrialKey: TypeAlias = tuple[str | None, int]
 
-# What is lost so shortly before the end of its job, or later, is lost to that.
+# A worker that is lost this shortly before the end of its job, or later, was lost to that.
 _NEAR_S = 10.0
 
 
 @attrs.frozen
 class _Start:
-    """Where a chunk started, and for how many seconds its job still lasted; None is not known."""
+    """Where a chunk started, and how much longer its job lasted then; None if unknown."""
 
     worker: str
     left_s: float | None
@@ -26,12 +26,13 @@ class _Start:
 
 @attrs.define
 class _Runs:
-    """How long a trial has run, and what runs of it, by chunk.
+    """How long a trial has run, and which of its chunks run now.
 
-    The clock stands while nothing runs. `since_s` is from when on time is not counted yet.
+    The clock stands still while no chunk runs.
     """
 
     ran_s: float = 0.0
+    #: The time from which on `ran_s` is not counted yet.
     since_s: float = 0.0
     starts: dict[int, _Start] = attrs.field(factory=dict)
 
@@ -45,34 +46,29 @@ class _Runs:
 
 
 class TrialClock:
-    """Measures for how long chunks of a trial run; while all wait for a worker it costs nothing.
+    """Measures how long trials run; time in which all chunks of a trial wait is not counted.
 
-    It knows from the same messages when the jobs end that hold the workers.
-
-    Parameters
-    ----------
-    limit_s : float
-        Seconds that a trial may run.
+    From the same messages it knows when the jobs of the workers end.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
-        #: The most time that a job had when it began a chunk, in seconds; None is not known.
+        #: The most time that a job had left when it began a chunk; None if unknown.
         self.longest_left_s: float | None = None
-        # What is out of trials, and when a worker's job ends (this process's clock).
-        self._runs: dict[TrialKey, _Runs] = {}
+        # When the job of each worker ends, by this process's clock.
         self._ends_s: dict[str, float] = {}
-        # Starts come in Dask's thread, all else is asked in the driver's.
+        self._runs: dict[TrialKey, _Runs] = {}
+        # Starts are noted in Dask's thread, all else is called in the driver's.
         self._lock = threading.Lock()
 
     @property
     def n_running(self) -> int:
-        """How many chunks run."""
+        """The number of chunks that run."""
         with self._lock:
             return sum(len(runs.starts) for runs in self._runs.values())
 
     def note_start(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take what a worker says when it starts a chunk; Dask's event loop calls this."""
+        """Take note of the start of a chunk; Dask's event loop calls this."""
         _, message = event
         trial = message["entry_id"], message["trial"]
         start = _Start(message["worker"], message["left_s"])
@@ -84,7 +80,7 @@ class TrialClock:
                 self.longest_left_s = max(self.longest_left_s or 0.0, start.left_s)
 
     def note_end(self, trial: TrialKey, chunk: int) -> None:
-        """Take note that a chunk is done; without another, the trial's clock stands."""
+        """Take note of the end of a chunk; if no other one runs, the trial's clock stops."""
         with self._lock:
             runs = self._runs.get(trial)
             if runs is not None and chunk in runs.starts:
@@ -93,17 +89,17 @@ class TrialClock:
                 del runs.starts[chunk]
 
     def forget(self, trial: TrialKey, chunk: int) -> None:
-        """Take a chunk for one that never started.
+        """Forget that a chunk started.
 
-        Without another, the trial's clock stands, and the time since one was done counts for
-        nothing.
+        If no other one runs, the trial's clock stops, and the time since the last end of a chunk
+        is not counted.
         """
         with self._lock:
             if (runs := self._runs.get(trial)) is not None:
                 runs.starts.pop(chunk, None)
 
     def late(self, trials: Iterable[TrialKey]) -> list[TrialKey]:
-        """Return which of these trials have run for too long."""
+        """Return the trials among these that have run for too long."""
         now_s = time.monotonic()
         with self._lock:
             return [
@@ -113,24 +109,24 @@ class TrialClock:
             ]
 
     def keep_only(self, trials: set[TrialKey]) -> None:
-        """Forget the trials of which nothing is out."""
+        """Forget all other trials."""
         with self._lock:
             for trial in self._runs.keys() - trials:
                 del self._runs[trial]
 
     def stop(self, trial: TrialKey) -> set[str]:
-        """Set a trial's clock back to nothing; return the workers that run its chunks."""
+        """Reset a trial's clock; return the workers that run its chunks."""
         with self._lock:
             runs = self._runs.pop(trial, _Runs())
         return {start.worker for start in runs.starts.values()}
 
     def at_its_end(self, worker: str) -> bool:
-        """Tell whether a worker's job is at the end of its walltime now."""
+        """Tell whether the walltime of a worker's job is over by now, or nearly so."""
         ends_s = self._ends_s.get(worker)
         return ends_s is not None and time.monotonic() >= ends_s - _NEAR_S
 
     def left_at_start_s(self, trial: TrialKey, chunk: int, worker: str) -> float | None:
-        """Return for how long a worker's job lasted when it began a chunk; None if it did not."""
+        """Return how much longer a worker's job lasted when it began a chunk; None if unknown."""
         with self._lock:
             runs = self._runs.get(trial, _Runs())
             start = runs.starts.get(chunk)

@@ -1,4 +1,4 @@
-"""The road to the workers and back: chunks out with `client.map`, results in as they come."""
+"""The dispatcher: it sends chunks out with `client.map` and collects their results."""
 
 from __future__ import annotations
 
@@ -31,38 +31,36 @@ _MOMENT_S = 0.05
 class Traffic:
     """How a dispatcher sends chunks out."""
 
-    #: Seconds between looks for trials that ran for too long.
+    #: Time between two looks for trials that have run for too long.
     tick_s: float
-    #: Seconds that a trial may run from its first chunk's start; None is no limit.
+    #: How long a trial may run; None means no limit.
     running_limit_s: float | None = None
-    #: Whether chunks of several trials may share a Dask task, so that it takes a quarter of a
-    #: second where they take less.
+    #: Whether short chunks of several trials share a Dask task, which then takes 0.25 s.
     packs: bool = False
-    #: Tells how many chunks all workers together may evaluate at once, by now.
+    #: Returns how many chunks all workers together can evaluate at once now.
     slots: Callable[[], int] = lambda: 1
-    #: Seconds after which the jobs of the workers end; None is no limit.
+    #: How long the jobs of the workers last; None means no limit.
     walltime_s: float | None = None
-    #: Tells by a worker's name why it was lost; see `Blame`.
+    #: See `Blame`.
     fault: Callable[[str], str | None] = lambda _: ""
-    #: Seconds between looks at the cluster, if fewer than `tick_s`; `DaskDispatcher.wait` returns
-    #: without a result after as many.
+    #: Time between two looks at the cluster, unless `tick_s` is shorter.
     check_s: float = 1.0
 
     @property
     def pause_s(self) -> float:
-        """Seconds that `DaskDispatcher.wait` waits for a result."""
+        """How long `DaskDispatcher.wait` waits for a result."""
         return min(self.tick_s, self.check_s)
 
 
 @attrs.frozen(eq=False)
 class _Sent:
-    """A Dask task: one chunk, or a pack of them."""
+    """A Dask task of one chunk or of a pack of them."""
 
     orders: Sequence[Order]
     future: Future[Any]
 
     def results(self, fetched: Any) -> list[tuple[Order, ChunkResult]]:
-        """Return what came back of it: of a pack that took too long, it is not all."""
+        """Pair chunks and results; of a pack that took too long, only the first came back."""
         of_each = fetched if isinstance(fetched, list) else [fetched]
         return list(zip(self.orders, of_each, strict=False))
 
@@ -70,18 +68,11 @@ class _Sent:
 class DaskDispatcher:
     """Has chunks evaluated by a Dask cluster.
 
-    A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if it
-    was the chunk that killed the worker, only that process dies, and it is known why. Where the
-    end of the worker's job took it, it goes to a worker that has more time.
+    A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if the
+    chunk has killed the worker, only that process will die, and the reason will be known. If the
+    worker was lost to the end of its job, the chunk goes to a worker with more time.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Client of the cluster.
-    check : callable
-        Called every second or so; mends the cluster, or raises if it can do no work.
-    traffic : Traffic
-        How chunks are sent out.
+    `check` is called about every second; it mends the cluster, or raises if no work is possible.
     """
 
     def __init__(self, client: Client, check: Callable[[], None], traffic: Traffic) -> None:
@@ -91,7 +82,7 @@ class DaskDispatcher:
         self._traffic = traffic
         limit_s = traffic.running_limit_s
         self._clock = TrialClock(limit_s) if limit_s is not None else None
-        #: Where workers say that they start a chunk; None if nobody listens.
+        #: Dask topic on which workers say that they start a chunk; None if that is not needed.
         self.topic = f"seedwise-{self.token}" if self._clock is not None else None
         self._out: dict[str, _Sent] = {}
         self._backlog: list[Order] = []
@@ -102,7 +93,7 @@ class DaskDispatcher:
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
         self._blame = Blame(traffic.fault)
         self._checked_s = self._looked_s = time.monotonic()
-        #: Whether a chunk was evaluated, so that loss and workers are known to get on.
+        #: Whether a chunk was evaluated, which shows that the loss works on the workers.
         self.has_evaluated = False
         if self._clock is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
@@ -110,41 +101,38 @@ class DaskDispatcher:
     def channel(
         self, errand: Errand, on_lost: Callable[[ChunkLost], None] = lambda _: None
     ) -> Channel:
-        """Return the way to the workers of one study, or of one sweep."""
+        """Return the way of one study, or one sweep, to the workers."""
         return Channel(self, errand, on_lost)
 
     @property
     def chunks_wanted(self) -> int:
-        """How many chunks are to be out, so that no worker waits for the driver."""
+        """How many chunks should be out, so that no worker waits for the driver."""
         return self._pack.chunks_wanted
 
     @property
     def n_outstanding(self) -> int:
-        """How many Dask tasks are to be done: those that are out, and those that wait to be."""
+        """How many Dask tasks are out, held back or waiting to be sent."""
         return len(self._out) + len(self._blame) + -(-len(self._backlog) // self._pack.size)
 
     @property
     def n_seeds_lost_to_walltime(self) -> int:
-        """Seeds whose evaluation the end of a job broke off; they are evaluated again."""
+        """Seeds that the end of a job interrupted; they are evaluated again."""
         return self._walltime.n_seeds_lost if self._walltime is not None else 0
 
     def send(self, orders: Sequence[Order]) -> None:
-        """Send chunks of one trial out, or have them wait for others to share a task with."""
+        """Send out chunks of one trial, or let them wait for others to share a task with."""
         if self._traffic.packs and not orders[0].task.isolated:
             self._backlog += orders
         else:
             self._send([[order] for order in orders])
 
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
-        """Wait for results until some have come, or for a second.
+        """Wait until there are results, or for a second.
 
-        Raises
-        ------
-        ChunkTooLongError
-            If no job lasts for a chunk.
+        Raises ChunkTooLongError if no job lasts long enough for a chunk.
         """
         self._send_backlog()
-        self._check_if_due()  # before there are results: they are not lost by what it raises
+        self._check_if_due()  # before results are taken: if it raises, none is lost
         results = self._settle()
         results += self._collect(self._done_keys())
         if not results:
@@ -155,7 +143,7 @@ class DaskDispatcher:
         return [(order.channel, result) for order, result in results]
 
     def cancel(self, unwanted: Callable[[Order], bool]) -> None:
-        """Forget chunks that are still out; of a pack, only if it has no others."""
+        """Forget chunks that are still out; a pack only if all of its chunks are unwanted."""
         self._blame.forget(unwanted)
         self._call_off(unwanted)
 
@@ -219,10 +207,10 @@ class DaskDispatcher:
             self._watch(future)
 
     def _done_keys(self) -> list[str]:
-        """Wait for a task that is done, and a moment longer for others.
+        """Wait for a task to finish, and a moment longer for others.
 
-        Fetching results costs driver and worker about a millisecond each time, not for each
-        result. The moment ends when a channel's earliest trial is complete: it can be told.
+        Driver and worker pay about a millisecond for each fetch, not for each result. The moment
+        ends when the earliest trial of a channel is complete, since it can be told then.
         """
         missing = self._earliest()
         keys: list[str] = []
@@ -240,7 +228,7 @@ class DaskDispatcher:
         return keys
 
     def _earliest(self) -> list[set[str]]:
-        """Return what is out of each channel's earliest trial."""
+        """Return, for each channel, the keys of its earliest trial that are out."""
         if self._traffic.packs:
             return []
         earliest: dict[Channel, tuple[int, set[str]]] = {}
@@ -258,7 +246,7 @@ class DaskDispatcher:
         results: list[tuple[Order, ChunkResult]] = []
         finished: list[_Sent] = []
         for key in keys:
-            if key not in self._out:  # cancelled by us in the meantime
+            if key not in self._out:  # cancelled in the meantime
                 continue
             sent = self._out.pop(key)
             status = sent.future.status
@@ -273,7 +261,7 @@ class DaskDispatcher:
             elif status in ("pending", "lost"):  # finished, and then its worker was lost
                 self._wait_again(sent)
             else:
-                msg = f"Dask gave up {key} ({status}): the connection to its scheduler broke."
+                msg = f"Dask gave up {key} ({status}): the connection to the scheduler broke."
                 raise ClusterError(msg)
         results += self._fetch(finished)
         for order, result in results:
@@ -289,8 +277,8 @@ class DaskDispatcher:
             futures = [sent.future for sent in finished]
             return list(await self._client.gather(futures, asynchronous=True))
 
-        # If a worker is lost after its chunk was done and before it is fetched, Dask has the chunk
-        # evaluated again and waits for it, which is not for us to do here.
+        # If a worker is lost between the end of its chunk and the fetch, Dask has the chunk
+        # evaluated again and waits for it. We do not wait here: the time-out ends that.
         try:
             fetched = self._client.sync(gather, callback_timeout=self._traffic.tick_s)
         except (KilledWorker, TimeoutError):
@@ -302,7 +290,7 @@ class DaskDispatcher:
             done = sent.results(one)
             results += done
             self._forget_starts(sent.orders[len(done) :])
-            self._backlog[:0] = sent.orders[len(done) :]  # the first to go out again
+            self._backlog[:0] = sent.orders[len(done) :]  # they go out first
         if self._traffic.packs and results:
             self._pack.note([result.duration_s for _, result in results])
         return results
@@ -344,7 +332,7 @@ class DaskDispatcher:
         future.add_done_callback(lambda done: self._done.put(done.key))
 
     def _overdue(self) -> list[tuple[Order, ChunkResult]]:
-        """Fail the chunks of trials that ran for too long; free the workers that run them."""
+        """Fail the trials that have run for too long, and free the workers that run them."""
         if self._clock is None:
             return []
         orders = [order for sent in self._out.values() for order in sent.orders] + self._backlog
@@ -352,17 +340,19 @@ class DaskDispatcher:
         out = {order.trial for order in orders}
         self._clock.keep_only(out)
         for trial in self._clock.late(out):
-            if not self._clock.late([trial]):  # it shared a pack with the last one: it runs again
+            if not self._clock.late(
+                [trial]
+            ):  # it shared a pack with the one before, and is sent again
                 continue
             late = [order for order in orders if order.trial == trial]
             workers = self._clock.stop(trial)
             packs = self._forget_packs_of(trial)
-            # What is held back comes of its own, and is not what runs.
+            # Chunks that are held back do not run, and are settled by themselves.
             self._call_off(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
-            # A running task can't be cancelled: its worker is begun anew.
+            # A running task can't be cancelled, so its worker is restarted.
             known = workers & set(self._client.scheduler_info(n_workers=-1)["workers"])
             self._client.restart_workers(list(known), raise_for_error=False)
-            if packs:  # which of them it was is known when each is alone
+            if packs:  # which trial is late is seen when each chunk runs alone
                 for order in packs + [order for order in late if order not in packs]:
                     self._forget_starts([order])
                     self._send([[order]], suffix=f"-r{self._n_sent}")
@@ -371,7 +361,7 @@ class DaskDispatcher:
         return results
 
     def _forget_packs_of(self, trial: TrialKey) -> list[Order]:
-        """Forget the packs with chunks of a trial; return the chunks of all trials in them."""
+        """Forget the packs with chunks of a trial; return all of their chunks."""
         keys = [
             key
             for key, sent in self._out.items()

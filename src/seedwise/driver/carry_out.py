@@ -4,198 +4,147 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
-from seedwise.cluster.job import job_name
-from seedwise.cluster.place import RunTag
-from seedwise.driver.housekeeping import Attendant
+from seedwise.cluster.place import Place
 from seedwise.driver.open_files import allow_many_files
 from seedwise.driver.parts import Parts
-from seedwise.driver.report import Listeners, Report
+from seedwise.driver.report import Listeners, Report, interruption_told, tell_end
+from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
+from seedwise.driver.tally import Tally
 from seedwise.driver.workplace import Workplace, open_workplace
+from seedwise.engine.engine import Engine
+from seedwise.engine.loop import work_through
 from seedwise.errors import writing
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.history import History, take_up_history
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
-from seedwise.slurm.commands import CommandError
-from seedwise.slurm.job_ids import JobBook
-from seedwise.slurm.queue import cancel_jobs
+from seedwise.model.trials import TrialResult, TrialState
 
-Options = TypeVar("Options", bound=RunOptions | EntriesOptions | SweepOptions)
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-class BaseRun(ABC, Generic[Options, Result]):
-    """A run that goes on from where its folder says it is.
+class Job(Protocol):
+    """A part of the work, with an engine of its own."""
 
-    Parameters
-    ----------
-    parts : Parts
-        What the run is made of.
-    options : RunOptions, EntriesOptions or SweepOptions
-        Its options.
-    directory : RunDirectory
-        Its folder.
-    listeners : sequence of callable
-        What takes the events; one that fails is dropped.
-    """
+    @property
+    def n_in_flight(self) -> int:
+        """How many trials are in flight."""
+
+    def open(self, workplace: Workplace) -> Engine:
+        """Begin; return the engine."""
+
+    def close(self, error: Exception | None) -> None:
+        """End; with an error, raise it to end all jobs, or return to leave the others at work."""
+
+
+class Work(ABC, Generic[Result_co]):
+    """What is left to do of a run, whose folder is prepared for it, and what comes of it."""
 
     #: Whether chunks of several trials may share a Dask task.
     packs: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        parts: Parts,
-        options: Options,
-        directory: RunDirectory,
-        listeners: Sequence[Callable[[Event], None]] = (),
-    ) -> None:
-        self.parts = parts
-        self.options = options
-        self.directory = directory
-        self.listen = Listeners(listeners)
-        self.history: History
-        self.report: Report
-        self.lease: Lease
-
-    def carry_out(self) -> Result:
-        """Carry the run out, or what is left of it.
-
-        Returns
-        -------
-        OptimizeResult, MultiOptimizeResult or SweepResult
-            The result.
-
-        Raises
-        ------
-        RunLockedError
-            If another driver works on the run.
-        ChangedRunError
-            If the run was begun with options that decide its results, and others are given.
-        RunStopped
-            If a signal stopped it, or somebody asked it to stop.
-        """
-        allow_many_files()
-        with stop_on_signals(self.directory.path) as stop, self._acquire_lease() as self.lease:
-            self._take_up()
-            if not self.is_done():
-                with self._discarded_unless_begun():
-                    self.recover()
-                    self.report.prepared()
-                    with (
-                        self.report.interruption_told(),
-                        Attendant(self.directory, stop, self.report) as attendant,
-                        open_workplace(
-                            self.parts,
-                            self.options,
-                            self._tag(),
-                            self.n_trials_at_once,
-                            attendant.attend,
-                            packs=self.packs,
-                        ) as workplace,
-                    ):
-                        self.work(workplace, stop)
-            return self.finished()
+    #: The run as this driver leaves it.
+    run: Run
+    #: What is left to do; empty if all is told.
+    jobs: Sequence[Job]
+    #: How many jobs may be open.
+    jobs_at_once: int
+    #: How many trials there are to be in all.
+    n_trials: int
+    #: How many trials may be in flight.
+    n_trials_at_once: int
 
     @property
     @abstractmethod
-    def n_trials(self) -> int:
-        """How many trials there are to be in all."""
-
-    @property
-    def n_numbers(self) -> int:
-        """How many numbers trials may have."""
-        return self.n_trials
+    def counts(self) -> Counter[TrialState]:
+        """How many trials are told by now, by state."""
 
     @property
     @abstractmethod
-    def n_trials_at_once(self) -> int:
-        """How many trials may be in flight."""
+    def best(self) -> TrialResult | None:
+        """The best trial told by now; None of entries, which have one each."""
+
+    def entries(self) -> dict[str, int] | None:
+        """Return how many entries are in which state; None of a run without entries."""
+        return None
 
     @abstractmethod
-    def is_done(self) -> bool:
-        """Tell whether nothing is left to do, so that no workers are needed."""
+    def write_summary(self) -> None:
+        """Write what ``summary.json`` is to say of the whole run by now."""
 
     @abstractmethod
-    def recover(self) -> None:
-        """Bring what is on disk to a state to go on from."""
+    def result(self) -> Result_co:
+        """Return the result of the run as it is now."""
 
-    @abstractmethod
-    def work(self, workplace: Workplace, stop: StopSignals) -> None:
-        """Do what is left to do."""
 
-    @abstractmethod
-    def finished(self) -> Result:
-        """Note that the run is at its end, and return its result."""
+def carry_out(
+    kind: Callable[[Run, Callable[[Event], None]], Work[Result]],
+    parts: Parts,
+    options: AnyOptions,
+    directory: RunDirectory,
+    listeners: Sequence[Callable[[Event], None]] = (),
+) -> Result:
+    """Carry a run out, or what is left of it, and return its result.
 
-    def out_of_time(self) -> bool:
-        """Tell whether no further trial is to be asked for."""
-        timeout = self.options.timeout
-        return timeout is not None and self.report.elapsed_s >= timeout
+    `kind` takes up the work of a run, and gets what takes its events, too.
 
-    def is_cut_short(self) -> bool:
-        """Tell whether trials are left that were not asked for, for want of time."""
-        standing = self.report.standing
-        return self.out_of_time() and standing.counts.total() < standing.n_trials
+    Raises RunLockedError if another driver works on the run, ChangedRunError if the run was begun
+    with options that decide its results, and others are given, and RunStopped if a signal stopped
+    it, or somebody asked it to stop.
+    """
+    allow_many_files()
+    listen = Listeners(listeners)
+    with stop_on_signals(directory.path) as stop, _lease_on(directory, options) as lease:
+        run = take_up(parts, options, directory, lease.check)
+        with _discarded_unless_begun(run):
+            work = kind(run, listen)
+            if work.jobs:
+                _work_on(work, stop, listen)
+        work.write_summary()
+        tell_end(work.run, _tally(work), listen, work.best, worked=bool(work.jobs))
+        return work.result()
 
-    def emitter(self, stop: StopSignals, report: Report) -> Callable[[Event], None]:
-        """Return what takes an event on the way; a signal that came is heeded then."""
 
-        def emit(event: Event) -> None:
-            stop.check()
-            report.emit(event)
+def _work_on(work: Work[object], stop: StopSignals, listen: Callable[[Event], None]) -> None:
+    run, tally = work.run, _tally(work)
 
-        return emit
+    def report_on(place: Place) -> Report:
+        return Report(run, tally, listen, place, n_in_flight, work.best)
 
-    def _take_up(self) -> None:
-        directory, options = self.directory, self.options
-        if directory.has_begun:
-            directory.require_kind(options.kind)
-        self.history = take_up_history(
-            directory,
-            self.parts.loss.name,
-            self.parts.depends_on,
-            accept_changes=options.accept_changes,
-            n_trials=self.n_numbers,
-        )
-        if self.history.copy_of is not None:  # the jobs of the other are none of ours
-            directory.jobs_file.unlink(missing_ok=True)
-        directory.sweep()
-        self.report = Report(directory, self.history, self.parts, options, self.listen)
-        self.report.standing.n_trials = self.n_trials
-        self.report.guard = self.lease.check
+    def n_in_flight() -> int:
+        return sum(job.n_in_flight for job in work.jobs)
 
-    def _tag(self) -> RunTag:
-        directory = self.directory
-        if not self.history.is_new:  # jobs of a driver that was killed
-            noted = JobBook(directory.jobs_file).ids()
-            with contextlib.suppress(CommandError):  # they end by themselves soon
-                cancel_jobs(self.history.run_id, known=noted, name=job_name(directory.name))
-        return RunTag(
-            directory.name,
-            self.history.run_id,
-            directory.log_dir,
-            directory.key_dir,
-            directory.jobs_file,
-        )
+    with (
+        interruption_told(run, tally, listen),
+        open_workplace(run, work.n_trials_at_once, stop, report_on, packs=work.packs) as workplace,
+    ):
+        work.write_summary()
+        workplace.report.begin()
+        work_through(workplace, work.jobs, work.jobs_at_once)
 
-    def _acquire_lease(self) -> Lease:
-        path = self.directory.lease
-        with writing(path):
-            return acquire_lease(path, take_over=self.options.take_over)
 
-    @contextlib.contextmanager
-    def _discarded_unless_begun(self) -> Iterator[None]:
-        """Remove the folder of a new run whose workers could not be had: it holds nothing."""
-        try:
-            yield
-        except Exception:
-            if self.history.is_new and not self.directory.has_results:
-                self.directory.discard()
-            raise
+def _tally(work: Work[object]) -> Tally:
+    kind, started_at = work.run.options.kind, work.run.history.started_at
+    return Tally(kind, work.n_trials, work.counts, started_at, work.entries)
+
+
+def _lease_on(directory: RunDirectory, options: AnyOptions) -> Lease:
+    path = directory.lease
+    with writing(path):
+        return acquire_lease(path, take_over=options.take_over)
+
+
+@contextlib.contextmanager
+def _discarded_unless_begun(run: Run) -> Iterator[None]:
+    """Remove the folder of a new run whose workers could not be had: it holds nothing."""
+    try:
+        yield
+    except Exception:
+        if run.history.is_new and not run.directory.has_results:
+            run.directory.discard()
+        raise

@@ -16,10 +16,13 @@ import attrs
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from seedwise.driver.optimize import Run
+from seedwise.driver.carry_out import carry_out
+from seedwise.driver.optimize import Optimization
 from seedwise.driver.parts import make_parts
-from seedwise.driver.signals import StopSignals
+from seedwise.driver.run import Run
+from seedwise.driver.study_work import Study, recovered_study
 from seedwise.driver.workplace import Workplace
+from seedwise.engine.engine import Engine
 from seedwise.errors import (
     CheckFailedError,
     ChunkTooLongError,
@@ -28,6 +31,7 @@ from seedwise.errors import (
     RunStopped,
     SeedwiseError,
 )
+from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.ledger import Ledger
@@ -126,13 +130,18 @@ def check_seed(
     parts = make_parts(loss, one)
     with _passing_folder(Path(one.run_root)) as directory:
         watch = _Watch(directory, listen)
-        run = _OneSeed(parts, one, directory, [watch])
+
+        def work(run: Run, _: Callable[[Event], None]) -> _OneSeed:
+            study = recovered_study(run)
+            study.run.prepare()
+            return _OneSeed(study, watch)
+
         try:
-            run.carry_out()
+            return carry_out(work, parts, one, directory, [watch])  # type: ignore[return-value]
         except (LossFailedError, NoCompleteTrialError):
-            raise _failed(loss, watch.finished, seed, run.log_tail) from None
+            raise _failed(loss, watch.finished, seed, watch.log_tail) from None
         except ChunkTooLongError as error:
-            text = f"one seed takes longer than jobs last, which end after {error.walltime_s:g} s"
+            text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
             raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
         except RunStopped as stopped:
             raise _stopped(stopped) from None
@@ -140,7 +149,6 @@ def check_seed(
             # Its logs are gone when this is read; it has their end.
             error.args = (watch.without_folder(str(error)),)
             raise
-        return run.checked(watch.waited_s)
 
 
 def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
@@ -156,56 +164,70 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
     }
 
 
-class _OneSeed(Run):
+class _OneSeed(Optimization):
     """A run that looks at its worker before that goes."""
 
-    #: The end of the job's log, if the loss did not raise and failed all the same.
-    log_tail = ""
+    def __init__(self, study: Study, watch: _Watch) -> None:
+        super().__init__(study)
+        self._watch = watch
+        self._workplace: Workplace | None = None
+        self._checked: CheckedSeed | None = None
 
-    def work(self, workplace: Workplace, stop: StopSignals) -> None:
-        super().work(workplace, stop)
-        trial = self.study.trials[0]
-        if trial.state is not TrialState.COMPLETE:
-            self.log_tail = _last_log(self.directory.log_dir)  # before the worker's own end
+    def open(self, workplace: Workplace) -> Engine:
+        self._workplace = workplace
+        return super().open(workplace)
+
+    def close(self, error: Exception | None) -> None:
+        is_done = self._engine is not None and self._engine.done
+        super().close(error)
+        if not is_done or self._workplace is None:
             return
-        with Ledger(self.directory.ledger) as ledger:
-            self._result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
-        place = workplace.place
-        self._walltime_s = place.walltime_s
-        address = _address(place.client, self._result.worker)
-        self._seed_s = self._again_s(workplace, trial, address, stop)
-        self._host, self._versions = _describe(place.client, address)
+        if self.trials[0].state is TrialState.COMPLETE:
+            self._checked = self._look(self._workplace, self.trials[0])
+        else:  # now, before the worker's own end
+            self._watch.log_tail = _last_log(self.run.directory.log_dir)
 
-    def checked(self, waited_s: float) -> CheckedSeed:
-        """Return what the seed showed."""
-        script = self.directory.log_dir / "job.sh"
+    def result(self) -> CheckedSeed:  # type: ignore[override]
+        if self._checked is None:
+            super().result()  # raises
+        assert self._checked is not None
+        return self._checked
+
+    def _look(self, workplace: Workplace, trial: TrialResult) -> CheckedSeed:
+        directory, place = self.run.directory, workplace.place
+        with Ledger(directory.ledger) as ledger:
+            result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
+        address = _address(place.client, result.worker)
+        seed_s = self._again_s(workplace, trial, address, result.duration_s)
+        host, versions = _describe(place.client, address)
+        script = directory.log_dir / "job.sh"
         return CheckedSeed(
-            self.study.trials[0],
-            self._result,
-            self._seed_s,
-            max(0.0, waited_s - self._result.duration_s),
-            self._host,
-            self._versions,
-            self._walltime_s,
+            trial,
+            result,
+            seed_s,
+            max(0.0, self._watch.waited_s - result.duration_s),
+            host,
+            versions,
+            place.walltime_s,
             script.read_text(encoding="utf-8") if script.exists() else None,
         )
 
     def _again_s(
-        self, workplace: Workplace, trial: TrialResult, address: str | None, stop: StopSignals
+        self, workplace: Workplace, trial: TrialResult, address: str | None, first_s: float
     ) -> float:
         """Return how long the seed takes again; what the first evaluation took, if it can't."""
-        first_s = self._result.duration_s
         if first_s >= _AGAIN_BELOW_S or address is None:
             return first_s
-        folders = TrialFolders(self.directory.path, self.history.trial_digits)
+        run = self.run
+        folders = TrialFolders(run.directory.path, run.history.trial_digits)
         task = ChunkTask(
             loss_id=workplace.loss_id,
             trial=trial.number,
             params=trial.params,
-            entry_id=self.options.entry_id,
-            chunk=next(self.parts.plan.chunks()),
+            entry_id=run.options.entry_id,
+            chunk=next(run.parts.plan.chunks()),
             attempt=2,
-            time_limit_s=self.options.chunk_timeout_seconds,
+            time_limit_s=run.options.chunk_timeout_seconds,
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem(trial.number),
         )
@@ -213,7 +235,7 @@ class _OneSeed(Run):
         future = client.submit(evaluate_chunk, task, workers=[address], pure=False)
         until_s = time.monotonic() + _AGAIN_BELOW_S
         while not future.done() and time.monotonic() < until_s:
-            stop.check()
+            workplace.stop.check()
             time.sleep(_LOOK_EVERY_S)
         if future.status != "finished":
             return first_s
@@ -229,6 +251,8 @@ class _Watch:
 
     def __init__(self, directory: RunDirectory, listen: Callable[[Event], None]) -> None:
         self.finished: TrialFinished | None = None
+        #: The end of the job's log, if the loss did not raise and failed all the same.
+        self.log_tail = ""
         self.waited_s = 0.0
         self._listen = listen
         self._log_dir = directory.log_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,15 +12,17 @@ import attrs
 from seedwise.driver.same_run import what_decides_results
 from seedwise.errors import NotARunError, OptionError
 from seedwise.folder.directory import RunDirectory
+from seedwise.model.held import with_overrides
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import from_json, to_json
 from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.points import check_points
+from seedwise.model.points import Cases, first_points
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
+from seedwise.model.space import ParameterSpace
 from seedwise.study.samplers import make_sampler
 from seedwise.usercode.pack import pack
 from seedwise.usercode.pickling import dumps
@@ -49,22 +51,30 @@ _KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
 
 @attrs.frozen
 class Parts:
-    """What a run is made of, besides its options."""
+    """What a run is made of, besides its options; each is resolved once."""
 
-    #: The loss.
     loss: LossDefinition
-    #: The seeds of every trial.
     plan: SeedPlan
-    #: The packed loss.
     shipment: Shipment
-    #: The sampler, as it is before the first trial; None for a sweep.
-    sampler: Any
-    #: What the results depend on.
     depends_on: Mapping[str, str]
     #: What ``run.json`` says of the run, and `read_saved` reads.
     saved: Mapping[str, Any]
-    #: Where the points of a sweep come from.
+    #: The space that is searched, with what is held at a value; of a sweep the loss's.
+    space: ParameterSpace
+    #: Of a study: the sampler as it is before the first trial.
+    sampler: Any = None
+    #: Of a study: returns the params that the trial of a number is to have, all, some, or None.
+    point: Callable[[int], Mapping[str, Any] | None] = lambda _: None
+    #: Of a sweep: where its points come from.
     source: ParameterSource | None = None
+    #: Of a sweep: its trials.
+    cases: Cases | None = None
+
+    @property
+    def all_cases(self) -> Cases:
+        """The trials of a sweep."""
+        assert self.cases is not None  # of a sweep
+        return self.cases
 
 
 @attrs.frozen
@@ -75,7 +85,6 @@ class Saved:
     kind: type[RunOptions | EntriesOptions | SweepOptions]
     #: The keywords of the call that began it, or resumed it last.
     keywords: dict[str, Any]
-    #: The packed loss.
     shipment: Shipment
     #: Where the points of a sweep come from.
     source: ParameterSource | None
@@ -87,40 +96,18 @@ def make_parts(
     source: ParameterSource | None = None,
     shipment: Shipment | None = None,
 ) -> Parts:
-    """Make what a run needs.
+    """Make what a run needs; `shipment` is given if the loss came out of a run's folder.
 
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    options : RunOptions, EntriesOptions or SweepOptions
-        The options.
-    source : GridSource, RandomSource or ManualSource, optional
-        Where the points of a sweep come from.
-    shipment : Shipment, optional
-        Of a run that is resumed from its folder: what the loss came out of.
-
-    Returns
-    -------
-    Parts
-        The parts.
-
-    Raises
-    ------
-    OptionError
-        If seeds or sampler can't be had.
-    LossTransportError
-        If the loss can't be pickled.
+    Raises OptionError if seeds, points or sampler can't be had, and LossTransportError if the loss
+    can't be pickled.
     """
-    plan = seed_plan(
-        seeds=options.seeds,
-        n_seeds=options.n_seeds,
-        chunk_size=options.chunk_size,
-        num_chunks=options.num_chunks,
-        seed_start=loss.seed_start,
-    )
-    check_points(loss, options, source)
+    plan = plan_of(loss, options)
     study = options if isinstance(options, StudyOptions) else None
+    cases = None if source is None else Cases(source, options, loss.parameter_space)
+    space = loss.parameter_space
+    if study is not None:
+        space = with_overrides(space, study.overrides)
+    point = first_points(study, space) if study is not None else None
     sampler = make_sampler(study.sampler, study.random_seed) if study is not None else None
     travelled = loss
     if shipment is None:
@@ -129,8 +116,7 @@ def make_parts(
             # Unpickled code may look different: the loss's identity is that of what is saved.
             travelled = shipment.load()
     pickled = None if study is None or isinstance(study.sampler, str) else _pickled(study.sampler)
-    own = None if pickled is None else pickle.loads(pickled)
-    depends_on = what_decides_results(travelled, options, plan, source, own)
+    saved_sampler = None if pickled is None else pickle.loads(pickled)
     saved = {
         "kind": options.kind,
         "options": to_json(type(options), _kept(options, plan)),
@@ -138,24 +124,22 @@ def make_parts(
         "sampler": _text(pickled),
         "loss": {**attrs.asdict(shipment), "pickled": _text(shipment.pickled)},
     }
-    return Parts(loss, plan, shipment, sampler, depends_on, saved, source)
+    return Parts(
+        loss=loss,
+        plan=plan,
+        shipment=shipment,
+        depends_on=what_decides_results(travelled, options, plan, source, saved_sampler),
+        saved=saved,
+        space=space,
+        sampler=sampler,
+        source=source,
+        cases=cases,
+        **({} if point is None else {"point": point}),
+    )
 
 
 def entry_parts(parts: Parts, options: RunOptions) -> Parts:
-    """Return what the run of an entry is made of.
-
-    Parameters
-    ----------
-    parts : Parts
-        What all entries have in common.
-    options : RunOptions
-        The entry's options.
-
-    Returns
-    -------
-    Parts
-        The same with a sampler of its own.
-    """
+    """Return what the run of an entry is made of: the same with a sampler of its own."""
     own = {"random_seed": str(options.random_seed), "entry_id": str(options.entry_id)}
     return attrs.evolve(
         parts,
@@ -164,9 +148,21 @@ def entry_parts(parts: Parts, options: RunOptions) -> Parts:
     )
 
 
+def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
+    """Return the seeds of every trial of a run with these options."""
+    return seed_plan(
+        seeds=options.seeds,
+        n_seeds=options.n_seeds,
+        chunk_size=options.chunk_size,
+        num_chunks=options.num_chunks,
+        seed_start=loss.seed_start,
+    )
+
+
 def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
     """Return the keywords that are to be known when the run is resumed."""
-    keywords = {name: getattr(options, name) for name in options.given - set(_OF_THE_CALL)}
+    kept = options.given - set(_OF_THE_CALL)
+    keywords = {name: getattr(options, name) for name in sorted(kept)}
     if options.seeds is not None:
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
     else:
@@ -197,10 +193,7 @@ def _bytes(text: str | None) -> bytes | None:
 def read_saved(directory: RunDirectory) -> Saved:
     """Read what a run is made of from its folder.
 
-    Raises
-    ------
-    NotARunError
-        If the folder holds no run, or it can't be read any more.
+    Raises NotARunError if the folder holds no run, or the run can't be read any more.
     """
     directory.read_meta()  # refuses another format
     content = directory.read_parts()

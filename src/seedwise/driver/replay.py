@@ -8,13 +8,12 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from seedwise.driver.parts import Saved
+from seedwise.driver.parts import Saved, plan_of
 from seedwise.errors import OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
-from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
 from seedwise.worker.context import Context, TrialDir
@@ -72,7 +71,7 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)
     params = _params(directory, loss, saved, options, trial)
-    plan = _seed_plan(loss, options)
+    plan = plan_of(loss, options)
     seeds = plan.seeds.tolist() if seed is None else [seed]
     if seed is not None and seed not in plan.seeds:
         allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
@@ -124,13 +123,3 @@ def _params(
         has = f"0 to {max(all_params)}" if all_params else "none yet"
         raise OptionError("trial", trial, f"a trial of the run, which has {has}")
     return all_params[trial]
-
-
-def _seed_plan(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
-    return seed_plan(
-        seeds=options.seeds,
-        n_seeds=options.n_seeds,
-        chunk_size=options.chunk_size,
-        num_chunks=options.num_chunks,
-        seed_start=loss.seed_start,
-    )

@@ -1,10 +1,11 @@
-"""What a run's results depend on: it must be the same when the run is gone on with."""
+"""What a run's results depend on: it must be the same when the run is resumed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -14,6 +15,7 @@ from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
+from seedwise.model.space import ParameterSpace
 from seedwise.model.values import typed_values
 from seedwise.usercode.fingerprint import fingerprint
 
@@ -28,29 +30,12 @@ def what_decides_results(
     source: ParameterSource | None = None,
     sampler: object = None,
 ) -> dict[str, str]:
-    """Describe all that a run's results depend on, each in a line of text.
+    """Describe all that a run's results depend on, a line of text for each keyword.
 
-    Where the work is done, by how many workers and in which chunks is not among it.
-
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    options : StudyOptions or SweepOptions
-        The run's options.
-    plan : SeedPlan
-        The seeds of every trial.
-    source : GridSource, RandomSource or ManualSource, optional
-        Where the points of a sweep come from.
-    sampler : str or optuna.samplers.BaseSampler, optional
-        What stands for the sampler of `options`: the same, pickled and unpickled.
-
-    Returns
-    -------
-    dict of str to str
-        By keyword; ``parameter_space`` has an entry for each parameter.
+    Where the work is done, by how many workers and in which chunks is not among it. `sampler`, if
+    given, stands for the one of `options`: it is the same, pickled and unpickled.
     """
-    seeds = plan.seeds
+    seeds, space = plan.seeds, loss.parameter_space
     digest = hashlib.blake2b(seeds.tobytes(), digest_size=4).hexdigest()
     described = {
         "loss": f"{loss.name}, code {fingerprint((loss.function, loss.vectorized))}",
@@ -58,21 +43,21 @@ def what_decides_results(
         "trial_retry_attempts": str(options.trial_retry_attempts),
     }
     if isinstance(options, StudyOptions):
-        described |= _of_a_study(loss, options, sampler or options.sampler)
+        described |= _of_a_study(
+            options, with_overrides(space, options.overrides), sampler or options.sampler
+        )
     if isinstance(options, RunOptions | SweepOptions):
         described["entry_id"] = str(options.entry_id)
     if source is not None:
         described["source"] = _described(source)
         if options.overrides:
-            held = typed_values("overrides", options.overrides, loss.parameter_space)
-            described["overrides"] = repr(sorted(held.items()))
+            described["overrides"] = _sorted_values("overrides", options.overrides, space)
     if options.trial_zero:
-        zero = typed_values("trial_zero", options.trial_zero, loss.parameter_space)
-        described["trial_zero"] = repr(sorted(zero.items()))
+        described["trial_zero"] = _sorted_values("trial_zero", options.trial_zero, space)
     return described
 
 
-def _of_a_study(loss: LossDefinition, options: StudyOptions, sampler: object) -> dict[str, str]:
+def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -> dict[str, str]:
     if not isinstance(sampler, str):
         sampler = f"{type(sampler).__name__} ({fingerprint(sampler)})"
     described = {
@@ -85,13 +70,16 @@ def _of_a_study(loss: LossDefinition, options: StudyOptions, sampler: object) ->
         described["enqueue"] = _described(options.enqueue)
     if options.prune_failed_trials:
         described["prune_failed_trials"] = "True"
-    space = with_overrides(loss.parameter_space, options.overrides)
     for name, param in space.items():
         fields = attrs.asdict(param, filter=lambda _, value: value is not None)
         text = ", ".join(f"{key}={value!r}" for key, value in fields.items())
         described[f"parameter_space[{name!r}]"] = text
-    described["order of parameters"] = ", ".join(loss.parameter_space)
+    described["order of parameters"] = ", ".join(space)
     return described
+
+
+def _sorted_values(name: str, values: Mapping[str, Any], space: ParameterSpace) -> str:
+    return repr(sorted(typed_values(name, values, space).items()))
 
 
 def _described(source: ParameterSource) -> str:

@@ -1,253 +1,208 @@
-"""A run whose points come from a source."""
+"""The work of `run_sweep`: an engine that goes through the cases of a source."""
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
-
-from seedwise.dispatch.channel import Errand
-from seedwise.driver.carry_out import BaseRun
-from seedwise.driver.parts import Parts
+from seedwise.driver.carry_out import Work
+from seedwise.driver.engine_job import EngineJob
+from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.signals import StopSignals
 from seedwise.driver.sweep_proposer import SweepProposer
+from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.loop import work_through
 from seedwise.errors import OptionError
-from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
-from seedwise.folder.trial_files import TrialFolders
 from seedwise.folder.trial_table import TrialTable
 from seedwise.model.events import Event
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.sweep import SweepOptions
-from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.sweep import SweepResult, SweepTrials
 
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
 
-# What a change of makes another trial of a number.
+# A sweep may tell thousands of trials in a second.
+_SUMMARY_EVERY_S = 0.5
+
+# A change of one of these makes another trial of a number.
 _OF_CASES = ("source", "overrides", "trial_zero")
 
 
-class SweepRun(BaseRun[SweepOptions, SweepResult]):
-    """A run of `run_sweep`."""
+class SweepWork(EngineJob, Work[SweepResult]):
+    """The one job of a sweep, and all its work.
+
+    `numbers` are the trials that are asked for by number; None is all that are not told.
+    """
 
     packs = True
 
-    def __init__(
-        self,
-        parts: Parts,
-        options: SweepOptions,
-        directory: RunDirectory,
-        listeners: Sequence[Callable[[Event], None]] = (),
-    ) -> None:
-        super().__init__(parts, options, directory, listeners)
-        assert parts.source is not None  # of a sweep
-        self._cases = Cases(parts.source, options, parts.loss.parameter_space)
-        self._numbers: Sequence[int] | None = options.trial_nums
-        self._engine: Engine | None = None
-        self._closing = contextlib.ExitStack()
+    def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
+        self._cases = run.parts.all_cases
+        self._numbers = numbers
+        self._rows = read_rows(run.directory.trial_table)
+        if numbers is None:
+            self.n_trials = n_left = self._cases.n_trials
+        else:
+            n_left = len(numbers)
+            self.n_trials = self.counts.total() + n_left
+        super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
+        self.jobs = [self] if is_left else []
+        self.jobs_at_once = 1
+        self.n_trials_at_once = min(n_left, _MOST_AT_ONCE)
 
     @property
-    def n_trials(self) -> int:
-        """How many trials there are to be in all."""
-        return self._cases.n_trials if self._numbers is None else len(self._numbers)
+    def counts(self) -> Counter[TrialState]:
+        """How many trials were told when this driver began, or by its end, by state."""
+        states = self._rows.state
+        return Counter({state: int((states == code).sum()) for state, code in STATE_CODES.items()})
 
     @property
-    def n_numbers(self) -> int:
-        """How many numbers trials may have."""
-        return self._cases.n_trials
+    def best(self) -> TrialResult | None:
+        """The best trial that was told when this driver began, or by its end."""
+        return self.result().best
 
-    @property
-    def n_trials_at_once(self) -> int:
-        """How many trials may be in flight."""
-        return min(self.n_trials, _MOST_AT_ONCE)
+    def write_summary(self) -> None:
+        """Write ``summary.json``."""
+        self.summary.write(self.best)
 
-    def is_done(self) -> bool:
-        """Tell whether all trials are told already."""
-        path, options = self.directory.trial_table, self.options
-        self._require_all_cases()
-        asked_again = self._numbers is not None or options.retry_failed
-        if asked_again or self.history.changes or not path.exists():
-            return False
-        if self.directory.n_told() < self.n_trials or table_end(path) < path.stat().st_size:
-            return False
-        return len(read_rows(path, tails=False).number) >= self.n_trials
-
-    def _require_all_cases(self) -> None:
-        """Refuse a source that has become shorter than what was evaluated of it."""
-        told = read_rows(self.directory.trial_table, tails=False).number
-        if any(name in self.history.changes for name in _OF_CASES):
-            return  # what it does not have any more is dropped
-        if len(told) and told[-1] >= self._cases.n_trials:
-            n_cases, least = f"{self._cases.n_trials} cases", int(told[-1]) + 1
-            hint = f"Trial {told[-1]} is told already."
-            raise OptionError("source", n_cases, f"one of {least} cases at least", hint)
-
-    def recover(self) -> None:
-        """Cut off what a crash has torn, and have told no more what is to be evaluated again."""
-        for path, end in (
-            (self.directory.trial_table, table_end),
-            (self.directory.ledger, ledger_end),
-        ):
-            self.directory.cut_back(path, end(path), fence=self.options.take_over)
-        changes = self.history.changes
-        with self._open_table() as table, self._open_ledger(table) as ledger:
-            if decides_losses(changes) or any(name in changes for name in _OF_CASES):
-                ledger.begin_phase(", ".join(changes))
-            self._forget(self._to_evaluate_again(table), table, ledger)
-
-    def work(self, workplace: Workplace, stop: StopSignals) -> None:
-        """Evaluate the cases that are left, or those that are asked for again."""
-        work_through(workplace.dispatcher, [_Job(self, workplace, stop)], at_once=1)
-
-    def finished(self) -> SweepResult:
-        """Note that the run is at its end, and return its result."""
-        directory, parts = self.directory, self.parts
-        rows = read_rows(directory.trial_table)
-        self.report.standing.count_anew(
-            {state: int(np.sum(rows.state == code)) for state, code in STATE_CODES.items()}
+    def open(self, workplace: Workplace) -> Engine:
+        """Begin the work."""
+        run, dispatcher = self.run, workplace.dispatcher
+        n_chunks = run.parts.plan.n_chunks
+        rules = Rules(
+            n_trials=self.n_trials,
+            in_flight=lambda: -(-dispatcher.chunks_wanted // n_chunks),
+            in_order=False,
+            direction=run.options.direction,
+            trial_retry_attempts=run.options.trial_retry_attempts,
         )
-        result = SweepResult(
-            loss_name=parts.loss.name,
-            run_dir=str(directory.path),
-            mode=ExecutionMode(self.report.mode),
-            direction=self.options.direction,
+        with contextlib.ExitStack() as closing:
+            table = closing.enter_context(_open_table(run))
+            closing.callback(table.sync)
+            ledger = closing.enter_context(_open_ledger(run, table))
+            proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
+            return self.begin_engine(workplace, rules, proposer, ledger, closing)
+
+    def close(self, error: Exception | None) -> None:
+        """End the work, done or not."""
+        super().close(error)
+        self._rows = read_rows(self.run.directory.trial_table)
+
+    def result(self) -> SweepResult:
+        """Return the result, of the trials that are told."""
+        run, rows = self.run, self._rows
+        return SweepResult(
+            loss_name=run.parts.loss.name,
+            run_dir=str(run.directory.path),
+            mode=run.mode,
+            direction=run.options.direction,
             n_trials=len(rows.number),
-            seeds=parts.plan.seeds,
+            seeds=run.parts.plan.seeds,
             trials=SweepTrials(rows, self._cases),
             rows=rows,
             cases=self._cases,
         )
-        best = result.best
-        self.report.write_summary(best)
-        self.report.finished(best, complete=not self.is_cut_short())
-        return result
 
-    def open(self, workplace: Workplace, stop: StopSignals) -> tuple[Any, Engine]:
-        """Open the files, and begin; return what the loop needs."""
-        options, directory = self.options, self.directory
-        folders = TrialFolders(directory.path, self.history.trial_digits)
-        with contextlib.ExitStack() as closing:
-            table = closing.enter_context(self._open_table())
-            closing.callback(table.sync)
-            ledger = closing.enter_context(self._open_ledger(table))
-            numbers = self._what_to_do(table)
-            proposer = SweepProposer(self._cases, table, numbers, self._best(table))
-            emit = self.emitter(stop, self.report)
-            errand = Errand(
-                loss_id=workplace.loss_id,
-                loss_name=self.parts.loss.name,
-                run_name=directory.name,
-                entry_id=options.entry_id,
-                chunk_timeout_s=options.chunk_timeout_seconds,
-                attempts_dir=folders.attempts_dir,
-                folder_stem=folders.stem,
-            )
-            dispatcher = workplace.dispatcher
-            channel = dispatcher.channel(errand, emit)
-            closing.callback(channel.close)
-            n_chunks = self.parts.plan.n_chunks
-            rules = Rules(
-                n_trials=self.report.standing.n_trials,
-                in_flight=lambda: -(-dispatcher.chunks_wanted // n_chunks),
-                in_order=False,
-                direction=options.direction,
-                trial_retry_attempts=options.trial_retry_attempts,
-            )
-            engine = Engine(rules, self.parts.plan, proposer, channel, ledger, folders)
-            self.report.n_in_flight = lambda: engine.n_in_flight
-            self.report.begun(workplace, table.counts, proposer.best)
-            engine.begin(emit, self.out_of_time)
-            closing.callback(self._close_folders, engine, folders)
-            self._closing = closing.pop_all()
-        return channel, engine
-
-    def close(self) -> None:
-        """Close the files."""
-        self._closing.close()
-
-    def _close_folders(self, engine: Engine, folders: TrialFolders) -> None:
-        if engine.n_in_flight == 0:
-            folders.close()
-
-    def _open_table(self) -> TrialTable:
-        return TrialTable(self.directory.trial_table, self.lease.check)
-
-    def _open_ledger(self, table: TrialTable) -> Ledger:
-        def told(number: int) -> bool:
-            return table.state_of(number) is not None
-
-        return Ledger(self.directory.ledger, self.lease.check, self.options.accept_changes, told)
-
-    def _to_evaluate_again(self, table: TrialTable) -> set[int]:
-        """Return the told trials that are to be evaluated again."""
-        again: set[int] = set()
-        if any(name in self.history.changes for name in _OF_CASES):
-            again.update(self._others())
-        if self.options.retry_failed:
-            rows = read_rows(self.directory.trial_table, tails=False)
-            failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
-            again.update(failed)
-            if self._numbers is not None:
-                self._numbers = sorted({*self._numbers, *failed})
+    def _what_to_do(self, table: TrialTable) -> Iterator[int]:
         if self._numbers is not None:
-            again.update(n for n in self._numbers if table.state_of(n) is not None)
-        return again
+            return iter(self._numbers)
+        every = range(self._cases.n_trials)
+        return (number for number in every if table.state_of(number) is None)
 
-    def _forget(self, again: set[int], table: TrialTable, ledger: Ledger) -> None:
+
+def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
+    """Take up the work of a sweep.
+
+    Raises OptionError if its source has become shorter than what was evaluated of it.
+    """
+    del listen
+    _require_all_cases(run)
+    if _is_finished(run):
+        return SweepWork(run, None, is_left=False)
+    numbers = _recovered(run)
+    run = run.at_work()
+    run.prepare()
+    return SweepWork(run, numbers, is_left=True)
+
+
+def _require_all_cases(run: Run) -> None:
+    n_trials = run.parts.all_cases.n_trials
+    told = read_rows(run.directory.trial_table, tails=False).number
+    if any(name in run.history.changes for name in _OF_CASES):
+        return  # what it does not have any more is dropped
+    if len(told) and told[-1] >= n_trials:
+        hint = f"Trial {told[-1]} is told already."
+        allowed = f"one of {int(told[-1]) + 1} cases at least"
+        raise OptionError("source", f"{n_trials} cases", allowed, hint)
+
+
+def _is_finished(run: Run) -> bool:
+    path, options = run.directory.trial_table, run.options
+    n_trials = run.parts.all_cases.n_trials
+    asked_again = options.trial_nums is not None or options.retry_failed
+    if asked_again or run.history.changes or not path.exists():
+        return False
+    if run.directory.n_told() < n_trials or table_end(path) < path.stat().st_size:
+        return False
+    return len(read_rows(path, tails=False).number) >= n_trials
+
+
+def _recovered(run: Run) -> Sequence[int] | None:
+    """Bring table and ledger to a state to go on from; return the numbers that are asked for.
+
+    What a crash has torn is cut off, and what is to be evaluated again is told no more.
+    """
+    directory, changes = run.directory, run.history.changes
+    for path, end in ((directory.trial_table, table_end), (directory.ledger, ledger_end)):
+        directory.cut_back(path, end(path), fence=run.options.take_over)
+    with _open_table(run) as table, _open_ledger(run, table) as ledger:
+        if decides_losses(changes) or any(name in changes for name in _OF_CASES):
+            ledger.begin_phase(", ".join(changes))
+        numbers, again = _to_evaluate_again(run, table)
         if again:
             # The ledger first: what the table still tells is forgotten by the same call again.
             ledger.begin_again(sorted(again))
             table.begin_again(sorted(again))
             table.sync()
-
-    def _what_to_do(self, table: TrialTable) -> Iterator[int]:
-        """Return the trials to evaluate."""
-        if self._numbers is not None:
-            self.report.standing.n_trials = table.n_told + len(self._numbers)
-            return iter(self._numbers)
-        n_trials = self._cases.n_trials
-        self.report.standing.n_trials = n_trials
-        return (number for number in range(n_trials) if table.state_of(number) is None)
-
-    def _others(self) -> list[int]:
-        """Return the told trials whose params are not what the cases say now."""
-        rows = read_rows(self.directory.trial_table, tails=False)
-        others = []
-        for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
-            gone = number >= self._cases.n_trials
-            if gone or params_digest(self._cases.params(number)) != digest.tobytes().hex():
-                others.append(number)
-        return others
-
-    def _best(self, table: TrialTable) -> TrialResult | None:
-        best = table.best(self.options.direction)
-        if best is None:
-            return None
-        rows = read_rows(self.directory.trial_table)
-        place = int(np.searchsorted(rows.number, best[0]))
-        return SweepTrials(rows, self._cases)[place]
+    return numbers
 
 
-class _Job:
-    def __init__(self, run: SweepRun, workplace: Workplace, stop: StopSignals) -> None:
-        self._run = run
-        self._workplace = workplace
-        self._stop = stop
+def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | None, set[int]]:
+    """Return the numbers that are asked for, and the told trials to evaluate again."""
+    numbers: Sequence[int] | None = run.options.trial_nums
+    again: set[int] = set()
+    if any(name in run.history.changes for name in _OF_CASES):
+        again.update(_others(run))
+    if run.options.retry_failed:
+        rows = read_rows(run.directory.trial_table, tails=False)
+        failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
+        again.update(failed)
+        if numbers is not None:
+            numbers = sorted({*numbers, *failed})
+    if numbers is not None:
+        again.update(n for n in numbers if table.state_of(n) is not None)
+    return numbers, again
 
-    def open(self) -> tuple[Any, Engine]:
-        return self._run.open(self._workplace, self._stop)
 
-    def close(self, error: Exception | None) -> None:
-        self._run.close()
-        if error is not None:
-            raise error
+def _others(run: Run) -> Iterator[int]:
+    """Yield the told trials whose params are not what the cases say now."""
+    cases, rows = run.parts.all_cases, read_rows(run.directory.trial_table, tails=False)
+    for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
+        gone = number >= cases.n_trials
+        if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
+            yield number
+
+
+def _open_table(run: Run) -> TrialTable:
+    return TrialTable(run.directory.trial_table, run.guard)
+
+
+def _open_ledger(run: Run, table: TrialTable) -> Ledger:
+    def told(number: int) -> bool:
+        return table.state_of(number) is not None
+
+    return Ledger(run.directory.ledger, run.guard, run.options.accept_changes, told)

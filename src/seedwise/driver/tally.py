@@ -1,48 +1,42 @@
-"""How far a run is: how many trials are told, how fast, and when it will be at its end."""
+"""Counts of trials: the progress of a run, and the ``summary.json`` of a study or a sweep."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from seedwise.disk.every import Every
+from seedwise.driver.run import Run
 from seedwise.folder.directory import utc_now
+from seedwise.model.events import TrialFinished
 from seedwise.model.status import RunStatus
-from seedwise.model.trials import TrialState
+from seedwise.model.trials import TrialResult, TrialState
 
 
-class Standing:
-    """Counts trials.
+class Tally:
+    """Counts the trials of a run.
 
-    Parameters
-    ----------
-    kind : {"run", "entries", "sweep"}
-        What began the run.
-    n_trials : int
-        How many trials there are to be in all.
-    started_at_utc : str
-        When the run began.
+    `n_trials` is how many there are to be in all, and `counts` those that are told already, by
+    state. `entries` tells how many entries are in which state; None of a run without entries.
     """
 
-    def __init__(self, kind: str, n_trials: int, started_at_utc: str) -> None:
-        self.kind = kind
-        self.n_trials = n_trials
-        #: Trials that are told, by state; those of before included.
-        self.counts: Counter[TrialState] = Counter()
+    def __init__(
+        self,
+        kind: str,
+        n_trials: int,
+        counts: Mapping[TrialState, int],
+        started_at_utc: str,
+        entries: Callable[[], dict[str, int] | None] = lambda: None,
+    ) -> None:
+        self.counts = Counter(counts)
+        self.n_trials = max(n_trials, self.counts.total())
+        self._kind = kind
         self._started_at_utc = started_at_utc
+        self._entries = entries
         self._n_told = 0  # by this driver
         self._began_s = time.monotonic()
-
-    def begin(self, counts: Mapping[TrialState, int]) -> None:
-        """Begin with what was told before; the clock starts."""
-        self.counts = Counter(counts)
-        self._began_s = time.monotonic()
-
-    def count_anew(self, counts: Mapping[TrialState, int]) -> None:
-        """Set the counts to what the files say."""
-        self.counts = Counter(counts)
-        self.n_trials = max(self.n_trials, self.counts.total())
 
     def tell(self, state: TrialState) -> None:
         """Count a trial that was told."""
@@ -50,30 +44,9 @@ class Standing:
         self._n_told += 1
 
     def status(
-        self,
-        state: str,
-        n_in_flight: int,
-        best_value: float | None = None,
-        entries: dict[str, int] | None = None,
+        self, state: str, n_in_flight: int = 0, best_value: float | None = None
     ) -> RunStatus:
-        """Return how far the run is.
-
-        Parameters
-        ----------
-        state : {"running", "finished", "stopped"}
-            Whether it goes on.
-        n_in_flight : int
-            Trials in flight.
-        best_value : float or None
-            Mean loss of the best trial.
-        entries : dict of str to int, optional
-            How many entries are in which state.
-
-        Returns
-        -------
-        RunStatus
-            How far it is.
-        """
+        """Return the progress; `state` is "running", "finished" or "stopped"."""
         now = utc_now()
         elapsed_s = max(time.monotonic() - self._began_s, 1e-9)
         left = max(0, self.n_trials - self.counts.total())
@@ -83,7 +56,7 @@ class Standing:
             end = (now + timedelta(seconds=min(left / rate, 1e9))).isoformat(timespec="seconds")
         running = min(n_in_flight, left) if state == "running" else 0
         return RunStatus(
-            kind=self.kind,
+            kind=self._kind,
             state=state,
             n_trials=self.n_trials,
             pending=left - running,
@@ -96,5 +69,45 @@ class Standing:
             started_at_utc=self._started_at_utc,
             updated_at_utc=now.isoformat(timespec="seconds"),
             best_value=best_value,
-            entries=entries,
+            entries=self._entries(),
+        )
+
+
+class Summary:
+    """Keeps ``summary.json`` up to date: the best trial so far, and the counts.
+
+    `counts` are of the trials that are told already, by state. The file is written every `every_s`
+    seconds at most; 0 writes it at each trial.
+    """
+
+    def __init__(
+        self, run: Run, n_trials: int, counts: Mapping[TrialState, int], every_s: float = 0.0
+    ) -> None:
+        self._run = run
+        self._n_trials = n_trials
+        self._counts = Counter(counts)
+        self._due = Every(every_s)
+
+    def take(self, event: TrialFinished) -> None:
+        """Take in a trial that was told."""
+        self._counts[event.trial.state] += 1
+        self._run.guard()
+        if self._due.due():
+            self.write(event.best)
+
+    def write(self, best: TrialResult | None) -> None:
+        """Write the file."""
+        n_told = self._counts.total()
+        self._run.directory.write_summary(
+            {
+                "best_value": best.value if best else None,
+                "best_params": best.params if best else None,
+                "best_stderr": best.stderr if best else None,
+                "best_n_seeds": best.n_seeds if best else None,
+                "best_trial": best.number if best else None,
+                "n_trials": max(self._n_trials, n_told),
+                "n_told": n_told,
+                "n_failed": self._counts[TrialState.FAIL],
+                "n_pruned": self._counts[TrialState.PRUNED],
+            }
         )

@@ -1,10 +1,10 @@
-"""Where a run's chunks are evaluated: an open cluster that has the loss."""
+"""The place where a run's chunks are evaluated: an open cluster that has the loss."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import attrs
 
@@ -12,8 +12,10 @@ from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.dispatcher import DaskDispatcher, Traffic
-from seedwise.driver.parts import Parts
-from seedwise.model.options.work import WorkOptions
+from seedwise.driver.housekeeping import Housekeeper, requests_of
+from seedwise.driver.report import Report
+from seedwise.driver.run import Run
+from seedwise.driver.signals import StopSignals
 from seedwise.worker.departure import depart
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
@@ -24,51 +26,43 @@ _ASK_EVERY_S = 1.0
 class Workplace:
     """An open cluster that has the loss; all studies of a run share it."""
 
-    #: The cluster.
     place: Place
     #: The loss's id there.
     loss_id: str
     #: The way to its workers.
     dispatcher: DaskDispatcher
+    #: What is told of the run.
+    report: Report
+    stop: StopSignals
 
 
 @contextmanager
 def open_workplace(
-    parts: Parts,
-    options: WorkOptions,
-    tag: RunTag,
+    run: Run,
     n_trials_at_once: int,
-    attend: Callable[[Place], Callable[[], None]],
+    stop: StopSignals,
+    report_on: Callable[[Place], Report],
     *,
     packs: bool = False,
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
-    Parameters
-    ----------
-    parts : Parts
-        What the run is made of.
-    options : WorkOptions
-        Its options.
-    tag : RunTag
-        Its name and id.
-    n_trials_at_once : int
-        Trials that may be in flight.
-    attend : callable
-        Takes the cluster as soon as it is open; returns what is called now and then.
-    packs : bool
-        Whether chunks of several trials may share a Dask task.
-
-    Yields
-    ------
-    Workplace
-        The workplace; what is ours of it is closed in the end.
+    `report_on` makes the report of the run at the cluster. With `packs` chunks of several trials
+    may share a Dask task. What is ours of the cluster is closed in the end.
     """
+    loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
-    at_once = options.worker_parallelism if parts.loss.vectorized else 1
-    demand = Demand(parts.plan.n_chunks * n_trials_at_once, at_once)
-    with open_place(options, demand, tag) as place:
-        attend_to_place = attend(place)
+    at_once = options.worker_parallelism if loss.vectorized else 1
+    demand = Demand(run.parts.plan.n_chunks * n_trials_at_once, at_once)
+    with (
+        requests_of(run) as control,
+        ExitStack() as when_closed,
+        open_place(options, demand, _tag(run)) as place,
+    ):
+        stop.at_once = place.cancel_at_once
+        report = report_on(place)
+        keeper = Housekeeper(run, place, report, stop, control)
+        when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
         on_slurm = options.place == "slurm"
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
@@ -82,14 +76,25 @@ def open_workplace(
         def look() -> None:
             if dispatcher.has_evaluated:
                 place.proved()
-            attend_to_place()
+            keeper.look()
 
         with (
-            bring(place.client, parts.shipment, options) as loss_id,
+            bring(place.client, run.parts.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
-            yield Workplace(place, loss_id, dispatcher)
+            yield Workplace(place, loss_id, dispatcher, report, stop)
+
+
+def _tag(run: Run) -> RunTag:
+    directory = run.directory
+    return RunTag(
+        directory.name,
+        run.history.run_id,
+        directory.log_dir,
+        directory.key_dir,
+        directory.jobs_file,
+    )
 
 
 def _slots(place: Place, chunks_per_worker: int) -> Callable[[], int]:

@@ -1,1 +1,1 @@
-"""Ask, evaluate, record, fold, decide, tell: from told results only, and without I/O."""
+"""Ask, evaluate, record, fold, decide, tell: by told results only, and without I/O."""

@@ -1,7 +1,7 @@
 """The engine: ask, evaluate, record, fold, tell.
 
-What it decides depends on told results only, never on which chunk came back first; see contract 1
-in the documentation. It meets study, workers, ledger and listeners as protocols.
+Its decisions depend on told results only, never on which chunk came back first. It knows the
+study, the workers, the ledger and the listeners as protocols.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Proposer(Protocol):
 
     @property
     def n_asked(self) -> int:
-        """How many points were asked for, ever."""
+        """How many points were asked for, also by earlier processes."""
 
     @property
     def best(self) -> TrialResult | None:
         """The best trial told so far."""
 
     def unfinished(self) -> Sequence[Proposal]:
-        """Return the points that were asked for before and not told, by number."""
+        """Return the points that were asked for earlier and not told, by number."""
 
     def ask(self) -> Proposal | None:
-        """Return the next point; None if there is no more."""
+        """Return the next point; None if there are no more."""
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
-        """Take in how a point turned out."""
+        """Take the outcome of a point."""
 
 
 class Channel(Protocol):
@@ -62,29 +62,28 @@ class Ledger(Protocol):
     """Where results are kept."""
 
     def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
-        """Return what was evaluated of a trial before, in the order in which it came."""
+        """Return the recorded results of a trial, in the order in which they came."""
 
     def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
         """Keep results."""
 
     def sync(self) -> None:
-        """Have what is kept on disk before this returns."""
+        """Return when all records are on disk."""
 
 
 class Folders(Protocol):
-    """Where the files are kept that the loss writes."""
+    """Where the files of the loss are kept."""
 
     def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Keep the files of a trial's accepted evaluations, and no others."""
+        """Keep the files of a trial's accepted evaluations only."""
 
 
 @attrs.frozen
 class FailedTrial:
     """A trial at whose failure the run stops."""
 
-    #: The trial.
     proposal: Proposal
-    #: Its first failure, in the order of the seed plan.
+    #: The first one, in the order of the seed plan.
     failure: SeedFailure
     #: The first seed of the chunk that failed.
     chunk_start: int
@@ -92,44 +91,27 @@ class FailedTrial:
 
 @attrs.frozen
 class Rules:
-    """What an engine goes by."""
+    """The rules of an engine."""
 
-    #: How many trials there are to be in all.
+    #: In all, those of earlier processes included.
     n_trials: int
     #: Returns how many trials may be in flight.
     in_flight: Callable[[], int]
-    #: Whether trials are told by number, so that what is asked for next is no matter of timing.
+    #: Whether trials are told by number, so that timing does not decide what is asked for next.
     in_order: bool = True
-    #: What is best.
     direction: str = "minimize"
-    #: How many more times a chunk is evaluated that failed.
+    #: How many more times a failed chunk is evaluated.
     trial_retry_attempts: int = 1
-    #: Whether to stop at a trial whose loss raised, or gave no finite number.
+    #: Whether to stop at a trial whose loss raised or did not return a finite number.
     stops_at_failure: bool = False
     #: Whether failed trials are told as pruned.
     prunes: bool = False
-    #: Takes the trial at which to stop, before it is told; returns whether to stop at it.
+    #: Takes the trial at which to stop, before it is told; returns whether to stop there.
     note_stop: Callable[[FailedTrial], bool] = lambda _: True
 
 
 class Engine:
-    """Brings trials to their end.
-
-    Parameters
-    ----------
-    rules : Rules
-        What it goes by.
-    plan : SeedPlan
-        The seeds of every trial.
-    proposer : Proposer
-        Where points come from.
-    channel : Channel
-        Where chunks are evaluated.
-    ledger : Ledger
-        Where results are kept: a result counts when it is recorded.
-    folders : Folders
-        Where the files are kept that the loss writes.
-    """
+    """Carries trials from asking to telling; a result counts once the ledger has it."""
 
     def __init__(
         self,
@@ -140,12 +122,12 @@ class Engine:
         ledger: Ledger,
         folders: Folders,
     ) -> None:
-        #: The trial at whose failure the run stopped; None if it goes on.
+        #: The trial at whose failure the run stopped, if it did.
         self.failed: FailedTrial | None = None
         self._rules = rules
         self._plan = plan
         self._proposer = proposer
-        self._channel = channel
+        self.channel = channel
         self._ledger = ledger
         self._folders = folders
         self._in_flight: dict[int, OpenTrial] = {}  # by number, in the order of asking
@@ -156,7 +138,7 @@ class Engine:
 
     @property
     def n_in_flight(self) -> int:
-        """How many trials are in flight."""
+        """The number of trials in flight."""
         return len(self._in_flight)
 
     @property
@@ -167,14 +149,10 @@ class Engine:
     def begin(
         self, emit: Callable[[Event], None], out_of_time: Callable[[], bool] = lambda: False
     ) -> None:
-        """Take up the trials that are not told yet, with their number and params, and ask on.
+        """Resume the trials that are not told yet, with their number and params, and ask for more.
 
-        Parameters
-        ----------
-        emit : callable
-            Takes an event for each told trial.
-        out_of_time : callable
-            Tells whether no further trial is to be asked for.
+        `emit` is called for each told trial. Once `out_of_time` returns True, no trial is asked
+        for.
         """
         self._emit, self._out_of_time = emit, out_of_time
         self._best = self._proposer.best
@@ -182,15 +160,12 @@ class Engine:
             self._open(proposal)
         self._n_asked = self._proposer.n_asked
         self._ask_while_allowed()
-        self._tell_decided()  # of what is on record already, nothing will come
+        self._tell_decided()  # no result will come for what is recorded already
 
     def take(self, results: Sequence[ChunkResult]) -> None:
-        """Take in results; tell the trials that they decide, and ask for others.
+        """Take results, in any order; tell the trials that they decide, and ask for others.
 
-        Parameters
-        ----------
-        results : sequence of ChunkResult
-            What came, in any order; what nobody waits for any more is dropped.
+        Results that no trial waits for are dropped.
         """
         waited_for = [
             (trial, result)
@@ -200,13 +175,13 @@ class Engine:
         if waited_for:
             self._ledger.record([(trial.proposal, result) for trial, result in waited_for])
         for trial, result in waited_for:
-            if trial.waits_for(result):  # one before it, of the same batch, may have decided
+            if trial.waits_for(result):  # an earlier one of this batch may have decided
                 self._fold(trial, result)
         self._tell_decided()
 
     def _ask_while_allowed(self) -> None:
-        # With k in flight at most and one told at a time, trial n is asked for when exactly the
-        # trials up to n - k are told: the sampler never sees a matter of timing.
+        # With at most k in flight and one told at a time, trial n is asked for when exactly the
+        # trials up to n - k are told: timing has no influence on the sampler.
         while (
             len(self._in_flight) < self._rules.in_flight()
             and self._n_asked < self._rules.n_trials
@@ -224,7 +199,7 @@ class Engine:
         self._in_flight[proposal.number] = trial
         fresh = [c for index, c in trial.missing.items() if trial.n_attempts[index] == 1]
         if fresh:
-            self._channel.submit(proposal, fresh, attempt=1)
+            self.channel.submit(proposal, fresh, attempt=1)
         for index in trial.missing:
             if trial.n_attempts[index] > 1:
                 self._try_again(trial, index)
@@ -233,10 +208,10 @@ class Engine:
         if trial.take(result):
             self._try_again(trial, result.chunk)
         elif trial.failure is not None and result.failure is not None:
-            self._channel.cancel(result.trial, first_chunk=result.chunk)
+            self.channel.cancel(result.trial, first_chunk=result.chunk)
 
     def _try_again(self, trial: OpenTrial, chunk: int) -> None:
-        self._channel.submit(
+        self.channel.submit(
             trial.proposal,
             [trial.missing[chunk]],
             attempt=trial.n_attempts[chunk],
@@ -249,13 +224,13 @@ class Engine:
             told = [self._tell(trial) for trial in decided]
             if self.failed is None:
                 self._ask_while_allowed()
-            for event in told:  # now, so that what is in flight can be seen
+            for event in told:  # now, so that listeners see which trials are in flight
                 self._emit(event)
             if self.failed is not None:
                 return
 
     def _decided(self) -> list[OpenTrial]:
-        """Return the trials to tell now."""
+        """Return the trials that can be told now."""
         if self._rules.in_order:
             head = next(iter(self._in_flight.values()), None)
             return [head] if head is not None and head.decided else []
@@ -266,7 +241,7 @@ class Engine:
         about = {"number": proposal.number, "params": proposal.params}
         self._folders.settle(proposal.number, trial.folders(), about)
         failed = self._to_stop_at(trial)
-        # In flight until it is told, or an interrupt could lose it.
+        # It is in flight until it is told, else an interrupt could lose it.
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
         self.failed = self.failed or failed
@@ -275,8 +250,7 @@ class Engine:
         return TrialFinished(told, trial.failure, best, self._rules.n_trials)
 
     def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
-        # What the cluster or a crash did to a trial does not stop the run; the loss's own error
-        # does, if it is to.
+        # A failure by the cluster or by a crash never stops the run; an error of the loss may.
         failure = trial.failure
         if (
             failure is None

@@ -1,10 +1,10 @@
-"""The one loop of a driver: results in, to the engine that waits for them, until all are done."""
+"""The loop of a driver, which hands results to the engines until all jobs are finished."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from seedwise.engine.engine import Engine
 from seedwise.model.trials import ChunkResult
@@ -14,68 +14,70 @@ class Dispatcher(Protocol):
     """Where results come from."""
 
     def wait(self) -> Sequence[tuple[Any, ChunkResult]]:
-        """Wait for results, each with the channel that its chunk went out by."""
+        """Wait for results; each comes with the channel of its chunk."""
 
 
-class Job(Protocol):
+class Workplace(Protocol):
+    """Where chunks are evaluated."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The way there."""
+
+
+W_contra = TypeVar("W_contra", bound=Workplace, contravariant=True)
+W = TypeVar("W", bound=Workplace)
+
+
+class Job(Protocol[W_contra]):
     """The work of one engine."""
 
-    def open(self) -> tuple[Any, Engine]:
-        """Begin; return the channel by which its chunks go out, and the engine."""
+    def open(self, workplace: W_contra) -> Engine:
+        """Begin; return the engine."""
 
     def close(self, error: Exception | None) -> None:
-        """End; with an error, raise it to end all jobs, or return to leave the others at work."""
+        """End; after an error, raise to end all jobs, or return to let the others continue."""
 
 
-def work_through(dispatcher: Dispatcher, jobs: Iterable[Job], at_once: int) -> None:
-    """Have jobs done, so many at once, in one thread.
-
-    Parameters
-    ----------
-    dispatcher : Dispatcher
-        Where results come from.
-    jobs : iterable of Job
-        The jobs; each is taken when there is room for it.
-    at_once : int
-        How many may be open.
-    """
+def work_through(workplace: W, jobs: Iterable[Job[W]], at_once: int) -> None:
+    """Carry out jobs in one thread, with at most `at_once` open at a time."""
     waiting = iter(jobs)
-    active: dict[Any, tuple[Job, Engine]] = {}
+    active: dict[Any, tuple[Job[W], Engine]] = {}
     try:
         while True:
             for job in itertools.islice(waiting, at_once - len(active)):
-                _open(job, active)
+                _open(job, workplace, active)
             if active:
-                _step(dispatcher.wait(), active)
-            elif (last := next(waiting, None)) is not None:  # all that were opened were done
-                _open(last, active)
+                _step(workplace.dispatcher.wait(), active)
+            elif (last := next(waiting, None)) is not None:  # all that were opened are finished
+                _open(last, workplace, active)
             else:
                 return
     finally:
-        for job, _ in active.values():  # an error ends all: they have nothing to add to it
+        for job, _ in active.values():  # an error ends all jobs, and is raised as it is
             job.close(None)
 
 
-def _open(job: Job, active: dict[Any, tuple[Job, Engine]]) -> None:
+def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -> None:
     try:
-        channel, engine = job.open()
+        engine = job.open(workplace)
     except Exception as error:
         job.close(error)
         return
     if engine.done:
         job.close(None)
     else:
-        active[channel] = job, engine
+        active[engine.channel] = job, engine
 
 
 def _step(
-    results: Sequence[tuple[Any, ChunkResult]], active: dict[Any, tuple[Job, Engine]]
+    results: Sequence[tuple[Any, ChunkResult]], active: dict[Any, tuple[Job[W], Engine]]
 ) -> None:
     by_channel: dict[Any, list[ChunkResult]] = {}
     for channel, result in results:
         by_channel.setdefault(channel, []).append(result)
     for channel, its_results in by_channel.items():
-        if channel not in active:  # late results of a job that is done
+        if channel not in active:  # late results of a finished job
             continue
         job, engine = active[channel]
         try:

@@ -1,4 +1,4 @@
-"""A trial that is not told yet: what has come back of it, and what is missing."""
+"""A trial that is not told yet: its results so far, and its missing chunks."""
 
 from __future__ import annotations
 
@@ -24,14 +24,7 @@ _MOST_DEATHS = 3
 class OpenTrial:
     """A trial that is not told yet.
 
-    Parameters
-    ----------
-    proposal : Proposal
-        Its number and params.
-    plan : SeedPlan
-        The seeds of every trial.
-    retries : int
-        How many more times a chunk is evaluated whose loss failed.
+    A chunk whose loss failed is evaluated up to `retries` more times.
     """
 
     def __init__(self, proposal: Proposal, plan: SeedPlan, retries: int) -> None:
@@ -48,7 +41,7 @@ class OpenTrial:
         self._n_failures: Counter[tuple[int, FailureKind]] = Counter()
 
     def take_up(self, recorded: Sequence[ChunkResult]) -> None:
-        """Begin with what is on record; only what it does not cover is missing."""
+        """Begin with recorded results; only the chunks that they do not cover are missing."""
         covered = np.zeros(len(self._plan.seeds), dtype=np.bool_)
         for result in recorded:
             if result.losses is not None:
@@ -66,22 +59,22 @@ class OpenTrial:
 
     @property
     def decided(self) -> bool:
-        """Whether nothing is missing that could change what is told."""
+        """Whether no missing chunk could change the outcome."""
         return not self.missing
 
     def waits_for(self, result: ChunkResult) -> bool:
-        """Tell whether a result is news; one that came late or twice is not."""
+        """Tell whether a result counts; one that comes late or twice does not."""
         if result.chunk not in self.missing:
             return False
-        # Of a chunk that is tried again, an earlier failure was counted already.
+        # An earlier failure of a chunk that is tried again was counted already.
         return result.losses is not None or result.attempt == self.n_attempts[result.chunk]
 
     def take(self, result: ChunkResult) -> bool:
-        """Take in a result that the trial waits for; tell whether its chunk is to be tried again.
+        """Take a result that the trial waits for; tell whether its chunk must be tried again.
 
-        What comes after a chunk that has failed for good does not count any more. What comes
-        before it does, so that the failure that is told is the first in the order of the seeds,
-        whichever chunk came back first.
+        The chunks after one that has failed for good do not count any more. The chunks before it
+        do, so that the failure that is told is the first in the order of the seeds, whichever
+        chunk came back first.
         """
         if result.losses is not None:
             del self.missing[result.chunk]
@@ -91,21 +84,15 @@ class OpenTrial:
         return self._note_failure(result.chunk, result.failure, result.folder)
 
     def has_died(self, chunk: int) -> bool:
-        """Tell whether a process died of the chunk."""
+        """Tell whether the chunk has killed a process."""
         return self._n_failures[chunk, FailureKind.DIED] > 0
 
     def folders(self) -> list[str]:
-        """Return where its accepted evaluations wrote files, in the order of the seeds."""
+        """Return the folders of its accepted evaluations, in the order of the seeds."""
         return [self._folders[start] for start in sorted(self._folders)]
 
     def outcome(self, *, prunes: bool) -> TrialOutcome:
-        """Return how it turned out.
-
-        Parameters
-        ----------
-        prunes : bool
-            Whether a trial that failed is told as pruned.
-        """
+        """Return the outcome; with `prunes`, a failed trial is told as pruned."""
         number = self.proposal.number
         if self.failure is not None:
             error = ": ".join(filter(None, (self.failure.exception_type, self.failure.message)))
@@ -137,7 +124,7 @@ class OpenTrial:
         start = self.missing[chunk].start
         self.chunk_start = int(self.missing[chunk].seeds[0])
         self.missing = {index: c for index, c in self.missing.items() if index < chunk}
-        # Of what was evaluated after it, it is a matter of timing whether it came back.
+        # Timing decides which of the later chunks came back, so their files are not kept.
         self._folders = {place: name for place, name in self._folders.items() if place < start}
         if folder:
             self._folders[start] = folder

@@ -1,14 +1,11 @@
 """Every error that seedwise raises, in one tree.
 
-The data is on the object, the sentence is made here: what was wrong (the value), what is
-allowed, what to do. Each class has :class:`SeedwiseError` and the fitting builtin as parents,
+Each carries its data as attributes, and its message says what was wrong (the value), what is
+allowed and what to do. Each class has :class:`SeedwiseError` and the fitting builtin as parents,
 so that ``except ValueError`` works as well as ``except SeedwiseError``.
-Imports nothing of seedwise.
 """
 
-from seedwise.errors.base import (
-    SeedwiseError,
-)
+from seedwise.errors.base import SeedwiseError
 from seedwise.errors.cluster import (
     AddressError,
     ChunkTooLongError,

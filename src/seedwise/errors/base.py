@@ -1,4 +1,4 @@
-"""The base class of every error, and how a value is shown in one."""
+"""The base class of every error, and the form in which messages show a value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = [
 
 
 def _rebuild(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
-    # An OSError makes its object by itself, and lets no other class do that for it.
+    # Exception.__new__ refuses to make an OSError.
     new = OSError.__new__ if issubclass(cls, OSError) else Exception.__new__
     error = new(cls, *args)
     error.args = args
@@ -23,14 +23,14 @@ class SeedwiseError(Exception):
     """Base class of every error that seedwise raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by data: subclasses take their data, not their sentence, as arguments."""
+        """Pickle by data: the arguments of a subclass are its data, not its sentence."""
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
 def shown(value: object, limit: int = 200) -> str:
-    """Return a value's repr in one line, and not too long a one."""
+    """Return a value's repr in one line, cut to `limit` characters."""
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # a repr of the user's that fails, or an int of too many digits
+    except Exception:  # the repr of a user's class fails, or an int has too many digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from seedwise.errors.base import SeedwiseError
+from seedwise.errors.durations import exact_duration
 
 __all__ = [
     "AddressError",
@@ -42,11 +43,11 @@ class ChunkTooLongError(ClusterError, ValueError):
     n_seeds : int
         Seeds of the chunk.
     needs_s : float
-        Seconds that it takes; where the end of a job took it, what it had.
+        Seconds that it takes; if the end of a job cut it off, the seconds that it had.
     walltime_s : float
         Seconds after which jobs end.
     fits : int
-        The largest `chunk_size` that fits, or one to try where the end of a job took the chunk; 0
+        The largest `chunk_size` that fits, or one to try if the end of a job cut the chunk off; 0
         if not even one seed fits.
     """
 
@@ -61,10 +62,10 @@ class ChunkTooLongError(ClusterError, ValueError):
         seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
         smaller = f"chunk_size <= {fits}, or " if fits else ""
         super().__init__(
-            f"a chunk of {seeds} takes {takes} {_duration(needs_s)} "
-            f"({_duration(needs_s / n_seeds)} a seed), and jobs end after "
+            f"a chunk of {seeds} takes {takes} {exact_duration(needs_s)} "
+            f"({exact_duration(needs_s / n_seeds)} a seed), and jobs end after "
             f"worker_time_limit={timedelta(seconds=round(walltime_s))}: use {smaller}a longer "
-            "worker_time_limit. What is done is kept: the run can be resumed."
+            "worker_time_limit. What was evaluated is kept: the run can be resumed."
         )
 
 
@@ -81,8 +82,8 @@ class KeyFolderError(ClusterError):
         self.path = path
         self.problem = problem
         super().__init__(
-            f"{path}: {problem}. The keys of a run's connections must be out of the reach of "
-            "others: the folder must be yours and of mode 0700, its files of mode 0600. Remove "
+            f"{path}: {problem}. The keys of a run's connections must be out of reach of other "
+            "users: the folder must be yours and of mode 0700, its files of mode 0600. Remove "
             "it, or give a run_root on a file system that keeps owners and modes."
         )
 
@@ -108,10 +109,7 @@ class MainGuardError(ClusterError):
 
 
 class AddressError(ClusterError, ConnectionError):
-    """Raised when no Dask scheduler answers at the address that was given.
-
-    `address` is what was given.
-    """
+    """Raised when no Dask scheduler answers at the `address` that was given."""
 
     def __init__(self, address: str, problem: str) -> None:
         self.address = address
@@ -122,7 +120,7 @@ class AddressError(ClusterError, ConnectionError):
 
 
 class SlurmNotFoundError(ClusterError, FileNotFoundError):
-    """Raised when Slurm is asked for on a machine that has no ``sbatch``."""
+    """Raised when a run on Slurm is asked for on a machine that has no ``sbatch``."""
 
     def __init__(self, command: str) -> None:
         super().__init__(
@@ -132,12 +130,12 @@ class SlurmNotFoundError(ClusterError, FileNotFoundError):
 
 
 class PreflightError(ClusterError, ValueError):
-    """Raised when it is known, before any job is submitted, that none could start.
+    """Raised when it is known before any job is submitted that none could start.
 
     Attributes
     ----------
     problems : tuple
-        What is wrong, one by one: each has `option`, `value`, `allowed` and `fatal`.
+        Each thing that is wrong; it has `option`, `value`, `allowed` and `fatal`.
     """
 
     def __init__(self, problems: Iterable[object]) -> None:
@@ -157,14 +155,14 @@ class SubmitRefusedError(ClusterError):
     stderr, script : str
         What sbatch said, and the job script.
     problems : tuple
-        What is known to be wrong, one by one: each has `option`, `value` and `allowed`.
+        Each thing that is known to be wrong; it has `option`, `value` and `allowed`.
     """
 
     def __init__(self, stderr: str, script: str, problems: Iterable[object] = ()) -> None:
         self.stderr = stderr
         self.script = script
         self.problems = tuple(problems)
-        # Where it is known what to change, the script says nothing more.
+        # Where the problems are known, the script adds nothing.
         known = "\n".join(f"  {problem}" for problem in self.problems)
         about = f"{known}\n" if known else f"The job script was:\n\n{script}\n"
         super().__init__(
@@ -176,7 +174,7 @@ class SubmitRefusedError(ClusterError):
 
 
 class JobNeverStartsError(ClusterError):
-    """Raised when Slurm has the jobs wait for what will never be.
+    """Raised when Slurm keeps the jobs waiting for something that will never happen.
 
     Attributes
     ----------
@@ -192,12 +190,12 @@ class JobNeverStartsError(ClusterError):
 
 
 class WorkersFailedError(ClusterError):
-    """Raised when jobs fail at their start, one after the other.
+    """Raised when several jobs in a row fail at their start.
 
     Attributes
     ----------
     n_jobs : int
-        How many.
+        Number of jobs.
     log_tail : str
         The end of the last one's log.
     """
@@ -207,16 +205,9 @@ class WorkersFailedError(ClusterError):
         self.log_tail = log_tail
         log = f"\nIts log ends with:\n\n{log_tail}" if log_tail else ""
         super().__init__(
-            f"{n_jobs} jobs in a row ended before their worker came; the last one: "
+            f"{n_jobs} jobs in a row ended before their worker joined; the last one: "
             f"{problem}.{log}\n"
-            "See whether the Python of SlurmOptions(python=...) and what it needs are there on "
-            "the nodes (SlurmOptions(prologue=...) can load modules), and whether the nodes "
-            "reach this machine over SlurmOptions(interface=...)."
+            "Check that the nodes have the Python of SlurmOptions(python=...) and its packages "
+            "(SlurmOptions(prologue=...) can load modules), and that they can reach this machine "
+            "over SlurmOptions(interface=...)."
         )
-
-
-def _duration(seconds: float) -> str:
-    for unit_s, unit in ((3600, "h"), (60, "min")):
-        if seconds >= unit_s:
-            return f"{seconds / unit_s:.3g} {unit}"
-    return f"{seconds:.3g} s"

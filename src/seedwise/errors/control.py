@@ -1,4 +1,4 @@
-"""Errors of asking for something to be done with a run that is there."""
+"""Errors of requests to an existing run, such as to scale or stop it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["NoDriverError", "NotAnsweredError", "NotYourRunError", "RequestRefus
 
 
 class NoDriverError(SeedwiseError, RuntimeError):
-    """Raised when a run that is to be scaled or stopped is worked on by nobody.
+    """Raised when no driver works on a run that is to be scaled or stopped.
 
     Attributes
     ----------
@@ -27,15 +27,13 @@ class NoDriverError(SeedwiseError, RuntimeError):
         advice = (
             "Nothing is left to do."
             if state == "finished"
-            else f"To go on with it: {resume_command(run_dir)}"
+            else f"To resume it: {resume_command(run_dir)}"
         )
-        super().__init__(
-            f"no driver works on {run_dir}, which is {state}, so there is nobody to ask. {advice}"
-        )
+        super().__init__(f"no driver works on {run_dir}, which is {state}. {advice}")
 
 
 class NotAnsweredError(SeedwiseError, TimeoutError):
-    """Raised when the driver of a run has not answered in time; it may do so later.
+    """Raised when the driver of a run has not answered in time; it may still do so.
 
     Attributes
     ----------
@@ -44,7 +42,7 @@ class NotAnsweredError(SeedwiseError, TimeoutError):
     holder : str
         Who works on it.
     timeout_s : float
-        Seconds that were waited.
+        How long the answer was waited for, in seconds.
     """
 
     def __init__(self, run_dir: Path, holder: str, timeout_s: float) -> None:
@@ -52,21 +50,21 @@ class NotAnsweredError(SeedwiseError, TimeoutError):
         self.holder = holder
         self.timeout_s = timeout_s
         super().__init__(
-            f"{holder}, who works on {run_dir}, has not answered within {timeout_s:g} s. What was "
-            "asked for stays, and takes effect when it gets to it; it may be in the middle of a "
-            "long step, or have been killed on another machine."
+            f"{holder}, which works on {run_dir}, has not answered within {timeout_s:g} s. The "
+            "request stays, and takes effect when the driver gets to it. The driver may be in the "
+            "middle of a long step, or have been killed on another machine."
         )
 
 
 class NotYourRunError(SeedwiseError, PermissionError):
-    """Raised when a run is to be looked at, scaled, stopped or cleaned by another user.
+    """Raised when a run of another user is to be looked at, scaled, stopped or cleaned.
 
     Attributes
     ----------
     run_dir : pathlib.Path
         The run's folder.
     owner : str
-        The user whom it belongs to.
+        The user that it belongs to.
     """
 
     def __init__(self, run_dir: Path, owner: str) -> None:
@@ -77,14 +75,14 @@ class NotYourRunError(SeedwiseError, PermissionError):
 
 
 class RequestRefusedError(SeedwiseError, RuntimeError):
-    """Raised when the driver of a run answers that it can't do what was asked for.
+    """Raised when the driver of a run refuses a request.
 
     Attributes
     ----------
     run_dir : pathlib.Path
         The run's folder.
     why : str
-        Its answer.
+        The driver's answer.
     """
 
     def __init__(self, run_dir: Path, why: str) -> None:

@@ -28,9 +28,9 @@ class CheckFailedError(SeedwiseError, RuntimeError):
     loss_name : str
         Name of the loss.
     params : dict
-        The params that were tried; empty if that is not known.
+        The params that were tried; empty if unknown.
     seed : int or None
-        The seed that failed; None if none alone is to blame, as when the loss can't be loaded.
+        The seed that failed; None if no single seed is to blame, as when the loss can't be loaded.
     exception_type, traceback : str
         The exception that the loss raised on the worker, and its traceback, as text.
     log_tail : str
@@ -60,12 +60,12 @@ class CheckFailedError(SeedwiseError, RuntimeError):
             advice = "To see it happen here, call the loss with these params and this seed."
         super().__init__(
             f"loss {loss_name!r} failed on {where}{with_params}:\n\n{traceback.rstrip()}\n\n{log}"
-            f"{advice} Nothing was begun and nothing is left of the check."
+            f"{advice} Nothing was begun, and the check left nothing behind."
         )
 
 
 _MISSING = (
-    "What the loss imports must be there for the Python of the workers: see "
+    "The Python of the workers must be able to import what the loss imports: see "
     "SlurmOptions(python=..., prologue=...)."
 )
 _CHECK_ADVICE = {
@@ -96,7 +96,7 @@ class LossDefinitionError(SeedwiseError, ValueError):
 
 
 class LossSignatureError(SeedwiseError, TypeError):
-    """Raised when a loss does not take the arguments that it will be called with.
+    """Raised when a loss can't be called with the arguments that it will get.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class LossSignatureError(SeedwiseError, TypeError):
 
 
 class LossNotFoundError(SeedwiseError, LookupError):
-    """Raised when there is no loss where it is looked for.
+    """Raised when a file or module does not hold the loss that is looked for.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class LossNotFoundError(SeedwiseError, LookupError):
     losses : tuple of str
         Names of the losses that are there.
     traceback : str or None
-        Why the file or module can't be imported; None if it can.
+        Why the file or module can't be imported; None if it can be.
     """
 
     def __init__(
@@ -153,13 +153,7 @@ class NotALossError(SeedwiseError, TypeError):
 
 
 class LossValueError(SeedwiseError, ValueError):
-    """Raised when a loss returns something that is not a loss.
-
-    Attributes
-    ----------
-    value : object
-        What was returned.
-    """
+    """Raised when a loss returns something that is not a loss. `value` is what it returned."""
 
     def __init__(self, value: object, problem: str) -> None:
         self.value = value
@@ -181,7 +175,7 @@ class LossTransportError(SeedwiseError, TypeError):
 
 
 class TrialDirError(SeedwiseError, FileNotFoundError):
-    """Raised when a loss asks for its folder where the run's folder is not.
+    """Raised when a loss asks for its folder on a machine that can't see the run's folder.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Errors about what a call was given."""
+"""Errors about the arguments of a call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OptionError(SeedwiseError, ValueError):
     name : str
         The keyword.
     value : object
-        What was given.
+        The value that was given.
     allowed : str
         What is allowed, in words.
     """
@@ -38,14 +38,14 @@ class OptionError(SeedwiseError, ValueError):
 
 
 class UnknownOptionError(SeedwiseError, TypeError):
-    """Raised when there is no such keyword.
+    """Raised when a keyword does not exist.
 
     Attributes
     ----------
     name : str
         The keyword.
     known : tuple of str
-        The keywords that there are.
+        The keywords that exist.
     """
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
@@ -92,12 +92,12 @@ class SourceError(SeedwiseError, ValueError):
 
 
 class CaseIndexError(SeedwiseError, IndexError):
-    """Raised when a source has no case of that index.
+    """Raised when a source has no case of this index.
 
     Attributes
     ----------
     index : int
-        What was asked for.
+        The index that was asked for.
     n_cases : int
         How many cases the source has.
     """
@@ -106,15 +106,12 @@ class CaseIndexError(SeedwiseError, IndexError):
         self.index = index
         self.n_cases = n_cases
         super().__init__(
-            f"case {shown(index)} is not there: the source's cases are 0 to {shown(n_cases - 1)}"
+            f"there is no case {shown(index)}: the source's cases are 0 to {shown(n_cases - 1)}"
         )
 
 
 class MissingExtraError(SeedwiseError, ImportError):
-    """Raised when an optional part is used whose packages are not installed.
-
-    `extra` installs them.
-    """
+    """Raised when the packages of an optional part are not installed. `extra` installs them."""
 
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra

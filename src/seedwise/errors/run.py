@@ -35,25 +35,26 @@ __all__ = [
 
 
 def resume_command(run_dir: Path) -> str:
-    """Return the command that goes on with a run."""
+    """Return the command that resumes a run."""
     return f"seedwise resume {shlex.quote(str(run_dir))}"
 
 
 def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:
-    """Return the command that evaluates a seed of a trial again; with None, all seeds."""
+    """Return the command that evaluates a trial again on one seed; None means all seeds."""
     which = "" if seed is None else f" --seed {seed}"
     return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"
 
 
 class LossFailedError(SeedwiseError, RuntimeError):
-    """Raised when the loss failed on a seed and the run was told to stop at that.
+    """Raised when the loss failed on a seed and `fail_on_chunk_error` is True.
 
     Attributes
     ----------
     trial : int
         The trial's number.
     seed : int or None
-        The first seed that failed, in the order of the seed plan; None if none alone is to blame.
+        The first seed that failed, in the order of the seed plan; None if no single seed is to
+        blame.
     chunk_start : int
         First seed of the chunk that failed.
     params : dict
@@ -91,9 +92,9 @@ class LossFailedError(SeedwiseError, RuntimeError):
             f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
             f"{traceback.rstrip()}\n\n"
             f"To see it happen here: {replay_command(run_dir, trial, seed)} --pdb\n"
-            f"{advice + ' ' if advice else ''}With fail_on_chunk_error=False the run goes on "
-            f"without such trials; {resume_command(resume_dir or run_dir)} goes on after this "
-            "one."
+            f"{advice + ' ' if advice else ''}With fail_on_chunk_error=False the run continues "
+            "without such trials. To resume it after this trial: "
+            f"{resume_command(resume_dir or run_dir)}"
         )
 
 
@@ -103,7 +104,7 @@ _ADVICE = {
 
 
 class NoCompleteTrialError(SeedwiseError, ValueError):
-    """Raised at the end of a run in which no trial was completed, so that there is no best.
+    """Raised at the end of a run without a complete trial, so that there is no best one.
 
     Attributes
     ----------
@@ -122,17 +123,17 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
                 f"To see it happen here: {replay_command(run_dir, 0, None)} --pdb"
             )
         else:
-            problem = "none was asked for before the timeout"
+            problem = "none was started before the timeout"
         super().__init__(f"no trial was completed: {problem}. The run's folder is {run_dir}.")
 
 
 class AllEntriesFailedError(SeedwiseError, RuntimeError):
-    """Raised at the end of a run of entries of which every one failed.
+    """Raised at the end of a run of entries if all of them failed.
 
     Attributes
     ----------
     run_dir : pathlib.Path
-        The folder that holds those of the entries.
+        The run's folder, which holds the folders of the entries.
     failed : dict of str to Exception
         The error of each entry.
     """
@@ -159,9 +160,9 @@ class RunStopped(KeyboardInterrupt, SystemExit):
     run_dir : pathlib.Path
         The run's folder.
     signal : signal.Signals or None
-        The signal; None of ``seedwise stop``.
+        The signal; None for ``seedwise stop``.
     code : int
-        The exit code: 128 and the signal's number; 75, try again later, of ``seedwise stop``.
+        The exit code: 128 plus the signal's number; 75 ("try again later") for ``seedwise stop``.
     """
 
     def __init__(self, run_dir: Path, number: int | None) -> None:
@@ -177,16 +178,16 @@ class RunStopped(KeyboardInterrupt, SystemExit):
 
 
 class RunExistsError(SeedwiseError, FileExistsError):
-    """Raised when a new run's folder is there already and holds no run. `run_dir` is the folder.
+    """Raised when a new run's folder already exists and holds no run. `run_dir` is the folder.
 
-    A folder that holds a run is gone on with.
+    A folder that holds a run is resumed.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         super().__init__(
-            f"{run_dir} exists already and holds no run that could be resumed, and nothing is "
-            "ever overwritten. Give another run_name, or none for the next free number."
+            f"{run_dir} already exists and holds no run that could be resumed, and nothing is "
+            "ever overwritten. Give another run_name, or none to get the next free number."
         )
 
 
@@ -208,7 +209,7 @@ class NotARunError(SeedwiseError, FileNotFoundError):
 
 
 class EntryOfARunError(SeedwiseError, ValueError):
-    """Raised when an entry of a run is to be gone on with alone.
+    """Raised when an entry of a run is to be resumed alone.
 
     Attributes
     ----------
@@ -222,7 +223,7 @@ class EntryOfARunError(SeedwiseError, ValueError):
         self.run_dir = run_dir
         self.parent = parent
         super().__init__(
-            f"{run_dir} is an entry of {parent}, which is gone on with as a whole: "
+            f"{run_dir} is an entry of {parent}, which can only be resumed as a whole: "
             f"{resume_command(parent)}"
         )
 
@@ -230,15 +231,15 @@ class EntryOfARunError(SeedwiseError, ValueError):
 class CleanRefusedError(SeedwiseError, RuntimeError):
     """Raised when a run is not removed, though `clean_run_dir` was given. `run_dir` is its folder.
 
-    It takes a yes on a terminal, or ``assume_yes=True``; and a Slurm that answers.
+    Removing needs a yes on a terminal, or ``assume_yes=True``, and a Slurm that answers.
     """
 
     def __init__(self, run_dir: Path, why: str, advice: str | None = None) -> None:
         self.run_dir = run_dir
-        what_to_do = advice or "Say assume_yes=True to remove it without asking"
+        what_to_do = advice or "Pass assume_yes=True to remove it without asking"
         super().__init__(
-            f"{run_dir} is not removed: {why}. {what_to_do}, or leave clean_run_dir out to go on "
-            "with the run."
+            f"{run_dir} is not removed: {why}. {what_to_do}, or leave clean_run_dir out to resume "
+            "the run."
         )
 
 
@@ -260,7 +261,7 @@ class RunLockedError(SeedwiseError, RuntimeError):
 
 
 class LeaseLostError(SeedwiseError, RuntimeError):
-    """Raised when another driver has taken the run over, so that this one must not write.
+    """Raised when another driver has taken over the run, so that this one must not write.
 
     Attributes
     ----------
@@ -274,8 +275,8 @@ class LeaseLostError(SeedwiseError, RuntimeError):
         self.run_dir = run_dir
         self.holder = holder
         super().__init__(
-            f"{run_dir} has been taken over by {holder}, so this driver stops. It wrote nothing "
-            "after that."
+            f"{run_dir} was taken over by {holder}, so this driver stops. It has written nothing "
+            "since then."
         )
 
 
@@ -287,7 +288,7 @@ class ChangedRunError(SeedwiseError, ValueError):
     run_dir : pathlib.Path
         The run's folder.
     changes : dict of str to (old, new)
-        What differs.
+        Each option that differs, with its value then and now.
     """
 
     def __init__(self, run_dir: Path, changes: Mapping[str, tuple[object, object]]) -> None:
@@ -298,14 +299,14 @@ class ChangedRunError(SeedwiseError, ValueError):
             for name, (old, new) in changes.items()
         )
         super().__init__(
-            f"{run_dir} was begun with other options, and going on would mix two runs:{lines}\n"
-            "Put them back, give another run_name for a new run, or say accept_changes=True "
-            "(--accept-changes) to go on all the same; the run's meta.json will record it."
+            f"{run_dir} was begun with other options; resuming it would mix two runs:{lines}\n"
+            "Put them back, give another run_name for a new run, or pass accept_changes=True "
+            "(--accept-changes) to resume it anyway; the run's meta.json will record it."
         )
 
 
 class RunFileError(SeedwiseError, OSError):
-    """Raised when a file of the run can't be written, say because the disk is full.
+    """Raised when a file of the run can't be written, for example because the disk is full.
 
     Attributes
     ----------
@@ -316,20 +317,14 @@ class RunFileError(SeedwiseError, OSError):
     def __init__(self, path: Path, problem: str, run_dir: Path) -> None:
         self.path = path
         super().__init__(
-            f"{path} can't be written: {problem}. Nothing that was told is lost: make room, then "
-            f"go on with {resume_command(run_dir)}"
+            f"{path} can't be written: {problem}. No finished trial is lost. Make room, then "
+            f"resume the run: {resume_command(run_dir)}"
         )
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Have the system's refusal to write a file of a run raised as a RunFileError.
-
-    Raises
-    ------
-    RunFileError
-        If an OSError comes out of the block.
-    """
+    """Raise an OSError that comes out of the block as a RunFileError."""
     try:
         yield
     except OSError as error:
@@ -337,7 +332,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class DamagedFileError(SeedwiseError, ValueError):
-    """Raised when a file of the run is damaged elsewhere than at its end.
+    """Raised when a file of the run is damaged before its end.
 
     Attributes
     ----------
@@ -358,7 +353,7 @@ class DamagedFileError(SeedwiseError, ValueError):
 
 
 class LedgerMismatchError(SeedwiseError, ValueError):
-    """Raised when the ledger's losses of a trial are of other params than the study has.
+    """Raised when the ledger holds a trial's losses at other params than the study has.
 
     Attributes
     ----------
@@ -376,14 +371,14 @@ class LedgerMismatchError(SeedwiseError, ValueError):
         self.params = dict(params)
         super().__init__(
             f"{path} holds losses of trial {trial} at other params than the study has, which are "
-            f"{self.params!r}. The study lost its end and the sampler, asked again, gave another "
-            "point: because it has no seed, or because Optuna was updated. Put the old version "
-            "back, or say accept_changes=True (--accept-changes) to evaluate the new point."
+            f"{self.params!r}. The end of the study was lost, and the sampler then gave another "
+            "point, because it has no seed or because Optuna was updated. Put the old version "
+            "back, or pass accept_changes=True (--accept-changes) to evaluate the new point."
         )
 
 
 class StudyFileError(SeedwiseError, OSError):
-    """Raised when the scheduler can't keep the study file in the run folder.
+    """Raised when the Dask scheduler can't keep the study file in the run's folder.
 
     `path` is the file.
     """

@@ -1,4 +1,4 @@
-"""The run folder: the one owner of its file names and formats."""
+"""The run folder: the names of its files, and the readers and writers of the small ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any
 
 import attrs
 
+from seedwise.disk.aside import replace_file
 from seedwise.errors import NotARunError, writing
 from seedwise.folder.environment import environment
+from seedwise.folder.owner import require_own
 
 #: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json.
 FORMAT_VERSION = 4
@@ -39,15 +40,14 @@ BEFORE_IT_BEGINS = {
 class RunDirectory:
     """A run's folder."""
 
-    #: The folder, absolute.
+    #: Absolute.
     path: Path
-    #: Of an entry's folder, that of the run that it is part of: loss, lease, logs and environment
-    #: are there.
+    #: The run of an entry's folder, where loss, lease, logs and environment are; None for a run.
     parent: RunDirectory | None = None
 
     @property
     def home(self) -> RunDirectory:
-        """The folder in which the run is that this is a part of, or is."""
+        """The folder of the run that this folder is, or belongs to."""
         return self.parent or self
 
     @property
@@ -92,22 +92,22 @@ class RunDirectory:
 
     @property
     def key_dir(self) -> Path:
-        """Keys of the connections between driver and workers; there while a driver works."""
+        """Keys of the connections between driver and workers, while a driver works."""
         return self.home.path / "keys"
 
     @property
     def jobs_file(self) -> Path:
-        """Ids of the Slurm jobs, a line each."""
+        """Ids of the Slurm jobs, one per line."""
         return self.log_dir / "jobs.jsonl"
 
     @property
     def event_log(self) -> Path:
-        """What happened to the run and its workers, a JSON object a line."""
+        """What happened to the run and its workers, one JSON object per line."""
         return self.home.path / "events.jsonl"
 
     @property
     def control(self) -> Path:
-        """Folder of what others ask of the driver that works on the run, and of its answers."""
+        """Folder of the requests to the driver that works on the run, and of its answers."""
         return self.home.path / "control"
 
     @property
@@ -117,7 +117,7 @@ class RunDirectory:
 
     @property
     def has_results(self) -> bool:
-        """Whether something was asked for, so that there is something to keep."""
+        """Whether a point was asked for, so that there is something to keep."""
         return any(path.exists() for path in (self.study_file, self.trial_table, self.entries))
 
     @property
@@ -139,18 +139,16 @@ class RunDirectory:
     def read_meta(self) -> dict[str, Any]:
         """Read ``meta.json``.
 
-        Raises
-        ------
-        NotARunError
-            If there is none, or if it was written by a version that this one does not know.
+        Raises NotARunError if there is none, or if a version wrote it whose format this one can't
+        read.
         """
         try:
             meta = json.loads(self._meta_file.read_text(encoding="utf-8"))
             version = meta.pop("format_version")
         except FileNotFoundError:
-            raise NotARunError(self.path, "there is no meta.json, so this is no run") from None
+            raise NotARunError(self.path, "there is no meta.json, so this is not a run") from None
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise NotARunError(self.path, "meta.json is none that seedwise wrote") from None
+            raise NotARunError(self.path, "meta.json was not written by seedwise") from None
         if version != FORMAT_VERSION:
             problem = (
                 f"the run has format {version}, and this version of seedwise reads format "
@@ -161,16 +159,10 @@ class RunDirectory:
         return content
 
     def require_kind(self, kind: str) -> None:
-        """Refuse a folder of another kind of run.
-
-        Raises
-        ------
-        NotARunError
-            If the run in it was begun by another function.
-        """
+        """Raise NotARunError if the run was begun as another kind."""
         found = self.read_meta().get("kind", kind)
         if found != kind:
-            problem = f"it holds a run of kind {found!r}, which can't be gone on with as {kind!r}"
+            problem = f"it holds a run of kind {found!r}, which can't be resumed as {kind!r}"
             raise NotARunError(self.path, problem)
 
     def write_parts(self, content: Mapping[str, Any]) -> None:
@@ -180,10 +172,8 @@ class RunDirectory:
     def read_parts(self) -> dict[str, Any]:
         """Read ``run.json``; it is empty if it is not JSON.
 
-        Raises
-        ------
-        NotARunError
-            If there are none, or if somebody else could have written them: they are programs.
+        Raises NotARunError if there is none, or if another user could have written it: it holds
+        programs.
         """
         self.require_own(self._parts_file)
         return self._read_json(self._parts_file)
@@ -197,55 +187,33 @@ class RunDirectory:
         return self._read_json(self._failure_file)
 
     def require_own(self, *files: Path) -> None:
-        """Refuse a folder that others can write to: checkpoints and parts are programs.
-
-        Parameters
-        ----------
-        *files : pathlib.Path
-            Files of it that must be there, and be our own, too.
-
-        Raises
-        ------
-        NotARunError
-            If somebody else could have written to it, or a file is not there.
-        """
-        for path in (self.path, *files):
-            try:
-                found = path.stat()
-            except FileNotFoundError:
-                raise NotARunError(self.path, f"there is no {path.name}") from None
-            if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022:
-                problem = (
-                    f"{path.name} belongs to user {found.st_uid} with mode "
-                    f"{found.st_mode & 0o777:o}, so others could have put a program into it; "
-                    "chmod go-w it if you trust it"
-                )
-                raise NotARunError(self.path, problem)
+        """Refuse a folder that others can write to: see the function `require_own`."""
+        require_own(self.path, *files)
 
     def sweep(self) -> list[Path]:
-        """Remove what a driver that was killed in the middle of writing left; return its paths."""
+        """Remove what a driver left that was killed while it wrote; return the paths."""
         asides = sorted(self.path.glob(".*.new"))
-        # That of the lease may be a driver's, now.
+        # A driver may be writing the lease at this moment.
         left = [path for path in asides if not path.name.startswith(f".{self.lease.name}")]
         for aside in left:
             aside.unlink(missing_ok=True)
         return left
 
     def write_summary(self, content: Mapping[str, Any]) -> None:
-        """Write ``summary.json``: what is known of the result so far."""
+        """Write ``summary.json``: the result so far."""
         # The study, or the table, has it all; this is written once a trial.
         self._write_json(self.path / "summary.json", content, durable=False)
 
     def write_status(self, content: Mapping[str, Any]) -> None:
-        """Write ``status.json``: how far the run is."""
+        """Write ``status.json``: the run's progress."""
         self._write_json(self.path / "status.json", content, durable=False)
 
     def read_status(self) -> dict[str, Any]:
-        """Read ``status.json``; it is empty if there is none, or if a power cut tore it."""
+        """Read ``status.json``; empty if there is none, or if a power cut tore it."""
         return self._read_json(self.path / "status.json")
 
     def read_summary(self) -> dict[str, Any]:
-        """Read ``summary.json``; it is empty if there is none, or if a power cut tore it."""
+        """Read ``summary.json``; empty if there is none, or if a power cut tore it."""
         return self._read_json(self.path / "summary.json")
 
     def summary_written_s(self) -> float | None:
@@ -267,17 +235,10 @@ class RunDirectory:
         return content
 
     def cut_back(self, path: Path, length: int, *, fence: bool) -> None:
-        """Cut a file of the run back to a length; what is cut off is kept aside, under ``cut/``.
+        """Cut a file back to a length in bytes; what is cut off is kept under ``cut/``.
 
-        Parameters
-        ----------
-        path : pathlib.Path
-            The file; if there is none, nothing is done.
-        length : int
-            Bytes to keep.
-        fence : bool
-            Whether to make a new file of what is kept, so that a driver that still has the old
-            one open writes into nothing.
+        A fence makes a new file of what is kept, so that a driver that still has the old one open
+        writes into nothing. If there is no file, nothing is done.
         """
         if not path.exists():
             return
@@ -289,18 +250,18 @@ class RunDirectory:
                 self._write(path, path.read_bytes())
 
     def furnish(self) -> None:
-        """Make what any run's folder has, before anything of the run is in it."""
+        """Make what every run's folder has, before the run begins."""
         self._write(self.path / ".gitignore", GITIGNORE)
         self.log_dir.mkdir(mode=0o700, exist_ok=True)
         self._write_json(self.path / "environment.json", environment())
 
     def discard(self) -> None:
-        """Remove what was made of a run that could not begin, and its folder if that is all."""
+        """Remove what was made of a run that could not begin; its folder, too, if it is empty."""
         for folder in (self.log_dir, self.control):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in BEFORE_IT_BEGINS | {"meta.json"}:
+        for name in BEFORE_IT_BEGINS | {"meta.json", "status.json", "summary.json"}:
             (self.path / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something of somebody else's is in it
+        with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
 
     def _keep_aside(self, path: Path, length: int) -> None:
@@ -323,20 +284,8 @@ class RunDirectory:
         self._write(path, f"{text}\n".encode(), durable=durable)
 
     def _write(self, path: Path, content: bytes, *, durable: bool = True) -> None:
-        # Aside, then renamed: a reader sees the old file or the new one, never half of one.
-        # Two drivers may make the same new run, until the lease decides: each has its own aside.
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
         with writing(path):
-            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    if durable:
-                        file.flush()
-                        os.fsync(file.fileno())
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
+            replace_file(path, content, durable=durable)
 
 
 def utc_now() -> datetime:

@@ -24,7 +24,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Describe the software and the machine: bits are promised for a CPU model only."""
+    """Describe software and machine: the same bits are promised for one CPU model only."""
     return {
         "python": sys.version,
         "executable": sys.executable,

@@ -1,14 +1,13 @@
-"""What happened to a run and its workers, for who looks later: a JSON object a line."""
+"""The log of events of a run and its workers: a JSON object a line."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seedwise.disk.lines import append_lines, read_lines
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.model.status import PoolNews
 
@@ -16,27 +15,16 @@ _logger = logging.getLogger("seedwise")
 
 
 class EventLog:
-    """Adds lines to a run's log of events. A full disk costs lines, and never the run.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; it is made with the first line.
-    """
+    """Appends lines to a run's log of events. A full disk costs lines, and never the run."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_warned = False
 
     def write(self, kind: str, text: str) -> None:
-        """Add something that happened to the run.
+        """Add something that happened to the run, in a sentence without a full stop.
 
-        Parameters
-        ----------
-        kind : str
-            One of ``started``, ``resumed``, ``asked``, ``stopped``, ``failed`` and ``finished``.
-        text : str
-            What happened, in a sentence without a full stop.
+        The kind is ``started``, ``resumed``, ``asked``, ``stopped``, ``failed`` or ``finished``.
         """
         self.write_news([PoolNews(kind=kind, text=text)])
 
@@ -45,17 +33,12 @@ class EventLog:
         if not news:
             return
         at_utc = utc_now().isoformat(timespec="milliseconds")
+        events = [
+            {"at_utc": at_utc, "kind": one.kind, "text": one.text, "job_id": one.job_id}
+            for one in news
+        ]
         try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                for one in news:
-                    fields = {"kind": one.kind, "text": one.text, "job_id": one.job_id}
-                    line = f"{json.dumps({'at_utc': at_utc, **fields})}\n"
-                    # A line that was torn, by a crash or for want of space, is to cost no other.
-                    before = b"" if _ends_with_a_line(handle) else b"\n"
-                    os.write(handle, before + line.encode())
-            finally:
-                os.close(handle)
+            append_lines(self._path, events)
         except OSError as error:
             if not self._has_warned:
                 self._has_warned = True
@@ -63,34 +46,9 @@ class EventLog:
 
 
 def read_events(directory: RunDirectory) -> list[dict[str, Any]]:
-    """Read what happened to a run and its workers.
+    """Read the events of a run and its workers, in their order, without torn lines.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder; that of an entry stands for the run that it is part of.
-
-    Returns
-    -------
-    list of dict
-        The events in their order, each with ``at_utc``, ``kind``, ``text`` and ``job_id``. A line
-        that was torn is left out. There are none of a run that was begun by an earlier version.
+    Each has ``at_utc``, ``kind``, ``text`` and ``job_id``. For an entry it is the log of its run.
+    There are none if there is no log.
     """
-    try:
-        lines = directory.event_log.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return [event for line in lines if (event := _parsed(line)) is not None]
-
-
-def _ends_with_a_line(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    return size == 0 or os.pread(handle, 1, size - 1) == b"\n"
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) else None
+    return read_lines(directory.event_log)

@@ -1,4 +1,4 @@
-"""Finding and making run folders."""
+"""The finding and making of run folders."""
 
 from __future__ import annotations
 
@@ -19,14 +19,9 @@ from seedwise.folder.owner import allowed_to_us
 
 
 def existing_run(path: str | Path) -> RunDirectory:
-    """Return the folder of a run that is there.
+    """Return the folder of an existing run.
 
-    Raises
-    ------
-    NotARunError
-        If there is none.
-    NotYourRunError
-        If another user keeps it from us.
+    Raises NotARunError if there is none, and NotYourRunError if another user keeps it from us.
     """
     path = Path(path).expanduser().absolute()
     directory = RunDirectory(path)
@@ -40,37 +35,20 @@ def existing_run(path: str | Path) -> RunDirectory:
         if parent is not None:
             directory = RunDirectory(path, parent)
         if not directory.has_begun:
-            raise NotARunError(directory.path, "there is no meta.json, so this is no run")
+            raise NotARunError(directory.path, "there is no meta.json, so this is not a run")
         with (path / "meta.json").open("rb"):
             return directory
 
 
 def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
-    """Make the folder of a new run, or find the one of a run that is to be gone on with.
+    """Make the folder of a new run, or find the one of a run to resume.
 
-    Parameters
-    ----------
-    run_root : pathlib.Path
-        Folder of the run folders; made if there is none.
-    run_name : str or None
-        Name of the folder. None is the loss's name and the next free number, such as
-        ``walk_v0001``.
-    loss_name : str
-        The loss's name.
+    Without a name it takes the loss's name and the next free number, such as ``walk_v0001``. A new
+    folder has mode 0700; `run_root` is made if there is none.
 
-    Returns
-    -------
-    RunDirectory
-        The folder; a new one has mode 0700.
-
-    Raises
-    ------
-    RunExistsError
-        If `run_name` is a folder that holds no run.
-    EntryOfARunError
-        If it is that of an entry.
-    OptionError
-        If `run_root` can't be made.
+    Raises RunExistsError if the name is a folder that holds no run, EntryOfARunError if it is that
+    of an entry, NotARunError if others can write to it, and OptionError if `run_root` can't be
+    made.
     """
     root = run_root.expanduser().absolute()
     try:
@@ -98,13 +76,13 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
 
 
 def run_of_entry(path: Path) -> RunDirectory | None:
-    """Return the run that a folder is an entry of; None if it is of none."""
+    """Return the run that a folder is an entry of; None if it is not an entry."""
     parent = RunDirectory(path.parent.parent)
     return parent if parent.entries == path.parent and parent.has_begun else None
 
 
 def is_unborn(path: Path) -> bool:
-    """Tell whether a folder holds nothing, or what was made of a run before it began."""
+    """Tell whether a folder is empty, or holds only what is made before a run begins."""
     if not path.is_dir():
         return False
     for entry in path.iterdir():

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run before this driver, and what this driver adds to it."""
+"""A run's history: what its folder says of the time before this driver, and what this one adds."""
 
 from __future__ import annotations
 
@@ -21,30 +21,28 @@ from seedwise.folder.environment import environment
 class History:
     """A run's past."""
 
-    #: What tells the run from all others; its Slurm jobs carry it.
+    #: 32 hexadecimal digits, which the run's Slurm jobs carry.
     run_id: str
-    #: Name of its study.
     study_name: str
     #: What its results depend on.
     depends_on: Mapping[str, str]
-    #: When it began, in UTC.
+    #: In UTC, as are all times here.
     started_at: str
-    #: Where the work was done last; None of a run that begins now.
+    #: Where the work was done last; None for a new run.
     mode: str | None = None
-    #: When it was gone on with, this time included.
+    #: This time included.
     resumed_at: tuple[str, ...] = ()
-    #: What of `depends_on` was changed on the way, and when.
+    #: Changes of `depends_on` by earlier resumes and this one, with their times.
     accepted_changes: tuple[Mapping[str, Any], ...] = ()
     #: What is changed this time.
     changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
-    #: Where the space was made smaller: ``from_trial``, ``factor``, the ``n_trials`` of the call,
-    #: ``best_trial`` and the ``space`` since.
+    #: For each refined space: ``from_trial``, ``factor``, ``n_trials``, ``best_trial``, ``space``.
     phases: tuple[Mapping[str, Any], ...] = ()
-    #: Digits of a trial's number in the names of folders.
+    #: Least digits of a trial's number in names of folders.
     trial_digits: int = 3
-    #: Whether the driver before this one brought the run to its end.
+    #: Whether the driver before this one finished the run.
     completed: bool = False
-    #: The folder of which this one is a copy: the run has an id of its own from now on.
+    #: The folder that this one is a copy of; the copy gets an id of its own now.
     copy_of: Path | None = None
 
     @property
@@ -53,7 +51,7 @@ class History:
         return not self.resumed_at
 
     def to_meta(self) -> dict[str, Any]:
-        """Return what ``meta.json`` is to say of it."""
+        """Return what ``meta.json`` says of it."""
         return {
             "run_id": self.run_id,
             "study_name": self.study_name,
@@ -74,32 +72,11 @@ def take_up_history(
     accept_changes: bool,
     n_trials: int = 0,
 ) -> History:
-    """Begin a run's history, or take it up.
+    """Begin the history of a new run, or read that of a run to resume.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder.
-    study_name : str
-        Name of the study of a new run.
-    depends_on : dict of str to str
-        What the results depend on now.
-    accept_changes : bool
-        Whether changes of it are accepted.
-    n_trials : int
-        How many trials a run is to have that begins now.
-
-    Returns
-    -------
-    History
-        The history.
-
-    Raises
-    ------
-    ChangedRunError
-        If the run was begun with others and changes are not accepted.
-    NotARunError
-        If what ``meta.json`` says is the run's id is none.
+    `study_name` and `n_trials` are of a new run. Raises ChangedRunError if the results depended on
+    something else before and changes are not accepted, and NotARunError if ``meta.json`` has no
+    valid id of the run.
     """
     now = _iso(utc_now())
     if not directory.has_begun:
@@ -110,7 +87,7 @@ def take_up_history(
     changes = changed(before, depends_on)
     if changes and not accept_changes:
         raise ChangedRunError(directory.path, changes)
-    if directory.parent is None:  # an entry's has told it
+    if directory.parent is None:  # once a run, not for each entry
         _warn_of_another_cpu(directory)
     accepted = list(meta["accepted_changes"])
     if changes:
@@ -133,41 +110,22 @@ def take_up_history(
 
 
 def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:
-    """Return a run's id; what is none may be all jobs' comment, such as ``(null)``, of any job.
+    """Return a run's id from its ``meta.json``.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder.
-    meta : dict
-        What its ``meta.json`` says.
-
-    Raises
-    ------
-    NotARunError
-        If it says something that seedwise calls no run.
+    Raises NotARunError if it is not one of ours: anything else, such as ``(null)``, might be the
+    comment of jobs that are not the run's.
     """
     run_id = meta.get("run_id")
     if isinstance(run_id, str) and re.fullmatch("[0-9a-f]{32}", run_id):
         return run_id
-    problem = f"meta.json says run_id {run_id!r}, and a run's id is 32 hexadecimal digits"
+    problem = f"meta.json has run_id {run_id!r}, but a run's id is 32 hexadecimal digits"
     raise NotARunError(directory.path, problem)
 
 
 def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None:
-    """Return the folder that a run is in, if the one here is a copy of it; None if it is not.
+    """Return the folder that this one is a copy of; None if it is not a copy.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The folder.
-    meta : dict
-        What its ``meta.json`` says.
-
-    Returns
-    -------
-    pathlib.Path or None
-        The other folder, to which the jobs belong that have the run's id.
+    The jobs with the run's id belong to the original.
     """
     run_dir = meta.get("run_dir")
     if not isinstance(run_dir, str):
@@ -177,7 +135,7 @@ def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None
         same_run = other.read_meta().get("run_id") == meta.get("run_id")
         if not same_run or other.path.samefile(directory.path):
             return None
-    except (OSError, NotARunError):  # it was moved here, or what is there is none of our business
+    except (OSError, NotARunError):  # it was moved here, or another run is there now
         return None
     return other.path
 
@@ -187,7 +145,7 @@ def _warn_of_another_cpu(directory: RunDirectory) -> None:
     now = environment()["cpu_model"]
     if before != now:
         warnings.warn(
-            f"{directory.path} was begun on a CPU {before!r} and goes on with {now!r}: the same "
+            f"{directory.path} was begun on a CPU {before!r} and is resumed on {now!r}: the same "
             "bits are promised for one model only.",
             stacklevel=2,
         )
@@ -198,7 +156,7 @@ def _iso(time: datetime) -> str:
 
 
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return what differs, with the old and the new; what only one has is "none" in the other."""
+    """Return what differs, as (old, new); what only one of them has is "none" in the other."""
     names = dict.fromkeys([*old, *new])
     pairs = {name: (old.get(name, "none"), new.get(name, "none")) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,4 +1,4 @@
-"""One writer to a run folder, its owner's: a lease on disk, refreshed while its holder lives."""
+"""The lease of a run folder: one writer at a time, which refreshes a file while it lives."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Self
 import attrs
 import psutil  # type: ignore[import-untyped]
 
+from seedwise.disk.aside import replacing, write_all
 from seedwise.errors import (
     LeaseLostError,
     RunLockedError,
@@ -30,7 +31,7 @@ SILENT_S = 300.0
 _LOCK_PATIENCE_S = 10.0
 _LOCK_RETRY_S = 0.02
 
-# A file system that has no locks; then what is written last wins, and the other's `check` says so.
+# A file system without locks: the last to write wins, and the other's `check` fails.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
@@ -52,12 +53,7 @@ class _Found:
 class Lease:
     """The right to write to a run folder, held until `release`. Made by `acquire_lease`.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The lease file.
-    token : str
-        What tells this lease from all others.
+    The token tells it from all other leases.
     """
 
     def __init__(self, path: Path, token: str) -> None:
@@ -66,7 +62,7 @@ class Lease:
         self._pid = os.getpid()
         self._ended = threading.Event()
         self._guard = threading.Lock()  # of the descriptor, which `check` may change
-        # Kept open: so the inode is not given to a later file, and what is touched is ours.
+        # Kept open, so that no later file gets the inode, and we touch our own file only.
         self._descriptor, self._inode = _opened(path)
         self._thread = threading.Thread(target=self._keep, name="seedwise-lease", daemon=True)
         self._thread.start()
@@ -80,13 +76,7 @@ class Lease:
         self.release()
 
     def check(self) -> None:
-        """Make sure that the lease is still ours. Takes a few microseconds.
-
-        Raises
-        ------
-        LeaseLostError
-            If it was taken over, or is gone.
-        """
+        """Raise LeaseLostError if the lease was taken over, or is gone. Takes microseconds."""
         try:
             status = os.stat(self.path)  # noqa: PTH116 - pathlib takes twice as long
         except (FileNotFoundError, NotADirectoryError):
@@ -105,20 +95,20 @@ class Lease:
     def refresh(self) -> None:
         """Touch the file, as a thread does every `REFRESH_S`. Takes no space on the disk.
 
-        What fails is left for the next time: a file server that is away comes back.
+        A failure is left for the next time: a file server that is away comes back.
         """
         with self._guard, contextlib.suppress(OSError):
             if not self._ended.is_set():
                 os.utime(self._descriptor)
 
     def release(self) -> None:
-        """End the lease: remove the file if it is still ours. Once is enough."""
+        """End the lease: remove the file if it is still ours. A second call does nothing."""
         if self._ended.is_set() or os.getpid() != self._pid:  # a fork has no lease to end
             return
         self._ended.set()
         self._thread.join()
         os.close(self._descriptor)
-        # Gone with the folder, or not to be had: the lease of a process that ends is dead anyway.
+        # The folder is gone, or the lock is taken: a dead process's lease does not hold anyway.
         with contextlib.suppress(OSError, RunLockedError), _locked(self.path):
             _remove(self.path, self.token)
 
@@ -134,67 +124,34 @@ class Lease:
 def acquire_lease(path: Path, *, take_over: bool = False) -> Lease:
     """Become the one writer to a run folder.
 
-    A lease whose holder is dead for sure, since it ran on this host, is taken over at once. One of
-    a process that lives never is. Of a holder on another host we only know how long it has not
-    refreshed its lease.
+    A lease whose holder ran on this host and is dead is taken over at once; one of a living
+    process never is. Of a holder on another host we know only how long it has not refreshed its
+    lease: with `take_over`, its lease is taken when it has been silent for `SILENT_S`. A lock
+    file, with ``.lock`` added to the name, stays beside the lease.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The lease file, in the run folder. A lock file of the same name with ``.lock`` is left
-        beside it.
-    take_over : bool, default False
-        Take the lease of a holder on another host that has been silent for `SILENT_S`.
-
-    Returns
-    -------
-    Lease
-        The lease; a context manager that releases it.
-
-    Raises
-    ------
-    RunLockedError
-        If another has it; it says who, and what to do.
-    OSError
-        If the file can't be written, such as on a full disk.
+    Raises RunLockedError if another process has the lease, and OSError if the file can't be
+    written.
     """
     with _locked(path):
         token = uuid.uuid4().hex
-        aside = path.with_name(f".{path.name}.{token}.new")
-        # Aside, then renamed: so it is never torn. Made before all else, for the server's time.
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                _refuse_if_held(path, os.fstat(descriptor).st_mtime, take_over)
-                file.write(json.dumps(attrs.asdict(this_process(token)), indent=2) + "\n")
-                file.flush()
-                os.fsync(descriptor)
-            aside.replace(path)
+            with replacing(path) as handle:
+                # Made before we decide, since its mtime is the file server's time.
+                _refuse_if_held(path, os.fstat(handle).st_mtime, take_over)
+                content = json.dumps(attrs.asdict(this_process(token)), indent=2)
+                write_all(handle, f"{content}\n".encode())
             return _confirmed(path, token)
         except BaseException:  # an interrupt, too, is to leave nothing that locks us out
             _remove(path, token)
             raise
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def lease_holder(path: Path) -> str | None:
-    """Return who works on a run, for those who only look: no lock is taken, and nothing written.
+    """Return who works on a run, in words; None if nobody does. It takes no lock.
 
-    Of a holder on another host, or one that can't be read, we only know when it refreshed its
-    lease: it is taken for dead if that was `SILENT_S` ago by the clock of this machine. The clock
-    of a file server, by which `acquire_lease` decides, can't be asked without writing a file; the
-    two should not be minutes apart.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The lease file.
-
-    Returns
-    -------
-    str or None
-        Who holds the lease, in words; None if nobody does, or if the holder is dead.
+    A holder on another host, or one that can't be read, counts as dead if it has not refreshed its
+    lease for `SILENT_S` by this machine's clock. `acquire_lease` goes by the clock of the file
+    server, which can't be read without writing a file; the two should not be minutes apart.
     """
     found = _read(path)
     if found is None:
@@ -209,7 +166,7 @@ def lease_holder(path: Path) -> str | None:
 
 def _confirmed(path: Path, token: str) -> Lease:
     found = _read(path)
-    if not _carries(found, token):  # there are no locks here, and another was faster
+    if not _carries(found, token):  # without locks another may have been faster
         holder = "another process" if found is None else found.who
         raise RunLockedError(path.parent, holder, "It took the lease in this very moment.")
     return Lease(path, token)
@@ -237,7 +194,7 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
         raise RunLockedError(path.parent, who, advice)
     if not take_over:
         advice = (
-            f"It has been silent for {silent_s:.0f} s, but it can't be seen from here whether it "
+            f"It has been silent for {silent_s:.0f} s, but from here we can't see whether it "
             "still runs. If you are sure that it is gone, take the run over with take_over=True "
             "(on the command line --take-over)."
         )
@@ -246,15 +203,15 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
 
 def _how_to_end(pid: int, state: str) -> str:
     if pid == os.getpid():
-        return "That is this very process: wait until that run ends, or end it first."
+        return "It is this very process: wait until its run ends, or end that run first."
     if state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
         return (
-            f"It is stopped, but not dead. Let it go on with kill -CONT {pid}, or end it with "
+            f"It is stopped, but not dead. Continue it with kill -CONT {pid}, or end it with "
             f"kill -9 {pid}; then try again."
         )
     return (
-        f"It is alive. Wait for it, or end it with kill {pid}, and if that does not help with "
-        f"kill -9 {pid}; then try again."
+        f"It is alive. Wait for it, or end it with kill {pid} (kill -9 {pid} if that does not "
+        "help); then try again."
     )
 
 
@@ -283,7 +240,7 @@ def _read(path: Path) -> _Found | None:
 
 
 def _parsed(content: bytes) -> Holder | None:
-    """Return the holder; None if the file is of another make, or was damaged."""
+    """Return the holder; None if the file is of another kind, or damaged."""
     try:
         fields = json.loads(content)
         holder = Holder(**{field.name: fields[field.name] for field in attrs.fields(Holder)})

@@ -1,4 +1,4 @@
-"""The ledger: the append-only record of chunk results, which is the truth about work done.
+"""The ledger: the append-only record of chunk results, the truth about the work done.
 
 A file begins with the line ``seedwise ledger 1``. Each record after it has a frame, see
 `seedwise.disk.frames`, and is
@@ -12,9 +12,9 @@ header                JSON: trial, start, n, attempt, digest, duration_s, worker
 8 bytes a seed        the same for each component, in the order of their names in the header
 ====================  =====================================================================
 
-Two other kinds of record say that some before them do not count any more. ``{"phase": ...}``: the
-losses are of an older state of the loss or of the seeds; they are not used for trials that are not
-told. ``{"redo": [...]}``: the trials of these numbers are evaluated again.
+Two other kinds of record say that earlier results do not count any more. ``{"phase": ...}``: the
+results before it are of an older state of the loss or of the seeds, and are not used for trials
+that are not told. ``{"redo": [...]}``: the trials of these numbers are evaluated again.
 """
 
 from __future__ import annotations
@@ -51,17 +51,10 @@ _NUMBERS_A_RECORD = 10_000
 class Ledger:
     """The chunk results of a run.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; made if there is none. It must end with a whole record: see `ledger_end`.
-    guard : callable
-        Called before anything is written; raises if another driver has taken the run over.
-    accept_changes : bool
-        Whether results at other params than the study has are dropped, and not refused.
-    told : callable
-        Takes a trial's number; tells whether it is told, so that its results are not kept in
-        memory.
+    The file is made if there is none, and must end with a whole record: see `ledger_end`. `guard`
+    is called before each write, and raises if another driver has taken the run over. With
+    `accept_changes`, results at other params than the study's are dropped, and not refused.
+    Results of trials that are `told`, by number, are not kept in memory.
     """
 
     def __init__(
@@ -93,27 +86,15 @@ class Ledger:
         self._file.__exit__()
 
     def forget(self, told: Sequence[int]) -> None:
-        """Drop from memory what is known of trials that were told."""
+        """Drop trials that were told from memory."""
         for number in told:
             self._records.pop(number, None)
 
     def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
         """Return what is on record for a trial, in the order in which it came.
 
-        Parameters
-        ----------
-        proposal : Proposal
-            The trial's number and params.
-
-        Returns
-        -------
-        sequence of ChunkResult
-            The results; their `chunk` is -1, since chunks may be cut differently now.
-
-        Raises
-        ------
-        LedgerMismatchError
-            If what is on record was evaluated at other params: losses are never mixed.
+        The results' `chunk` is -1, since chunks may be cut differently now. Raises
+        LedgerMismatchError if they were evaluated at other params: losses are never mixed.
         """
         entries = self._records.pop(proposal.number, [])
         digest = params_digest(proposal.params)
@@ -123,17 +104,9 @@ class Ledger:
         return same
 
     def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
-        """Append results.
+        """Append results, each with its trial.
 
-        Parameters
-        ----------
-        entries : sequence of (Proposal, ChunkResult)
-            The results, each with its trial.
-
-        Raises
-        ------
-        RunFileError
-            If the disk does not take them, say because it is full; none is kept then.
+        Raises RunFileError if the disk does not take them all; none is kept then.
         """
         self._file.append(
             _body(result, params_digest(proposal.params)) for proposal, result in entries
@@ -142,23 +115,15 @@ class Ledger:
             self.sync()
 
     def begin_phase(self, reason: str) -> None:
-        """Note that what is on record is of an older state of the loss or of the seeds."""
+        """Note that all results so far are of an older state of the loss or of the seeds."""
         self._file.append([_with_header({"phase": reason})])
         self.sync()
         self._records.clear()
 
     def begin_again(self, numbers: Iterable[int]) -> None:
-        """Note that trials are evaluated again, so that what is on record of them is not used.
+        """Note that trials are evaluated again, so that their results are not used.
 
-        Parameters
-        ----------
-        numbers : iterable of int
-            The trials' numbers.
-
-        Raises
-        ------
-        RunFileError
-            If the disk does not take the note; all is as before then.
+        Raises RunFileError if the disk does not take the note; all is as before then.
         """
         noted: list[int] = []
 
@@ -178,8 +143,8 @@ class Ledger:
         self._synced_s = time.monotonic()
 
     def _read(self) -> None:
-        # First what does not count, since millions of trials may have been begun again after
-        # their results, which are not to be in memory even for the time of reading.
+        # First what does not count: millions of trials may have been begun again, and their old
+        # results should never be in memory.
         dropped = _Dropped(self._path)
         for position, body in frames(self._path, _FRAMING):
             number = _trial_number(body)
@@ -192,39 +157,23 @@ class Ledger:
 
 @attrs.frozen(eq=False)
 class TrialLosses:
-    """What the seeds of a trial gave."""
+    """The losses of a trial's seeds, and their components."""
 
-    #: The losses, by position in the seed plan; NaN where there is none.
+    #: By position in the seed plan; NaN where there is none.
     losses: NDArray[np.float64]
     #: The named parts of each loss; NaN where a seed has none of the name.
     components: dict[str, NDArray[np.float64]]
 
 
 def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
-    """Read what the seeds of a trial gave, of which the latest counts.
+    """Read the losses of a trial's seeds, of which the latest count.
 
-    Losses of other params, or of an older state of the loss or of the seeds, are dropped as soon
+    Losses at other params, or of an older state of the loss or of the seeds, are dropped as soon
     as newer ones are on record: they are never mixed, and those of a trial that was told before a
-    change are still there after it.
+    change are still there after it. Losses past `n_seeds` are left out.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The ledger; if there is none, nothing is on record.
-    number : int
-        The trial's number.
-    n_seeds : int
-        Number of seeds in the seed plan; losses at later positions are left out.
-
-    Returns
-    -------
-    TrialLosses
-        The losses and their components.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if the file is no ledger.
+    Raises DamagedFileError if a whole record comes after one that is not, or if it is not a
+    ledger.
     """
     losses = np.full(n_seeds, np.nan)
     components: dict[str, NDArray[np.float64]] = {}
@@ -254,34 +203,21 @@ def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
 
 
 def ledger_end(path: Path) -> int:
-    """Return the length of a ledger up to and with its last whole record.
+    """Return the length of a ledger in bytes up to the end of its last whole record.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, its length is 0.
-
-    Returns
-    -------
-    int
-        Bytes; what comes after them is a record that a crash has torn.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if it is no ledger.
+    See `seedwise.disk.frames.frames_end`.
     """
     return frames_end(path, _FRAMING)
 
 
 def params_digest(params: Mapping[str, ParamValue]) -> str:
-    """Return a digest of params, 12 hexadecimal digits, that any change of them changes."""
+    """Return 12 hexadecimal digits that any change of the params changes."""
     # By repr, which is exact for floats; the params' order is the space's.
     return hashlib.blake2b(repr(sorted(params.items())).encode(), digest_size=6).hexdigest()
 
 
 class _Dropped:
-    """Which results do not count, by what was noted after them; 16 bytes a number in memory."""
+    """Which results later notes have dropped; 16 bytes a number in memory."""
 
     def __init__(self, path: Path) -> None:
         self._phase_at = 0
@@ -295,12 +231,12 @@ class _Dropped:
             else:
                 numbers.append(np.array(header["redo"], dtype=np.int64))
                 positions.append(np.full(len(numbers[-1]), position))
-        # Turned round, so that the index of a number is that of its last note.
+        # Reversed, so that the first index of a number is that of its last note.
         self._numbers, last = np.unique(np.concatenate(numbers)[::-1], return_index=True)
         self._positions = np.concatenate(positions)[::-1][last]
 
     def has(self, number: int, position: int) -> bool:
-        """Tell whether a trial's result, by its place in the file, does not count."""
+        """Tell whether a trial's result, by its place in the file, is dropped."""
         if position < self._phase_at:
             return True
         if not len(self._numbers):

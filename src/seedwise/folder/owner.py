@@ -1,4 +1,4 @@
-"""Whose a run's folder is, and what is said to anybody else."""
+"""The owner of a run's folder: who may read it, and who could have written to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from seedwise.errors import (
 
 @contextlib.contextmanager
 def allowed_to_us(run_dir: Path) -> Iterator[None]:
-    """Have the system's refusal to let us at a run raised as an error that says whose it is.
+    """Raise a refused permission as an error that names the owner of the run.
 
-    Raises
-    ------
-    NotYourRunError
-        If permission was denied, and the run is another user's.
-    NotARunError
-        If it was denied, and the run is ours.
+    Raises NotYourRunError if the run is another user's, and NotARunError if it is ours.
     """
     try:
         yield
@@ -40,20 +35,33 @@ def allowed_to_us(run_dir: Path) -> Iterator[None]:
 
 
 def require_owner(run_dir: Path) -> None:
-    """Refuse a run that is another user's; root may have it.
-
-    Raises
-    ------
-    NotYourRunError
-        If it is.
-    """
+    """Raise NotYourRunError if a run is another user's; root may have it."""
     owner = _other_owner(run_dir)
     if owner is not None and os.getuid() != 0:
         raise NotYourRunError(run_dir, owner)
 
 
+def require_own(run_dir: Path, *files: Path) -> None:
+    """Refuse a run whose folder, or a given file in it, others can write to.
+
+    What is in it is run as a program. Raises NotARunError then, and if there is no such file.
+    """
+    for path in (run_dir, *files):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            raise NotARunError(run_dir, f"there is no {path.name}") from None
+        if found.st_uid not in (os.getuid(), 0) or found.st_mode & 0o022:
+            problem = (
+                f"{path.name} belongs to user {found.st_uid} with mode "
+                f"{found.st_mode & 0o777:o}, so others could have put a program into it; "
+                "chmod go-w it if you trust it"
+            )
+            raise NotARunError(run_dir, problem)
+
+
 def _other_owner(path: Path) -> str | None:
-    """Return the user whom a folder belongs to, or the one that keeps us out; None if it is us."""
+    """Return the user who owns a folder, or who keeps us out; None if that is us."""
     for one in (path, *path.parents):
         with contextlib.suppress(OSError):
             uid = one.stat().st_uid

@@ -1,4 +1,4 @@
-"""Who a process is: told from all others, on any host and after any reboot."""
+"""The identity of a process that holds a lease, on any host and after any reboot."""
 
 from __future__ import annotations
 
@@ -13,31 +13,29 @@ from pathlib import Path
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-_START_TOLERANCE_S = 5.0  # outside of Linux a start is told in wall time, and clocks are adjusted
+_START_TOLERANCE_S = 5.0  # outside of Linux starts are in wall time, and clocks are adjusted
 
 
 @attrs.frozen
 class Holder:
     """A process that holds a lease.
 
-    A pid means something in its place only: two containers do not see each other's processes.
+    A pid has a meaning in its place only: two containers do not see each other's processes.
     """
 
-    #: Name of its host.
     host: str
-    #: What tells machines of that name apart; empty if nothing does.
+    #: Tells machines of that name apart; empty if unknown.
     machine: str
-    #: What tells containers on a machine apart; empty outside of Linux.
+    #: Tells containers on a machine apart; empty outside of Linux.
     pid_namespace: str
-    #: What tells a boot of the machine from all others; empty outside of Linux.
+    #: Tells the machine's boots apart; empty outside of Linux.
     boot: str
-    #: Its pid.
     pid: int
-    #: When it started: since the boot on Linux, else since the epoch.
+    #: Since the boot on Linux, else since the epoch.
     started_s: float
-    #: What tells its lease from all others.
+    #: Random; tells its lease from all others.
     token: str
-    #: When it got the lease, in ISO 8601, UTC.
+    #: ISO 8601, UTC.
     acquired_at: str
 
     def __str__(self) -> str:
@@ -45,20 +43,16 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {self.acquired_at}"
 
     def is_of_this_host(self) -> bool:
-        """Tell whether it can be looked at from here, so that `state` means something."""
+        """Tell whether this host can see it, so that `state` has a meaning."""
         if (self.host, self.machine, self.pid_namespace) != _place():
             return False
         # Another boot of a machine without an id might as well be another machine of that name.
         return self.machine != "" or self.boot == _boot()
 
     def state(self) -> str | None:
-        """Return what it does, if it is of this host.
+        """Return the state of a process of this host, as psutil names it; None if it is dead.
 
-        Returns
-        -------
-        str or None
-            The state, as psutil names it; None if it is dead: a zombie, or gone, and its pid may
-            be another's by now.
+        Dead is also a zombie, or a process whose pid belongs to another one now.
         """
         if self.boot != _boot() or not psutil.pid_exists(self.pid):
             return None
@@ -75,18 +69,7 @@ class Holder:
 
 
 def this_process(token: str) -> Holder:
-    """Return this process as one that gets a lease now.
-
-    Parameters
-    ----------
-    token : str
-        What tells the lease from all others.
-
-    Returns
-    -------
-    Holder
-        This process.
-    """
+    """Return this process as one that gets a lease now."""
     host, machine, namespace = _place()
     return Holder(
         host=host,
@@ -110,7 +93,7 @@ def _place() -> tuple[str, str, str]:
 
 @functools.cache
 def _machine() -> str:
-    """Tell machines of one name apart; as a hash, for the id is not to be shown around."""
+    """Tell machines of one name apart, by a hash: the id itself is not to be shown around."""
     identity = _text("/etc/machine-id")
     return hashlib.sha256(f"seedwise {identity}".encode()).hexdigest()[:16] if identity else ""
 

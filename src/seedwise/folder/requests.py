@@ -1,6 +1,6 @@
-"""Asking the driver of a run for something while it works: a folder with a file for each request.
+"""Requests to the driver of a run while it works: a folder with a file for each.
 
-Who asks may be on another login node, so that files are the way: they need no port and no key.
+The caller may be on another login node. Files reach it without a port or a key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 import attrs
 
+from seedwise.disk.aside import replacing, write_all
 from seedwise.disk.every import Every
 from seedwise.errors import (
     NoDriverError,
@@ -46,13 +47,13 @@ _REQUEST = re.compile(r"ask-([0-9a-f]{32})\.json")
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """What is asked of a driver: other bounds of the number of workers, or to stop."""
+    """A request to a driver: other bounds of the number of workers, or to stop."""
 
-    #: Least and most workers; None is to stop the run.
+    #: Least and most workers; None means to stop the run.
     scale: tuple[int, int] | None = None
-    #: Who asks, in words.
+    #: The caller, in words.
     by: str = attrs.field(factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
-    #: What tells the request from all others, in hexadecimal digits.
+    #: 32 hexadecimal digits.
     id: str = attrs.field(factory=lambda: uuid.uuid4().hex)
 
     def __str__(self) -> str:
@@ -64,31 +65,15 @@ class Request:
 
 
 def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -> None:
-    """Ask the driver that works on a run for something, and wait until it has done it.
+    """Ask the driver that works on a run for something, and wait for its answer.
 
-    Requests that are asked quickly one after the other are all done, in their order.
+    Requests that come quickly one after the other are all done, in their order. With a timeout of
+    0 the request is only left there, if there is a driver. An entry stands for its run.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder; that of an entry stands for the run that it is part of.
-    request : Request
-        What is asked for.
-    timeout_s : float, default 15
-        Seconds to wait for the answer; 0 only leaves the request there, if there is a driver.
-
-    Raises
-    ------
-    NoDriverError
-        If no driver works on the run, or if its driver ended before it got to the request.
-    NotAnsweredError
-        If no answer came in time. The request stays, for that driver only.
-    RequestRefusedError
-        If the driver answers that it can't be done.
-    NotYourRunError
-        If the run is another user's.
-    RunFileError
-        If the request can't be written.
+    Raises NoDriverError if no driver works on the run, or if it ended first; NotAnsweredError if
+    no answer came in time (the request stays, for that driver only); RequestRefusedError if the
+    driver can't do it; NotYourRunError if the run is another user's; and RunFileError if the
+    request can't be written.
     """
     directory = directory.home
     with allowed_to_us(directory.path):
@@ -115,9 +100,9 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
             _forget_if_ended(directory)
             state = read_status(directory).state
             if has_asked and request.scale is None and state == "stopped":
-                return  # it did end, and may have taken the answer with it
+                return  # it stopped, and may have removed the answer
             raise NoDriverError(directory.path, state)
-        if path.name not in found:  # not yet asked; or a driver that began just now dropped it
+        if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
             with writing(directory.path / path.name):
                 directory.control.mkdir(mode=0o700, exist_ok=True)
                 _put(path, attrs.asdict(request))
@@ -130,14 +115,10 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
 
 
 class Control:
-    """What others ask of this driver. What was asked of one before it is dropped.
+    """The requests to this driver, which holds the run's lease.
 
-    Nothing that is wrong with the folder or a file in it ends the run.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder; we hold its lease.
+    Requests to an earlier driver are dropped. Nothing that is wrong with the folder or a file in
+    it ends the run.
     """
 
     def __init__(self, directory: RunDirectory) -> None:
@@ -150,7 +131,7 @@ class Control:
             _remove(self._folder / name)
 
     def poll(self) -> list[Request]:
-        """Return what is asked for and not answered, in the order in which it was asked.
+        """Return the unanswered requests, in the order in which they were made.
 
         It looks once a second; in between it returns nothing, and costs nothing.
         """
@@ -168,22 +149,22 @@ class Control:
                 continue
             request = _parsed(_read(path), match[1])
             if request is None:
-                _logger.warning("%s is no request of this user, and is removed", path)
+                _logger.warning("%s is not a request of this user, and was removed", path)
                 _remove(path)
             else:
                 found.append((asked_ns, request))
         return [request for _, request in sorted(found, key=lambda one: (one[0], one[1].id))]
 
     def answer(self, request: Request, error: str | None = None) -> None:
-        """Tell who asked that it is done, or why it is not."""
-        self._answered.add(request.id)  # should its file not go away
+        """Tell the caller that a request is done, or why it is not."""
+        self._answered.add(request.id)  # its file may not go away
         path, answer = _paths(self._folder, request.id)
         with contextlib.suppress(OSError):
             _put(answer, {"error": error})
         _remove(path)
 
     def close(self) -> None:
-        """Remove the folder, with answers that nobody has read and requests that came too late."""
+        """Remove the folder, with unread answers and requests that came too late."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -192,7 +173,7 @@ def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:
 
 
 def _listed(folder: Path) -> list[str]:
-    # Listed, for of a file that was not there a file server's client says so for half a minute.
+    # Listed, since a file server's client remembers for half a minute that a file was missing.
     try:
         return [path.name for path in folder.iterdir()]
     except OSError:
@@ -200,20 +181,14 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _put(path: Path, content: Mapping[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.new")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if os.getuid() == 0:  # what root asks is for the user's driver to read
-                os.fchown(handle, path.parent.stat().st_uid, -1)
-            file.write(json.dumps(content) + "\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(path, durable=False) as handle:
+        if os.getuid() == 0:  # the user's driver must be able to read it
+            os.fchown(handle, path.parent.stat().st_uid, -1)
+        write_all(handle, f"{json.dumps(content)}\n".encode())
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Read a file that is ours alone; None if it is not, or if it can't be read."""
+    """Read a file that is ours alone; None if it is not, or can't be read."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:

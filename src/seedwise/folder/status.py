@@ -1,4 +1,4 @@
-"""How far a run is, as its folder says, whether a driver works on it or not."""
+"""A run's progress, as its folder tells it, whether a driver works on it or not."""
 
 from __future__ import annotations
 
@@ -16,27 +16,14 @@ _POOL_FIELDS = [field.name for field in attrs.fields(PoolStatus)]
 
 
 def read_status(directory: RunDirectory) -> RunStatus:
-    """Return how far a run is. Writes nothing, and disturbs no driver.
+    """Return a run's progress. It writes nothing, and disturbs no driver.
 
     A driver that was killed could not say so: without a living one, what it had in flight is
-    pending.
+    pending. The driver of an entry is that of its run; no file says how many of an entry's trials
+    are in flight. Without a readable ``status.json``, say after a power cut, the other files are
+    read.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The folder of a run or of an entry. An entry is worked on by the driver of its run; no file
-        says how many of its trials are in flight.
-
-    Returns
-    -------
-    RunStatus
-        How far it is. Of a run that has not told how far it is, or whose ``status.json`` was torn
-        by a power cut, it holds what the other files say.
-
-    Raises
-    ------
-    NotARunError
-        If the folder holds no run.
+    Raises NotARunError if the folder holds no run.
     """
     # The lease goes first: a driver says that a run is finished, and lets go of it after that.
     driver = lease_holder(directory.lease)
@@ -57,7 +44,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
 
 
 def _said(directory: RunDirectory) -> RunStatus | None:
-    """Return what the last driver said; None if there is nothing that can be read."""
+    """Return the progress that the last driver wrote; None if it can't be read."""
     if directory.parent is not None:
         return None
     content = directory.read_status()
@@ -70,7 +57,7 @@ def _said(directory: RunDirectory) -> RunStatus | None:
 
 
 def _pool(content: Any) -> PoolStatus | None:
-    """Return how many workers there are; None if that was not known, or can't be read."""
+    """Return how many workers there are; None if that is unknown, or can't be read."""
     try:
         return PoolStatus(**{name: content[name] for name in _POOL_FIELDS if name in content})
     except TypeError:
@@ -78,7 +65,7 @@ def _pool(content: Any) -> PoolStatus | None:
 
 
 def _reckoned(directory: RunDirectory) -> RunStatus:
-    """Return what ``meta.json`` and ``summary.json`` say; the first may be all there is."""
+    """Return the progress by ``meta.json`` and ``summary.json``; the second may be missing."""
     meta = directory.read_meta()
     summary, written_at = _summary(directory)
     completed_at = meta.get("completed_at_utc")
@@ -104,7 +91,7 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
 
 
 def _summary(directory: RunDirectory) -> tuple[dict[str, Any], str | None]:
-    """Return ``summary.json`` and when it was written; nothing if there is none to be read."""
+    """Return ``summary.json`` and when it was written; nothing if it can't be read."""
     content, written_s = directory.read_summary(), directory.summary_written_s()
     if not content or written_s is None:
         return {}, None
@@ -112,7 +99,7 @@ def _summary(directory: RunDirectory) -> tuple[dict[str, Any], str | None]:
 
 
 def _n_trials(options: dict[str, Any]) -> int:
-    """Return how many trials were asked for; 0 of a sweep, whose source has so many as it has."""
+    """Return how many trials were asked for; 0 for a sweep, since its source decides."""
     n_trials: int = options.get("n_trials", 0)
     return n_trials * len(options.get("entry_ids", [0]))
 

@@ -1,4 +1,4 @@
-"""The note of a trial at which a study stopped; it is there before the study is told of it."""
+"""The note of why a study stopped, which is written before the study is told of the failure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from seedwise.folder.directory import RunDirectory
 
-#: Of an entry that failed otherwise than at a trial.
+#: The number in a note of an entry that did not fail at a trial.
 NO_TRIAL = -1
 
 
@@ -17,12 +17,11 @@ NO_TRIAL = -1
 class StopNote:
     """Why a study stopped."""
 
-    #: The trial at whose failure it stopped; -1 if it was something else.
+    #: The trial at whose failure it stopped; `NO_TRIAL` if it was something else.
     number: int
-    #: The error.
     error: Exception
-    #: Whether the user was told, so that the study goes on when it is called again. A driver that
-    #: was killed before that is not to make a difference.
+    #: Whether the user was told, so that the next call resumes the study. A driver that was killed
+    #: before that makes no difference.
     seen: bool = False
 
 
@@ -32,7 +31,7 @@ def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
     try:
         pickled = pickle.dumps(note.error)
         pickle.loads(pickled)
-    except Exception:  # an exception of somebody else's
+    except Exception:  # the loss's own exception may not be picklable
         pickled = pickle.dumps(RuntimeError(text))
     directory.write_failure(
         {
@@ -51,6 +50,6 @@ def read_stop_note(directory: RunDirectory) -> StopNote | None:
         return None
     try:
         error: Exception = pickle.loads(base64.b64decode(found["pickled"]))
-    except Exception:  # of a package that is gone, or has changed
+    except Exception:  # its package is gone, or has changed
         error = RuntimeError(found["error"])
     return StopNote(found["trial"], error, found["seen"])

@@ -10,7 +10,7 @@ JSON                  its error and its components, if there are any
 ====================  =====================================================================
 
 ====================  =====================================================================
-3 bytes               mark, and 0, which is no state
+3 bytes               mark, and 0, which is not a state
 8 bytes a number      trials that are not told any more, since they are evaluated again
 ====================  =====================================================================
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from seedwise.disk.frames import Framing, frames, frames_end
 from seedwise.model.trials import TrialResult, TrialState
 
-#: What stands for a state in a file and in `TableRows.state`.
+#: The codes of states in a file and in `TableRows.state`.
 STATE_CODES = {TrialState.COMPLETE: 1, TrialState.FAIL: 2, TrialState.PRUNED: 3}
 STATES = {code: state for state, code in STATE_CODES.items()}
 NOT_TOLD = 0
@@ -66,14 +66,13 @@ _LONGEST_ERROR = 1000
 class TableRows:
     """The told trials of a sweep, as columns in the order of their numbers."""
 
-    #: The trials' numbers.
     number: NDArray[np.int64]
-    #: How they ended, by `STATE_CODES`.
+    #: By `STATE_CODES`.
     state: NDArray[np.uint8]
-    #: Mean loss and its standard error; NaN where there is none.
+    #: Mean loss; as its standard error, NaN where there is none.
     value: NDArray[np.float64]
     stderr: NDArray[np.float64]
-    #: Number of seeds in the mean.
+    #: In the mean.
     n_seeds: NDArray[np.uint32]
     #: Seconds from asking for the point to telling its value.
     duration_s: NDArray[np.float64]
@@ -85,30 +84,17 @@ class TableRows:
     components: dict[str, NDArray[np.float64]]
 
     def state_names(self) -> NDArray[np.str_]:
-        """Return how they ended, by name: an array of shape (n,)."""
+        """Return how the trials ended, by name."""
         names = np.array([STATES[code].value for code in sorted(STATES)])
         return names[self.state - 1]
 
 
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
-    """Read the told trials.
+    """Read the told trials, of which the last record of each counts.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, no trial is told. It may be one that is written to.
-    tails : bool
-        Whether errors and components are wanted, too.
-
-    Returns
-    -------
-    TableRows
-        The trials, of which the last record of each counts.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if it is no trial table.
+    Another process may be writing to the file; if there is none, no trial is told. Without `tails`
+    errors and components are left out. Raises DamagedFileError if a whole record comes after one
+    that is not, or if it is not a trial table.
     """
     columns = _Columns(tails=tails)
     for _, body in frames(path, FRAMING):
@@ -120,42 +106,18 @@ def read_rows(path: Path, *, tails: bool = True) -> TableRows:
 
 
 def table_end(path: Path) -> int:
-    """Return the length of a trial table up to and with its last whole record.
+    """Return the length of a trial table in bytes up to the end of its last whole record.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, its length is 0.
-
-    Returns
-    -------
-    int
-        Bytes; what comes after them is a record that a crash has torn.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it, or if it is no trial table.
+    See `seedwise.disk.frames.frames_end`.
     """
     return frames_end(path, FRAMING)
 
 
 def changes(path: Path) -> Iterator[tuple[int, int, float]]:
-    """Read what happened to the trials, one by one.
+    """Yield the number, code and value of each trial told, and of each begun again, in order.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, nothing happened.
-
-    Yields
-    ------
-    number : int
-        A trial's number.
-    code : int
-        How it ended, by `STATE_CODES`; `NOT_TOLD` if it is not told any more.
-    value : float
-        Its mean loss; NaN if there is none.
+    Codes are those of `STATE_CODES`; `NOT_TOLD` means that the trial is not told any more. The
+    value is the mean loss, NaN if there is none.
     """
     for _, body in frames(path, FRAMING):
         if body.startswith(_AGAIN_BEGIN):
@@ -239,7 +201,7 @@ class _Columns:
         return TableRows(**columns, errors=errors, components=components)
 
     def _kept(self) -> NDArray[np.intp] | None:
-        """Return the rows that count, in the order of their numbers; None if it is all, as is."""
+        """Return the rows that count, in the order of their numbers; None means all, as is."""
         numbers, states = self._column("number"), self._column("state")
         if states.all() and (np.diff(numbers) > 0).all():
             return None
@@ -264,7 +226,7 @@ class _Columns:
             self._components[name].append(value)
 
     def _pad(self, name: str) -> None:
-        """Have a component's column reach up to the next row."""
+        """Fill a component's column with NaN up to the next row."""
         column = self._components.setdefault(name, array("d"))
         n_missing = self._n_rows - len(column)
         if n_missing:

@@ -1,9 +1,9 @@
 """The folders of files that losses wrote: one for each trial, from those of its evaluations.
 
 An evaluation of a chunk writes to a folder of its own, ``trials/.attempts/trial_007-32-0f1e2d3c``,
-where 32 is the position of its first seed and the rest is random. What was accepted of a trial
-ends up in ``trials/trial_007``, with ``trials/trial_007.json`` beside it, which says what the
-trial is and which evaluations the files are of.
+where 32 is the position of its first seed and the rest is random. The accepted files of a trial
+end up in ``trials/trial_007``. Beside it, ``trials/trial_007.json`` says what the trial is and
+which evaluations the files are of.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seedwise.disk.aside import replace_file
 from seedwise.errors import writing
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
@@ -28,17 +29,10 @@ _EVALUATIONS = "evaluations"
 
 
 class TrialFolders:
-    """The one owner of a run's ``trials/``, in which nothing is made before a loss makes it.
+    """The owner of a run's ``trials/``, in which nothing is made before a loss makes it.
 
-    Symbolic links in it, which losses may make, are moved and removed as what they are, and never
-    followed.
-
-    Parameters
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    digits : int
-        How many digits a trial's number has at least, in names.
+    Symbolic links, which losses may make, are moved and removed, and never followed. `digits` is
+    the least number of digits of a trial's number in names.
     """
 
     def __init__(self, run_dir: Path, digits: int) -> None:
@@ -48,37 +42,27 @@ class TrialFolders:
 
     @property
     def attempts_dir(self) -> str:
-        """Folder of the folders that evaluations write to, absolute."""
+        """Absolute path of the folder that evaluations write to, each in a folder of its own."""
         return str(self._attempts)
 
     def stem(self, number: int) -> str:
-        """Return what names of a trial begin with, such as ``trial_007``."""
+        """Return how the names of a trial begin, such as ``trial_007``."""
         return f"trial_{number:0{self._digits}d}"
 
     def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Have what was accepted of a trial in its folder, and nothing else of it anywhere.
+        """Keep the files of a trial's accepted evaluations in its folder, and no others.
 
-        To be called when the trial is decided and before it is told. Wherever it is interrupted,
-        the same call again completes it. A folder of an earlier evaluation of the trial, none of
-        which is accepted now, makes way.
+        To be called when the trial is decided and before it is told. If it is interrupted, the
+        same call again completes it. A folder of earlier evaluations, none of which is accepted
+        now, is removed.
 
-        Parameters
-        ----------
-        number : int
-            The trial's number.
-        accepted : sequence of str
-            Names of the folders of the accepted evaluations, in the order of the seeds. Of files
-            of the same name and place the first keeps it, and the others are marked by the
-            position of their evaluation's first seed: ``plot.from-32.png``.
-        about : mapping
-            What the file beside the folder says of the trial, as JSON.
+        `accepted` has the names of the evaluations' folders, in the order of the seeds. Of files
+        of the same name and place the first keeps the name, and the others get the position of
+        their evaluation's first seed: ``plot.from-32.png``. `about` is written to the JSON file
+        beside the folder.
 
-        Raises
-        ------
-        ValueError
-            If a name is not one of an evaluation of the trial.
-        RunFileError
-            If the disk does not take it.
+        Raises ValueError if a name is not one of an evaluation of the trial, and RunFileError if
+        the disk does not take it.
         """
         positions = [_first_position(number, name) for name in accepted]
         folder, about_file = self._trials / self.stem(number), self._about_file(number)
@@ -98,7 +82,7 @@ class TrialFolders:
     def close(self) -> None:
         """Remove what evaluations left; to be called when all trials of the run are told."""
         _remove(self._attempts)
-        with contextlib.suppress(OSError):  # there are files, as there should be, or no folder
+        with contextlib.suppress(OSError):  # there are files, or there is no folder
             self._trials.rmdir()
 
     def artifacts(self) -> dict[int, tuple[Path, ...]]:
@@ -117,14 +101,13 @@ class TrialFolders:
         self._attempts.mkdir(mode=0o700, exist_ok=True)
 
     def _set_aside(self, folder: Path) -> None:
-        """Have a folder among what is left over, at once: it is there whole or not at all."""
+        """Move a folder to the left-overs, in one step: it is there whole or not at all."""
         if os.path.lexists(folder):
             self._make_attempts()
             folder.rename(self._attempts / f"{folder.name}-old-{uuid.uuid4().hex[:8]}")
 
     def _write_about(self, number: int, content: Mapping[str, Any]) -> None:
-        # Before any file is moved: it is by this that a folder which is half filled is known
-        # from one of an earlier evaluation.
+        # Before any file is moved: it tells a half-filled folder from an earlier evaluation's.
         path = self._about_file(number)
         text = f"{json.dumps(content, indent=2, default=str)}\n".encode()
         with contextlib.suppress(OSError):
@@ -132,10 +115,7 @@ class TrialFolders:
                 return
         self._make_attempts()
         aside = self._attempts / f"{self.stem(number)}-about-{uuid.uuid4().hex[:8]}"
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        aside.replace(path)
+        replace_file(path, text, durable=False, aside=aside)
 
     def _remove_left_overs(self, number: int) -> None:
         if not _is_folder(self._attempts):
@@ -147,18 +127,9 @@ class TrialFolders:
 
 
 def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
-    """Return the files that losses wrote, of the settled trials of a run.
+    """Return the files that losses wrote for the settled trials of a run, by trial number.
 
-    Parameters
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-
-    Returns
-    -------
-    dict of int to tuple of pathlib.Path
-        The files by trial number, which ascends; absolute, and sorted. A trial without a folder
-        is not in it.
+    Numbers ascend; paths are absolute and sorted. A trial without a folder is not in it.
     """
     return _artifacts(_trials_dir(run_dir))
 
@@ -186,13 +157,13 @@ def _files(folder: Path) -> Iterator[Path]:
 def _first_position(number: int, name: str) -> int:
     match = _ATTEMPT.fullmatch(name)
     if match is None or int(match[1]) != number:
-        problem = f"{name!r} is no folder of an evaluation of trial {number}"
+        problem = f"{name!r} is not a folder of an evaluation of trial {number}"
         raise ValueError(problem)
     return int(match[2])
 
 
 def _evaluations(about_file: Path) -> set[str]:
-    """Return which evaluations a trial's files are of; none if that can't be told."""
+    """Return the evaluations that a trial's files are of; none if unknown."""
     try:
         return set(json.loads(about_file.read_bytes())[_EVALUATIONS])
     except (OSError, ValueError, KeyError, TypeError):
@@ -200,7 +171,7 @@ def _evaluations(about_file: Path) -> set[str]:
 
 
 def _is_folder(path: Path) -> bool:
-    """Tell whether there is a folder, and no link to one."""
+    """Tell whether a path is a folder, and not a link to one."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
@@ -208,7 +179,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _move_content(source: Path, target: Path, position: int) -> None:
-    """Move a folder, or what is in it if there is one already; a name that is taken is marked."""
+    """Move a folder to a name; if that exists, its files into it, under marked names if taken."""
     if not os.path.lexists(target):
         source.rename(target)
         return

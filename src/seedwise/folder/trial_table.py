@@ -1,6 +1,6 @@
 """The trial table: which trials of a sweep are finished, and the best of them.
 
-Its file, and the reader of all that is in it: see `seedwise.folder.table_rows`.
+For its file, and the reader of all that is in it, see `seedwise.folder.table_rows`.
 """
 
 from __future__ import annotations
@@ -36,22 +36,13 @@ _STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in 
 class TrialTable:
     """The finished trials of a sweep.
 
-    In memory are one byte a trial and the best ones, the rest is in the file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; made if there is none. It must end with a whole record: see `table_end`.
-    guard : callable
-        Called before anything is written; raises if another driver has taken the run over.
-
-    Attributes
-    ----------
-    counts : collections.Counter of TrialState
-        How many trials ended in which way.
+    One byte a trial and the best ones are in memory, the rest is in the file. It is made if there
+    is none, and must end with a whole record: see `table_end`. `guard` is called before each
+    write, and raises if another driver has taken the run over.
     """
 
     def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
+        #: How many trials ended in each state.
         self.counts: Counter[TrialState] = Counter()
         self._path = path
         self._file = FrameFile(path, FRAMING, guard)
@@ -82,17 +73,9 @@ class TrialTable:
         return STATES.get(self._codes.get(number))
 
     def best(self, direction: str) -> tuple[int, float] | None:
-        """Return the best complete trial; of equal ones that of the lowest number.
+        """Return number and value of the best complete trial; None if none is complete.
 
-        Parameters
-        ----------
-        direction : {"minimize", "maximize"}
-            What is best.
-
-        Returns
-        -------
-        (int, float) or None
-            Its number and its value; None if none is complete.
+        Of equal ones it is that of the lowest number.
         """
         if self._best.lost:
             self._best = _Best()
@@ -103,19 +86,11 @@ class TrialTable:
         return self._best.get(direction)
 
     def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
-        """Append finished trials.
+        """Append finished trials, each with the digest of its params.
 
-        Parameters
-        ----------
-        trials : sequence of TrialResult
-            The trials; an error is kept up to its 1,000th letter.
-        digests : sequence of str
-            The digest of each one's params: see `seedwise.folder.ledger.params_digest`.
-
-        Raises
-        ------
-        RunFileError
-            If the disk does not take them, say because it is full; none is kept then.
+        An error is kept up to its 1,000th letter. For digests see
+        `seedwise.folder.ledger.params_digest`. Raises RunFileError if the disk does not take them
+        all; none is kept then.
         """
         self._file.append(
             row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True)
@@ -127,15 +102,8 @@ class TrialTable:
     def begin_again(self, numbers: Iterable[int]) -> None:
         """Note that trials are evaluated again, so that they are not told any more.
 
-        Parameters
-        ----------
-        numbers : iterable of int
-            The trials' numbers; those that are not told are passed over.
-
-        Raises
-        ------
-        RunFileError
-            If the disk does not take the note; all is as before then.
+        Those that are not told are passed over. Raises RunFileError if the disk does not take the
+        note; all is as before then.
         """
         told = array("q", (number for number in numbers if self._codes.get(number)))
         self._file.append(again_bodies(told))
@@ -179,15 +147,10 @@ class _Codes:
 
 
 class _Best:
-    """The smallest and the largest value, each with the lowest number that has it.
-
-    Attributes
-    ----------
-    lost : bool
-        Whether one of them was dropped, so that only all values could tell the next.
-    """
+    """The smallest and the largest value, each with the lowest number that has it."""
 
     def __init__(self) -> None:
+        #: Whether one of them was dropped, so that only all values could tell the next.
         self.lost = False
         # With the sign that makes the best the least, and with the number.
         self._least: dict[float, tuple[float, int]] = {}

@@ -1,4 +1,4 @@
 """Values and rules: the space, the seed plan, the loss, its statistics, the options, the records.
 
-Pure: no I/O, no clock, no Dask, no Optuna. Imports `errors` only.
+All of it is pure: no I/O, no clock, no Dask, no Optuna.
 """

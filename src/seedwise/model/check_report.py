@@ -1,4 +1,4 @@
-"""What a check found out before a run: what one seed showed, and what follows for the plan."""
+"""The result of a check before a run: what one seed showed, and what follows for the plan."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import attrs
 
 from seedwise.model.space import ParamValue
 
-# Below this the way to the worker and back takes as long as the chunk.
+# A shorter chunk takes no longer than its way to the worker and back.
 _SHORT_CHUNK_S = 0.1
 _GOOD_CHUNK_S = 1.0
 
-# A chunk that is not done when its job ends is lost: it is to be a small part of a job.
+# A chunk that is unfinished when its job ends is lost, so it should be a small part of a job.
 _PART_OF_WALLTIME = 0.1
 
 _SHORTEST_SEED_S = 1e-9
@@ -43,19 +43,19 @@ class CheckReport:
     loss_name : str
         Name of the loss.
     place : {"local", "slurm", "passed"}
-        Where the work is to run; passed is a Dask cluster of the caller's.
+        Where the work is to run; "passed" is a Dask cluster that the caller passed.
     n_trials, n_trials_at_once : int
-        Trials of the run, and how many of them may be in flight.
+        Trials of the run, and how many of them may be in flight at once.
     n_seeds, chunk_size : int
         Seeds of a trial, and of a chunk.
     vectorized : bool
-        Whether the loss is called once a chunk.
+        Whether the loss is called once for each chunk.
     workers : int or None
-        Workers that the run would have, on Slurm jobs; None of a cluster that was passed.
+        Workers that the run would have, which are jobs on Slurm; None for a passed cluster.
     worker_parallelism : int
-        Seeds that run at once in a worker; chunks, of a vectorized loss.
+        Seeds that run at once in a worker; chunks, if the loss is vectorized.
     cpus_per_worker : int or None
-        CPUs that a Slurm job is given, which can be more than it asks for; None elsewhere.
+        CPUs that a Slurm job gets, which can be more than it asks for; None outside of Slurm.
     walltime_s : float or None
         Seconds after which a job ends; None if it does not.
     params : dict
@@ -65,21 +65,22 @@ class CheckReport:
     value : float
         The loss there.
     first_s : float
-        Seconds that it took the worker, with loading the loss.
+        Seconds that the seed took on the worker, with loading the loss.
     seed_s : float
-        Seconds that it took again, with the loss loaded; `first_s` if that was a minute or more.
+        Seconds that it took when repeated, with the loss loaded; `first_s` if that was a minute
+        or more.
     host, worker : str or None, str
         The machine that the worker was on, and its name.
     job_id : str or None
-        The Slurm job that held it; None elsewhere.
+        The Slurm job that held the worker; None outside of Slurm.
     waited_s : float or None
-        Seconds from asking for the job to the start of the seed; None elsewhere.
+        Seconds from asking for the job to the start of the seed; None outside of Slurm.
     versions : dict of str to str
-        What the worker has of ``python``, ``numpy`` and ``seedwise``.
+        The worker's versions of ``python``, ``numpy`` and ``seedwise``.
     job_script : str or None
-        The script of the job; None elsewhere.
+        The script of the job; None outside of Slurm.
     warnings : tuple of str
-        What Slurm's limits have to say against the plan: jobs wait longer, or fewer run at once.
+        What Slurm's limits do to the plan: jobs wait longer, or fewer run at once.
     """
 
     loss_name: str
@@ -113,19 +114,19 @@ class CheckReport:
 
     @property
     def n_chunks_in_flight(self) -> int:
-        """Chunks in flight at most."""
+        """The most chunks that are in flight at once."""
         return self.n_chunks * min(self.n_trials_at_once, self.n_trials)
 
     @property
     def n_chunks_at_once(self) -> int | None:
-        """Chunks that are evaluated at once, if all workers are there; None if nobody knows."""
+        """Chunks that are evaluated at once when all workers are there; None if unknown."""
         if self.workers is None:
             return None
         return min(self.n_chunks_in_flight, self.workers * self._chunks_per_worker)
 
     @property
     def n_seeds_at_once(self) -> int | None:
-        """Seeds that run at once, if all workers are there; None if nobody knows."""
+        """Seeds that run at once when all workers are there; None if unknown."""
         n_chunks = self.n_chunks_at_once
         if n_chunks is None:
             return None
@@ -142,12 +143,12 @@ class CheckReport:
 
     @property
     def chunk_s(self) -> float:
-        """Seconds that a chunk takes, by the one seed; at most, if the loss is vectorized."""
+        """Seconds that a chunk takes, by the one seed; at most that if the loss is vectorized."""
         return self._rounds(self._seeds_of_a_chunk) * self.seed_s
 
     @property
     def run_s(self) -> float | None:
-        """Seconds that the run takes if all workers are there; None if nobody knows."""
+        """Seconds that the run takes when all workers are there; None if unknown."""
         if self.n_chunks_at_once is None:
             return None
         n_trials_at_once = min(self.n_trials_at_once, self.n_trials)
@@ -156,26 +157,26 @@ class CheckReport:
 
     @property
     def core_hours(self) -> float | None:
-        """CPUs of all jobs times the hours of the run; None of what is not on Slurm."""
+        """CPUs of all jobs times the hours of the run; None outside of Slurm."""
         if self.run_s is None or self.workers is None or self.cpus_per_worker is None:
             return None
         return self.workers * self.cpus_per_worker * self.run_s / 3600
 
     @property
     def chunk_is_short(self) -> bool:
-        """Whether chunks take so little that the way to the workers takes longer."""
+        """Whether chunks are so short that the way to the workers takes longer."""
         return self.chunk_s < _SHORT_CHUNK_S
 
     @property
     def chunk_is_long(self) -> bool:
-        """Whether chunks take so long that too much is lost when a job ends."""
+        """Whether chunks are so long that too much is lost when a job ends."""
         return self.walltime_s is not None and self.chunk_s > _PART_OF_WALLTIME * self.walltime_s
 
     @property
     def advised_chunk_size(self) -> int | None:
-        """A better `chunk_size`; None if it is good, or none is better.
+        """A better `chunk_size`; None if there is none.
 
-        A larger one leaves each worker a chunk.
+        If it is larger, there is still a chunk for each worker.
         """
         seed_s = max(self.seed_s, _SHORTEST_SEED_S)
         own = self._seeds_of_a_chunk
@@ -190,7 +191,7 @@ class CheckReport:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, the figures that follow included, as JSON has it."""
+        """Return the report as JSON has it, with the figures that follow from it."""
         derived = {name: getattr(self, name) for name in _DERIVED}
         return {**attrs.asdict(self), **derived}
 
@@ -204,14 +205,14 @@ class CheckReport:
 
     @property
     def _most_seeds_of_a_chunk(self) -> int:
-        """Seeds of a chunk at which there is still one for each worker, and they are of a size."""
+        """Seeds of the largest chunk that leaves one for each worker, all of about equal size."""
         if self.workers is None:
             return self.n_seeds
         n_trials = min(self.n_trials_at_once, self.n_trials)
         n_chunks = -(-self.workers * self._chunks_per_worker // n_trials)
         if n_chunks == 1:
             return self.n_seeds
-        # Chunks of the first size may be too few by rounding; the second is the largest of all.
+        # By rounding, the first size may give too few; the second is the largest with enough.
         return min(-(-self.n_seeds // n_chunks), (self.n_seeds - 1) // (n_chunks - 1))
 
     @property

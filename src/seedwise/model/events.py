@@ -13,11 +13,10 @@ from seedwise.model.trials import SeedFailure, TrialResult
 
 @attrs.frozen
 class RunStarted:
-    """The workers are asked for and the first trial is about to be."""
+    """The workers have been asked for, and the first trial is about to be."""
 
-    #: The run's folder.
     run_dir: Path
-    #: Trials that were told before, of a run that is resumed.
+    #: Trials told by earlier drivers, if the run is resumed.
     n_told: int
     #: Where the work runs, in words.
     place: str
@@ -31,7 +30,6 @@ class RunStarted:
 class TrialFinished:
     """The study was told a trial."""
 
-    #: The trial.
     trial: TrialResult
     #: The first failure, in the order of the seeds; None if the trial is complete.
     failure: SeedFailure | None
@@ -39,39 +37,35 @@ class TrialFinished:
     best: TrialResult | None
     #: How many trials the run is to have.
     n_trials: int
-    #: The entry that the trial is for, of a run of several.
+    #: The entry that the trial belongs to, in a run of entries.
     entry_id: str | None = None
 
 
 @attrs.frozen
 class Progress:
-    """How far the run is; it comes every few seconds, whether trials are told or not."""
+    """The run's progress; it comes every few seconds, whether trials are told or not."""
 
-    #: How far the run is.
     status: RunStatus
 
 
 @attrs.frozen
 class EntryFinished:
-    """An entry is at its end."""
+    """An entry has finished or failed."""
 
-    #: The entry.
     entry_id: str
     #: Its best trial; None if it failed.
     best: TrialResult | None
-    #: Why it failed, in one line.
+    #: Why it failed, in one line; None if it finished.
     error: str | None
-    #: Entries that are at their end.
+    #: Entries that have finished or failed.
     n_ended: int
-    #: How many there are.
     n_entries: int
 
 
 @attrs.frozen
 class ChunkLost:
-    """A chunk's worker was lost; the chunk is run again, which costs nothing."""
+    """A chunk's worker was lost; the chunk is run again, and this costs no retry."""
 
-    #: The trial's number.
     trial: int
     #: First seed of the chunk.
     chunk_start: int
@@ -83,9 +77,8 @@ class ChunkLost:
 class RunFinished:
     """The last trial was told."""
 
-    #: The run's folder.
     run_dir: Path
-    #: The best trial; None if none was completed.
+    #: The best trial; None if none is complete.
     best: TrialResult | None
     #: Seconds since the first trial was asked for.
     duration_s: float
@@ -95,9 +88,8 @@ class RunFinished:
 class RunInterrupted:
     """The run ends before its last trial; what was evaluated is kept."""
 
-    #: The run's folder.
     run_dir: Path
-    #: Trials that are told.
+    #: Trials that were told.
     n_told: int
     #: How many trials the run is to have.
     n_trials: int
@@ -107,9 +99,8 @@ class RunInterrupted:
 class PoolChanged:
     """Something happened to the workers that whoever watches the run should see."""
 
-    #: What happened.
     news: PoolNews
-    #: How many workers there are now; None where that is not known.
+    #: How many workers there are now; None if unknown.
     pool: PoolStatus | None = None
 
 

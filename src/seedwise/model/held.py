@@ -1,4 +1,4 @@
-"""Spaces made of others: with parameters held at a value, or smaller around a point."""
+"""Spaces made from others: with parameters held at a value, or smaller around a point."""
 
 from __future__ import annotations
 
@@ -10,38 +10,21 @@ from typing import Any
 import attrs
 
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
-from seedwise.model.values import ROUNDING, _require_known, _typed
+from seedwise.model.values import ROUNDING, require_known, typed_value
 
 
 def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
-    """Return a space in which some parameters are held at a value.
+    """Return a space in which some parameters are held at a value, in or outside of their range.
 
-    Parameters
-    ----------
-    space : dict of str to SearchParam
-        The loss's space.
-    overrides : dict or None
-        The values, by name; they may lie outside of the space. None holds none.
+    Such a parameter has a range, or a list, of one value. Raises OptionError for an unknown
+    parameter, or for a value of another type.
 
-    Returns
-    -------
-    dict of str to SearchParam
-        The space; what is held is a range, or a list, of one value.
-
-    Raises
-    ------
-    OptionError
-        If there is no such parameter, or it can't have such a value.
-
-    Examples
-    --------
-    >>> from seedwise.model.held import with_overrides
     >>> from seedwise.model.space import checked_space
     >>> with_overrides(checked_space({"x": (0, 1), "y": (0, 1)}), {"x": 3})["x"].range
     (3.0, 3.0)
     """
     overrides = overrides or {}
-    _require_known("overrides", overrides, space)
+    require_known("overrides", overrides, space)
     return {
         name: _held(name, param, overrides[name]) if name in overrides else param
         for name, param in space.items()
@@ -49,7 +32,7 @@ def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -
 
 
 def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
-    value = _typed(f"overrides[{name!r}]", param, value)
+    value = typed_value(f"overrides[{name!r}]", param, value)
     if param.allowed is not None:
         return SearchParam(dtype=param.dtype, allowed=(value,))
     assert isinstance(value, int | float)  # a range is of numbers
@@ -59,25 +42,10 @@ def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
 def refined_space(
     space: ParameterSpace, best: Mapping[str, ParamValue], factor: float
 ) -> ParameterSpace:
-    """Return a smaller space around a point.
+    """Return a smaller space around a point of it.
 
-    Parameters
-    ----------
-    space : dict of str to SearchParam
-        The space.
-    best : mapping
-        The point, in the space.
-    factor : float
-        What of each range's width is left, on its own scale: above 0 and below 1.
+    Each range keeps this share of its width, on its own scale; lists of values stay as they are.
 
-    Returns
-    -------
-    dict of str to SearchParam
-        The space; lists of values are as they were.
-
-    Examples
-    --------
-    >>> from seedwise.model.held import refined_space
     >>> from seedwise.model.space import checked_space
     >>> refined_space(checked_space({"x": (0, 1)}), {"x": 0.9}, 0.5)["x"].range
     (0.65, 1.0)
@@ -96,7 +64,7 @@ def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam
         return param
     to, back = (math.log, math.exp) if param.log else (float, float)
     half = (to(high) - to(low)) * factor / 2
-    # The best point itself stays, and no other than the old ones come, whatever rounding does.
+    # Whatever rounding does, the best point stays in the space, and no new points come into it.
     new_low = min(max(low, back(max(to(low), to(best) - half))), best)
     new_high = max(min(high, back(min(to(high), to(best) + half))), best)
     step = param.step or (1 if param.dtype == "int" else None)
@@ -113,12 +81,12 @@ def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam
 
 
 def _stepped(low: float, n_steps: int, step: float) -> float:
-    # As they are written: in binary 3 * 0.1 is more than 0.3, and Optuna would miss the last step.
+    # In decimal: in binary 3 * 0.1 is more than 0.3, and Optuna would miss the last step.
     return float(Decimal(str(low)) + n_steps * Decimal(str(step)))
 
 
 def _fitting(param: SearchParam, low: float, high: float) -> float | None:
-    # Of a range of one value, Optuna takes no step that exceeds it.
+    # Optuna refuses a step that is larger than the range.
     if param.dtype == "int" and high - low < (param.step or 1):
         return None
     return param.step if high > low else None

@@ -21,7 +21,7 @@ LossFunction: TypeAlias = Callable[..., Any]
 
 
 class CallShape(enum.Enum):
-    """How the user's function wants its arguments."""
+    """The arguments that the user's function takes."""
 
     PARAMS_SEED = "(params, seed)"
     PARAMS_SEED_CONTEXT = "(params, seed, context)"
@@ -30,14 +30,14 @@ class CallShape(enum.Enum):
 
 @attrs.frozen(eq=False)
 class LossDefinition:
-    """A loss, ready for `optimize_run`. Made by the decorator `loss`.
+    """A loss, ready for `optimize_run`, as the decorator `loss` makes it.
 
-    Calling it calls the function, so that it can be tested like one.
+    Calling it calls the function, so that it can be tested like a function.
 
     Attributes
     ----------
     name : str
-        Its name; run folders and the study are called by it.
+        Its name; run folders and the study are named after it.
     description : str
         What it measures.
     parameter_space : dict of str to SearchParam
@@ -45,11 +45,11 @@ class LossDefinition:
     function : callable
         The function that was decorated.
     call_shape : CallShape
-        How it wants its arguments.
+        The arguments that the function takes.
     seed_start : int
         First seed of a run that does not name its seeds.
     vectorized : bool
-        Whether it is called once a chunk, with all seeds of the chunk.
+        Whether it is called once for each chunk, with all seeds of the chunk.
     """
 
     name: str
@@ -65,7 +65,7 @@ class LossDefinition:
         return self.function(*args, **kwargs)
 
     def evaluate(self, params: Mapping[str, Any], seed: Any, context: dict[str, Any]) -> Any:
-        """Call the user's function in the way that its signature asks for.
+        """Call the user's function with the arguments that it takes.
 
         Parameters
         ----------
@@ -74,8 +74,8 @@ class LossDefinition:
         seed : int, or ndarray of int64 of shape (n,) for a vectorized loss
             The replicate, or the chunk's replicates.
         context : dict
-            ``entry_id`` and ``trial_number``, on a worker ``trial_dir``, too; the function gets a
-            copy of its own, of the same kind.
+            ``entry_id`` and ``trial_number``, and on a worker ``trial_dir``; the function gets a
+            copy of its own, of the same class.
 
         Returns
         -------
@@ -103,8 +103,8 @@ def loss(
     ``(params, seed, *, context)``. `params` is a dict of the parameters, `seed` an int that
     names the replicate, and `context` a dict with ``entry_id`` and ``trial_number``.
     ``context["trial_dir"]`` is the path of a folder for files that the function writes. It is made
-    when it is asked for. The seeds of a chunk share it, some of them at once, and in the end the
-    files of all seeds lie in one folder of the trial: name them after the seed.
+    when it is asked for. The seeds of a chunk share it, some of them at the same time, and in the
+    end the files of all seeds lie in one folder of the trial, so name the files after the seed.
 
     The function returns a finite number, or a dict of numbers or a list, which are averaged, or
     ``{"total_loss": x, "components": {...}}``, of which ``x`` counts. The mean of each component
@@ -113,15 +113,15 @@ def loss(
     Parameters
     ----------
     name : str
-        Name of the loss; run folders and the study are called by it.
+        Name of the loss; run folders and the study are named after it.
     description : str
         What it measures.
-    parameter_space : dict of str to (low, high) or search_param(...)
-        What is searched; a tuple is a float range.
+    parameter_space : dict of str to (low, high), search_param(...) or distribution
+        The parameters to search, by name; a tuple is a float range.
     seed_start : int, default 0
         First seed of a run that does not name its seeds.
     vectorized : bool, default False
-        Call the function once a chunk, with ``seeds``, an int64 array of shape (n,), for which it
+        Call the function once for each chunk, with ``seeds``, an int64 array of shape (n,). It
         returns a float array of shape (n,), or ``{"total_loss": x, "components": {...}}`` with
         such arrays.
 
@@ -133,13 +133,14 @@ def loss(
     Raises
     ------
     LossDefinitionError
-        If name, description or space are missing or empty; it names all that are.
+        If name, description or space are missing or empty; it names all of them.
     LossSignatureError
         If the function does not take these arguments.
     SpaceError
         If a parameter's description is wrong.
     OptionError
-        If `name` or `description` is no text, or `seed_start` no whole number of 64 bits.
+        If `name` or `description` is not text in one line, `name` is too long, or `seed_start` is
+        not a whole number of 64 bits.
 
     Examples
     --------
@@ -155,7 +156,7 @@ def loss(
     missing = [field for field, value in fields.items() if not value]
     if missing:
         raise LossDefinitionError(missing)
-    assert name is not None  # for the type checker: the missing ones are known
+    assert name is not None  # for the type checker: nothing is missing
     assert description is not None
     assert parameter_space is not None
     texts: dict[str, object] = {"name": name, "description": description}
@@ -163,7 +164,9 @@ def loss(
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise OptionError(field, value, "text in one line")
     if len(name) > _LONGEST_NAME:
-        raise OptionError("name", name, f"at most {_LONGEST_NAME} letters, for it names folders")
+        raise OptionError(
+            "name", name, f"at most {_LONGEST_NAME} letters, because it names folders"
+        )
     space = checked_space(parameter_space)
     first_seed = checked_seed("seed_start", seed_start)
 
@@ -190,12 +193,12 @@ def registered_losses() -> dict[str, LossDefinition]:
 
 def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
     if not callable(function):
-        raise LossSignatureError(repr(function), " is no function and", vectorized)
+        raise LossSignatureError(repr(function), " is not a function and", vectorized)
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise LossSignatureError(repr(function), " is async or a generator and", vectorized)
     try:
         signature = inspect.signature(function)
-    except ValueError:  # a function of C that does not say
+    except ValueError:  # a function written in C, without a signature
         raise LossSignatureError(repr(function), " has no signature and", vectorized) from None
     name = getattr(function, "__qualname__", repr(function))
     for shape, args, kwargs in (
@@ -215,7 +218,7 @@ def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
 def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:
     """Tell whether the third argument is meant for the context.
 
-    A third parameter with a default of its own, such as ``scale=1.0``, is the user's, and so are
+    A third parameter with a default, such as ``scale=1.0``, is the user's own, and so are
     ``*args`` and ``**kwargs``.
     """
     third = signature.parameters[list(bound.arguments)[-1]]

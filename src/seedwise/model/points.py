@@ -1,4 +1,4 @@
-"""Points that a run is given beforehand: those to try first, and the cases of a sweep."""
+"""The points that a call gives: those to try first, and the cases of a sweep."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from seedwise.errors import OptionError
-from seedwise.model.held import with_overrides
-from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
@@ -17,16 +15,10 @@ from seedwise.model.values import checked_point, require_names, typed_values
 
 
 class Cases:
-    """The trials of a sweep: what `trial_zero` says, and then the cases of its source.
+    """The points of a sweep's trials: `trial_zero` if given, then the cases of its source.
 
-    Parameters
-    ----------
-    source : GridSource, RandomSource or ManualSource
-        The cases.
-    options : WorkOptions
-        The options; of them `overrides` and `trial_zero`.
-    space : dict of str to SearchParam
-        The loss's space.
+    `overrides` apply to all of them. Raises OptionError if a name is not the loss's, or
+    `trial_nums` names a trial that the sweep does not have.
     """
 
     def __init__(
@@ -34,12 +26,20 @@ class Cases:
     ) -> None:
         self._source = source
         self._overrides = typed_values("overrides", options.overrides, space)
+        require_names(source.names, space, options.overrides)
+        if options.trial_zero is not None:
+            require_names(options.trial_zero, space, options.overrides, "trial_zero")
         self._zero = typed_values("trial_zero", options.trial_zero, space)
         self._n_before = 0 if options.trial_zero is None else 1
+        if isinstance(options, SweepOptions) and options.trial_nums is not None:
+            outside = [n for n in options.trial_nums if not 0 <= n < self.n_trials]
+            if outside:
+                allowed = f"numbers of the sweep's trials, which are 0 to {self.n_trials - 1}"
+                raise OptionError("trial_nums", outside, allowed)
 
     @property
     def n_trials(self) -> int:
-        """Number of trials."""
+        """Number of the sweep's trials."""
         return self._source.n_cases + self._n_before
 
     def params(self, number: int) -> dict[str, ParamValue]:
@@ -49,64 +49,19 @@ class Cases:
         return {**self._source[number - self._n_before].params, **self._overrides}
 
 
-def check_points(
-    loss: LossDefinition, options: WorkOptions, source: ParameterSource | None
-) -> None:
-    """Refuse points that the loss does not take.
-
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    options : WorkOptions
-        The options.
-    source : GridSource, RandomSource or ManualSource, optional
-        Where the points of a sweep come from.
-
-    Raises
-    ------
-    OptionError
-        If a name is not the loss's, or a value lies outside of the space that is searched.
-    """
-    space = with_overrides(loss.parameter_space, options.overrides)
-    if source is not None:
-        require_names(source.names, space, options.overrides)
-        if options.trial_zero is not None:
-            require_names(options.trial_zero, space, options.overrides, "trial_zero")
-        if isinstance(options, SweepOptions) and options.trial_nums is not None:
-            n_trials = Cases(source, options, loss.parameter_space).n_trials
-            outside = [n for n in options.trial_nums if not 0 <= n < n_trials]
-            if outside:
-                allowed = f"numbers of the sweep's trials, which are 0 to {n_trials - 1}"
-                raise OptionError("trial_nums", outside, allowed)
-    elif isinstance(options, StudyOptions):
-        if len(options.overrides or {}) == len(space):
-            hint = "Evaluate single points with run_sweep."
-            allowed = "such that a parameter is left to search"
-            raise OptionError("overrides", options.overrides, allowed, hint)
-        point = first_points(options, space)
-        n_enqueued = 0 if options.enqueue is None else options.enqueue.n_cases
-        for number in range(min(options.n_trials, n_enqueued + 1)):
-            point(number)
-
-
 def first_points(
     options: StudyOptions, space: ParameterSpace
 ) -> Callable[[int], dict[str, Any] | None]:
-    """Return what says which params a trial is to have, by number.
+    """Return a function that gives the params that `trial_zero` or `enqueue` set for a trial.
 
-    Parameters
-    ----------
-    options : StudyOptions
-        The options; of them `trial_zero` and `enqueue`.
-    space : dict of str to SearchParam
-        The space that is searched.
-
-    Returns
-    -------
-    callable
-        Takes a trial's number; returns params, all or some of them, or None.
+    It takes the trial's number and returns all or some of the params; None leaves all of them to
+    the sampler. Raises OptionError if `overrides` hold all parameters, or if a point lies outside
+    of the space that is searched.
     """
+    if len(options.overrides or {}) == len(space):
+        hint = "Evaluate single points with run_sweep."
+        allowed = "values of some parameters, so that one at least is left to search"
+        raise OptionError("overrides", options.overrides, allowed, hint)
     zero, source = options.trial_zero, options.enqueue
     n_before = 0 if zero is None else 1
 
@@ -118,4 +73,7 @@ def first_points(
             return None
         return checked_point(f"enqueue[{index}]", source[index].params, space)
 
+    n_enqueued = 0 if source is None else source.n_cases
+    for number in range(min(options.n_trials, n_enqueued + 1)):
+        point(number)
     return point

@@ -1,4 +1,4 @@
-"""The seed plan: which replicates every trial is averaged over, and how they are cut in chunks."""
+"""The seed plan: the replicates that every trial is averaged over, and their chunks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ class Chunk:
     index: int
     #: Position of its first seed in the seed plan.
     start: int
-    #: Its seeds.
     seeds: NDArray[np.int64]
 
 
@@ -32,9 +31,9 @@ class Chunk:
 class SeedPlan:
     """The ordered seeds of a run; every trial uses the same ones (common random numbers)."""
 
-    #: The seeds, in the order in which they are given.
+    #: In the order in which they are given.
     seeds: NDArray[np.int64]
-    #: Seeds in a chunk; the last chunk is shorter where they do not come out even.
+    #: Seeds in a chunk; the last chunk may be shorter.
     chunk_size: int
 
     @property
@@ -43,17 +42,9 @@ class SeedPlan:
         return -(-len(self.seeds) // self.chunk_size)
 
     def chunks(self, covered: NDArray[np.bool_] | None = None) -> Iterator[Chunk]:
-        """Cut the plan into its chunks, in order.
+        """Cut the plan into its chunks, in order, without the positions that are `covered`.
 
-        Parameters
-        ----------
-        covered : ndarray of bool, shape (n,), optional
-            Positions to leave out, whose losses are known; None leaves out none.
-
-        Yields
-        ------
-        Chunk
-            The chunks; none is longer than `chunk_size` nor spans a position that is left out.
+        No chunk is longer than `chunk_size` or spans a position that is left out.
         """
         index = 0
         for first, last in self._gaps(covered):
@@ -79,34 +70,12 @@ def seed_plan(
 ) -> SeedPlan:
     """Lay out the seeds of a run.
 
-    Parameters
-    ----------
-    seeds : iterable of int, optional
-        Exactly these seeds in this order; goes before `n_seeds`.
-    n_seeds : int, optional
-        That many seeds from `seed_start` on. None means ``chunk_size * num_chunks``.
-    chunk_size : int, optional
-        Seeds in a chunk. None means 100, or what gives `num_chunks` where that is given together
-        with the seeds or their number.
-    num_chunks : int, optional
-        Chunks in a trial; None means as many as `chunk_size` gives, or 10 where the number of
-        seeds is not given either.
-    seed_start : int, default 0
-        The first seed.
+    `seeds` gives them one by one and goes before `n_seeds`, their number from `seed_start` on. If
+    both are None, there are ``chunk_size * num_chunks``, by default 100 times 10. If `chunk_size`
+    is None it is 100, or what gives `num_chunks`.
+    Raises OptionError if there is no seed, a seed twice, or one that is not a whole number of 64
+    bits.
 
-    Returns
-    -------
-    SeedPlan
-        The plan.
-
-    Raises
-    ------
-    OptionError
-        If there is no seed, a seed twice, or one that is no whole number of 64 bits.
-
-    Examples
-    --------
-    >>> from seedwise.model.seeds import seed_plan
     >>> [chunk.seeds.tolist() for chunk in seed_plan(seeds=[9, 1, 5], chunk_size=2).chunks()]
     [[9, 1], [5]]
     """
@@ -123,7 +92,7 @@ def seed_plan(
 
 
 def checked_seed(name: str, value: Any) -> int:
-    """Return a seed as a Python int; raise OptionError if it is no whole number of 64 bits."""
+    """Return a seed as a Python int; raise OptionError if it is not a whole number of 64 bits."""
     try:
         seed = operator.index(value)
     except TypeError:
@@ -147,7 +116,7 @@ def _explicit(seeds: Iterable[int]) -> NDArray[np.int64]:
             "seeds",
             _abbreviated(values),
             "without duplicates",
-            f"These are in it more than once: {_abbreviated(unique[counts > 1].tolist())}.",
+            f"These are given more than once: {_abbreviated(unique[counts > 1].tolist())}.",
         )
     return array
 

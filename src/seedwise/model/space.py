@@ -1,4 +1,4 @@
-"""The parameter space: what may be searched, checked when it is written down."""
+"""The parameter space: what may be searched, checked when it is defined."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class SearchParam:
     log : bool
         Whether the range is searched on a logarithmic scale.
     step : float, int or None
-        Spacing of the values from the lower bound on; None is continuous, or 1 for int. Where
-        the range is no multiple of it, the last value is the largest that fits.
+        Spacing of the values from the lower bound on; None is continuous, or 1 for int. If the
+        range is not a multiple of it, the last value is the largest that fits.
     """
 
     dtype: DType
@@ -72,8 +72,8 @@ def search_param(
     log : bool, default False
         Search the range on a logarithmic scale.
     step : float or int, optional
-        Spacing of the values from `low` on. None is continuous, or 1 for int. It can't be had
-        together with `log`: Optuna has no such distribution.
+        Spacing of the values from `low` on. None is continuous, or 1 for int. It can't be
+        combined with `log`: Optuna has no such distribution.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def search_param(
     Raises
     ------
     SpaceError
-        If the description contradicts itself or is something that Optuna can't search.
+        If the description contradicts itself, or Optuna can't search it.
 
     Examples
     --------
@@ -119,22 +119,9 @@ def search_param(
 
 
 def checked_space(specs: Any) -> ParameterSpace:
-    """Check a whole space and bring the shorthand ``(low, high)`` into its long form.
+    """Check a space as the user wrote it, and expand ``(low, high)`` and distributions.
 
-    Parameters
-    ----------
-    specs : mapping of str to (low, high), SearchParam or distribution
-        The space as the user wrote it.
-
-    Returns
-    -------
-    dict of str to SearchParam
-        The same, in the same order.
-
-    Raises
-    ------
-    SpaceError
-        If one of them is wrong; it names the parameter.
+    The parameters keep their order. Raises SpaceError, which names the parameter that is wrong.
     """
     space: ParameterSpace = {}
     if not isinstance(specs, Mapping):
@@ -150,7 +137,7 @@ def checked_space(specs: Any) -> ParameterSpace:
 
 
 def _keywords(spec: Any) -> dict[str, Any]:
-    # Not by their class: the distributions of `draws` are built on this module.
+    # Not by their class: the distributions are built on this module.
     if hasattr(spec, "to_search_param") and not isinstance(spec, type):
         spec = spec.to_search_param()
     if isinstance(spec, SearchParam):
@@ -190,7 +177,7 @@ def _float_range(low: float, high: float, log: bool, step: float | None) -> Sear
     if step is not None:
         if not _is_number(step) or not _is_finite(step) or step <= 0:
             raise SpaceError(f"step={step!r}: must be a finite number above 0")
-        # As they are written, too: 0.3 - 0.1 is a little less than 0.2 in binary.
+        # In decimal, too: in binary 0.3 - 0.1 is a little less than 0.2.
         if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
         step = float(step)
@@ -206,7 +193,9 @@ def _int_range(low: float, high: float, log: bool, step: float | None) -> Search
             )
     if step is not None:
         if not _is_number(step) or not _is_finite(step) or step != int(step) or step < 1:
-            raise SpaceError(f"step={step!r}: of an int range must be a whole number above 0")
+            raise SpaceError(
+                f"step={step!r}: the step of an int range must be a whole number above 0"
+            )
         if step > high - low:
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
         step = int(step)

@@ -14,18 +14,16 @@ _LARGEST_EXPONENT = 400  # below 2**400, squares and the sum of 2**200 of them a
 
 @attrs.frozen
 class Estimate:
-    """A mean loss, and how well it is known."""
+    """A mean loss and its uncertainty."""
 
-    #: The mean over the seeds.
     mean: float
-    #: Its standard error, from the sample variance (n - 1); None for a single seed.
+    #: Standard error of the mean, from the sample variance (n - 1); None for a single seed.
     stderr: float | None
-    #: Number of seeds.
     n_seeds: int
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the mean, from the exactly rounded sum: independent of the order of the values.
+    """Return the mean from the exactly rounded sum; the order of the values does not change it.
 
     The mean of finite numbers is finite, even where their sum is not.
     """
@@ -34,23 +32,11 @@ def exact_mean(values: Sequence[float]) -> float:
 
 
 def component_mean(values: NDArray[np.float64]) -> float:
-    """Return the mean of a component, which need not be finite, whatever the order of the values.
+    """Return the mean over the seeds of a component, which need not be finite.
 
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        One value for each seed; n is at least 1.
+    If a value is not finite, it is what IEEE 754 gives for their sum, in any order: NaN with a NaN
+    or with both infinities among them, else the infinity.
 
-    Returns
-    -------
-    float
-        Of finite values what `exact_mean` has. Else what IEEE 754 has for their sum: NaN with a
-        NaN or with both infinities among them, or the infinity that is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from seedwise.model.statistics import component_mean
     >>> component_mean(np.array([1.0, -np.inf])), component_mean(np.array([np.inf, -np.inf]))
     (-inf, nan)
     """
@@ -61,26 +47,12 @@ def component_mean(values: NDArray[np.float64]) -> float:
 
 
 def estimate(losses: NDArray[np.float64]) -> Estimate:
-    """Estimate the mean loss of a trial from its per-seed losses.
+    """Estimate the mean loss of a trial from one finite loss for each of its seeds.
 
     Sums are exactly rounded (`math.fsum`; Shewchuk, Adaptive precision floating-point arithmetic
     and fast robust geometric predicates, 1997, section 2), so that the bits depend neither on how
     the seeds were cut into chunks nor on the order in which the chunks arrived.
 
-    Parameters
-    ----------
-    losses : ndarray of float64, shape (n,)
-        One finite loss for each seed; n is at least 1.
-
-    Returns
-    -------
-    Estimate
-        Mean, standard error and n.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from seedwise.model.statistics import estimate
     >>> estimate(np.array([1e16, 1.0, -1e16, 3.0])).mean
     1.0
     """
@@ -97,7 +69,7 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
 def _scaled(values: Sequence[float]) -> tuple[Sequence[float], int]:
     """Return values that can be squared and summed, and the power of two that was taken out.
 
-    Huge losses, such as a penalty of 1e300, would overflow. Powers of two round nothing.
+    Huge losses, such as a penalty of 1e300, would overflow. A power of two adds no rounding.
     """
     exponent = math.frexp(max(map(abs, values)))[1]
     if exponent <= _LARGEST_EXPONENT:

@@ -1,4 +1,4 @@
-"""How far a run is."""
+"""The progress of a run and the state of its workers."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class RunStatus:
-    """How far a run is, as `run_status` reads it from the run's folder.
+    """The progress of a run, as `run_status` reads it from the run's folder.
 
     Attributes
     ----------
     kind : {"run", "entries", "sweep"}
-        What began it: `optimize_run`, `optimize_entries` or `run_sweep`.
+        Which function began it: `optimize_run`, `optimize_entries` or `run_sweep`.
     state : {"running", "finished", "stopped"}
-        Whether a driver works on it. Stopped is what can be gone on with.
+        Whether a driver works on it. A stopped run can be resumed.
     n_trials : int
-        How many trials there are to be in all, those of all entries together.
+        How many trials the run is to have, those of all entries together.
     pending, running, done, failed, pruned : int
-        How many trials are not begun, are in flight, are complete, failed, and were pruned.
+        How many trials have not begun, are in flight, are complete, have failed, and were pruned.
     trials_per_s : float or None
-        Trials told in a second by the driver that works on it, or did last; None before the first.
+        Trials that the current or last driver told in a second; None before the first.
     expected_end_utc : str or None
-        When the last trial will be told at that rate, in ISO 8601; None if nobody can know.
+        When the last trial will be told at that rate, in ISO 8601; None if unknown.
     started_at_utc, updated_at_utc : str
-        When the run began, and when a driver last said how far it is, in ISO 8601.
+        When the run began, and when a driver last reported its progress, in ISO 8601.
     best_value : float or None
-        Mean loss of the best trial so far; None of entries, which have one each.
+        Mean loss of the best trial so far; None if there is none, and for a run of entries, which
+        has one for each entry.
     entries : dict of str to int or None
-        Of entries, how many are ``pending``, ``running``, ``done`` and ``failed``.
+        How many entries are ``pending``, ``running``, ``done`` and ``failed``; None for a run
+        without entries.
     driver : str or None
-        Who works on it; None if nobody does.
+        The driver that works on it, in words; None if there is none.
     pool : PoolStatus or None
-        How many workers it has and wants; None if no driver works on it, or if nobody knows, as of
-        a cluster that was passed.
+        How many workers it has and wants; None if no driver works on it, or if that is unknown, as
+        for a cluster that was passed.
     """
 
     kind: str
@@ -61,24 +63,25 @@ class RunStatus:
 
 @attrs.frozen(kw_only=True)
 class PoolStatus:
-    """How many workers a run has, and wants.
+    """How many workers a run has and wants.
 
     Attributes
     ----------
     least, most : int
         Bounds of the number of workers; ``seedwise scale`` changes them.
     wanted : int
-        How many the work can keep busy, between the bounds.
+        How many workers the work can keep busy, within the bounds.
     joined : int
-        How many are at work, or ready for it.
+        How many are working or ready to work.
     pending : int
-        How many are asked for and have not joined.
+        How many were asked for and have not joined yet.
     lost : int
-        How many were lost, and replaced or not, since this driver began.
+        How many were lost since this driver began, whether they were replaced or not.
     waiting : str or None
-        Why those that are pending wait, in words, and what could be done about it.
+        Why the pending ones wait, in words, and what could be done about it; None if
+        none is pending, or if unknown.
     expected_start_utc : str or None
-        When the next of them will start, as far as Slurm knows, in ISO 8601.
+        When the next of them will start, as Slurm expects, in ISO 8601; None if unknown.
     """
 
     least: int
@@ -95,12 +98,11 @@ class PoolStatus:
 class PoolNews:
     """Something that happened to the workers of a run."""
 
-    #: One of ``submitted``, ``joined``, ``lost``, ``left``, ``refused``, ``scaled``, ``unknown``
-    #: and ``known`` (again).
+    #: submitted, joined, lost, left, refused, scaled, unknown, or known (again).
     kind: str
     #: What happened, in a sentence without a full stop.
     text: str
-    #: The Slurm job that it happened to.
+    #: The Slurm job that it happened to, if one.
     job_id: str | None = None
-    #: Whether whoever watches the run should see it.
+    #: Whether to show it to whoever watches the run.
     warns: bool = False

@@ -1,4 +1,4 @@
-"""What travels: chunk results, trial results, and the events that listeners see."""
+"""Chunk results and trial results, as they travel from the workers to the caller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrialState(enum.StrEnum):
 
     COMPLETE = "COMPLETE"
     FAIL = "FAIL"
-    #: It failed, and the sampler is told to keep away from its point (`prune_failed_trials`).
+    #: It failed, and the sampler is to keep away from its point (`prune_failed_trials`).
     PRUNED = "PRUNED"
 
 
@@ -27,16 +27,15 @@ class Proposal:
 
     #: The trial's number, from 0.
     number: int
-    #: Its parameters.
     params: dict[str, ParamValue]
 
 
 class FailureKind(enum.StrEnum):
-    """What kind of failure it is, which decides whether the chunk is tried again."""
+    """The kind of a failure, which decides whether the chunk is tried again."""
 
-    #: The user's function raised, or returned something that is no loss.
+    #: The user's function raised, or returned something that is not a loss.
     LOSS = "LOSS"
-    #: The process that evaluated the chunk died of it.
+    #: The chunk killed the process that evaluated it.
     DIED = "DIED"
     #: The chunk took longer than its time limit.
     OVERRAN = "OVERRAN"
@@ -48,15 +47,14 @@ class SeedFailure:
 
     #: Position in the seed plan of the seed that failed, or of the chunk's first.
     position: int
-    #: The seed; None where no single seed is to blame.
+    #: None if no single seed is to blame.
     seed: int | None
-    #: Name of the exception.
+    #: Name of the exception's class.
     exception_type: str
-    #: Its text, in one line.
+    #: The exception's text, in one line.
     message: str
-    #: Its traceback as text; of a process that died, what it wrote last.
+    #: The exception's traceback as text; for a process that died, the last that it wrote.
     traceback: str
-    #: What kind of failure it is.
     kind: FailureKind = FailureKind.LOSS
 
 
@@ -64,7 +62,6 @@ class SeedFailure:
 class ChunkResult:
     """What a worker sends back for a chunk: its losses, or its first failure."""
 
-    #: The trial's number.
     trial: int
     #: The chunk's index in the trial.
     chunk: int
@@ -72,20 +69,18 @@ class ChunkResult:
     attempt: int
     #: Position of the chunk's first seed in the seed plan.
     start: int
-    #: Number of seeds in the chunk.
     n_seeds: int
     #: One loss for each seed of the chunk; None if one failed.
     losses: NDArray[np.float64] | None = None
     #: The first failure in the order of the seeds; None if there was none.
     failure: SeedFailure | None = None
-    #: The named parts of each loss, in the order of the seeds; NaN where a seed has none of the
-    #: name. Empty if the loss returns plain numbers, or failed.
+    #: The named parts of each seed's loss, NaN if it has none of that name; empty if the loss
+    #: returns plain numbers, or failed.
     components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
-    #: Name of the folder that this evaluation wrote files to; empty if it wrote none.
+    #: Name of the folder with the files that this evaluation wrote; empty if it wrote none.
     folder: str = ""
     #: Seconds of evaluation on the worker.
     duration_s: float = 0.0
-    #: The worker's name.
     worker: str = ""
     #: The Slurm job that holds the worker; None outside of Slurm.
     job_id: str | None = None
@@ -95,7 +90,6 @@ class ChunkResult:
 class TrialOutcome:
     """What the study is told about a trial."""
 
-    #: The trial's number.
     number: int
     #: The mean loss; None for a failed trial.
     value: float | None
@@ -107,7 +101,7 @@ class TrialOutcome:
     error: str | None = None
     #: The mean of each named part of the loss.
     components: dict[str, float] = attrs.field(factory=dict)
-    #: Whether a trial that failed is told as pruned.
+    #: Whether the trial failed and is told as pruned.
     pruned: bool = False
 
     @property
@@ -137,13 +131,13 @@ class TrialResult:
     state : TrialState
         ``COMPLETE``, ``FAIL`` or ``PRUNED``.
     duration_s : float
-        Seconds from asking for the point to telling its value, waiting for workers included, and
-        the time between two drivers.
+        Seconds from asking for the point to telling its value. They include waiting for workers,
+        and the time between two drivers.
     error : str or None
         Why it failed, in one line; None if it is complete.
     components : dict of str to float
-        The mean of each named part of the loss, by name: what it returned as ``components``, or
-        the dict that it returned. NaN if a seed has none of the name.
+        The mean of each named part of the loss, which it returned as ``components``, or as a dict
+        of numbers. NaN if a seed has no part of that name.
     """
 
     number: int
@@ -158,19 +152,9 @@ class TrialResult:
 
 
 def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | None:
-    """Return the best complete trial; of equal ones that with the lowest number.
+    """Return the best complete trial, of equal ones the first by number; None if there is none.
 
-    Parameters
-    ----------
-    trials : iterable of TrialResult
-        The trials.
-    direction : {"minimize", "maximize"}
-        What is best.
-
-    Returns
-    -------
-    TrialResult or None
-        The best; None if none is complete.
+    `direction` is "minimize" or "maximize".
     """
     sign = -1.0 if direction == "maximize" else 1.0
     complete = [(sign * t.value, t.number, t) for t in trials if t.value is not None]

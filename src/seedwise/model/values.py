@@ -1,4 +1,4 @@
-"""Params in the types of their parameters."""
+"""Checks of values against the types and ranges of their parameters."""
 
 from __future__ import annotations
 
@@ -11,41 +11,26 @@ import numpy as np
 from seedwise.errors import OptionError
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
 
-#: Bounds that a step or a whole number reaches but for rounding are reached.
+#: A number of steps this close to a whole number is whole.
 ROUNDING = 1e-9
 
 
 def typed_values(
     name: str, values: Mapping[str, Any] | None, space: ParameterSpace
 ) -> dict[str, ParamValue]:
-    """Return values in the types of their parameters, wherever they lie.
+    """Return the values of the keyword `name` in their parameters' types; ranges don't matter.
 
-    Parameters
-    ----------
-    name : str
-        The keyword that gives them.
-    values : mapping or None
-        The values, by parameter; None is none.
-    space : dict of str to SearchParam
-        The loss's space.
-
-    Returns
-    -------
-    dict
-        The values.
-
-    Raises
-    ------
-    OptionError
-        If there is no such parameter, or it can't have such a value.
+    Raises OptionError for an unknown parameter, or for a value of another type.
     """
     values = values or {}
-    _require_known(name, values, space)
-    return {key: _typed(f"{name}[{key!r}]", space[key], value) for key, value in values.items()}
+    require_known(name, values, space)
+    return {
+        key: typed_value(f"{name}[{key!r}]", space[key], value) for key, value in values.items()
+    }
 
 
-def _typed(name: str, param: SearchParam, value: Any) -> ParamValue:
-    """Return a value in the type that the parameter has."""
+def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
+    """Return a value in the type of its parameter; raise OptionError if it has another type."""
     if isinstance(value, np.generic):
         value = value.item()
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -61,34 +46,18 @@ def _typed(name: str, param: SearchParam, value: Any) -> ParamValue:
 
 
 def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
-    """Return a point of a space in the types of its parameters.
+    """Return the point of the keyword `name` in its parameters' types; it need not name all.
 
-    Parameters
-    ----------
-    name : str
-        The keyword that gives it.
-    point : mapping
-        Params; not all need be named.
-    space : dict of str to SearchParam
-        The space.
-
-    Returns
-    -------
-    dict
-        The point, without what the space holds at a value.
-
-    Raises
-    ------
-    OptionError
-        If there is no such parameter, or a value lies outside of the space.
+    Parameters that the space holds at a value are left out. Raises OptionError for an unknown
+    parameter, or for a value outside of the space.
     """
-    _require_known(name, point, space)
+    require_known(name, point, space)
     checked = {}
     for key, value in point.items():
         param, where = space[key], f"{name}[{key!r}]"
         if _is_held(param):
             continue
-        checked[key] = _typed(where, param, value)
+        checked[key] = typed_value(where, param, value)
         if param.allowed is not None and checked[key] not in param.allowed:
             raise OptionError(where, value, f"one of {list(param.allowed)!r}")
         if param.range is not None:
@@ -120,33 +89,21 @@ def require_names(
     overrides: Mapping[str, Any] | None,
     keyword: str = "source",
 ) -> None:
-    """Refuse a source that does not name the loss's parameters, all of them and no others.
+    """Refuse a source that does not name all of the loss's parameters, and no others.
 
-    Parameters
-    ----------
-    names : iterable of str
-        What the source names.
-    space : dict of str to SearchParam
-        The loss's space.
-    overrides : dict or None
-        What is held at a value; the source need not name it.
-    keyword : str
-        The keyword that gives them.
-
-    Raises
-    ------
-    OptionError
-        If it names others, or not all.
+    It need not name those that `overrides` holds at a value. Raises OptionError.
     """
     given = set(names)
-    _require_known(keyword, given, space)
+    require_known(keyword, given, space)
     missing = space.keys() - given - (overrides or {}).keys()
     if missing:
-        hint = "Name them there, or hold them at a value with overrides."
-        raise OptionError(keyword, sorted(given), f"with {sorted(missing)}, too", hint)
+        allowed = f"names of all of the loss's parameters; missing: {sorted(missing)}"
+        hint = "Add them, or hold them at a value with overrides."
+        raise OptionError(keyword, sorted(given), allowed, hint)
 
 
-def _require_known(name: str, given: Iterable[str], space: ParameterSpace) -> None:
+def require_known(name: str, given: Iterable[str], space: ParameterSpace) -> None:
+    """Raise OptionError if the keyword `name` gives parameters that the space does not have."""
     unknown = sorted(set(given) - space.keys())
     if unknown:
         raise OptionError(name, unknown, f"names of the loss's parameters: {', '.join(space)}")

@@ -1,4 +1,4 @@
-"""What `clean_run` did."""
+"""The result of `clean_run`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class CleanedRun:
     cancelled_jobs : tuple of str
         Ids of the Slurm jobs that were cancelled.
     removed : tuple of str
-        What was removed of the folder: paths, relative to it.
+        Paths of what was removed, relative to the folder.
     jobs_unknown : str or None
-        Why nobody knows whether jobs are left, in Slurm's words; None if all are cancelled.
+        Why it is unknown whether jobs are left, in Slurm's words; None if all are cancelled.
     noted_jobs : tuple of str
-        If that is unknown, ids of the jobs that were ever submitted.
+        If that is unknown, ids of all jobs that were ever submitted.
     copy_of : pathlib.Path or None
-        The folder of which this one is a copy, so that no job was cancelled: they are that one's.
+        The folder that this one is a copy of, else None. The jobs belong to that folder, so none
+        was cancelled.
     """
 
     run_dir: Path

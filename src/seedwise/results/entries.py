@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from seedwise.errors import MissingExtraError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.results.study import OptimizeResult
+from seedwise.results.tables import data_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,17 +27,17 @@ class MultiOptimizeResult:
     loss_name : str
         Name of the loss.
     n_entries : int
-        How many entries there are, those that failed included.
+        Number of entries, failed ones included.
     entries : list of str
-        The entries, in the order in which they were given.
+        The entries, in the given order.
     results_by_entry : dict of str to OptimizeResult
         The result of each entry that did not fail.
     best_values_by_entry : dict of str to float
-        Mean loss of the best trial of each of them.
+        Mean loss of the best trial of each entry that did not fail.
     best_params_by_entry : dict of str to dict
-        Its parameters.
+        Parameters of the best trial of each entry that did not fail.
     run_dir : str
-        The folder that holds those of the entries.
+        The run's folder, which holds the folders of the entries.
     mode : ExecutionMode
         Where the work was done.
     failed : dict of str to Exception
@@ -55,7 +55,14 @@ class MultiOptimizeResult:
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
-        """Return the files that the loss wrote, by entry and trial number."""
+        """Return the files that the loss wrote, by entry and trial number.
+
+        Returns
+        -------
+        dict of str to dict
+            For each entry what its `OptimizeResult.artifacts` returns; entries without files are
+            left out.
+        """
         found = {entry: result.artifacts() for entry, result in self.results_by_entry.items()}
         return {entry: files for entry, files in found.items() if files}
 
@@ -65,21 +72,17 @@ class MultiOptimizeResult:
         Returns
         -------
         pandas.DataFrame
-            A row an entry, in their order: ``entry_id``, ``best_value``, ``best_stderr``, a
-            ``params_...`` column for each parameter of the best trial, ``best_trial``,
-            ``n_trials`` and ``error``, which is missing unless it failed. For all trials of an
-            entry see its own `OptimizeResult.to_dataframe`.
+            A row for each entry, in their order: ``entry_id``, ``best_value``,
+            ``best_stderr``, a ``params_...`` column for each parameter of the best trial,
+            ``best_trial``, ``n_trials`` and ``error``, which is missing unless the entry failed.
+            For all trials of an entry see its own `OptimizeResult.to_dataframe`.
 
         Raises
         ------
         MissingExtraError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtraError("to_dataframe()", extra="pandas") from None
-        return pd.DataFrame([self._row(entry) for entry in self.entries])
+        return data_frame(lambda: [self._row(entry) for entry in self.entries])
 
     def _row(self, entry: str) -> dict[str, Any]:
         result = self.results_by_entry.get(entry)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from seedwise.errors import MissingExtraError
-from seedwise.folder.trial_files import artifacts
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import TrialResult
+from seedwise.results.tables import TrialsResult, by_column
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
     import optuna
-    import pandas as pd
 
 
 @attrs.frozen
-class OptimizeResult:
+class OptimizeResult(TrialsResult):
     """What `optimize_run` returns.
 
     Attributes
@@ -28,16 +27,16 @@ class OptimizeResult:
     loss_name : str
         Name of the loss.
     best_value : float
-        Mean loss of the best trial. It is the best of many noisy means, so it is biased towards
-        the better side.
+        Mean loss of the best trial. As the best of many noisy means it is biased towards the
+        better side.
     best_params : dict
-        Its parameters.
+        Parameters of the best trial.
     best_stderr : float or None
         Standard error of `best_value`; None for a single seed.
     best_n_seeds : int
-        Seeds in the mean.
+        Number of seeds in the mean.
     n_trials : int
-        Trials told, failed ones included.
+        Number of finished trials, failed ones included.
     study_name : str
         Name of the Optuna study.
     run_dir : str
@@ -64,56 +63,12 @@ class OptimizeResult:
 
     @property
     def best_trial(self) -> TrialResult:
-        """The best trial."""
+        """The best trial; of equal ones, the one with the lowest number."""
         best = [trial for trial in self.trials if trial.value == self.best_value]
         return best[0]
 
-    def artifacts(self) -> dict[int, tuple[Path, ...]]:
-        """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
-
-        Returns
-        -------
-        dict of int to tuple of pathlib.Path
-            The files; trials without any are left out.
-        """
-        return artifacts(Path(self.run_dir))
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return the trials as a table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row a trial: ``number``, a ``params_...`` column for each parameter, ``value``,
-            ``stderr``, ``n_seeds``, ``state``, ``duration_s``, and a ``components_...`` column for
-            each component. Value and stderr of a failed trial are NaN.
-
-        Raises
-        ------
-        MissingExtraError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtraError("to_dataframe()", extra="pandas") from None
-        rows = [
-            {
-                "number": trial.number,
-                **{f"params_{name}": value for name, value in trial.params.items()},
-                "value": float("nan") if trial.value is None else trial.value,
-                "stderr": float("nan") if trial.stderr is None else trial.stderr,
-                "n_seeds": trial.n_seeds,
-                "state": trial.state.value,
-                "duration_s": trial.duration_s,
-                **{f"components_{name}": part for name, part in trial.components.items()},
-            }
-            for trial in self.trials
-        ]
-        return pd.DataFrame(rows)
-
     def study(self) -> optuna.Study:
-        """Open the run's Optuna study, for its plots and importances.
+        """Open the run's Optuna study, for plots and importances.
 
         Returns
         -------
@@ -121,3 +76,13 @@ class OptimizeResult:
             The study, read from its file.
         """
         return load_study(self.study_file, self.study_name)
+
+    def _content(self) -> list[dict[str, Any]]:
+        return [_row(trial) for trial in self.trials]
+
+
+def _row(trial: TrialResult) -> dict[str, Any]:
+    value = math.nan if trial.value is None else trial.value
+    stderr = math.nan if trial.stderr is None else trial.stderr
+    figures = (value, stderr, trial.n_seeds, trial.state.value, trial.duration_s)
+    return by_column(trial.number, trial.params, figures, trial.components)

@@ -1,49 +1,38 @@
-"""The result of a sweep: a view of its files, which may be larger than memory likes."""
+"""The result of a sweep: a view of its files, which may be too large for memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import Any, overload
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import MissingExtraError, OptionError
+from seedwise.errors import OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import TrialLosses, read_trial
 from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
-from seedwise.folder.trial_files import artifacts
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-
-if TYPE_CHECKING:
-    import pandas as pd
+from seedwise.results.tables import TrialsResult, by_column
 
 
 class SweepTrials(Sequence[TrialResult]):
-    """The told trials of a sweep, by number; each is made when it is looked at.
-
-    Parameters
-    ----------
-    rows : TableRows
-        The table.
-    cases : Cases
-        The cases, which know the params.
-    """
+    """The finished trials of a sweep, by number; each is made when it is looked at."""
 
     def __init__(self, rows: TableRows, cases: Cases) -> None:
         self._rows = rows
         self._cases = cases
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of trials."""
         return len(self._rows.number)
 
     def __iter__(self) -> Iterator[TrialResult]:
-        """Go through them."""
+        """Iterate over the trials."""
         return (self._trial(index) for index in range(len(self)))
 
     @overload
@@ -51,7 +40,7 @@ class SweepTrials(Sequence[TrialResult]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[TrialResult]: ...
     def __getitem__(self, index: int | slice) -> TrialResult | Sequence[TrialResult]:
-        """Return a trial by its place, which is its number if all are told."""
+        """Return a trial by its place, which is its number if all are finished."""
         if isinstance(index, slice):
             return [self._trial(i) for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -78,7 +67,7 @@ class SweepTrials(Sequence[TrialResult]):
 
 
 @attrs.frozen(eq=False)
-class SweepResult:
+class SweepResult(TrialsResult):
     """What `run_sweep` returns.
 
     Attributes
@@ -90,13 +79,13 @@ class SweepResult:
     mode : ExecutionMode
         Where the work was done.
     direction : {"minimize", "maximize"}
-        What is best.
+        Whether the lowest or the highest value is best.
     n_trials : int
-        Trials told, failed ones included.
+        Number of finished trials, failed ones included.
     seeds : ndarray of int64, shape (n,)
         The seeds of every trial.
     trials : sequence of TrialResult
-        All trials that are told, by number; each is made when it is looked at.
+        All finished trials, by number; each is made when it is looked at.
     """
 
     loss_name: str
@@ -111,9 +100,10 @@ class SweepResult:
 
     @property
     def best(self) -> TrialResult | None:
-        """The best complete trial, of equal ones that of the lowest number; None if none is.
+        """The best complete trial; None if there is none.
 
-        Of many noisy means it is the best, so its value is biased towards the better side.
+        Of equal ones it is the one with the lowest number. As the best of many noisy means its
+        value is biased towards the better side.
         """
         complete = np.flatnonzero(self._rows.state == STATE_CODES[TrialState.COMPLETE])
         if not len(complete):
@@ -124,7 +114,7 @@ class SweepResult:
 
     @property
     def failed(self) -> list[TrialResult]:
-        """The trials that failed, by number, each with its error."""
+        """The failed trials, by number, each with its error."""
         failed = np.flatnonzero(self._rows.state != STATE_CODES[TrialState.COMPLETE])
         return [self.trials[int(place)] for place in failed]
 
@@ -139,12 +129,12 @@ class SweepResult:
         Returns
         -------
         ndarray of float64, shape (n,)
-            The losses, in the order of `seeds`; NaN where there is none.
+            The losses, in the order of `seeds`; NaN for a seed that has none.
 
         Raises
         ------
         OptionError
-            If that trial is not told.
+            If there is no finished trial of this number.
         """
         return self._read(trial_num).losses
 
@@ -159,63 +149,27 @@ class SweepResult:
         Returns
         -------
         dict of str to ndarray of float64, shape (n,)
-            The components, in the order of `seeds`; NaN where a seed has none of the name.
+            The components, in the order of `seeds`; NaN for a seed that has none of this name.
 
         Raises
         ------
         OptionError
-            If that trial is not told.
+            If there is no finished trial of this number.
         """
         return self._read(trial_num).components
 
-    def artifacts(self) -> dict[int, tuple[Path, ...]]:
-        """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
-
-        Returns
-        -------
-        dict of int to tuple of pathlib.Path
-            The files; trials without any are left out.
-        """
-        return artifacts(Path(self.run_dir))
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return the trials as a table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row a trial: ``number``, a ``params_...`` column for each parameter, ``value``,
-            ``stderr``, ``n_seeds``, ``state``, ``duration_s``, and a ``components_...`` column for
-            each component. Value and stderr of a failed trial are NaN.
-
-        Raises
-        ------
-        MissingExtraError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise MissingExtraError("to_dataframe()", extra="pandas") from None
+    def _content(self) -> dict[str, Any]:
         rows = self._rows
-        params = [self._cases.params(number) for number in rows.number.tolist()]
-        names = list(params[0]) if params else []
-        return pd.DataFrame(
-            {
-                "number": rows.number,
-                **{f"params_{name}": [point[name] for point in params] for name in names},
-                "value": rows.value,
-                "stderr": rows.stderr,
-                "n_seeds": rows.n_seeds.astype(np.int64),
-                "state": rows.state_names(),
-                "duration_s": rows.duration_s,
-                **{f"components_{name}": part for name, part in rows.components.items()},
-            }
-        )
+        points = [self._cases.params(number) for number in rows.number.tolist()]
+        names = list(points[0]) if points else []
+        params = {name: [point[name] for point in points] for name in names}
+        n_seeds = rows.n_seeds.astype(np.int64)
+        figures = (rows.value, rows.stderr, n_seeds, rows.state_names(), rows.duration_s)
+        return by_column(rows.number, params, figures, rows.components)
 
     def _read(self, trial_num: int) -> TrialLosses:
         if trial_num not in self._rows.number:
-            allowed = f"the number of one of the {self.n_trials} trials that are told"
+            allowed = f"the number of one of the {self.n_trials} finished trials"
             raise OptionError("trial_num", trial_num, allowed)
         ledger = RunDirectory(Path(self.run_dir)).ledger
         return read_trial(ledger, trial_num, len(self.seeds))

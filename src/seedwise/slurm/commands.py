@@ -1,4 +1,4 @@
-"""Running a command in bounded time."""
+"""Commands, run in bounded time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 _TIMEOUT_S = 8.0
 _KILL_WAIT_S = 1.0
-_NOT_ENDED = (None, -signal.SIGKILL)  # when it was given up
+_NOT_ENDED = (None, -signal.SIGKILL)  # of a command that was given up
 
-# What a command says when Slurm is not heard: Slurm's own sentences, the system's words at the end
-# of a line, and ours. A refusal may be in a site's own words, such as "... and try again".
+# What a command says when it did not reach Slurm: Slurm's own sentences, the system's words at the
+# end of a line, and ours. Nothing looser: a site may word a refusal as "... and try again".
 _UNHEARD = re.compile(
     r"unable to contact slurm|socket timed out|connect failure|connection failure|"
     r"zero bytes were transmitted or received|message (?:receive|send) failure|"
@@ -28,23 +28,17 @@ _UNHEARD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-# What a user has set for these commands changes what they list, and in which form.
+# Variables that users set for these commands change what they list, and in which form.
 _WISHES = ("SACCT_", "SCANCEL_", "SINFO_", "SQUEUE_", "SLURM_TIME_FORMAT")
 
 
 class CommandError(Exception):
-    """A command failed, or gave no answer in time.
-
-    Attributes
-    ----------
-    text : str
-        What it said.
-    unheard : bool
-        Whether Slurm was not reached, so that nothing is known; otherwise it refused.
-    """
+    """A command failed, or gave no answer in time."""
 
     def __init__(self, text: str) -> None:
+        #: What it said.
         self.text = text.strip()
+        #: Whether Slurm was not reached, so that nothing is known; otherwise it refused.
         self.unheard = _UNHEARD.search(text) is not None
         super().__init__(self.text)
 
@@ -57,27 +51,9 @@ def run_command(
 ) -> str:
     """Run a command and return what it wrote to standard output.
 
-    Parameters
-    ----------
-    *command : str
-        The command and its arguments.
-    stdin : str
-        Its standard input.
-    timeout_s : float
-        Seconds that it may take.
-    env : mapping of str to str or None
-        Its environment; None is this process's, in plain English and without what a user has set
-        for commands of Slurm's.
-
-    Returns
-    -------
-    str
-        What it wrote.
-
-    Raises
-    ------
-    CommandError
-        If it failed, is not there, or gave no answer in time.
+    Without `env` it gets this process's environment, but plain English, and without the variables
+    that users set for Slurm's commands. Raises CommandError if the command failed, is not there,
+    or gave no answer within `timeout_s`.
     """
     try:
         process = subprocess.Popen(
@@ -88,7 +64,7 @@ def run_command(
             text=True,
             errors="replace",
             env=_plain_environment() if env is None else env,
-            start_new_session=True,  # a Ctrl-C in the terminal is not for it
+            start_new_session=True,  # a Ctrl-C in the terminal must not reach it
         )
     except OSError as error:
         raise CommandError(f"{command[0]} can't be run: {error.strerror}") from error
@@ -97,7 +73,7 @@ def run_command(
     except subprocess.TimeoutExpired as late:
         _kill(process)
         out, err = _text(late.output), _text(late.stderr)
-        # A site's wrapper may have ended, and a child of its hold the pipes open.
+        # A site's wrapper may have ended while a child of it holds the pipes open.
         if process.returncode in _NOT_ENDED or (process.returncode == 0 and not out):
             text = f"{command[0]} gave no answer within {timeout_s:.2g} s"
             raise CommandError(text) from None
@@ -115,7 +91,7 @@ def _plain_environment() -> dict[str, str]:
 
 
 def _text(written: str | bytes | None) -> str:
-    """Return what a command wrote until it was given up, which Python leaves as bytes."""
+    """Return the output of a command that was given up, which Python leaves as bytes."""
     if isinstance(written, bytes):
         return written.decode(locale.getpreferredencoding(False), "replace")
     return written or ""
@@ -124,7 +100,8 @@ def _text(written: str | bytes | None) -> str:
 def _kill(process: subprocess.Popen[str]) -> None:
     """Kill a command and its children, which hold the pipes open: it may be a site's wrapper.
 
-    It is not waited for before: its id names the group of its children for sure only as long.
+    The children are killed before the command is waited for: only until then does its id surely
+    name their group.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -132,5 +109,5 @@ def _kill(process: subprocess.Popen[str]) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may not let go of it
+    with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may hold on to it
         process.wait(_KILL_WAIT_S)

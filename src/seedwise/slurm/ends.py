@@ -1,4 +1,4 @@
-"""Why a job ended: what Slurm's accounting, slurmctld and the job's log say of it."""
+"""Why jobs ended: what Slurm's accounting, slurmctld and the jobs' logs say."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import attrs
 
 from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.logs import _last_lines
+from seedwise.slurm.logs import last_lines
 
 _FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
 
-#: What the states mean of a job that has ended, and whether its own program is to blame. A job in
-#: any other state has not ended, or will be queued again. FAILED and CANCELLED need more words.
+#: What the states of a job that has ended mean, and whether its own program is to blame (None if
+#: the state does not tell). A job in any other state has not ended, or will be queued again.
 _STATES = {
     "BOOT_FAIL": ("its node{node} did not boot", False),
     "CANCELLED": ("it was cancelled", False),
@@ -31,13 +31,13 @@ _STATES = {
     "REVOKED": ("another cluster of the federation took it", None),
     "TIMEOUT": ("it reached its walltime", False),
 }
-_NO_UID = 2**32 - 2  # Slurm's NO_VAL; from there on it is nobody
+_NO_UID = 2**32 - 2  # Slurm's NO_VAL; from here on it is not a user
 
-# slurmstepd's own "signals": what it was about to run never ran, or ran out of memory.
+# slurmstepd's own "signals": it could not start the program, or the program ran out of memory.
 _NOT_STARTED = 53
 _SIG_OOM = 125
 
-# slurmctld is asked for one job at a time, and has better things to do.
+# slurmctld is asked about one job at a time, and must not be kept busy with it.
 _MOST_ASKED = 20
 
 
@@ -45,25 +45,23 @@ _MOST_ASKED = 20
 class JobEnd:
     """How a job ended."""
 
-    #: The job.
     job_id: str
-    #: Slurm's word for its end: ``BOOT_FAIL``, ``CANCELLED``, ``COMPLETED``, ``DEADLINE``,
-    #: ``FAILED``, ``NODE_FAIL``, ``OUT_OF_MEMORY``, ``PREEMPTED``, ``REVOKED`` or ``TIMEOUT``.
+    #: Slurm's word for its end.
     state: str = attrs.field(validator=attrs.validators.in_(_STATES))
-    #: What its script exited with. What is 128 or more is less by 128 if it comes from sacct.
+    #: What its script exited with; sacct takes 128 from a code of 128 or more.
     exit_code: int = 0
     #: The signal that ended its script; 0 if none did.
     signal: int = 0
-    #: Who cancelled it, if somebody did; None also if only slurmctld told, which does not say.
+    #: Who cancelled it; None if nobody did, or unknown: slurmctld does not say.
     by_uid: int | None = None
-    #: The node it ran on, or several as Slurm writes them; None if it never ran.
+    #: Its node, or several as Slurm writes them; None if it never ran.
     node: str | None = None
-    #: How its memory was asked for, such as ``--mem=2G``.
+    #: The option that asked for its memory, such as ``--mem=2G``; None if unknown.
     memory: str | None = None
 
     @property
     def words(self) -> str:
-        """Why it ended, to follow "because"."""
+        """Why the job ended, to follow "because"."""
         if self.state == "CANCELLED":
             return f"it was cancelled{_by(self.by_uid)}"
         if self.state == "FAILED" and (self.signal or self.exit_code):
@@ -75,10 +73,7 @@ class JobEnd:
 
     @property
     def is_own_fault(self) -> bool | None:
-        """Whether its own program ended badly, and not the cluster ended it.
-
-        None if that can't be told from how Slurm says it ended.
-        """
+        """Whether its own program failed, rather than the cluster ended it; None if unknown."""
         if self.state == "FAILED" and self.signal != _NOT_STARTED:
             return True if self.exit_code or self.signal else None
         return _STATES[self.state][1]
@@ -86,7 +81,7 @@ class JobEnd:
     @property
     def _failure(self) -> str:
         if self.signal == _NOT_STARTED:
-            return "Slurm could not start it, or not open its log files (FAILED)"
+            return "Slurm could not start it or open its log files (FAILED)"
         if self.signal:
             return f"it was killed by signal {_signal_name(self.signal)}"
         code = self.exit_code
@@ -101,17 +96,10 @@ class JobEnd:
 
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
-    """Read how jobs ended from what sacct prints.
+    """Return how jobs ended, by job id, from what sacct prints.
 
-    Parameters
-    ----------
-    text : str
-        Output of ``sacct -n -P -o JobIDRaw,State,ExitCode,NodeList,ReqMem``, with the steps.
-
-    Returns
-    -------
-    dict of str to JobEnd
-        By job id; jobs that have not ended, as far as sacct knows, are not in it.
+    `text` is the output of ``sacct -n -P -o JobIDRaw,State,ExitCode,NodeList,ReqMem``, with the
+    steps. Jobs that have not ended, as far as sacct knows, are left out.
     """
     ends: dict[str, JobEnd] = {}
     short_of_memory: set[str] = set()
@@ -128,28 +116,20 @@ def parse_sacct(text: str) -> dict[str, JobEnd]:
         if end is not None:
             ends[job_id] = end
     for job_id in short_of_memory & ends.keys():
-        # A program can outlive a step of its that went short of memory, and end otherwise.
+        # A program can outlive a step that ran out of memory, and end otherwise.
         if ends[job_id].state == "FAILED":
             ends[job_id] = attrs.evolve(ends[job_id], state="OUT_OF_MEMORY")
     return ends
 
 
 def parse_scontrol(text: str) -> dict[str, JobEnd]:
-    """Read how jobs ended from what scontrol prints.
+    """Return how jobs ended, by job id, from ``scontrol -o show job``, one job a line.
 
-    Parameters
-    ----------
-    text : str
-        Output of ``scontrol -o show job``, one job a line.
-
-    Returns
-    -------
-    dict of str to JobEnd
-        By job id; jobs that have not ended are not in it.
+    Jobs that have not ended are left out.
     """
     ends: dict[str, JobEnd] = {}
     for line in text.splitlines():
-        # The first goes: what the user named, such as the command, comes later.
+        # The first of a key counts: what the user named, such as the command, comes later.
         found: dict[str, str] = {}
         for key, value in re.findall(r"(?:^|\s)([\w/]+)=(\S*)", line):
             found.setdefault(key, value)
@@ -166,23 +146,12 @@ def parse_scontrol(text: str) -> dict[str, JobEnd]:
 
 
 def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd] | None:
-    """Ask Slurm how jobs ended.
+    """Ask Slurm how jobs ended, and return the answers by job id.
 
-    The accounting is asked for all of them at once, and slurmctld, which remembers jobs for some
-    minutes, for those that the accounting does not know.
-
-    Parameters
-    ----------
-    job_ids : iterable of str
-        The jobs.
-    timeout_s : float
-        Seconds that it may take in all.
-
-    Returns
-    -------
-    dict of str to JobEnd or None
-        By job id. Of a job that is not in it, nothing is known: it may still run. None if the
-        accounting could not be asked, and slurmctld knows nothing.
+    The accounting is asked about all of them at once, and slurmctld, which remembers jobs for some
+    minutes, about those that the accounting does not know. A job that is left out may still run.
+    None if the accounting could not be asked and slurmctld knows nothing. All of it takes at most
+    `timeout_s`.
     """
     wanted = list(dict.fromkeys(job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)))
     if not wanted:
@@ -190,7 +159,7 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
     until = time.monotonic() + timeout_s
     # Half of the time, for slurmctld may answer where the accounting hangs.
     asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", _FORMAT]
-    if cluster := os.environ.get("SLURM_CLUSTERS"):  # which all commands heed but this one
+    if cluster := os.environ.get("SLURM_CLUSTERS"):  # sacct alone does not heed it
         asked.append(f"--clusters={cluster}")
     text = _ask(timeout_s / 2, "sacct", *asked)
     ends = parse_sacct(text or "")
@@ -209,24 +178,13 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
     """Say in a sentence, without a full stop, how a job ended.
 
-    Parameters
-    ----------
-    end : JobEnd or None
-        What Slurm says; None if it could not be asked.
-    log_dir : pathlib.Path
-        Folder of the jobs' logs.
-    job_id : str
-        The job.
-
-    Returns
-    -------
-    str
-        The sentence. It quotes the end of the log where that may say more than Slurm.
+    `end` is None if Slurm could not be asked. The sentence quotes the end of the log where that
+    may say more than Slurm.
     """
-    path, lines = _last_lines(log_dir, job_id)
+    path, lines = last_lines(log_dir, job_id)
     if end is None:
-        where = f"see {path}" if path else f"and it left no log in {log_dir}"
-        return f"why job {job_id} ended is unknown, {where}"
+        where = f"see {path}" if path else f"it left no log in {log_dir}"
+        return f"job {job_id} ended for an unknown reason; {where}"
     text = f"job {job_id} ended because {end.words}"
     if end.is_own_fault is False:
         return text
@@ -238,7 +196,7 @@ def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
 def _job_end(
     job_id: str, state: str, exit_code: str, node: str, memory: str | None
 ) -> JobEnd | None:
-    """Return a job's end from the fields that tell of it, None if it has not ended."""
+    """Return a job's end from the fields that describe it; None if it has not ended."""
     word, _, rest = state.partition(" ")
     word = word.rstrip("+")
     if word not in _STATES or not job_id.isdigit():
@@ -268,7 +226,7 @@ def _memory(asked: str) -> str | None:
 
 
 def _is_cut(end: JobEnd) -> bool:
-    """Tell whether an exit code of sacct's may have been 128 more."""
+    """Tell whether sacct may have taken 128 from the exit code."""
     return end.state == "FAILED" and not end.signal and _is_deadly(end.exit_code)
 
 
@@ -296,7 +254,7 @@ def _by(uid: int | None) -> str:
 
 
 def _ask(timeout_s: float, *command: str) -> str | None:
-    """Return what a command printed, None if it failed, took too long or is not there."""
+    """Return what a command printed; None if it failed, took too long or is not there."""
     try:
         return run_command(*command, timeout_s=timeout_s)
     except CommandError:

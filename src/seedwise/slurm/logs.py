@@ -7,10 +7,7 @@ import re
 from pathlib import Path
 
 _TAIL_BYTES = 64 * 1024
-
-
 _LINE_CHARS = 1000
-
 
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor
@@ -21,27 +18,15 @@ _ESCAPES = re.compile(
 
 
 def log_tail(log_dir: Path, job_id: str, n_lines: int = 20) -> str:
-    """Return the last lines of a job's log.
+    """Return the last lines of a job's error log, or of its output if it has no errors.
 
-    Parameters
-    ----------
-    log_dir : pathlib.Path
-        Folder of the logs ``<job id>.err`` and ``<job id>.out``.
-    job_id : str
-        The job.
-    n_lines : int
-        How many lines at most.
-
-    Returns
-    -------
-    str
-        Of the errors, or of the output if there are none; empty if there is neither. What a
-        terminal would do, and not show, is left out.
+    The files are ``<job id>.err`` and ``<job id>.out``. Empty if there is neither. Control
+    sequences of terminals are left out.
     """
-    return "\n".join(_last_lines(log_dir, job_id)[1][-n_lines:])
+    return "\n".join(last_lines(log_dir, job_id)[1][-n_lines:])
 
 
-def _last_lines(log_dir: Path, job_id: str) -> tuple[Path | None, list[str]]:
+def last_lines(log_dir: Path, job_id: str) -> tuple[Path | None, list[str]]:
     """Return the log that says something, and its last lines; None and none if there is none."""
     for suffix in (".err", ".out"):
         path = log_dir / f"{job_id}{suffix}"
@@ -63,8 +48,8 @@ def _read_end(path: Path) -> list[str]:
         return []
     lines = data.decode(errors="replace").split("\n")
     if start > 0 and len(lines) > 1:
-        del lines[0]  # its beginning is not there
-    # A progress bar writes over itself, from the start of the line on.
+        del lines[0]  # its beginning is cut off
+    # A progress bar overwrites its line from the start.
     shown = [_ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in lines]
     shown = [line if len(line) <= _LINE_CHARS else line[:_LINE_CHARS] + "…" for line in shown]
     while shown and not shown[-1].strip():

@@ -1,4 +1,4 @@
-"""Slurm's own commands, with a time limit on each."""
+"""Slurm's queue: jobs are tried, submitted, listed and cancelled, each in bounded time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _NOT_NOW = re.compile(
     re.IGNORECASE,
 )
 
-# squeue calls a job that is held after something went wrong by the last three.
+# squeue has the last three for jobs that are held after something went wrong.
 _PENDING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 
-# What the script of a job says: sbatch would have what these say go before it. Or what is known of
-# the job that this process is in, and would be taken for the new one's.
+# Variables that would override what the job script says, or that describe the job that this
+# process runs in and would be taken for the new one's.
 _NOT_FOR_SBATCH = frozenset(
     {
         "SBATCH_ARRAY_INX",
@@ -60,17 +60,17 @@ class Answer:
 
     #: Whether Slurm would take the job.
     accepted: bool
-    #: Its words if not.
+    #: Its words if not; empty if it would.
     text: str = ""
     #: Whether Slurm was not reached, so that nothing is known.
     unheard: bool = False
 
     @property
     def waits(self) -> bool:
-        """Whether Slurm has no node for the job right now, and would take it all the same.
+        """Whether Slurm has no node for the job right now, and would still take it.
 
-        ``--test-only`` looks among the nodes that are up, and not reserved. What no node has at
-        all it says in the same words.
+        ``--test-only`` looks only at nodes that are up and not reserved. It says the same of what
+        no node has at all.
         """
         return not self.accepted and _NOT_NOW.search(self.text) is not None
 
@@ -79,37 +79,27 @@ class Answer:
 class QueuedJob:
     """A job as squeue lists it."""
 
-    #: Its id.
     job_id: str
-    #: Its state, such as PENDING or RUNNING.
+    #: Such as PENDING or RUNNING.
     state: str
     #: Why it is in that state.
     reason: str = ""
-    #: When it started, or will start as far as Slurm knows; ``N/A`` if it does not.
+    #: When it started or will start, as Slurm writes it; ``N/A`` if unknown.
     start: str = "N/A"
-    #: Where it waits or runs; a list of partitions, of which any will do, has commas.
+    #: Where it waits or runs; several partitions, of which any will do, are parted by commas.
     partition: str = ""
 
     @property
     def is_pending(self) -> bool:
-        """Whether it waits to start, be it that somebody has to release it first."""
+        """Whether it waits to start, perhaps until a user or an administrator releases it."""
         return self.state in _PENDING
 
 
 def require_slurm(interface: str | None) -> None:
-    """Refuse to go on without Slurm, or with a network interface that is not there.
+    """Refuse to start without Slurm, or with a network interface that is not there.
 
-    Parameters
-    ----------
-    interface : str or None
-        The interface that jobs and this machine are to share; None leaves it to Dask.
-
-    Raises
-    ------
-    SlurmNotFoundError
-        If there is no ``sbatch``.
-    OptionError
-        If this machine has no such interface.
+    Without `interface` Dask chooses one. Raises SlurmNotFoundError if there is no ``sbatch``, and
+    OptionError if this machine has no such interface.
     """
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
@@ -121,20 +111,8 @@ def require_slurm(interface: str | None) -> None:
 def directive_words(script: str) -> list[str]:
     """Return the words of a job script's ``#SBATCH`` lines, as sbatch reads them.
 
-    Parameters
-    ----------
-    script : str
-        The job script. Lines after its first command count for nothing.
-
-    Returns
-    -------
-    list of str
-        The words.
-
-    Raises
-    ------
-    ValueError
-        If a quote is not closed.
+    Lines after the first command of the script don't count. Raises ValueError if a quote is not
+    closed.
     """
     head = itertools.takewhile(lambda line: line.strip()[:1] in ("", "#"), script.splitlines())
     lines = [line.removeprefix("#SBATCH ") for line in head if line.startswith("#SBATCH ")]
@@ -144,18 +122,8 @@ def directive_words(script: str) -> list[str]:
 def sbatch_environment(script: str) -> dict[str, str]:
     """Return the environment for submitting a job script, which jobs inherit.
 
-    sbatch has variables go before the lines of a script. So what a user has set for all jobs is
-    left out where the script says something of its own; elsewhere it holds.
-
-    Parameters
-    ----------
-    script : str
-        The job script.
-
-    Returns
-    -------
-    dict of str to str
-        The variables.
+    For sbatch, variables override the lines of a script. So what a user has set for all jobs is
+    left out where the script says something itself; elsewhere it holds.
     """
     try:
         words = directive_words(script)
@@ -172,18 +140,7 @@ def sbatch_environment(script: str) -> dict[str, str]:
 
 
 def test_submit(script: str) -> Answer:
-    """Ask Slurm whether it would take a job script, without submitting it.
-
-    Parameters
-    ----------
-    script : str
-        The job script.
-
-    Returns
-    -------
-    Answer
-        Its answer.
-    """
+    """Ask Slurm whether it would take a job script, without submitting it."""
     try:
         run_command("sbatch", "--test-only", stdin=script, env=sbatch_environment(script))
     except CommandError as error:
@@ -192,23 +149,11 @@ def test_submit(script: str) -> Answer:
 
 
 def submit_job(script: str) -> str | None:
-    """Submit a job.
+    """Submit a job and return its id.
 
-    Parameters
-    ----------
-    script : str
-        The job script.
-
-    Returns
-    -------
-    str or None
-        The job's id; None if ``sbatch`` says that all went well, and no id: a wrapper may print
-        what it likes, and the queue tells whether there is a job.
-
-    Raises
-    ------
-    CommandError
-        If Slurm refuses it, or is not heard; in the latter case there may be a job all the same.
+    None if ``sbatch`` succeeded without printing an id: a wrapper may print what it likes, and the
+    queue tells whether there is a job. Raises CommandError if Slurm refuses the job, or does not
+    answer; if it does not answer, there may still be a job.
     """
     out = run_command("sbatch", "--parsable", stdin=script, env=sbatch_environment(script))
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
@@ -224,32 +169,21 @@ def list_jobs(
 ) -> dict[str, QueuedJob]:
     """Return the jobs of a run that are queued, running or ending, by id.
 
-    Parameters
-    ----------
-    tag : str
-        The run's id, with which the comment of its jobs begins; or the whole comment of those of
-        one of its drivers.
-    known : collection of str
-        Ids of jobs that were submitted for the run, whatever has become of their comment.
-    name : str or None
-        Name of the run's jobs, which those of `known` must have: ids begin anew when a Slurm is
-        set up anew. None passes over `known`.
-    timeout_s : float
-        Seconds that squeue may take.
+    `tag` is the run's id, with which the comment of its jobs begins, or the whole comment of the
+    jobs of one of its drivers. `known` are ids of jobs that were submitted for the run, whatever
+    their comment is now. They count only if they have the `name` of the run's jobs, because a
+    Slurm that is set up again starts its ids again. Without `name`, `known` is ignored.
 
-    Raises
-    ------
-    CommandError
-        If squeue failed: then nothing is known.
+    Raises CommandError if squeue failed: then nothing is known.
     """
-    # All: a job in a hidden partition is hidden from its own user, too.
+    # Without --all, a job in a hidden partition is hidden from its own user, too.
     out = run_command(
         "squeue", "--all", "--me", "--noheader", f"--format={_QUEUE_FORMAT}", timeout_s=timeout_s
     )
     jobs: dict[str, QueuedJob] = {}
     for line in out.splitlines():
         job_id, *words = line.strip().split("|")
-        # A reason may hold the bar; another job's comment may, and a site's banner has none.
+        # A reason may hold the bar, as may another job's comment; a site's banner has none.
         if len(words) < 6:
             continue
         if words[2] == tag or words[2].startswith(f"{tag}."):
@@ -264,12 +198,9 @@ def list_jobs(
 
 
 def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
-    """Cancel jobs; those that are gone already are passed over.
+    """Cancel jobs; those that are gone already are ignored.
 
-    Raises
-    ------
-    CommandError
-        If Slurm is not heard.
+    Raises CommandError if Slurm does not answer.
     """
     if not job_ids:
         return
@@ -287,29 +218,11 @@ def cancel_jobs(
     *,
     name: str | None = None,
 ) -> list[str]:
-    """Cancel the jobs of a run, say those that a killed driver left.
+    """Cancel the jobs of a run, such as those of a killed driver, and return their ids.
 
-    Parameters
-    ----------
-    tag : str
-        The run's id, with which the comment of its jobs begins; or the whole comment of those of
-        one of its drivers.
-    timeout_s : float
-        Seconds that each of the two commands may take.
-    known : collection of str
-        Ids of jobs that were submitted for the run, whatever has become of their comment.
-    name : str or None
-        Name of the run's jobs, which those of `known` must have. None passes over `known`.
-
-    Returns
-    -------
-    list of str
-        Ids of the cancelled jobs; none where there is no Slurm.
-
-    Raises
-    ------
-    CommandError
-        If there is a Slurm, and it is not heard: then jobs may be left.
+    The arguments are those of `list_jobs`; `timeout_s` is for each of the two commands. Returns
+    nothing where there is no Slurm. Raises CommandError if there is one that does not answer: then
+    jobs may be left.
     """
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []

@@ -1,4 +1,4 @@
-"""Why a job waits: what Slurm's reasons mean, and what could be done about them."""
+"""Why jobs wait: what Slurm's reasons mean, and what could be done about them."""
 
 from __future__ import annotations
 
@@ -6,51 +6,39 @@ import re
 
 import attrs
 
+# The codes are those of https://slurm.schedmd.com/job_reason_codes.html; the sentences are what
+# slurmctld writes in their place.
+
 
 @attrs.frozen(kw_only=True)
 class Reason:
     """Why a job waits."""
 
-    #: Slurm's bare word for it, such as ``ReqNodeNotAvail``; the whole text if it is not known.
+    #: Slurm's word for it, such as ``ReqNodeNotAvail``; the whole text if unknown.
     code: str
     #: What it means, to follow "because".
     words: str
     #: What to change, as a request; empty if nothing but waiting helps.
     advice: str = ""
-    #: Whether the job would wait for ever unless somebody changes something.
+    #: Whether the job would wait for ever unless something is changed.
     never_clears: bool = False
 
 
 def explain(reason: str) -> Reason:
     """Explain why a job waits.
 
-    Parameters
-    ----------
-    reason : str
-        What ``squeue`` prints for ``%r``, or ``scontrol`` after ``Reason=``.
+    `reason` is what ``squeue`` prints for ``%r``, or ``scontrol`` after ``Reason=``. The words of
+    an unknown reason quote it, and it counts as one that may clear.
 
-    Returns
-    -------
-    Reason
-        Its meaning; for a reason that is not known its words quote it, and it may clear.
-
-    Notes
-    -----
-    The codes are those of https://slurm.schedmd.com/job_reason_codes.html; the sentences are what
-    slurmctld writes in their place.
-
-    Examples
-    --------
     >>> explain("Priority").words
     'other jobs have a higher priority'
     >>> explain("PartitionTimeLimit").never_clears
     True
-
     """
     text = reason.strip()
     if text.startswith("(") and text.endswith(")"):  # as in squeue's %R
         text = text[1:-1].strip()
-    if " " not in text:  # scontrol writes a sentence so, to have one word
+    if " " not in text:  # scontrol makes one word of a sentence
         text = text.replace("_", " ")
     for rule in _RULES:
         match = rule.pattern.fullmatch(text)
@@ -67,7 +55,7 @@ def _compiled(text: str) -> re.Pattern[str]:
 class _Rule:
     """Reasons that match a pattern, and what is said of them.
 
-    The groups of the pattern that are called ``whose``, ``what`` and ``nodes`` fill the texts.
+    The groups ``whose``, ``what`` and ``nodes`` of the pattern fill the texts.
     """
 
     pattern: re.Pattern[str] = attrs.field(converter=_compiled)
@@ -97,7 +85,7 @@ _OTHER_ACCOUNT = "another SlurmOptions(account=...)"
 _OTHER_PARTITION = "another SlurmOptions(partition=...)"
 _OTHER_DIRECTIVES = "change SlurmOptions(extra_directives=...)"
 
-#: By the name of who sets a limit: its words, and where there may be another limit.
+#: By who sets a limit: how it is called, and what has another limit.
 _WHOSE = {
     "qos": ("its QoS", _OTHER_QOS),
     "assoc": ("your account", _OTHER_ACCOUNT),
@@ -109,7 +97,7 @@ _LESS_MEM = "a smaller mem_per_cpu"
 _LESS_GRES = "less in SlurmOptions(extra_directives=...)"
 _ANYTHING = ("resources of some kind", f"{_LESS_CPU}, {_LESS_MEM}")
 
-#: By the name of what is limited: its words, and how a job asks for less.
+#: By what is limited: how it is called, and how a job asks for less.
 _WHAT = {
     "cpu": ("CPUs", _LESS_CPU),
     "mem": ("memory", _LESS_MEM),
@@ -126,7 +114,7 @@ _WHO_AND = r"(?P<whose>QOS|Assoc)"
 _RELEASE = "find out who holds your jobs, and release them with 'scontrol release'"
 
 _LIMITS = (
-    # A job that asks for more, or less, than any job may have: nothing ends that others hold.
+    # The job asks for more or less than any job may have, whatever other jobs hold.
     _Rule(
         _WHO_AND + r"MaxWallDurationPerJob(Limit)?",
         "its worker_time_limit is longer than {whose} allows a job",
@@ -151,25 +139,25 @@ _LIMITS = (
         "ask for more of it, or choose {elsewhere}",
         True,
     ),
-    # What ends by itself when other jobs end.
+    # These end by themselves when other jobs end.
     _Rule(
         r"QOSMaxJobsPer(User|Account|Acct)(Limit)?|QOSJobLimit",
-        "as many jobs run already as its QoS allows at once",
+        "its QoS allows no more jobs to run at once",
         "ask for fewer workers or choose {elsewhere}",
     ),
     _Rule(
         r"(?P<whose>Assoc)MaxJobsLimit|AssociationJobLimit",
-        "as many jobs of yours run already as your account allows at once",
+        "your account allows no more of your jobs to run at once",
         f"ask for fewer workers or choose {_OTHER_ACCOUNT}",
     ),
     _Rule(
         r"(?P<whose>QOS|Assoc)?(Max|Grp)SubmitJobs?(Per(User|Account|Acct))?(Limit)?",
-        "as many jobs are queued already as {whose} allows",
+        "{whose} allows no more jobs in the queue",
         "ask for fewer workers or choose {elsewhere}",
     ),
     _Rule(
         r"MaxJobsPerAccount",
-        "as many jobs of your account run already as its QoS allows at once",
+        "its QoS allows no more jobs of your account to run at once",
         f"ask for fewer workers or choose {_OTHER_QOS} or {_OTHER_ACCOUNT}",
     ),
     _Rule(
@@ -189,7 +177,7 @@ _LIMITS = (
     ),
     _Rule(
         _WHO_AND + r"GrpJobsLimit",
-        "as many jobs run already as {whose} allows at once, for all who share it",
+        "{whose} allows no more jobs to run at once, for all who share it",
         "ask for fewer workers or choose {elsewhere}",
     ),
     _Rule(
@@ -200,7 +188,7 @@ _LIMITS = (
     _Rule(
         _WHO_AND + r"Grp((?P<what>\w+?)Minutes|Wall)(Limit)?",
         "the time that {whose} may compute is used up, for all who share it",
-        "choose {elsewhere}, or ask the administrators for more time or when it starts anew",
+        "choose {elsewhere}, or ask the administrators for more time or when it is reset",
     ),
     _Rule(
         _WHO_AND + r"Grp(?P<what>\w+?)(Limit)?",
@@ -214,7 +202,7 @@ _LIMITS = (
     ),
     _Rule(
         r"QOSUsageThreshold",
-        "your share of the cluster is used up as far as its QoS minds",
+        "your share of the cluster is smaller than its QoS demands",
         f"choose {_OTHER_QOS}",
     ),
 )
@@ -261,7 +249,7 @@ _NEVER = (
     _Rule(
         r"JobHeldAdmin",
         "it is held by an administrator",
-        "ask the administrators, who alone can release it",
+        "ask the administrators: only they can release it",
         True,
     ),
     _Rule(
@@ -299,7 +287,7 @@ _OTHERS = (
     _Rule(
         r"ReqNodeNotAvail.*maintenance.*",
         "the nodes it could run on are reserved for maintenance before it would have ended",
-        "choose a worker_time_limit that ends before",
+        "choose a worker_time_limit that ends before the maintenance",
         code="ReqNodeNotAvail",
     ),
     _Rule(
@@ -320,7 +308,7 @@ _OTHERS = (
     ),
     _Rule(
         r"PartitionNodeLimit",
-        "its partition allows no job of so many nodes, or nodes it could run on are down",
+        "its partition does not allow jobs of so many nodes, or nodes it could run on are down",
         f"wait if they are down, or choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
     ),
     _Rule(r"NodeDown", "a node it asks for is down"),
@@ -333,16 +321,16 @@ _OTHERS = (
     ),
     _Rule(
         r"PartitionConfig",
-        "its partition can't give what it asks for, or not now",
+        "its partition can't give what it asks for, at least not now",
         f"choose {_OTHER_PARTITION}, {_LESS_CPU}, {_LESS_MEM} or a shorter worker_time_limit",
     ),
     _Rule(r"Reservation", "its reservation has not begun"),
-    _Rule(r"BeginTime", "it may not begin yet"),
+    _Rule(r"BeginTime", "its begin time has not come"),
     _Rule(r"Licenses.*", "all licenses it asks for are in use", code="Licenses"),
     _Rule(r"Dependency", "it waits for another job to end"),
     _Rule(r"Cleaning", "Slurm still cleans up after an earlier start of it"),
     _Rule(r"Prolog", "its node is being prepared"),
-    _Rule(r"JobArrayTaskLimit", "as many tasks of its array run already as it allows"),
+    _Rule(r"JobArrayTaskLimit", "its array allows no more tasks to run at once"),
     _Rule(
         r"BurstBuffer.*",
         "its burst buffer is not ready",
@@ -351,8 +339,8 @@ _OTHERS = (
     ),
     _Rule(r"FedJobLock", "the clusters of the federation have not agreed on it yet"),
     _Rule(r"MaxPoweredUpNodes", "as many nodes are powered up as the cluster allows"),
-    _Rule(r"SystemFailure", "something of Slurm or below it failed", "ask the administrators"),
+    _Rule(r"SystemFailure", "Slurm or the system below it failed", "ask the administrators"),
 )
 
-# The first that matches holds: words of their own go before the families.
+# The first match counts: exact names go before families of names.
 _RULES = _NEVER + _OTHERS + _LIMITS

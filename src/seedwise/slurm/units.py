@@ -30,26 +30,12 @@ _UNITS_MB = {
 
 
 def time_s(text: str) -> float | None:
-    """Return a time that Slurm wrote, or that is given to it, in seconds.
+    """Return in seconds a time as Slurm writes or reads it; None means no limit.
 
-    Parameters
-    ----------
-    text : str
-        ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M``, ``D-H:M:S``, the last part with or without
-        a fraction of it, or ``UNLIMITED`` or ``INFINITE``.
+    ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M``, ``D-H:M:S``, the last part with or without a
+    fraction, or ``UNLIMITED`` or ``INFINITE``. Raises ValueError for anything else, such as
+    ``N/A``.
 
-    Returns
-    -------
-    float or None
-        The seconds; None is no limit.
-
-    Raises
-    ------
-    ValueError
-        If the text is none of that, such as ``N/A``.
-
-    Examples
-    --------
     >>> time_s("7-00:00:00"), time_s("10"), time_s("UNLIMITED")
     (604800.0, 600.0, None)
     """
@@ -70,27 +56,13 @@ def time_s(text: str) -> float | None:
 
 
 def time_text(seconds: float | None) -> str:
-    """Return a time as Slurm reads it; the inverse of `time_s`.
+    """Return a time as Slurm reads it, ``D-HH:MM:SS``; the inverse of `time_s`.
 
-    Parameters
-    ----------
-    seconds : float or None
-        The seconds; a fraction counts as a whole one. None is no limit.
+    A fraction of a second counts as a whole one. Raises ValueError if the time is below 0 or not
+    finite.
 
-    Returns
-    -------
-    str
-        ``D-HH:MM:SS``, or ``UNLIMITED``.
-
-    Raises
-    ------
-    ValueError
-        If the time is below 0, or no number.
-
-    Examples
-    --------
-    >>> time_text(5400)
-    '0-01:30:00'
+    >>> time_text(5400), time_text(None)
+    ('0-01:30:00', 'UNLIMITED')
     """
     if seconds is None:
         return "UNLIMITED"
@@ -103,27 +75,13 @@ def time_text(seconds: float | None) -> str:
 
 
 def memory_mb(text: str) -> float | None:
-    """Return an amount of memory that Slurm wrote, or that is given to it, in MB.
+    """Return in MB an amount of memory as Slurm writes or reads it; None means no limit.
 
-    Parameters
-    ----------
-    text : str
-        A number with K, M, G, T, P or E, such as ``2G`` or ``62.50G``, or without, which is MB;
-        or ``UNLIMITED`` or ``INFINITE``. What ``sacct`` appends, ``n`` for a node and ``c`` for
-        a CPU, is left aside.
+    A MB is 1024 * 1024 bytes, as Slurm counts. The text is a number with K, M, G, T, P or E, such
+    as ``2G`` or ``62.50G``, or without, which is MB; or ``UNLIMITED`` or ``INFINITE``. What
+    ``sacct`` appends, ``n`` for a node and ``c`` for a CPU, is ignored. Raises ValueError for
+    anything else, such as ``N/A``.
 
-    Returns
-    -------
-    float or None
-        The amount in MB of 1024 * 1024 bytes, as Slurm counts; None is no limit.
-
-    Raises
-    ------
-    ValueError
-        If the text is none of that, such as ``N/A``.
-
-    Examples
-    --------
     >>> memory_mb("2G"), memory_mb("16000"), memory_mb("512K")
     (2048.0, 16000.0, 0.5)
     """
@@ -139,25 +97,11 @@ def memory_mb(text: str) -> float | None:
 def memory_text(mb: float | None) -> str:
     """Return an amount of memory as Slurm reads it; the inverse of `memory_mb`.
 
-    Parameters
-    ----------
-    mb : float or None
-        The amount in MB; a fraction counts as a whole one. None is no limit.
+    A whole number with the largest unit in which it is exact; a fraction of a MB counts as a whole
+    one. Raises ValueError if the amount is below 0 or not finite.
 
-    Returns
-    -------
-    str
-        A whole number with the largest unit that it is exact in, or ``UNLIMITED``.
-
-    Raises
-    ------
-    ValueError
-        If the amount is below 0, or no number.
-
-    Examples
-    --------
-    >>> memory_text(2048), memory_text(16000)
-    ('2G', '16000M')
+    >>> memory_text(2048), memory_text(16000), memory_text(None)
+    ('2G', '16000M', 'UNLIMITED')
     """
     if mb is None:
         return "UNLIMITED"
@@ -171,48 +115,11 @@ def memory_text(mb: float | None) -> str:
     return f"{number}{unit}"
 
 
-def readable_time(seconds: float) -> str:
-    """Return a time in words, exact to the second.
-
-    Parameters
-    ----------
-    seconds : float
-        The seconds; a fraction is cut off.
-
-    Returns
-    -------
-    str
-        Days, hours, minutes and seconds, those that are not 0.
-
-    Examples
-    --------
-    >>> readable_time(129_600), readable_time(600)
-    ('1 d 12 h', '10 min')
-    """
-    days, rest = divmod(int(seconds), _DAY_S)
-    hours, rest = divmod(rest, _HOUR_S)
-    minutes, rest = divmod(rest, _MINUTE_S)
-    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
-
-
 def readable_memory(mb: float) -> str:
-    """Return an amount of memory in a unit that fits, cut off after a tenth.
+    """Return an amount of memory in MB, GB or TB, cut off after a tenth.
 
-    It is never rounded up: who asks for what a node is said to have is to get it.
+    It is never rounded up: a user who asks for what a node is said to have must get it.
 
-    Parameters
-    ----------
-    mb : float
-        The amount in MB of 1024 * 1024 bytes.
-
-    Returns
-    -------
-    str
-        The amount in MB, GB or TB.
-
-    Examples
-    --------
     >>> readable_memory(16384), readable_memory(16000), readable_memory(1000)
     ('16 GB', '15.6 GB', '1000 MB')
     """

@@ -1,4 +1,1 @@
-"""Optuna's record of the trials: the only place that touches Optuna and DaskStorage.
-
-Imports `model` and `errors`.
-"""
+"""Optuna's record of the trials; the only room that touches Optuna."""

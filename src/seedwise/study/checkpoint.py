@@ -1,8 +1,8 @@
-"""The sampler's state, saved after each ask and tell, so that it goes on as if never stopped."""
+"""Checkpoints: the sampler's state after each ask and tell, to resume it as if never stopped."""
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import struct
 import zlib
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import attrs
 
+from seedwise.disk.aside import replacing, write_all
 from seedwise.errors import writing
 
 _MAGIC = b"seedwise"
@@ -32,11 +33,6 @@ class Checkpoints:
 
     If the newest one is torn, or ahead of a study file that lost its end, the one before it
     serves. So neither need be synced to disk.
-
-    Parameters
-    ----------
-    paths : tuple of pathlib.Path
-        The two files.
     """
 
     def __init__(self, paths: tuple[Path, Path]) -> None:
@@ -45,13 +41,7 @@ class Checkpoints:
         self._serial = 0
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Save a checkpoint over the older of the two.
-
-        Raises
-        ------
-        RunFileError
-            If it can't be written.
-        """
+        """Save a checkpoint over the older of the two. Raises RunFileError if it can't."""
         self._serial += 1
         path = self._paths[self._serial % 2]
         body = _BODY.pack(self._serial, checkpoint.position) + checkpoint.state
@@ -65,19 +55,10 @@ class Checkpoints:
         self._handles.clear()
 
     def latest(self, end: int) -> Checkpoint | None:
-        """Return the newest whole checkpoint that is not ahead of the study file.
+        """Return the newest whole checkpoint that is not ahead of the study file; None if none is.
 
-        Those that are ahead are removed: what the study file will hold there is not what it held.
-
-        Parameters
-        ----------
-        end : int
-            Length of the study file in bytes.
-
-        Returns
-        -------
-        Checkpoint or None
-            The checkpoint; None if there is none.
+        `end` is the length of the study file in bytes. Checkpoints ahead of it are removed, since
+        the study file will hold something else there.
         """
         chosen: tuple[int, Checkpoint] | None = None
         for path in self._paths:
@@ -97,23 +78,20 @@ class Checkpoints:
         with writing(path):
             if path not in self._handles:
                 self._handles[path] = _create(path, data)
-            elif os.pwrite(self._handles[path], data, 0) < len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            else:
+                write_all(self._handles[path], data, at=0)
 
 
 def _create(path: Path, data: bytes) -> int:
-    # A new file even where there is one: a driver that lost the run may still write to the old.
-    aside = path.with_name(f".{path.name}.new")
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        if os.write(handle, data) < len(data):  # a disk that fills up takes a part first
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(handle)  # the first; later ones may be lost, as long as one is there
-        aside.replace(path)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
+    # A new file even where there is one: a driver that lost the run may still write to it.
+    # This one is synced; later checkpoints may be lost, as long as one is there.
+    with contextlib.ExitStack() as closing:
+        with replacing(path) as handle:
+            write_all(handle, data)
+            kept = os.dup(handle)
+            closing.callback(os.close, kept)
+        closing.pop_all()
+    return kept
 
 
 def _read(path: Path) -> tuple[int, Checkpoint] | None:

@@ -1,4 +1,4 @@
-"""From our parameter space to Optuna's distributions."""
+"""Optuna's distributions of our parameter space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _distribution(param: SearchParam) -> BaseDistribution:
     assert param.range is not None  # a SearchParam has one of the two
     low, high = param.range
     with warnings.catch_warnings():
-        # A range that is no multiple of the step ends at the last value that fits: documented.
+        # A range that is not a multiple of the step ends at the last value that fits: documented.
         warnings.filterwarnings("ignore", message=".*not divisible by `step`.*")
         if param.dtype == "int":
             return IntDistribution(int(low), int(high), log=param.log, step=int(param.step or 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import zlib
@@ -14,6 +13,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from seedwise.disk.aside import replace_file, write_all
 from seedwise.errors import DamagedFileError, writing
 
 # Optuna's operation code of a change of a trial's state, part of the journal's format
@@ -21,7 +21,7 @@ from seedwise.errors import DamagedFileError, writing
 _SET_STATE = 6
 _CREATE_STUDY = 0
 
-# A record ends with its checksum, as one more key that Optuna does not look at.
+# A record ends with its checksum, in a key that Optuna ignores.
 _CHECKSUM = b',"crc32":"'
 _TAIL_LENGTH = len(_CHECKSUM) + len(b'00000000"}\n')
 
@@ -30,20 +30,17 @@ class SingleWriterJournal(BaseJournalBackend):
     """A journal that one process appends to; stock Optuna reads the file.
 
     Optuna's own file backend locks, reopens and syncs the file for each of the about eight
-    operations of a trial. One writer needs no lock and knows what it wrote; the file is synced
+    operations of a trial. One writer needs no lock and knows what it wrote. The file is synced
     when a trial has ended, which is what must not be lost.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; made if there is none. `journal_end` says up to where it is whole.
+    The file is made if there is none, and must end with a whole record: see `journal_end`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: Any = None
         self._n_read = 0
-        # What was not read yet; None before the file was.
+        # Records that were not read yet; None before the file was loaded.
         self._pending: list[dict[str, Any]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,20 +53,9 @@ class SingleWriterJournal(BaseJournalBackend):
         return self.path.stat().st_size if self._file is None else self._end()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Read the records from a number on.
-
-        Parameters
-        ----------
-        log_number_from : int
-            Number of the first record to read.
-
-        Returns
-        -------
-        iterator of dict
-            The records.
-        """
+        """Read the records from a number on."""
         pending = self._load()
-        # The storage reads each record once and in order: what it has is dropped.
+        # The storage reads each record once and in order, so that what it has can be dropped.
         del pending[: max(0, log_number_from - self._n_read)]
         self._n_read = log_number_from
         yield from list(pending)
@@ -77,15 +63,7 @@ class SingleWriterJournal(BaseJournalBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append records; they are on disk before this returns when one of them ends a trial.
 
-        Parameters
-        ----------
-        logs : list of dict
-            The records.
-
-        Raises
-        ------
-        OSError
-            If the disk does not take them all, say because it is full; none is kept then.
+        Raises OSError if the disk does not take them all; none is kept then.
         """
         pending = self._load()
         if self._file is None:
@@ -93,7 +71,7 @@ class SingleWriterJournal(BaseJournalBackend):
         lines = [_line(log) for log in logs]
         begin = self._end()
         try:
-            self._write(b"".join(lines))
+            write_all(self._file.fileno(), b"".join(lines))
             if any(_ends_trial(log) for log in logs):
                 os.fsync(self._file.fileno())
         except OSError as error:
@@ -118,32 +96,12 @@ class SingleWriterJournal(BaseJournalBackend):
     def _end(self) -> int:
         return os.fstat(self._file.fileno()).st_size
 
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:  # a disk that fills up takes a part first
-            n_written = self._file.write(left)
-            if not n_written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            left = left[n_written:]
-
 
 def journal_end(path: Path) -> int:
-    """Return the length of the journal up to and with its last whole record.
+    """Return the length of the journal in bytes up to the end of its last whole record.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; if there is none, its length is 0.
-
-    Returns
-    -------
-    int
-        Bytes; what comes after them is a record that a crash has torn.
-
-    Raises
-    ------
-    DamagedFileError
-        If a record is not whole and another one comes after it.
+    What comes after that is a record that a crash has torn. A file that is not there has length 0.
+    Raises DamagedFileError if another record comes after one that is not whole.
     """
     if not path.exists():
         return 0
@@ -160,14 +118,9 @@ def journal_end(path: Path) -> int:
 
 
 def turn_direction(path: Path, direction: str) -> None:
-    """Have the study in a journal go another way; Optuna has no means for that.
+    """Change the direction of the study in a journal, which Optuna can't do.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file. No record changes its length, so that positions in it stay as they are.
-    direction : {"minimize", "maximize"}
-        What is best from now on.
+    No record changes its length, so that positions in the file stay as they are.
     """
     if not path.exists():
         return
@@ -176,13 +129,8 @@ def turn_direction(path: Path, direction: str) -> None:
     record = _record(first) if first else {}
     if record.get("op_code") == _CREATE_STUDY and record["directions"] != wanted:
         record["directions"] = wanted
-        aside = path.with_name(f".{path.name}.new")
         with writing(path):
-            with aside.open("wb") as file:
-                file.write(_line(record).removesuffix(b"\n") + newline + rest)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
+            replace_file(path, _line(record).removesuffix(b"\n") + newline + rest)
 
 
 def _line(log: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""The proposer: asks Optuna for points and tells it their values."""
+"""The proposer, which asks Optuna for points and tells it their values."""
 
 from __future__ import annotations
 
@@ -43,42 +43,26 @@ if TYPE_CHECKING:
 class StudyPlan:
     """What a study is made of."""
 
-    #: The study file.
     path: Path
-    #: The study's name.
     name: str
-    #: What is best.
+    #: ``"minimize"`` or ``"maximize"``.
     direction: str
-    #: The parameter space.
     space: ParameterSpace
-    #: The sampler, as it is before the first trial.
+    #: As it is before the first trial.
     sampler: optuna.samplers.BaseSampler
-    #: What tells it from others; a state that was saved of another is not used.
+    #: A saved state of a sampler of another name is not used.
     sampler_name: str
-    #: Where the sampler's state is saved.
     checkpoints: Checkpoints
-    #: The sampler's state to go on from, with which the study file must agree; None begins with
-    #: the sampler as it is.
+    #: The sampler's saved state, with which the study file must agree; None begins anew.
     state: bytes | None = None
-    #: Returns the params that the trial of a number is to have, all or some of them; None leaves
-    #: them to the sampler.
+    #: Returns some or all params of the trial of a number; None leaves them to the sampler.
     enqueued: Callable[[int], Mapping[str, Any] | None] = lambda _: None
-    #: What the study is to say of itself, as user attributes.
+    #: The study's user attributes.
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class Proposer:
-    """Asks a study for points, and tells it how they turned out.
-
-    Parameters
-    ----------
-    study : optuna.Study
-        The study, over a `CachedDaskStorage`.
-    plan : StudyPlan
-        What the study is made of.
-    exhausted : bool
-        Whether the sampler has no more points.
-    """
+    """Asks a study for points, and tells it how they turned out."""
 
     def __init__(self, study: optuna.Study, plan: StudyPlan, exhausted: bool = False) -> None:
         self._study = study
@@ -108,7 +92,7 @@ class Proposer:
         return best_trial(self.trials, self._plan.direction)
 
     def unfinished(self) -> Sequence[Proposal]:
-        """Return the points that were asked for before this proposer was made and not told."""
+        """Return the points that an earlier proposer asked for and did not tell."""
         return [Proposal(trial.number, trial.params) for trial in self._unfinished]
 
     def ask(self) -> Proposal | None:
@@ -126,18 +110,7 @@ class Proposer:
         return proposal
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
-        """Tell the study how a trial turned out.
-
-        Parameters
-        ----------
-        outcome : TrialOutcome
-            Its value, or why it failed.
-
-        Returns
-        -------
-        TrialResult
-            The trial as it now stands in the study.
-        """
+        """Tell the study how a trial turned out; return the trial as the study has it now."""
         attributes: dict[str, Any] = {"n_seeds": outcome.n_seeds}
         if outcome.state is TrialState.COMPLETE:
             attributes["stderr"] = outcome.stderr
@@ -157,7 +130,7 @@ class Proposer:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        # The user chose the sampler; Optuna's word on its maturity comes again with every point.
+        # The user chose the sampler; Optuna would warn that it is experimental at every point.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             try:
@@ -170,8 +143,8 @@ class Proposer:
         self._save()
 
     def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
-        # A sampler may give np.float64, or 1 for 1.0; the study file does not, when it is read
-        # again, and the loss is to see the same.
+        # A sampler may give np.float64, or 1 for 1.0; a study file that is read again does not.
+        # The loss must see the same.
         stored = {}
         for name, value in params.items():
             distribution = self._distributions[name]
@@ -190,19 +163,10 @@ class Proposer:
 
 @contextmanager
 def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
-    """Open a study in a file on the scheduler, and give a proposer over it.
+    """Open a study in a file on the scheduler, and yield a proposer over it.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Client of the scheduler.
-    plan : StudyPlan
-        What the study is made of. A study of this name that is in the file is gone on with.
-
-    Yields
-    ------
-    Proposer
-        The proposer; the files are closed in the end.
+    A study of this name that is in the file is resumed. Raises NotARunError if the sampler's saved
+    state can't be read.
     """
     sampler, exhausted = plan.sampler, False
     if plan.state is not None:
@@ -210,8 +174,8 @@ def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
             name, *state = pickle.loads(plan.state)
         except Exception as error:
             problem = (
-                f"the sampler's saved state can't be read ({type(error).__name__}: {error}); put "
-                "the versions back that environment.json names"
+                f"the sampler's saved state can't be read ({type(error).__name__}: {error}); "
+                "install the versions that environment.json names"
             )
             raise NotARunError(plan.path.parent, problem) from error
         if name == plan.sampler_name:
@@ -234,11 +198,13 @@ def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
 def _require_compatible(
     trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
 ) -> None:
-    """Refuse a change of the space, though it was accepted, that a study can't take."""
+    """Refuse an accepted change of the space that the study can't take."""
     for trial in trials:
         missing = distributions.keys() - trial.params.keys()
         if missing and not trial.state.is_finished():
-            problem = f"trial {trial.number} is in flight and has none; give another run_name"
+            problem = (
+                f"trial {trial.number} is in flight and has no value of it; give another run_name"
+            )
             raise SpaceError(problem, min(missing))
     for name, distribution in distributions.items():
         for trial in trials:
@@ -252,7 +218,7 @@ def _require_compatible(
 
 
 def read_trials(path: Path, study_name: str) -> list[TrialResult]:
-    """Return the trials in a study file that ended, by number; no cluster is needed."""
+    """Return the finished trials in a study file, by number; no cluster is needed."""
     trials = load_study(path, study_name).get_trials(deepcopy=False)
     return [_result(trial) for trial in trials if trial.state.is_finished()]
 

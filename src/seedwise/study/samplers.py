@@ -1,4 +1,4 @@
-"""Samplers by name."""
+"""The samplers by name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from optuna.samplers import BaseSampler
 
 from seedwise.errors import MissingExtraError, OptionError
 
-# What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; it would say
-# so for each parameter of each trial.
+# What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; without
+# these switches it would warn at each parameter of each trial.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
@@ -29,25 +29,10 @@ _NEEDS = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
     """Return the sampler of a name, seeded, or a copy of an Optuna sampler.
 
-    Parameters
-    ----------
-    sampler : str or optuna.samplers.BaseSampler
-        One of `seedwise.model.options.checks.SAMPLERS`, or a sampler.
-    random_seed : int
-        Its seed; of no effect on a sampler that is passed.
+    For the names see `seedwise.model.options.checks.SAMPLERS`. A sampler changes as it is asked,
+    and the same call must give the same result twice, so that one that is passed is copied.
 
-    Returns
-    -------
-    optuna.samplers.BaseSampler
-        The sampler. Of one that is passed it is a copy: a sampler changes as it is asked, and the
-        same call is to give the same result twice.
-
-    Raises
-    ------
-    MissingExtraError
-        If it needs packages that are not installed.
-    OptionError
-        If it can't be copied.
+    Raises MissingExtraError if a package is not installed, and OptionError if it can't be copied.
     """
     if not isinstance(sampler, str):
         try:

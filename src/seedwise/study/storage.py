@@ -76,7 +76,7 @@ class CachedDaskStorage(DaskStorage):  # type: ignore[misc]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     def delete_study(self, study_id: int) -> None:
-        """Delete a study, and what is kept of it."""
+        """Delete a study, here and in the file."""
         super().delete_study(study_id)
         self._finished.pop(study_id, None)
 
@@ -88,24 +88,11 @@ class _StudyFile(JournalStorage):
 
 
 def open_storage(client: Client, path: Path) -> CachedDaskStorage:
-    """Open the study file on the scheduler.
+    """Open the study file on the scheduler; it is made if there is none.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Client of the scheduler.
-    path : pathlib.Path
-        The study file; made if there is none.
-
-    Returns
-    -------
-    CachedDaskStorage
-        The storage, under a name of its own: a second one under a name in use would be ignored.
-
-    Raises
-    ------
-    StudyFileError
-        If the scheduler can't write the file, or writes it where this process can't see it.
+    The storage gets a name of its own: a second one under a name in use would be ignored. Raises
+    StudyFileError if the scheduler can't write the file, or writes it where this process can't see
+    it.
     """
     name = f"seedwise-{uuid.uuid4().hex}"
     try:
@@ -139,7 +126,7 @@ def load_study(path: Path, study_name: str) -> optuna.Study:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing studies; the user's own verbosity is put back."""
+    """Keep Optuna from announcing studies; the user's own verbosity is restored."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.WARNING)

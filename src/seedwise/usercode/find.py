@@ -1,4 +1,4 @@
-"""A loss by the file, or the module, that it is in."""
+"""Losses by the script or the module that they are in."""
 
 from __future__ import annotations
 
@@ -12,32 +12,19 @@ from types import ModuleType
 
 from seedwise.errors import LossNotFoundError
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.main_guard import require_guards
+from seedwise.usercode.main_guard import refuse_run_at_import
 
 
 def load_loss(target: str) -> LossDefinition:
-    """Import a loss.
+    """Import a loss by ``path/to/script.py:name`` or ``package.module:name``.
 
-    A file is imported under its stem and not as ``__main__``, so that its main guard does not run,
-    and its folder goes to the front of ``sys.path``, as Python does for a script; a module is
-    looked for in the current folder, too.
+    The name is that of the variable or of the loss; it is not needed where there is only one loss.
+    A script is imported under its stem and not as ``__main__``, so that its guarded code does not
+    run; its folder goes to the front of ``sys.path``, as Python does it. A module is also looked
+    for in the current folder.
 
-    Parameters
-    ----------
-    target : str
-        ``path/to/script.py:name`` or ``package.module:name``, where the name is the variable's or
-        the loss's own. It may be left out where there is only one loss.
-
-    Returns
-    -------
-    LossDefinition
-        The loss.
-
-    Raises
-    ------
-    LossNotFoundError
-        If there is none: no such file, its import fails or would begin a run, no such name, or
-        what has the name is no loss.
+    Raises LossNotFoundError if there is no such file, module or name, if the import fails or would
+    begin a run, or if the name is not that of a loss.
     """
     where, _, name = target.rpartition(":")
     if not where:  # no name is given
@@ -77,14 +64,14 @@ def _import_file(where: str, target: str) -> ModuleType:
     if not path.is_file():
         raise LossNotFoundError(target, f"there is no file {path}")
     if path.suffix != ".py":
-        raise LossNotFoundError(target, f"{path.name} is no .py file")
-    require_guards(path, target)
+        raise LossNotFoundError(target, f"{path.name} is not a .py file")
+    refuse_run_at_import(path, target)
     _search_first(path.parent)
     name = re.sub(r"\W", "_", path.stem)
-    while name in sys.modules:  # a script may be called as something that is imported already
+    while name in sys.modules:  # never replace a module that is already imported
         name = f"{name}_"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # of a .py file there is one
+    assert spec is not None  # a .py file has one
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -104,15 +91,15 @@ def _import_module(where: str, target: str) -> ModuleType:
     importlib.invalidate_caches()
     try:
         spec = importlib.util.find_spec(where)
-    except (ImportError, ValueError):  # of the package around it
+    except (ImportError, ValueError):  # raised for the package around it
         spec = None
     except (Exception, SystemExit) as error:
         raise _failed(error, target) from None
     if spec is None:
-        problem = f"there is no module {where}. Of a script give the path, such as fit.py:walk"
+        problem = f"there is no module {where}. For a script, give its path, such as fit.py:walk"
         raise LossNotFoundError(target, problem)
     if where not in sys.modules and spec.origin is not None and spec.origin.endswith(".py"):
-        require_guards(Path(spec.origin), target)
+        refuse_run_at_import(Path(spec.origin), target)
     try:
         return importlib.import_module(where)
     except (Exception, SystemExit) as error:
@@ -125,18 +112,14 @@ def _search_first(folder: Path) -> None:
 
 
 def _failed(error: BaseException, target: str) -> LossNotFoundError:
-    """Return what says why an import failed, with the traceback from the user's code on."""
+    """Return the error of an import that failed; its traceback starts at the user's code."""
     found = traceback.TracebackException.from_exception(error)
     users = [
         frame
         for frame in found.stack
-        if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")
+        if frame.filename not in (__file__, importlib.__file__)
+        and not frame.filename.startswith("<frozen importlib")
     ]
-    # importlib's own __init__, for modules
-    users = [frame for frame in users if frame.filename != importlib.__file__]
     found.stack = traceback.StackSummary.from_list(users)
     text = "".join(found.format())
     return LossNotFoundError(target, "its import fails", traceback=text)
-
-
-# An import that begins a run would submit real jobs.

@@ -1,4 +1,4 @@
-"""Telling whether code, or a configured object, is what it was in an earlier process."""
+"""Fingerprints of code and of configured objects, the same in every process."""
 
 from __future__ import annotations
 
@@ -30,46 +30,35 @@ from seedwise.usercode.installed import (
     is_installed_module,
 )
 
-_MOST_OBJECTS = 200_000  # what lies further away than that counts no more
+_MOST_OBJECTS = 200_000  # what lies further away does not count
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 
-# Of a class: what Python notes down about the source, and caches.
+# Attributes of a class that only describe its source, or are caches.
 _NOT_CODE = {
     *("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "_abc_impl"),
     *("__static_attributes__", "__annotate__", "__annotate_func__", "__annotations_cache__"),
     *("__slotnames__", "__attrs_base_of_slotted__", "__attrs_props__"),
 }
-_KIND_OF_FUNCTION = 0x3AC  # *args, **kwargs, a generator, async: flags of a code object
+_KIND_OF_FUNCTION = 0x3AC  # flags of a code object: *args, **kwargs, generator, async
 
 _NO_STEPS = ("EXTENDED_ARG", "NOP", "CACHE")
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _undirected = functools.partial(re.compile("_(FORWARD|BACKWARD|ABSOLUTE|NO_INTERRUPT)").sub, "")
 
-_Import = tuple[str, int, tuple[str, ...]]  # the module, the level, and what is taken from it
+_Import = tuple[str, int, tuple[str, ...]]  # the module, its level, and the names taken from it
 
 
 def fingerprint(value: object) -> str:
     """Say in 16 hex digits what a function does, or how an object is configured.
 
-    It is the same in every process of one minor version of Python, since that is what bytecode
-    depends on, for the same code and data. Comments, formatting, docstrings, the place in the file
-    and code that is not used make no difference. It changes with the code of a function and with
-    all of the user's own that it uses: functions, classes, closures, defaults, constants, also by
-    way of the user's modules. What is installed counts by its name only, whatever its version.
+    The same code and data have the same fingerprint in every process of one minor version of
+    Python, on which bytecode depends. Comments, formatting, docstrings, the place in the file and
+    unused code make no difference. A function's fingerprint changes with its code and with all of
+    the user's own that it uses, also through the user's modules: functions, classes, closures,
+    defaults, constants. What is installed counts by its name only, whatever its version, and what
+    can't be looked into, such as a lock, by its type.
 
-    Parameters
-    ----------
-    value : object
-        A function, a `LossDefinition`, or any object, such as an Optuna sampler.
-
-    Returns
-    -------
-    str
-        16 hex digits. What can't be looked into, such as a lock, counts by its type only.
-
-    Examples
-    --------
     >>> fingerprint({"a", "b"}) == fingerprint({"b", "a"}) != fingerprint({"a"})
     True
     """
@@ -79,16 +68,16 @@ def fingerprint(value: object) -> str:
 
 
 class _Walk:
-    """Goes through all that can be reached, in an order of its own, and digests it.
+    """A walk through all that can be reached from a value, which digests it.
 
-    What has an identity gets a number when it is met first, and waits in a queue: so cycles end,
+    An object with an identity gets a number at the first visit and waits in a queue, so cycles end
     and no chain is too deep.
     """
 
     def __init__(self, numbers: dict[int, int] | None = None) -> None:
         self._hash = hashlib.blake2b(digest_size=8)
         self._numbers = dict(numbers or {})
-        self._kept: list[object] = []  # an id is given again when its object is gone
+        self._kept: list[object] = []  # Python reuses the id of an object that is gone
         self._queue: deque[object] = deque()
 
     def digest(self) -> str:
@@ -106,7 +95,7 @@ class _Walk:
             text = hex(value) if kind is int else repr(value)  # a decimal int has too many digits
             self._put(kind.__name__, value if kind in (str, bytes) else text)
         elif kind is tuple and depth < 50:
-            # Equal constants are one object or two, as the compiler likes: by value.
+            # By value: whether equal constants are one object is up to the compiler.
             self._put("tuple", str(len(value)))
             for item in value:
                 self.visit(item, depth + 1)
@@ -138,7 +127,7 @@ class _Walk:
 
 
 def _described(value: Any) -> object:
-    """Return what counts of an object, as a tuple of simpler ones."""
+    """Return what counts of an object, as simpler ones."""
     for kinds, describe in _DESCRIBED:
         if isinstance(value, kinds):
             return describe(value)
@@ -156,13 +145,15 @@ def _described(value: Any) -> object:
 def _function(function: types.FunctionType) -> tuple[object, ...]:
     code, attributes = function.__code__, vars(function)
     if code.co_filename.startswith("<attrs generated"):
-        # It follows from the fields, and its hash has numbers that differ by process.
+        # It follows from the fields, and its __hash__ has numbers that differ by process.
         return ("generated",)
     # A decorator from a library has the user's function in its closure.
     cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
     closure = (*((name, _content(cell)) for name, cell in cells), attributes.get("__wrapped__"))
     namespace = function.__globals__
-    if is_installed_code(code, namespace.get("__name__")):  # its own, whatever wraps() says
+    if is_installed_code(
+        code, namespace.get("__name__")
+    ):  # functools.wraps does not change these globals
         return "installed", str(namespace.get("__name__")), code.co_qualname, closure
     names, read, imports = _names_used(code)
     return (
@@ -178,7 +169,7 @@ def _code(code: types.CodeType) -> tuple[object, ...]:
     n_args = counts[0] + counts[2] + (code.co_flags & 0xC).bit_count()  # *args and **kwargs
     try:
         steps: tuple[object, ...] = tuple(_listing(code))
-    except Exception:  # of a Python whose bytecode is made otherwise
+    except Exception:  # a Python with another bytecode
         steps = code.co_code, code.co_names, code.co_consts
     return "code", counts, code.co_flags & _KIND_OF_FUNCTION, code.co_varnames[:n_args], steps
 
@@ -191,7 +182,7 @@ def _content(cell: types.CellType) -> tuple[object, ...]:
 
 
 def _meant(value: object, read: frozenset[str], above: tuple[int, ...] = ()) -> object:
-    """Return a value; of a module of the user's, all that may be meant by ``module.name``."""
+    """Return a value; for a module of the user, all that ``module.name`` may mean in the code."""
     if not isinstance(value, types.ModuleType) or is_installed_module(value):
         return value
     content, inside = vars(value), (*above, id(value))
@@ -202,7 +193,7 @@ def _meant(value: object, read: frozenset[str], above: tuple[int, ...] = ()) -> 
 def _sources(imports: Iterable[_Import], package: str) -> Iterator[ModuleSpec]:
     """Find the user's modules that are imported when the code runs.
 
-    They need not be loaded here, and loading may do anything; so all that is in the file counts.
+    They may not be loaded yet, and loading them may do anything; so the whole file counts.
     """
     for name, level, members in imports:
         for each in (name, *(f"{name}.{member}" if name else member for member in members)):
@@ -212,11 +203,11 @@ def _sources(imports: Iterable[_Import], package: str) -> Iterator[ModuleSpec]:
                     yield spec
 
 
-@functools.cache  # one object for each: they import one another
+@functools.cache  # one object for each module, as they may import one another
 def _users_spec(module: str) -> ModuleSpec | None:
     path, spec = None, None
     for name in itertools.accumulate(module.split("."), "{}.{}".format):
-        if spec is not None and path is None:  # no package
+        if spec is not None and path is None:  # not a package
             return None
         specs = (finder.find_spec(name, path) for finder in sys.meta_path)
         spec = next((spec for spec in specs if spec is not None), None)
@@ -238,7 +229,7 @@ def _class(class_: type) -> tuple[object, ...]:
     slot = types.MemberDescriptorType
     content = {name: value for name, value in vars(class_).items() if type(value) is not slot}
     content = {name: value for name, value in content.items() if name not in _NOT_CODE}
-    if issubclass(class_, enum.Enum):  # has tables of its own, which differ by how it was made
+    if issubclass(class_, enum.Enum):  # its tables differ by how it was made
         content = {name: value for name, value in content.items() if _is_users_method(value)}
         content |= {name: member.value for name, member in class_.__members__.items()}
     return "class", class_.__qualname__, type(class_), class_.__bases__, *sorted(content.items())
@@ -249,20 +240,20 @@ def _instance(value: Any) -> tuple[object, ...]:
     if class_.__module__ in ("weakref", "_weakref", "_weakrefset"):
         return (class_,)  # caches
     if is_installed_class(class_) and "__wrapped__" in getattr(value, "__dict__", {}):
-        # What a library made of a function, such as lru_cache or numba: full of its caches.
+        # A function that a library wrapped, as lru_cache and numba do: full of caches.
         return class_, value.__wrapped__
     if class_.__module__.partition(".")[0] in ("pandas", "pyarrow"):
         return class_, tokenize(value, ensure_deterministic=True)
-    try:  # what pickle would write down: the object's own notion of what it is made of
+    try:  # what pickle would write: the object's own account of its content
         reduce = copyreg.dispatch_table.get(class_)
         reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
-    except Exception:  # not to be pickled, such as a lock
+    except Exception:  # it can't be pickled, such as a lock
         return class_, None if is_installed_class(class_) else getattr(value, "__dict__", None)
     if isinstance(reduced, str):
         return class_, reduced
     parts = [part if i < 3 else tuple(part or ()) for i, part in enumerate(reduced[:5])]
     if class_.__module__ == "optuna.samplers._qmc" and vars(value)["_seed"] >= 1 << 32:
-        parts[2] = {**vars(value), "_seed": None}  # Optuna draws 64 bits for one that has none
+        parts[2] = {**vars(value), "_seed": None}  # Optuna draws 64 bits if no seed is given
     return class_, *parts
 
 
@@ -276,17 +267,17 @@ def _is_users_method(value: object) -> bool:
 
 
 def _listing(code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """Yield what a piece of code does, free of all that line numbers and docstrings do to it.
+    """Yield what a piece of code does, whatever its line numbers and docstrings.
 
-    Constants are named by value, and jumps by where they lead to in the end: the compiler shortens
-    a jump to a jump if both stand in one line.
+    Constants are named by value, and jumps by where they lead in the end: the compiler shortens a
+    jump to a jump only if both are on one line.
     """
     steps: list[dis.Instruction] = []
     at = {}
     for step in dis.get_instructions(code):
         noted = step.opname == "STORE_NAME" and step.argval in _NOT_CODE
         if noted and steps and steps[-1].opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            steps.pop()  # the docstring of a class that is made in here
+            steps.pop()  # the docstring of a class in this code
         at[step.offset] = len(steps)
         if not noted and step.opname not in _NO_STEPS:
             steps.append(step)
@@ -307,7 +298,7 @@ def _landing(
     step: dis.Instruction, steps: list[dis.Instruction], at: dict[int, int]
 ) -> tuple[str, int]:
     name, target = _undirected(step.opname), at[step.argval]
-    for _ in steps:  # no chain is longer; an endless loop is a circle
+    for _ in steps:  # no chain is longer, but an empty endless loop is a circle
         there = steps[target] if target < len(steps) else step
         next_name = _undirected(there.opname)
         if next_name == "JUMP":
@@ -333,7 +324,7 @@ def _names_used(code: types.CodeType) -> tuple[list[str], frozenset[str], list[_
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 names[step.argval] = None
             elif step.opname == "STORE_GLOBAL":
-                stored.add(step.argval)  # a counter or a cache: no constant
+                stored.add(step.argval)  # a counter or a cache, not a constant
             elif step.opname == "IMPORT_NAME":
                 imports.append((step.argval, steps[i - 2].argval, steps[i - 1].argval or ()))
             elif step.opcode in dis.hasname:
@@ -351,6 +342,6 @@ _DESCRIBED: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (property, lambda it: ("property", it.fget, it.fset, it.fdel)),
     ((classmethod, staticmethod), lambda it: (type(it).__name__, it.__func__)),
     (enum.Enum, lambda member: ("member", type(member), str(member.name), member.value)),
-    # The name and the space of a loss are compared elsewhere, where a difference can be named.
+    # A loss's name and space are compared elsewhere, where the difference can be named.
     (LossDefinition, lambda it: ("loss", it.function, it.call_shape.name, it.vectorized)),
 )

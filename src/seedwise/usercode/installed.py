@@ -1,4 +1,4 @@
-"""What is installed, and what is the user's own."""
+"""The line between what is installed and what is the user's own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import seedwise
 
-_HEAP_TYPE = 1 << 9  # flag of a class that Python code made
+_HEAP_TYPE = 1 << 9  # flag of a class that Python code has made
 
 
 @functools.cache
 def _installed_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
-    del paths["data"]  # the environment's root, below which a project may well lie
+    del paths["data"]  # the environment's root: a project may lie below it
     folders = [*paths.values(), *site.getsitepackages(), site.getusersitepackages()]
     return tuple(f + os.sep for f in (*folders, str(Path(seedwise.__file__).parent)))
 
@@ -27,7 +27,7 @@ def _installed_folders() -> tuple[str, ...]:
 def is_installed_file(file: str) -> bool:
     """Tell whether a file belongs to Python, to what was installed for it, or to seedwise."""
     path = os.path.abspath(file)  # noqa: PTH100 - called often, and pathlib is slow
-    # A cluster's software modules have site-packages of their own.
+    # The software modules of a cluster have site-packages of their own.
     elsewhere = re.search("/(site|dist)-packages/", path)
     return path.startswith(_installed_folders()) or elsewhere is not None
 
@@ -35,7 +35,7 @@ def is_installed_file(file: str) -> bool:
 def is_installed_module(module: types.ModuleType) -> bool:
     """Tell whether a module is installed."""
     content = vars(module)
-    if content.get("__name__") == "__main__":  # a console script is in the environment's bin
+    if content.get("__name__") == "__main__":  # a console script lies in the environment
         return False
     file = content.get("__file__") or next(iter(content.get("__path__") or ()), None)
     origin = getattr(content.get("__spec__"), "origin", None)
@@ -43,7 +43,7 @@ def is_installed_module(module: types.ModuleType) -> bool:
 
 
 def _is_installed_name(module: object) -> bool:
-    # A module that is not loaded: what belongs to it came by value, so it is the user's.
+    # What comes from a module that is not loaded came by value, so it is the user's.
     loaded = sys.modules.get(module) if isinstance(module, str) else None
     return loaded is not None and is_installed_module(loaded)
 
@@ -54,7 +54,7 @@ def is_installed_class(class_: type) -> bool:
 
 
 def is_installed_code(code: types.CodeType, module: object = None) -> bool:
-    """Tell whether code is installed; code without a file is where its module is."""
+    """Tell whether code is installed; if it has no file, its module tells."""
     file = code.co_filename
     if file.startswith("<"):
         return file.startswith("<frozen") or _is_installed_name(module)

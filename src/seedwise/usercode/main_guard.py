@@ -1,4 +1,4 @@
-"""The main guard, without which a script would begin its run again in each worker."""
+"""Checks of the main guard, without which each import of a script would begin its run."""
 
 from __future__ import annotations
 
@@ -16,28 +16,44 @@ _BEGIN_A_RUN = {"check_run", "optimize_entries", "optimize_run", "resume_run", "
 
 
 def require_main_guard() -> None:
-    """Refuse a script that calls us outside of ``if __name__ == "__main__":``.
+    """Refuse a main script that got here outside of ``if __name__ == "__main__":``.
 
-    Local workers are spawned, and a spawned process imports the main script: an unguarded call
-    would be made again by each of them.
-
-    Raises
-    ------
-    MainGuardError
-        If the call stack starts at an unguarded line of the main script.
+    Local workers are spawned, and a spawned process imports the main script: it would make an
+    unguarded call again. Raises MainGuardError.
     """
     frame = _main_frame()
     if frame is None or _is_never_imported():
         return
     script, line = frame.f_code.co_filename, frame.f_lineno
-    if frame.f_globals["__name__"] == "__mp_main__":  # a worker makes the call again, right now
+    if frame.f_globals["__name__"] == "__mp_main__":  # a worker is making the call again
         raise MainGuardError(script, line)
-    if not Path(script).is_file():  # a notebook's cell, python -c, standard input
+    # There is no file for a notebook's cell, python -c and standard input.
+    if Path(script).is_file() and not _is_guarded(_parsed(script), line):
+        raise MainGuardError(script, line)
+
+
+def refuse_run_at_import(path: Path, target: str) -> None:
+    """Refuse a file that visibly begins a run when it is imported: that would submit real jobs.
+
+    Raises LossNotFoundError for `target`.
+    """
+    try:
+        tree = _parsed(path)
+    except (OSError, SyntaxError, ValueError):  # the import gives a better error
         return
-    with tokenize.open(script) as file:
-        source = file.read()
-    if not _is_guarded(source, line):
-        raise MainGuardError(script, line)
+    names = _names_that_begin_a_run(tree)
+    for call in _calls_at_import(tree):
+        if _called(call) in names:
+            problem = (
+                f"line {call.lineno} begins a run, and would do so at each import. Put it under "
+                'if __name__ == "__main__":'
+            )
+            raise LossNotFoundError(target, problem)
+
+
+def _parsed(path: str | Path) -> ast.Module:
+    with tokenize.open(path) as file:
+        return ast.parse(file.read())
 
 
 def _main_frame() -> FrameType | None:
@@ -51,38 +67,21 @@ def _main_frame() -> FrameType | None:
 
 
 def _is_never_imported() -> bool:
-    # The __main__.py of a package (python -m package) is not imported by spawned processes.
+    # Spawned processes do not import the __main__.py of a package (python -m package).
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec is not None and spec.name.endswith(".__main__")
 
 
-def _is_guarded(source: str, line: int) -> bool:
-    """Tell whether a line of a script lies in an ``if`` about ``__name__``."""
+def _is_guarded(tree: ast.Module, line: int) -> bool:
     return any(
         _is_guard(node) and node.lineno <= line <= (node.end_lineno or node.lineno)
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(tree)
         if isinstance(node, ast.If)
     )
 
 
-def require_guards(path: Path, target: str) -> None:
-    """Refuse a file that begins a run when it is imported, as far as that can be seen."""
-    try:
-        with tokenize.open(path) as file:
-            tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError):  # the import says it better
-        return
-    names = _names_that_begin_a_run(tree)
-    for call in _calls_at_import(tree):
-        if _called(call) in names:
-            problem = (
-                f"line {call.lineno} begins a run, and would at each import. Put it under "
-                'if __name__ == "__main__":'
-            )
-            raise LossNotFoundError(target, problem)
-
-
 def _names_that_begin_a_run(tree: ast.Module) -> set[str]:
+    """Return seedwise's functions, their aliases, and the file's functions that call them."""
     names = set(_BEGIN_A_RUN)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("seedwise"):
@@ -109,6 +108,7 @@ def _calls_at_import(node: ast.AST) -> Iterator[ast.Call]:
 
 
 def _is_guard(node: ast.If) -> bool:
+    """Tell whether the condition mentions ``__name__``."""
     return any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test))
 
 

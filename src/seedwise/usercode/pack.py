@@ -1,4 +1,4 @@
-"""Packing a loss for its way to the workers."""
+"""The packing of a loss for its way to the workers."""
 
 from __future__ import annotations
 
@@ -23,43 +23,26 @@ _registering = threading.Lock()
 
 
 def pack(loss: LossDefinition, options: WorkOptions) -> Shipment:
-    """Pack a loss.
+    """Pack a loss: its function goes by value, with what it uses of the user's own modules.
 
-    The function goes by value, and so does what it uses of the user's own modules: a worker that
-    starts late must not import what has been edited since.
-
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    options : WorkOptions
-        The run's options.
-
-    Returns
-    -------
-    Shipment
-        The loss, ready to travel.
-
-    Raises
-    ------
-    LossTransportError
-        If the loss can't be pickled.
-    OptionError
-        If there is no such `loss_module`.
+    So a worker that starts late does not import what has been edited since. Raises
+    LossTransportError if the loss can't be pickled, and OptionError if there is no such
+    `loss_module`.
     """
     module = _checked_module(options.loss_module)
+    home = _home(loss)
     return Shipment(
         name=loss.name,
-        pickled=_pickled(loss) if module is None else None,
+        pickled=_pickled(loss, home) if module is None else None,
         module=module,
         argv=tuple(sys.argv) if options.forward_sys_argv_to_workers else None,
-        path=_search_path(loss),
+        path=_search_path(home),
     )
 
 
 def _checked_module(module: str | None) -> str | None:
     if module is None or module == "__main__":
-        # The main module can't be imported by name; what is defined in it travels by value.
+        # The main module can't be imported by name, so its loss travels by value.
         return None
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()
@@ -74,9 +57,9 @@ def _checked_module(module: str | None) -> str | None:
     return module
 
 
-def _pickled(loss: LossDefinition) -> bytes:
-    with _registering:  # runs of several threads, which would unregister each other's modules
-        modules = _users_modules(loss)
+def _pickled(loss: LossDefinition, home: str | None) -> bytes:
+    with _registering:  # else runs in several threads would unregister each other's modules
+        modules = _users_modules(home)
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -88,9 +71,8 @@ def _pickled(loss: LossDefinition) -> bytes:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
-def _users_modules(loss: LossDefinition) -> list[ModuleType]:
-    """Return the loaded modules that lie beside the loss's own or below."""
-    home = _home(loss)
+def _users_modules(home: str | None) -> list[ModuleType]:
+    """Return the loaded modules in or below the loss's folder that are not installed."""
     if home is None:
         return []
     found = []
@@ -100,14 +82,14 @@ def _users_modules(loss: LossDefinition) -> list[ModuleType]:
             continue
         path = os.path.abspath(file)  # noqa: PTH100 - a thousand modules: pathlib takes 0.1 s
         users = path.startswith(home + os.sep) and not is_installed_file(path)
-        # What the user registered stays as the user has it.
+        # What the user has registered must stay registered.
         if users and module.__name__ not in cloudpickle.list_registry_pickle_by_value():
             found.append(module)
     return found
 
 
 def _home(loss: LossDefinition) -> str | None:
-    """Return the folder of the loss's source, of the outermost package if it is in one."""
+    """Return the folder of the loss's source, or the one around its outermost package."""
     try:
         source = Path(inspect.getfile(inspect.unwrap(loss.function))).absolute()
     except TypeError:
@@ -120,9 +102,8 @@ def _home(loss: LossDefinition) -> str | None:
     return str(home)
 
 
-def _search_path(loss: LossDefinition) -> tuple[str, ...]:
-    """Return where the workers are to look for what the loss imports when it is called."""
-    home = _home(loss)
+def _search_path(home: str | None) -> tuple[str, ...]:
+    """Return where workers look for what the loss imports when it is called."""
     entries = [home] if home is not None else []
     entries += [str(Path(entry or ".").absolute()) for entry in sys.path]
     return tuple(dict.fromkeys(entries))

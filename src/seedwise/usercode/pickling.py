@@ -1,4 +1,4 @@
-"""Pickling by value, with the files that code comes from."""
+"""Pickles by value that keep the names of source files."""
 
 from __future__ import annotations
 
@@ -9,28 +9,16 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-# What cloudpickle 3.1.3 writes for the file of all code; before, it wrote the file.
+# Since version 3.1.3 cloudpickle writes this for the file of all code.
 _NO_FILE = "<dynamic-code>"
 
 
 def dumps(value: object) -> bytes:
-    """Pickle a value as cloudpickle does, and keep the names of the files that code comes from.
+    """Pickle a value as cloudpickle does, but keep the names of the files that code comes from.
 
-    Without them the traceback of a loss that fails on a worker would have neither its file nor its
-    lines.
+    Without them the traceback of a loss that fails on a worker would show neither file nor lines.
+    Plain pickle reads the result.
 
-    Parameters
-    ----------
-    value : object
-        The value.
-
-    Returns
-    -------
-    bytes
-        The pickle; plain pickle reads it.
-
-    Examples
-    --------
     >>> import pickle
     >>> pickle.loads(dumps(lambda x: 2 * x))(4)
     8

@@ -1,4 +1,4 @@
-"""A loss on its way to a worker or to a process of its own."""
+"""A loss as it travels to a worker or to a child process."""
 
 from __future__ import annotations
 
@@ -16,26 +16,22 @@ from seedwise.model.loss import LossDefinition, registered_losses
 
 @attrs.frozen
 class Shipment:
-    """A loss on its way: either its pickle, or the module in which it is found by name."""
+    """A loss on its way: its pickle, or the module that defines it."""
 
-    #: The loss's name.
     name: str
-    #: The loss, pickled by value.
+    #: The loss, by value; None if `module` is given.
     pickled: bytes | None
-    #: Module, or path of a .py file, to import instead.
+    #: A module, or the path of a .py file, to import; None if `pickled` is given.
     module: str | None
-    #: ``sys.argv`` while it is loaded; None leaves the worker's own.
+    #: ``sys.argv`` while the loss is loaded; None means the worker's own.
     argv: tuple[str, ...] | None
-    #: Further entries for ``sys.path``, for what the loss imports when it is called.
+    #: More entries for ``sys.path``, for what the loss imports when it is called.
     path: tuple[str, ...]
 
     def load(self) -> LossDefinition:
         """Return the loss, on the worker.
 
-        Raises
-        ------
-        ImportError
-            If the module does not define a loss of this name.
+        Raises ImportError if the module does not define a loss of this name.
         """
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
         with _argv(self.argv):
@@ -49,7 +45,7 @@ class Shipment:
             msg = (
                 f"importing {self.module!r} defined no loss {self.name!r}, but "
                 f"{sorted(losses) or 'none at all'}; sys.argv was {self.argv!r}. @loss must run "
-                "when the module is imported, and not under the main guard; if the name depends "
+                "when the module is imported, so not under the main guard. If the name depends "
                 "on sys.argv, leave forward_sys_argv_to_workers=True."
             )
             raise ImportError(msg)
@@ -73,7 +69,7 @@ def _import(module: str) -> None:
         return
     spec = importlib.util.spec_from_file_location("_seedwise_loss_module", module)
     if spec is None or spec.loader is None:
-        raise ImportError(f"loss_module={module!r}: no such Python file")
+        raise ImportError(f"loss_module={module!r} is not a Python file")
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = loaded
     spec.loader.exec_module(loaded)

@@ -1,1 +1,1 @@
-"""Listeners and readers: what a run shows. Nothing below knows that they exist."""
+"""Listeners and readers: what a run shows to people. No lower room knows of them."""

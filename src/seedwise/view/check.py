@@ -1,29 +1,21 @@
-"""A check, in lines for a terminal: what comes while it runs, and its report."""
+"""The progress and the report of a check, in lines for a terminal."""
 
 from __future__ import annotations
 
 import sys
 from typing import TextIO
 
+from seedwise.errors.durations import exact_duration
 from seedwise.model.check_report import CheckReport
 from seedwise.model.events import ChunkLost, Event, PoolChanged, Progress, RunStarted
-from seedwise.slurm.units import readable_time
 from seedwise.view.progress import ProgressLines
-
-_MINUTE_S = 60
 
 
 class CheckProgress:
     """Writes the events of a check as lines: where it runs, and what it waits for.
 
-    The folder of a check goes, so that no line names it.
-
-    Parameters
-    ----------
-    shown : bool
-        Whether to write them.
-    stream : file, optional
-        Where to; None is stderr.
+    No line names the folder of the check, as it is removed at the end. None as `stream` means
+    stderr.
     """
 
     def __init__(self, shown: bool = True, stream: TextIO | None = None) -> None:
@@ -41,18 +33,7 @@ class CheckProgress:
 
 
 def check_lines(report: CheckReport) -> list[str]:
-    """Return a report as lines.
-
-    Parameters
-    ----------
-    report : CheckReport
-        The report.
-
-    Returns
-    -------
-    list of str
-        The lines.
-    """
+    """Return a report as lines."""
     parts = [("worker", _worker(report)), ("plan", _plan(report))]
     advice = [*report.warnings, *_advice(report)]
     lines = [f"loss {report.loss_name!r} gave {report.value!r} for seed {report.seed}"]
@@ -73,12 +54,12 @@ def _worker(report: CheckReport) -> list[tuple[str, str]]:
     if report.job_id is not None:
         rows.append(("job", report.job_id))
     if report.waited_s is not None:
-        rows.append(("waited for it", _time(report.waited_s)))
+        rows.append(("waited for it", exact_duration(report.waited_s)))
     if report.versions:
         versions = ", ".join(f"{name} {one}" for name, one in report.versions.items())
         rows.append(("versions", versions))
-    first = f" (the first time, with loading the loss, {_time(report.first_s)})"
-    rows.append(("one seed takes", _time(report.seed_s) + first))
+    first = f" ({exact_duration(report.first_s)} the first time, which loads the loss)"
+    rows.append(("one seed takes", exact_duration(report.seed_s) + first))
     return rows
 
 
@@ -97,9 +78,10 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
         rows.append((what, f"{report.workers}{cpus}"))
         rows.append(("seeds at once", str(report.n_seeds_at_once)))
     at_most = "at most " if report.vectorized else ""
-    rows.append(("a chunk takes", f"{at_most}{_time(report.chunk_s)}"))
+    rows.append(("a chunk takes", f"{at_most}{exact_duration(report.chunk_s)}"))
     if report.run_s is not None:
-        rows.append(("the run takes", f"{at_most}{_time(report.run_s)}, once all are there"))
+        run = f"{at_most}{exact_duration(report.run_s)}"
+        rows.append(("the run takes", f"{run}, once all workers are there"))
     if report.core_hours is not None:
         rows.append(("core hours", f"{report.core_hours:.3g}"))
     return rows
@@ -107,8 +89,9 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
 
 def _advice(report: CheckReport) -> list[str]:
     lines, size = [], report.advised_chunk_size
+    chunk = f"a chunk of {exact_duration(report.chunk_s)}"
     if report.chunk_is_short and not report.chunk_is_long:
-        why = f"a chunk of {_time(report.chunk_s)} is short beside the way to a worker and back"
+        why = f"{chunk} is short compared with the way to a worker and back"
         if size is not None:
             lines.append(f"{why}: use chunk_size={size}")
         elif report.n_chunks > 1 and not report.n_idle_workers:
@@ -117,8 +100,8 @@ def _advice(report: CheckReport) -> list[str]:
             lines.append(f"{why}, and is a whole trial: cluster='local' may be as fast")
     if report.chunk_is_long and report.walltime_s is not None:
         why = (
-            f"a chunk of {_time(report.chunk_s)} is long beside the jobs' walltime of "
-            f"{_time(report.walltime_s)}, at whose end it is lost"
+            f"{chunk} is long compared with the jobs' walltime of "
+            f"{exact_duration(report.walltime_s)}, and is lost if a job ends before it"
         )
         smaller = "" if size is None else f"chunk_size={size}, or "
         lines.append(f"{why}: use {smaller}a longer worker_time_limit")
@@ -127,7 +110,7 @@ def _advice(report: CheckReport) -> list[str]:
         needed = report.workers - report.n_idle_workers
         smaller = "" if report.chunk_is_short else ", a smaller chunk_size,"
         lines.append(
-            f"{report.n_idle_workers} of {report.workers} {what} would never have a chunk: use "
+            f"{report.n_idle_workers} of {report.workers} {what} would never get a chunk: use "
             f"workers={needed}{smaller} or more max_concurrent_trials"
         )
     return lines
@@ -140,7 +123,3 @@ def _table(rows: list[tuple[str, str]]) -> list[str]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < _MINUTE_S else readable_time(round(seconds))

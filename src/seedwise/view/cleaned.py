@@ -1,4 +1,4 @@
-"""What was cleaned up of a run, in lines for a terminal."""
+"""What was removed of a run, in lines for a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST_IDS = 20
 
 
 def cleaned_lines(cleaned: CleanedRun) -> list[str]:
-    """Return what was done, as lines; and what to do if jobs may be left."""
+    """Return what was done as lines, and what to do if jobs may be left."""
     removed, run_dir = cleaned.removed, cleaned.run_dir
     lines = [
         _jobs(cleaned),
@@ -37,6 +37,6 @@ def _jobs(cleaned: CleanedRun) -> str:
 
 
 def _shown(job_ids: Sequence[str]) -> str:
-    # The last ones: those before them are the likeliest to have ended long ago.
+    # The last ones, as earlier jobs are the most likely to have ended long ago.
     few = ", ".join(job_ids[-_MOST_IDS:])
     return f"{few}, and {len(job_ids) - _MOST_IDS} before" if len(job_ids) > _MOST_IDS else few

@@ -1,4 +1,4 @@
-"""Asking on a terminal."""
+"""The question before a run is removed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from seedwise.errors import CleanRefusedError
 
 
 def confirm_removal(path: Path) -> None:
-    """Ask whether a run is to be removed.
+    """Ask whether to remove a run.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The run's folder.
-
-    Raises
-    ------
-    CleanRefusedError
-        If the answer is no, or if there is no terminal to ask on.
+    Raises CleanRefusedError if the answer is no, or if there is no terminal to ask on.
     """
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise CleanRefusedError(path, "there is no terminal to ask on")

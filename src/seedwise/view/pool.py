@@ -9,7 +9,7 @@ from seedwise.view.times import end_words
 
 
 def workers_words(pool: PoolStatus) -> str:
-    """Return how many workers there are, are asked for, and are wanted."""
+    """Return how many workers are at work, pending and wanted."""
     if pool.pending:
         parts = [f"{pool.joined} at work, {pool.pending} pending of {pool.wanted} wanted"]
     else:
@@ -23,7 +23,7 @@ def workers_words(pool: PoolStatus) -> str:
 
 
 def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
-    """Return why workers are waited for, and until when; None if that is not known."""
+    """Return why workers are pending and when they are expected; None if unknown."""
     parts = [] if pool.waiting is None else [pool.waiting]
     if pool.expected_start_utc is not None:
         parts.append(f"expected start {end_words(pool.expected_start_utc, now_utc)}")

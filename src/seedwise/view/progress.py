@@ -1,4 +1,4 @@
-"""Progress on stderr: a few lines at the start, a line a trial, and how to go on."""
+"""Progress on stderr: a few lines at the start, a line a trial, and how to resume."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from seedwise.view.pool import waiting_words, workers_words
 
 _BRIEF_S = 1.0
 
-_LINK_FILE = "dashboard.url"  # as the place calls it that writes it, which is out of sight here
+_LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
-# That all workers are waited for is said when the reason is another, and now and then; that some
-# are, when the reason is another for long.
+# While no worker is there, why they are pending is said when the reason changes, and now and then.
+# While some are, it is said when the reason has changed, and no more than once a minute.
 _WAITING_S = 10.0
 _WAITING_STILL_S = 60.0
 
@@ -42,15 +42,9 @@ _WAITING_STILL_S = 60.0
 class ProgressLines:
     """Writes a run's events as lines.
 
-    Parameters
-    ----------
-    trials : bool
-        Whether to write all events; otherwise only how to go on with a run that was interrupted.
-    brief : bool
-        Whether there may be so many trials that most lines are left out: one in a second is
-        written, and how far the run is every few seconds.
-    stream : file, optional
-        Where to; None is stderr.
+    Without `trials` it writes only how to resume a run that was interrupted. `brief` is for runs
+    of very many trials: at most one trial a second is written, and the progress every few seconds.
+    None as `stream` means stderr.
     """
 
     def __init__(
@@ -108,11 +102,11 @@ class ProgressLines:
             self._waiting = None
             return []
         silent_s = time.monotonic() - self._waiting_said_s
-        # When the first will start, Slurm reckons anew every minute.
+        # The expected start is left out, as Slurm estimates it anew every minute.
         is_another = pool.waiting != self._waiting
         if silent_s < (_WAITING_S if is_another and not pool.joined else _WAITING_STILL_S):
             return []
-        if pool.joined and not is_another:  # trials go on, and say that it does
+        if pool.joined and not is_another:  # the lines of trials show that the run goes on
             return []
         self._waiting, self._waiting_said_s = pool.waiting, time.monotonic()
         return [f"{_told(status)}, {_waiting(pool)}"]
@@ -127,7 +121,7 @@ class ProgressLines:
 
 
 def _may_be_read_by_others(stream: object) -> bool:
-    """Tell whether a stream is a file that not we alone can read, such as a log."""
+    """Tell whether a stream is a file that other users can read, such as a log."""
     try:
         found = os.fstat(stream.fileno())  # type: ignore[attr-defined]
     except (AttributeError, OSError, ValueError):  # it is in memory, or closed
@@ -136,12 +130,12 @@ def _may_be_read_by_others(stream: object) -> bool:
 
 
 def _without_token(event: RunStarted) -> RunStarted:
-    """Name the file that holds the link, instead of the link."""
+    """Replace the dashboard's link by the path of the file that holds it."""
     link, _, token = (event.dashboard or "").partition("?token=")
     if not token:
         return event
     file = RunDirectory(event.run_dir).key_dir / _LINK_FILE
-    # A link without a file is of a cluster that was passed, whose owner has it.
+    # Without a file the cluster was passed, and the caller has the link.
     instead = f"its link, with the token, is in {file}" if file.exists() else link
     return attrs.evolve(event, dashboard=instead)
 
@@ -149,7 +143,7 @@ def _without_token(event: RunStarted) -> RunStarted:
 def _start(event: RunStarted) -> list[str]:
     lines = [f"run folder {event.run_dir}", f"on {event.place}"]
     if event.n_told:
-        lines.append(f"going on after {event.n_told} trials")
+        lines.append(f"resumed after {event.n_told} trials")
     if event.dashboard is not None:
         lines.append(f"dashboard  {event.dashboard}")
     if event.tunnel is not None:
@@ -169,11 +163,9 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
     lines = ["  ".join([*parts, f"{trial.duration_s:.2f} s"])]
     if event.failure is not None:
-        if (
-            event.failure.kind is not FailureKind.LOSS
-        ):  # what a dead process wrote is no one else's
+        if event.failure.kind is not FailureKind.LOSS:  # the words of a dead process are only here
             lines += [f"    {line}" for line in event.failure.traceback.splitlines()[1:]]
-        if event.entry_id is None:  # an entry's folder is another
+        if event.entry_id is None:  # an entry has a folder of its own
             lines.append(
                 f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}"
             )

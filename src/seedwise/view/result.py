@@ -1,4 +1,4 @@
-"""What a run found, in lines for a terminal."""
+"""A result, in lines for a terminal."""
 
 from __future__ import annotations
 
@@ -8,18 +8,7 @@ from seedwise.results.sweep import SweepResult
 
 
 def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> list[str]:
-    """Return a result as lines, with numbers as Python writes them.
-
-    Parameters
-    ----------
-    result : OptimizeResult, MultiOptimizeResult or SweepResult
-        The result.
-
-    Returns
-    -------
-    list of str
-        The lines.
-    """
+    """Return a result as lines, with numbers as Python writes them."""
     if isinstance(result, OptimizeResult):
         return _point(result.best_value, result.best_params)
     if isinstance(result, MultiOptimizeResult):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from seedwise.errors.durations import exact_duration
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
-from seedwise.slurm.units import readable_memory, readable_time
+from seedwise.slurm.units import readable_memory
 
 _UNKNOWN = "unknown"
 _NO_LIMIT = "no limit"
 
 _HOW_TO_ASK = (
-    "* is what a job gets that names none. Ask for another with",
+    "* marks what a job gets if it names none. Ask for another with",
     "  SlurmOptions(partition=..., account=...), slurm_qos=..., worker_time_limit=...,",
     "  cpus_per_task=..., mem_per_cpu=...",
 )
@@ -21,15 +22,7 @@ _HOW_TO_ASK = (
 def limits_lines(limits: SlurmLimits) -> list[str]:
     """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts.
 
-    Parameters
-    ----------
-    limits : SlurmLimits
-        What it allows.
-
-    Returns
-    -------
-    list of str
-        The lines. What is unknown is said to be so, with the command that did not answer.
+    Unknown values are called unknown, and the commands that did not answer are listed.
     """
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
@@ -44,7 +37,7 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
 
 
 def _of_all(limits: SlurmLimits) -> list[str]:
-    """Return what holds for all jobs."""
+    """Return the limits of all jobs."""
     size, count = limits.max_array_size, limits.max_job_count
     words = {
         ("max_array_size",): "no limit" if size is None else f"indices below {size}",
@@ -85,8 +78,8 @@ def _partition(partition: PartitionLimits) -> tuple[str, ...]:
     return (
         f"{partition.name} *" if partition.is_default else partition.name,
         partition.state if partition.knows("state") else _UNKNOWN,
-        _limit(partition, "max_time_s", readable_time),
-        _limit(partition, "default_time_s", readable_time),
+        _limit(partition, "max_time_s", exact_duration),
+        _limit(partition, "default_time_s", exact_duration),
         nodes(lambda: f"{partition.n_usable} of {partition.n_nodes}"),
         nodes(lambda: f"{free} of {total}"),
         nodes(lambda: _span(partition.cpus, str)),
@@ -106,7 +99,7 @@ def _max_memory(partition: PartitionLimits) -> str:
 
 
 def _particulars(partition: PartitionLimits) -> dict[str, Iterable[str]]:
-    """Return what few partitions have."""
+    """Return what only some partitions have, by its title."""
     found: dict[str, Iterable[str] | None] = {
         "for the accounts": partition.allow_accounts,
         "not for the accounts": partition.deny_accounts or None,
@@ -142,7 +135,7 @@ def _account(account: AccountLimits) -> tuple[str, ...]:
         ", ".join(account.qos) if account.knows("qos") else _UNKNOWN,
         account.default_qos or _UNKNOWN,
         account.partition or "",
-        _limit(account, "max_time_s", readable_time),
+        _limit(account, "max_time_s", exact_duration),
         _limit(account, "max_jobs", str),
         _limit(account, "max_submit_jobs", str),
     )
@@ -170,7 +163,7 @@ def _one_qos(qos: QosLimits, is_default: bool) -> tuple[str, ...]:
     return (
         f"{qos.name} *" if is_default else qos.name,
         str(qos.priority) if qos.knows("priority") else _UNKNOWN,
-        _limit(qos, "max_time_s", readable_time),
+        _limit(qos, "max_time_s", exact_duration),
         _limit(qos, "max_jobs", str),
         _limit(qos, "max_submit_jobs", str),
         _limit(qos, "max_cpus_per_job", str),
@@ -195,7 +188,7 @@ def _span(bounds: tuple[int, int], words: Callable[[int], str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], n_always: int) -> list[str]:
-    """Return a table; columns after the first `n_always` are left out if they say nothing."""
+    """Return a table, without empty columns after the first `n_always`."""
     columns = [
         [title, *(row[at] for row in rows)]
         for at, title in enumerate(header)

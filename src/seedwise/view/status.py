@@ -1,4 +1,4 @@
-"""How far a run is, in lines for a terminal."""
+"""The progress of a run, in lines for a terminal."""
 
 from __future__ import annotations
 
@@ -22,26 +22,10 @@ _MOST_LOSSES = 3
 def status_lines(
     status: RunStatus, run_dir: Path, *, now_utc: datetime | None = None
 ) -> list[str]:
-    """Return how far a run is as lines: a table, and how to go on with a run that is stopped.
+    """Return the progress of a run as lines: a table, and how to resume a run that is stopped.
 
-    Parameters
-    ----------
-    status : RunStatus
-        How far it is.
-    run_dir : pathlib.Path
-        The run's folder, or an entry's.
-    now_utc : datetime.datetime, optional
-        The time; None is now.
-
-    Returns
-    -------
-    list of str
-        The lines. Times are local.
-
-    Raises
-    ------
-    NotARunError
-        If the run is stopped, and there is none in the folder any more.
+    `run_dir` is the folder of the run or of an entry. Times are shown in local time. Raises
+    NotARunError if the run is stopped and its folder is gone.
     """
     now_utc = now_utc or datetime.now(UTC)
     rows = [(status.kind, status.state)]
@@ -67,16 +51,16 @@ def status_lines(
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {words}" for name, words in rows]
     if status.state == "stopped":
-        # An entry is gone on with as a part of its run.
+        # An entry is resumed as a part of its run.
         lines.append(f"to go on: {resume_command(existing_run(run_dir).home.path)}")
     return lines
 
 
 def _losses(run_dir: Path) -> list[tuple[str, str]]:
-    """Return why the last workers were lost or refused that the last driver had."""
+    """Return why the last driver's most recent workers were lost or refused."""
     try:
         events = read_events(existing_run(run_dir))
-    except (NotARunError, OSError):  # the status says more than that is worth
+    except (NotARunError, OSError):  # the status is worth more than this row
         return []
     rows: list[tuple[str, str]] = []
     for event in events:
@@ -113,13 +97,13 @@ def _trials(status: RunStatus) -> list[tuple[str, str]]:
 
 
 def _percent(count: int, n_trials: int) -> str:
-    # Cut off, not rounded: it is not 100 before the last trial is told.
+    # Cut off, not rounded, so that it is below 100 until the last trial is told.
     tenths = 1000 * count // n_trials
     return f"{tenths // 10}.{tenths % 10}"
 
 
 def _rate(per_s: float) -> str:
-    """Return a rate in the first unit in which it is one or more, or by the hour."""
+    """Return a rate by the second or the minute if it is at least 1 by that, else by the hour."""
     rate, per = per_s * _HOUR_S, "an hour"
     if per_s >= 1:
         rate, per = per_s, "a second"

@@ -1,4 +1,4 @@
-"""The evaluation of consecutive seeds: each call of the user's function is here."""
+"""The evaluation of consecutive seeds: the only calls of the user's function."""
 
 from __future__ import annotations
 
@@ -38,27 +38,10 @@ def evaluate_block(
     context: dict[str, Any],
     note: Callable[[int], None] | None = None,
 ) -> SeedBlock:
-    """Evaluate consecutive seeds, up to the first that fails.
+    """Evaluate consecutive seeds, up to the first that fails: that is data, not an exception.
 
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    params : mapping
-        The trial's parameters.
-    seeds : ndarray of int64, shape (n,)
-        The seeds.
-    start : int
-        Position of the first in the seed plan.
-    context : dict
-        ``entry_id`` and ``trial_number``; a `Context` has ``trial_dir``, too.
-    note : callable or None
-        Called with the offset of each seed before it is evaluated; not for a vectorized loss.
-
-    Returns
-    -------
-    SeedBlock
-        The losses, or the first failure: a failing seed is data, not an exception.
+    `start` is the position of the first seed in the seed plan. `note` is called with the offset of
+    each seed before it is evaluated, but not for a vectorized loss.
     """
     if loss.vectorized:
         return _evaluate_vectorized(loss, params, seeds, start, context)
@@ -69,7 +52,9 @@ def evaluate_block(
             note(offset)
         try:
             losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
-        except BaseException as error:  # KeyboardInterrupt and SystemExit are no order to us
+        except (
+            BaseException
+        ) as error:  # we take no orders from its KeyboardInterrupt or SystemExit
             return SeedBlock(None, failure_from(error, start + offset, seed))
         if parts:
             for name, part in parts.items():
@@ -88,7 +73,7 @@ def failure_from(error: BaseException, position: int, seed: int | None) -> SeedF
     try:
         message = str(error).strip().partition("\n")[0]
     except Exception:
-        message = "its text can't be had: __str__ failed"
+        message = "the exception has no text: its __str__ failed"
     return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
 
 

@@ -1,4 +1,4 @@
-"""A process of a worker's own to evaluate seeds in: the worker survives what they do to it."""
+"""A child process of a worker, which evaluates seeds: the worker survives its death."""
 
 from __future__ import annotations
 
@@ -21,23 +21,18 @@ from seedwise.worker.process import Limits, Process, Verdict
 
 
 class ChildClosedError(RuntimeError):
-    """The child was closed while it was to evaluate: its worker leaves."""
+    """The child was closed before it had evaluated its seeds: the worker leaves."""
 
 
 class Child:
     """A child process that evaluates seeds; it is started when it is first needed.
 
-    Its user is one thread at a time; `kill` and `close` may be called from any. After a death the
+    One thread at a time uses it, but any thread may call `kill` and `close`. After a death the
     next use starts another process.
-
-    Parameters
-    ----------
-    shipment : Shipment
-        The loss.
     """
 
     def __init__(self, shipment: Shipment) -> None:
-        self.vectorized = False  # whether the loss is: known when it is loaded
+        self.vectorized = False  # of the loss; known once it is loaded
         self._shipment = shipment
         self._process: Process | None = None
         self._closed = False
@@ -45,12 +40,12 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Id of the process; None while there is none."""
+        """None while there is no process."""
         process = self._process
         return process.pid if process is not None and process.alive else None
 
     def rss_b(self) -> int:
-        """Return the memory that the process takes, in bytes; 0 while there is none."""
+        """Return the memory that the process takes; 0 while there is no process."""
         with suppress(psutil.Error):
             if (pid := self.pid) is not None:
                 rss_b: int = psutil.Process(pid).memory_info().rss
@@ -58,26 +53,10 @@ class Child:
         return 0
 
     def load(self, seeds: NDArray[np.int64], start: int, limits: Limits) -> SeedFailure | None:
-        """Start the process and load the loss, unless that is done.
+        """Start the process and load the loss, unless that is done; return why it failed.
 
-        Parameters
-        ----------
-        seeds : ndarray of int64, shape (n,)
-            The seeds that need it; a failure names them.
-        start : int
-            Position of the first in the seed plan.
-        limits : Limits
-            What it may take.
-
-        Returns
-        -------
-        SeedFailure or None
-            Why it failed.
-
-        Raises
-        ------
-        ChildClosedError
-            If the child is closed.
+        A failure names the seeds; `start` is the position of the first in the seed plan. Raises
+        ChildClosedError if the child is closed.
         """
         with self._in_use:
             if limits.watch is not None:  # here, too: short pieces may fill memory together
@@ -105,31 +84,10 @@ class Child:
         context: dict[str, Any],
         limits: Limits,
     ) -> SeedBlock:
-        """Evaluate consecutive seeds in the process, up to the first that fails.
+        """Evaluate consecutive seeds in the process, as `evaluate_block` does.
 
-        Parameters
-        ----------
-        params : mapping
-            The trial's parameters.
-        seeds : ndarray of int64, shape (n,)
-            The seeds.
-        start : int
-            Position of the first in the seed plan.
-        context : dict
-            ``entry_id`` and ``trial_number``; a `Context` has ``trial_dir``, too.
-        limits : Limits
-            What it may take.
-
-        Returns
-        -------
-        SeedBlock
-            The losses or the first failure, as `evaluate_block` has them; or how the process
-            ended.
-
-        Raises
-        ------
-        ChildClosedError
-            If the child is closed, be it meanwhile.
+        The failure may also be how the process ended. Raises ChildClosedError if the child is
+        closed, before or meanwhile.
         """
         with self._in_use:
             answer = self.load(seeds, start, limits)
@@ -139,23 +97,23 @@ class Child:
             return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
 
     def kill(self, verdict: Verdict) -> None:
-        """Kill the process, and wait for its end; what it evaluates fails with the verdict."""
+        """Kill the process and wait for its end; what it evaluates fails with the verdict."""
         if (process := self._process) is not None:
             process.kill(verdict)
             process.join()
 
     def close(self) -> None:
-        """End the process, for good."""
+        """End the process; there will be no other."""
         self._closed = True
         if (process := self._process) is not None:
-            process.kill()  # and not gently: user's threads and exit handlers may never end
+            process.kill()  # the user's threads and exit handlers may never end
         with self._in_use:
             self._release()
 
     def _start(self) -> None:
         self._release()
         process = self._process = Process()
-        if self._closed:  # by another thread meanwhile, which did not see the process
+        if self._closed:  # by another thread, which did not see this process
             process.kill()
 
     def _ask(
@@ -166,7 +124,7 @@ class Child:
         limits: Limits,
         doing: str = "",
     ) -> Any:
-        """Return the process's answer, or its end as a SeedFailure."""
+        """Return the process's answer, or a SeedFailure that says how it ended."""
         process = self._process
         assert process is not None
         try:

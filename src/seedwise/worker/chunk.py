@@ -1,4 +1,4 @@
-"""The evaluation of a chunk: all that is done for a seed is in this file."""
+"""A chunk as it travels to a worker, and its evaluation there."""
 
 from __future__ import annotations
 
@@ -27,36 +27,31 @@ class ChunkTask:
 
     #: The loss's id in this run; the worker's plugin of this name holds it.
     loss_id: str
-    #: The trial's number.
     trial: int
-    #: Its parameters.
     params: dict[str, ParamValue]
-    #: The entry that the run is for.
     entry_id: str | None
-    #: The chunk, with its seeds.
     chunk: Chunk
     #: Which evaluation of the chunk this is, from 1.
     attempt: int = 1
-    #: Dask topic on which the worker says that it starts; None says nothing.
+    #: Dask topic on which the worker says that it starts; None for silence.
     topic: str | None = None
-    #: Evaluate it in a process of its own, because a worker was lost that had it.
+    #: Whether it needs a process of its own, because it may have killed a worker.
     isolated: bool = False
-    #: Seconds that the chunk may take; None is no limit.
+    #: None means no limit.
     time_limit_s: float | None = None
-    #: Folder of the folders that evaluations write files to, absolute, two below the run's folder.
-    #: None if there is no place for files.
+    #: Parent of the folders that evaluations write to, absolute, two levels below the run's
+    #: folder; None if files can't be written.
     attempts_dir: str | None = None
-    #: How the folder of an evaluation begins, such as ``trial_007``.
+    #: How the name of an evaluation's folder begins, such as ``trial_007``.
     folder_stem: str = ""
-    #: Seconds that the chunk is expected to take at most, by what was known when it was sent; None
-    #: is nothing.
+    #: How long it was expected to take, at most, when it was sent; None if unknown.
     needs_s: float | None = None
 
     def fresh_context(self) -> Context:
-        """Return what a loss is given that asks for its context, for one evaluation of the chunk.
+        """Return the context that the loss may ask for, with a new folder for each evaluation.
 
-        Its folder is no other evaluation's: a chunk whose worker was lost may run on two workers
-        for a while, and only the files of the one that counts are kept.
+        A chunk whose worker was lost may run on two workers for a while; only the files of the
+        evaluation that counts are kept.
         """
         items = {"entry_id": self.entry_id, "trial_number": self.trial}
         if self.attempts_dir is None:
@@ -69,22 +64,9 @@ class ChunkTask:
 def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     """Evaluate a chunk on a Dask worker.
 
-    Parameters
-    ----------
-    task : ChunkTask
-        The chunk and its trial.
-
-    Returns
-    -------
-    ChunkResult
-        The losses of its seeds, or the first failure.
-
-    Raises
-    ------
-    Reschedule
-        If the worker leaves, or its job ends too soon for the chunk.
+    Raises Reschedule if the worker leaves, or if its job ends too soon for the chunk.
     """
-    # Here and not above: with plain functions this module is of use without Dask, too.
+    # Imported here, so that the rest of this module can be used without Dask.
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
@@ -104,12 +86,12 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     began_s = time.perf_counter()
     try:
         block = worker.plugins[task.loss_id].evaluate(task, context)
-    except Reschedule:  # the worker leaves; Dask has another one do it
+    except Reschedule:  # the worker leaves; Dask gives the chunk to another
         raise
     except BaseException as error:  # such as: the loss can't be loaded
         block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
     duration_s = time.perf_counter() - began_s
-    # One that failed did not evaluate all its seeds; one in a process of its own is slower.
+    # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
         own.note(len(task.chunk.seeds), duration_s)
     return ChunkResult(
@@ -129,24 +111,11 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 
 
 def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
-    """Evaluate several chunks, one after the other, as one task on a Dask worker.
+    """Evaluate chunks, of one trial or of several, one by one as one Dask task.
 
-    Parameters
-    ----------
-    tasks : sequence of ChunkTask
-        The chunks, which may be of several trials.
-
-    Returns
-    -------
-    list of ChunkResult
-        The results of the first of them, as many as there is time for, and one at least. What
-        takes longer than was expected is for all workers to share, and so is what is left when
-        the worker leaves.
-
-    Raises
-    ------
-    Reschedule
-        If the worker leaves, or its job ends too soon for the first chunk.
+    Returns the results of the first chunks, at least of one. The others go out again, to all
+    workers: those that half a second was too short for, and those that are left when the worker
+    leaves. Raises Reschedule if that is so before the first chunk.
     """
     from distributed import Reschedule
 
@@ -165,8 +134,8 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
 
 
 def _needs_s(task: ChunkTask, own: Durations) -> float | None:
-    # All chunks of a trial go out at once, the first ones before anything was known: what the
-    # worker has done itself since then counts as well.
+    # All chunks of a trial go out at once, those of the first trials before anything was known.
+    # So what this worker has measured since then counts as well.
     if job_left_s() is None:
         return None
     known = [s for s in (task.needs_s, own.needs_s(len(task.chunk.seeds))) if s is not None]
@@ -175,7 +144,7 @@ def _needs_s(task: ChunkTask, own: Durations) -> float | None:
 
 def _written_folder(context: Context) -> str:
     folder = context.folder
-    # os.path's raises nothing, whatever the loss has done to the folder.
+    # os.path.isdir raises nothing, whatever the loss has done to the folder.
     if folder is None or not os.path.isdir(folder.path):  # noqa: PTH112
         return ""
     return folder.path.name

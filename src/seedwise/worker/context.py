@@ -1,4 +1,4 @@
-"""What a loss that asks for its context is given, with a folder for files of its own."""
+"""The context that a loss may ask for, with a folder for its files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,18 @@ _KEY = "trial_dir"
 
 @attrs.frozen
 class TrialDir:
-    """A folder for a loss's own files, which is made when the loss asks for it."""
+    """A folder for the files of a loss; it is made when the loss asks for it."""
 
-    #: The folder, absolute.
+    #: Absolute.
     path: Path
-    #: The run's folder, above it. It is never made: a run's folder that is not there is on another
-    #: machine's disk, where nobody would find the files.
+    #: An ancestor of `path`. It is never made: if it is missing, it lies on another machine's
+    #: disk, and the files would be lost on this one.
     run_dir: Path
 
     def make(self) -> Path:
-        """Make the folder, unless that is done; the mode of all that is made is 0700.
+        """Return the folder, and make it if it is missing; new folders have mode 0700.
 
-        Returns
-        -------
-        pathlib.Path
-            The folder.
-
-        Raises
-        ------
-        TrialDirError
-            If the run's folder is not there.
+        Raises TrialDirError if the run's folder does not exist.
         """
         self._make(self.path)
         return self.path
@@ -50,17 +42,11 @@ class TrialDir:
 
 
 class Context(dict[str, Any]):
-    """The context of a trial: a dict that has ``trial_dir``, too, without holding it.
+    """The context of a trial: a dict that answers to ``trial_dir`` without holding it.
 
-    ``in``, ``[]`` and `get` know the key; `[]` and `get` make the folder, at that moment. To
-    iterate, print, copy or pickle the context makes nothing, and shows no ``trial_dir``.
-
-    Parameters
-    ----------
-    items : mapping
-        ``entry_id`` and ``trial_number``.
-    folder : TrialDir or None
-        The folder; None if there is no place for files, and no such key then.
+    ``in``, ``[]`` and `get` know the key; ``[]`` and `get` make the folder. Iterating, printing,
+    copying or pickling makes no folder and shows no ``trial_dir``. Without a folder there is no
+    such key.
     """
 
     __slots__ = ("folder",)
@@ -70,22 +56,22 @@ class Context(dict[str, Any]):
         self.folder = folder
 
     def __missing__(self, key: str) -> Path:
-        """Return the folder, made, for its key."""
+        """Make and return the folder for ``trial_dir``."""
         if key == _KEY and self.folder is not None:
             return self.folder.make()
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether `[]` has the key."""
+        """Tell whether ``[]`` knows the key."""
         return super().__contains__(key) or (key == _KEY and self.folder is not None)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return what `[]` does, or the default if there is no such key."""
+        """Return what ``[]`` does, or the default if there is no such key."""
         try:
             return self[key]
         except KeyError:
             return default
 
     def copy(self) -> Context:
-        """Return a copy that knows the same folder."""
+        """Return a copy with the same folder."""
         return Context(self, self.folder)

@@ -1,4 +1,4 @@
-"""How long chunks of late have taken, and how long the next one may take by that."""
+"""The durations of recent chunks, and what the next chunk may take by them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import threading
 from collections import deque
 
-# Of comparable chunks so many are not slower, and a fifth more is expected: where few are known
-# the slowest counts, and of many no single one does.
+# A chunk is expected to take a fifth more than this quantile of comparable ones: of a few that is
+# the slowest, and of many no single one decides.
 _QUANTILE = 0.95
 _SAFETY = 1.2
 
-# A worker looks at all that it remembers for every chunk, however short.
+# Few: a worker goes through all of them for every chunk, however short it is.
 _WORKER_REMEMBERS = 40
 
 _ATTRIBUTE = "_seedwise_durations"
@@ -19,13 +19,7 @@ _lock = threading.Lock()
 
 
 class Durations:
-    """The times of the last chunks; threads may share it.
-
-    Parameters
-    ----------
-    most : int
-        How many chunks it remembers.
-    """
+    """The durations of the last `most` chunks; threads may share it."""
 
     def __init__(self, most: int) -> None:
         self._recent: deque[tuple[int, float]] = deque(maxlen=most)
@@ -33,33 +27,24 @@ class Durations:
         self._lock = threading.Lock()
 
     def note(self, n_seeds: int, duration_s: float) -> None:
-        """Take note of a chunk that is done, and of the seconds that it took."""
+        """Take note of a finished chunk."""
         with self._lock:
             self._recent.append((n_seeds, duration_s))
             self._known.clear()
 
     def comparable(self, n_seeds: int) -> list[float]:
-        """Return the seconds for a seed of the chunks that a chunk of `n_seeds` is like.
+        """Return the seconds per seed of the chunks with at least half of `n_seeds`.
 
-        A chunk of less than half as many seeds says little: most of its time it may have loaded
-        the loss.
+        A smaller chunk says little: it may have spent most of its time on loading the loss.
         """
         with self._lock:
             return self._comparable(n_seeds)
 
     def needs_s(self, n_seeds: int) -> float | None:
-        """Return how long a chunk of `n_seeds` is expected to take at most.
+        """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
 
-        Parameters
-        ----------
-        n_seeds : int
-            Its seeds.
-
-        Returns
-        -------
-        float or None
-            Seconds; None as long as nothing is known. Where only much smaller chunks are known
-            it is what they took: how much of that grows with the seeds cannot be told.
+        Where only much smaller chunks are known, it is what they took: how much of that grows with
+        the seeds is unknown.
         """
         with self._lock:
             if n_seeds not in self._known:
@@ -78,15 +63,7 @@ class Durations:
 
 
 def durations_of(dask_worker: object, loss_id: str) -> Durations:
-    """Return what a worker remembers of the chunks of a loss that it has done itself.
-
-    Parameters
-    ----------
-    dask_worker : distributed.Worker
-        The worker; its threads share what is remembered.
-    loss_id : str
-        The loss's id in its run.
-    """
+    """Return the durations that a worker, with all its threads, has measured of a loss."""
     with _lock:
         of_losses: dict[str, Durations] | None = getattr(dask_worker, _ATTRIBUTE, None)
         if of_losses is None:

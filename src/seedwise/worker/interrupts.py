@@ -1,6 +1,6 @@
-"""Ctrl-C in a terminal reaches all its processes; it is the driver's to act on.
+"""A preload of local workers, which has them ignore Ctrl-C.
 
-Local workers load this module when they start.
+Ctrl-C in a terminal reaches all its processes, but only the driver acts on it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,6 @@ from typing import Any
 
 
 def dask_setup(worker: Any) -> None:
-    """Have a worker ignore SIGINT; it ends with its driver. Dask calls this in its main thread."""
+    """Have the worker ignore SIGINT; Dask calls this in its main thread."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,6 @@
-"""Workers that open no HTTP port: what it shows would be anybody's to see.
+"""Workers and nannies without an HTTP port, which any user of the machine could read.
 
-Nor do they write a line for everyone who connects and has no key: their logs would fill the disk.
+They do not log connections without a key, either: that could fill the disk.
 """
 
 from __future__ import annotations
@@ -12,27 +12,24 @@ from distributed import Nanny, Worker
 
 
 def pass_over_strangers() -> None:
-    """Have this process not log connections that it refuses, of which there may be millions."""
+    """Have this process not log the connections that it refuses: there may be millions."""
     logging.getLogger("distributed.comm.tcp").setLevel(logging.ERROR)
 
 
 class LockedWorker(Worker):  # type: ignore[misc]
-    """A worker without pages; its connections are what its `security` makes them."""
+    """A worker without HTTP pages."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         pass_over_strangers()
         super().__init__(*args, **keywords)
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """Open no port; Dask opens one even without a dashboard."""
-        self._dashboard = False  # it would be added to the pages that there are not
+        """Open no port: Dask would open one even without a dashboard."""
+        self._dashboard = False  # else Dask adds its pages to the missing server
 
 
 class LockedNanny(Nanny):  # type: ignore[misc]
-    """A nanny of a `LockedWorker`, for clusters that can't be told the worker's class.
-
-    It takes what Dask's does.
-    """
+    """A nanny of a `LockedWorker`, for clusters that can't be told the worker's class."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, worker_class=LockedWorker, **keywords)

@@ -1,4 +1,4 @@
-"""The worker plugin that brings a loss to every worker once, late ones included."""
+"""The plugin by which every worker gets a loss once, late workers included."""
 
 from __future__ import annotations
 
@@ -30,22 +30,14 @@ _LOOK_EVERY_S = 0.1
 
 
 class LossPlugin(WorkerPlugin):  # type: ignore[misc]
-    """Holds a loss on a worker, and the threads or processes that its seeds run in.
+    """A loss on a worker, with the threads or processes that its seeds run in.
 
     The loss is loaded when the first chunk needs it: an error then comes back with the chunk,
-    where one in `setup` would keep the worker from starting. Where only processes need it, it is
-    loaded in them alone.
+    while one in `setup` would keep the worker from starting. If only processes need the loss, it
+    is loaded only there.
 
-    Parameters
-    ----------
-    loss_id : str
-        The loss's id in this run; the plugin's name.
-    shipment : Shipment
-        The loss.
-    parallelism : int
-        Seeds that run at once.
-    use_processes : bool
-        Whether they run in processes. A chunk that is isolated or has a time limit always does.
+    `parallelism` seeds run at once. A chunk that is isolated or has a time limit runs in a process
+    even without `use_processes`.
     """
 
     def __init__(
@@ -57,19 +49,19 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self.use_processes = use_processes
 
     def setup(self, worker: Any) -> None:
-        """Prepare a worker; Dask calls it on each, when it joins."""
+        """Prepare a worker; Dask calls this when one joins."""
         manager = getattr(worker, "memory_manager", None)
         self._lock = threading.Lock()
         self._loss: LossDefinition | None = None
         self._vectorized: bool | None = None
         self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
-        # It starts a thread when there is work for one, and not before.
+        # It starts its threads only when there is work for them.
         self._threads = ThreadPoolExecutor(
             self.parallelism, thread_name_prefix=f"seedwise-seeds-{self.name}"
         )
 
     def teardown(self, worker: Any) -> None:
-        """End the threads and processes; Dask calls it when the worker leaves."""
+        """End the threads and processes; Dask calls this when the worker leaves."""
         del worker
         self._children.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -77,29 +69,14 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         """Evaluate a chunk, its seeds spread over the threads or processes.
 
-        Parameters
-        ----------
-        task : ChunkTask
-            The chunk and its trial.
-        context : Context
-            What the loss is given if it asks for it; the same for all seeds.
-
-        Returns
-        -------
-        SeedBlock
-            The losses and their components, or the first failure.
-
-        Raises
-        ------
-        Reschedule
-            If the worker leaves.
+        Raises Reschedule if the worker leaves.
         """
         try:
             if self.use_processes or task.isolated or task.time_limit_s is not None:
                 return self._evaluate_in_children(task, context)
             return self._evaluate_here(task, context)
         except BaseException as error:
-            if self._children.closed:  # `teardown` broke it off: another worker is to do it
+            if self._children.closed:  # `teardown` broke it off: it goes to another worker
                 raise Reschedule from error
             raise
 
@@ -135,12 +112,12 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         vectorized: bool,
         evaluate_piece: Callable[[NDArray[np.int64], int], SeedBlock],
     ) -> SeedBlock:
-        # A vectorized loss is called once a chunk; the worker has as many threads as it may have
-        # chunks at once.
+        # A vectorized loss is called once for a chunk; the worker evaluates as many chunks at once
+        # as it has threads.
         seeds, start = task.chunk.seeds, task.chunk.start
         n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
         if task.isolated and not self.use_processes:
-            n_pieces = 1  # each process has a loss of its own, and memory was asked for one
+            n_pieces = 1  # each process loads the loss, and the job has memory for one
         if n_pieces == 1:
             return evaluate_piece(seeds, start)
         futures = []
@@ -173,7 +150,7 @@ class _Children:
     """A worker's child processes, and the memory that they may take together with it."""
 
     def __init__(self, shipment: Shipment, memory_limit_b: int | None) -> None:
-        # None without a limit: waiting for a child then needs no looking.
+        # None without a limit: then nothing needs to be watched while a child is waited for.
         self.watch = self._check_memory if memory_limit_b else None
         self._shipment = shipment
         self._limit_b = memory_limit_b or 0
@@ -186,7 +163,7 @@ class _Children:
 
     @contextmanager
     def one(self) -> Iterator[Child]:
-        """Lend a child that nobody uses."""
+        """Lend an idle child."""
         with self._lock:
             if self.closed:
                 raise ChildClosedError
@@ -210,7 +187,7 @@ class _Children:
     def _check_memory(self) -> None:
         """Kill the largest child if they and this process take too much.
 
-        Every thread that waits for a child calls it; one of them looks, every 0.1 s.
+        Every thread that waits for a child calls this; one of them looks, every 0.1 s.
         """
         if time.monotonic() - self._looked_s < _LOOK_EVERY_S:
             return

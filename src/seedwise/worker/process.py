@@ -1,4 +1,4 @@
-"""The process of a `Child`, from both sides: how the worker has it, and what runs in it."""
+"""The process of a `Child`: the worker's side of it, and the code that runs in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from seedwise.model.trials import FailureKind, SeedFailure
 from seedwise.usercode.shipment import Shipment
 from seedwise.worker.block import evaluate_block, failure_from
 
-# Its code, not `-m`: seedwise itself may lie where only this process's sys.path leads.
+# Not `-m`: seedwise itself may lie where only the sys.path of this process leads.
 _CODE = (
     "import sys; sys.path[:] = sys.argv[3:]; "
     "from seedwise.worker.process import main; main(*map(int, sys.argv[1:3]))"
@@ -46,16 +46,16 @@ _LONGEST_LINE = 1 << 16
 class Limits:
     """What an evaluation may take."""
 
-    #: Seconds; None is no limit. The start of the process and the loading of the loss, which are
-    #: no part of the evaluation, may take ten minutes, or this if it is longer.
+    #: None means no limit. Starting the process and loading the loss are not counted: they may
+    #: take ten minutes, or this time if it is longer.
     time_s: float | None = None
-    #: Called every 0.1 s; it may kill children. None needs no call.
+    #: Called every 0.1 s, if not None; it may kill children.
     watch: Callable[[], None] | None = None
-    #: What is said of an overrun; ``{:g}`` stands for `time_s`.
+    #: The message of an overrun; ``{:g}`` stands for `time_s`.
     overrun: str = "took longer than chunk_timeout_seconds={:g}"
 
     def for_loading(self) -> Limits:
-        """Return the limits of the start of the process and the loading of the loss."""
+        """Return the limits for starting the process and loading the loss."""
         if self.time_s is None:
             return self
         time_s = max(self.time_s, _LOADING_MAY_TAKE_S)
@@ -64,13 +64,11 @@ class Limits:
 
 @attrs.frozen
 class Verdict:
-    """Why we killed a child."""
+    """Why a child was killed, or how it died."""
 
-    #: What kind of failure it is.
     kind: FailureKind
-    #: What stands for the name of an exception.
+    #: A name that stands in for the type of an exception.
     exception_type: str
-    #: What its process did.
     text: str
 
 
@@ -83,14 +81,14 @@ class Process:
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._lock = threading.Lock()
         self._connection, theirs = Pipe()
-        # Where it notes the seed that it evaluates. It goes by memory, for it must be readable
-        # after any death and cost nothing beside a loss of 0.1 ms.
+        # Here the process notes which seed it evaluates. The memory is shared, since the note must
+        # be readable after any death and cost nothing beside a loss of 0.1 ms.
         with theirs, _shared_file() as shared:
             shared.write(bytes(8))
             shared.flush()
             self._offset = mmap.mmap(shared.fileno(), 8)
             fds = (theirs.fileno(), shared.fileno())
-            # Not multiprocessing, which forbids children to a daemonic process, as workers may be.
+            # Not multiprocessing: a worker may be daemonic, and may then have no children.
             self._popen = subprocess.Popen(
                 [
                     sys.executable,
@@ -102,11 +100,11 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=fds,
-                start_new_session=True,  # what it starts in turn is killed with it
+                start_new_session=True,  # what it starts is killed with it
             )
         self.pid = self._popen.pid
-        # Closed when the process has ended. The end of its connection would not tell: what it
-        # forked holds that, too.
+        # Closed when the process has ended. The end of its connection is not enough: processes
+        # that it forked hold that, too.
         self._ended, self._ended_writer = os.pipe()
         self._threads = [
             threading.Thread(target=target, name=f"seedwise-child-{self.pid}", daemon=True)
@@ -117,12 +115,12 @@ class Process:
 
     @property
     def offset(self) -> int:
-        """Offset of the seed that it evaluates; -1 if that is not known."""
+        """Offset of the seed that it evaluates; -1 if unknown."""
         (offset,) = struct.unpack_from("q", self._offset)
         return int(offset)
 
     def ask(self, task: object, limits: Limits) -> Any:
-        """Send a task and return the answer; None if the process ended before."""
+        """Send a task and return the answer; None if the process ended first."""
         struct.pack_into("q", self._offset, 0, -1)
         left_s = limits.time_s
         with suppress(OSError):  # it has ended, which is seen below
@@ -134,13 +132,13 @@ class Process:
             began_s = time.monotonic()
             ready = wait([self._connection, self._ended], timeout_s)
             if left_s is not None:
-                # No more than a slice a round: a worker that is suspended for a while, as Slurm
-                # may do, is not the loss's fault.
+                # At most a slice a round: if Slurm suspends the worker for a while, that is not
+                # the loss's fault.
                 left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
             if self._connection in ready:
                 with suppress(EOFError, OSError):
                     return self._connection.recv()
-                if not wait([self._ended], _PATIENCE_S):  # without an end, so the loss closed it
+                if not wait([self._ended], _PATIENCE_S):  # it still runs, so the loss closed it
                     text = "its process closed the connection to its worker"
                     self.kill(Verdict(FailureKind.DIED, "ProcessDied", text))
                 return None
@@ -162,12 +160,12 @@ class Process:
             self._kill_group()
 
     def join(self) -> None:
-        """Wait for the end of a process that was killed, but not for ever."""
+        """Wait for the end of a killed process, for a limited time."""
         for thread in self._threads:
             thread.join(_PATIENCE_S)
 
     def release(self) -> None:
-        """Kill the process if it runs, and give all back."""
+        """Kill the process if it runs, and close all that was opened for it."""
         self.kill()
         self.join()
         self._connection.close()
@@ -181,7 +179,7 @@ class Process:
             return self._verdict
         returncode = self._popen.returncode
         if returncode is None:
-            text = "its process would not end when it was killed"
+            text = "its process did not end when it was killed"
         elif returncode >= 0:
             text = f"its process ended with exit code {returncode}"
         else:
@@ -189,14 +187,14 @@ class Process:
             names = {int(known): known.name for known in signal.Signals}
             text = f"its process was killed by signal {number} ({names.get(number, 'unnamed')})"
             if number == signal.SIGKILL:
-                text += ", as out of memory or by hand"
+                text += ", for lack of memory or by hand"
         return Verdict(FailureKind.DIED, "ProcessDied", text)
 
     def last_lines(self) -> str:
-        """Return what it wrote last to stderr; of a crash, the top of the stack.
+        """Return the end of its stderr; after a crash, what surrounds the top of the stack.
 
-        Python's report of a crash may be longer than what is shown, and its top tells most. What
-        stands just before it may be the reason, as a C++ program gives it.
+        Python's report of a crash may be longer than what is shown, and its top says most. The
+        lines before it may give the reason, as a C++ program does.
         """
         lines = list(self._lines)
         crashes = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
@@ -208,7 +206,7 @@ class Process:
     def _watch(self) -> None:
         if hasattr(os, "waitid"):  # else macOS, before Python 3.13
             with suppress(ChildProcessError):
-                # Not reaped yet: so its id, and its group's, can't be another's when we kill.
+                # Not reaped yet, so that its id, and its group's, can't be reused when we kill.
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._popen.wait()
@@ -224,12 +222,12 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
 
     def _copy_stderr(self) -> None:
-        """Copy its stderr to ours, whole lines only: several processes write there."""
+        """Copy its stderr to ours, in whole lines: several processes write there."""
         assert self._popen.stderr is not None
         rest = b""
         with self._popen.stderr as stderr:
             fd = stderr.fileno()
-            # The end of the process counts: what it started may hold its stderr for ever.
+            # Until the process ends: what it started may hold its stderr for ever.
             while fd in wait([fd, self._ended]):
                 data = os.read(fd, _LONGEST_LINE)
                 if not data:
@@ -246,30 +244,25 @@ class Process:
     def _take_line(self, raw: bytes) -> None:
         line = raw.decode("utf-8", errors="replace")
         self._lines.append(line)
-        with suppress(Exception):  # there may be no sys.stderr, or one that is closed or strange
+        with suppress(Exception):  # sys.stderr may be missing, closed or replaced
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
 
 def _shared_file() -> IO[bytes]:
-    # Some Pythons lack it: those built for an old glibc, and those of macOS.
+    # Python lacks it on macOS, and where it was built for an old glibc.
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("seedwise"), "w+b")
     return tempfile.TemporaryFile()
 
 
-# From here on: what runs in the child.
+# The rest of this file runs in the child.
 
 
 def main(connection_fd: int, offset_fd: int) -> None:
-    """Evaluate what the worker sends until it is gone; never returns.
+    """Evaluate what the worker sends, until the worker is gone; never returns.
 
-    Parameters
-    ----------
-    connection_fd : int
-        The connection to the worker.
-    offset_fd : int
-        File of 8 bytes in which the seed is noted that is evaluated.
+    `offset_fd` is a file of 8 bytes, for the offset of the seed that is being evaluated.
     """
     try:
         _prepare_process()
@@ -283,14 +276,14 @@ def main(connection_fd: int, offset_fd: int) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(1)  # and not sys.exit: user's threads and exit handlers may never end
+        os._exit(1)  # not sys.exit: the user's threads and exit handlers may never end
 
 
 def _prepare_process() -> None:
     faulthandler.enable(file=2, all_threads=False)
     # Ctrl-C and the end of a Slurm job may reach all processes. The worker decides what they mean;
-    # here they would look like a death that the seed is to blame for. Handlers, and not SIG_IGN,
-    # which would be passed on to the programs that the loss starts.
+    # here they would look like a death that the seed has caused. The handlers do nothing; SIG_IGN
+    # would be passed on to the programs that the loss starts.
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:
         signal.signal(number, lambda *_: None)
@@ -300,13 +293,13 @@ def _prepare_process() -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
-    # What it forks, such as a pool of processes, takes them as ever, from its first moment on.
+    # What it forks, such as a pool of processes, takes the signals as usual, from the start.
     os.register_at_fork(
         before=functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signals),
         after_in_parent=functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, signals),
         after_in_child=take_them_again,
     )
-    # If memory runs out, the kernel is to take this process and not the worker.
+    # If memory runs out, the kernel should kill this process and not the worker.
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")
 
@@ -315,7 +308,7 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
     try:
         while True:
             tasks.put(connection.recv())
-    except (EOFError, OSError):  # the worker is gone; so go we, and what the loss has started
+    except (EOFError, OSError):  # the worker is gone: kill also what the loss has started
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
     except BaseException:
@@ -336,10 +329,10 @@ def _serve(
         while True:
             params, seeds, start, context = tasks.get()
             block = evaluate_block(loss, params, seeds, start, context, note)
-            with suppress(Exception):  # prints wait for no exit handler, which is never run
+            with suppress(Exception):  # no exit handler would ever flush what was printed
                 sys.stdout.flush()
             connection.send(block)
-    tasks.get()  # for ever: the worker ends us
+    tasks.get()  # for ever: the worker kills this process
 
 
 def _load(shipment: Shipment) -> LossDefinition | SeedFailure:

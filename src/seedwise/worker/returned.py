@@ -1,4 +1,4 @@
-"""Reading what a loss returned."""
+"""Readers of what a loss returned."""
 
 from __future__ import annotations
 
@@ -20,25 +20,10 @@ _NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool
 
 
 def read_loss(returned: Any) -> float:
-    """Read the loss of one seed.
+    """Read the loss of one seed: the number itself, ``total_loss``, or the mean of a dict or list.
 
-    Parameters
-    ----------
-    returned : number, dict or list
-        What the user's function returned.
+    Raises LossValueError if it is none of these, is empty, or is not finite.
 
-    Returns
-    -------
-    float
-        The loss: the number itself, ``total_loss``, or the mean of a dict or list.
-
-    Raises
-    ------
-    LossValueError
-        If it is none of these, is empty, or is not finite.
-
-    Examples
-    --------
     >>> from seedwise.worker.returned import read_loss
     >>> read_loss({"speed": 1.0, "accuracy": 3.0}), read_loss([1, {"total_loss": 2.0}])
     (2.0, 1.5)
@@ -47,29 +32,12 @@ def read_loss(returned: Any) -> float:
 
 
 def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
-    """Read the loss of one seed, and its components.
+    """Read the loss of one seed, as `read_loss` does, and its components by name.
 
-    Parameters
-    ----------
-    returned : number, dict or list
-        What the user's function returned.
+    With a ``total_loss`` they are those of its ``components`` that are numbers, finite or not; the
+    others are left out in silence. Of a dict of numbers they are all of them. A number and a list
+    have none. The mapping is not to be changed. A bad component never raises LossValueError.
 
-    Returns
-    -------
-    loss : float
-        The loss, as `read_loss` has it.
-    components : mapping of str to float
-        Its parts by name: of ``components`` beside a ``total_loss`` those that are numbers, finite
-        or not, and nothing is said of others; of a dict of numbers all. A number and a list have
-        none. Not to be changed.
-
-    Raises
-    ------
-    LossValueError
-        If it is no loss; a component is never the reason.
-
-    Examples
-    --------
     >>> from seedwise.worker.returned import read_returned
     >>> read_returned({"total_loss": 2.0, "components": {"speed": 1, "model": "fast"}})
     (2.0, {'speed': 1.0})
@@ -94,25 +62,9 @@ def read_arrays(
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Read the losses of a chunk, and their components, from what a vectorized loss returned.
 
-    Parameters
-    ----------
-    returned : array_like of float, shape (n_seeds,), or dict
-        What the user's function returned. Of a dict, ``total_loss`` is such an array, and
-        ``components`` a dict of such arrays.
-    n_seeds : int
-        Number of seeds in the chunk.
-
-    Returns
-    -------
-    losses : ndarray of float64, shape (n_seeds,)
-        The losses, as `read_array` has them.
-    components : dict of str to ndarray of float64, shape (n_seeds,)
-        Their parts by name; what is no array of numbers is left out.
-
-    Raises
-    ------
-    LossValueError
-        If the losses are wrong, or the shape of a component.
+    That is an array of shape (n_seeds,), or a dict with such a ``total_loss`` and ``components``,
+    a dict of such arrays. Components that are not arrays of numbers are left out. Raises
+    LossValueError if the losses, or the shape of a component, are wrong.
     """
     if not (isinstance(returned, dict) and "total_loss" in returned):
         return read_array(returned, n_seeds), {}
@@ -122,7 +74,7 @@ def read_arrays(
     for key, part in given.items() if isinstance(given, dict) else ():
         try:
             array = np.asarray(part)
-        except Exception:  # lists of different lengths, or an object with ideas of its own
+        except Exception:  # lists of different lengths, or an object that refuses
             continue
         if array.dtype.kind in _NUMBERS:
             _check_shape(array, n_seeds, part, f"component {key!r} has ")
@@ -131,31 +83,16 @@ def read_arrays(
 
 
 def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
-    """Read the losses of a chunk from what a vectorized loss returned.
+    """Read the losses of a chunk, of shape (n_seeds,); they may be NaN or infinite.
 
-    Parameters
-    ----------
-    returned : array_like of float, shape (n_seeds,)
-        What the user's function returned.
-    n_seeds : int
-        Number of seeds in the chunk.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_seeds,)
-        The losses; they may be NaN or infinite, which the caller blames on the seed.
-
-    Raises
-    ------
-    LossValueError
-        If the shape is wrong or the values are no numbers.
+    Raises LossValueError if the shape is wrong or the values are not numbers.
     """
     try:
         array = np.asarray(returned)
     except ValueError:  # lists of different lengths
-        raise LossValueError(returned, "no array of numbers") from None
+        raise LossValueError(returned, "not an array of numbers") from None
     if array.dtype.kind not in _NUMBERS:
-        raise LossValueError(returned, f"no array of numbers, but of {array.dtype}")
+        raise LossValueError(returned, f"not an array of numbers, but of {array.dtype}")
     _check_shape(array, n_seeds, returned)
     return array.astype(np.float64)
 
@@ -169,7 +106,7 @@ def check_finite(value: float) -> float:
 
 def _check_shape(array: NDArray[Any], n_seeds: int, returned: Any, what: str = "") -> None:
     if array.shape != (n_seeds,):
-        problem = f"shape {array.shape}, but there are {n_seeds} seeds: ({n_seeds},) it must be"
+        problem = f"shape {array.shape}, but there are {n_seeds} seeds: it must be ({n_seeds},)"
         raise LossValueError(returned, what + problem)
 
 
@@ -178,7 +115,7 @@ def _components(given: Any) -> Mapping[str, float]:
     for key, part in given.items() if isinstance(given, dict) else ():
         try:
             components[str(key)] = _number(part)
-        except Exception:  # what it can't be read for is the user's; it must not cost the loss
+        except Exception:  # a strange object must not cost the loss
             continue
     return components
 

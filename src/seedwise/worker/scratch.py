@@ -1,7 +1,6 @@
-"""What a job's nanny does when it starts; a preload of nannies.
+"""A preload of a job's nanny, which has it remove the folder of temporary files in the end.
 
-It has the folder for the job's temporary files removed in the end: the job's script makes it and
-becomes the nanny, so nothing of the script is left to do so.
+The job's script makes the folder and then becomes the nanny, so the script can't remove it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _SCRATCH = "SEEDWISE_SCRATCH"
 
 
 def dask_setup(nanny: Any) -> None:
-    """Have the folder removed in the end; Dask calls this when the nanny starts."""
+    """Have the folder removed when the nanny ends; Dask calls this when it starts."""
     del nanny
     pass_over_strangers()
     path = os.environ.get(_SCRATCH)

@@ -1,11 +1,15 @@
-"""How many workers are wanted: up at once, down after a pause, and never back and forth."""
+"""How many workers are wanted: up at once, down after a pause; and how many options allow."""
 
 from __future__ import annotations
 
+import pytest
+from dask.system import CPU_COUNT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.cluster.pool.size import Target
+from seedwise.cluster.place import Demand
+from seedwise.cluster.pool.size import Target, worker_bounds
+from seedwise.model.options.study import RunOptions
 
 
 def test_chunks_over_slots_between_the_bounds():
@@ -52,3 +56,36 @@ def test_it_is_the_most_that_was_of_use_within_the_pause(chunks):
     target = Target(0, 100, 1, pause_s=5)
     for second, n_chunks in enumerate(chunks):
         assert target.wanted(n_chunks, second) == max(chunks[max(0, second - 5) : second + 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "bounds"),
+    [
+        ({}, (40, 40)),
+        ({"array_parallelism_limit": 3}, (3, 3)),
+        ({"workers": 7}, (7, 7)),
+        ({"workers": 7, "array_parallelism_limit": 3}, (3, 3)),
+        ({"workers": (2, 9)}, (2, 9)),
+        ({"workers": (2, 9), "array_parallelism_limit": 5}, (2, 5)),
+        ({"workers": (60, 900)}, (60, 900)),
+    ],
+)
+def test_bounds_on_slurm(options, bounds):
+    made = RunOptions.from_keywords({"cluster": "slurm", **options})
+    assert worker_bounds(made, Demand(40, 1)) == bounds
+
+
+def test_without_a_word_there_are_no_more_than_a_hundred_jobs():
+    made = RunOptions.from_keywords({"cluster": "slurm"})
+    assert worker_bounds(made, Demand(4000, 1)) == (100, 100)
+    assert worker_bounds(made, Demand(40, 4)) == (10, 10)
+
+
+def test_bounds_on_this_machine():
+    def bounds(**options):
+        return worker_bounds(RunOptions.from_keywords(options), Demand(4000, 1))
+
+    assert bounds() == (CPU_COUNT, CPU_COUNT)
+    assert bounds(worker_parallelism=CPU_COUNT) == (1, 1)
+    assert bounds(workers=(1, 500)) == (1, 500)
+    assert bounds(workers=3, array_parallelism_limit=2) == (3, 3)

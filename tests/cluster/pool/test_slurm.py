@@ -220,7 +220,7 @@ def test_a_refusal_with_jobs_is_one_warning_and_a_smaller_pool(world, tmp_path):
     assert pool.error is None
     (warning,) = [one for one in news(pool) if one.warns]
     assert warning.text == (
-        "Slurm takes no more jobs; going on with the 4 jobs that there are: "
+        "Slurm takes no more jobs; the run continues with the 4 jobs that it has: "
         "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     )
     assert 4 < world.n_sbatch < 10
@@ -474,7 +474,7 @@ def test_workers_that_never_come_end_the_run(pool, world):
         for job_id in list(world.queue):
             world.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
     assert isinstance(pool.error, WorkersFailedError)
-    assert "did not come in time" in str(pool.error)
+    assert "did not join in time" in str(pool.error)
     assert world.n_sbatch <= 8
 
 
@@ -596,7 +596,7 @@ def test_an_error_now_and_then_is_no_end(pool, world, monkeypatch, caplog):
     poll(lambda: len(world.submitted) == 4, "the pool to go on")
     pool.stop()
     assert pool.error is None
-    assert caplog.text.count("stumbled") == 2
+    assert caplog.text.count("continues after an error") == 2
 
 
 # Slurm's reasons, when there are several partitions, and when it has another word for waiting.

@@ -104,7 +104,7 @@ def test_long_ids_of_the_same_beginning_have_folders_of_their_own():
 def test_ids_that_would_share_a_folder_are_refused_and_both_are_named(ids, label):
     first, *_, last = ids
     for call in (entry_labels, lambda ids: given_options(entry_ids=ids)):
-        with pytest.raises(OptionError, match="ids that give folders of their own") as caught:
+        with pytest.raises(OptionError, match="ids with different folder names") as caught:
             call(ids)
         assert f"{first!r} and {last!r} would both have the folder {label!r}." in str(caught.value)
         assert (caught.value.name, caught.value.value) == ("entry_ids", last)
@@ -142,12 +142,12 @@ def test_entries_are_text_in_the_order_in_which_they_are_given(ids, read):
 
 @pytest.mark.parametrize("ids", ["anna", b"anna", 3, None, [], (), iter([])])
 def test_what_is_no_list_of_entries_is_refused(ids):
-    with pytest.raises(OptionError, match="must be a list of entries, one at least"):
+    with pytest.raises(OptionError, match="must be a list of at least one entry"):
         given_options(entry_ids=ids)
 
 
 def test_entries_are_asked_for():
-    with pytest.raises(OptionError, match="must be a list of entries, one at least"):
+    with pytest.raises(OptionError, match="must be a list of at least one entry"):
         EntriesOptions.from_keywords({"n_trials": 3})
 
 

@@ -153,7 +153,7 @@ def test_a_call_takes_its_own_arguments_by_place_or_name_and_nothing_else(functi
 def test_the_defaults_pass_their_own_checks():
     options = given()
     assert options.given == frozenset()
-    assert options.run_root == Path("runs")
+    assert Path(options.run_root) == Path("runs")
     assert options.place == "local"
 
 

@@ -39,7 +39,7 @@ def test_none_is_all_that_are_not_done():
 
 @pytest.mark.parametrize("numbers", [[], (), iter([]), "3", 3, 3.5, b""])
 def test_what_is_no_list_of_numbers_is_refused(numbers):
-    with pytest.raises(OptionError, match="must be a list of trial numbers, one at least"):
+    with pytest.raises(OptionError, match="must be a list of at least one trial number"):
         given_options(trial_nums=numbers)
 
 

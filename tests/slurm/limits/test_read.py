@@ -372,7 +372,7 @@ def test_a_command_that_fails_says_why(commands):
 def test_a_command_that_fails_without_a_word(commands):
     scontrol(commands)
     script(commands, "sacctmgr", "echo >&2; exit 1")
-    assert read_slurm_limits().unanswered["sacctmgr show user"] == "it failed, and said nothing"
+    assert read_slurm_limits().unanswered["sacctmgr show user"] == "it failed without a message"
 
 
 def test_a_user_without_an_account_is_an_answer_and_no_qos_is_none(commands):

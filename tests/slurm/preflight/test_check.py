@@ -158,7 +158,7 @@ def test_a_qos_that_is_refused_is_left_out(judge):
     def says(script):
         return Answer("--qos" not in script, "Invalid qos specification")
 
-    with pytest.warns(UserWarning, match="with it says: Invalid qos specification"):
+    with pytest.warns(UserWarning, match="with it Slurm says: Invalid qos specification"):
         assert judge(says, slurm_qos="long") == []
 
 

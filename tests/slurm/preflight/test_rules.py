@@ -118,7 +118,7 @@ def test_what_can_never_start(what, option, allowed):
         (
             {"memory_mb": 16_001},
             "cpus_per_task and mem_per_cpu",
-            "partition main has 1 such of 4 nodes",
+            "only 1 of the 4 nodes of partition main have all of that",
         ),
         (
             {"qos": "tight", "n_jobs": 3},
@@ -173,7 +173,7 @@ def test_a_later_slurm_lets_in_the_accounts_below_one():
 
 def test_memory_above_the_limit_of_a_cpu_takes_more_cpus():
     problem = one(with_main(max_memory_per_cpu_mb=500), memory_mb=2048)
-    assert problem.allowed == "partition main allows 500 MB a CPU: each job is given 5 CPUs"
+    assert problem.allowed == "partition main allows 500 MB a CPU, so each job gets 5 CPUs"
     assert not problem.fatal
     assert asked(with_main(max_memory_per_cpu_mb=500), memory_mb=1000, cpus=2) == ()
 
@@ -191,14 +191,15 @@ def test_a_partition_without_nodes_may_get_some():
 def test_nodes_that_are_down():
     kinds = (SMALL, attrs.evolve(LARGE, n_usable=0))
     problem = one(with_main(node_kinds=kinds), memory_mb=20_000)
-    assert problem.allowed == "of partition main the 1 that have it are all down or drained now"
+    words = "the nodes of partition main that have it (1 of 4) are all down or drained now"
+    assert problem.allowed == words
     assert not problem.fatal
 
 
 def test_a_user_without_an_account():
     problem = one(attrs.evolve(LIMITS, accounts=()))
     assert problem.value == "no account"
-    assert "Slurm knows no account of user anna" in problem.allowed
+    assert "Slurm has no account for user anna" in problem.allowed
 
 
 def test_what_is_said_of_an_account_in_a_partition_goes_first():
@@ -366,7 +367,7 @@ def test_a_job_that_has_its_node_to_itself():
     limits = with_main(is_exclusive=True)
     problem = one(limits, cpus=2)
     assert problem.allowed == (
-        "in partition main each job has a node to itself: it is given, and counts as, 4"
+        "in partition main each job has a node to itself: it gets, and is charged for, 4"
     )
     assert not problem.fatal
     assert [found.option for found in asked(limits, cpus=8)] == ["cpus_per_task and mem_per_cpu"]

@@ -1,4 +1,4 @@
-"""Why jobs of the pool ended, as far as can be found out, and whose fault it is."""
+"""Why jobs of the pool ended, as far as that is known, and whether it was their own fault."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from seedwise.model.status import PoolNews
 from seedwise.slurm.ends import JobEnd, describe_end
 from seedwise.slurm.logs import log_tail
 
-# Slurm's accounting knows of an end a moment later, or never.
+# Slurm's accounting learns of an end a moment later, or never.
 _ASK_EVERY_S = 1.5
 _ASK_FOR_S = 8.0
 
 _MOST_FAILED_STARTS = 3
 
-_LATE = "its worker did not come in time, and it was cancelled"
+_LATE = "its worker did not join in time, so it was cancelled"
 
 
 @attrs.define
@@ -29,15 +29,7 @@ class _Grave:
 
 
 class Graves:
-    """The jobs that ended without being told to.
-
-    Parameters
-    ----------
-    ask : callable
-        Asks Slurm how jobs ended; None if it is not known.
-    log_dir : pathlib.Path
-        Folder of the jobs' logs.
-    """
+    """The jobs that ended without being told to."""
 
     def __init__(
         self, ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None], log_dir: Path
@@ -50,11 +42,11 @@ class Graves:
         self._faults: dict[str, str] = {}
 
     def fault(self, job_id: str) -> str | None:
-        """Tell why a job ended, if its own doing; empty if not, None if nobody knows yet."""
+        """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
         return self._faults.get(job_id)
 
     def a_worker_joined(self) -> None:
-        """Take note that jobs can do work."""
+        """Note that jobs can work."""
         self._n_failed_starts = 0
 
     def bury(self, job: PoolJob, now_s: float) -> None:
@@ -64,21 +56,10 @@ class Graves:
     def explain(
         self, now_s: float, *, at_work: bool
     ) -> tuple[list[PoolNews], WorkersFailedError | None]:
-        """Say why jobs ended, of those of which it has become known.
+        """Return news of the jobs whose end is explained by now, and the error that ends the run.
 
-        Parameters
-        ----------
-        now_s : float
-            The time.
-        at_work : bool
-            Whether there are workers.
-
-        Returns
-        -------
-        list of PoolNews
-            A piece of news for each.
-        WorkersFailedError or None
-            What ends the run: jobs fail at their start, one after the other, and none works.
+        There is an error if jobs fail at their start, one after the other, and no worker is
+        `at_work`.
         """
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None
@@ -97,7 +78,7 @@ class Graves:
             words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
             self._faults[job_id] = words if end is not None and end.is_own_fault else ""
             joined = grave.job.joined
-            what = "a worker was lost" if joined else "a job ended before its worker came"
+            what = "a worker was lost" if joined else "a job ended before its worker joined"
             news.append(PoolNews(kind="lost", text=f"{what}: {words}", job_id=job_id, warns=True))
             if not joined and self._is_own_fault(grave.job, end):
                 self._n_failed_starts += 1
@@ -107,10 +88,10 @@ class Graves:
         return news, None
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
-        # It ended well, and there was no worker; or Slurm could not so much as open its log.
+        # It ended well without a worker, or Slurm could not even open its log.
         if job.given_up or (end is not None and end.state in ("COMPLETED", "FAILED")):
             return True
         if end is not None and end.is_own_fault is not None:
             return end.is_own_fault
-        # A job that was cancelled in the queue has neither run nor written a log.
+        # A job that was cancelled while it was queued has neither run nor written a log.
         return job.started_s is not None or bool(log_tail(self._log_dir, job.job_id))

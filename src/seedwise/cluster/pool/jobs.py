@@ -1,4 +1,4 @@
-"""What the pool knows of a job and of its worker."""
+"""What the pool knows about a job and its worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Member:
 
     #: Tasks that it evaluates or holds.
     n_tasks: int
-    #: Whether it is given tasks; otherwise it leaves.
+    #: Whether it gets tasks; otherwise it leaves.
     takes_work: bool
 
 
@@ -24,20 +24,20 @@ class Members(Protocol):
     """The workers that have joined."""
 
     def look(self) -> Mapping[str, Member]:
-        """Return them, by the id of their job."""
+        """Return them by the id of their job."""
 
     def leaves(self, job_id: str) -> bool:
-        """Tell whether a worker has said that it leaves; it may be gone since."""
+        """Tell whether a worker has said that it leaves; it may be gone by now."""
 
     def depart(self, job_ids: Collection[str]) -> None:
-        """Have some finish what they do, and leave."""
+        """Have workers finish what they do, and leave."""
 
 
 class Queue(Protocol):
-    """Slurm's queue, as far as the run's jobs go."""
+    """Slurm's queue, limited to the run's jobs."""
 
     def submit(self) -> str | None:
-        """Submit a job; return its id, or None if it is not said."""
+        """Submit a job and return its id; None if sbatch printed no id."""
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
         """Return the jobs that are queued or run."""
@@ -50,34 +50,33 @@ class Queue(Protocol):
 class PoolJob:
     """A job of the pool."""
 
-    #: Its id.
     job_id: str
-    #: What the queue said of it last.
+    #: What the queue last said about it.
     queued: QueuedJob | None = None
-    #: When it was first seen to run.
+    #: When it was first seen running.
     started_s: float | None = None
     #: Whether its worker has ever joined.
     joined: bool = False
-    #: Its worker, while it is there.
+    #: Its worker; None while it is not there.
     member: Member | None = None
     #: When its worker first joined, and when it was last there.
     joined_s: float = 0.0
     seen_s: float = 0.0
-    #: Whether its worker finishes what it does, and leaves.
+    #: Whether its worker finishes what it does, and then leaves.
     leaving: bool = False
-    #: When it was last asked to.
+    #: When its worker was last asked to leave.
     asked_s: float = float("inf")
     #: Whether we cancelled it.
     cancelled: bool = False
-    #: Whether that was because its worker did not come.
+    #: Whether that was because its worker did not join.
     given_up: bool = False
-    #: How often in a row the queue said that it can't start, and did not know of it.
+    #: How often in a row the queue said that it can't start, or did not list it.
     doomed_looks: int = 0
     missing_looks: int = 0
 
     @property
     def counts(self) -> bool:
-        """Whether it is one of the workers that are wanted."""
+        """Whether it counts as one of the workers that are wanted."""
         return not (self.leaving or self.cancelled)
 
     @property

@@ -1,4 +1,4 @@
-"""The pool of local workers: as many as are wanted, and another for each that is gone for good."""
+"""The pool of local workers: as many as are wanted, and a new one for each that is gone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from seedwise.cluster.pool.size import Target
 from seedwise.errors import ClusterStartError
 from seedwise.model.status import PoolNews, PoolStatus
 
-# A nanny starts a worker that died anew in seconds, unless it has given it up.
+# Within seconds a nanny restarts a worker that died, unless it has given it up.
 _ANEW_S = 10.0
-# One that is alive is back when it has imported the user's script, unless it hangs.
+# A worker that is alive is back when it has imported the user's script, unless it hangs.
 _ABSENT_S = 300.0
 _ASK_AGAIN_S = 30.0
 _MOST_FAILED_STARTS = 3
@@ -29,17 +29,9 @@ _GIVEN_UP = {Status.closing, Status.closed, Status.failed, Status.closing_gracef
 class LocalPool:
     """Keeps as many local workers as are wanted.
 
-    Parameters
-    ----------
-    cluster : distributed.LocalCluster
-        The cluster; it also has `is_creating`, whether it makes workers right now or is about to,
-        and `start_error`, why they last failed to start.
-    client : distributed.Client
-        Its client.
-    target : Target
-        How many workers are wanted.
-    clock : callable
-        The time in seconds, by a clock that never goes back.
+    The `cluster` is a LocalCluster that also has `is_creating`, whether it is making workers or is
+    about to, and `start_error`, why they last failed to start. The `clock` gives seconds and never
+    goes back.
     """
 
     def __init__(
@@ -49,7 +41,6 @@ class LocalPool:
         target: Target,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: Tells how many chunks are out.
         self.chunks_out: Callable[[], int] = lambda: 0
         #: Has the worker that it runs on finish what it does, and leave.
         self.depart: Callable[..., None] = lambda **_: None
@@ -58,11 +49,11 @@ class LocalPool:
         self._target = target
         self._clock = clock
         self._news: collections.deque[PoolNews] = collections.deque()
-        #: When each of those that are to leave was last asked to.
+        #: When each worker that must leave was last asked to.
         self._leaving: dict[Any, float] = {}
         self._dead_since_s: dict[Any, float] = {}
         self._absent_since_s: dict[Any, float] = {}
-        # Those that it begins with have started, or it would not be there.
+        # The first workers have started: otherwise there would be no cluster.
         self._joined = set(cluster.worker_spec)
         self._n_failed_starts = 0  # in a row
         self._failed_starts = Backoff(2.0, 60.0)
@@ -88,7 +79,7 @@ class LocalPool:
 
     def status(self) -> PoolStatus:
         """Return how many workers there are and are wanted."""
-        # The loop's thread may change these right now: they are counted, and not iterated.
+        # The loop's thread may be changing these: they may be counted, but not iterated.
         joined = len(self._cluster.scheduler.workers)
         return PoolStatus(
             least=self._target.least,
@@ -100,29 +91,26 @@ class LocalPool:
         )
 
     def step(self) -> None:
-        """Compare what is wanted with what there is, and act, once.
+        """Compare once what is wanted with what there is, and act.
 
-        Raises
-        ------
-        ClusterStartError
-            If there is no worker, and time after time none starts.
+        Raises ClusterStartError if there is no worker and none starts, attempt after attempt.
         """
         self._wanted = self._target.wanted(self.chunks_out(), self._clock())
         self._cluster.sync(self._mend)
 
     async def _mend(self) -> None:
-        """Act, in the loop of the cluster: what is looked at here is changed by that loop."""
+        """Act in the loop of the cluster, because that loop changes what is looked at here."""
         await self._look()
         if self._error is not None:
             raise self._error
         self._fit()
 
     async def _look(self) -> None:
-        """Take note of workers that have joined, and forget those that are gone for good."""
+        """Note the workers that have joined, and forget those that are gone for good."""
         cluster, now_s = self._cluster, self._clock()
         names = cluster.worker_spec.keys() | cluster.workers.keys()
         self._joined &= names
-        # A worker may have come and gone since the last look; Dask calls failed what never came.
+        # A worker may have come and gone since the last look; one that never came has failed.
         started = {n for n, nanny in cluster.workers.items() if nanny.status is not Status.failed}
         new = ((self._present().keys() | started) & names) - self._joined
         if new:
@@ -134,18 +122,17 @@ class LocalPool:
         failed = [name for name in gone if not self._forget(name)]
         if failed:
             self._start_failed(len(failed), now_s)
-        # What can't be closed is of no more use either: it is no reason to end the run.
+        # A nanny that can't be closed is useless too, but no reason to end the run.
         await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
 
     def _present(self) -> dict[Any, Any]:
         return {worker.name: worker for worker in self._cluster.scheduler.workers.values()}
 
     def _gone(self, now_s: float) -> list[Any]:
-        """Return the names of workers that will not come, or not come back."""
+        """Return the names of workers that will not come or not come back."""
         cluster = self._cluster
-        # Dask lists those that it creates once all of them have started or failed.
-        # The others are forgotten by Dask alone, which goes on counting them: it could not make
-        # them, or has closed them because they were away for long.
+        # Dask lists the workers that it creates once all of them have started or failed. It counts
+        # those that it could not make, or has closed after a long absence, but does not list them.
         unlisted = [name for name in cluster.worker_spec if name not in cluster.workers]
         gone = [] if cluster.is_creating else unlisted
         present = self._present()
@@ -159,7 +146,7 @@ class LocalPool:
 
     def _forget(self, name: Any) -> bool:
         """Forget a worker; return whether it had joined or was to leave."""
-        # Dask's own callbacks may have forgotten it, too.
+        # Dask's own callbacks may have forgotten it already.
         self._cluster.worker_spec.pop(name, None)
         self._cluster.workers.pop(name, None)
         self._dead_since_s.pop(name, None)
@@ -181,7 +168,7 @@ class LocalPool:
         why = _root(self._cluster.start_error)
         text = f"{_counted(n_workers)} did not start: {why}"
         self._news.append(PoolNews(kind="lost", text=text, warns=True))
-        # Those that have joined and are away are started anew by their nannies.
+        # Workers that had joined and are away are restarted by their nannies.
         if self._n_failed_starts >= _MOST_FAILED_STARTS and not self._joined:
             problem = f"{self._n_failed_starts} attempts in a row failed, the last one with {why}"
             self._error = ClusterStartError("local workers", problem)
@@ -190,7 +177,7 @@ class LocalPool:
         """Start workers, or have some leave."""
         now_s, spec, present = self._clock(), self._cluster.worker_spec, self._present()
         again = [name for name, asked_s in self._leaving.items() if now_s > asked_s + _ASK_AGAIN_S]
-        # Its nanny may have started it anew.
+        # Their nannies may have restarted them.
         again = [n for n in again if n in present and present[n].status is Status.running]
         self._let_go(again, present)
         n_alive = len(spec) - len(self._leaving)
@@ -201,7 +188,7 @@ class LocalPool:
             idle = [name for name in staying if not present[name].processing]
             busy = [name for name in staying if present[name].processing]
             going = idle[: n_alive - self._wanted]
-            # The bounds were lowered: more have to go than have nothing to do.
+            # After the bounds were lowered, busy workers may have to go as well.
             going += busy[: max(0, n_alive - self._target.most - len(going))]
             self._let_go(going, present)
 
@@ -209,7 +196,7 @@ class LocalPool:
         if not self._failed_starts.is_over(now_s):
             return
         n_there = len(self._cluster.worker_spec)
-        if self._failed_starts.is_on:  # one shows whether it works again
+        if self._failed_starts.is_on:  # one shows whether starting works again
             n_missing = min(n_missing, 1) if n_there == len(self._joined) else 0
         n_new = min(n_missing, self._budget.left(self._target.most, now_s))
         for _ in range(n_new):
@@ -228,7 +215,7 @@ def _counted(n_workers: int) -> str:
 
 
 def _elapsed_s(since_s: dict[Any, float], name: Any, now_s: float, *, ends: bool) -> float:
-    """Return for how long something is so, and note since when; it `ends` if it is not so."""
+    """Return for how long something holds, and note since when; it `ends` if it does not hold."""
     if ends:
         since_s.pop(name, None)
         return 0.0
@@ -236,7 +223,7 @@ def _elapsed_s(since_s: dict[Any, float], name: Any, now_s: float, *, ends: bool
 
 
 def _root(error: BaseException | None) -> str:
-    """Return what lies behind an error: Dask says no more than that a nanny failed."""
+    """Return the root cause of an error: Dask only says that a nanny failed."""
     if error is None:
         return "no reason given"
     while error.__cause__ is not None:

@@ -9,13 +9,7 @@ _MOST_DOUBLINGS = 30
 
 
 class Backoff:
-    """Waits longer after each failure in a row.
-
-    Parameters
-    ----------
-    first_s, most_s : float
-        Seconds to wait after the first failure, and at most.
-    """
+    """Waits longer after each failure in a row, from `first_s` up to `most_s`."""
 
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s = first_s
@@ -24,7 +18,7 @@ class Backoff:
         self._until_s = float("-inf")
 
     def is_over(self, now_s: float) -> bool:
-        """Tell whether it may be tried again."""
+        """Tell whether it is time for another try."""
         return now_s >= self._until_s
 
     @property
@@ -39,7 +33,7 @@ class Backoff:
         self._n_failures += 1
 
     def succeeded(self) -> None:
-        """Note that it works."""
+        """Note a success."""
         self._n_failures = 0
         self._until_s = float("-inf")
 
@@ -53,17 +47,12 @@ class Budget:
     def left(self, most_workers: int, now_s: float) -> int:
         """Return how many jobs may be submitted now.
 
-        Parameters
-        ----------
-        most_workers : int
-            The upper bound of the pool: it may be filled, and filled again, in a minute.
-        now_s : float
-            The time, by a clock that never goes back.
+        A pool of at most `most_workers` may be filled, and filled again, in a minute.
         """
         while self._spent_s and self._spent_s[0] < now_s - _MINUTE_S:
             self._spent_s.popleft()
         return max(0, 2 * most_workers + 2 - len(self._spent_s))
 
     def spend(self, now_s: float) -> None:
-        """Note a job that was submitted."""
+        """Note that a job was submitted."""
         self._spent_s.append(now_s)

@@ -10,7 +10,9 @@ from dask.system import CPU_COUNT
 from seedwise.cluster.place import Demand
 from seedwise.model.options.work import WorkOptions
 
-# Between two trials nothing is out for a moment, and a slow sampler may take a while: workers that
+_MOST_JOBS = 100  # without `workers`: enough for most, and not a flood of sbatch calls
+
+# Between two trials no chunk is out for a moment, or longer if the sampler is slow: workers that
 # were wanted a minute ago are still wanted.
 _PAUSE_S = 60.0
 
@@ -19,17 +21,6 @@ class Target:
     """The number of workers that are wanted: chunks out over slots, between bounds.
 
     It rises at once and falls after a pause.
-
-    Parameters
-    ----------
-    least, most : int
-        The bounds.
-    slots_per_worker : int
-        Chunks that a worker evaluates at once.
-    limit : int or None
-        Most workers whatever is asked for; None is no limit.
-    pause_s : float
-        Seconds for which fewer workers must suffice before fewer are wanted.
     """
 
     def __init__(
@@ -42,13 +33,14 @@ class Target:
     ) -> None:
         self.least = least
         self.most = most
+        #: Most workers whatever is asked for; None means no limit.
         self.limit = limit
         self._slots_per_worker = slots_per_worker
         self._pause_s = pause_s
         self._seen: deque[tuple[float, int]] = deque()
 
     def scale(self, least: int, most: int) -> None:
-        """Change the bounds; the limit goes before."""
+        """Change the bounds, which never exceed the limit."""
         most_of_all = most if self.limit is None else self.limit
         self.least, self.most = min(least, most_of_all), min(most, most_of_all)
 
@@ -61,17 +53,9 @@ class Target:
         return f"asked for {least}{self.most} {workers}{at_limit}"
 
     def wanted(self, chunks_out: int, now_s: float) -> int:
-        """Return how many workers are wanted.
-
-        Parameters
-        ----------
-        chunks_out : int
-            Chunks that are evaluated now or wait for a worker.
-        now_s : float
-            The time, by a clock that never goes back.
-        """
+        """Return how many workers are wanted for the chunks that are evaluated or wait for one."""
         busy = math.ceil(chunks_out / self._slots_per_worker)
-        # What was less than this before it no longer matters.
+        # Smaller numbers before this one no longer matter.
         while self._seen and self._seen[-1][1] <= busy:
             self._seen.pop()
         self._seen.append((now_s, busy))
@@ -80,23 +64,10 @@ class Target:
         return max(self.least, min(self.most, self._seen[0][1]))
 
 
-_MOST_JOBS = 100  # without `workers`: enough for most, and no flood of sbatch calls
-
-
 def worker_bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:
-    """Return the least and the most workers.
+    """Return the least and the most workers, equal if their number is fixed.
 
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options; its place is 'local' or 'slurm'.
-    demand : Demand
-        How much work the run can have in flight.
-
-    Returns
-    -------
-    least, most : int
-        The bounds; equal if the number of workers is fixed.
+    The place of the options is 'local' or 'slurm'.
     """
     limit = options.array_parallelism_limit if options.place == "slurm" else None
     if options.workers is None:

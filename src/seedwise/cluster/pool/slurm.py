@@ -1,8 +1,9 @@
 """The pool of a run's Slurm jobs: one loop that compares what is wanted with what there is.
 
-A job is submitted, pending, running, joined (its worker has come to the scheduler), and gone. What
-is gone and is wanted is replaced, within a budget. Slurm's queue says what is gone, together with
-the scheduler: when the queue does not answer, nothing is known, and nothing is done about it.
+A job is submitted, pending, running, joined (its worker has come to the scheduler), and gone. A
+job that is gone but still wanted is replaced, within a budget. Slurm's queue and the scheduler
+together tell which jobs are gone. While the queue does not answer, nothing is known, and nothing
+is done.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ _logger = logging.getLogger("seedwise")
 _STEP_S = 1.0
 _SOON_S = 2.0
 
-# A worker that its nanny starts anew is back in seconds; one that does not come to the scheduler
-# gives up by itself after a minute.
+# A worker that its nanny restarts is back in seconds; one that does not reach the scheduler gives
+# up by itself after a minute.
 _ABSENT_S = 60.0
 _STARTING_S = 120.0
 _ASK_AGAIN_S = 30.0
 
-# One answer without a job may be half an answer.
+# An answer that lacks a job may be incomplete.
 _LOOKS_WITHOUT = 2
 
-# Errors in a row, other than of the file system, after which the pool is given up.
+# Errors in a row after which the pool is given up; one of the file system is enough.
 _MOST_ERRORS = 3
 
 _ENDING = {
@@ -51,33 +52,22 @@ _ENDING = {
 class PoolParts:
     """What the pool works with."""
 
-    #: Slurm's queue.
     queue: Queue
-    #: The workers that have joined.
     members: Members
-    #: How many workers are wanted.
     target: Target
     #: Writes down a job's id, before anything else is done with it.
     note: Callable[[str], None]
-    #: Finds out why jobs ended.
     graves: Graves
-    #: Knows why jobs wait.
     waiting: Waiting
-    #: The job script, for errors.
+    #: The job script, for error messages.
     script: str
 
 
 class SlurmPool:
     """Keeps as many jobs as are wanted.
 
-    Parameters
-    ----------
-    parts : PoolParts
-        What it works with.
-    look_every_s : float
-        Seconds between two looks into Slurm's queue.
-    clock : callable
-        The time in seconds, by a clock that never goes back.
+    It looks into Slurm's queue every `look_every_s`. The `clock` gives seconds and never goes
+    back.
     """
 
     def __init__(
@@ -86,9 +76,8 @@ class SlurmPool:
         look_every_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: What ends the run; the driver's main thread raises it.
+        #: The error that ends the run; the driver's main thread raises it.
         self.error: Exception | None = None
-        #: Tells how many chunks are out.
         self.chunks_out: Callable[[], int] = lambda: 0
         self.jobs: dict[str, PoolJob] = {}
         self._parts = parts
@@ -118,18 +107,18 @@ class SlurmPool:
         self._thread.start()
 
     def halt(self) -> None:
-        """Begin nothing more, and wait for nothing."""
+        """Start nothing more, without waiting."""
         self._closing.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Stop keeping it; the jobs stay."""
+        """Stop keeping the pool; the jobs stay."""
         self.halt()
         if self._thread.is_alive():
             self._thread.join()
 
     def proved(self) -> None:
-        """Take note that a chunk was evaluated: the jobs work, and the others may be submitted."""
+        """Note that a chunk was evaluated: jobs work, so that more may be submitted."""
         self._submitter.proved = True
 
     def scale(self, least: int, most: int) -> None:
@@ -140,9 +129,9 @@ class SlurmPool:
         self._wake.set()
 
     def fault(self, job_id: str) -> str | None:
-        """Tell why a job ended, if its own doing; empty if not, None if nobody knows yet."""
+        """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
         job = self.jobs.get(job_id)
-        is_back = job is not None and job.member is not None  # its nanny started it anew
+        is_back = job is not None and job.member is not None  # its nanny restarted it
         return "" if is_back else self._parts.graves.fault(job_id)
 
     def news(self) -> Sequence[PoolNews]:
@@ -184,18 +173,18 @@ class SlurmPool:
                 n_errors = 0
             except Exception as error:
                 n_errors += 1
-                # Such as a full disk: the run ends, and its jobs with it.
+                # An OSError is, say, a full disk: the run ends, and its jobs with it.
                 if isinstance(error, OSError) or n_errors == _MOST_ERRORS:
                     self.error = self.error or error
                     return
-                _logger.warning("the pool of Slurm jobs stumbled, and goes on", exc_info=True)
+                _logger.warning("the pool of Slurm jobs continues after an error", exc_info=True)
             self._wake.wait(_STEP_S)
 
     def _look_at_workers(self, now_s: float) -> None:
         members = self._parts.members
         there = members.look()
         for job_id in there.keys() - self.jobs.keys():
-            self._adopt(job_id)  # the queue did not know of it for a while
+            self._adopt(job_id)  # the queue did not list it for a while
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
             job.leaving = job.leaving or members.leaves(job.job_id)  # its walltime is near
@@ -208,7 +197,7 @@ class SlurmPool:
                     self._parts.graves.a_worker_joined()
                     self._say("joined", "a worker joined", job)
                 if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
-                    # Its nanny started it anew.
+                    # Its nanny restarted it.
                     self._ask_to_leave([job], now_s)
             elif before is not None:
                 self._look_soon(now_s)
@@ -222,7 +211,7 @@ class SlurmPool:
             listed = self._parts.queue.list(self.jobs.keys())
         except CommandError as error:
             if not self._slurm_away.is_on:
-                self._say("unknown", f"Slurm does not answer; workers go on: {error.text}")
+                self._say("unknown", f"Slurm does not answer; workers continue: {error.text}")
             self._slurm_away.failed(self._clock())
             return False
         if self._slurm_away.is_on:
@@ -231,7 +220,7 @@ class SlurmPool:
         self._looked_s, self._look_due_s = now_s, now_s + self._look_every_s
         alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
         for job_id in alive.keys() - self.jobs.keys():
-            self._adopt(job_id)  # of an sbatch whose answer never came
+            self._adopt(job_id)  # from an sbatch whose answer never came
         failed_before = self._n_failed_starts
         for job in list(self.jobs.values()):
             if job.job_id in alive:
@@ -239,7 +228,7 @@ class SlurmPool:
                 self._take_in(job, alive[job.job_id], now_s)
             elif job.member is None:
                 self._miss(job, now_s)
-        if self._n_failed_starts > failed_before:  # be it one or all: they share a cause
+        if self._n_failed_starts > failed_before:  # one or several: they share a cause
             self._submitter.failed_starts.failed(now_s)
         self._give_up_the_doomed(now_s)
         return True
@@ -276,7 +265,7 @@ class SlurmPool:
         if not job.cancelled:
             self._submitter.refused.succeeded()  # there is room for another
         if job.cancelled and not job.given_up:
-            what = "a worker left" if job.joined else "a job was cancelled that is not needed"
+            what = "a worker left" if job.joined else "a job that is not needed was cancelled"
             self._say("left", what, job)
             return
         self._parts.graves.bury(job, now_s)
@@ -298,7 +287,7 @@ class SlurmPool:
         if len(doomed) == len(there):
             self.error = self.error or error
         elif not self._submitter.doomed.is_on:
-            self._say("refused", f"{error} Going on without it", doomed[0], warns=True)
+            self._say("refused", f"{error} The run continues without it", doomed[0], warns=True)
         self._submitter.doomed.failed(now_s)
         self._cancel(doomed)
 
@@ -307,7 +296,7 @@ class SlurmPool:
         self._wanted = target.wanted(self.chunks_out(), now_s)
         alive = [job for job in self.jobs.values() if job.counts]
         if len(alive) < self._wanted:
-            # Those that leave still are jobs.
+            # Jobs that leave still count towards the limit.
             n_missing = self._wanted - len(alive)
             n_room = n_missing if target.limit is None else target.limit - len(self.jobs)
             if self._submitter.submit(min(n_missing, n_room), target.most, now_s):
@@ -317,14 +306,17 @@ class SlurmPool:
             self._release(alive, len(alive) - self._wanted, now_s)
 
     def _release(self, alive: Sequence[PoolJob], n_most: int, now_s: float) -> None:
-        """Have jobs go: those that have not started, then idle ones; busy ones if asked to."""
+        """Have jobs go: those that have not started, then idle ones.
+
+        Busy ones go only if there are more than the upper bound allows.
+        """
         surplus = len(alive) - self._parts.target.most
         waiting = [job for job in reversed(alive) if job.started_s is None][:n_most]
         self._cancel(waiting)
         idle = [job for job in reversed(alive) if job.is_idle]
         busy = [job for job in reversed(alive) if job.member is not None and not job.is_idle]
         leaving = idle[: n_most - len(waiting)]
-        # The bounds were lowered: more have to go than have nothing to do.
+        # After the bounds were lowered, busy workers may have to go as well.
         leaving += busy[: max(0, surplus - len(waiting) - len(leaving))]
         self._ask_to_leave(leaving, now_s)
         if waiting or leaving:
@@ -337,7 +329,7 @@ class SlurmPool:
             self._parts.members.depart([job.job_id for job in jobs])
 
     def _cancel(self, jobs: Collection[PoolJob]) -> bool:
-        """Cancel jobs; return whether Slurm heard it: if not, it is found again what to cancel."""
+        """Cancel jobs; return whether Slurm answered. If not, the next steps find them again."""
         if not jobs:
             return True
         try:

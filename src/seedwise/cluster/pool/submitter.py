@@ -1,4 +1,4 @@
-"""Submitting jobs at a pace: not all before one has shown that it works, none into a wall."""
+"""Submitting jobs at a pace: few before one has shown that it works, and none into a refusal."""
 
 from __future__ import annotations
 
@@ -22,20 +22,9 @@ _MOST_UNHEARD = 5
 class Submitter:
     """Submits jobs.
 
-    Parameters
-    ----------
-    queue : Queue
-        Slurm's queue.
-    script : str
-        The job script, for errors.
-    jobs : mapping of str to PoolJob
-        The jobs that there are; the pool keeps it up to date.
-    adopt : callable
-        Takes the id of each job that was submitted.
-    look : callable
-        Looks into the queue; returns whether it answered.
-    closing : callable
-        Tells whether no more are to be submitted.
+    The pool keeps `jobs` up to date, by id. `adopt` takes the id of each new job, `look` looks
+    into the queue and returns whether it answered, and `closing` tells whether to submit no more.
+    The `script` is for error messages.
     """
 
     def __init__(
@@ -47,7 +36,7 @@ class Submitter:
         look: Callable[[], bool],
         closing: Callable[[], bool],
     ) -> None:
-        #: What ends the run: Slurm refuses jobs, and there is none.
+        #: The error that ends the run: Slurm refuses jobs, and there is none.
         self.error: SubmitRefusedError | None = None
         #: What happened; the pool takes it from here.
         self.news: collections.deque[PoolNews] = collections.deque()
@@ -55,7 +44,7 @@ class Submitter:
         self.failed_starts = Backoff(2.0, 60.0)
         #: After Slurm refused a job.
         self.refused = Backoff(60.0, 1800.0)
-        #: After jobs that waited for what will never be.
+        #: After jobs that could never have started.
         self.doomed = Backoff(60.0, 1800.0)
         self.proved = False
         self._queue = queue
@@ -72,28 +61,17 @@ class Submitter:
         self._looked_up = False
 
     def submit(self, n_missing: int, most_workers: int, now_s: float) -> bool:
-        """Submit jobs, as many as are missing and it is time for.
+        """Submit jobs, as many as are missing and as may be submitted now.
 
-        Parameters
-        ----------
-        n_missing : int
-            Jobs that are wanted beyond those that there are.
-        most_workers : int
-            The upper bound of the pool.
-        now_s : float
-            The time.
-
-        Returns
-        -------
-        bool
-            Whether to go on at once: a few are submitted at a time, so that the pool can look up.
+        Returns whether to continue at once: a few are submitted at a time, so that the pool can
+        look at its workers in between. `most_workers` is the upper bound of the pool.
         """
         waits = (self._unheard, self.failed_starts, self.refused, self.doomed)
         if not all(wait.is_over(now_s) for wait in waits):
             return False
         n_most = min(n_missing, self._budget.left(most_workers, now_s), self._open(now_s))
         if self.refused.is_on or self.doomed.is_on:
-            n_most = min(n_most, 1)  # to see whether it goes better now
+            n_most = min(n_most, 1)  # to see whether it works now
         ids: list[str] = []
         try:
             while len(ids) < min(n_most, _MOST_A_STEP) and not self._closing():
@@ -109,7 +87,7 @@ class Submitter:
         return _MOST_A_STEP == len(ids) < n_most
 
     def begin_anew(self) -> None:
-        """Forget refusals: something else is asked for."""
+        """Forget refusals, because something else is asked for now."""
         self.refused.succeeded()
         self._has_warned = False
 
@@ -122,10 +100,13 @@ class Submitter:
         return _FIRST_WAVE - sum(job.counts for job in self._jobs.values())
 
     def _waits_in_vain(self, now_s: float) -> bool:
-        """Tell whether the first jobs are not even started; one that runs will show."""
+        """Tell whether none of the first jobs has even started.
+
+        A job that runs will show whether jobs work.
+        """
         if self._first_s is None or now_s - self._first_s <= _FIRST_WAVE_S or not self._jobs:
             return False
-        if not self._looked_up:  # what is known of them may be older
+        if not self._looked_up:  # what is known of them may be outdated
             self._looked_up = self._look()
         return self._looked_up and all(job.started_s is None for job in self._jobs.values())
 
@@ -150,7 +131,10 @@ class Submitter:
         return job_id
 
     def _found_in_queue(self, now_s: float) -> str | None:
-        """Return the job of an sbatch that said no id; None if there is none, or nobody knows."""
+        """Return the new job after an sbatch that printed no id.
+
+        None if there is no new job, or if that is unknown.
+        """
         before = set(self._jobs)
         if not self._look():
             self._note_unheard("sbatch printed no job id, and squeue did not answer", now_s)
@@ -161,15 +145,15 @@ class Submitter:
         return new[0] if new else None
 
     def _note_unheard(self, text: str, now_s: float) -> None:
-        """Wait, and look: there may be a job all the same."""
+        """Wait, and look: there may still be a job."""
         if not self._n_unheard:
-            self._say("unknown", f"Slurm does not answer to sbatch: {text}")
+            self._say("unknown", f"Slurm does not answer sbatch: {text}")
         self._n_unheard += 1
         self._unheard.failed(now_s)
         before = len(self._jobs)
         if not self._look():
-            self._n_unheard = 1  # it is all of Slurm that is away
-        # Whoever answers to squeue each time, and never to sbatch, is a refusal by another name.
+            self._n_unheard = 1  # all of Slurm is away, not only sbatch
+        # A Slurm that always answers squeue, and never sbatch, in fact refuses the job.
         elif len(self._jobs) == before and self._n_unheard >= _MOST_UNHEARD:
             self._refuse(text, now_s)
 
@@ -181,7 +165,7 @@ class Submitter:
             self._has_warned = True
             n_left = len(self._jobs)
             jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
-            words = f"Slurm takes no more jobs; going on with {jobs} that there are: {text}"
+            words = f"Slurm takes no more jobs; the run continues with {jobs} that it has: {text}"
             self._say("refused", words, warns=True)
         self.refused.failed(now_s)
 

@@ -18,12 +18,12 @@ _OF_A_PARTITION = {
 
 
 class Waiting:
-    """Speaks for jobs that are pending."""
+    """Explains why jobs are pending."""
 
     def never_clears(self, queued: QueuedJob) -> bool:
         """Tell whether a job waits in vain, as far as its reason says."""
         reason = explain(queued.reason)
-        # Of several partitions Slurm gives the reason of the one that it looked at last.
+        # If there are several partitions, the reason is that of the one that Slurm tried last.
         may_be_another = "," in queued.partition and reason.code in _OF_A_PARTITION
         return reason.never_clears and not may_be_another
 
@@ -33,7 +33,7 @@ class Waiting:
         return JobNeverStartsError(job.job_id, reason.code, reason.words, reason.advice)
 
     def words(self, pending: Sequence[PoolJob]) -> str | None:
-        """Return why most of these jobs wait; None if none is known to."""
+        """Return why most of these jobs wait; None if unknown."""
         reasons = [
             job.queued.reason
             for job in pending
@@ -49,7 +49,7 @@ class Waiting:
         return f"{reason.words} ({reason.code}){advice}"
 
     def expected_start_utc(self, pending: Sequence[PoolJob]) -> str | None:
-        """Return when the first of these jobs will start, in ISO 8601; None if nobody knows."""
+        """Return when the first of these jobs will start, in ISO 8601; None if unknown."""
         starts = []
         for job in pending:
             try:

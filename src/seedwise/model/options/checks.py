@@ -108,7 +108,7 @@ def walltime(name: str, value: Any) -> None:
 
 
 def direction(name: str, value: Any) -> None:
-    """Allow what Optuna calls a direction."""
+    """Allow one of Optuna's directions."""
     if not isinstance(value, str) or value not in ("minimize", "maximize"):
         raise OptionError(name, value, "'minimize' or 'maximize'")
 
@@ -124,7 +124,7 @@ def sampler(name: str, value: Any) -> None:
 
 
 def cluster(name: str, value: Any) -> None:
-    """Allow a place for the work, or a Dask cluster, client or address."""
+    """Allow None, 'local', 'slurm', or a Dask cluster, client or address."""
     known = "None, 'local', 'slurm', a Dask cluster, a Dask client, or a scheduler's address"
     if isinstance(value, str):
         if value not in ("local", "slurm") and ":" not in value:
@@ -134,7 +134,7 @@ def cluster(name: str, value: Any) -> None:
 
 
 def workers(name: str, value: Any) -> None:
-    """Allow a number of workers, or bounds for it."""
+    """Allow a number of workers, or its bounds."""
     bounds = value if isinstance(value, tuple) else (value, value)
     whole = all(_is_whole(bound) for bound in bounds)
     if len(bounds) != 2 or not whole or not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:

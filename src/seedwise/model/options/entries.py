@@ -19,7 +19,7 @@ _LONGEST_LABEL = 100
 
 
 def _listed(value: Any) -> Any:
-    # The order counts, and a set has another one in each process.
+    # The order counts, and that of a set differs between processes.
     if isinstance(value, str | bytes | AbstractSet) or not hasattr(value, "__iter__"):
         return value
     return tuple(str(entry) for entry in value)
@@ -31,7 +31,7 @@ def _names(text: str) -> list[str]:
 
 def _entries(name: str, value: Any) -> None:
     if not isinstance(value, tuple) or not value:
-        raise OptionError(name, value, "a list of entries, one at least")
+        raise OptionError(name, value, "a list of at least one entry")
     for entry in value:
         if not entry.strip():
             raise OptionError(name, entry, "ids that are not empty")
@@ -39,26 +39,10 @@ def _entries(name: str, value: Any) -> None:
 
 
 def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
-    """Return what the entries' folders are called.
+    """Return the folder name of each entry: letters, digits, ``_``, ``-`` and ``.`` only.
 
-    Parameters
-    ----------
-    entry_ids : sequence of str
-        The entries.
+    Raises OptionError if two entries would have the same folder.
 
-    Returns
-    -------
-    dict of str to str
-        A label for each entry: letters, digits, ``_``, ``-`` and ``.`` only.
-
-    Raises
-    ------
-    OptionError
-        If two of them would have the same folder.
-
-    Examples
-    --------
-    >>> from seedwise.model.options.entries import entry_labels
     >>> entry_labels(("p 01", "../p2"))
     {'p 01': 'p_01', '../p2': 'p2'}
     """
@@ -71,12 +55,12 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
                 entry.encode(errors="backslashreplace"), digest_size=4
             ).hexdigest()
             label = f"{label[: _LONGEST_LABEL - 9]}-{digest}"
-        other = taken.setdefault(label.casefold(), entry)  # some file systems know no case
+        other = taken.setdefault(label.casefold(), entry)  # some file systems ignore case
         if entry in labels:
-            raise OptionError("entry_ids", entry, "without duplicates", "It is in it twice.")
+            raise OptionError("entry_ids", entry, "without duplicates", "It is given twice.")
         if other != entry:
             hint = f"{other!r} and {entry!r} would both have the folder {label!r}."
-            raise OptionError("entry_ids", entry, "ids that give folders of their own", hint)
+            raise OptionError("entry_ids", entry, "ids with different folder names", hint)
         labels[entry] = label
     return labels
 
@@ -92,30 +76,33 @@ class EntriesOptions(StudyOptions):
     entry_ids: Sequence[str] = option(
         (),
         "iterable of str",
-        "Participants, conditions or data sets: a study for each. The loss sees its entry as "
-        "``context['entry_id']``. The sampler's seed of entry i is ``random_seed + i``. On the "
+        "Participants, conditions or data sets, with a study for each. The loss gets its entry as "
+        "``context['entry_id']``. The sampler's seed for entry i is ``random_seed + i``. On the "
         "command line anna,ben.",
-        _entries,
+        None,
         _listed,
         forms=Forms(parse=_names),
     )
     run_name_prefix: str | None = option(
         None,
         "str",
-        "Name of the folder that holds those of the entries. A run that is there is gone on "
-        "with. None is a new one, called by the loss's name, ``_entries`` and the next free "
-        "number.",
+        "Name of the run's folder, which holds the folders of the entries. If it holds a run, "
+        "that run is resumed. None is a new run, named after the loss, with ``_entries`` and the "
+        "next free number.",
         checks.folder_name,
     )
     max_concurrent_entries: int | None = option(
         None,
         "int",
-        "Entries that are worked on at once; they progress together. None is all of them.",
+        "Number of entries that are worked on at once; they progress together. None is all of "
+        "them.",
         checks.positive,
     )
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a seed from which there are not enough for all entries."""
+        """Refuse no entries, and a seed that is too large for the last entry to have one."""
+        super().__attrs_post_init__()
+        _entries("entry_ids", self.entry_ids)
         last = self.random_seed + len(self.entry_ids) - 1
         if last >= 2**32:
             hint = f"Entry i has random_seed + i, and the last would have {last}."
@@ -123,22 +110,11 @@ class EntriesOptions(StudyOptions):
 
     @property
     def run_name(self) -> str | None:
-        """Name of the folder, as other runs call it."""
+        """The name of the run's folder, under the name that other options have for it."""
         return self.run_name_prefix
 
     def of_entry(self, index: int) -> RunOptions:
-        """Return the options of one entry, as if it were optimised alone.
-
-        Parameters
-        ----------
-        index : int
-            Which entry, from 0.
-
-        Returns
-        -------
-        RunOptions
-            The options; run and folder have no name.
-        """
+        """Return the options of one entry, as if it were optimised alone; they name no folder."""
         own = {field.name for field in attrs.fields(RunOptions) if field.init}
         same = own - {"run_name", "entry_id", "random_seed"}
         options = RunOptions(

@@ -1,7 +1,7 @@
 """One definition for an option: keyword, type, default, check and description.
 
-A class of options has a field made with `option` for each keyword. The public function's
-documentation and signature are made from these fields; there is no second list.
+A class of options has a field, made with `option`, for each keyword. The documentation and the
+signature of the public function are made from these fields; there is no second list.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 
 @attrs.frozen(kw_only=True)
 class Forms:
-    """How an option's value is written outside of Python; None where it is as it stands."""
+    """How an option's value is written outside of Python; None means unchanged."""
 
     #: Reads the value from the text of a command line; raises ValueError.
     parse: Parse | None = None
@@ -47,18 +47,13 @@ def option(
     forms: Forms = Forms(),
 ) -> Any:
     """Define an option: its default, type, description, check and other forms at once."""
-
-    def validate(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if check is not None and not (value is None and default is None):
-            check(field.name, value)
-
     return attrs.field(
         default=default,
-        validator=validate,
-        converter=lambda value: convert(_plain(value)) if convert else _plain(value),
         metadata={
             "type": type_,
             "doc": doc,
+            "check": check,
+            "convert": convert,
             "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
             "to_json": forms.to_json,
             "from_json": forms.from_json,
@@ -66,17 +61,31 @@ def option(
     )
 
 
+def settle(options: Any) -> None:
+    """Convert and check what was given; a value left at its default needs neither."""
+    for field in _fields(type(options)):
+        value = getattr(options, field.name)
+        if value is field.default:
+            continue
+        value = _plain(value)
+        if field.metadata["convert"] is not None:
+            value = field.metadata["convert"](value)
+        object.__setattr__(options, field.name, value)
+        if field.metadata["check"] is not None and not (value is None and field.default is None):
+            field.metadata["check"](field.name, value)
+
+
 def _fields(options: type) -> list[attrs.Attribute[Any]]:
     return [field for field in attrs.fields(options) if field.init]
 
 
 def keyword_names(options: type) -> list[str]:
-    """Return the names of a class of options' keywords."""
+    """Return the keywords of a class of options."""
     return [field.name for field in _fields(options)]
 
 
 def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keywords of a class of options as JSON has them; None stays None."""
+    """Return keywords and their values as JSON has them; None stays None."""
     return _passed(options, keywords, "to_json")
 
 
@@ -119,7 +128,7 @@ def keyword_signature(
 ) -> inspect.Signature:
     """Return the signature of a function that takes `own` and a class's options as keywords.
 
-    It has no types: the documentation says them in the words of the field.
+    The keywords have no types: the documentation gives them in words.
     """
     keywords = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
@@ -138,14 +147,13 @@ class CommandOption:
     parse: Parse
     #: What stands for the value in the help; None for a plain type.
     metavar: str | None
-    #: What it does.
     help: str
-    #: Whether it may be given again, for one more line.
+    #: Whether it may be given more than once, each time for one more line.
     several: bool = False
 
 
 def command_options(options: type, leave_out: Sequence[str] = ()) -> list[CommandOption]:
-    """Return a class of options' flags, but for those that are left out."""
+    """Return the command-line flags of a class of options, without those in `leave_out`."""
     flags = []
     for field in _fields(options):
         if field.name not in leave_out:
@@ -165,17 +173,17 @@ def takes(
 ) -> Callable[[Callable[[F, dict[str, Any]], R]], Callable[Concatenate[F, P], R]]:
     """Give a function the keywords of a class of options, and their documentation.
 
-    The function takes an argument and a dict of the keywords that it is called with; ``{options}``
-    in its docstring is filled.
+    The function takes one argument and a dict of the keywords that it is called with. The
+    ``{options}`` in its docstring is filled.
     """
-    # To the type checker the class is the callable whose parameters the function gets.
+    # For the type checker, the class is the callable whose parameters the function takes.
     return functools.partial(_with_keywords, options)
 
 
 def takes_two(
     options: Callable[P, Any],
 ) -> Callable[[Callable[[F, G, dict[str, Any]], R]], Callable[Concatenate[F, G, P], R]]:
-    """Do as `takes` does, for a function of two arguments."""
+    """Do what `takes` does, for a function of two arguments."""
     return functools.partial(_with_keywords, options)
 
 
@@ -204,7 +212,7 @@ def _with_keywords(kind: Any, function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _plain(value: Any) -> Any:
-    # A numpy scalar, say from an array of settings, becomes the Python number that it stands for.
+    # A numpy scalar, such as one from an array of settings, becomes a Python number.
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""Where a run's work is done, in the words of the `mode` keyword."""
+"""Where a run's work is done, as the `mode` keyword says it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
     Parameters
     ----------
     mode : {"single", "distributed"} or ExecutionMode
-        The mode's name, in any case; a mode is returned as it is.
+        The mode's name, in upper or lower case; an `ExecutionMode` is returned as it is.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
     Raises
     ------
     OptionError
-        If it is neither; a ValueError.
+        If it is neither; it is a ValueError.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from seedwise.model.options import checks
-from seedwise.model.options.fields import documented, option
+from seedwise.model.options.fields import documented, option, settle
 
 
 def _lines(value: Any) -> Any:
@@ -22,8 +22,8 @@ def _lines(value: Any) -> Any:
 class SlurmOptions:
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
 
-    What is None falls back to Dask's configuration (``jobqueue.slurm.*``: site files,
-    ``DASK_JOBQUEUE__SLURM__...`` variables), and then to Slurm's own default.
+    An option that is None falls back to Dask's configuration (``jobqueue.slurm.*``, in site files
+    or ``DASK_JOBQUEUE__SLURM__...`` variables), and then to Slurm's own default.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class SlurmOptions:
     interface: str | None = option(
         None,
         "str",
-        "Network interface that jobs and login node share, such as 'ib0'.",
+        "Network interface that the jobs and the login node share, such as 'ib0'.",
         checks.text,
     )
     extra_directives: Sequence[str] | None = option(
@@ -54,7 +54,7 @@ class SlurmOptions:
     prologue: Sequence[str] | None = option(
         None,
         "sequence of str",
-        "Lines of shell that a job runs first, instead of the site's.",
+        "Shell lines that a job runs first, instead of the site's.",
         checks.lines,
         _lines,
     )
@@ -64,3 +64,6 @@ class SlurmOptions:
     local_directory: str | None = option(
         None, "str", "Folder on the nodes for the workers' temporary files.", checks.text
     )
+
+    def __attrs_post_init__(self) -> None:
+        settle(self)

@@ -1,4 +1,4 @@
-"""The options of an optimisation: each is defined once, here or in `work_options`."""
+"""The options of an optimisation, beyond those that all runs have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ class StudyOptions(WorkOptions):
     """The options of a study, checked when they are made."""
 
     n_trials: int = option(
-        10, "int", "Number of trials in all, those of a resumed run included.", checks.positive
+        10,
+        "int",
+        "Total number of trials, including those of a run that is resumed.",
+        checks.positive,
     )
     random_seed: int = option(
         123,
@@ -28,29 +31,29 @@ class StudyOptions(WorkOptions):
     max_concurrent_trials: int = option(
         1,
         "int",
-        "Trials in flight at once, k. Trial n is asked for when exactly the trials up to n - k "
-        "are told, so k is part of what decides the result.",
+        "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
+        "n - k are told, so k is part of what decides the result.",
         checks.positive,
     )
     fail_on_chunk_error: bool = option(
         True,
         "bool",
-        "Stop the run at a trial whose loss raised or returned no finite number, with the loss's "
-        "own traceback. With False the trial is marked FAIL and the run goes on.",
+        "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
+        "return a finite number. With False the trial is marked FAIL and the run continues.",
         checks.truth,
     )
     sampler: Any = option(
         "tpe",
         "str or optuna.samplers.BaseSampler",
-        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own, of "
-        "which a copy is used; seed it, or the run can't be repeated.",
+        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
+        "copy of it is used. Seed it, or the run can't be repeated.",
         checks.sampler,
     )
     enqueue: Any = option(
         None,
         "GridSource, RandomSource or ManualSource",
-        "Points to try before the sampler is asked, after `trial_zero`. What a case does not "
-        "name is the sampler's choice.",
+        "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "
+        "what a case does not name.",
         checks.source,
         forms=Forms(
             to_json=lambda source: source.to_manifest_dict(), from_json=source_from_manifest
@@ -59,26 +62,23 @@ class StudyOptions(WorkOptions):
     refine_search_factor: float | None = option(
         None,
         "float",
-        "Go on with a run in a smaller space: around its best trial, each range this much of its "
-        "width, within the old bounds; on the scale of the parameter. Above 0 and below 1. None "
-        "leaves the space as it is.",
+        "Resume a run in a smaller space around its best trial. Each range keeps this share of "
+        "its width, on the scale of the parameter and within the old bounds. Above 0 and below 1. "
+        "None leaves the space as it is.",
         checks.part,
     )
     prune_failed_trials: bool = option(
         False,
         "bool",
-        "Mark a trial that fails PRUNED, so that the sampler keeps away from its point, and go "
-        "on. With False it is marked FAIL, which samplers ignore.",
+        "Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue "
+        "the run. With False it is marked FAIL, which samplers ignore.",
         checks.truth,
     )
 
 
 @attrs.frozen(kw_only=True)
 class RunOptions(StudyOptions):
-    """The options of a run, checked when they are made.
-
-    `optimize_run` documents them; its documentation is made from the fields.
-    """
+    """The options of a run, checked when they are made."""
 
     kind: ClassVar[str] = "run"
 

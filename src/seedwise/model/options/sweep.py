@@ -16,7 +16,7 @@ from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
 def _numbers(name: str, value: Any) -> None:
     if not isinstance(value, tuple) or not value:
-        raise OptionError(name, value, "a list of trial numbers, one at least")
+        raise OptionError(name, value, "a list of at least one trial number")
 
 
 def _listed(value: Any) -> Any:
@@ -44,12 +44,12 @@ class SweepOptions(WorkOptions):
     trial_nums: Sequence[int] | None = option(
         None,
         "iterable of int",
-        "Evaluate just these trials, and those that are done already once more. None is all that "
-        "are not done. On the command line 3,1,2.",
+        "Evaluate only these trials; those that are finished already are evaluated again. None is "
+        "all that are not finished. On the command line 3,1,2.",
         _numbers,
         _listed,
         forms=Forms(parse=_integers),
     )
     retry_failed: bool = option(
-        False, "bool", "Evaluate the trials that failed once more.", checks.truth
+        False, "bool", "Evaluate the failed trials once more.", checks.truth
     )

@@ -1,4 +1,4 @@
-"""The options that all runs have: seeds, chunks, workers, and how a run is gone on with."""
+"""The options that all runs have: seeds, chunks, workers, and how a run is resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from seedwise.errors import OptionError, UnknownOptionError
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, keyword_names, option
+from seedwise.model.options.fields import Forms, keyword_names, option, settle
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.space import ParamValue
@@ -54,18 +54,18 @@ def _plain_dict(value: Any) -> Any:
     }
 
 
-# Of all runs but those of entries, which have one of each for every entry.
+# Options of all runs but those of entries, which have one of each for every entry.
 ENTRY_ID: Any = option(
     None,
     "str",
-    "Participant, condition or data set; the loss sees it in `context`.",
+    "Participant, condition or data set; the loss gets it in `context`.",
     checks.text,
 )
 RUN_NAME: Any = option(
     None,
     "str",
-    "Name of the run's folder. A run that is there is gone on with, up to `n_trials`. None is "
-    "a new run, called by the loss's name and the next free number.",
+    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
+    "a new run, named after the loss, with the next free number.",
     checks.folder_name,
 )
 
@@ -74,16 +74,17 @@ RUN_NAME: Any = option(
 class WorkOptions:
     """The options that all runs have, checked when they are made."""
 
-    #: What a run of these options is called in its files.
+    #: The kind of a run with these options, as its files name it.
     kind: ClassVar[str]
-    #: The keyword that names the run's folder, and what follows the loss's name without it.
+    #: The keyword that names the run's folder.
     name_keyword: ClassVar[str] = "run_name"
+    #: What follows the loss's name if that keyword is not given.
     name_suffix: ClassVar[str] = ""
 
     seeds: Iterable[int] | None = option(
         None,
         "iterable of int",
-        "Exactly these seeds in this order; goes before `n_seeds`. On the command line 3,1,2.",
+        "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
         forms=Forms(parse=_integers),
     )
     n_seeds: int | None = option(
@@ -95,24 +96,24 @@ class WorkOptions:
     chunk_size: int | None = option(
         None,
         "int",
-        "Seeds in a chunk, which is one Dask task. It changes how fast a run is, never its "
+        "Seeds in a chunk, which is one Dask task. It changes the speed of a run, never its "
         "result. None is 100, or what gives `num_chunks`.",
         checks.positive,
     )
     num_chunks: int | None = option(
         None,
         "int",
-        "Chunks in a trial. None is what `chunk_size` gives, or 10 where no seeds are given.",
+        "Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.",
         checks.positive,
     )
     direction: str = option(
-        "minimize", "{'minimize', 'maximize'}", "What is best.", checks.direction
+        "minimize", "{'minimize', 'maximize'}", "Which mean loss is best.", checks.direction
     )
     mode: ExecutionMode | str = option(
         ExecutionMode.SINGLE,
         "ExecutionMode or str",
         "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
-        "more.",
+        "can say more.",
         None,
         execution_mode,
         forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
@@ -130,27 +131,30 @@ class WorkOptions:
     slurm_poll_seconds: int = option(
         15,
         "int",
-        "Seconds between looks for trials that run for too long and for refused jobs.",
+        "Seconds between checks for trials that run for too long and for refused jobs.",
         checks.positive,
     )
     slurm_timeout_minutes: float = option(
         120,
         "float",
-        "Minutes that a trial may run on Slurm, from its first chunk's start; waiting in the "
-        "queue does not count. The chunks of a trial that takes longer have failed, and are tried "
+        "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
+        "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
         "again as `trial_retry_attempts` says.",
         checks.positive_number,
     )
     cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
     mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
     array_parallelism_limit: int | None = option(
-        None, "int", "Most Slurm jobs at once. None is no limit beyond `workers`.", checks.positive
+        None,
+        "int",
+        "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
+        checks.positive,
     )
     worker_parallelism: int = option(
         1,
         "int",
         "Seeds that run at once in one worker, in threads, or in processes with "
-        "`use_processes`. Of a vectorized loss it is chunks.",
+        "`use_processes`. For a vectorized loss it counts chunks.",
         checks.positive,
     )
     worker_time_limit: timedelta = option(
@@ -167,21 +171,21 @@ class WorkOptions:
     slurm_qos: str | None = option(
         "short",
         "str or None",
-        "QoS of the Slurm jobs. It is left out, with a warning, where Slurm refuses it for this "
-        "account. None asks for none.",
+        "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
+        "warning. None asks for no QoS.",
         lambda name, value: None if value is None else checks.text(name, value),
     )
     trial_retry_attempts: int = option(
         1,
         "int",
-        "How many more times a chunk is evaluated that failed, before its trial has failed.",
+        "How many more times a failed chunk is evaluated before its trial has failed.",
         checks.not_negative,
     )
     use_processes: bool = option(
         False,
         "bool",
-        "Run a worker's seeds in processes, not threads: for a loss of pure Python, which threads "
-        "can't run at once.",
+        "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
+        "can't run in parallel.",
         checks.truth,
     )
     forward_sys_argv_to_workers: bool = option(
@@ -193,23 +197,24 @@ class WorkOptions:
     chunk_timeout_seconds: float | None = option(
         None,
         "float",
-        "Seconds that a chunk may take; one that takes longer fails its trial, and its seeds run "
-        "in processes, as with `use_processes`, so that it can be ended. None is no limit.",
+        "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
+        "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
+        "no limit.",
         checks.positive_number,
     )
     cluster: Any = option(
         None,
         "None, 'local', 'slurm', Cluster, Client or str",
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
-        "address is used as it is, and neither closed nor scaled.",
+        "address is used as it is: it is neither closed nor scaled.",
         checks.cluster,
     )
     workers: int | tuple[int, int] | None = option(
         None,
         "int or (min, max)",
-        "Workers, or bounds between which their number follows the work. A worker is a process "
-        "here and a job on Slurm. None is as many as the chunks in flight can use, and at most "
-        "the CPUs here, or 100 jobs. On the command line 4 or 4:100.",
+        "Number of workers, or bounds within which it follows the work. A worker is a process "
+        "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
+        "CPUs here, or 100 jobs on Slurm. On the command line 4 or 4:100.",
         checks.workers,
         forms=Forms(
             parse=_bounds,
@@ -222,24 +227,24 @@ class WorkOptions:
         "Seconds after which no further trial is asked for; those in flight are finished.",
         checks.positive_number,
     )
-    progress: bool = option(True, "bool", "A line on stderr for each trial.", checks.truth)
+    progress: bool = option(True, "bool", "Print a line on stderr for each trial.", checks.truth)
     accept_changes: bool = option(
         False,
         "bool",
-        "Go on with a run although options were changed that decide its results.",
+        "Resume a run even if options that decide its results were changed.",
         checks.truth,
     )
     take_over: bool = option(
         False,
         "bool",
-        "Take over a run from a driver on another machine that has been silent for minutes.",
+        "Take over a run whose driver, on another machine, has been silent for minutes.",
         checks.truth,
     )
     overrides: dict[str, ParamValue] | None = option(
         None,
         "dict",
-        "Parameters that are held at a value, by name; it may lie outside of the range. On the "
-        "command line JSON.",
+        "Parameters that are held at a value, by name; the value may lie outside of the range. On "
+        "the command line JSON.",
         checks.named_values,
         _plain_dict,
         forms=Forms(parse=_json),
@@ -247,8 +252,8 @@ class WorkOptions:
     trial_zero: dict[str, ParamValue] | None = option(
         None,
         "dict",
-        "Params of trial 0, such as the nominal ones. In an optimisation those that are not "
-        "named are the sampler's choice. On the command line JSON.",
+        "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
+        "those that are not named. On the command line JSON.",
         checks.named_values,
         _plain_dict,
         forms=Forms(parse=_json),
@@ -256,42 +261,42 @@ class WorkOptions:
     clean_run_dir: bool = option(
         False,
         "bool",
-        "Remove what an earlier run left in the run's folder, and begin anew. It asks on a "
-        "terminal, and elsewhere is refused without `assume_yes`. Never together with going on.",
+        "Remove what an earlier run left in the run's folder, and begin anew. On a terminal it "
+        "asks first; elsewhere it is refused without `assume_yes`. It can't be combined with "
+        "resuming a run.",
         checks.truth,
     )
     assume_yes: bool = option(
-        False, "bool", "Take yes for an answer to what would be asked on a terminal.", checks.truth
+        False, "bool", "Answer yes to what would be asked on a terminal.", checks.truth
     )
     insecure: bool = option(
         False,
         "bool",
         "Open connections and pages without TLS and token: anyone who can reach this machine "
-        "could run code as you. For a network that is yours alone. A cluster that is passed "
-        "is as its owner made it.",
+        "could run code as you. Only for a network that is yours alone. It does not change a "
+        "cluster that you pass.",
         checks.truth,
     )
     slurm: SlurmOptions | None = option(
         None,
         "SlurmOptions",
-        "Partition, account and the like; of no effect elsewhere.",
+        "Partition, account and other settings of Slurm jobs; it has no effect elsewhere.",
         _slurm,
         forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
     )
 
-    #: Keywords that the call gave, in difference to those left at their default.
+    #: The keywords that the call gave; the others have their default.
     given: frozenset[str] = attrs.field(default=frozenset(), init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        settle(self)
 
     @classmethod
     def from_keywords(cls, keywords: dict[str, Any]) -> Self:
         """Make options from a call's keywords, and remember which were given.
 
-        Raises
-        ------
-        UnknownOptionError
-            If there is no such keyword; a TypeError.
-        OptionError
-            If a value is not allowed, or two contradict each other.
+        Raises UnknownOptionError for an unknown keyword, and OptionError if a value is not allowed
+        or two contradict each other.
         """
         known = keyword_names(cls)
         for name in keywords:
@@ -304,7 +309,7 @@ class WorkOptions:
 
     @property
     def place(self) -> Any:
-        """What `cluster` and `mode` say together: 'local', 'slurm', or what the caller passed."""
+        """Where the work runs: 'local', 'slurm', or what the caller passed as `cluster`."""
         if self.cluster is not None:
             return self.cluster
         return "local" if execution_mode(self.mode) is ExecutionMode.SINGLE else "slurm"

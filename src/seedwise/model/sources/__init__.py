@@ -1,4 +1,4 @@
-"""The sources of a sweep: a grid, random draws, or cases that are written down."""
+"""The sources of a sweep: a grid, random draws, or listed cases."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSour
     Parameters
     ----------
     manifest : dict
-        What `to_manifest_dict` of a source returned, or what JSON made of it.
+        What a source's `to_manifest_dict` returned, also after a way through JSON.
 
     Returns
     -------
     GridSource, RandomSource or ManualSource
-        A source that equals the one that wrote it, down to the types of its values.
+        A source that equals the one that wrote the manifest, down to the types of its values.
 
     Raises
     ------
     SourceError
-        If no source wrote it: it has other keys or types, or is of another version.
+        If no source wrote it: it has other keys or types, or another version.
 
     Examples
     --------

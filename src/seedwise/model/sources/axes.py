@@ -1,4 +1,4 @@
-"""Lists of values, to go through in a grid or to choose from."""
+"""Lists of values, which a grid goes through or a choice draws from."""
 
 from __future__ import annotations
 
@@ -13,39 +13,17 @@ from seedwise.model.sources.manifests import CaseValue, decoded, encoded, plain_
 
 Axis: TypeAlias = tuple[CaseValue, ...] | range
 
-# A range of more values than this is not written out, neither in memory nor in a manifest.
+# A range of more values than this stays a range, in memory and in a manifest.
 _LONGEST_LIST = 1000
 
 
 def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
-    """Return values in their order, as plain Python.
+    """Return the values of a list, tuple, range or 1-d array in their order, as plain Python.
 
-    Equal values give equal axes, however they are given: evenly spaced ints are a range if there
-    are more than 1,000 of them, and everything else is a tuple.
+    Equal values give equal axes, however they are given: more than 1,000 evenly spaced ints are a
+    range, and everything else is a tuple. `what` and `parameter` name the values in the
+    SourceError that is raised if there are none, or one that a case can't hold.
 
-    Parameters
-    ----------
-    values : list, tuple, range or ndarray of shape (n,)
-        The values; n is at least 1.
-    what : str
-        What they are, for the error.
-    parameter : str, optional
-        Whose they are, for the error.
-
-    Returns
-    -------
-    tuple or range
-        The same values.
-
-    Raises
-    ------
-    SourceError
-        If they are none of these, there is none, or one that no case may hold.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from seedwise.model.sources.axes import axis
     >>> axis(np.linspace(0, 1, 3), "values")
     (0.0, 0.5, 1.0)
     >>> axis(range(0, 10**12, 7), "values")[1]
@@ -60,7 +38,7 @@ def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
     try:
         n_values = len(values)
     except OverflowError:
-        raise SourceError(f"{what} {shown(values)}: are more than 2**63", parameter) from None
+        raise SourceError(f"{what} {shown(values)}: must be fewer than 2**63", parameter) from None
     if not n_values:
         raise SourceError(f"{what} are empty; give at least one", parameter)
     if isinstance(values, range) and n_values > _LONGEST_LIST:
@@ -71,7 +49,7 @@ def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
 
 
 def check_distinct(values: Axis, parameter: str) -> None:
-    """Raise SourceError if a value is there twice; 1, 1.0 and True are three values."""
+    """Raise SourceError if a value is given twice; 1, 1.0 and True are three values."""
     if isinstance(values, range):
         return
     seen = set()
@@ -82,19 +60,19 @@ def check_distinct(values: Axis, parameter: str) -> None:
 
 
 def comparable(values: Axis) -> Hashable:
-    """Return what two axes have in common if they hold equal values of equal types."""
+    """Return a value that is equal for axes with equal values of equal types."""
     return values if isinstance(values, range) else repr(values)
 
 
 def axis_to_manifest(values: Axis) -> Any:
-    """Return an axis as JSON can say it; a range is ``{"range": [start, stop, step]}``."""
+    """Return an axis as JSON can hold it; a range is ``{"range": [start, stop, step]}``."""
     if isinstance(values, range):
         return {"range": [values.start, values.stop, values.step]}
     return [encoded(value) for value in values]
 
 
 def axis_from_manifest(values: Any, what: str, parameter: str | None = None) -> Axis:
-    """Return the axis that `axis_to_manifest` wrote; raise SourceError if it wrote no such."""
+    """Return the axis that `axis_to_manifest` wrote; SourceError if it did not write this."""
     if isinstance(values, list):
         return axis([decoded(value, parameter) for value in values], what, parameter)
     if isinstance(values, dict) and values.keys() == {"range"}:

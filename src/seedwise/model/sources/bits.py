@@ -1,9 +1,9 @@
 """Random numbers from raw bits: the same ones everywhere.
 
-numpy keeps the stream of a bit generator for good, but not what the methods of
-`numpy.random.Generator` make of it (NEP 19), and the last bits of `math.log` and `math.exp` are
-up to the C library. So numbers are made here, from the raw stream, in operations that every
-machine rounds alike: IEEE sums and products, ints, and decimals of 60 digits.
+numpy never changes the stream of a bit generator, but it may change what the methods of
+`numpy.random.Generator` make of it (NEP 19), and the last bits of `math.log` and `math.exp`
+depend on the C library. So the numbers are made here from the raw stream, by operations that
+every machine rounds alike: IEEE sums and products, ints, and decimals of 60 digits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from seedwise.errors import SourceError
 
-# Every field is given: the rest would come from decimal.DefaultContext, which is the user's.
+# Every field is given: others would come from decimal.DefaultContext, which users may change.
 _DECIMAL = decimal.Context(
     prec=60,
     rounding=decimal.ROUND_HALF_EVEN,
@@ -30,7 +30,7 @@ _DECIMAL = decimal.Context(
 
 
 def below(n: int, rng: np.random.Generator) -> int:
-    """Return one of the n whole numbers from 0 on, each with the same probability; n <= 2**64."""
+    """Return one of the whole numbers below n, each with the same probability; n <= 2**64."""
     # Words of the last, incomplete block of n would favour the lower numbers.
     end = 2**64 - 2**64 % n
     while (word := _word(rng)) >= end:
@@ -39,17 +39,17 @@ def below(n: int, rng: np.random.Generator) -> int:
 
 
 def between(low: float, high: float, rng: np.random.Generator) -> float:
-    """Return a float of [low, high), uniform in it."""
+    """Return a float, uniform in [low, high)."""
     share = (_word(rng) >> 11) * 2.0**-53
     value = low + share * (high - low)
-    # The sum rounds to `high` now and then.
+    # The sum may round to `high`.
     return min(max(value, low), math.nextafter(high, -math.inf))
 
 
 def log_between(low: float, high: float, rng: np.random.Generator) -> Decimal:
-    """Return a number of [low, high), uniform on a logarithmic scale in it; 0 < low.
+    """Return a number in [low, high), uniform on a logarithmic scale; 0 < low.
 
-    Rounding may leave the interval, by about 1e-56 of the value.
+    Rounding may leave the interval by about 1e-56 of the value.
     """
     # The 53 bits of a float would leave out most integers below 2**53.
     share = _DECIMAL.divide(Decimal(_word(rng) << 64 | _word(rng)), Decimal(2**128))

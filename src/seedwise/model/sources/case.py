@@ -1,4 +1,4 @@
-"""What every source of parameters is: cases, each to be had by its index."""
+"""The shape of every source of parameters: cases, each found by its index."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from seedwise.errors.base import shown
 
 @attrs.frozen
 class ParamCase:
-    """One case of a source: a point, and which one it is.
+    """One case of a source: a point and its index.
 
     Attributes
     ----------
     index : int
         Its index in the source.
     params : dict of str to object
-        Its parameters, sorted by name. The dict is the caller's: changing it changes no source.
+        Its parameters, sorted by name. The dict is a copy: changing it does not change the source.
     tags : tuple of str
         The tags of the source.
     """
@@ -34,11 +34,11 @@ class ParamCase:
 
 @runtime_checkable
 class ParameterSource(Protocol):
-    """What a sweep asks of its source; `grid`, `random` and `manual` make them."""
+    """What a sweep needs from its source; `grid`, `random` and `manual` make one."""
 
     @property
     def n_cases(self) -> int:
-        """Number of cases, which may be more than `len` can say."""
+        """Number of cases; it may be too large for `len`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,17 +48,17 @@ class ParameterSource(Protocol):
         """Return the number of cases; OverflowError from 2**63 on."""
 
     def __getitem__(self, index: SupportsIndex, /) -> ParamCase:
-        """Return a case, without going through those before it."""
+        """Return a case without making those before it."""
 
     def __iter__(self) -> Iterator[ParamCase]:
         """Iterate over the cases in order, making each when it is asked for."""
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `source_from_manifest`."""
+        """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
 
 
 class Source(ABC):
-    """A `ParameterSource` but for its cases, which a subclass makes."""
+    """A `ParameterSource` except for its cases, which a subclass makes."""
 
     __slots__ = ()
 
@@ -68,7 +68,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def n_cases(self) -> int:
-        """Number of cases, which may be more than `len` can say."""
+        """Number of cases; it may be too large for `len`."""
 
     @property
     @abstractmethod
@@ -89,7 +89,7 @@ class Source(ABC):
         return self.n_cases
 
     def __bool__(self) -> bool:
-        """Return True: a source has a case, and may have more than `len` can say."""
+        """Return True: a source is never empty, and `len` may fail."""
         return True
 
     def __iter__(self) -> Iterator[ParamCase]:
@@ -97,13 +97,13 @@ class Source(ABC):
         return map(self._case, range(self.n_cases))
 
     def __getitem__(self, index: SupportsIndex, /) -> ParamCase:
-        """Return a case, without going through those before it.
+        """Return a case without making those before it.
 
         Parameters
         ----------
         index : int
-            Which one, from 0. A negative one counts from the end of a manual source, and is out
-            of range elsewhere.
+            Index of the case, from 0. A negative index counts from the end of a manual source,
+            and is out of range for the others.
 
         Returns
         -------
@@ -115,7 +115,7 @@ class Source(ABC):
         CaseIndexError
             If there is no such case; it is an IndexError.
         TypeError
-            If `index` is a slice, or no whole number.
+            If `index` is a slice, or not a whole number.
         """
         asked = _asked(index)
         n_cases = self.n_cases
@@ -135,8 +135,8 @@ class Source(ABC):
 def _asked(index: Any) -> int:
     if isinstance(index, slice):
         raise TypeError(
-            "a source can't be sliced, for it may have more cases than fit in memory; go through "
-            "a part of it by itertools.islice(source, start, stop)"
+            "a source can't be sliced, because it may have more cases than fit in memory; iterate "
+            "over a part of it with itertools.islice(source, start, stop)"
         )
     try:
         return operator.index(index)

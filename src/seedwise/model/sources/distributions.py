@@ -33,14 +33,14 @@ def _number(value: Any) -> float:
         number = float(value) if isinstance(value, numbers.Real) else math.nan
     except OverflowError:  # an int beyond the range of floats
         number = math.inf
-    # numpy's time spans are of its integers.
+    # numpy counts its time spans among the integers.
     if isinstance(value, bool | np.timedelta64) or not math.isfinite(number):
         raise SourceError(f"bound {shown(value)}: must be a finite number")
     return number
 
 
 def _whole(value: Any) -> int:
-    _number(value)  # but not what it returns: as a float, 2**53 + 1 would be 2**53
+    _number(value)  # its result is not used: as a float, 2**53 + 1 would be 2**53
     if int(value) != value or abs(value) > _LARGEST_INT:
         raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
     return int(value)
@@ -51,7 +51,7 @@ def _options(values: Any) -> Axis:
 
 
 class _Range:
-    """What distributions between two bounds have in common."""
+    """The shared part of distributions between two bounds."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ class _Range:
     def __attrs_post_init__(self) -> None:
         low, high = self.low, self.high
         if low >= high:
-            hint = f"; for a single value there is choice([{low!r}])" if low == high else ""
+            hint = f"; for a single value use choice([{low!r}])" if low == high else ""
             raise SourceError(f"low={low!r}, high={high!r}: low must be below high{hint}")
         if self.LOG and low <= 0:
             raise SourceError(f"low={low!r}: a log range must lie above 0")
@@ -73,11 +73,11 @@ class _Range:
             raise SourceError(f"low={low!r}, high={high!r}: is wider than a float can say")
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `distribution_from_manifest`."""
+        """Return the distribution as a dict that JSON can hold."""
         return {"type": self.TYPE, "low": self.low, "high": self.high}
 
     def to_search_param(self) -> SearchParam:
-        """Return the same range for a loss's `parameter_space`; there, `high` is included."""
+        """Return the same range for a loss's `parameter_space`, where `high` is included."""
         return search_param(range=(self.low, self.high), dtype=self.DTYPE, log=self.LOG)
 
 
@@ -106,13 +106,13 @@ class Uniform(_FloatRange):
     low : float
         The least value.
     high : float
-        What every value is below.
+        The upper bound; every value is below it.
     """
 
     TYPE = "uniform"
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
         return between(self.low, self.high, rng)
 
 
@@ -125,16 +125,16 @@ class LogUniform(_FloatRange):
     low : float
         The least value, above 0.
     high : float
-        What every value is below.
+        The upper bound; every value is below it.
     """
 
     TYPE = "loguniform"
     LOG = True
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
         value = float(log_between(self.low, self.high, rng))
-        return min(max(value, self.low), math.nextafter(self.high, 0))  # float() rounds up, too
+        return min(max(value, self.low), math.nextafter(self.high, 0))  # float() may round up
 
 
 @attrs.frozen
@@ -150,7 +150,7 @@ class RandInt(_IntRange):
     TYPE = "randint"
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
         return self.low + below(self.high - self.low + 1, rng)
 
 
@@ -159,7 +159,7 @@ class LogUniformInt(_IntRange):
     """Uniform on a logarithmic scale, over the integers of [low, high].
 
     It is log-uniform over the reals of [low, high + 1), rounded down. So every integer k can be
-    had, with probability log((k + 1) / k) / log((high + 1) / low).
+    drawn, with probability log((k + 1) / k) / log((high + 1) / low).
 
     Attributes
     ----------
@@ -171,19 +171,19 @@ class LogUniformInt(_IntRange):
     LOG = True
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
         value = int(log_between(self.low, self.high + 1, rng))
         return min(max(value, self.low), self.high)  # exp(log(low)) may fall short of low
 
 
 @attrs.frozen
 class Choice:
-    """Uniform over a list; what is in it twice is drawn twice as often.
+    """Uniform over a list; a value that is in it twice is drawn twice as often.
 
     Attributes
     ----------
     options : tuple or range
-        The values to choose from; evenly spaced ints are a range if there are more than 1,000.
+        The values to choose from; more than 1,000 evenly spaced ints are a range.
     """
 
     TYPE: ClassVar[str] = "choice"
@@ -191,17 +191,17 @@ class Choice:
     options: Axis = attrs.field(converter=_options, eq=comparable)
 
     def draw(self, rng: np.random.Generator) -> CaseValue:
-        """Draw a value from the bits of `rng`, whose bit generator gives 64 at a time."""
+        """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
         return self.options[below(len(self.options), rng)]
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `distribution_from_manifest`."""
+        """Return the distribution as a dict that JSON can hold."""
         return {"type": self.TYPE, "options": axis_to_manifest(self.options)}
 
     def to_search_param(self) -> SearchParam:
         """Return the same options for a loss's `parameter_space`.
 
-        Raise SpaceError if they are of several types, None or tuples, or one is there twice.
+        Raises SpaceError if they are of several types, None or tuples, or one is there twice.
         """
         return search_param(allowed=self.options)  # type: ignore[arg-type]  # it checks them
 
@@ -229,7 +229,7 @@ def uniform(low: float, high: float) -> Uniform:
     Raises
     ------
     SourceError
-        If a bound is no finite number, or `low` is not below `high`.
+        If a bound is not a finite number, or `low` is not below `high`.
 
     Examples
     --------
@@ -256,7 +256,7 @@ def loguniform(low: float, high: float) -> LogUniform:
     Raises
     ------
     SourceError
-        If a bound is no finite number above 0, or `low` is not below `high`.
+        If a bound is not a finite number above 0, or `low` is not below `high`.
 
     Examples
     --------
@@ -283,7 +283,7 @@ def loguniform_int(low: int, high: int) -> LogUniformInt:
     Raises
     ------
     SourceError
-        If a bound is no whole number from 1 to 2**53, or `low` is not below `high`.
+        If a bound is not a whole number from 1 to 2**53, or `low` is not below `high`.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def randint(low: int, high: int) -> RandInt:
     Raises
     ------
     SourceError
-        If a bound is no whole number of at most 2**53, or `low` is not below `high`.
+        If a bound is not a whole number from -2**53 to 2**53, or `low` is not below `high`.
 
     Examples
     --------
@@ -322,7 +322,7 @@ def randint(low: int, high: int) -> RandInt:
 
 
 def choice(options: Sequence[CaseValue] | NDArray[Any]) -> Choice:
-    """Describe a uniform choice from a list; what is in it twice is drawn twice as often.
+    """Describe a uniform choice from a list; a value that is in it twice is drawn twice as often.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def choice(options: Sequence[CaseValue] | NDArray[Any]) -> Choice:
     Raises
     ------
     SourceError
-        If it is no list, is empty, or has a value of another type.
+        If it is not a list, is empty, or has a value of another type.
 
     Examples
     --------
@@ -352,7 +352,7 @@ def choice(options: Sequence[CaseValue] | NDArray[Any]) -> Choice:
 def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:
     """Return the distribution that `to_manifest_dict` wrote.
 
-    `parameter` is whose it is, for the SourceError that is raised if it is no such dict.
+    Raises SourceError, naming the parameter, if it did not write this.
     """
     manifest = decoded_dict(manifest, "a distribution", parameter)
     cls = _CLASSES[checked_type(manifest, _CLASSES, parameter)]

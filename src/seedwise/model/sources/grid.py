@@ -26,8 +26,8 @@ from seedwise.model.sources.manifests import VERSION, checked_name, checked_sour
 class GridSource(Source):
     """All combinations of the values of each parameter, as `grid` makes it.
 
-    Sorted by name, the last parameter changes from each case to the next, and the first most
-    seldom. Values stay in the order in which they are given.
+    In the order of their names, the last parameter changes with every case, and the first one
+    least often. Values stay in the order in which they are given.
     """
 
     _axes: tuple[tuple[str, Axis], ...] = attrs.field(
@@ -44,7 +44,7 @@ class GridSource(Source):
 
     @property
     def n_cases(self) -> int:
-        """Number of cases, which may be more than `len` can say."""
+        """Number of cases; it may be too large for `len`."""
         return math.prod(len(values) for _, values in self._axes)
 
     @property
@@ -53,13 +53,13 @@ class GridSource(Source):
         return tuple(name for name, _ in self._axes)
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `source_from_manifest`."""
+        """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
         spec = {name: axis_to_manifest(values) for name, values in self._axes}
         return {"type": "grid", "version": VERSION, "spec": spec}
 
     @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> GridSource:
-        """Return the grid that `to_manifest_dict` wrote; raise SourceError if it wrote no such."""
+        """Return the grid that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "grid", ("spec",))
         spec = decoded_dict(fields["spec"], "spec")
         return cls(
@@ -80,19 +80,19 @@ def grid(**values: Sequence[Any] | NDArray[Any]) -> GridSource:
     Parameters
     ----------
     **values : list, tuple, range or ndarray of shape (n,)
-        The values of each parameter: float, int, str, bool, None, or tuples of these; at least
-        one, and none twice.
+        The values of each parameter: float, int, str, bool, None, or tuples of these. There must
+        be at least one, and none twice.
 
     Returns
     -------
     GridSource
-        The source. Sorted by name, its last parameter changes from each case to the next, as in
+        The source. In the order of the names, its last parameter changes with every case, as in
         `itertools.product`.
 
     Raises
     ------
     SourceError
-        If there is no parameter, or one whose values are not as above; it names the parameter.
+        If there is no parameter, or the values of one are not as above; it names that parameter.
 
     Examples
     --------

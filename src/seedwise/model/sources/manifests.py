@@ -1,4 +1,4 @@
-"""What a source's manifest holds: plain values, and how JSON says them without losing a type."""
+"""The contents of a source's manifest: plain values, in a form of JSON that keeps their types."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ VERSION = 1
 
 CaseValue: TypeAlias = "float | int | str | bool | tuple[CaseValue, ...] | None"
 
-# The fewest digits that Python's limit on writing ints (sys.set_int_max_str_digits) can be set to
-# is 640, so that these can be written as JSON everywhere.
+# Python's limit on writing ints (sys.set_int_max_str_digits) is never below 640 digits, so ints of
+# this size can be written as JSON everywhere.
 _MOST_BITS = 2048
 _DEEPEST = 32
 
@@ -24,28 +24,9 @@ _DEEPEST = 32
 def plain_value(value: Any, parameter: str | None = None) -> CaseValue:
     """Return a value that a case may hold, as plain Python.
 
-    Parameters
-    ----------
-    value : object
-        A bool, int, finite float, str or None, the same as a numpy scalar, or a list or tuple of
-        these.
-    parameter : str, optional
-        Whose value it is, for the error.
+    It may be a bool, int, finite float, str or None, a numpy scalar of these, or a list or tuple
+    of these, which becomes a tuple. Raises SourceError, naming the parameter, for anything else.
 
-    Returns
-    -------
-    float, int, str, bool, None or tuple
-        The same; numpy scalars are plain Python, and lists are tuples.
-
-    Raises
-    ------
-    SourceError
-        If it is anything else.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from seedwise.model.sources.manifests import plain_value
     >>> plain_value([np.int64(1), 1.0, ["a", None]])
     (1, 1.0, ('a', None))
     """
@@ -53,7 +34,7 @@ def plain_value(value: Any, parameter: str | None = None) -> CaseValue:
 
 
 def checked_name(name: Any) -> str:
-    """Return a parameter's name; raise SourceError if it is no string, or an empty one."""
+    """Return a parameter's name; raise SourceError if it is not a string, or is empty."""
     if isinstance(name, np.str_):
         name = name.item()
     if type(name) is not str or not name:
@@ -62,31 +43,31 @@ def checked_name(name: Any) -> str:
 
 
 def encoded(value: CaseValue) -> Any:
-    """Return a plain value as JSON can say it: a tuple is ``{"tuple": [...]}``."""
+    """Return a plain value as JSON can hold it: a tuple is ``{"tuple": [...]}``."""
     if isinstance(value, tuple):
         return {"tuple": [encoded(item) for item in value]}
     return value
 
 
 def decoded(value: Any, parameter: str | None = None) -> Any:
-    """Return the value that `encoded` wrote; raise SourceError if it is none of its."""
+    """Return the value that `encoded` wrote; raise SourceError if it did not write this."""
     return _decoded(value, parameter, 0)
 
 
 def decoded_dict(value: Any, what: str, parameter: str | None = None) -> dict[Any, Any]:
-    """Return a dict of a manifest, as it is; raise SourceError if it is no dict."""
+    """Return a dict of a manifest, as it is; raise SourceError if it is not a dict."""
     if not isinstance(value, dict):
         raise SourceError(f"manifest: {what} must be a dict; got {shown(value)}", parameter)
     return value
 
 
 def checked_type_of_source(manifest: Any, types: Collection[str]) -> str:
-    """Return the type that a source's manifest says, one of `types`.
+    """Return the type of a source's manifest.
 
-    Raise SourceError if it is no manifest of one of these, or one of another version.
+    Raises SourceError if it is not a manifest of one of `types` in this version.
     """
     manifest = decoded_dict(manifest, "a source")
-    # The version goes first: another one may have other types and keys.
+    # The version is checked first: another one may have other types and keys.
     version = manifest.get("version", VERSION)
     if type(version) is not int or version != VERSION:
         raise SourceError(
@@ -97,9 +78,9 @@ def checked_type_of_source(manifest: Any, types: Collection[str]) -> str:
 
 
 def checked_source(manifest: Any, kind: str, fields: Collection[str]) -> dict[str, Any]:
-    """Return a source's manifest.
+    """Return a copy of a source's manifest.
 
-    Raise SourceError if it is none of this type and version, or has other fields than these.
+    Raises SourceError if it is not of this type and version, or has other fields than these.
     """
     checked_type_of_source(manifest, (kind,))
     checked_fields(manifest, ("version", *fields))
@@ -142,10 +123,10 @@ def _plain(value: Any, parameter: str | None, depth: int) -> CaseValue:
         raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
     if type(value) is list or type(value) is tuple:
         return tuple(_plain(item, parameter, depth + 1) for item in value)
-    # A time span is an integer to numpy, and its item() may be one.
+    # The item() of a time span may be an int, which loses its unit.
     span = isinstance(value, np.timedelta64 | np.datetime64)
     plain = value.item() if isinstance(value, np.generic) and not span else value
-    # Not isinstance: of an enum, JSON would keep the value only.
+    # Not isinstance: JSON would keep only the value of an enum.
     if type(plain) not in (bool, int, float, str, type(None)):
         raise SourceError(
             f"value {shown(value)}: must be a float, int, str, bool or None, or a list or tuple "

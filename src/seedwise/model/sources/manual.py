@@ -1,4 +1,4 @@
-"""A source of cases that are written down."""
+"""A source of listed cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from seedwise.model.sources.manifests import (
 
 @attrs.frozen(init=False, repr=False)
 class ManualSource(Source):
-    """Cases that are written down, as `manual` makes it.
+    """Listed cases, as `manual` makes it.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ManualSource(Source):
         self, cases: Sequence[Mapping[str, Any]], tags: Sequence[str] | None = None
     ) -> None:
         if not isinstance(cases, list | tuple) or not cases:
-            raise SourceError(f"cases={shown(cases)}: must be a list of dicts, of one at least")
+            raise SourceError(f"cases={shown(cases)}: must be a list of dicts, with at least one")
         rows = [_case(index, case) for index, case in enumerate(cases)]
         names = tuple(sorted(rows[0]))
         if not names:
@@ -70,7 +70,7 @@ class ManualSource(Source):
         return self._tags
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `source_from_manifest`."""
+        """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
         cases = [
             {name: encoded(value) for name, value in zip(self._names, row, strict=True)}
             for row in self._rows
@@ -79,7 +79,7 @@ class ManualSource(Source):
 
     @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> ManualSource:
-        """Return the source that `to_manifest_dict` wrote; SourceError if it wrote no such."""
+        """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "manual", ("cases", "tags"))
         if not isinstance(fields["cases"], list):
             raise SourceError(f"manifest: cases must be a list; got {shown(fields['cases'])}")
@@ -94,15 +94,15 @@ class ManualSource(Source):
 
 
 def manual(cases: Sequence[Mapping[str, Any]], tags: Sequence[str] | None = None) -> ManualSource:
-    """Make a source of cases that are written down.
+    """Make a source of listed cases.
 
     Parameters
     ----------
     cases : list of dict
-        The params of each case, at least one; all with the same names. Values are float, int,
-        str, bool, None, or lists or tuples of these, which become tuples.
+        The params of each case, at least one case; all cases have the same names. Values are
+        float, int, str, bool, None, or lists or tuples of these, which become tuples.
     tags : list of str, optional
-        Labels that all cases get; None means none.
+        Labels that all cases get; None means no labels.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def _check_same_names(index: int, row: Mapping[str, Any], names: Sequence[str]) 
     more = sorted(row.keys() - set(names))
     problems = [
         f"{verb} {', '.join(map(repr, listed))}"
-        for verb, listed in (("lacks", missing), ("has the further", more))
+        for verb, listed in (("lacks", missing), ("has the additional", more))
         if listed
     ]
     if problems:

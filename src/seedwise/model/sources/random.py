@@ -1,4 +1,4 @@
-"""A source of independent draws, of which each can be had by itself."""
+"""A source of independent draws, each of which can be made alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from seedwise.model.sources.case import Source
 from seedwise.model.sources.distributions import Distribution, distribution_from_manifest
 from seedwise.model.sources.manifests import VERSION, checked_name, checked_source, decoded_dict
 
-# SeedSequence strings together the words of the seed, filled up to 128 bits, and those of the
-# index. A longer seed would spell another seed and index, whose cases it would repeat.
+# SeedSequence joins the words of the seed, filled up to 128 bits, and those of the index. A longer
+# seed would read like another seed and index, and repeat their cases.
 _SEED_BITS = 128
 
 
@@ -25,16 +25,16 @@ class RandomSource(Source):
     """Independent draws, as `random` makes it.
 
     Case i has random bits of its own, made from `seed` and i by `numpy.random.SeedSequence` and
-    `numpy.random.PCG64`, whose streams numpy keeps for good. Its parameters are drawn from them
-    in the order of their names. So it depends neither on `n_trials` nor on the cases asked for
-    before it, but on all parameters of the space.
+    `numpy.random.PCG64`, whose streams numpy never changes. Its parameters are drawn from these
+    bits in the order of their names. So a case depends neither on `n_trials` nor on the cases
+    asked for before it, but it does depend on all parameters of the space.
 
     Attributes
     ----------
     n_trials : int
         Number of cases.
     seed : int
-        What the draws are made from.
+        The number that the draws are made from.
     """
 
     _space: tuple[tuple[str, Distribution], ...]
@@ -55,7 +55,7 @@ class RandomSource(Source):
 
     @property
     def n_cases(self) -> int:
-        """Number of cases, which may be more than `len` can say."""
+        """Number of cases; it may be too large for `len`."""
         return self.n_trials
 
     @property
@@ -64,7 +64,7 @@ class RandomSource(Source):
         return tuple(name for name, _ in self._space)
 
     def to_manifest_dict(self) -> dict[str, Any]:
-        """Return what JSON can say of it, for `source_from_manifest`."""
+        """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
         space = {name: distribution.to_manifest_dict() for name, distribution in self._space}
         return {
             "type": "random",
@@ -76,7 +76,7 @@ class RandomSource(Source):
 
     @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> RandomSource:
-        """Return the source that `to_manifest_dict` wrote; SourceError if it wrote no such."""
+        """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "random", ("space", "n_trials", "seed"))
         space = decoded_dict(fields["space"], "space")
         return cls(
@@ -91,7 +91,7 @@ class RandomSource(Source):
 
 
 def random(space: Mapping[str, Distribution], n_trials: int, seed: int) -> RandomSource:
-    """Make a source of independent draws; each case is the same at every time and place.
+    """Make a source of independent draws; each case is the same at any time and place.
 
     Parameters
     ----------
@@ -101,18 +101,20 @@ def random(space: Mapping[str, Distribution], n_trials: int, seed: int) -> Rando
     n_trials : int
         Number of cases, above 0.
     seed : int
-        What the draws are made from, from 0 to 2**128 - 1. Each pair of seed and case has random
-        bits of its own.
+        The number that the draws are made from: 0 to 2**128 - 1. Each pair of seed and case has
+        random bits of its own.
 
     Returns
     -------
     RandomSource
-        The source. A case depends on `seed`, its index and the space; more trials only add cases.
+        The source. A case depends on `seed`, its index and the space; a larger `n_trials` only
+        adds cases.
 
     Raises
     ------
     SourceError
-        If the space is empty or holds something else, or a number is not as above.
+        If the space is empty or holds something else than distributions, or a number is not as
+        above.
 
     Examples
     --------
@@ -128,7 +130,7 @@ def random(space: Mapping[str, Distribution], n_trials: int, seed: int) -> Rando
 def _checked_space(space: Any) -> tuple[tuple[str, Distribution], ...]:
     if not isinstance(space, Mapping) or not space:
         raise SourceError(
-            f"space={shown(space)}: must be a dict of name to distribution, with one at least"
+            f"space={shown(space)}: must be a dict of name to distribution, with at least one"
         )
     checked = {checked_name(name): value for name, value in space.items()}
     for name, value in checked.items():

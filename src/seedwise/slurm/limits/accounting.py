@@ -13,25 +13,14 @@ _ACCOUNT = (
     *("Cluster", "DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS"),
     *("MaxWall", "MaxJobs", "MaxSubmit"),
 )
-#: What ``sacctmgr show qos`` is to print.
+#: The format in which ``sacctmgr show qos`` must print.
 QOS_FORMAT = ",".join(_QOS)
-#: What ``sacctmgr show user withassoc`` is to print.
+#: The format in which ``sacctmgr show user withassoc`` must print.
 ACCOUNT_FORMAT = ",".join(_ACCOUNT)
 
 
 def qos_in(text: str) -> tuple[QosLimits, ...]:
-    """Return what ``sacctmgr -nP show qos`` prints in `QOS_FORMAT`.
-
-    Parameters
-    ----------
-    text : str
-        The answer, a QoS in a line.
-
-    Returns
-    -------
-    tuple of QosLimits
-        The QoS, in that order.
-    """
+    """Return what ``sacctmgr -nP show qos`` prints in `QOS_FORMAT`, in that order."""
     table = (dict(zip(_QOS, words, strict=True)) for words in rows(text, len(_QOS)))
     return tuple(_qos(record) for record in table if record["Name"])
 
@@ -39,17 +28,9 @@ def qos_in(text: str) -> tuple[QosLimits, ...]:
 def accounts_in(text: str, cluster: str | None) -> tuple[AccountLimits, ...] | None:
     """Return what ``sacctmgr -nP show user withassoc`` prints in `ACCOUNT_FORMAT`.
 
-    Parameters
-    ----------
-    text : str
-        The answer, an account in a line.
-    cluster : str or None
-        The cluster: one database can serve several. None if unknown.
-
-    Returns
-    -------
-    tuple of AccountLimits or None
-        What the user has on the cluster; None if nobody knows which of them are its.
+    Only accounts of `cluster` are returned, because one database can serve several. None if
+    `cluster` is None and several are listed: then it is unknown which accounts are of this
+    cluster.
     """
     table = [dict(zip(_ACCOUNT, words, strict=True)) for words in rows(text, len(_ACCOUNT))]
     clusters = {record["Cluster"].casefold() for record in table}
@@ -61,7 +42,7 @@ def accounts_in(text: str, cluster: str | None) -> tuple[AccountLimits, ...] | N
 
 def _qos(record: dict[str, str]) -> QosLimits:
     flags = names(record["Flags"])
-    if "Relative" in flags:  # then these are parts of the cluster, in percent
+    if "Relative" in flags:  # then these are percentages of the cluster
         record = {key: text for key, text in record.items() if "TRES" not in key}
     read = Reader(record)
     return QosLimits(
@@ -95,7 +76,7 @@ def _account(record: dict[str, str]) -> AccountLimits:
 
 
 def _some(parse: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    """Return a parser for which nothing is unknown: Slurm chooses then."""
+    """Return a parser for which an empty text is unknown, because Slurm chooses then."""
 
     def parsed(text: str) -> str | None:
         if not text:
@@ -107,7 +88,7 @@ def _some(parse: Callable[[str], str | None]) -> Callable[[str], str | None]:
 
 def _permitted(text: str) -> tuple[str, ...]:
     found = names(text)
-    # With a sign they are what is added to, or taken from, a list that is not shown.
+    # With a sign they are added to, or taken from, a list that is not shown.
     if not found or any(one[0] in "+-" for one in found):
         raise ValueError(text)
     return found

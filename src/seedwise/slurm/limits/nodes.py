@@ -1,4 +1,4 @@
-"""The nodes that Slurm's commands list, those that are alike together."""
+"""The nodes that Slurm's commands list, grouped by kind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from seedwise.slurm.limits.records import NodeKind
 from seedwise.slurm.limits.words import gres, names, records
 
-#: In these states, or marked with a star, a node starts no job.
+#: A node in one of these states, or marked with a star, starts no job.
 _UNUSABLE = {
     "DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING", "FUTURE", "INVAL",
     "INVALID_REG", "MAINT", "MAINTENANCE", "NO_RESPOND", "NOT_RESPONDING", "UNKNOWN", "UNK",
@@ -22,15 +22,7 @@ _BUSY = {"ALLOCATED", "BLOCKED", "COMPLETING", "MIXED", "REBOOT", "RESERVED"}
 def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
     """Return what ``scontrol --oneliner show node`` prints, by partition.
 
-    Parameters
-    ----------
-    text : str
-        The answer, a node in a line.
-
-    Returns
-    -------
-    dict of str to tuple of NodeKind or None
-        Each partition's nodes; None if one of them is not understood.
+    A partition's nodes are None if one of them is not understood.
     """
     found: defaultdict[str, list[NodeKind | None]] = defaultdict(list)
     for record in records(text, "NodeName"):
@@ -44,19 +36,12 @@ def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
 
 
 def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
-    """Return the nodes of a line of ``sinfo``.
+    """Return the nodes of a line of ``sinfo``; None if they are not understood.
 
-    Parameters
-    ----------
-    record : dict of str to str
-        ``nodes``, ``node_state``, ``cpus``, ``mem``, ``features``, ``gres`` and ``cpu_states``.
-
-    Returns
-    -------
-    NodeKind or None
-        The nodes; None if they are not understood.
+    The keys are ``nodes``, ``node_state``, ``cpus``, ``mem``, ``features``, ``gres`` and
+    ``cpu_states``.
     """
-    usable, idle = _standing(record["node_state"])
+    usable, idle = _availability(record["node_state"])
     try:
         n_nodes = int(record["nodes"])
         return NodeKind(
@@ -74,17 +59,9 @@ def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
 
 
 def together(nodes: Iterable[NodeKind | None]) -> tuple[NodeKind, ...] | None:
-    """Return nodes with those that are alike as one, the smallest first.
+    """Return the kinds of nodes, each counted, the smallest first.
 
-    Parameters
-    ----------
-    nodes : iterable of NodeKind or None
-        The nodes; None is one that was not understood.
-
-    Returns
-    -------
-    tuple of NodeKind or None
-        The kinds of nodes; None if one of the nodes was not understood.
+    A node that is None was not understood: then the answer is None.
     """
     alike: defaultdict[NodeKind, list[NodeKind]] = defaultdict(list)
     for node in nodes:
@@ -102,8 +79,8 @@ def together(nodes: Iterable[NodeKind | None]) -> tuple[NodeKind, ...] | None:
 
 
 def _node(record: dict[str, str]) -> NodeKind:
-    usable, idle = _standing(record["State"])
-    # Since Slurm 22.05 what jobs can have is said apart from what there is.
+    usable, idle = _availability(record["State"])
+    # Since Slurm 22.05 what jobs can have is given beside what there is.
     cpus = int(record.get("CPUEfctv") or record["CPUTot"])
     reserved_mb = int(record.get("MemSpecLimit") or 0)
     return NodeKind(
@@ -118,8 +95,8 @@ def _node(record: dict[str, str]) -> NodeKind:
     )
 
 
-def _standing(state: str) -> tuple[bool, bool]:
-    """Return whether a node takes jobs, and whether it runs none."""
+def _availability(state: str) -> tuple[bool, bool]:
+    """Return whether a node takes jobs, and whether it takes jobs and runs none."""
     words = {word.rstrip("*~#!%$@^-") for word in state.upper().split("+")}
     usable = "*" not in state and not words & _UNUSABLE
     return usable, usable and not words & _BUSY and bool(words & _FREE)

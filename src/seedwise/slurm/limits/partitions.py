@@ -37,7 +37,7 @@ _SINFO = {
     "features": "%f",
     "gres": "%G",
 }
-#: What ``sinfo`` is to print.
+#: The format in which ``sinfo`` must print.
 SINFO_FORMAT = "|".join(_SINFO.values())
 
 _STATES = {
@@ -52,21 +52,10 @@ _STATES = {
 def partitions_in(
     text: str, nodes_text: str | None, settings: dict[str, str] | None
 ) -> tuple[PartitionLimits, ...]:
-    """Return what ``scontrol --oneliner show partition`` prints.
+    """Return what ``scontrol --oneliner show partition`` prints, in that order.
 
-    Parameters
-    ----------
-    text : str
-        The answer, a partition in a line.
-    nodes_text : str or None
-        What ``scontrol --oneliner show node`` prints; None if unknown.
-    settings : dict of str to str or None
-        The settings of the cluster; None if unknown.
-
-    Returns
-    -------
-    tuple of PartitionLimits
-        The partitions, in that order.
+    `nodes_text` is what ``scontrol --oneliner show node`` prints, and `settings` are the
+    cluster's; None if unknown.
     """
     nodes = {} if nodes_text is None else nodes_in(nodes_text)
     return tuple(
@@ -76,19 +65,10 @@ def partitions_in(
 
 
 def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[PartitionLimits, ...]:
-    """Return what ``sinfo`` prints in `SINFO_FORMAT`; it says less than ``scontrol``.
+    """Return what ``sinfo`` prints in `SINFO_FORMAT`, in that order.
 
-    Parameters
-    ----------
-    text : str
-        The answer; a partition has a line for each kind of node.
-    settings : dict of str to str or None
-        The settings of the cluster; None if unknown.
-
-    Returns
-    -------
-    tuple of PartitionLimits
-        The partitions, in that order.
+    It says less than ``scontrol``. A partition has a line for each kind of node. The `settings` of
+    the cluster are None if unknown.
     """
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for words in rows(text, len(_SINFO)):
@@ -106,7 +86,7 @@ def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[Par
 def _all_nodes(
     record: dict[str, str], kinds: tuple[NodeKind, ...] | None
 ) -> tuple[NodeKind, ...] | None:
-    """Return a partition's nodes if all are listed: a site can keep some from being so."""
+    """Return a partition's nodes; None if not all are listed, as a site may hide some."""
     n_nodes = record.get("TotalNodes", "")
     if n_nodes == "0":
         return ()
@@ -126,7 +106,7 @@ def _partition(
     max_time_s = read("max_time_s", "MaxTime", time_s, None)
     if record.get("DefaultTime") not in NOTHING:
         default_time_s = read("default_time_s", "DefaultTime", time_s, None)
-    else:  # a job that names none has the longest
+    else:  # a job that names none gets the longest
         default_time_s = max_time_s
         read.unknown += ["default_time_s"] * ("max_time_s" in read.unknown)
     partition = PartitionLimits(
@@ -145,7 +125,7 @@ def _partition(
         **_doors(read, "Qos", "qos"),
         **_memory(read, settings),
     )
-    # What is unknown is known at the end only.
+    # The reader knows all that is unknown only now that it has read everything.
     return attrs.evolve(partition, unknown=tuple(read.unknown))
 
 
@@ -158,7 +138,7 @@ def _doors(read: Reader, key: str, ours: str) -> dict[str, Any]:
 
 
 def _memory(read: Reader, settings: dict[str, str] | None) -> dict[str, Any]:
-    """Return the limit on memory: a partition's own goes before the cluster's."""
+    """Return the limit on memory: a partition's own overrides the cluster's."""
     ours = {"MaxMemPerNode": "max_memory_per_node_mb", "MaxMemPerCPU": "max_memory_per_cpu_mb"}
     for source in (read.record, settings or {}):
         key = "MaxMemPerCPU" if "MaxMemPerCPU" in source else "MaxMemPerNode"

@@ -1,4 +1,4 @@
-"""Asks Slurm's commands what is allowed here, in bounded time."""
+"""What Slurm allows here, read from its commands in bounded time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partit
 from seedwise.slurm.limits.records import AccountLimits, SlurmLimits
 from seedwise.slurm.limits.words import Reader, names, number, settings_in
 
-#: ``--all``: what is hidden, or for other groups, must not be taken for what is not there.
+#: With ``--all``, so that partitions that are hidden or for other groups don't seem to be missing.
 _COMMANDS = {
     "partitions": ("scontrol", "--all", "--oneliner", "show", "partition"),
     "nodes": ("scontrol", "--all", "--oneliner", "show", "node"),
@@ -33,20 +33,9 @@ _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
     """Ask Slurm what it allows this user.
 
-    Parameters
-    ----------
-    timeout_s : float
-        Seconds that all commands together may take; what is not answered then is unknown.
-
-    Returns
-    -------
-    SlurmLimits
-        What it allows. A command that fails leaves its part unknown.
-
-    Raises
-    ------
-    SlurmNotFoundError
-        If this machine has neither ``scontrol`` nor ``sinfo``.
+    All commands together take at most `timeout_s`; what is not answered by then is unknown. A
+    command that fails leaves its part unknown. Raises SlurmNotFoundError if this machine has
+    neither ``scontrol`` nor ``sinfo``.
     """
     if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
         raise SlurmNotFoundError("scontrol or sinfo")
@@ -77,22 +66,11 @@ def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
 def limits_in(
     texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
 ) -> SlurmLimits:
-    """Return what the commands' answers say.
+    """Return what the commands' answers say; the rest is unknown.
 
-    Parameters
-    ----------
-    texts : dict of str to str or None
-        What was printed for ``partitions``, ``nodes``, ``settings``, ``qos``, ``accounts`` and
-        ``sinfo``; None, or not there, is no answer.
-    user : str
-        Who asked.
-    unanswered : dict of str to str, optional
-        Commands that gave no answer, and why.
-
-    Returns
-    -------
-    SlurmLimits
-        What they say; the rest is unknown.
+    `texts` holds what was printed for ``partitions``, ``nodes``, ``settings``, ``qos``,
+    ``accounts`` and ``sinfo``; None, or a missing one, means no answer. `unanswered` says which
+    commands gave no answer, and why.
     """
     settings = settings_in(texts.get("settings") or "") or None
     partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
@@ -140,12 +118,12 @@ class _Answer:
 def _accounts(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
     accounts = None if text is None else accounts_in(text, cluster)
     if not accounts and text and text.strip():
-        return None  # it says something, and nothing of this user on this cluster
+        return None  # it says something, but nothing about this user on this cluster
     return accounts
 
 
 def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:
-    """Run a command until the deadline."""
+    """Run a command, but not beyond the deadline."""
     program, *arguments = command
     said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
     if shutil.which(program) is None:
@@ -156,7 +134,7 @@ def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answe
     try:
         text = run_command(*command, timeout_s=left_s)
     except CommandError as error:
-        *_, why = ["it failed, and said nothing", *error.text.splitlines()]
+        *_, why = ["it failed without a message", *error.text.splitlines()]
         return _Answer(said, why=why.strip())
     if not text.strip() and name != _MAY_BE_EMPTY:
         return _Answer(said, why="it printed nothing")

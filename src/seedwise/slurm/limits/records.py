@@ -1,7 +1,7 @@
 """What a Slurm cluster allows: its partitions and nodes, and this user's accounts and QoS.
 
-A limit that is None is none. What could not be found out is named in the record's `unknown`,
-and its value there says nothing.
+A limit that is None means no limit. What could not be found out is named in the record's
+`unknown`, and its value says nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class _Facts:
     Attributes
     ----------
     unknown : tuple of str
-        Names of the attributes that could not be found out.
+        Names of the attributes that could not be found out; their values say nothing.
     """
 
     unknown: tuple[str, ...] = ()
@@ -32,12 +32,18 @@ class _Facts:
         Returns
         -------
         bool
-            False if one is unknown.
+            False if one of them is unknown.
 
         Raises
         ------
         AttributeError
             If there is no such attribute.
+
+        Examples
+        --------
+        >>> qos = QosLimits(name="long", unknown=("max_jobs",))
+        >>> qos.knows("max_time_s"), qos.knows("max_time_s", "max_jobs")
+        (True, False)
         """
         for name in names:
             getattr(self, name)  # a misspelt name is never among the unknown ones
@@ -52,11 +58,11 @@ class NodeKind:
     ----------
     n_nodes, n_usable, n_idle : int
         How many there are, how many of them take jobs (neither down nor drained), and how many of
-        those run none now.
+        those run no job now.
     cpus, memory_mb : int
         What a node has for jobs; memory in MB of 1024 * 1024 bytes.
     idle_cpus : int
-        How many CPUs of those that take jobs are free now, in all.
+        CPUs that are free now, summed over the nodes that take jobs.
     features : tuple of str
         What ``--constraint`` can ask for.
     gres : tuple of str
@@ -81,29 +87,42 @@ class PartitionLimits(_Facts):
     ----------
     name : str
         Its name.
-    is_default, is_hidden : bool
-        Whether a job that names no partition comes here, and whether Slurm lists it to all.
+    is_default : bool
+        Whether jobs that name no partition run here.
+    is_hidden : bool
+        Whether Slurm hides it from those who don't ask for all partitions.
     state : str
         ``up``; ``down``, where jobs wait; ``drain`` or ``inactive``, where they are refused.
     max_time_s, default_time_s : float or None
-        Walltime that a job may have, and has if it names none; None is no limit.
-    max_memory_per_node_mb, max_memory_per_cpu_mb : float or None
-        Memory that a job may have on a node, and for a CPU: a job that asks for more a CPU is
-        given more CPUs. None is no limit.
+        The longest walltime of a job, and the walltime of a job that names none, in seconds; None
+        means no limit.
+    max_memory_per_node_mb : float or None
+        Memory that a job may have on a node, in MB of 1024 * 1024 bytes; None means no limit.
+    max_memory_per_cpu_mb : float or None
+        Memory that a job may have for each CPU, in MB; a job that asks for more gets more CPUs.
+        None means no limit.
     max_cpus_per_node : int or None
-        CPUs that the partition's jobs may have on a node; None is no limit.
+        CPUs that the partition's jobs may have on a node; None means no limit.
     is_exclusive : bool
         Whether each job has its nodes to itself, with all their CPUs.
     qos : str or None
-        The QoS whose limits all its jobs have; None is none.
+        The QoS whose limits hold for all its jobs; None if there is none.
     allow_accounts, allow_qos, allow_groups : tuple of str or None
-        Who may use it; None is all.
+        Who may use it; None means all.
     deny_accounts, deny_qos : tuple of str
-        Who may not.
+        Who may not use it.
     node_kinds : tuple of NodeKind
         Its nodes.
     unknown : tuple of str
         Names of the attributes that could not be found out.
+
+    Examples
+    --------
+    >>> small = NodeKind(n_nodes=8, n_usable=7, n_idle=2, cpus=16, memory_mb=64_000)
+    >>> large = NodeKind(n_nodes=2, n_usable=2, n_idle=0, cpus=64, memory_mb=512_000)
+    >>> partition = PartitionLimits(name="main", node_kinds=(small, large))
+    >>> partition.n_nodes, partition.n_usable, partition.cpus
+    (10, 9, (16, 64))
     """
 
     name: str
@@ -136,30 +155,30 @@ class PartitionLimits(_Facts):
 
     @property
     def cpus(self) -> tuple[int, int]:
-        """CPUs of the smallest and of the largest node; zeros without nodes."""
+        """CPUs of the smallest and of the largest node; zeros if there are no nodes."""
         cpus = [kind.cpus for kind in self.node_kinds] or [0]
         return min(cpus), max(cpus)
 
     @property
     def memory_mb(self) -> tuple[int, int]:
-        """Memory of the smallest and of the largest node, in MB; zeros without nodes."""
+        """Memory of the smallest and of the largest node, in MB; zeros if there are no nodes."""
         memory = [kind.memory_mb for kind in self.node_kinds] or [0]
         return min(memory), max(memory)
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features of all its nodes, in order."""
+        """The features of all its nodes, sorted by name."""
         return tuple(sorted({name for kind in self.node_kinds for name in kind.features}))
 
     @property
     def gres(self) -> tuple[str, ...]:
-        """The generic resources of all its nodes, in order."""
+        """The generic resources of all its nodes, sorted by name."""
         return tuple(sorted({name for kind in self.node_kinds for name in kind.gres}))
 
 
 @attrs.frozen(kw_only=True)
 class QosLimits(_Facts):
-    """What a QoS allows, to each user.
+    """What a QoS allows each user.
 
     Attributes
     ----------
@@ -168,15 +187,15 @@ class QosLimits(_Facts):
     priority : int
         Jobs of a QoS of higher priority go first.
     max_time_s : float or None
-        Walltime that a job may have; here and below None is no limit.
+        The longest walltime of a job, in seconds; here and below None means no limit.
     max_jobs, max_submit_jobs : int or None
-        Jobs that may run at once, and that may wait or run at once.
+        How many jobs may run at once, and how many may wait or run at once.
     max_cpus_per_user, max_cpus_per_job : int or None
-        CPUs that the jobs that run at once may have together, and that one may have.
+        CPUs of all jobs that run at once, and of one job.
     max_memory_per_user_mb, max_memory_per_job_mb : float or None
-        The same of memory.
+        Memory of all jobs that run at once, and of one job, in MB of 1024 * 1024 bytes.
     flags : tuple of str
-        Slurm's names for the ways in which it differs, such as ``DenyOnLimit``.
+        Slurm's names for special rules of this QoS, such as ``DenyOnLimit``.
     unknown : tuple of str
         Names of the attributes that could not be found out.
     """
@@ -200,19 +219,19 @@ class AccountLimits(_Facts):
     Attributes
     ----------
     account : str
-        The account.
+        The account's name.
     partition : str or None
-        The only partition that this is about; None is all.
+        The only partition that these limits are for; None means all partitions.
     is_default : bool
-        Whether it is the account of a job that names none.
+        Whether jobs that name no account use this one.
     default_qos : str or None
         The QoS of a job that names none; None leaves it to Slurm.
     qos : tuple of str
-        The QoS that may be asked for.
+        The QoS that jobs may ask for.
     max_time_s : float or None
-        Walltime that a job may have; here and below None is no limit.
+        The longest walltime of a job, in seconds; here and below None means no limit.
     max_jobs, max_submit_jobs : int or None
-        Jobs that may run at once, and that may wait or run at once.
+        How many jobs may run at once, and how many may wait or run at once.
     unknown : tuple of str
         Names of the attributes that could not be found out.
     """
@@ -229,35 +248,45 @@ class AccountLimits(_Facts):
 
 @attrs.frozen(kw_only=True)
 class SlurmLimits(_Facts):
-    """What this Slurm allows this user.
+    """What this Slurm cluster allows this user.
 
     Attributes
     ----------
     cluster, version : str
         The cluster's name, and the version of Slurm.
     user : str
-        Whose accounts these are.
+        The user whose accounts these are.
     partitions : tuple of PartitionLimits
         The partitions, hidden ones too.
     qos : tuple of QosLimits
         All QoS of the cluster.
     accounts : tuple of AccountLimits
         The accounts that the user may use.
-    max_array_size, max_job_count : int or None
-        The index that no task of a job array reaches, and the jobs that the cluster keeps at
-        once, those of all users.
+    max_array_size : int or None
+        The indices of a job array's tasks are below it; None means no limit.
+    max_job_count : int or None
+        How many jobs of all users the cluster keeps at once; None means no limit.
     enforce : tuple of str
-        Which rules of accounting hold, of ``associations``, ``limits``, ``qos`` and more.
+        The rules of accounting that hold: ``associations``, ``limits``, ``qos`` and others.
     enforce_partition_limits : str
-        Which partitions' limits a job must keep when it is submitted, of those that it names:
-        ``ALL``, ``ANY`` or ``NO``.
+        Which of the partitions that a job names must allow it when it is submitted: ``ALL``,
+        ``ANY`` or ``NO``.
     submit_plugins, filter_plugins : tuple of str
         The site's own rules, which can change or refuse a job when it is submitted: those of
         Slurm's controller, and those of its commands.
     unanswered : dict of str to str
-        Commands of Slurm that gave no answer, and why.
+        Slurm's commands that gave no answer, each with the reason.
     unknown : tuple of str
         Names of the attributes that could not be found out.
+
+    Examples
+    --------
+    >>> partitions = (PartitionLimits(name="main", is_default=True), PartitionLimits(name="gpu"))
+    >>> limits = SlurmLimits(partitions=partitions, qos=(QosLimits(name="long", max_jobs=20),))
+    >>> limits.partition(None).name, limits.partition("nosuch")
+    ('main', None)
+    >>> limits.qos_named("LONG").max_jobs
+    20
     """
 
     cluster: str = ""
@@ -280,12 +309,12 @@ class SlurmLimits(_Facts):
         Parameters
         ----------
         name : str or None
-            Its name; None is the default partition.
+            Its name; None means the default partition.
 
         Returns
         -------
         PartitionLimits or None
-            The partition; None if there is none such, or it is unknown.
+            The partition; None if there is none of that name, or it is unknown.
         """
         for partition in self.partitions:
             if partition.name == name or (name is None and partition.is_default):
@@ -298,12 +327,12 @@ class SlurmLimits(_Facts):
         Parameters
         ----------
         name : str or None
-            Its name, in small or capital letters.
+            Its name, in lower or upper case.
 
         Returns
         -------
         QosLimits or None
-            The QoS; None if there is none such, or it is unknown.
+            The QoS; None if `name` is None, there is no QoS of that name, or it is unknown.
         """
         for qos in self.qos:
             if name is not None and qos.name.casefold() == name.casefold():

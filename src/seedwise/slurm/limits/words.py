@@ -1,7 +1,7 @@
 """How Slurm's commands write records and values: text in, Python values out.
 
-Lines that are no answer, such as a site's greeting, are passed over. What an answer lacks, or
-says in words that are not known here, is unknown, and never a guess.
+Other lines, such as a site's greeting, are ignored. What an answer lacks, or says in words that
+are not known here, is unknown, and never a guess.
 """
 
 from __future__ import annotations
@@ -13,28 +13,18 @@ from typing import TypeVar
 #: What Slurm writes where there is nothing.
 NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
 
-#: A key and its value; values have blanks, and nothing is quoted.
+#: A key and its value; values may hold blanks, and nothing is quoted.
 _PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
 
 _T = TypeVar("_T")
 
 
 class Reader:
-    """Reads a record's values, and remembers which of them are unknown.
-
-    Parameters
-    ----------
-    record : dict of str to str
-        The record.
-
-    Attributes
-    ----------
-    unknown : list of str
-        Names of the values that were asked for and are unknown.
-    """
+    """Reads a record's values, and remembers which of them are unknown."""
 
     def __init__(self, record: dict[str, str]) -> None:
         self.record = record
+        #: Names of the values that were asked for and are unknown.
         self.unknown: list[str] = []
 
     def __call__(self, name: str, key: str, parse: Callable[[str], _T], instead: _T) -> _T:
@@ -47,20 +37,10 @@ class Reader:
 
 
 def records(text: str, first_key: str) -> list[dict[str, str]]:
-    """Return the records of ``scontrol --oneliner``.
+    """Return the records that ``scontrol --oneliner`` printed, each as values by key.
 
-    Parameters
-    ----------
-    text : str
-        What it printed.
-    first_key : str
-        The key that each record begins with.
-
-    Returns
-    -------
-    list of dict of str to str
-        The values by key. Of a key that is there twice the first counts: what people write, such
-        as a reason, comes last, and may hold anything.
+    Each record begins with `first_key`. If a key is there twice, the first counts: what people
+    write, such as a reason, comes last, and may hold anything.
     """
     lines = (line.strip() for line in text.splitlines())
     return [
@@ -88,12 +68,12 @@ def truth(text: str) -> bool:
 
 
 def number(text: str) -> int | None:
-    """Return a whole number; None is no limit, and so is nothing."""
+    """Return a whole number; None means no limit, and so does an empty text."""
     return None if text in ("", "UNLIMITED", "INFINITE") else int(text)
 
 
 def name(text: str) -> str | None:
-    """Return a name; None where there is none."""
+    """Return a name; None if there is none."""
     return None if text in NOTHING else text
 
 
@@ -103,7 +83,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def allowed(text: str) -> tuple[str, ...] | None:
-    """Return who is allowed; None is all."""
+    """Return who is allowed; None means all."""
     return None if text.upper() == "ALL" else names(text)
 
 
@@ -113,7 +93,7 @@ def gres(text: str) -> tuple[str, ...]:
 
 
 def tres(text: str, key: str, parse: Callable[[str], _T]) -> _T | None:
-    """Return the limit on a resource of a list such as ``cpu=4,mem=8G``; None is no limit."""
+    """Return the limit on a resource from a list such as ``cpu=4,mem=8G``; None means no limit."""
     limits: Iterable[list[str]] = (word.split("=", 1) for word in names(text))
     found = {words[0]: words[-1] for words in limits}
     return parse(found[key]) if key in found else None

@@ -1,1 +1,1 @@
-"""Telling before the first job whether Slurm would refuse it, or never start it."""
+"""The check, before the first job, whether Slurm would refuse it or never start it."""

@@ -1,4 +1,4 @@
-"""What is checked of a run's jobs before the first of them is submitted."""
+"""The check of a run's jobs before the first of them is submitted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from seedwise.slurm.queue import (
 )
 from seedwise.slurm.units import memory_mb, time_s
 
-#: Walltime of a request that has no limit.
+#: The walltime of a request for no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0
 
 _LIMITS_S = 5.0
@@ -47,7 +47,7 @@ for _short, _long in (
     ("-c", "--cpus-per-task"),
 ):
     _OPTIONS.add_argument(_short, _long)
-# The last of these counts. Memory for each GPU is memory that nothing is known of.
+# The last of these counts. How much memory a job gets for its GPUs is unknown.
 _OPTIONS.add_argument("--mem", type=lambda text: (text, False))
 _OPTIONS.add_argument("--mem-per-cpu", type=lambda text: (text, True), dest="mem")
 _OPTIONS.add_argument("--mem-per-gpu", type=lambda _: ("0", False), dest="mem")
@@ -59,40 +59,18 @@ def check_jobs(
     script: Callable[[dict[str, Any]], str],
     n_jobs: int,
 ) -> dict[str, Any]:
-    """Refuse jobs that Slurm would not take, or never start; choose their QoS.
+    """Refuse jobs that Slurm would not take or never start; return the keywords with their QoS.
 
-    The run's QoS is left out, with a warning, where Slurm takes the job without it only. Where
-    nobody has asked for it, it is left out as well if no job of that QoS could start.
+    The run's QoS is left out, with a warning, where Slurm takes the job only without it. If the
+    user has not asked for it, it is also left out if no job of that QoS could start.
 
-    Parameters
-    ----------
-    options : WorkOptions
-        The run's options.
-    keywords : dict
-        Keywords of the job, without a QoS of the run's.
-    script : callable
-        Makes the job script of keywords.
-    n_jobs : int
-        Jobs that are to run at once.
-
-    Returns
-    -------
-    dict
-        The keywords, with the QoS.
-
-    Raises
-    ------
-    ClusterStartError
-        If Slurm does not answer.
-    SubmitRefusedError
-        If Slurm would refuse the job.
-    PreflightError
-        If Slurm would take the job, and could never start it.
-    OptionError
-        If the jobs are for another cluster.
+    `keywords` are those of the job, without a QoS of the run's; `script` makes the job script of
+    keywords; `n_jobs` are to run at once. Raises ClusterStartError if Slurm does not answer,
+    SubmitRefusedError if it would refuse the job, PreflightError if it would take the job and
+    could never start it, and OptionError if the jobs are for another cluster.
     """
     _refuse_other_clusters(keywords["job_extra_directives"])
-    # Both take their time on a busy cluster.
+    # Limits and test-submit are both slow on a busy cluster, so they run at the same time.
     with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
         limits = reader.submit(read_slurm_limits, _LIMITS_S)
 
@@ -107,7 +85,7 @@ def check_jobs(
             return with_qos
         judged(keywords).require()
     warnings.warn(
-        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, and "
+        f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, but "
         f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None.",
         stacklevel=2,
     )
@@ -115,30 +93,14 @@ def check_jobs(
 
 
 def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
-    """Return what Slurm's limits have to say against many jobs of which one was tried.
+    """Return why jobs would wait longer or fewer would run at once, and the CPUs that each gets.
 
-    Parameters
-    ----------
-    script : str
-        The job script.
-    n_jobs : int
-        Jobs that are to run at once.
-
-    Returns
-    -------
-    list of str
-        Why jobs wait longer, or fewer run at once.
-    int or None
-        The CPUs that each job is given; None if that is unknown.
-
-    Raises
-    ------
-    PreflightError
-        If no such job can start.
+    One job with this script was tried already; `n_jobs` are to run at once. The CPUs are None if
+    unknown. Raises PreflightError if no such job can start.
     """
     try:
         request = request_in(script, n_jobs)
-    except ValueError:  # a form of an option that Slurm knows, and we do not
+    except ValueError:  # a form of an option that Slurm knows and we don't
         return [], None
     try:
         limits = read_slurm_limits(_LIMITS_S)
@@ -154,19 +116,8 @@ def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
 def request_in(script: str, n_jobs: int) -> Request:
     """Return what a job script asks for; where it asks twice, the last counts.
 
-    What it leaves open may be said by variables of sbatch's.
-
-    Parameters
-    ----------
-    script : str
-        The script.
-    n_jobs : int
-        Jobs that are to run at once.
-
-    Raises
-    ------
-    ValueError
-        If it can't be read.
+    What it leaves open may be set by sbatch's variables. Raises ValueError if an option can't be
+    read.
     """
     try:
         asked, _ = _OPTIONS.parse_known_args(directive_words(script))
@@ -202,13 +153,13 @@ class _Verdict:
     n_jobs: int
 
     def is_kept(self, asked_for: bool) -> bool:
-        """Tell whether the QoS in it is kept: Slurm takes it, and who asked for it gets it."""
+        """Tell whether to keep the QoS: Slurm takes the job, and it can start or was asked for."""
         if not (self.answer.accepted or self.answer.waits):
             return False
         return asked_for or not self._fatal
 
     def require(self) -> None:
-        """Refuse a job that Slurm would not take, or never start."""
+        """Refuse a job that Slurm would not take or never start."""
         if self.answer.accepted:
             if self._fatal:
                 raise PreflightError(self._fatal)
@@ -217,23 +168,23 @@ class _Verdict:
             raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
         why = "".join(f"\n  {problem}" for problem in self._problems)
         warnings.warn(
-            f"no node can take such a job right now, and it has to wait: {self.answer.text}{why}",
+            f"no node can take such a job right now, so it has to wait: {self.answer.text}{why}",
             stacklevel=3,
         )
 
     @property
     def objection(self) -> str:
-        """What speaks against it, to follow "with it"."""
+        """What is wrong with the job, to follow "with it"."""
         if not self.answer.accepted:
-            return f"says: {self.answer.text}"
-        return f"could never start it ({'; '.join(map(str, self._fatal))})"
+            return f"Slurm says: {self.answer.text}"
+        return f"Slurm could never start it ({'; '.join(map(str, self._fatal))})"
 
     @property
     def _problems(self) -> tuple[Problem, ...]:
         try:
             request = request_in(self.script, self.n_jobs)
             return problems(request, self.limits.result(), accepted=self.answer.accepted)
-        except (SlurmNotFoundError, ValueError):  # nothing to ask, or a form that we do not know
+        except (SlurmNotFoundError, ValueError):  # nothing to ask, or a form that we don't know
             return ()
 
     @property
@@ -242,9 +193,9 @@ class _Verdict:
 
 
 def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
-    """Return keywords with the run's QoS; the same ones where it is not to be among them."""
+    """Return keywords with the run's QoS, or the same object where it must not be added."""
     directives = keywords["job_extra_directives"]
-    # What a user has set for all jobs goes before a keyword's default.
+    # What a user has set for all jobs overrides a keyword's default.
     has_own = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
     if options.slurm_qos is None or has_own or asks_for_qos(directives):
         return keywords

@@ -5,24 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from seedwise.errors.durations import exact_duration
 from seedwise.slurm.limits.records import AccountLimits, QosLimits
 from seedwise.slurm.preflight.request import Case, Problem
-from seedwise.slurm.units import readable_time
 
 
 def policy_problems(case: Case) -> Iterator[Problem]:
     """Yield what QoS and accounts do not allow.
 
-    Parameters
-    ----------
-    case : Case
-        The request in one partition.
-
-    Yields
-    ------
-    Problem
-        What is not allowed. One job that is too large or too long can never start; of too many
-        jobs some wait.
+    A job that is too large or too long can never start; of too many jobs some wait.
     """
     if not case.limits.knows("enforce") or "limits" not in case.limits.enforce:
         return
@@ -34,8 +25,8 @@ def _one_job(case: Case) -> Iterator[Problem]:
     time_s, memory_mb = case.request.time_s, case.request.memory_mb
     found = _limit(case, "max_time_s")
     if found and time_s is not None and time_s > found[0]:
-        words = f"{found[1]} allows at most {readable_time(found[0])}"
-        yield Problem("worker_time_limit", readable_time(time_s), words)
+        words = f"{found[1]} allows at most {exact_duration(found[0])}"
+        yield Problem("worker_time_limit", exact_duration(time_s), words)
     for whose in ("job", "user"):
         found = _limit(case, f"max_cpus_per_{whose}")
         if found and case.request.cpus > found[0]:
@@ -72,7 +63,7 @@ def _all_jobs(case: Case) -> Iterator[Problem]:
 def _limit(case: Case, name: str) -> tuple[float, str] | None:
     """Return a limit and whose it is; None if there is none, or it is unknown.
 
-    The first that has a limit decides: the QoS of the partition, that of the job, the account.
+    The first that has a limit decides: the QoS of the partition, the QoS of the job, the account.
     """
     for rule, words in _rules(case):
         if rule is None:

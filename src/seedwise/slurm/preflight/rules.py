@@ -1,7 +1,7 @@
-"""The check of a request for Slurm jobs against what is allowed, before any job is submitted.
+"""The rules by which a request for Slurm jobs is checked before any job is submitted.
 
 Slurm refuses some requests in few words, and lets others wait for ever. Only what is known to be
-wrong is a problem: what is unknown never is. What Slurm has accepted it may have changed before,
+wrong is a problem; what is unknown is not. A request that Slurm has accepted may have been changed
 by rules of the site's own.
 """
 
@@ -13,38 +13,26 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from seedwise.errors.durations import exact_duration
 from seedwise.slurm.limits.records import AccountLimits, NodeKind, PartitionLimits, SlurmLimits
 from seedwise.slurm.preflight.policies import policy_problems
 from seedwise.slurm.preflight.request import Case, Problem, Request
-from seedwise.slurm.units import readable_time
 
 _PARTITION = "SlurmOptions(partition=...)"
 _ACCOUNT = "SlurmOptions(account=...)"
 _CONSTRAINT = "SlurmOptions(extra_directives=...)"
 
-#: A constraint that is the name of one feature, and no expression of several.
+#: A constraint that names one feature, not an expression of several.
 _FEATURE = re.compile(r"[\w.:+-]+")
 
 
 def problems(
     request: Request, limits: SlurmLimits, *, accepted: bool = False
 ) -> tuple[Problem, ...]:
-    """Return what keeps a request's jobs from starting, or from running all at once.
+    """Return what keeps a request's jobs from starting or from running all at once, fatal first.
 
-    Parameters
-    ----------
-    request : Request
-        What is asked for.
-    limits : SlurmLimits
-        What is allowed.
-    accepted : bool, default False
-        Whether Slurm has said that it would take such a job. Then it knows the names in it, and
-        nothing is fatal where rules of the site's own can make another job of it.
-
-    Returns
-    -------
-    tuple of Problem
-        The problems, the fatal ones first; none if there are none that are known of.
+    `accepted` tells whether Slurm has said that it would take such a job. Then it knows the names
+    in the request, and nothing is fatal where the site's own rules can change the job.
     """
     found: list[Problem] = []
     if not accepted:
@@ -69,7 +57,7 @@ def _one_will_do(request: Request, limits: SlurmLimits) -> bool:
 
 
 def _may_be_changed(limits: SlurmLimits) -> bool:
-    """Tell whether a site's rules may make another job of what is asked for."""
+    """Tell whether a site's rules may change what is asked for."""
     if not limits.knows("submit_plugins", "filter_plugins"):
         return True
     return bool(limits.submit_plugins or limits.filter_plugins)
@@ -95,7 +83,7 @@ def _cases(request: Request, limits: SlurmLimits) -> list[Case]:
 def _account_of(
     request: Request, limits: SlurmLimits, partition: PartitionLimits | None
 ) -> AccountLimits | None:
-    """Return what the user may do with the account: what is said of the partition goes first."""
+    """Return the account's limits; those for the partition come before those for all."""
     ours = [one for one in limits.accounts if _is_account(one, request.account)]
     for one in ours:
         if one.partition is not None and partition and one.partition == partition.name:
@@ -124,7 +112,7 @@ def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
         yield Problem(
             _ACCOUNT,
             request.account or "no account",
-            f"Slurm knows no account of user {limits.user}, whom its administrators can add",
+            f"Slurm has no account for user {limits.user}; its administrators can add one",
         )
     elif request.account is not None and not _among(request.account, names):
         yield Problem(
@@ -133,20 +121,10 @@ def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
 
 
 def given_cpus(request: Request, limits: SlurmLimits) -> int:
-    """Return how many CPUs each job is given, and counts as having used, at least.
+    """Return how many CPUs each job is given at least, and counts as having used.
 
-    Parameters
-    ----------
-    request : Request
-        What is asked for.
-    limits : SlurmLimits
-        What is allowed.
-
-    Returns
-    -------
-    int
-        What is asked for, or more: where each job has a node to itself, or where so much memory
-        comes with more CPUs only.
+    They can be more than the request asks for: where each job has a node to itself, or where so
+    much memory comes only with more CPUs.
     """
     n_cpus = []
     for case in _cases(request, limits):
@@ -158,7 +136,7 @@ def given_cpus(request: Request, limits: SlurmLimits) -> int:
 
 
 def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
-    """Return CPUs that come with the memory, and those of the node that a job has to itself."""
+    """Return the CPUs that come with the memory, and those of a node that a job has to itself."""
     with_memory, of_node = 0, 0
     limit_mb = partition.max_memory_per_cpu_mb
     if partition.knows("max_memory_per_cpu_mb") and limit_mb:
@@ -220,7 +198,7 @@ def _door(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
 
 
 def _accounts_are_exact(limits: SlurmLimits) -> bool:
-    """Tell whether an account does not let in those below it, as it does since Slurm 23."""
+    """Tell whether an account excludes those below it, as before Slurm 23."""
     major = limits.version.partition(".")[0]
     return limits.knows("version") and major.isdecimal() and int(major) < 23
 
@@ -233,13 +211,13 @@ def _partition_time(case: Case, partition: PartitionLimits) -> Iterator[Problem]
         return
     if case.qos is not None and "PartitionTimeLimit" in case.qos.flags:
         return
-    words = f"partition {partition.name} allows at most {readable_time(limit_s)}"
+    words = f"partition {partition.name} allows at most {exact_duration(limit_s)}"
     fatal = case.qos is not None or not _may_be_longer(case.limits)
-    yield Problem("worker_time_limit", readable_time(asked_s), words, fatal=fatal)
+    yield Problem("worker_time_limit", exact_duration(asked_s), words, fatal=fatal)
 
 
 def _may_be_longer(limits: SlurmLimits) -> bool:
-    """Tell whether a QoS of which nothing is known may go beyond a partition's time."""
+    """Tell whether a QoS that is unknown may exceed a partition's walltime."""
     if limits.knows("enforce") and "qos" not in limits.enforce:
         return False
     return not limits.knows("qos") or any("PartitionTimeLimit" in qos.flags for qos in limits.qos)
@@ -253,11 +231,11 @@ def _memory(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
         yield Problem("mem_per_cpu", _mb(asked_mb), words)
     with_memory, of_node = _given(case.request, partition)
     if of_node > case.request.cpus:
-        words = f"in {name} each job has a node to itself: it is given, and counts as, {of_node}"
+        words = f"in {name} each job has a node to itself: it gets, and is charged for, {of_node}"
         yield Problem("cpus_per_task", f"{case.request.cpus} CPUs", words, fatal=False)
     elif with_memory > case.request.cpus:
         limit_mb = partition.max_memory_per_cpu_mb
-        words = f"{name} allows {limit_mb:.0f} MB a CPU: each job is given {with_memory} CPUs"
+        words = f"{name} allows {limit_mb:.0f} MB a CPU, so each job gets {with_memory} CPUs"
         yield Problem("mem_per_cpu", _mb(asked_mb), words, fatal=False)
 
 
@@ -273,7 +251,7 @@ def _nodes(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
     if lacks:
         return
     fitting = [kind for kind in partition.node_kinds if _fits(kind, request)]
-    n_fitting = sum(kind.n_nodes for kind in fitting)
+    n_fitting, n_nodes = sum(kind.n_nodes for kind in fitting), partition.n_nodes
     asked = f"{request.cpus} CPUs and {request.memory_mb:.0f} MB"
     if _feature(request) is not None:
         asked += f" with {request.constraint}"
@@ -281,11 +259,11 @@ def _nodes(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
     if not fitting:
         yield Problem(option, asked, f"no node of {name} has all of that")
     elif not any(kind.n_usable for kind in fitting):
-        some = "the nodes" if n_fitting == partition.n_nodes else f"the {n_fitting} that have it"
-        words = f"of {name} {some} are all down or drained now"
+        some = "" if n_fitting == n_nodes else f" that have it ({n_fitting} of {n_nodes})"
+        words = f"the nodes of {name}{some} are all down or drained now"
         yield Problem(option, asked, words, fatal=False)
-    elif n_fitting < partition.n_nodes:
-        words = f"{name} has {n_fitting} such of {partition.n_nodes} nodes"
+    elif n_fitting < n_nodes:
+        words = f"only {n_fitting} of the {n_nodes} nodes of {name} have all of that"
         yield Problem(option, asked, words, fatal=False)
 
 
@@ -337,5 +315,5 @@ def _among(name: str, names: Iterable[str]) -> bool:
 
 
 def _same(name: str, other: str) -> bool:
-    # Slurm takes accounts and QoS in small and in capital letters.
+    # Slurm ignores the case of accounts and QoS.
     return name.casefold() == other.casefold()

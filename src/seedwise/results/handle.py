@@ -1,4 +1,4 @@
-"""A run that others work on, as one who looks at it has it."""
+"""The handle of a run, by which another process watches and controls it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedwise.model.status import RunStatus
 
 
 class RunHandle:
-    """A run in a folder, which a driver works on, in this process or another. Made by `connect`.
+    """A handle of a run, whose driver may be another process. `connect` makes it.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class RunHandle:
         self._directory = directory
 
     def __repr__(self) -> str:
-        """Return the folder, and how far the run is."""
+        """Show the folder and the progress of the run."""
         status = self.status()
         told = f"{status.state}, {status.n_told} of {status.n_trials} trials told"
         return f"<RunHandle {str(self.path)!r}: {told}>"
@@ -36,28 +36,28 @@ class RunHandle:
         return self._directory.path
 
     def status(self) -> RunStatus:
-        """Return how far the run is, as `run_status` does.
+        """Return the progress of the run, as `run_status` does.
 
         Raises
         ------
         NotARunError
-            If the folder holds no run any more.
+            If the run is no longer in its folder.
         """
         return read_status(self._directory)
 
     def scale(
         self, workers: int | tuple[int, int], most: int | None = None, *, timeout_s: float = 15.0
     ) -> None:
-        """Change the number of workers, of this driver; the run's options stay as they are.
+        """Change the number of workers of the driver; the run's options do not change.
 
         Parameters
         ----------
         workers : int or (min, max)
-            Workers, or bounds between which their number follows the work.
+            The number, or bounds between which it follows the work.
         most : int, optional
             The upper bound, if `workers` is the lower one.
         timeout_s : float, default 15
-            Seconds to wait for the driver's answer; 0 only asks.
+            Seconds to wait for the driver's answer; 0 does not wait.
 
         Raises
         ------
@@ -66,11 +66,11 @@ class RunHandle:
         NoDriverError
             If no driver works on the run.
         NotAnsweredError
-            If the driver has not answered in time. It will do it when it gets to it.
+            If the driver has not answered in time. It still carries out the request later.
         NotYourRunError
-            If the run is another user's.
+            If the run belongs to another user.
         RequestRefusedError
-            If the driver can't do it: a cluster that was passed is its owner's to scale.
+            If the driver can't do it: only its owner scales a cluster that was passed.
         """
         value: Any = workers if most is None else (workers, most)
         checks.workers("workers", value)
@@ -78,23 +78,23 @@ class RunHandle:
         ask(self._directory, Request(scale=(low, high)), timeout_s=timeout_s)
 
     def stop(self, *, timeout_s: float = 15.0) -> None:
-        """Stop the run in order, as Ctrl-C does where its driver runs: it can be gone on with.
+        """Stop the run as Ctrl-C does where its driver runs; it can be resumed.
 
-        It returns when the driver begins to end; its jobs are gone some seconds later. The
-        function that the driver called raises `RunStopped`.
+        This returns when the driver begins to stop; its jobs end some seconds later. The call that
+        the driver is in raises `RunStopped`.
 
         Parameters
         ----------
         timeout_s : float, default 15
-            Seconds to wait for the driver's answer; 0 only asks.
+            Seconds to wait for the driver's answer; 0 does not wait.
 
         Raises
         ------
         NoDriverError
             If no driver works on the run.
         NotAnsweredError
-            If the driver has not answered in time. It will do it when it gets to it.
+            If the driver has not answered in time. It still carries out the request later.
         NotYourRunError
-            If the run is another user's.
+            If the run belongs to another user.
         """
         ask(self._directory, Request(), timeout_s=timeout_s)

@@ -1,0 +1,52 @@
+"""Files of JSON objects, one a line, in which a torn line costs no other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from seedwise.disk.aside import write_all
+
+
+def append_lines(
+    path: Path, contents: Iterable[Mapping[str, Any]], *, durable: bool = False
+) -> None:
+    """Append objects to a file; it is made, for its owner only, if there is none.
+
+    Raises OSError if the disk does not take them all.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for content in contents:
+            # Asked before each line, and written at once: another process may append, too.
+            before = b"" if _ends_with_a_line(handle) else b"\n"
+            write_all(handle, before + f"{json.dumps(content)}\n".encode())
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in their order, without torn lines; none if there is no file."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [content for line in lines if (content := _parsed(line)) is not None]
+
+
+def _ends_with_a_line(handle: int) -> bool:
+    size = os.fstat(handle).st_size
+    return size == 0 or os.pread(handle, 1, size - 1) == b"\n"
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,93 @@
+"""The work of one engine, a study's or a sweep's: what both open, and close, in the same way."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from seedwise.dispatch.channel import Errand
+from seedwise.driver.run import Run
+from seedwise.driver.tally import Summary
+from seedwise.driver.workplace import Workplace
+from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
+from seedwise.folder.trial_files import TrialFolders
+from seedwise.model.events import Event, TrialFinished
+
+
+class EngineJob:
+    """A job for the loop that has an engine; `close` it in the end, opened or not."""
+
+    def __init__(self, run: Run, summary: Summary) -> None:
+        self.run = run
+        self.summary = summary
+        #: The trial at whose failure the engine stopped.
+        self.failed: FailedTrial | None = None
+        self._engine: Engine | None = None
+        self._closing = contextlib.ExitStack()
+
+    @property
+    def n_in_flight(self) -> int:
+        """How many trials are in flight."""
+        return self._engine.n_in_flight if self._engine is not None else 0
+
+    def close(self, error: Exception | None) -> None:
+        """End the work, done or not."""
+        self._closing.close()
+        self.failed = self._engine.failed if self._engine is not None else None
+        self._engine = None  # it holds all that Optuna knows of the trials
+        if error is not None:
+            raise error
+
+    def begin_engine(
+        self,
+        workplace: Workplace,
+        rules: Rules,
+        proposer: Proposer,
+        ledger: Ledger,
+        closing: contextlib.ExitStack,
+    ) -> Engine:
+        """Begin with an engine; what is open already is on `closing`, and closed with it."""
+        run = self.run
+        folders = TrialFolders(run.directory.path, run.history.trial_digits)
+        emit = self._emitter(workplace)
+        channel = workplace.dispatcher.channel(_errand(run, workplace.loss_id, folders), emit)
+        closing.callback(channel.close)
+        engine = Engine(rules, run.parts.plan, proposer, channel, ledger, folders)
+        self._engine = engine
+        engine.begin(emit, run.out_of_time)
+        closing.callback(_close_folders, engine, folders)
+        self._closing = closing.pop_all()
+        return engine
+
+    def tell(self, workplace: Workplace, event: Event) -> None:
+        """Tell an event to the whole run."""
+        workplace.report.take(event)
+
+    def _emitter(self, workplace: Workplace) -> Callable[[Event], None]:
+        def emit(event: Event) -> None:
+            workplace.stop.check()  # a signal that came is heeded now
+            if isinstance(event, TrialFinished):
+                self.summary.take(event)
+            self.tell(workplace, event)
+
+        return emit
+
+
+def _errand(run: Run, loss_id: str, folders: TrialFolders) -> Errand:
+    directory, parent = run.directory, run.directory.parent
+    name = directory.name
+    return Errand(
+        loss_id=loss_id,
+        loss_name=run.parts.loss.name,
+        run_name=name if parent is None else f"{parent.name}-{name}",
+        entry_id=run.options.entry_id,
+        chunk_timeout_s=run.options.chunk_timeout_seconds,
+        attempts_dir=folders.attempts_dir,
+        folder_stem=folders.stem,
+    )
+
+
+def _close_folders(engine: Engine, folders: TrialFolders) -> None:
+    # Those of trials in flight are taken up by the driver that resumes the run.
+    if engine.n_in_flight == 0:
+        folders.close()

@@ -1,0 +1,161 @@
+"""A run that this driver holds: what it is made of, its folder, and the right to write there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeAlias
+
+import attrs
+
+from seedwise.cluster.open import place_mode
+from seedwise.driver.cleaning import cancel_left_jobs
+from seedwise.driver.parts import Parts
+from seedwise.errors import ClusterStartError
+from seedwise.folder.directory import RunDirectory, utc_now
+from seedwise.folder.events import EventLog
+from seedwise.folder.history import History, take_up_history
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.trials import TrialResult
+from seedwise.slurm.commands import CommandError
+
+AnyOptions: TypeAlias = RunOptions | EntriesOptions | SweepOptions
+
+
+@attrs.frozen
+class Run:
+    """A run, or an entry's part of one, whose lease is ours."""
+
+    parts: Parts
+    options: Any
+    directory: RunDirectory
+    history: History
+    #: Raises LeaseLostError if another driver has taken the run over; called before each write.
+    guard: Callable[[], None]
+    #: When this driver began, by the monotonic clock.
+    started_s: float = attrs.field(factory=time.monotonic)
+    log: EventLog = attrs.field(
+        default=attrs.Factory(lambda self: EventLog(self.directory.event_log), takes_self=True)
+    )
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that this driver has worked on the run."""
+        return time.monotonic() - self.started_s
+
+    @property
+    def mode(self) -> ExecutionMode:
+        """Where the work was done last."""
+        return ExecutionMode(self.history.mode)
+
+    def out_of_time(self) -> bool:
+        """Tell whether no further trial is to be asked for."""
+        return self.options.timeout is not None and self.elapsed_s >= self.options.timeout
+
+    def at_work(self, phases: tuple[Mapping[str, Any], ...] | None = None) -> Self:
+        """Return the run as it is when this driver works on it, with other phases or the same."""
+        mode = place_mode(self.options).value
+        phases = self.history.phases if phases is None else phases
+        return attrs.evolve(self, history=attrs.evolve(self.history, mode=mode, phases=phases))
+
+    def prepare(self) -> None:
+        """Write what is needed to resume the run, whatever happens from here on.
+
+        Raises ClusterStartError if jobs of a killed driver may be left, and Slurm does not answer.
+        """
+        self.guard()
+        directory, is_whole_run = self.directory, self.directory.parent is None
+        if is_whole_run:
+            self._cancel_left_jobs()
+            directory.write_parts(self.parts.saved)
+        directory.write_meta(self._meta())
+        if is_whole_run:
+            kind = "started" if self.history.is_new else "resumed"
+            self.log.write(kind, f"{kind} by process {os.getpid()} on {socket.gethostname()}")
+
+    def note_end(self, best: TrialResult | None, *, complete: bool) -> None:
+        """Write how the run ended; it is complete if nothing is left to do."""
+        self.guard()
+        self.directory.write_meta(
+            {
+                **self._meta(),
+                **({"completed_at_utc": utc_now().isoformat()} if complete else {}),
+                "duration_seconds": self.elapsed_s,
+                "best_value": best.value if best else None,
+                "best_params": best.params if best else None,
+            }
+        )
+
+    def _cancel_left_jobs(self) -> None:
+        if self.history.is_new:
+            return
+        try:
+            cancel_left_jobs(self.directory)
+        except CommandError as error:
+            # Elsewhere than on Slurm they are in nobody's way, and end by themselves soon.
+            if self.options.place == "slurm":
+                raise ClusterStartError("the pool of Slurm jobs", error.text) from error
+
+    def _meta(self) -> dict[str, Any]:
+        loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source
+        options = attrs.asdict(self.options, recurse=False)
+        options["seeds"] = plan.seeds.tolist() if self.options.seeds is not None else None
+        options["given"] = sorted(options["given"])
+        for name, value in options.items():
+            if hasattr(value, "to_manifest_dict"):
+                options[name] = value.to_manifest_dict()
+        return {
+            "kind": self.options.kind,
+            "loss_name": loss.name,
+            "loss_description": loss.description,
+            "run_name": self.directory.name,
+            "run_dir": str(self.directory.path),
+            "mode": self.history.mode,
+            "n_seeds": len(plan.seeds),
+            "seed_start": int(plan.seeds[0]),
+            "seed_end": int(plan.seeds[-1]),
+            "chunk_size": plan.chunk_size,
+            "num_chunks": plan.n_chunks,
+            "parameter_space": {
+                name: attrs.asdict(param) for name, param in loss.parameter_space.items()
+            },
+            **({} if source is None else {"source": source.to_manifest_dict()}),
+            **self.history.to_meta(),
+            "options": options,
+        }
+
+
+def take_up(
+    parts: Parts, options: AnyOptions, directory: RunDirectory, guard: Callable[[], None]
+) -> Run:
+    """Begin a run, or take up the one that the folder holds.
+
+    Raises NotARunError if the folder holds a run of another kind, and ChangedRunError if the run
+    was begun with options that decide its results, and others are given.
+    """
+    if directory.has_begun:
+        directory.require_kind(options.kind)
+    history = take_up_history(
+        directory,
+        parts.loss.name,
+        parts.depends_on,
+        accept_changes=options.accept_changes,
+        n_trials=_n_numbers(parts, options),
+    )
+    if history.copy_of is not None and directory.parent is None:  # the jobs are the original's
+        directory.jobs_file.unlink(missing_ok=True)
+    directory.sweep()
+    return Run(parts, options, directory, history, guard)
+
+
+def _n_numbers(parts: Parts, options: AnyOptions) -> int:
+    """Return how many numbers trials may have."""
+    if isinstance(options, SweepOptions):
+        return parts.all_cases.n_trials
+    n_entries = len(options.entry_ids) if isinstance(options, EntriesOptions) else 1
+    return options.n_trials * n_entries

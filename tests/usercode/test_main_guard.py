@@ -1,0 +1,112 @@
+"""The main guard: of the script that runs, and of a file before its import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from seedwise.errors import LossNotFoundError, MainGuardError
+from seedwise.usercode.main_guard import refuse_run_at_import
+
+SCRIPT = """
+import seedwise as sw
+
+@sw.loss(name="line", description="a line", parameter_space={"x": (0.0, 1.0)})
+def line(params, seed):
+    return params["x"] + seed
+
+def main():
+    r = sw.optimize_run(line, n_trials=1, n_seeds=2, workers=1, progress=False)
+    print(r.n_trials)
+
+"""
+
+
+def run(tmp_path, *arguments, **keywords):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        **keywords,
+    )
+
+
+def run_script(tmp_path, tail):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + tail)
+    return run(tmp_path, script)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        'if __name__ == "__main__":\n    main()\n',
+        "if '__main__' == __name__:\n    for _ in range(1):\n        main()\n",
+        "try:\n    if __name__ == '__main__':\n        main()\nfinally:\n    pass\n",
+    ],
+)
+def test_a_guarded_script_runs(tmp_path, tail):
+    done = run_script(tmp_path, tail)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+@pytest.mark.parametrize("tail", ["main()\n", "if sw:\n    main()\n"])
+def test_a_script_without_main_guard(tmp_path, tail):
+    done = run_script(tmp_path, tail)
+    assert done.returncode == 1
+    assert MainGuardError.__name__ in done.stderr
+    line = 13 if tail.startswith("if") else 12
+    assert f"script.py, line {line}: local workers import this script" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr
+    # Once, from the script itself: no worker was started that would have made the call again.
+    assert done.stderr.count("Traceback") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_main_module_of_a_package_needs_no_guard(tmp_path):
+    """Spawned processes do not import it."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__main__.py").write_text(SCRIPT + "main()\n")
+    done = run(tmp_path, "-m", "package")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_code_from_standard_input_needs_no_guard(tmp_path):
+    done = run(tmp_path, "-", input=SCRIPT + "main()\n")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+# A file that is about to be imported.
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "result = sw.optimize_run(line)",
+        "from seedwise import optimize_run as fit\nfit(line)",
+        "def fit():\n    sw.run_sweep(line, sw.grid(x=[1]))\nfit()",
+        "def fit():\n    inner()\ndef inner():\n    sw.optimize_run(line)\nfit()",
+        "if True:\n    with open('x') as f:\n        print(sw.resume_run('runs/a'))",
+        "class A:\n    r = sw.optimize_run(line)",
+    ],
+)
+def test_a_file_that_would_begin_a_run(tmp_path, call):
+    path = tmp_path / "fit.py"
+    path.write_text(f"{SCRIPT}{call}\n")
+    begins = " begins a run, and would do so at each import. Put it under if __name__ =="
+    with pytest.raises(LossNotFoundError, match=begins) as caught:
+        refuse_run_at_import(path, "fit.py:line")
+    assert caught.value.target == "fit.py:line"
+
+
+def test_a_file_that_begins_no_run(tmp_path):
+    path = tmp_path / "fit.py"
+    guarded = 'if __name__ == "__main__" and True:\n    main()\n'
+    path.write_text(f"{SCRIPT}later = lambda: sw.optimize_run(line)\n{guarded}")
+    refuse_run_at_import(path, "fit.py:line")
+    path.write_text("sw.optimize_run(\n")  # the import gives a better error
+    refuse_run_at_import(path, "fit.py:line")

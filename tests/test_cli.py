@@ -144,7 +144,7 @@ def test_status_of_a_run_that_stopped(stopped):
     assert shown.exit_code == 0, shown.output
     first, *_, last = shown.output.splitlines()
     assert first.split() == ["run", "stopped"]
-    assert last == f"to go on: seedwise resume {path}"
+    assert last == f"to resume: seedwise resume {path}"
     assert re.search(rf"^trials +{failed + 1} of 6 told, ", shown.output, re.MULTILINE)
     assert re.search(r"^  failed +1 ", shown.output, re.MULTILINE)
 

@@ -85,11 +85,11 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(tmp_pa
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout.splitlines() == [
             "asked to stop; the driver ends the run",
-            f"to go on: seedwise resume {path}",
+            f"to resume: seedwise resume {path}",
         ]
         assert run.wait(30) == 75, run.stderr
         assert "Traceback" not in run.stderr
-        assert f"to go on: seedwise resume {path}" in run.stderr
+        assert f"to resume: seedwise resume {path}" in run.stderr
         status = sw.run_status(path)
         assert (status.state, status.driver) == ("stopped", None)
         assert 0 < status.n_told < status.n_trials
@@ -160,7 +160,7 @@ def test_a_run_in_a_thread_is_stopped_by_its_handle(in_a_thread):
     poll(lambda: directory.n_told() > 3, "some trials", 60)
     sw.connect(directory.path).stop()
     out, _ = process.communicate(timeout=60)
-    assert out.startswith("RunStopped stopped by seedwise stop; to go on: ")
+    assert out.startswith("RunStopped stopped by seedwise stop; to resume: ")
     assert sw.run_status(directory.path).state == "stopped"
 
 
@@ -172,7 +172,7 @@ def test_a_run_is_stopped_before_a_worker_has_joined(in_a_thread):
         run.scale(4)
     run.stop()
     out, _ = process.communicate(timeout=60)
-    assert out.startswith("RunStopped stopped by seedwise stop; to go on: ")
+    assert out.startswith("RunStopped stopped by seedwise stop; to resume: ")
     assert run.status().n_told == 0
 
 
@@ -242,7 +242,7 @@ def test_workers_are_given_as_for_a_run(handle, text, workers, words):
 def test_the_command_that_goes_on_is_to_be_pasted(handle):
     shown = invoke("stop", "runs/a")
     assert handle.asked == ["stop"]
-    assert shown.output.splitlines()[-1] == "to go on: seedwise resume 'runs/my fit'"
+    assert shown.output.splitlines()[-1] == "to resume: seedwise resume 'runs/my fit'"
 
 
 @pytest.mark.parametrize(

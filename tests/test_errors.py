@@ -417,7 +417,7 @@ CASES = [
 each_case = pytest.mark.parametrize(("error", "builtin", "data", "sentence"), CASES)
 
 
-FUNCTIONS = {"replay_command", "resume_command", "writing"}
+FUNCTIONS = {"replay_command", "resume_command"}
 
 
 def test_every_error_is_tried_here():
@@ -491,7 +491,7 @@ def test_a_stop_is_what_ctrl_c_and_sys_exit_raise(number, code):
     assert not isinstance(error, Exception)
     assert (error.run_dir, error.signal, error.code) == (Path("runs/a"), number, code)
     by = "seedwise stop" if number is None else number.name
-    assert str(error) == f"stopped by {by}; to go on: seedwise resume runs/a"
+    assert str(error) == f"stopped by {by}; to resume: seedwise resume runs/a"
 
 
 @pytest.mark.parametrize(("number", "code"), STOPPED)

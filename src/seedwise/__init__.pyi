@@ -10,7 +10,6 @@ from .api import (
     run_sweep,
     slurm_limits,
 )
-from .results.handle import RunHandle
 from .driver.replay import Replayed
 from .errors import (
     AddressError,
@@ -91,6 +90,7 @@ from .model.status import PoolStatus, RunStatus
 from .model.trials import TrialResult, TrialState
 from .results.cleaned import CleanedRun
 from .results.entries import MultiOptimizeResult
+from .results.handle import RunHandle
 from .results.study import OptimizeResult
 from .results.sweep import SweepResult
 from .slurm.limits.records import (

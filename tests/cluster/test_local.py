@@ -20,6 +20,7 @@ import seedwise as sw
 from seedwise.cluster.local import open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
+from seedwise.cluster.pool.pace import Backoff
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.study import RunOptions
 from tests.losses import bowl
@@ -136,6 +137,7 @@ def have_no_folder(tmp_path, _):
 )
 def test_workers_that_do_not_start_any_more_end_the_run(tag, tmp_path, monkeypatch, spoil, why):
     with dask.config.set({}), open_local(options(workers=1), Demand(4, 1), tag) as place:
+        place.workers._failed_starts = Backoff(0.2, 60.0)  # that it waits longer: pool/test_local
         cluster = place.client.cluster
         nanny = cluster.workers[0]
         nanny.status = Status.failed
@@ -161,57 +163,65 @@ def status_of(link):
         return error.code
 
 
-def test_everything_is_encrypted_and_on_this_machine_only(tag):
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """Give a place that no test does harm to, with its tag."""
+    folder = tmp_path_factory.mktemp("locked")
+    tag = RunTag("a", "id", folder / "slurm", folder / "keys", folder / "jobs.jsonl")
     with open_local(options(), Demand(4, 1), tag) as place:
-        cluster = place.client.cluster
-        found = [server.address for server in servers(cluster)]
-        found += [*addresses(place.client), place.client.scheduler.address]
-        assert len(set(found)) == 5  # scheduler, nannies, workers
-        assert all(address.startswith("tls://127.0.0.1:") for address in found)
-        assert place.client.submit(os.getpid).result() != os.getpid()
-        # Not all children: there may be a Slurm among them.
-        processes = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
-        listening = {
-            (at.laddr.ip, at.laddr.port)
-            for process in processes
-            for at in process.net_connections("inet")
-            if at.status == psutil.CONN_LISTEN
-        }
-        ours = {int(address.rpartition(":")[2]) for address in addresses(place.client)}
-        assert {ip for ip, _ in listening} == {"127.0.0.1"}
-        assert ours <= {port for _, port in listening}
+        yield place, tag
 
 
-def test_a_worker_is_not_lost_for_being_silent(tag):
+def test_everything_is_encrypted_and_on_this_machine_only(locked):
+    place, _ = locked
+    cluster = place.client.cluster
+    found = [server.address for server in servers(cluster)]
+    found += [*addresses(place.client), place.client.scheduler.address]
+    assert len(set(found)) == 5  # scheduler, nannies, workers
+    assert all(address.startswith("tls://127.0.0.1:") for address in found)
+    assert place.client.submit(os.getpid).result() != os.getpid()
+    # Not all children: there may be a Slurm among them.
+    processes = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
+    listening = {
+        (at.laddr.ip, at.laddr.port)
+        for process in processes
+        for at in process.net_connections("inet")
+        if at.status == psutil.CONN_LISTEN
+    }
+    ours = {int(address.rpartition(":")[2]) for address in addresses(place.client)}
+    assert {ip for ip, _ in listening} == {"127.0.0.1"}
+    assert ours <= {port for _, port in listening}
+
+
+def test_a_worker_is_not_lost_for_being_silent(locked):
     """A loss may hold the GIL for minutes, and a laptop may sleep."""
-    with open_local(options(), Demand(4, 1), tag) as place:
-        assert place.client.cluster.scheduler.worker_ttl is None
+    place, _ = locked
+    assert place.client.cluster.scheduler.worker_ttl is None
 
 
-def test_the_link_has_the_token_and_a_tunnel_beside_it(tag):
-    with open_local(options(), Demand(4, 1), tag) as place:
-        port = place.client.cluster.scheduler.http_server.port
-        link, _, token = place.dashboard.partition("?token=")
-        assert link == f"http://127.0.0.1:{port}/status"
-        assert len(token) == 43
-        assert place.tunnel.startswith(f"ssh -N -L {port}:127.0.0.1:{port} ")
-        assert status_of(link) == 403
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opener.open(place.dashboard, timeout=20) as page:
-            assert (page.status, page.url) == (200, link)
+def test_the_link_has_the_token_and_a_tunnel_beside_it(locked):
+    place, _ = locked
+    port = place.client.cluster.scheduler.http_server.port
+    link, _, token = place.dashboard.partition("?token=")
+    assert link == f"http://127.0.0.1:{port}/status"
+    assert len(token) == 43
+    assert place.tunnel.startswith(f"ssh -N -L {port}:127.0.0.1:{port} ")
+    assert status_of(link) == 403
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(place.dashboard, timeout=20) as page:
+        assert (page.status, page.url) == (200, link)
 
 
-def test_the_keys_are_there_while_it_is_open_and_no_secret_is_on_a_command_line(tag):
-    with open_local(options(), Demand(4, 1), tag) as place:
-        secrets = [place.dashboard.rpartition("=")[2]]
-        for path in tag.key_dir.iterdir():
-            lines = path.read_text().splitlines()
-            secrets += [line for line in lines if line and not line.startswith("-----")]
-        assert len(secrets) == 1 + 3 + 1  # the token, the key, and the link
-        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
-        assert any(b"multiprocessing" in line for line in lines)
-        assert not [line for line in lines for secret in secrets if secret.encode() in line]
-    assert not tag.key_dir.exists()
+def test_the_keys_are_there_while_it_is_open_and_no_secret_is_on_a_command_line(locked):
+    place, tag = locked
+    secrets = [place.dashboard.rpartition("=")[2]]
+    for path in tag.key_dir.iterdir():
+        lines = path.read_text().splitlines()
+        secrets += [line for line in lines if line and not line.startswith("-----")]
+    assert len(secrets) == 1 + 3 + 1  # the token, the key, and the link
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert any(b"multiprocessing" in line for line in lines)
+    assert not [line for line in lines for secret in secrets if secret.encode() in line]
 
 
 def test_workers_that_come_later_have_the_keys_too(tag):
@@ -220,6 +230,7 @@ def test_workers_that_come_later_have_the_keys_too(tag):
         cluster.scale(3)
         place.client.wait_for_workers(3, timeout=60)
         assert all(address.startswith("tls://") for address in addresses(place.client))
+        assert tag.key_dir.exists()
     assert not tag.key_dir.exists()
 
 

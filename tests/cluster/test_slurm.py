@@ -9,16 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import pytest
 
 import seedwise as sw
+from seedwise.cluster.job import job_name
 from seedwise.cluster.place import RunTag
-from seedwise.cluster.slurm import _cancel_all, _cancel_earlier
+from seedwise.cluster.slurm import _cancel_all
 from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
 from seedwise.slurm.job_ids import JobBook
-from seedwise.slurm.queue import list_jobs, submit_job
+from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
 from tests.losses import bowl
 from tests.testbed.daemons import poll
 
@@ -60,6 +60,13 @@ def site(slurm, monkeypatch):
     return slurm
 
 
+@pytest.fixture(autouse=True)
+def the_callers_signal_handlers_stay():
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def python(script, *args, cwd):
     done = subprocess.run(
         [sys.executable, script, *args], cwd=cwd, capture_output=True, text=True, check=False
@@ -89,9 +96,11 @@ def test_slurptunas_readme_script(site, tmp_path):
     assert any(re.fullmatch(r"\d+\.err", path.name) for path in log)
 
 
-def test_the_script_as_a_controller_job(site, tmp_path):
+@pytest.mark.parametrize("n_trials", [4, pytest.param(20, marks=pytest.mark.full)])
+def test_the_script_as_a_controller_job(site, tmp_path, n_trials):
     """As slurptuna's README says: the driver is a Slurm job itself."""
-    (tmp_path / "my_model.py").write_text(README_SCRIPT.replace("chunk_size=20", "chunk_size=200"))
+    script = README_SCRIPT.replace("n_trials=20", f"n_trials={n_trials}")
+    (tmp_path / "my_model.py").write_text(script.replace("chunk_size=20", "chunk_size=200"))
     (tmp_path / "run_controller.sh").write_text(
         "#!/bin/bash\n#SBATCH --job-name=controller\n#SBATCH --time=00:10:00\n"
         f'#SBATCH --cpus-per-task=1\n#SBATCH --mem=1G\n{sys.executable} "$1"\n'
@@ -105,9 +114,8 @@ def test_the_script_as_a_controller_job(site, tmp_path):
     assert (tmp_path / "controller.out").read_text().rstrip().endswith("}")
 
 
-@pytest.mark.parametrize("cluster", ["local", "slurm"])
-def test_a_module_beside_the_script_from_another_folder(site, tmp_path, cluster):
-    """Neither the module nor what it imports is on the workers' own path."""
+def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
+    """Neither the module nor what it imports is on the workers' own path, here or on Slurm."""
     project, elsewhere = tmp_path / "my project", tmp_path / "elsewhere"
     project.mkdir()
     elsewhere.mkdir()
@@ -123,12 +131,13 @@ def test_a_module_beside_the_script_from_another_folder(site, tmp_path, cluster)
     (project / "fit.py").write_text(
         "import seedwise as sw\nfrom model import m\n"
         "if __name__ == '__main__':\n"
-        f"    r = sw.optimize_run(m, cluster='{cluster}', workers=1, n_trials=2, seeds=[0, 2])\n"
-        "    x = r.best_params['x']\n"
-        "    print(r.best_value == ((x * x + 100.0) + (x * x + 2 + 100.0)) / 2)\n"
+        "    for where in ('local', 'slurm'):\n"
+        "        r = sw.optimize_run(m, cluster=where, workers=1, n_trials=2, seeds=[0, 2])\n"
+        "        x = r.best_params['x']\n"
+        "        print(r.best_value == ((x * x + 100.0) + (x * x + 2 + 100.0)) / 2)\n"
     )
     done = python(project / "fit.py", cwd=elsewhere)
-    assert done.stdout.strip() == "True"
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_loss_module_and_the_forwarded_argv(site, tmp_path):
@@ -141,29 +150,27 @@ def test_loss_module_and_the_forwarded_argv(site, tmp_path):
     (tmp_path / "fit.py").write_text(
         "import sys\nimport seedwise as sw\nfrom dynamic import dynamic\n"
         "if __name__ == '__main__':\n"
-        "    r = sw.optimize_run(dynamic, cluster='slurm', workers=1, n_trials=1, n_seeds=1,\n"
-        "        loss_module='dynamic.py', forward_sys_argv_to_workers=sys.argv[2] == 'yes')\n"
-        "    print(r.loss_name)\n"
+        "    for forward in (True, False):\n"
+        "        r = sw.optimize_run(dynamic, cluster='slurm', workers=1, n_trials=1, n_seeds=1,\n"
+        "            loss_module='dynamic.py', forward_sys_argv_to_workers=forward)\n"
+        "        print(r.loss_name)\n"
     )
-    assert python("fit.py", "blue", "yes", cwd=tmp_path).stdout.strip() == "dynamic_blue"
-    without = subprocess.run(
-        [sys.executable, "fit.py", "blue", "no"],
+    done = subprocess.run(
+        [sys.executable, "fit.py", "blue"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert without.returncode == 1
-    assert "defined no loss 'dynamic_blue'" in without.stderr
+    assert done.stdout.strip() == "dynamic_blue", done.stderr
+    assert done.returncode == 1
+    assert "defined no loss 'dynamic_blue'" in done.stderr
 
 
 def test_a_refused_qos_is_left_out_with_one_warning(slurm, tmp_path):
     with pytest.warns(UserWarning, match=r"slurm_qos='nosuch' is left out.*Invalid qos") as seen:
         small(tmp_path, slurm_qos="nosuch")
     assert len(seen) == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        small(tmp_path, slurm_qos=None)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +239,7 @@ def test_no_sbatch(tmp_path, monkeypatch):
         small(tmp_path / "runs")
 
 
-def test_the_callers_signal_handlers_stay(slurm, tmp_path):
+def test_an_import_changes_no_signal_handler():
     code = (
         "import signal\nbefore = signal.getsignal(signal.SIGINT)\n"
         "import seedwise.cluster.slurm\n"
@@ -241,9 +248,6 @@ def test_the_callers_signal_handlers_stay(slurm, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
-    handler = signal.getsignal(signal.SIGINT)
-    small(tmp_path)
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_module_that_lies_in_the_jobs_folder_is_not_imported(site, tmp_path, monkeypatch):
@@ -253,7 +257,7 @@ def test_a_module_that_lies_in_the_jobs_folder_is_not_imported(site, tmp_path, m
     trap = f"open({str(tmp_path / 'sprung')!r}, 'a').close()\n"
     (folder / "distributed.py").write_text(trap)
     monkeypatch.chdir(folder)
-    assert small(tmp_path / "runs").n_trials == 2
+    assert small(tmp_path / "runs", slurm_qos=None).n_trials == 2  # and without a warning
     assert not (tmp_path / "sprung").exists()
     plain = [sys.executable, "-m", "distributed.cli.dask_worker"]
     assert subprocess.run(plain, capture_output=True, check=False).returncode != 0
@@ -276,5 +280,6 @@ def test_jobs_of_a_driver_that_took_over_are_left_alone(site, tmp_path):
         book.note(submit_job(script))
     _cancel_all(tags[0], books[0])
     poll(lambda: set(list_jobs("0" * 32)) == set(books[1].own), "the first one's job to be gone")
-    _cancel_earlier(tags[1])  # as the next one does, before it has jobs of its own
+    # As the next one does, before it has jobs of its own.
+    cancel_jobs("0" * 32, known=JobBook(tags[1].jobs_file).ids(), name=job_name("run"))
     poll(lambda: not list_jobs("0" * 32), "all jobs to be gone")

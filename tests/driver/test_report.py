@@ -114,8 +114,7 @@ class Case:
         self.worked, self.tally = True, self._tally(*trials)
         every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
-        in_flight = lambda: self.n_in_flight  # noqa: E731
-        self.report = Report(self.run, self.tally, self.listen, self.place, in_flight, best)
+        self.report = Report(self.run, self.tally, self.listen, self.place, [self], best)
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)
@@ -417,7 +416,7 @@ def test_a_run_that_has_nothing_to_do_is_not_logged(tmp_path):
         (KeyboardInterrupt(), ("stopped", "KeyboardInterrupt")),
         (
             RunStopped(Path("runs/a"), None),
-            ("stopped", "stopped by seedwise stop; to go on: seedwise resume runs/a"),
+            ("stopped", "stopped by seedwise stop; to resume: seedwise resume runs/a"),
         ),
     ],
 )

@@ -8,6 +8,7 @@ It is a script that needs no seedwise. ORDERS is a JSON object on standard input
 - ``tokens``: tokens to guess.
 - ``files``: paths to read.
 - ``protocols``: optional; the ways to connect that are tried, of `SECURITIES`.
+- ``ways``: optional; the ways to run code that are tried, of `WAYS`.
 - ``timeout_s``: seconds that a try may take.
 - ``pem``: optional; a certificate with its key, to be shown in place of a forged one.
 - ``marker_dir``: an existing folder that all may write to. Code that it gets to run makes a
@@ -154,7 +155,8 @@ async def run_code(orders) -> dict[str, str]:
     tries = {}
     for host, port in orders["servers"]:
         for protocol in orders.get("protocols") or SECURITIES:
-            for name, way in WAYS.items():
+            for name in orders.get("ways") or WAYS:
+                way = WAYS[name]
                 what = f"{host}:{port} {protocol}, {name}"
                 marker = f"{orders['marker_dir']}/{what}"
                 args = (way, protocol, f"{host}:{port}", marker, orders["timeout_s"])

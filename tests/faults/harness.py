@@ -25,7 +25,7 @@ from seedwise.model.trials import Proposal
 from tests.faults import loss
 from tests.faults.driver import carry_out
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, TRAP_VARIABLE
-from tests.testbed.daemons import poll
+from tests.testbed.daemons import HANGS_S, poll
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,9 +42,6 @@ _PLACE = (
     "worker_parallelism",
     "worker_time_limit_s",
 )
-
-#: Bounds a wait that ends at once where all is well; a busy machine may take its time.
-HANGS_S = 240.0
 
 #: A run with several chunks a trial; the first ten trials of TPE are random.
 RUN = {"n_trials": 20, "n_seeds": 24, "chunk_size": 6, "workers": 2}
@@ -159,8 +156,7 @@ class Driver:
         poll(
             lambda: self.n_evaluations >= before + count or not self.running,
             f"{count} more evaluations of {self.name}: {self.stderr_file}",
-            HANGS_S,
-            0.01,
+            pause=0.01,
         )
 
     def wait_until_told(self, count: int) -> None:
@@ -168,7 +164,6 @@ class Driver:
         poll(
             lambda: len(told_values(self.directory)) >= count or not self.running,
             f"{count} trials to be told: {self.stderr_file}",
-            HANGS_S,
         )
         assert self.running, self.stderr
 

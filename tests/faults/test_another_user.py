@@ -22,7 +22,7 @@ import pytest
 from distributed import LocalCluster
 
 from seedwise.cluster.keys import KEY_FILE, LINK_FILE
-from tests.testbed.daemons import poll
+from tests.testbed.daemons import HANGS_S, poll
 
 PROBE = Path(__file__).parent / "another_user_probe.py"
 NOBODY = 65534
@@ -236,12 +236,13 @@ def test_a_run_that_is_at_work(where, folder, markers, plain):
         # It is the key that it lacks: with it, it would be in by each server but the pages.
         scheduler = next(one for one in servers if one[1] != int(link[1]))
         pem = key + ssl.get_server_certificate(scheduler)  # which anybody can see
-        found = probe(servers, markers, 20, protocols=["tls, certificate"], pem=pem)
+        ways = ["as a client, on the scheduler", "as a peer, run", "as a peer, run_function"]
+        found = probe(servers, markers, 60, protocols=["tls, certificate"], ways=ways, pem=pem)
         assert outcomes(found)["ran"] == 2 + 4  # the workers are too busy for a task
 
         # Nor was the run disturbed.
         (folder / "open").touch()
-        stdout, _ = driver.communicate(timeout=60)
+        stdout, _ = driver.communicate(timeout=HANGS_S)
         assert (driver.returncode, stdout) == (0, "1\n"), stderr.read_text()
         assert not keys.exists()
 

@@ -8,9 +8,9 @@ import signal
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.faults.harness import HANGS_S, ROOT, RUN, driver, expected_table
+from tests.faults.harness import ROOT, RUN, driver, expected_table
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, evaluations
-from tests.testbed.daemons import poll
+from tests.testbed.daemons import HANGS_S, poll
 
 #: A run whose seeds take this long is still at work when a signal comes, on any machine.
 LONG_S = 0.1
@@ -36,7 +36,7 @@ def test_ctrl_c_in_a_terminal_reaches_all_and_says_one_thing(use_processes, clie
         assert run.wait() == 130
         last = run.stderr.splitlines()[-2:]
         assert "trials told; nothing is lost" in last[0], run.stderr
-        assert last[1] == f"seedwise: to go on: seedwise resume {run.directory.path}"
+        assert last[1] == f"seedwise: to resume: seedwise resume {run.directory.path}"
         assert "KeyboardInterrupt" not in run.stderr
         assert run.finish(client) == expected
 
@@ -70,7 +70,7 @@ def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, client, tmp_p
     cell = CELL.format(options=options, root=str(tmp_path / "runs"))
     log = tmp_path / "evaluations"
     asked = frontend.execute(cell)
-    poll(lambda: len(evaluations(log)) > 5, "the run to be at work", HANGS_S)
+    poll(lambda: len(evaluations(log)) > 5, "the run to be at work")
     for _ in range(n_interrupts):
         manager.interrupt_kernel()
     reply = reply_to(asked, frontend)

@@ -11,7 +11,7 @@ import pytest
 import seedwise as sw
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end
-from tests.faults.harness import HANGS_S, Driver, driver, undisturbed
+from tests.faults.harness import Driver, driver, undisturbed
 from tests.faults.loss import SPACE, evaluations
 from tests.testbed.daemons import poll
 
@@ -88,7 +88,7 @@ def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, client, tmp_pat
 
 
 def wait_for_a_record(run: Driver) -> None:
-    poll(lambda: on_record(run.directory) or not run.running, "a seed to be on record", HANGS_S)
+    poll(lambda: on_record(run.directory) or not run.running, "a seed to be on record")
 
 
 def is_at_its_end(run: Driver) -> bool:

@@ -29,9 +29,9 @@ ON_SLURM = {
 PACE_S = 0.05
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return expected_table(RUN)
+@pytest.fixture
+def expected(client):
+    return expected_table(client, RUN)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_preemption_in_a_row_changes_nothing(n_preempted, site, tmp_path, expect
             for _ in range(min(len(ours), n_left))
         ]
         listing = ["squeue", "--noheader", f"--jobs={','.join(urgent)}", "--format=%i"]
-        poll(lambda: not site.call(*listing).stdout.strip(), "the urgent jobs to be done", 60)
+        poll(lambda: not site.call(*listing).stdout.strip(), "the urgent jobs to be done")
         states = site.run(
             "sacct",
             "--noheader",
@@ -148,7 +148,7 @@ def test_a_loss_that_ends_its_job_three_times_fails_its_trial(site, tmp_path):
     keywords = {**RUN, "loss": "treacherous", "n_trials": 5, "workers": 2}
     with driver(tmp_path, "local", keywords, trap="exit") as run:
         run.start()
-        assert run.wait(120) == 0, run.stderr
+        assert run.wait() == 0, run.stderr
         expected = [state for *_, state in told_values(run.directory).values()]
     assert "FAIL" in {state.name for state in expected}
     with driver(

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 import seedwise as sw
-from tests.faults.harness import HANGS_S, RUN, driver
+from tests.faults.harness import RUN, driver
 from tests.losses import bowl
 from tests.testbed.daemons import poll
 
@@ -46,8 +46,8 @@ def test_after_a_sigkill_running_jobs_end_and_clean_removes_the_rest(site, tmp_p
     }
     with driver(tmp_path, "killed", keywords, pace_s=CHUNK_S) as run:
         run.start()
-        poll(lambda: run.n_evaluations, "a chunk to be at work", HANGS_S)
-        poll(lambda: len(jobs(site, run.name)) == 6, "four running and two waiting jobs", HANGS_S)
+        poll(lambda: run.n_evaluations, "a chunk to be at work")
+        poll(lambda: len(jobs(site, run.name)) == 6, "four running and two waiting jobs")
         assert run.kill()
         path = run.directory.path
         assert (path / "keys").is_dir()
@@ -63,7 +63,7 @@ def test_after_a_sigkill_running_jobs_end_and_clean_removes_the_rest(site, tmp_p
         cleaned = sw.clean_run(path)
         assert set(cleaned.cancelled_jobs) <= {*waiting}
         assert not (path / "keys").exists()
-        poll(lambda: not jobs(site, run.name), "all jobs to be gone", HANGS_S)
+        poll(lambda: not jobs(site, run.name), "all jobs to be gone")
         assert sw.clean_run(path).cancelled_jobs == ()
 
 
@@ -102,10 +102,10 @@ def test_cycles_of_start_and_stop_leave_nothing(where, n_cycles, request, tmp_pa
     before = _there()
     for number in range(n_cycles):
         cycle(number)
-    poll(lambda: _there() <= before, "processes and ports to be gone", HANGS_S)
+    poll(lambda: _there() <= before, "processes and ports to be gone")
     if slurm is not None:
-        poll(lambda: not slurm.jobs(), "all jobs to be gone", HANGS_S)
-    poll(lambda: not list(scratch.iterdir()), "temporary files to be gone", HANGS_S)
+        poll(lambda: not slurm.jobs(), "all jobs to be gone")
+    poll(lambda: not list(scratch.iterdir()), "temporary files to be gone")
     assert n_cycles + 1 == len(list((tmp_path / "runs").iterdir()))
 
 

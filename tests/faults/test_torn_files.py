@@ -8,7 +8,7 @@ import pytest
 
 import seedwise as sw
 from seedwise.errors import DamagedFileError
-from tests.faults.harness import driver, told_values
+from tests.faults.harness import driver
 from tests.faults.loss import noted
 from tests.tables import table
 
@@ -16,7 +16,7 @@ OPTIONS = {"n_trials": 8, "n_seeds": 12, "chunk_size": 4, "progress": False}
 FILES = ["chunks.ledger", "study.journal"]
 
 # Every byte, or a share of them that is quick to go through.
-steps = pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.full)])
+steps = pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.full)])
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def killed(tmp_path_factory):
     keywords = {**OPTIONS, "workers": 1, "max_concurrent_trials": 2}
     with driver(folder, "run", keywords, pace_s=0.01) as run:
         run.start()
-        while len(told_values(run.directory)) < 4:
-            run.wait_for(1)
+        run.wait_until_told(4)
+        run.set_pace(0.1)
         assert run.kill()
         return run.directory.path
 
@@ -87,7 +87,7 @@ def test_a_last_record_that_is_cut_anywhere_changes_nothing(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("every", [250, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("every", [500, pytest.param(50, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_byte_is_refused_with_its_place_or_changes_nothing(
     name, every, killed, expected, client, tmp_path

@@ -14,7 +14,7 @@ from tests.faults.loss import LOG_VARIABLE, TRAP_SEED, TRAP_VARIABLE, evaluation
 
 RUN = {
     "loss": "treacherous",
-    "n_trials": 4,
+    "n_trials": 12,
     "n_seeds": 12,
     "chunk_size": 4,
     "max_concurrent_trials": 3,
@@ -23,10 +23,9 @@ RUN = {
 }
 
 
-@pytest.fixture
-def expected(client):
-    """The table where the trap is an exception: the sampler sees the same failed trials."""
-    return expected_table(client, {**RUN, "fail_on_chunk_error": False})
+def expected(client, n_trials):
+    """Return the table where the trap is an exception: the sampler sees the same failed trials."""
+    return expected_table(client, {**RUN, "n_trials": n_trials, "fail_on_chunk_error": False})
 
 
 SEGFAULT = ("segfault", {}, r"killed by signal 11 \(SIGSEGV\)", 3)
@@ -35,44 +34,35 @@ LOOP = ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_secon
 
 
 @pytest.mark.parametrize(
-    ("trap", "keywords", "cause", "n_tries", "use_processes"),
+    ("trap", "keywords", "cause", "n_tries", "use_processes", "n_trials"),
     [
-        pytest.param(*SEGFAULT, False, id="segfault"),
-        pytest.param(*EXIT, True, id="exit in a process"),
-        pytest.param(*LOOP, False, id="loop", marks=pytest.mark.full),
-        pytest.param(*SEGFAULT, True, id="segfault in a process", marks=pytest.mark.full),
-        pytest.param(*EXIT, False, id="exit", marks=pytest.mark.full),
-        pytest.param(*LOOP, True, id="loop in a process", marks=pytest.mark.full),
+        pytest.param(*SEGFAULT, False, 4, id="a few segfaults"),
+        pytest.param(*EXIT, True, 4, id="a few exits in a process"),
+        *(
+            pytest.param(*trap, use_processes, 12, marks=pytest.mark.full)
+            for trap in (SEGFAULT, EXIT, LOOP)
+            for use_processes in (False, True)
+        ),
     ],
 )
 def test_a_trap_fails_its_trials_and_nothing_else(
-    trap, keywords, cause, n_tries, use_processes, expected, tmp_path
+    trap, keywords, cause, n_tries, use_processes, n_trials, client, tmp_path
 ):
-    options = {**RUN, **keywords, "use_processes": use_processes}
+    options = {**RUN, **keywords, "use_processes": use_processes, "n_trials": n_trials}
     with driver(tmp_path, trap, options, trap=trap) as run:
         run.start()
         assert run.wait() == 0, run.stderr
-        check(run, expected, cause, n_tries)
+        check(run, expected(client, n_trials), cause, n_tries)
         # What killed a worker is known: it is the chunk, and no other's trial failed.
         assert "marked as failed" not in run.stderr
         lost = re.findall(r"lost the worker", run.stderr)
         assert bool(lost) is (not use_processes and trap != "loop")
-        print(
-            "FAILED",
-            len(
-                [
-                    1
-                    for t in read_trials(run.directory.study_file, "treacherous")
-                    if t.state is TrialState.FAIL
-                ]
-            ),
-        )
         print(f"{trap}: {len(lost)} chunks of lost workers were run again")
 
 
 @pytest.mark.full
 def test_a_chunk_that_takes_all_memory_fails_its_trial_and_nothing_else(
-    expected, tmp_path, monkeypatch
+    client, tmp_path, monkeypatch
 ):
     # The workers are started by us and not by the driver.
     monkeypatch.setenv(LOG_VARIABLE, str(tmp_path / "memory.evaluations"))
@@ -94,7 +84,13 @@ def test_a_chunk_that_takes_all_memory_fails_its_trial_and_nothing_else(
     ):
         run.start()
         assert run.wait() == 0, run.stderr
-        check(run, expected, "of the .* that the worker may have", 3, n_workers_lost=4)
+        check(
+            run,
+            expected(client, RUN["n_trials"]),
+            "of the .* that the worker may have",
+            3,
+            n_workers_lost=4,
+        )
 
 
 def check(run, expected, cause, n_tries, n_workers_lost=0) -> None:

@@ -13,12 +13,7 @@ from tests.faults.loss import evaluations
 pytestmark = [pytest.mark.slurm, pytest.mark.full, pytest.mark.timeout(1200)]
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return expected_table(COMMON)
-
-
-COMMON = {**RUN, "chunk_size": 2, "max_concurrent_trials": 4}
+COMMON = {**RUN, "n_trials": 30, "chunk_size": 2, "max_concurrent_trials": 4}
 ON_SLURM = {**COMMON, "cluster": "slurm", "workers": 4, "mem_per_cpu": "200M"}
 
 
@@ -30,13 +25,13 @@ ON_SLURM = {**COMMON, "cluster": "slurm", "workers": 4, "mem_per_cpu": "200M"}
         pytest.param(120, 2.0, id="2 minutes, a run of 6"),
     ],
 )
-def test_a_run_longer_than_its_jobs(slurm, monkeypatch, tmp_path, expected, walltime_s, pace_s):
+def test_a_run_longer_than_its_jobs(slurm, monkeypatch, tmp_path, client, walltime_s, pace_s):
     monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
     keywords = {**ON_SLURM, "worker_time_limit_s": walltime_s}
     with driver(tmp_path, "long", keywords, pace_s=pace_s) as run:
         run.start()
         assert run.wait(1000) == 0, run.stderr
-        assert run.table == expected
+        assert run.table == expected_table(client, COMMON)
         done = [(trial, seed) for _, trial, seed in evaluations(run.evaluation_log)]
         n_wasted = len(done) - len(set(done))
         events = [json.loads(line) for line in run.directory.event_log.read_text().splitlines()]

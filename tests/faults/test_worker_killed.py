@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 
-from tests.faults.harness import HANGS_S, RUN, Driver, driver, expected_table
+from tests.faults.harness import RUN, Driver, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.testbed.daemons import poll
 
@@ -52,7 +52,7 @@ def kill_busy_worker(run: Driver) -> bool:
         last = evaluations(run.evaluation_log)[-1][0]
         return last if last in workers or not run.running else 0
 
-    pid = poll(busy, "a worker to be at work", HANGS_S, 0.002)
+    pid = poll(busy, "a worker to be at work", pause=0.002)
     # It sleeps for most of a seed's time, and a chunk has six: it is in the middle of one. What
     # it had to do may have ended in this very moment, and then nothing is lost by its death.
     try:

@@ -100,7 +100,7 @@ def test_a_handle_of_an_entry_is_one_of_its_run(directory, came):
 @pytest.mark.parametrize("ask", [lambda run: run.scale(4), lambda run: run.stop()])
 def test_without_a_driver_there_is_nobody_to_ask(directory, ask):
     run = sw.connect(directory.path)
-    with pytest.raises(sw.NoDriverError, match=r"which is stopped, .*seedwise resume"):
+    with pytest.raises(sw.NoDriverError, match=r"which is stopped\. .*seedwise resume"):
         ask(run)
 
 

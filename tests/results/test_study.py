@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -12,22 +11,12 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from seedwise.cluster.place import Place
-from seedwise.driver.parts import make_parts
-from seedwise.driver.report import Report
-from seedwise.driver.study_work import StudyWork
-from seedwise.driver.workplace import Workplace
-from seedwise.errors import MissingExtraError, NoCompleteTrialError
-from seedwise.folder.find import open_run_directory
-from seedwise.folder.history import take_up_history
+from seedwise.errors import MissingExtraError
 from seedwise.folder.trial_files import TrialFolders
-from seedwise.model.events import RunFinished
 from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.study import RunOptions
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.study import OptimizeResult
 from seedwise.study.journal import SingleWriterJournal
-from tests.losses import bowl
 
 TRIALS = (
     TrialResult(0, {"x": 0.5, "kind": "a"}, 2.0, 0.1, 10, TrialState.COMPLETE, 1.0),
@@ -140,73 +129,3 @@ def test_files_that_the_loss_wrote_are_found_by_trial(tmp_path):
     result = attrs.evolve(make(), run_dir=str(tmp_path))
     assert result.artifacts() == {2: (tmp_path / "trials" / "trial_002" / "plot.png",)}
     assert attrs.evolve(make(), run_dir=str(tmp_path / "elsewhere")).artifacts() == {}
-
-
-# As the work on a study returns it.
-
-
-class Work:
-    """The work on a study of which trials are told."""
-
-    def __init__(self, path: Path, trials=TRIALS, **keywords) -> None:
-        self.events = []
-        options = RunOptions.from_keywords({"n_trials": 3, "n_seeds": 6, **keywords})
-        self.directory = open_run_directory(path, "mine", bowl.name)
-        parts = make_parts(bowl, options)
-        history = take_up_history(
-            self.directory, "a study", parts.depends_on, accept_changes=False
-        )
-        report = Report(self.directory, history, parts, options, self.events.append)
-        self.study = StudyWork(parts, options, self.directory, history, report)
-        self.study.trials = trials
-        place = Place(None, ExecutionMode.DISTRIBUTED, "Slurm", None, None)
-        report.begun(Workplace(place, "bowl-1", None), dict.fromkeys(TrialState, 0))
-
-
-def test_the_result_is_of_the_best_trial(tmp_path):
-    work = Work(tmp_path)
-    result, best = work.study.result(), TRIALS[2]
-    assert (result.best_value, result.best_stderr, result.best_n_seeds) == (1.0, None, 1)
-    assert result.best_params == best.params
-    assert result.best_params is not best.params
-    assert (result.loss_name, result.study_name) == ("bowl", "a study")
-    assert (result.n_trials, result.trials) == (3, TRIALS)
-    assert result.best_trial is best
-    assert result.run_dir == str(work.directory.path)
-    assert result.study_file == work.directory.study_file
-    assert result.mode is ExecutionMode.DISTRIBUTED
-
-
-@pytest.mark.parametrize(("direction", "number"), [("minimize", 2), ("maximize", 0)])
-def test_the_best_is_by_the_direction(tmp_path, direction, number):
-    work = Work(tmp_path, direction=direction)
-    best = TRIALS[number]
-    assert work.study.best is best
-    assert work.study.result().best_value == best.value
-    work.study.finish()
-    assert work.directory.read_meta()["best_params"] == best.params
-    assert isinstance(work.events[-1], RunFinished)
-    assert work.events[-1].best is best
-
-
-@pytest.mark.parametrize(
-    ("trials", "n_failed", "sentence"),
-    [
-        (
-            [attrs.evolve(TRIALS[1], number=n, error="seed 3: ValueError: no") for n in (0, 1)],
-            2,
-            "all 2 trials failed, the first with: seed 3: ValueError: no",
-        ),
-        ([], 0, "none was asked for before the timeout"),
-    ],
-)
-def test_without_a_complete_trial_there_is_no_result(trials, n_failed, sentence, tmp_path):
-    work = Work(tmp_path, trials)
-    work.study.finish()
-    with pytest.raises(NoCompleteTrialError, match=sentence) as caught:
-        work.study.result()
-    assert (caught.value.run_dir, caught.value.n_failed) == (work.directory.path, n_failed)
-    assert work.events[-1].best is None
-    meta = json.loads((work.directory.path / "meta.json").read_text())
-    assert (meta["best_value"], meta["best_params"]) == (None, None)
-    assert "completed_at_utc" in meta

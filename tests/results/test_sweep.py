@@ -120,7 +120,7 @@ def test_a_trial_is_made_when_it_is_looked_at(tmp_path):
             return super().params(number)
 
     source = random({"x": uniform(0, 1)}, n_trials=10**15, seed=3)
-    cases = Counted(source, SweepOptions(), SPACE)
+    cases = Counted(source, SweepOptions(), {"x": SPACE["x"]})
     numbers = [0, 10**9, 10**15 - 1]
     trials = [
         TrialResult(number, source[number].params, 1.0, None, 1, COMPLETE, 0.5)

@@ -20,6 +20,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Bounds what ends soon where all is well: a busy machine may take its time, a hang may not.
+HANGS_S = 240.0
+
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -27,7 +30,7 @@ class DeadlineError(AssertionError):
     """What was awaited did not happen in time."""
 
 
-def poll(check: Callable[[], T], what: str, seconds: float = 30.0, pause: float = 0.05) -> T:
+def poll(check: Callable[[], T], what: str, seconds: float = HANGS_S, pause: float = 0.05) -> T:
     """Call `check` until it returns something true, and return that.
 
     Parameters
@@ -37,7 +40,7 @@ def poll(check: Callable[[], T], what: str, seconds: float = 30.0, pause: float 
     what : str
         What is awaited, for the message of the error.
     seconds : float
-        The deadline, from now.
+        The deadline, from now; it is there to end a hang.
     pause : float
         Seconds between two checks.
 
@@ -216,4 +219,4 @@ def end(pids: list[int], patience: float) -> None:
             poll(lambda: not any(alive(pid) for pid in pids), "daemons to end", patience)
     left = [pid for pid in pids if alive(pid)]
     send(left, signal.SIGKILL)
-    poll(lambda: not any(alive(pid) for pid in left), f"processes {left} to be killed", 10)
+    poll(lambda: not any(alive(pid) for pid in left), f"processes {left} to be killed")

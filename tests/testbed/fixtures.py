@@ -64,5 +64,5 @@ def slurm(slurm_testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
     except DeadlineError:
         listing = slurm_testbed.run("squeue", "--all", "--format=%i %j %T %r %M")
         slurm_testbed.call("scancel", *sorted(left()))
-        poll(lambda: not left(), "cancelled jobs to end", 30)
+        poll(lambda: not left(), "cancelled jobs to end")
         pytest.fail(f"the test left jobs behind:\n{listing}")

@@ -70,24 +70,24 @@ def test_array_job_runs_all_its_tasks(slurm: Testbed, tmp_path: Path) -> None:
         f"--output={tmp_path}/%a.txt",
         "--wrap=echo task $SLURM_ARRAY_TASK_ID",
     ).strip()
-    poll(lambda: not queued(slurm, job), "the array to finish", 60)
+    poll(lambda: not queued(slurm, job), "the array to finish")
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert texts == {f"{task}.txt": f"task {task}\n" for task in range(8)}
-    poll(lambda: states(slurm, job) == ["COMPLETED"] * 8, "sacct to show 8 tasks", 60)
+    poll(lambda: states(slurm, job) == ["COMPLETED"] * 8, "sacct to show 8 tasks")
 
 
 def test_sacct_tells_success_from_failure(slurm: Testbed) -> None:
     good = slurm.run(*QUICK, "--wrap=true").strip()
     bad = slurm.run(*QUICK, "--wrap=exit 7").strip()
-    poll(lambda: states(slurm, good) == ["COMPLETED"], "sacct to show success", 60)
-    poll(lambda: states(slurm, bad) == ["FAILED"], "sacct to show failure", 60)
+    poll(lambda: states(slurm, good) == ["COMPLETED"], "sacct to show success")
+    poll(lambda: states(slurm, bad) == ["FAILED"], "sacct to show failure")
 
     def fields() -> str:
         columns = "--format=ExitCode,Account,QOS"
         return slurm.run("sacct", "-n", "-P", "-X", "-j", bad, columns).strip()
 
     # The QoS of a job of less than 5 s is "Unknown" until the next bulk update.
-    poll(lambda: fields() == f"7:0|{config.ACCOUNT}|short", "all fields in sacct", 60)
+    poll(lambda: fields() == f"7:0|{config.ACCOUNT}|short", "all fields in sacct")
 
 
 def test_srun_works_inside_a_job(slurm: Testbed, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_srun_works_inside_a_job(slurm: Testbed, tmp_path: Path) -> None:
     job = slurm.run(
         "sbatch", "--parsable", "-N2", "-n2", f"--output={output}", f"--wrap={command}"
     ).strip()
-    poll(lambda: not queued(slurm, job), "the job to finish", 60)
+    poll(lambda: not queued(slurm, job), "the job to finish")
     assert len(set(output.read_text().split()) & set(config.NODES)) == 2
 
 
@@ -128,7 +128,7 @@ def test_what_the_cluster_refuses(slurm: Testbed, options: list[str], message: s
 
 def test_tiny_takes_what_keeps_its_limits(slurm: Testbed) -> None:
     job = slurm.run(*QUICK, "--partition=tiny", "--time=5", "--mem=500", "--wrap=true").strip()
-    poll(lambda: states(slurm, job) == ["COMPLETED"], "the job to finish", 60)
+    poll(lambda: states(slurm, job) == ["COMPLETED"], "the job to finish")
 
 
 def test_tight_runs_two_queues_four_and_refuses_the_fifth(slurm: Testbed) -> None:
@@ -145,7 +145,7 @@ def test_tight_runs_two_queues_four_and_refuses_the_fifth(slurm: Testbed) -> Non
             waiting = shown.count("PENDING,QOSMaxJobsPerUserLimit")
             return waiting == 2 and sum(text.startswith("RUNNING") for text in shown) == 2
 
-        poll(running_and_waiting, "two jobs to run, two to wait", 30)
+        poll(running_and_waiting, "two jobs to run, two to wait")
     finally:
         slurm.run("scancel", *jobs)
 
@@ -153,10 +153,10 @@ def test_tight_runs_two_queues_four_and_refuses_the_fifth(slurm: Testbed) -> Non
 def test_urgent_preempts_short(slurm: Testbed) -> None:
     whole_node = ("--nodelist=n4", "--exclusive", "--mem=0")
     victim = slurm.run(*QUICK, "--qos=short", *whole_node, "--wrap=sleep 300").strip()
-    poll(lambda: queued(slurm, victim) == ["RUNNING"], "the first job to run", 30)
+    poll(lambda: queued(slurm, victim) == ["RUNNING"], "the first job to run")
     urgent = slurm.run(*QUICK, "--qos=urgent", *whole_node, "--wrap=true").strip()
-    poll(lambda: states(slurm, urgent) == ["COMPLETED"], "the urgent job to finish", 60)
-    poll(lambda: states(slurm, victim) == ["PREEMPTED"], "sacct to show the preemption", 60)
+    poll(lambda: states(slurm, urgent) == ["COMPLETED"], "the urgent job to finish")
+    poll(lambda: states(slurm, victim) == ["PREEMPTED"], "sacct to show the preemption")
 
 
 @pytest.mark.full
@@ -173,8 +173,8 @@ def test_second_testbed_runs_beside_and_leaves_nothing(slurm: Testbed, second: T
     # A job that does not want to end, and a process that has left it.
     script = "trap '' TERM; setsid sleep 300 & while :; do sleep 1; done"
     job = second.run(*QUICK, f"--wrap={script}").strip()
-    poll(lambda: queued(second, job) == ["RUNNING"], "the job to run", 30)
-    poll(lambda: len(daemons.leftovers(folder)) > 10, "the job's processes", 30)
+    poll(lambda: queued(second, job) == ["RUNNING"], "the job to run")
+    poll(lambda: len(daemons.leftovers(folder)) > 10, "the job's processes")
     assert slurm.answers()
 
     second.stop()

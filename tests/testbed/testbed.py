@@ -256,7 +256,7 @@ class Testbed:
 
         seen: list[str] = []
         try:
-            poll(ready, f"{name} to answer", seconds=30)
+            poll(ready, f"{name} to answer")
         except (DeadlineError, TestbedError) as error:
             raise TestbedError("\n".join([str(error), *seen, self._log_tail(name)])) from None
 

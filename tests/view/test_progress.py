@@ -146,7 +146,7 @@ EVENTS = [
         RunInterrupted(RUN, 4, 20),
         [
             "stopped with 4 of 20 trials told; nothing is lost",
-            "to go on: seedwise resume runs/walk_v0001",
+            "to resume: seedwise resume runs/walk_v0001",
         ],
     ),
     (

@@ -107,7 +107,7 @@ def test_one_that_is_stopped_says_how_to_go_on(run_dir):
         "best so far  0.333333",
     ]
     label, _, command = last.partition(": ")
-    assert label == "to go on"
+    assert label == "to resume"
     assert shlex.split(command) == ["seedwise", "resume", str(run_dir)]
 
 

@@ -210,7 +210,7 @@ def stop(run_dir: str) -> None:
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
     click.echo("asked to stop; the driver ends the run")
-    click.echo(f"to go on: {resume_command(run.path)}")
+    click.echo(f"to resume: {resume_command(run.path)}")
 
 
 @main.command()

@@ -26,7 +26,7 @@ from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import locked_scheduler, new_token
 from seedwise.cluster.place import Demand, Place, RunTag, run_soon
-from seedwise.cluster.pool.ended import Graves
+from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
@@ -264,7 +264,7 @@ def _parts(
         members=members,
         target=target,
         note=book.note,
-        graves=Graves(partial(ask_ends, timeout_s=5), tag.log_dir),
+        ended=EndedJobs(partial(ask_ends, timeout_s=5), tag.log_dir),
         waiting=Waiting(),
         script=script,
     )

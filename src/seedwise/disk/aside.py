@@ -9,6 +9,17 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from seedwise.errors import RunFileError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise an OSError that comes out of the block as a RunFileError about this file."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFileError(path, error.strerror or str(error), path.parent) from error
+
 
 def write_all(handle: int, data: bytes, at: int | None = None) -> None:
     """Write all bytes to an open file, at a position in it if one is given.

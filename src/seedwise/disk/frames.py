@@ -21,8 +21,8 @@ from typing import BinaryIO, Self
 
 import attrs
 
-from seedwise.disk.aside import write_all
-from seedwise.errors import DamagedFileError, writing
+from seedwise.disk.aside import write_all, writing
+from seedwise.errors import DamagedFileError
 
 _FRAME = struct.Struct("<II")
 _BUFFER_BYTES = 1 << 20

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from seedwise.cluster.place import Place
+from seedwise.disk.aside import writing
 from seedwise.driver.open_files import allow_many_files
 from seedwise.driver.parts import Parts
-from seedwise.driver.report import Listeners, Report, interruption_told, tell_end
+from seedwise.driver.report import InFlight, Listeners, Report, interruption_told, tell_end
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
 from seedwise.driver.tally import Tally
 from seedwise.driver.workplace import Workplace, open_workplace
 from seedwise.engine.engine import Engine
 from seedwise.engine.loop import work_through
-from seedwise.errors import writing
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event
@@ -28,12 +28,8 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-class Job(Protocol):
+class Job(InFlight, Protocol):
     """A part of the work, with an engine of its own."""
-
-    @property
-    def n_in_flight(self) -> int:
-        """How many trials are in flight."""
 
     def open(self, workplace: Workplace) -> Engine:
         """Begin; return the engine."""
@@ -114,10 +110,7 @@ def _work_on(work: Work[object], stop: StopSignals, listen: Callable[[Event], No
     run, tally = work.run, _tally(work)
 
     def report_on(place: Place) -> Report:
-        return Report(run, tally, listen, place, n_in_flight, work.best)
-
-    def n_in_flight() -> int:
-        return sum(job.n_in_flight for job in work.jobs)
+        return Report(run, tally, listen, place, work.jobs, work.best)
 
     with (
         interruption_told(run, tally, listen),

@@ -101,30 +101,8 @@ def check_seed(
 ) -> CheckedSeed:
     """Evaluate one seed as a run with these options would.
 
-    Parameters
-    ----------
-    loss : LossDefinition
-        The loss.
-    options : RunOptions
-        Options of the run that is to be.
-    seed : int
-        The seed.
-    listen : callable
-        Takes the events.
-
-    Returns
-    -------
-    CheckedSeed
-        What it showed.
-
-    Raises
-    ------
-    CheckFailedError
-        If the loss fails.
-    ClusterError
-        If no worker comes.
-    RunStopped
-        If a signal came.
+    Raises CheckFailedError if the loss fails, ClusterError if no worker comes, and RunStopped if a
+    signal came.
     """
     one = RunOptions.from_keywords(_keywords(options, seed))
     parts = make_parts(loss, one)

@@ -40,26 +40,12 @@ class LeftJobs:
 def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
     """Cancel a run's jobs, and remove keys, requests and what was half written.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder; that of an entry stands for the run that it is part of.
-    take_over : bool, default False
-        Whether a driver on another machine that has been silent for minutes is taken for dead.
+    The folder of an entry stands for the run that it belongs to. With `take_over` a driver on
+    another machine that has been silent for minutes is taken for dead.
 
-    Returns
-    -------
-    CleanedRun
-        What was done.
-
-    Raises
-    ------
-    RunLockedError
-        If a driver works on the run, or may do so.
-    NotYourRunError
-        If the run is another user's.
-    NotARunError
-        If it is none, or others could have written to its folder.
+    Raises RunLockedError if a driver works on the run, or may do so, NotYourRunError if the run is
+    another user's, and NotARunError if the folder holds no run, or others could have written to
+    it.
     """
     directory = directory.home
     with allowed_to_us(directory.path):
@@ -87,24 +73,10 @@ def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
 
 
 def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
-    """Cancel the Slurm jobs that a driver left that was killed.
+    """Cancel the Slurm jobs of a driver that was killed; we hold the run's lease.
 
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder; we hold its lease.
-
-    Returns
-    -------
-    LeftJobs
-        What was cancelled.
-
-    Raises
-    ------
-    CommandError
-        If it can't be known whether there are any.
-    NotARunError
-        If the folder holds no run with an id.
+    Raises CommandError if it is unknown whether there are any, and NotARunError if the folder
+    holds no run with an id.
     """
     meta = directory.read_meta()
     run_id = run_id_of(directory, meta)
@@ -145,19 +117,8 @@ def _is_folder(path: Path) -> bool:
 def clean_run_directory(path: Path) -> None:
     """Remove a run, whatever is in its folder; nothing else is ever removed.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The run's folder; if there is none, nothing is done.
-
-    Raises
-    ------
-    RunExistsError
-        If it holds no run.
-    RunLockedError
-        If a driver works on the run.
-    CleanRefusedError
-        If Slurm does not answer, so that nobody would know its jobs any more.
+    Raises RunExistsError if the folder holds no run, RunLockedError if a driver works on the run,
+    and CleanRefusedError if Slurm does not answer, for then the ids of its jobs would be lost.
     """
     if not path.exists():
         return

@@ -40,31 +40,10 @@ class Replayed:
 
 
 def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) -> Replayed:
-    """Evaluate seeds of a trial again.
+    """Evaluate a seed of a trial again; None evaluates all seeds of the run.
 
     Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
-    run stay as they are.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-        The run's folder.
-    saved : Saved
-        What it holds of what the run is made of.
-    trial : int
-        The trial's number.
-    seed : int or None
-        The seed; None goes through all seeds of the run.
-
-    Returns
-    -------
-    Replayed
-        The params, the losses and their components.
-
-    Raises
-    ------
-    OptionError
-        If the run has no such trial or seed.
+    run stay as they are. Raises OptionError if the run has no such trial or seed.
     """
     loss = saved.shipment.load()
     # Of a cluster that was passed, nothing is left to check.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import attrs
 
@@ -22,6 +23,7 @@ from seedwise.model.events import (
     TrialFinished,
 )
 from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.status import RunStatus
 from seedwise.model.trials import TrialResult
 
 _logger = logging.getLogger("seedwise")
@@ -47,10 +49,18 @@ class Listeners:
                 _logger.warning("a listener failed and is dropped", exc_info=True)
 
 
+class InFlight(Protocol):
+    """What knows how many trials it has in flight."""
+
+    @property
+    def n_in_flight(self) -> int:
+        """How many trials are in flight."""
+
+
 class Report:
     """Tells the progress of a run whose workers are asked for.
 
-    `best` is the best trial told before, and `n_in_flight` tells how many trials are in flight.
+    `jobs` are what is worked on, and `best` is the best trial told before.
     """
 
     def __init__(
@@ -59,14 +69,14 @@ class Report:
         tally: Tally,
         listen: Callable[[Event], None],
         place: Place,
-        n_in_flight: Callable[[], int],
+        jobs: Sequence[InFlight],
         best: TrialResult | None = None,
     ) -> None:
         self._run = run
         self._tally = tally
         self._listen = listen
         self._place = place
-        self._n_in_flight = n_in_flight
+        self._jobs = jobs
         self._best = best
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
@@ -105,14 +115,16 @@ class Report:
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
-            status = self._tally.status("running", self._n_in_flight(), _value(self._best))
-            self._listen(Progress(attrs.evolve(status, pool=self._place.pool())))
+            self._listen(Progress(self._status()))
 
     def _write_status(self) -> None:
-        status = self._tally.status("running", self._n_in_flight(), _value(self._best))
-        self._run.directory.write_status(
-            attrs.asdict(attrs.evolve(status, pool=self._place.pool()))
-        )
+        self._run.directory.write_status(attrs.asdict(self._status()))
+
+    def _status(self) -> RunStatus:
+        n_in_flight = sum(job.n_in_flight for job in self._jobs)
+        value = self._best.value if self._best else None
+        status = self._tally.status("running", n_in_flight, value)
+        return attrs.evolve(status, pool=self._place.pool())
 
 
 @contextlib.contextmanager
@@ -149,7 +161,8 @@ def tell_end(
     n_told = tally.counts.total()
     complete = not (run.out_of_time() and n_told < tally.n_trials)
     run.note_end(best, complete=complete)
-    status = tally.status("finished" if complete else "stopped", best_value=_value(best))
+    value = best.value if best else None
+    status = tally.status("finished" if complete else "stopped", best_value=value)
     run.directory.write_status(attrs.asdict(status))
     told = f"{n_told} of {tally.n_trials} trials are told"
     if worked and complete:
@@ -157,10 +170,6 @@ def tell_end(
     elif worked:
         run.log.write("stopped", f"time is up; {told}")
     listen(RunFinished(run.directory.path, best, run.elapsed_s))
-
-
-def _value(best: TrialResult | None) -> float | None:
-    return best.value if best else None
 
 
 def _named(error: BaseException, text: str) -> str:

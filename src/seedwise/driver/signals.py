@@ -22,13 +22,7 @@ _DEFAULTS: dict[int, Any] = {
 
 
 class StopSignals:
-    """What a stop signal does while a run is on.
-
-    Parameters
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    """
+    """What a stop signal does while a run is on."""
 
     def __init__(self, run_dir: Path) -> None:
         #: Called before the process ends at the second signal; must not wait for long.
@@ -75,17 +69,8 @@ def stop_on_signals(run_dir: Path) -> Iterator[StopSignals]:
     """Have SIGINT, SIGTERM and SIGHUP raise RunStopped in the main thread.
 
     Handlers that the caller installed are left alone, and so is a signal that is ignored, as
-    SIGHUP is under nohup; outside of the main thread all are. In the end all is as it was.
-
-    Parameters
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-
-    Yields
-    ------
-    StopSignals
-        What the signals do.
+    SIGHUP is under nohup. Outside of the main thread all signals are left alone. In the end all
+    handlers are as they were.
     """
     stop = StopSignals(run_dir)
     if threading.current_thread() is not threading.main_thread():

@@ -14,17 +14,8 @@ from seedwise.model.trials import Proposal, TrialOutcome, TrialResult
 class SweepProposer:
     """Gives the cases of a sweep, and keeps how they turned out in its table.
 
-    Parameters
-    ----------
-    cases : Cases
-        The cases.
-    table : TrialTable
-        The told trials.
-    numbers : iterator of int
-        The trials to evaluate; it is drawn from as they are asked for, so that a million cases
-        are never there at once.
-    best : TrialResult or None
-        The best trial told so far.
+    `numbers` are the trials to evaluate. They are drawn as they are asked for, so that a million
+    cases are never in memory at once.
     """
 
     def __init__(

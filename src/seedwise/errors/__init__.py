@@ -61,7 +61,6 @@ from seedwise.errors.run import (
     StudyFileError,
     replay_command,
     resume_command,
-    writing,
 )
 
 __all__ = [
@@ -112,5 +111,4 @@ __all__ = [
     "WorkersFailedError",
     "replay_command",
     "resume_command",
-    "writing",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ __all__ = [
     "StudyFileError",
     "replay_command",
     "resume_command",
-    "writing",
 ]
 
 
@@ -169,7 +167,7 @@ class RunStopped(KeyboardInterrupt, SystemExit):
         self.run_dir = run_dir
         self.signal = None if number is None else signal.Signals(number)
         by = "seedwise stop" if self.signal is None else self.signal.name
-        super().__init__(f"stopped by {by}; to go on: {resume_command(run_dir)}")
+        super().__init__(f"stopped by {by}; to resume: {resume_command(run_dir)}")
         self.code = os.EX_TEMPFAIL if number is None else 128 + number
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -320,15 +318,6 @@ class RunFileError(SeedwiseError, OSError):
             f"{path} can't be written: {problem}. No finished trial is lost. Make room, then "
             f"resume the run: {resume_command(run_dir)}"
         )
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raise an OSError that comes out of the block as a RunFileError."""
-    try:
-        yield
-    except OSError as error:
-        raise RunFileError(path, error.strerror or str(error), path.parent) from error
 
 
 class DamagedFileError(SeedwiseError, ValueError):

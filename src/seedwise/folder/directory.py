@@ -7,15 +7,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from seedwise.disk.aside import replace_file
-from seedwise.errors import NotARunError, writing
+from seedwise.disk.aside import replace_file, writing
+from seedwise.errors import NotARunError
 from seedwise.folder.environment import environment
 from seedwise.folder.owner import require_own
 
@@ -36,6 +36,22 @@ BEFORE_IT_BEGINS = {
 }
 
 
+def _derived(derive: Callable[[Any], Any]) -> Any:
+    """Return a field that follows from the others."""
+    default = attrs.Factory(derive, takes_self=True)
+    return attrs.field(init=False, eq=False, repr=False, default=default)
+
+
+def _in_folder(name: str) -> Any:
+    """Return a field: a path in the folder itself."""
+    return _derived(lambda directory: directory.path / name)
+
+
+def _in_home(name: str) -> Any:
+    """Return a field: a path in the folder of the run that this folder is, or belongs to."""
+    return _derived(lambda directory: directory.home.path / name)
+
+
 @attrs.frozen
 class RunDirectory:
     """A run's folder."""
@@ -45,70 +61,44 @@ class RunDirectory:
     #: The run of an entry's folder, where loss, lease, logs and environment are; None for a run.
     parent: RunDirectory | None = None
 
+    #: Name of the run.
+    name: str = _derived(lambda directory: directory.path.name)
+    #: Optuna's record of the trials, in its journal format.
+    study_file: Path = _in_folder("study.journal")
+    #: The sampler's state, saved in turn in two files.
+    checkpoints: tuple[Path, Path] = _derived(
+        lambda directory: (
+            directory.path / "sampler-a.checkpoint",
+            directory.path / "sampler-b.checkpoint",
+        )
+    )
+    #: The record of chunk results.
+    ledger: Path = _in_folder("chunks.ledger")
+    #: The told trials of a sweep.
+    trial_table: Path = _in_folder("trials.table")
+    #: Folder of the entries' folders.
+    entries: Path = _in_folder("entries")
+    #: Who works on the run.
+    lease: Path = _in_home("driver.lease")
+    #: Logs of the Slurm jobs.
+    log_dir: Path = _in_home("slurm")
+    #: Ids of the Slurm jobs, one per line.
+    jobs_file: Path = _in_home("slurm/jobs.jsonl")
+    #: Keys of the connections between driver and workers, while a driver works.
+    key_dir: Path = _in_home("keys")
+    #: What happened to the run and its workers, one JSON object per line.
+    event_log: Path = _in_home("events.jsonl")
+    #: Folder of the requests to the driver that works on the run, and of its answers.
+    control: Path = _in_home("control")
+
+    _meta_file: Path = _in_folder("meta.json")
+    _failure_file: Path = _in_folder("failure.json")
+    _parts_file: Path = _in_home("run.json")
+
     @property
     def home(self) -> RunDirectory:
         """The folder of the run that this folder is, or belongs to."""
         return self.parent or self
-
-    @property
-    def name(self) -> str:
-        """Name of the run."""
-        return self.path.name
-
-    @property
-    def study_file(self) -> Path:
-        """Optuna's record of the trials, in its journal format."""
-        return self.path / "study.journal"
-
-    @property
-    def checkpoints(self) -> tuple[Path, Path]:
-        """The sampler's state, saved in turn in two files."""
-        return self.path / "sampler-a.checkpoint", self.path / "sampler-b.checkpoint"
-
-    @property
-    def ledger(self) -> Path:
-        """The record of chunk results."""
-        return self.path / "chunks.ledger"
-
-    @property
-    def trial_table(self) -> Path:
-        """The told trials of a sweep."""
-        return self.path / "trials.table"
-
-    @property
-    def entries(self) -> Path:
-        """Folder of the entries' folders."""
-        return self.path / "entries"
-
-    @property
-    def lease(self) -> Path:
-        """Who works on the run."""
-        return self.home.path / "driver.lease"
-
-    @property
-    def log_dir(self) -> Path:
-        """Logs of the Slurm jobs."""
-        return self.home.path / "slurm"
-
-    @property
-    def key_dir(self) -> Path:
-        """Keys of the connections between driver and workers, while a driver works."""
-        return self.home.path / "keys"
-
-    @property
-    def jobs_file(self) -> Path:
-        """Ids of the Slurm jobs, one per line."""
-        return self.log_dir / "jobs.jsonl"
-
-    @property
-    def event_log(self) -> Path:
-        """What happened to the run and its workers, one JSON object per line."""
-        return self.home.path / "events.jsonl"
-
-    @property
-    def control(self) -> Path:
-        """Folder of the requests to the driver that works on the run, and of its answers."""
-        return self.home.path / "control"
 
     @property
     def has_begun(self) -> bool:
@@ -119,18 +109,6 @@ class RunDirectory:
     def has_results(self) -> bool:
         """Whether a point was asked for, so that there is something to keep."""
         return any(path.exists() for path in (self.study_file, self.trial_table, self.entries))
-
-    @property
-    def _meta_file(self) -> Path:
-        return self.path / "meta.json"
-
-    @property
-    def _failure_file(self) -> Path:
-        return self.path / "failure.json"
-
-    @property
-    def _parts_file(self) -> Path:
-        return self.home.path / "run.json"
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Write ``meta.json``: what was asked for, and when the run began and ended."""

@@ -44,11 +44,10 @@ class History:
     completed: bool = False
     #: The folder that this one is a copy of; the copy gets an id of its own now.
     copy_of: Path | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the run begins now."""
-        return not self.resumed_at
+    #: Whether the run begins now.
+    is_new: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: not self.resumed_at, takes_self=True)
+    )
 
     def to_meta(self) -> dict[str, Any]:
         """Return what ``meta.json`` says of it."""

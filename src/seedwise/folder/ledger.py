@@ -33,8 +33,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.aside import writing
 from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
-from seedwise.errors import LedgerMismatchError, writing
+from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
 

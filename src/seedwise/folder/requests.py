@@ -21,15 +21,9 @@ from typing import Any
 
 import attrs
 
-from seedwise.disk.aside import replacing, write_all
+from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
-from seedwise.errors import (
-    NoDriverError,
-    NotAnsweredError,
-    OptionError,
-    RequestRefusedError,
-    writing,
-)
+from seedwise.errors import NoDriverError, NotAnsweredError, OptionError, RequestRefusedError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner

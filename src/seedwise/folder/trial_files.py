@@ -19,8 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedwise.disk.aside import replace_file
-from seedwise.errors import writing
+from seedwise.disk.aside import replace_file, writing
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)

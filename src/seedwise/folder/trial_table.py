@@ -16,8 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.aside import writing
 from seedwise.disk.frames import FrameFile
-from seedwise.errors import writing
 from seedwise.folder.table_rows import (
     FRAMING,
     NOT_TOLD,

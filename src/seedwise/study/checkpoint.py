@@ -10,8 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.disk.aside import replacing, write_all
-from seedwise.errors import writing
+from seedwise.disk.aside import replacing, write_all, writing
 
 _MAGIC = b"seedwise"
 _HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body

@@ -13,8 +13,8 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from seedwise.disk.aside import replace_file, write_all
-from seedwise.errors import DamagedFileError, writing
+from seedwise.disk.aside import replace_file, write_all, writing
+from seedwise.errors import DamagedFileError
 
 # Optuna's operation code of a change of a trial's state, part of the journal's format
 # (optuna.storages.journal, JournalOperation.SET_TRIAL_STATE_VALUES).

@@ -180,7 +180,7 @@ def _lost(event: ChunkLost) -> str:
 def _interrupted(event: RunInterrupted) -> list[str]:
     return [
         f"stopped with {event.n_told} of {event.n_trials} trials told; nothing is lost",
-        f"to go on: {resume_command(event.run_dir)}",
+        f"to resume: {resume_command(event.run_dir)}",
     ]
 
 

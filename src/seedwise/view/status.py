@@ -52,7 +52,7 @@ def status_lines(
     lines = [f"{name:<{width}}  {words}" for name, words in rows]
     if status.state == "stopped":
         # An entry is resumed as a part of its run.
-        lines.append(f"to go on: {resume_command(existing_run(run_dir).home.path)}")
+        lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
     return lines
 
 

@@ -14,25 +14,21 @@ import seedwise as sw
 from seedwise.cluster.pool.local import LocalPool
 from seedwise.cluster.pool.size import Target
 from seedwise.errors import ClusterStartError
-from tests.faults.harness import RUN, driver, undisturbed
+from tests.faults.harness import RUN, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.testbed.daemons import poll
 
-
-@pytest.fixture
-def pace(tmp_path):
-    file = tmp_path / "pace"
-    file.write_text("0.3")
-    return file
+PACE_S = 0.2
 
 
 def pids(run, since):
     return {pid for pid, _, _ in evaluations(run.evaluation_log)[since:]}
 
 
-def test_from_1_worker_to_3_to_1_in_a_run(tmp_path, pace):
-    keywords = {**RUN, "workers": 1, "max_concurrent_trials": 4}
-    with driver(tmp_path, "scaled", keywords, pace_s=pace) as run:
+@pytest.mark.parametrize("n_trials", [6, pytest.param(RUN["n_trials"], marks=pytest.mark.full)])
+def test_from_1_worker_to_3_to_1_in_a_run(tmp_path, client, n_trials):
+    keywords = {**RUN, "n_trials": n_trials, "workers": 1, "max_concurrent_trials": 4}
+    with driver(tmp_path, "scaled", keywords, pace_s=PACE_S) as run:
         run.start()
         poll(lambda: run.n_evaluations, "the first evaluation", 60)
         handle = sw.connect(run.directory.path)
@@ -44,24 +40,24 @@ def test_from_1_worker_to_3_to_1_in_a_run(tmp_path, pace):
         poll(lambda: len(evaluations(run.evaluation_log)) > since + 4, "more work", 60)
         assert len(pids(run, since)) == 1
         assert len(pids(run, 0)) == 3
-        pace.write_text("0")
+        run.set_pace(0)
         assert run.wait(120) == 0, run.stderr
         assert "lost" not in run.stderr
         done = [(trial, seed) for _, trial, seed in evaluations(run.evaluation_log)]
-        assert len(done) == len(set(done)) == RUN["n_trials"] * RUN["n_seeds"]
-        assert run.table == undisturbed(tmp_path, keywords)
+        assert len(done) == len(set(done)) == n_trials * RUN["n_seeds"]
+        assert run.table == expected_table(client, keywords)
 
 
 @pytest.mark.full
-def test_workers_follow_the_work(tmp_path, pace):
+def test_workers_follow_the_work(tmp_path):
     """One chunk in flight has no use for more than one worker; four have."""
     keywords = {**RUN, "workers": [1, 3], "chunk_size": 24, "max_concurrent_trials": 1}
-    with driver(tmp_path, "narrow", keywords, pace_s=pace) as run:
+    with driver(tmp_path, "narrow", keywords, pace_s=PACE_S) as run:
         run.start()
         poll(lambda: len(evaluations(run.evaluation_log)) > 30, "two trials", 60)
         assert len(pids(run, 0)) == 1
         assert sw.run_status(run.directory.path).pool.wanted == 1
-    with driver(tmp_path, "wide", {**keywords, "chunk_size": 6}, pace_s=pace) as run:
+    with driver(tmp_path, "wide", {**keywords, "chunk_size": 6}, pace_s=PACE_S) as run:
         run.start()
         poll(lambda: len(pids(run, 0)) == 3, "three workers", 60)
 

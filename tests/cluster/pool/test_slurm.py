@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from seedwise.cluster.pool.ended import Graves
+from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
@@ -99,7 +99,7 @@ def make_pool(world, log_dir, least, most, limit=None):
         members=world,
         target=Target(least, most, slots_per_worker=1, limit=limit),
         note=world.noted.append,
-        graves=Graves(lambda ids: world.ends, log_dir),
+        ended=EndedJobs(lambda ids: world.ends, log_dir),
         waiting=Waiting(),
         script="#!/bin/sh",
     )

@@ -28,7 +28,7 @@ class _Grave:
     ask_until_s: float
 
 
-class Graves:
+class EndedJobs:
     """The jobs that ended without being told to."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Graves:
         """Note that jobs can work."""
         self._n_failed_starts = 0
 
-    def bury(self, job: PoolJob, now_s: float) -> None:
+    def add(self, job: PoolJob, now_s: float) -> None:
         """Take in a job that ended."""
         self._open[job.job_id] = _Grave(job, now_s + _ASK_FOR_S)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
-from seedwise.cluster.pool.ended import Graves
+from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Members, PoolJob, Queue
 from seedwise.cluster.pool.pace import Backoff
 from seedwise.cluster.pool.size import Target
@@ -57,7 +57,7 @@ class PoolParts:
     target: Target
     #: Writes down a job's id, before anything else is done with it.
     note: Callable[[str], None]
-    graves: Graves
+    ended: EndedJobs
     waiting: Waiting
     #: The job script, for error messages.
     script: str
@@ -132,7 +132,7 @@ class SlurmPool:
         """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
         job = self.jobs.get(job_id)
         is_back = job is not None and job.member is not None  # its nanny restarted it
-        return "" if is_back else self._parts.graves.fault(job_id)
+        return "" if is_back else self._parts.ended.fault(job_id)
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened since this was last called."""
@@ -160,7 +160,7 @@ class SlurmPool:
         self._look_at_workers(now_s)
         if now_s >= self._look_due_s and self._slurm_away.is_over(now_s):
             self._look_at_queue(now_s)
-        self._bury(now_s)
+        self._explain_ended(now_s)
         if self.error is None and not self._closing.is_set():
             self._fit(now_s)
 
@@ -194,7 +194,7 @@ class SlurmPool:
                     job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
                     self._submitter.failed_starts.succeeded()
                     self._submitter.doomed.succeeded()
-                    self._parts.graves.a_worker_joined()
+                    self._parts.ended.a_worker_joined()
                     self._say("joined", "a worker joined", job)
                 if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
                     # Its nanny restarted it.
@@ -268,12 +268,12 @@ class SlurmPool:
             what = "a worker left" if job.joined else "a job that is not needed was cancelled"
             self._say("left", what, job)
             return
-        self._parts.graves.bury(job, now_s)
+        self._parts.ended.add(job, now_s)
         self._n_failed_starts += not job.joined
 
-    def _bury(self, now_s: float) -> None:
+    def _explain_ended(self, now_s: float) -> None:
         at_work = any(job.member is not None for job in self.jobs.values())
-        news, error = self._parts.graves.explain(now_s, at_work=at_work)
+        news, error = self._parts.ended.explain(now_s, at_work=at_work)
         self._n_lost += sum(one.kind == "lost" for one in news)
         self._news.extend(news)
         self.error = self.error or error

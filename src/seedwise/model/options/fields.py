@@ -63,16 +63,17 @@ def option(
 
 def settle(options: Any) -> None:
     """Convert and check what was given; a value left at its default needs neither."""
-    for field in _fields(type(options)):
-        value = getattr(options, field.name)
-        if value is field.default:
-            continue
-        value = _plain(value)
-        if field.metadata["convert"] is not None:
-            value = field.metadata["convert"](value)
-        object.__setattr__(options, field.name, value)
-        if field.metadata["check"] is not None and not (value is None and field.default is None):
-            field.metadata["check"](field.name, value)
+    given = [
+        one for one in _fields(type(options)) if getattr(options, one.name) is not one.default
+    ]
+    for field in given:
+        value = _plain(getattr(options, field.name))
+        convert = field.metadata["convert"]
+        object.__setattr__(options, field.name, value if convert is None else convert(value))
+    for field in given:
+        value, check = getattr(options, field.name), field.metadata["check"]
+        if check is not None and not (value is None and field.default is None):
+            check(field.name, value)
 
 
 def _fields(options: type) -> list[attrs.Attribute[Any]]:

@@ -66,4 +66,5 @@ class SlurmOptions:
     )
 
     def __attrs_post_init__(self) -> None:
+        """Convert and check what was given."""
         settle(self)

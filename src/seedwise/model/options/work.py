@@ -289,6 +289,7 @@ class WorkOptions:
     given: frozenset[str] = attrs.field(default=frozenset(), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        """Convert and check what was given."""
         settle(self)
 
     @classmethod
@@ -312,7 +313,7 @@ class WorkOptions:
         """Where the work runs: 'local', 'slurm', or what the caller passed as `cluster`."""
         if self.cluster is not None:
             return self.cluster
-        return "local" if execution_mode(self.mode) is ExecutionMode.SINGLE else "slurm"
+        return "local" if self.mode is ExecutionMode.SINGLE else "slurm"
 
     def _check_mode_against_cluster(self) -> None:
         if "mode" not in self.given or self.cluster not in ("local", "slurm"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import doctest
 import importlib
 import inspect
@@ -12,29 +13,61 @@ import re
 import pytest
 
 import seedwise
+from seedwise.cluster.passed import PassedPlace
+from seedwise.cluster.place import Demand, RunTag
+from seedwise.driver import workplace
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import WorkOptions
 
 MODULES = [info.name for info in pkgutil.walk_packages(seedwise.__path__, "seedwise.")]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_of_a_module(name):
+@pytest.fixture
+def workers_of_all_tests(client, monkeypatch):
+    """Have runs that would start local workers use those of the session."""
+
+    def open_shared(options: WorkOptions, demand: Demand, tag: RunTag) -> PassedPlace:
+        assert options.place == "local"
+        return PassedPlace(
+            client=client,
+            mode=ExecutionMode.SINGLE,
+            description="the workers of all tests",
+            slots=demand.workers(2),
+            dashboard=None,
+            closing=contextlib.ExitStack(),
+        )
+
+    monkeypatch.setattr(workplace, "open_place", open_shared)
+
+
+def run_examples(name: str) -> None:
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
 
 
-#: Their docstrings are made from the options, so that doctest does not find them by itself.
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.usefixtures("workers_of_all_tests")
+def test_examples_of_a_module(name):
+    run_examples(name)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("seedwise.api")])
+def test_examples_of_a_module_with_workers_of_their_own(name):
+    run_examples(name)
+
+
+#: Their docstrings are made from the options.
 WITH_OPTIONS = ["check_run", "optimize_run", "optimize_entries", "run_sweep"]
 
 
 @pytest.mark.parametrize("name", WITH_OPTIONS)
-def test_examples_of_a_function_with_options(name):
-    function = getattr(seedwise, name)
-    finder = doctest.DocTestFinder()
-    runner = doctest.DocTestRunner()
-    tests = [test for test in finder.find(function, name, globs={}) if test.examples]
-    assert tests
-    for test in tests:
-        assert runner.run(test).failed == 0
+def test_examples_of_a_function_with_options_are_among_them(name):
+    module = inspect.getmodule(getattr(seedwise, name))
+    assert module.__name__ in MODULES
+    found = doctest.DocTestFinder().find(module)
+    (tests,) = [test for test in found if test.name == f"{module.__name__}.{name}"]
+    assert tests.examples
 
 
 # The numpydoc sections of internal names would repeat their signatures.

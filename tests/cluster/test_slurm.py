@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from distributed import Client
 
 import seedwise as sw
 from seedwise.cluster.job import job_name
@@ -105,12 +106,15 @@ def test_the_script_as_a_controller_job(site, tmp_path, n_trials):
         "#!/bin/bash\n#SBATCH --job-name=controller\n#SBATCH --time=00:10:00\n"
         f'#SBATCH --cpus-per-task=1\n#SBATCH --mem=1G\n{sys.executable} "$1"\n'
     )
-    subprocess.run(
-        ["sbatch", "--wait", "-o", "controller.out", "run_controller.sh", "my_model.py"],
+    submitted = subprocess.run(
+        ["sbatch", "--parsable", "-o", "controller.out", "run_controller.sh", "my_model.py"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
+        text=True,
     )
+    job_id = submitted.stdout.strip()  # sbatch --wait would look every ten seconds
+    poll(lambda: job_id not in site.jobs(), "the controller job to end", 240)
     assert (tmp_path / "controller.out").read_text().rstrip().endswith("}")
 
 
@@ -198,7 +202,10 @@ def test_a_loss_that_raises_on_slurm(slurm, tmp_path):
     assert (caught.value.trial, caught.value.seed) == (0, 0)
 
 
-def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path):
+def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path, monkeypatch):
+    """That its worker is begun anew, which takes long, is shown in tests/dispatch."""
+    anew = []
+    monkeypatch.setattr(Client, "restart_workers", lambda _, workers, **__: anew.extend(workers))
     loss = sw.loss(name="stuck", description="stuck", parameter_space={"x": (0, 1)})(
         lambda params, seed: time.sleep(600) or 0.0
     )
@@ -210,6 +217,7 @@ def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path):
             slurm_poll_seconds=1,
             trial_retry_attempts=0,
         )
+    assert len(anew) == 1
 
 
 def test_array_parallelism_limit_caps_the_jobs(slurm, tmp_path):

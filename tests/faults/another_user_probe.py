@@ -4,7 +4,7 @@ It is a script that needs no seedwise. ORDERS is a JSON object on standard input
 
 - ``uid``: the user to become after all is imported; only root can.
 - ``servers``: list of [host, port] to attack.
-- ``routes``: paths to ask of each server that speaks HTTP.
+- ``routes``: paths to ask of each server that speaks HTTP; if there are none, none is asked.
 - ``tokens``: tokens to guess.
 - ``files``: paths to read.
 - ``protocols``: optional; the ways to connect that are tried, of `SECURITIES`.
@@ -200,7 +200,7 @@ def read_pages(server, orders) -> list[dict[str, object]]:
         pages.append({"server": name, "path": path, "way": way, "status": status, "text": text})
         return status
 
-    if not note("no token", "/status", {}):  # it speaks no HTTP
+    if not orders["routes"] or not note("no token", "/status", {}):  # it does not speak HTTP
         return pages
     for position, route in enumerate(orders["routes"]):
         tokens = orders["tokens"] if position < TRIED_HARDER else []

@@ -236,9 +236,9 @@ def test_a_run_that_is_at_work(where, folder, markers, plain):
         # It is the key that it lacks: with it, it would be in by each server but the pages.
         scheduler = next(one for one in servers if one[1] != int(link[1]))
         pem = key + ssl.get_server_certificate(scheduler)  # which anybody can see
-        ways = ["as a client, on the scheduler", "as a peer, run", "as a peer, run_function"]
+        ways = ["as a peer, run", "as a peer, run_function"]
         found = probe(servers, markers, 60, protocols=["tls, certificate"], ways=ways, pem=pem)
-        assert outcomes(found)["ran"] == 2 + 4  # the workers are too busy for a task
+        assert outcomes(found)["ran"] == 1 + 4
 
         # Nor was the run disturbed.
         (folder / "open").touch()

@@ -51,11 +51,6 @@ class StudyWork(EngineJob):
         super().__init__(study.run, Summary(study.run, options.n_trials, self.counts))
 
     @property
-    def is_left(self) -> bool:
-        """Whether there was something to do when the study was taken up."""
-        return self._plan is not None
-
-    @property
     def best(self) -> TrialResult | None:
         """The best trial told."""
         return best_trial(self.trials, self.run.options.direction)
@@ -85,6 +80,11 @@ class StudyWork(EngineJob):
                 note_stop=self._note_stop,
             )
             return self.begin_engine(workplace, rules, proposer, ledger, closing)
+
+    def close(self, error: Exception | None) -> None:
+        """End the work, done or not."""
+        self._plan = None  # the sampler's state may be large, and there may be many entries
+        super().close(error)
 
     def raise_failure(self) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""

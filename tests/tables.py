@@ -1,10 +1,22 @@
-"""The trial table as bits: two runs are the same exactly if their tables are equal."""
+"""The trial table as bits, and the tables of a test's cases."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 import seedwise as sw
+
+
+def some(cases: Iterable[tuple[Any, ...]], *chosen: tuple[Any, ...]) -> list[Any]:
+    """Return cases for `parametrize`: those that are chosen, and all others marked ``full``."""
+    cases = list(cases)
+    assert all(case in cases for case in chosen)
+    return [
+        pytest.param(*case, marks=[] if case in chosen else pytest.mark.full) for case in cases
+    ]
 
 
 def bits(value: Any) -> Any:

@@ -18,8 +18,8 @@ from seedwise.cli import main
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.folder.lease import lease_holder
-from tests.faults.harness import ROOT, Driver, driver, undisturbed
-from tests.testbed.daemons import poll
+from tests.faults.harness import ROOT, Driver, driver, expected_table
+from tests.testbed.daemons import HANGS_S, poll
 
 COMMAND = str(Path(sys.executable).parent / "seedwise")
 RUN = {"n_trials": 28, "n_seeds": 12, "chunk_size": 4, "workers": 2}
@@ -48,13 +48,13 @@ def invoke(*arguments: Any) -> Result:
 def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
     """Run the command in another process, as another terminal does."""
     words = [COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(words, capture_output=True, text=True, timeout=HANGS_S, check=False)
 
 
 def begun(run: Driver) -> Driver:
     """Start a driver, and wait until it is in the middle of its work."""
     run.start()
-    run.wait_for(30)
+    poll(lambda: run.directory.n_told() or not run.running, "a trial to be told")
     assert run.running, run.stderr
     return run
 
@@ -76,9 +76,11 @@ def kinds(directory: RunDirectory) -> list[str]:
         pytest.param(SWEEP, id="sweep", marks=pytest.mark.full),
     ],
 )
-def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(tmp_path, keywords):
-    expected = undisturbed(tmp_path, keywords)
-    with driver(tmp_path, "stopped", keywords, pace_s=0.04) as run:
+def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
+    client, tmp_path, keywords
+):
+    expected = expected_table(client, keywords)
+    with driver(tmp_path, "stopped", keywords, pace_s=0.1) as run:
         begun(run)
         path = run.directory.path
         shown = command("stop", path)
@@ -87,7 +89,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(tmp_pa
             "asked to stop; the driver ends the run",
             f"to resume: seedwise resume {path}",
         ]
-        assert run.wait(30) == 75, run.stderr
+        assert run.wait() == 75, run.stderr
         assert "Traceback" not in run.stderr
         assert f"to resume: seedwise resume {path}" in run.stderr
         status = sw.run_status(path)
@@ -95,8 +97,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(tmp_pa
         assert 0 < status.n_told < status.n_trials
         assert kinds(run.directory) == ["started", "asked", "stopped"]
         assert not run.directory.control.exists()
-        run.finish()
-        assert run.table == expected
+        assert run.finish(client) == expected
         assert kinds(run.directory)[3:] == ["resumed", "finished"]
 
 
@@ -157,27 +158,27 @@ def in_a_thread(tmp_path):
 
 def test_a_run_in_a_thread_is_stopped_by_its_handle(in_a_thread):
     directory, process = in_a_thread("local")
-    poll(lambda: directory.n_told() > 3, "some trials", 60)
+    poll(lambda: directory.n_told() > 3, "some trials")
     sw.connect(directory.path).stop()
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=HANGS_S)
     assert out.startswith("RunStopped stopped by seedwise stop; to resume: ")
     assert sw.run_status(directory.path).state == "stopped"
 
 
 def test_a_run_is_stopped_before_a_worker_has_joined(in_a_thread):
     directory, process = in_a_thread("passed")
-    poll(directory.control.exists, "the driver", 60)
+    poll(directory.control.exists, "the driver")
     run = sw.connect(directory.path)
     with pytest.raises(sw.RequestRefusedError, match="the owner of a cluster that was passed"):
         run.scale(4)
     run.stop()
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=HANGS_S)
     assert out.startswith("RunStopped stopped by seedwise stop; to resume: ")
     assert run.status().n_told == 0
 
 
 def test_what_is_asked_of_a_killed_driver_says_so_and_is_cleaned_up(tmp_path):
-    with driver(tmp_path, "killed", RUN, pace_s=0.04) as run:
+    with driver(tmp_path, "killed", RUN, pace_s=0.1) as run:
         begun(run)
         path = run.directory.path
         shown = invoke("clean", path)

@@ -23,7 +23,7 @@ from seedwise.errors import (
     OptionError,
 )
 from tests.losses import SPACE, bowl
-from tests.tables import table
+from tests.tables import some, table
 
 ENTRIES = ["anna", "ben", "p 03", "../evil"]
 N_TRIALS = 12  # the first ten of TPE are random: two more see what was told
@@ -88,15 +88,12 @@ def test_entries_differ(alone):
 
 @pytest.mark.parametrize(
     ("lag", "at_once", "chunk_size"),
-    [
+    some(
+        itertools.product([1, 3], [None, 1, 2], [3, 100]),
         (1, None, 3),
         (3, 2, 3),
         (1, 1, 100),
-        *(
-            pytest.param(*options, marks=pytest.mark.full)
-            for options in itertools.product([1, 3], [None, 1, 2], [3, 100])
-        ),
-    ],
+    ),
 )
 def test_each_entry_is_as_if_it_were_alone(fit, alone, lag, at_once, chunk_size):
     result = fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import runpy
@@ -29,7 +30,7 @@ from seedwise.errors import (
 from seedwise.slurm.job_ids import JobBook
 from seedwise.study.proposer import Proposer
 from tests.losses import SPACE, bowl
-from tests.tables import table
+from tests.tables import some, table
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -62,18 +63,17 @@ def interrupt_after(monkeypatch):
     return interrupt_after
 
 
-@pytest.mark.parametrize("lag", [1, 3])
+PASSED_SAMPLER = optuna.samplers.TPESampler(seed=5, n_startup_trials=4)
+
+
 @pytest.mark.parametrize(
-    "sampler",
-    [
-        "tpe",
-        "random",
-        "qmc",
-        "cmaes",
-        "nsgaii",
-        optuna.samplers.TPESampler(seed=5, n_startup_trials=4),
-    ],
-    ids=lambda sampler: sampler if isinstance(sampler, str) else "a TPESampler",
+    ("sampler", "lag"),
+    some(
+        itertools.product(["tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER], [1, 3]),
+        ("tpe", 1),
+        *((sampler, 3) for sampler in ["tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER]),
+    ),
+    ids=lambda value: "a TPESampler" if value is PASSED_SAMPLER else str(value),
 )
 def test_every_sampler_goes_on_as_if_it_had_never_stopped(run, interrupt_after, sampler, lag):
     options = {"n_trials": 14, "sampler": sampler, "max_concurrent_trials": lag}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
 
 GOOD = """
 from datetime import timedelta
@@ -86,11 +91,19 @@ BAD = [
 ]
 
 
-def test_types(tmp_path):
+#: The settings and the cache of the project's own check, which are quick; and what users have.
+OURS = ["--config-file", f"{ROOT}/pyproject.toml", "--cache-dir", f"{ROOT}/.mypy_cache"]
+THEIRS = ["--strict", "--no-incremental"]
+
+
+@pytest.mark.parametrize(
+    "settings", [OURS, pytest.param(THEIRS, marks=pytest.mark.full)], ids=["ours", "theirs"]
+)
+def test_types(settings, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(GOOD + "\n".join(BAD) + "\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "script.py"],
+        [sys.executable, "-m", "mypy", *settings, "script.py"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -23,6 +23,7 @@ from distributed import Client, KilledWorker, LocalCluster, Reschedule
 from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS
 from seedwise.worker import chunk, departure
 from seedwise.worker.departure import depart, is_departing
+from tests.testbed.daemons import poll
 
 
 class RealCluster:
@@ -51,7 +52,10 @@ class RealCluster:
             os.kill(pid, signal.SIGKILL)
 
     def retire(self, *workers: str) -> None:
-        self.client.retire_workers(list(workers))
+        # Not Dask's retire_workers, after which a nanny may start its worker again.
+        for worker in workers:
+            self.depart(worker)
+        poll(lambda: not set(workers) & set(self.workers), "the workers to leave")
 
     def add_worker(self) -> None:
         self.client.cluster.scale(3)  # it counts those that were retired
@@ -135,6 +139,7 @@ class FakeWorker:
         self.ended = threading.Event()
         self.ends_s: float | None = None
         self.task: FakeFuture | None = None
+        self.n_begun = 0
         self.results: weakref.WeakSet[FakeFuture] = weakref.WeakSet()
         self.thread = threading.Thread(target=cluster.work, args=[self], daemon=True)
         self._cluster = cluster
@@ -290,15 +295,23 @@ class FakeCluster:
                         self.retire(worker.address)
                     # What it holds is released without a word.
                     self._changed.wait(0.01)
-                elif self._queue:
+                elif self._queue and self._is_next(worker):
                     future = min(self._queue, key=lambda future: future.order)
                     self._queue.remove(future)
                     future.status = "pending"
                     worker.task = future
+                    worker.n_begun += 1
+                    self._changed.notify_all()
                     return future
                 else:
                     self._changed.wait()
         return None
+
+    def _is_next(self, worker: FakeWorker) -> bool:
+        """Tell whether no idle worker has begun fewer tasks: the work is spread, as Dask does."""
+        idle = [one for one in self._members.values() if one.task is None]
+        waiting = [one.n_begun for one in idle if not is_departing(one)]
+        return worker.n_begun <= min(waiting)
 
     def _end(self, worker: FakeWorker) -> None:
         worker.ended.set()

@@ -43,6 +43,9 @@ _PLACE = (
     "worker_time_limit_s",
 )
 
+#: What a driver ends is gone by then; a worker without a driver ends by itself after a minute.
+GONE_S = 30.0
+
 #: A run with several chunks a trial; the first ten trials of TPE are random.
 RUN = {"n_trials": 20, "n_seeds": 24, "chunk_size": 6, "workers": 2}
 

@@ -234,8 +234,8 @@ def test_a_run_that_is_at_work(where, folder, markers, plain):
         assert "distributed" not in stderr.read_text()  # nor is the terminal flooded
 
         # It is the key that it lacks: with it, it would be in by each server but the pages.
-        scheduler = next(one for one in servers if one[1] != int(link[1]))
-        pem = key + ssl.get_server_certificate(scheduler)  # which anybody can see
+        servers = {one for one in servers if one[1] != int(link[1])}
+        pem = key + ssl.get_server_certificate(next(iter(servers)))  # which anybody can see
         ways = ["as a peer, run", "as a peer, run_function"]
         found = probe(servers, markers, 60, protocols=["tls, certificate"], ways=ways, pem=pem)
         assert outcomes(found)["ran"] == 1 + 4

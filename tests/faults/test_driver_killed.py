@@ -11,7 +11,7 @@ from tests.faults.harness import RUN, driver, expected_table, in_flight, stock_t
 from tests.faults.loss import evaluations
 
 N_TRIALS, N_SEEDS = RUN["n_trials"], RUN["n_seeds"]
-PACE_S = 0.004
+PACE_S = 0.01
 
 
 @pytest.mark.timeout(1800)

@@ -9,14 +9,12 @@ import psutil
 import pytest
 
 import seedwise as sw
-from tests.faults.harness import RUN, driver
+from tests.faults.harness import GONE_S, RUN, driver
 from tests.losses import bowl
 from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.timeout(1800)]
 
-#: A worker notices that its driver is gone, ends its chunk, and has a minute for it.
-GONE_S = 60.0
 CHUNK_S = 10.0
 
 
@@ -54,16 +52,12 @@ def test_after_a_sigkill_running_jobs_end_and_clean_removes_the_rest(site, tmp_p
         waiting = jobs(site, run.name, "PENDING")
         assert waiting
         site.run("scontrol", "hold", *waiting)  # what starts later is not what is measured
-        poll(
-            lambda: not jobs(site, run.name, "RUNNING", "COMPLETING"),
-            "running jobs to end",
-            GONE_S + CHUNK_S,
-        )
+        poll(lambda: not jobs(site, run.name, "RUNNING", "COMPLETING"), "running jobs to end")
         site.run("scontrol", "release", *waiting)
         cleaned = sw.clean_run(path)
         assert set(cleaned.cancelled_jobs) <= {*waiting}
         assert not (path / "keys").exists()
-        poll(lambda: not jobs(site, run.name), "all jobs to be gone")
+        poll(lambda: not jobs(site, run.name), "all jobs to be gone", GONE_S)
         assert sw.clean_run(path).cancelled_jobs == ()
 
 
@@ -102,10 +96,10 @@ def test_cycles_of_start_and_stop_leave_nothing(where, n_cycles, request, tmp_pa
     before = _there()
     for number in range(n_cycles):
         cycle(number)
-    poll(lambda: _there() <= before, "processes and ports to be gone")
+    poll(lambda: _there() <= before, "processes and ports to be gone", GONE_S)
     if slurm is not None:
-        poll(lambda: not slurm.jobs(), "all jobs to be gone")
-    poll(lambda: not list(scratch.iterdir()), "temporary files to be gone")
+        poll(lambda: not slurm.jobs(), "all jobs to be gone", GONE_S)
+    poll(lambda: not list(scratch.iterdir()), "temporary files to be gone", GONE_S)
     assert n_cycles + 1 == len(list((tmp_path / "runs").iterdir()))
 
 

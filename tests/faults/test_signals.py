@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.faults.harness import driver, expected_table, told_values
+from tests.faults.harness import GONE_S, driver, expected_table, told_values
 from tests.testbed.daemons import poll
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
@@ -50,7 +50,7 @@ def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
         for number in signals:
             run.process.send_signal(number)
         assert run.wait() == code, run.stderr
-        poll(lambda: not jobs(site), "the jobs to be gone")
+        poll(lambda: not jobs(site), "the jobs to be gone", GONE_S)
         assert "RunStopped" not in run.stderr, run.stderr  # no traceback of it
         if len(signals) == 1:
             assert f"seedwise resume {run.directory.path}" in run.stderr
@@ -76,7 +76,7 @@ def test_the_jobs_of_a_killed_driver_are_cancelled_when_the_run_goes_on(site, cl
         assert run.kill()
         assert left
         assert run.finish(client) == expected_table(client, RUN)
-        poll(lambda: not jobs(site), "the jobs to be gone")
+        poll(lambda: not jobs(site), "the jobs to be gone", GONE_S)
         states = site.run(
             "sacct", "-X", "--noheader", "--format=State", f"--jobs={','.join(left)}"
         )

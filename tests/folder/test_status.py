@@ -19,14 +19,11 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory, existing_run
 from seedwise.folder.lease import SILENT_S, acquire_lease
 from seedwise.folder.status import read_status
-from seedwise.model.status import PoolStatus, RunStatus
+from tests.builders import pool_status, run_status
 
 BEGAN, RESUMED, ENDED = (f"2026-08-01T{hour}:00:00.250000+00:00" for hour in (10, 11, 12))
 
-SAID = RunStatus(
-    kind="run",
-    state="running",
-    n_trials=20,
+SAID = run_status(
     pending=7,
     running=3,
     done=6,
@@ -39,7 +36,7 @@ SAID = RunStatus(
     best_value=1.5,
 )
 
-POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5, waiting="the queue is full")
+POOL = pool_status(waiting="the queue is full")
 
 SUMMARY = {"best_value": 0.5, "n_trials": 20, "n_told": 9, "n_failed": 2}
 
@@ -239,15 +236,11 @@ def test_what_a_later_version_adds_is_left_out(directory):
 def test_without_a_status_file_meta_says_what_is_asked_for(directory, torn):
     if torn is not None:
         (directory.path / "status.json").write_bytes(torn)
-    expected = RunStatus(
-        kind="run",
+    expected = run_status(
         state="stopped",
-        n_trials=20,
         pending=20,
         running=0,
         done=0,
-        failed=0,
-        pruned=0,
         started_at_utc=BEGAN,
         updated_at_utc=BEGAN,
     )

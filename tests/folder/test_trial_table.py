@@ -20,19 +20,17 @@ from seedwise.folder.ledger import params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
 from seedwise.folder.trial_table import TrialTable
 from seedwise.model.trials import TrialResult, TrialState, best_trial
+from tests import builders
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 DIRECTIONS = ["minimize", "maximize"]
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
 
-
-def complete(number: int, value: float, **more) -> TrialResult:
-    fields = {"stderr": 0.5, "n_seeds": 4, "duration_s": 1.25, **more}
-    return TrialResult(number, {"x": float(number)}, value, state=COMPLETE, **fields)
+complete = builders.trial
 
 
 def failed(number: int, error: str = "it broke", state: TrialState = FAIL) -> TrialResult:
-    return TrialResult(number, {"x": float(number)}, None, None, 0, state, 0.5, error)
+    return builders.trial(number, None, error=error, state=state)
 
 
 @st.composite

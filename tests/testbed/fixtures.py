@@ -17,7 +17,7 @@ from tests.testbed.daemons import DeadlineError, poll
 from tests.testbed.testbed import FOREIGN, REUSE_VARIABLE, SlurmUnavailable, Testbed
 
 REQUIRE_VARIABLE = "SEEDWISE_REQUIRE_SLURM"
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,11 @@ def test_sacct_tells_success_from_failure(slurm: Testbed) -> None:
     poll(lambda: states(slurm, good) == ["COMPLETED"], "sacct to show success")
     poll(lambda: states(slurm, bad) == ["FAILED"], "sacct to show failure")
 
+
+@pytest.mark.full
+def test_sacct_has_exit_code_account_and_qos(slurm: Testbed) -> None:
+    bad = slurm.run(*QUICK, "--wrap=exit 7").strip()
+
     def fields() -> str:
         columns = "--format=ExitCode,Account,QOS"
         return slurm.run("sacct", "-n", "-P", "-X", "-j", bad, columns).strip()
@@ -204,6 +209,7 @@ def test_failed_start_says_why_and_leaves_nothing(
     assert traces(second.folder) == []
 
 
+@pytest.mark.full
 def test_command_line_keeps_one_up_until_down(
     second: Testbed, capfd: pytest.CaptureFixture[str]
 ) -> None:

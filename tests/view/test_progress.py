@@ -23,10 +23,11 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
-from seedwise.model.status import PoolNews, PoolStatus, RunStatus
+from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
 from seedwise.view import progress as module
 from seedwise.view.progress import ProgressLines
+from tests.builders import pool_status, run_status
 
 FIRST = TrialResult(0, {"x": 0.5}, 1234567.0, 0.012345, 10, TrialState.COMPLETE, 1.234)
 BEST = TrialResult(2, {"x": 1 / 3, "n": 3, "kind": "a"}, 1 / 3, None, 1, TrialState.COMPLETE, 0.5)
@@ -42,16 +43,8 @@ DIED = SeedFailure(
 LATE = SeedFailure(0, 7, "ChunkTimeout", "after 60 s", "after 60 s", FailureKind.OVERRAN)
 
 
-def status(**more) -> RunStatus:
-    """Return how far a run is of which 3 trials are complete."""
-    fields = {"kind": "run", "state": "running", "n_trials": 20, "pending": 16, "running": 1}
-    of_trials = {"done": 3, "failed": 0, "pruned": 0}
-    times = {"started_at_utc": "2030-01-01T00:00:00", "updated_at_utc": "2030-01-01T00:09:00"}
-    return RunStatus(**{**fields, **of_trials, **times, **more})
-
-
 LOST = PoolNews(kind="lost", text="job 7 ended early: its node failed", job_id="7", warns=True)
-POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5)
+POOL = pool_status()
 WAITING = attrs.evolve(POOL, joined=0, pending=8, waiting="the partition is full")
 
 EVENTS = [
@@ -119,7 +112,7 @@ EVENTS = [
         TrialFinished(FAILED, NO, BEST, 20, entry_id="anna"),
         ["anna  [12/20] trial 11  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s"],
     ),
-    (Progress(status()), []),  # all trials were written
+    (Progress(run_status()), []),  # all trials were written
     (
         EntryFinished("anna b", BEST, None, 1, 12),
         ["[1/12] entry 'anna b' best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'"],
@@ -265,10 +258,10 @@ def test_in_brief_a_trial_in_a_second_is_written(brief):
 def test_in_brief_how_far_it_is_is_written_if_something_was_left_out(brief):
     event = TrialFinished(FIRST, None, FIRST, 20)
     brief(event)
-    assert brief(Progress(status())) == ""
+    assert brief(Progress(run_status())) == ""
     brief(event)
-    assert brief(Progress(status())) == "seedwise: 3 of 20 trials told\n"
-    assert brief(Progress(status())) == ""
+    assert brief(Progress(run_status())) == "seedwise: 3 of 20 trials told\n"
+    assert brief(Progress(run_status())) == ""
 
 
 def test_in_full_each_trial_is_written(monkeypatch):
@@ -314,7 +307,7 @@ def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
 def test_how_far_it_is_is_a_line_of_what_is_known(brief, more, line):
     for _ in range(2):
         brief(TrialFinished(FIRST, None, FIRST, 20))
-    assert brief(Progress(status(**more))) == f"seedwise: {line}\n"
+    assert brief(Progress(run_status(**more))) == f"seedwise: {line}\n"
 
 
 # While nothing is told because all workers are waited for.
@@ -326,7 +319,7 @@ def waited(brief: Brief, pool: PoolStatus, seconds: float) -> list[tuple[float, 
     written = []
     while brief.now.s < began_s + seconds:
         brief.now.s += 5.0
-        line = brief(Progress(status(pool=pool)))
+        line = brief(Progress(run_status(pool=pool)))
         written += [(brief.now.s - began_s, line)] if line else []
     return written
 
@@ -359,7 +352,7 @@ def test_in_full_it_is_written_too(monkeypatch):
     stream = io.StringIO()
     progress = ProgressLines(stream=stream)
     now.s += 10
-    progress(Progress(status(pool=WAITING)))
+    progress(Progress(run_status(pool=WAITING)))
     assert stream.getvalue() == FULL
 
 

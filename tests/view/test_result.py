@@ -13,11 +13,11 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid
 from seedwise.model.space import checked_space
-from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult, SweepTrials
 from seedwise.view.result import result_lines
+from tests.builders import trial
 
 RUN = OptimizeResult(
     loss_name="walk",
@@ -51,19 +51,11 @@ def entries(**failed: Exception) -> MultiOptimizeResult:
 
 def sweep(path: Path, *values: float | None) -> SweepResult:
     trials = [
-        TrialResult(
-            number,
-            CASES.params(number),
-            value,
-            None,
-            1,
-            TrialState.FAIL if value is None else TrialState.COMPLETE,
-            1.0,
-        )
+        trial(number, value, CASES.params(number), stderr=None, n_seeds=1)
         for number, value in enumerate(values)
     ]
     with TrialTable(path / "trials.table") as table:
-        table.add(trials, [params_digest(trial.params) for trial in trials])
+        table.add(trials, [params_digest(one.params) for one in trials])
     rows = read_rows(path / "trials.table")
     return SweepResult(
         loss_name="walk",

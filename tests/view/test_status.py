@@ -13,14 +13,13 @@ import pytest
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import EventLog
 from seedwise.folder.find import entry_directory
-from seedwise.model.status import PoolNews, PoolStatus, RunStatus
+from seedwise.model.status import PoolNews, RunStatus
 from seedwise.view.status import status_lines
+from tests.builders import pool_status, run_status
 
 NOW = datetime(2026, 8, 1, 10, 30, tzinfo=UTC)
 
-RUNNING = RunStatus(
-    kind="run",
-    state="running",
+RUNNING = run_status(
     n_trials=200,
     pending=117,
     running=16,
@@ -29,12 +28,10 @@ RUNNING = RunStatus(
     pruned=5,
     trials_per_s=0.05,
     expected_end_utc="2026-08-01T13:42:30+00:00",
-    started_at_utc="2026-08-01T10:00:00+00:00",
-    updated_at_utc="2026-08-01T10:29:59+00:00",
     best_value=1 / 3,
     driver="process 4242 on login1, since 2026-08-01T10:00:00+00:00",
 )
-POOL = PoolStatus(least=2, most=10, wanted=8, joined=3, pending=5)
+POOL = pool_status()
 STOPPED = attrs.evolve(
     RUNNING, state="stopped", pending=133, running=0, expected_end_utc=None, driver=None
 )

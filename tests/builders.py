@@ -1,0 +1,32 @@
+"""Records that many tests need, with values that a test may change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import TrialResult, TrialState
+
+
+def trial(number: int, value: float | None, params: Any = None, **more: Any) -> TrialResult:
+    """Return a complete trial of four seeds, or a failed one if it has no value."""
+    fields: dict[str, Any] = {"stderr": 0.5, "n_seeds": 4, "state": TrialState.COMPLETE}
+    if value is None:
+        fields = {"stderr": None, "n_seeds": 0, "state": TrialState.FAIL, "error": "it broke"}
+    params = {"x": float(number)} if params is None else params
+    return TrialResult(number, params, value, **{**fields, "duration_s": 1.25, **more})
+
+
+def run_status(**more: Any) -> RunStatus:
+    """Return the progress of a run of 20 trials, three of which are complete."""
+    trials = {"n_trials": 20, "pending": 16, "running": 1, "done": 3, "failed": 0, "pruned": 0}
+    times = {
+        "started_at_utc": "2026-08-01T10:00:00+00:00",
+        "updated_at_utc": "2026-08-01T10:29:59+00:00",
+    }
+    return RunStatus(**{"kind": "run", "state": "running", **trials, **times, **more})
+
+
+def pool_status(**more: Any) -> PoolStatus:
+    """Return a pool that has three of the eight workers that it wants, between 2 and 10."""
+    return PoolStatus(**{"least": 2, "most": 10, "wanted": 8, "joined": 3, "pending": 5, **more})

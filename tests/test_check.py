@@ -96,6 +96,12 @@ def check(folder, *arguments, cwd=None):
     )
 
 
+@pytest.fixture
+def at_client(client):
+    """Flags that make the command use workers that are there already."""
+    return "--cluster", client.scheduler.address
+
+
 # Here.
 
 
@@ -126,10 +132,11 @@ def test_a_script_from_another_folder(folder, tmp_path):
     assert not list(elsewhere.iterdir())
 
 
-def test_for_other_programs(folder):
+def test_for_other_programs(folder, at_client):
     done = check(
-        folder, "fit.py:walk", "--json", "--seeds", "9,3", "--no-progress", "--use-processes"
-    )
+        folder, "fit.py:walk", "--json", "--seeds", "9,3", "--no-progress", "--use-processes",
+        *at_client,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["loss_name"], found["seed"], found["n_seeds"]) == ("the walk", 9, 2)
@@ -174,8 +181,8 @@ def test_a_cluster_that_is_passed(client, tmp_path):
     assert found.versions["seedwise"] == sw.__version__
 
 
-def test_a_loss_that_raises(folder):
-    done = check(folder, "fit.py:unstable", "--workers", 1)
+def test_a_loss_that_raises(folder, at_client):
+    done = check(folder, "fit.py:unstable", *at_client)
     assert (done.returncode, done.stdout) == (1, "")
     error = done.stderr.partition("Error: ")[2]
     assert error.startswith("loss 'unstable' failed on seed 0, with params {'x': ")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import enum
 import pickle
 import threading
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +386,56 @@ def test_parts_that_can_not_be_read_are_told(damage, directory):
         read_saved(directory)
     assert caught.value.run_dir == directory.path
     assert caught.value.__cause__ is not None
+
+
+class Size(str, enum.Enum):  # noqa: UP042 - as it is often written
+    SMALL = "small"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"timeout": Decimal("1.5")}, {"timeout": 1.5}),
+        ({"slurm_timeout_minutes": Fraction(241, 2)}, {"slurm_timeout_minutes": 120.5}),
+        ({"chunk_timeout_seconds": np.array(50.0)}, {"chunk_timeout_seconds": 50.0}),
+        ({"n_trials": np.int64(3)}, {"n_trials": 3}),
+        ({"workers": (np.int64(1), 4)}, {"workers": (1, 4)}),
+        ({"entry_id": Size.SMALL}, {"entry_id": "small"}),
+        ({"worker_time_limit": timedelta(hours=1, microseconds=7)}, None),
+        ({"overrides": {"x": Decimal(1)}}, OptionError),
+        ({"overrides": {"x": np.float32(0.1)}}, {"overrides": {"x": float(np.float32(0.1))}}),
+    ],
+)
+def test_an_option_is_the_same_when_the_run_is_resumed(directory, given, kept):
+    if kept is OptionError:
+        with pytest.raises(OptionError):
+            make_parts(bowl, options(**given))
+        return
+    first = make_parts(bowl, options(**given))
+    saved = through(directory, first)
+    assert saved.keywords == {**(given if kept is None else kept), **SEEDS}
+    assert all(
+        type(one) in (int, float, str, tuple, dict, timedelta) for one in saved.keywords.values()
+    )
+    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    assert changed(first.depends_on, again.depends_on) == {}
+
+
+@sw.loss(
+    name="kinds",
+    description="takes a kind",
+    parameter_space={"x": (0, 1), "kind": sw.search_param(allowed=list(Size), dtype="str")},
+)
+def kinds(params, seed):
+    return params["x"]
+
+
+def test_a_member_of_an_enum_of_text_is_text(directory):
+    given = {"overrides": {"kind": Size.SMALL}, "trial_zero": {"x": 0.5}}
+    first = make_parts(kinds, options(**given))
+    saved = through(directory, first)
+    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    assert changed(first.depends_on, again.depends_on) == {}
 
 
 def test_the_file_names_no_module_of_seedwise(directory):

@@ -14,7 +14,6 @@ import pytest
 from seedwise.cluster.place import Place
 from seedwise.disk.every import Every
 from seedwise.driver import report as module
-from seedwise.driver import run as run_module
 from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
 from seedwise.driver.report import Listeners, Report, interruption_told, tell_end
@@ -114,11 +113,11 @@ class Case:
         self.worked, self.tally = True, self._tally(*trials)
         every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
-        self.report = Report(self.run, self.tally, self.listen, self.place, [self], best)
+        self.report = Report(self.run, self.tally, self.listen, self.place, [self])
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)
-        self.report.begin()
+        self.report.begin(best)
 
     def tell(self, *trials: TrialResult) -> None:
         best = None
@@ -149,9 +148,8 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch):
-    """Have nothing said because of the time that has passed, and no Slurm asked for jobs."""
+    """Have nothing said because of the time that has passed."""
     monkeypatch.setattr(module, "_PROGRESS_EVERY_S", 1e9)
-    monkeypatch.setattr(run_module, "cancel_left_jobs", lambda directory: None)
 
 
 @pytest.fixture
@@ -287,6 +285,18 @@ def test_the_summary_is_written_before_the_trial_is_told(tmp_path):
     run.begin()
     run.tell(*TRIALS)
     assert seen == [0, 1, 2, 3]
+
+
+def test_the_summary_of_a_run_that_is_anothers_is_not_written(run):
+    run.begin()
+
+    def lost() -> None:
+        raise LeaseLostError(run.directory.path, "process 7 on node3")
+
+    run.guard = lost
+    with pytest.raises(LeaseLostError):
+        run.summary_file.write(BEST)
+    assert run.summary()["best_value"] is None
 
 
 def test_pruned_trials_are_told_and_have_not_failed(run):
@@ -617,6 +627,7 @@ def test_the_last_word_in_the_folder(run):
     assert (finished.run_dir, finished.best) == (run.directory.path, BEST)
     status = run.status()
     assert (status["state"], status["done"], status["failed"]) == ("finished", 2, 1)
+    assert status["trials_per_s"] > 0
     assert status["best_value"] == 1.0
 
 

@@ -90,6 +90,25 @@ def test_the_rate_is_of_this_driver_and_tells_the_end(now):
     assert status.expected_end_utc == "2030-01-01T00:02:00+00:00"
 
 
+def test_the_clock_starts_when_the_work_does(now):
+    tally = make()
+    now.s = 1000.0
+    tally.begin()
+    now.s = 1010.0
+    tally.tell(COMPLETE)
+    assert tally.status("running", 1).trials_per_s == pytest.approx(0.1)
+
+
+def test_what_the_files_say_counts_in_the_end_and_the_rate_stays(now):
+    tally = make(5, COMPLETE=1)
+    now.s = 10.0
+    tally.tell(COMPLETE)
+    tally.count_anew({COMPLETE: 7, FAIL: 2})
+    status = tally.status("finished")
+    assert (status.done, status.failed, status.n_trials, status.pending) == (7, 2, 9, 0)
+    assert status.trials_per_s == pytest.approx(0.1)
+
+
 def test_within_no_time_the_rate_is_no_division_by_zero(now):
     tally = make()
     tally.tell(COMPLETE)

@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from seedwise.cluster.place import Place
 from seedwise.disk.aside import writing
+from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.open_files import allow_many_files
 from seedwise.driver.parts import Parts
 from seedwise.driver.report import InFlight, Listeners, Report, interruption_told, tell_end
@@ -19,10 +20,12 @@ from seedwise.driver.tally import Tally
 from seedwise.driver.workplace import Workplace, open_workplace
 from seedwise.engine.engine import Engine
 from seedwise.engine.loop import work_through
+from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.slurm.commands import CommandError
 
 Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -46,7 +49,9 @@ class Work(ABC, Generic[Result_co]):
 
     #: The run as this driver leaves it.
     run: Run
-    #: What is left to do; empty if all is told.
+    #: Whether the folder was prepared for work: something was left to do.
+    is_prepared: bool
+    #: What is left to do.
     jobs: Sequence[Job]
     #: How many jobs may be open.
     jobs_at_once: int
@@ -72,6 +77,12 @@ class Work(ABC, Generic[Result_co]):
     @abstractmethod
     def write_summary(self) -> None:
         """Write what ``summary.json`` is to say of the whole run by now."""
+
+    def begin(self, workplace: Workplace) -> None:
+        """Begin, before the first job is opened."""
+
+    def conclude(self, workplace: Workplace) -> None:
+        """Conclude when all jobs are done, and the workers are still there."""
 
     @abstractmethod
     def result(self) -> Result_co:
@@ -99,31 +110,46 @@ def carry_out(
         run = take_up(parts, options, directory, lease.check)
         with _discarded_unless_begun(run):
             work = kind(run, listen)
+            tally = Tally(
+                options.kind, work.n_trials, work.counts, run.history.started_at, work.entries
+            )
             if work.jobs:
-                _work_on(work, stop, listen)
+                _work_on(work, tally, stop, listen)
         work.write_summary()
-        tell_end(work.run, _tally(work), listen, work.best, worked=bool(work.jobs))
+        tally.count_anew(work.counts)
+        tell_end(work.run, tally, listen, work.best, worked=work.is_prepared)
         return work.result()
 
 
-def _work_on(work: Work[object], stop: StopSignals, listen: Callable[[Event], None]) -> None:
-    run, tally = work.run, _tally(work)
+def _work_on(
+    work: Work[object], tally: Tally, stop: StopSignals, listen: Callable[[Event], None]
+) -> None:
+    run = work.run
 
     def report_on(place: Place) -> Report:
-        return Report(run, tally, listen, place, work.jobs, work.best)
+        return Report(run, tally, listen, place, work.jobs)
 
-    with (
-        interruption_told(run, tally, listen),
-        open_workplace(run, work.n_trials_at_once, stop, report_on, packs=work.packs) as workplace,
-    ):
-        work.write_summary()
-        workplace.report.begin()
-        work_through(workplace, work.jobs, work.jobs_at_once)
+    with interruption_told(run, tally, listen):
+        _cancel_left_jobs(run)
+        with open_workplace(
+            run, work.n_trials_at_once, stop, report_on, packs=work.packs
+        ) as workplace:
+            work.begin(workplace)
+            work_through(workplace, work.jobs, work.jobs_at_once)
+            work.conclude(workplace)
 
 
-def _tally(work: Work[object]) -> Tally:
-    kind, started_at = work.run.options.kind, work.run.history.started_at
-    return Tally(kind, work.n_trials, work.counts, started_at, work.entries)
+def _cancel_left_jobs(run: Run) -> None:
+    """Cancel the jobs of a driver that was killed, before there are jobs of this one."""
+    if run.history.is_new:
+        return
+    try:
+        cancel_left_jobs(run.directory, run.history.last_name)
+    except CommandError as error:
+        # Elsewhere than on Slurm they are in nobody's way, and end by themselves soon.
+        if run.options.place == "slurm":
+            problem = f"Slurm does not answer: {error.text}"
+            raise ClusterStartError("the pool of Slurm jobs", problem) from error
 
 
 def _lease_on(directory: RunDirectory, options: AnyOptions) -> Lease:
@@ -137,6 +163,8 @@ def _discarded_unless_begun(run: Run) -> Iterator[None]:
     """Remove the folder of a new run whose workers could not be had: it holds nothing."""
     try:
         yield
+    except LeaseLostError:  # the folder is another driver's now
+        raise
     except Exception:
         if run.history.is_new and not run.directory.has_results:
             run.directory.discard()

@@ -22,7 +22,6 @@ from seedwise.driver.parts import make_parts
 from seedwise.driver.run import Run
 from seedwise.driver.study_work import Study, recovered_study
 from seedwise.driver.workplace import Workplace
-from seedwise.engine.engine import Engine
 from seedwise.errors import (
     CheckFailedError,
     ChunkTooLongError,
@@ -148,20 +147,12 @@ class _OneSeed(Optimization):
     def __init__(self, study: Study, watch: _Watch) -> None:
         super().__init__(study)
         self._watch = watch
-        self._workplace: Workplace | None = None
         self._checked: CheckedSeed | None = None
 
-    def open(self, workplace: Workplace) -> Engine:
-        self._workplace = workplace
-        return super().open(workplace)
-
-    def close(self, error: Exception | None) -> None:
-        is_done = self._engine is not None and self._engine.done
-        super().close(error)
-        if not is_done or self._workplace is None:
-            return
+    def conclude(self, workplace: Workplace) -> None:
+        super().conclude(workplace)
         if self.trials[0].state is TrialState.COMPLETE:
-            self._checked = self._look(self._workplace, self.trials[0])
+            self._checked = self._look(workplace, self.trials[0])
         else:  # now, before the worker's own end
             self._watch.log_tail = _last_log(self.run.directory.log_dir)
 

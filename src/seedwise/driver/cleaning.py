@@ -72,8 +72,10 @@ def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
     )
 
 
-def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
+def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> LeftJobs:
     """Cancel the Slurm jobs of a driver that was killed; we hold the run's lease.
+
+    `last_name` is the name that the folder had for that driver; None is what ``meta.json`` says.
 
     Raises CommandError if it is unknown whether there are any, and NotARunError if the folder
     holds no run with an id.
@@ -87,7 +89,7 @@ def cancel_left_jobs(directory: RunDirectory) -> LeftJobs:
     if noted and shutil.which("squeue") is None:
         raise CommandError("there is no squeue on this machine's PATH")
     # A folder may be renamed, and the jobs have the name that it had for the last driver.
-    name = job_name(str(meta.get("run_name", directory.name)))
+    name = job_name(last_name or str(meta.get("run_name", directory.name)))
     try:
         return LeftJobs(tuple(cancel_jobs(run_id, known=noted, name=name)))
     except CommandError:

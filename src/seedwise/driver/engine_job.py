@@ -12,6 +12,7 @@ from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
+from seedwise.model.trials import TrialResult
 
 
 class EngineJob:
@@ -54,10 +55,20 @@ class EngineJob:
         closing.callback(channel.close)
         engine = Engine(rules, run.parts.plan, proposer, channel, ledger, folders)
         self._engine = engine
-        engine.begin(emit, run.out_of_time)
+        self.tell_begin(workplace, proposer.best)
+        engine.begin(emit, self.out_of_time)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
         return engine
+
+    def out_of_time(self) -> bool:
+        """Tell whether no further trial is to be asked for."""
+        return self.run.out_of_time()
+
+    def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
+        """Tell that the work begins; `best` is the best trial told before."""
+        self.summary.write(best)
+        workplace.report.begin(best)
 
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""

@@ -71,6 +71,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         self._told_of_failed: list[Sequence[TrialResult]] = []
         self._n_open = 0
         left = [one for index in range(len(options.entry_ids)) if (one := self._taken_up(index))]
+        self.is_prepared = bool(left)
         self._recover_all(left)
         n_open = min(options.max_concurrent_entries or len(self.jobs), len(self.jobs))
         self.jobs_at_once = min(n_open, most_entries_open())
@@ -105,6 +106,11 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "n_told": self.counts.total(),
             }
         )
+
+    def begin(self, workplace: Workplace) -> None:
+        """Tell that the work begins, on all entries."""
+        self.write_summary()
+        workplace.report.begin(None)
 
     def result(self) -> MultiOptimizeResult:
         """Return the result; raises AllEntriesFailedError if no entry has one."""
@@ -226,9 +232,7 @@ class Entry(StudyWork):
         directory = self.run.directory
         entry_directory(directory.home, directory.name)
         self.run.prepare()
-        engine = super().open(workplace)
-        self.summary.write(self.best)
-        return engine
+        return super().open(workplace)
 
     def close(self, error: Exception | None) -> None:
         """End the work; an error that is the entry's own leaves the others at work."""
@@ -242,6 +246,15 @@ class Entry(StudyWork):
                 self.raise_failure()
                 self.run.note_end(self.best, complete=True)
                 self._work.note_end(self.entry_id, self.result())
+
+    def out_of_time(self) -> bool:
+        """Tell whether no further trial is to be asked for, by the clock of the whole run."""
+        return self._work.run.out_of_time()
+
+    def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
+        """Write the entry's summary; that the work on all begins was told before."""
+        del workplace
+        self.summary.write(best)
 
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""

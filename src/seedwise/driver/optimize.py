@@ -14,6 +14,7 @@ from seedwise.driver.study_work import (
     recovered_study,
     unseen_stop,
 )
+from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
 from seedwise.results.study import OptimizeResult
 
@@ -24,7 +25,8 @@ class Optimization(StudyWork, Work[OptimizeResult]):
     def __init__(self, study: Study) -> None:
         super().__init__(study)
         options = self.run.options
-        self.jobs = [] if study.plan is None else [self]
+        self.is_prepared = study.plan is not None
+        self.jobs = [self] if self.is_prepared else []
         self.jobs_at_once = 1
         self.n_trials = options.n_trials
         self.n_trials_at_once = options.max_concurrent_trials
@@ -33,9 +35,9 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         """Write ``summary.json``."""
         self.summary.write(self.best)
 
-    def close(self, error: Exception | None) -> None:
-        """End the work; the failure at which it stopped, if it did, ends the run."""
-        super().close(error)
+    def conclude(self, workplace: Workplace) -> None:
+        """Raise LossFailedError if the work stopped at a trial whose loss failed."""
+        del workplace
         if self.failed is not None:
             note_stop_seen(self.run.directory)
             self.raise_failure()

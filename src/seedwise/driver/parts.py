@@ -115,8 +115,7 @@ def make_parts(
         if shipment.pickled is not None:
             # Unpickled code may look different: the loss's identity is that of what is saved.
             travelled = shipment.load()
-    pickled = None if study is None or isinstance(study.sampler, str) else _pickled(study.sampler)
-    saved_sampler = None if pickled is None else pickle.loads(pickled)
+    pickled, saved_sampler = _saved_sampler(study)
     saved = {
         "kind": options.kind,
         "options": to_json(type(options), _kept(options, plan)),
@@ -174,12 +173,17 @@ def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
     return keywords
 
 
-def _pickled(sampler: object) -> bytes:
+def _saved_sampler(study: StudyOptions | None) -> tuple[bytes | None, object]:
+    """Return a sampler of the caller's pickled, and as it comes out of that; None for a name."""
+    if study is None or isinstance(study.sampler, str):
+        return None, None
     try:
-        return dumps(sampler)
+        pickled = dumps(study.sampler)
+        return pickled, pickle.loads(pickled)
     except Exception as error:
         hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
-        raise OptionError("sampler", sampler, "one that can be pickled", hint) from error
+        allowed = "one that can be pickled"
+        raise OptionError("sampler", study.sampler, allowed, hint) from error
 
 
 def _text(pickled: bytes | None) -> str | None:

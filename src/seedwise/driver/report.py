@@ -60,7 +60,7 @@ class InFlight(Protocol):
 class Report:
     """Tells the progress of a run whose workers are asked for.
 
-    `jobs` are what is worked on, and `best` is the best trial told before.
+    `jobs` are what is worked on.
     """
 
     def __init__(
@@ -70,22 +70,23 @@ class Report:
         listen: Callable[[Event], None],
         place: Place,
         jobs: Sequence[InFlight],
-        best: TrialResult | None = None,
     ) -> None:
         self._run = run
         self._tally = tally
         self._listen = listen
         self._place = place
         self._jobs = jobs
-        self._best = best
+        self._best: TrialResult | None = None
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
         self._progress_due.due()
 
-    def begin(self) -> None:
-        """Tell that the workers are asked for."""
+    def begin(self, best: TrialResult | None) -> None:
+        """Tell that the work begins; `best` is the best trial told before."""
         self._run.guard()
+        self._best = best
+        self._tally.begin()
         self._write_status()
         directory, place, n_told = self._run.directory, self._place, self._tally.counts.total()
         self._listen(

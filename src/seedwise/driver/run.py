@@ -11,9 +11,7 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from seedwise.cluster.open import place_mode
-from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.parts import Parts
-from seedwise.errors import ClusterStartError
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.folder.events import EventLog
 from seedwise.folder.history import History, take_up_history
@@ -22,7 +20,6 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.trials import TrialResult
-from seedwise.slurm.commands import CommandError
 
 AnyOptions: TypeAlias = RunOptions | EntriesOptions | SweepOptions
 
@@ -64,14 +61,10 @@ class Run:
         return attrs.evolve(self, history=attrs.evolve(self.history, mode=mode, phases=phases))
 
     def prepare(self) -> None:
-        """Write what is needed to resume the run, whatever happens from here on.
-
-        Raises ClusterStartError if jobs of a killed driver may be left, and Slurm does not answer.
-        """
+        """Write what is needed to resume the run, whatever happens from here on."""
         self.guard()
         directory, is_whole_run = self.directory, self.directory.parent is None
         if is_whole_run:
-            self._cancel_left_jobs()
             directory.write_parts(self.parts.saved)
         directory.write_meta(self._meta())
         if is_whole_run:
@@ -90,16 +83,6 @@ class Run:
                 "best_params": best.params if best else None,
             }
         )
-
-    def _cancel_left_jobs(self) -> None:
-        if self.history.is_new:
-            return
-        try:
-            cancel_left_jobs(self.directory)
-        except CommandError as error:
-            # Elsewhere than on Slurm they are in nobody's way, and end by themselves soon.
-            if self.options.place == "slurm":
-                raise ClusterStartError("the pool of Slurm jobs", error.text) from error
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source

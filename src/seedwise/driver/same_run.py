@@ -44,7 +44,9 @@ def what_decides_results(
     }
     if isinstance(options, StudyOptions):
         described |= _of_a_study(
-            options, with_overrides(space, options.overrides), sampler or options.sampler
+            options,
+            with_overrides(space, options.overrides),
+            options.sampler if sampler is None else sampler,
         )
     if isinstance(options, RunOptions | SweepOptions):
         described["entry_id"] = str(options.entry_id)

@@ -50,6 +50,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
             n_left = len(numbers)
             self.n_trials = self.counts.total() + n_left
         super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
+        self.is_prepared = is_left
         self.jobs = [self] if is_left else []
         self.jobs_at_once = 1
         self.n_trials_at_once = min(n_left, _MOST_AT_ONCE)

@@ -38,6 +38,15 @@ class Tally:
         self._n_told = 0  # by this driver
         self._began_s = time.monotonic()
 
+    def begin(self) -> None:
+        """Start the clock: what was told before does not count for the rate."""
+        self._n_told, self._began_s = 0, time.monotonic()
+
+    def count_anew(self, counts: Mapping[TrialState, int]) -> None:
+        """Set the counts to what the files say; the rate stays."""
+        self.counts = Counter(counts)
+        self.n_trials = max(self.n_trials, self.counts.total())
+
     def tell(self, state: TrialState) -> None:
         """Count a trial that was told."""
         self.counts[state] += 1
@@ -91,12 +100,12 @@ class Summary:
     def take(self, event: TrialFinished) -> None:
         """Take in a trial that was told."""
         self._counts[event.trial.state] += 1
-        self._run.guard()
         if self._due.due():
             self.write(event.best)
 
     def write(self, best: TrialResult | None) -> None:
         """Write the file."""
+        self._run.guard()
         n_told = self._counts.total()
         self._run.directory.write_summary(
             {

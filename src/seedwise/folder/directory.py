@@ -237,8 +237,9 @@ class RunDirectory:
         """Remove what was made of a run that could not begin; its folder, too, if it is empty."""
         for folder in (self.log_dir, self.control):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in BEFORE_IT_BEGINS | {"meta.json", "status.json", "summary.json"}:
+        for name in BEFORE_IT_BEGINS | {"status.json", "summary.json"}:
             (self.path / name).unlink(missing_ok=True)
+        self._meta_file.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
 

@@ -42,6 +42,8 @@ class History:
     trial_digits: int = 3
     #: Whether the driver before this one finished the run.
     completed: bool = False
+    #: The folder's name for the driver before this one, whose jobs have it; None for a new run.
+    last_name: str | None = None
     #: The folder that this one is a copy of; the copy gets an id of its own now.
     copy_of: Path | None = None
     #: Whether the run begins now.
@@ -104,6 +106,7 @@ def take_up_history(
         phases=tuple(meta["phases"]),
         trial_digits=meta["trial_digits"],
         completed="completed_at_utc" in meta,
+        last_name=meta.get("run_name"),
         copy_of=copy_of,
     )
 

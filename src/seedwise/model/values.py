@@ -39,7 +39,7 @@ def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
     if param.dtype == "int" and number and math.isfinite(value) and value == int(value):
         return int(value)
     if param.dtype == "str" and isinstance(value, str):
-        return value
+        return str.__str__(value)  # of a member of an enum of text, the text
     if param.dtype == "bool" and isinstance(value, bool):
         return value
     raise OptionError(name, value, f"of type {param.dtype}, as the loss's parameter is")

@@ -9,12 +9,15 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
+
+from seedwise.errors import OptionError
 
 P = ParamSpec("P")
 F = TypeVar("F")
@@ -86,8 +89,18 @@ def keyword_names(options: type) -> list[str]:
 
 
 def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keywords and their values as JSON has them; None stays None."""
-    return _passed(options, keywords, "to_json")
+    """Return keywords and their values as JSON has them; None stays None.
+
+    Raises OptionError for a value that JSON does not keep.
+    """
+    saved = _passed(options, keywords, "to_json")
+    for name, value in saved.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
+            raise OptionError(name, keywords[name], "a value that JSON can hold", hint) from error
+    return saved
 
 
 def from_json(options: type, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,10 +226,13 @@ def _with_keywords(kind: Any, function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _plain(value: Any) -> Any:
-    # A numpy scalar, such as one from an array of settings, becomes a Python number.
+    # A numpy scalar, such as one from an array of settings, becomes a Python number, and a member
+    # of an enum of text becomes text: a run's folder holds them as JSON.
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def _indent(text: str) -> str:

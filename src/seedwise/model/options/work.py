@@ -46,6 +46,16 @@ def _json(text: str) -> Any:
     return json.loads(text)
 
 
+def _number(value: Any) -> Any:
+    """Return other kinds of numbers, such as a Decimal, as a float."""
+    if isinstance(value, int | float | str | bytes) or not hasattr(value, "__float__"):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):  # the check says it better
+        return value
+
+
 def _plain_dict(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
@@ -141,6 +151,7 @@ class WorkOptions:
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
         "again as `trial_retry_attempts` says.",
         checks.positive_number,
+        _number,
     )
     cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
     mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
@@ -201,6 +212,7 @@ class WorkOptions:
         "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
         "no limit.",
         checks.positive_number,
+        _number,
     )
     cluster: Any = option(
         None,
@@ -226,6 +238,7 @@ class WorkOptions:
         "float",
         "Seconds after which no further trial is asked for; those in flight are finished.",
         checks.positive_number,
+        _number,
     )
     progress: bool = option(True, "bool", "Print a line on stderr for each trial.", checks.truth)
     accept_changes: bool = option(

@@ -52,9 +52,10 @@ def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
 
 
 def begun(run: Driver) -> Driver:
-    """Start a driver, and wait until it is in the middle of its work."""
+    """Start a driver, and wait until a trial is told; what is left takes half a minute."""
     run.start()
-    poll(lambda: run.directory.n_told() or not run.running, "a trial to be told")
+    run.wait_for(25)
+    run.set_pace(0.3)
     assert run.running, run.stderr
     return run
 
@@ -80,7 +81,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
     client, tmp_path, keywords
 ):
     expected = expected_table(client, keywords)
-    with driver(tmp_path, "stopped", keywords, pace_s=0.1) as run:
+    with driver(tmp_path, "stopped", keywords, pace_s=0.05) as run:
         begun(run)
         path = run.directory.path
         shown = command("stop", path)
@@ -178,7 +179,7 @@ def test_a_run_is_stopped_before_a_worker_has_joined(in_a_thread):
 
 
 def test_what_is_asked_of_a_killed_driver_says_so_and_is_cleaned_up(tmp_path):
-    with driver(tmp_path, "killed", RUN, pace_s=0.1) as run:
+    with driver(tmp_path, "killed", RUN, pace_s=0.05) as run:
         begun(run)
         path = run.directory.path
         shown = invoke("clean", path)

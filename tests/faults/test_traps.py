@@ -78,15 +78,16 @@ def test_a_chunk_that_takes_all_memory_fails_its_trial_and_nothing_else(
         driver(
             tmp_path,
             "memory",
-            {**RUN, "workers": None, "cluster": cluster.scheduler_address},
+            {**RUN, "n_trials": 4, "workers": None, "cluster": cluster.scheduler_address},
             trap="memory",
         ) as run,
     ):
+        cluster.adapt(minimum=2, maximum=2)  # Dask has nannies that give a worker up
         run.start()
         assert run.wait() == 0, run.stderr
         check(
             run,
-            expected(client, RUN["n_trials"]),
+            expected(client, 4),
             "of the .* that the worker may have",
             3,
             n_workers_lost=4,

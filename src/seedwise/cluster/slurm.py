@@ -200,8 +200,16 @@ class _Members(SchedulerPlugin):  # type: ignore[misc]
         self.depart_on_worker: Callable[..., None] = lambda **_: None
         self._client = client
         self._scheduler = scheduler
+        self._joined: set[str] = set()
         self._leaving: set[str] = set()
         scheduler.add_plugin(self, name="seedwise-members")
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """Note that a worker joins: it may be gone at the next look."""
+        self._joined.add(str(scheduler.workers[worker].name).removeprefix(_WORKER))
+
+    def joined(self, job_id: str) -> bool:
+        return job_id in self._joined
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note that a worker is about to leave: it may be gone at the next look."""

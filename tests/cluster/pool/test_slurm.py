@@ -37,6 +37,7 @@ class World:
     sbatch_says: CommandError | str | None = None
     squeue_says: CommandError | None = None
     starts: bool = True
+    came_and_went: set[str] = attrs.field(factory=set)
 
     def submit(self):
         self.n_sbatch += 1
@@ -61,6 +62,9 @@ class World:
 
     def look(self):
         return dict(self.workers)
+
+    def joined(self, job_id):
+        return job_id in self.workers or job_id in self.came_and_went
 
     def leaves(self, job_id):
         return job_id in self.workers and not self.workers[job_id].takes_work
@@ -122,6 +126,19 @@ def test_it_is_filled_and_every_id_is_noted_first(pool, world):
     assert news(pool)[0].text == "submitted 4 jobs: 100, 101, 102, 103"
     steps(pool, world, 60)
     assert len(world.submitted) == 4
+
+
+def test_a_worker_that_came_and_went_between_two_looks_has_joined(pool, world):
+    """A loss that ends its job at once is no fault of the cluster: the pool goes on for it."""
+    for _ in range(3):
+        steps(pool, world)
+        alive = list(world.queue)
+        world.came_and_went.update(alive)
+        world.lose(*alive, state="FAILED")
+        steps(pool, world, 90)
+        assert pool.error is None
+    assert len(world.submitted) > 12
+    assert {one.text.partition(":")[0] for one in news(pool, "lost")} == {"a worker was lost"}
 
 
 def test_the_others_wait_until_the_first_have_shown_that_they_work(world, tmp_path):

@@ -26,6 +26,9 @@ class Members(Protocol):
     def look(self) -> Mapping[str, Member]:
         """Return them by the id of their job."""
 
+    def joined(self, job_id: str) -> bool:
+        """Tell whether a worker has joined, ever; it may be gone by now."""
+
     def leaves(self, job_id: str) -> bool:
         """Tell whether a worker has said that it leaves; it may be gone by now."""
 

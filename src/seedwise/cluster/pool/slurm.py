@@ -190,17 +190,23 @@ class SlurmPool:
             job.leaving = job.leaving or members.leaves(job.job_id)  # its walltime is near
             if job.member is not None:
                 job.seen_s = now_s
-                if not job.joined:
-                    job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
-                    self._submitter.failed_starts.succeeded()
-                    self._submitter.doomed.succeeded()
-                    self._parts.ended.a_worker_joined()
-                    self._say("joined", "a worker joined", job)
+                self._note_joined(job, now_s)
                 if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
                     # Its nanny restarted it.
                     self._ask_to_leave([job], now_s)
             elif before is not None:
                 self._look_soon(now_s)
+            elif members.joined(job.job_id):  # and went, since the last look
+                self._note_joined(job, now_s)
+
+    def _note_joined(self, job: PoolJob, now_s: float) -> None:
+        if job.joined:
+            return
+        job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
+        self._submitter.failed_starts.succeeded()
+        self._submitter.doomed.succeeded()
+        self._parts.ended.a_worker_joined()
+        self._say("joined", "a worker joined", job)
 
     def _look_soon(self, now_s: float) -> None:
         self._look_due_s = min(self._look_due_s, max(now_s, self._looked_s + _SOON_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ def by_column(
     }
 
 
-class TrialsResult:
+class TrialsResult(ABC):
     """A result with trials, of which each may have written files."""
 
     __slots__ = ()
@@ -78,5 +79,6 @@ class TrialsResult:
         """
         return data_frame(self._content)
 
+    @abstractmethod
     def _content(self) -> Any:
-        raise NotImplementedError
+        """Return what the table is made of: its rows, or its columns."""

@@ -414,7 +414,9 @@ def test_no_folder_is_made_untouched(sweep):
 
 
 @pytest.mark.full
-def test_memory_grows_with_what_is_in_flight(client, sweep):
+def test_memory_grows_with_what_is_in_flight(sweep):
+    """On workers of ours: a cluster that is passed keeps its last thousand messages in memory."""
+
     @sw.loss(name="cheap", description="next to nothing", parameter_space={"x": (0, 1)})
     def cheap(params, seed):
         return params["x"]
@@ -422,9 +424,9 @@ def test_memory_grows_with_what_is_in_flight(client, sweep):
     def cases(n_trials):
         return sw.random({"x": sw.uniform(0, 1)}, n_trials=n_trials, seed=1)
 
-    sweep(cheap, cases(2000), n_seeds=1)
+    sweep(cheap, cases(2000), n_seeds=1, workers=2)
     before = psutil.Process().memory_info().rss
-    result = sweep(cheap, cases(30_000), n_seeds=1)
+    result = sweep(cheap, cases(30_000), n_seeds=1, workers=2)
     grown_mb = (psutil.Process().memory_info().rss - before) / 1e6
     assert result.n_trials == 30_000
     # A TrialResult and its params alone would be 30 MB, and a Dask task for each more than 60.

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from typing import Any
 
+import cloudpickle
+
+from seedwise.model.loss import LossDefinition
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.usercode.code import Code, Module
+from seedwise.usercode.shipment import Shipment
 
 
 def trial(number: int, value: float | None, params: Any = None, **more: Any) -> TrialResult:
@@ -30,3 +37,34 @@ def run_status(**more: Any) -> RunStatus:
 def pool_status(**more: Any) -> PoolStatus:
     """Return a pool that has three of the eight workers that it wants, between 2 and 10."""
     return PoolStatus(**{"least": 2, "most": 10, "wanted": 8, "joined": 3, "pending": 5, **more})
+
+
+def code(sources: dict[str, str] | None = None, **changes) -> Code:
+    """Return code of modules with these sources, which lie nowhere but in the snapshot."""
+    modules, content = {}, {}
+    for name, text in (sources or {}).items():
+        modules[name] = Module(f"/nowhere/{name}.py", f"nowhere/{name}.py")
+        content[f"nowhere/{name}.py"] = text.encode()
+    hashes = {copy: hashlib.sha256(text).hexdigest() for copy, text in content.items()}
+    fields = {"folder": "/nowhere", "path": (), "n_own": 0, "cwd": ".", "argv": None}
+    return Code(modules, content, hashes, **{**fields, **changes})
+
+
+def shipment(loss: LossDefinition, **changes) -> Shipment:
+    """Return a loss on its way by value, with no code around it."""
+    pickled = cloudpickle.dumps(loss)
+    fields = {
+        "name": loss.name,
+        "code": code(),
+        "module": None,
+        "variable": None,
+        "digest": hashlib.sha256(pickled).hexdigest(),
+        "pickled": pickled,
+        "python": sys.version_info[:2],
+    }
+    return Shipment(**{**fields, **changes})
+
+
+def imported(name: str, source: str, **changes) -> Shipment:
+    """Return a loss on its way that the import of a module defines."""
+    return Shipment(name, code({"made_module": source}, **changes), "made_module", None)

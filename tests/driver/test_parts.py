@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 import seedwise as sw
-from seedwise.driver.parts import Saved, entry_parts, make_parts, read_saved, require_cluster
+from seedwise.driver.parts import Saved, entry_parts, make_parts, read_saved, require_cluster, save
 from seedwise.errors import LossTransportError, NotARunError, OptionError
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.history import changed
@@ -53,7 +53,7 @@ def options(**keywords) -> RunOptions:
 
 
 def through(directory, parts) -> Saved:
-    directory.write_parts(parts.saved)
+    save(parts, directory)
     return read_saved(directory)
 
 
@@ -147,7 +147,7 @@ def test_the_source_is_saved(directory, source):
     assert saved.source == source
     assert saved.source.to_manifest_dict() == source.to_manifest_dict()
     checked = saved.kind.from_keywords(saved.keywords)
-    again = make_parts(saved.shipment.load(), checked, saved.source, saved.shipment)
+    again = make_parts(saved.loss, checked, saved.source, saved)
     assert changed(first.depends_on, again.depends_on) == {}
 
 
@@ -180,7 +180,7 @@ def test_the_parts_of_an_entry_are_those_of_a_run_of_its_own():
         mine = entry_parts(parts, own)
         alone = options(n_trials=7, random_seed=40 + index, entry_id=entry)
         assert changed(mine.depends_on, make_parts(bowl, alone).depends_on) == {}
-        assert (mine.loss, mine.plan, mine.shipment) == (parts.loss, parts.plan, parts.shipment)
+        assert (mine.loss, mine.plan, mine.packed) == (parts.loss, parts.plan, parts.packed)
     samplers = [entry_parts(parts, of_entries.of_entry(index)).sampler for index in (0, 1, 1)]
     assert len({id(sampler) for sampler in samplers}) == 3
 
@@ -263,7 +263,7 @@ def test_points_to_try_and_values_to_hold_are_saved(directory):
     first = make_parts(bowl, options(**keywords))
     saved = through(directory, first)
     assert saved.keywords == keywords
-    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    again = make_parts(saved.loss, options(**saved.keywords), saved=saved)
     assert changed(first.depends_on, again.depends_on) == {}
 
 
@@ -276,9 +276,11 @@ def test_seeds_that_can_be_read_only_once_are_saved(directory):
 @pytest.mark.parametrize("loss", [bowl, bowls])
 def test_the_loss_is_saved(loss, directory):
     saved = through(directory, make_parts(loss, options()))
-    again = saved.shipment.load()
+    again = saved.packed.shipment.load()
     params = {"x": 0.25, "rate": 0.1, "n": 3, "kind": "fancy", "flip": True}
-    assert again is not loss
+    assert again is loss  # this process has imported its module already
+    assert saved.loss.function is not loss.function
+    assert (saved.loss.name, saved.loss.parameter_space) == (loss.name, loss.parameter_space)
     assert (again.name, again.parameter_space) == (loss.name, loss.parameter_space)
     seeds = make_parts(loss, options()).plan.seeds[:3]
     for arg in [seeds] if loss.vectorized else seeds.tolist():
@@ -290,12 +292,10 @@ def test_a_run_from_its_folder_depends_on_the_same(loss, directory):
     first = make_parts(loss, options(**KEYWORDS))
     for _ in range(2):
         saved = through(directory, first)
-        again = make_parts(
-            saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment
-        )
+        again = make_parts(saved.loss, options(**saved.keywords), saved=saved)
         assert changed(first.depends_on, again.depends_on) == {}
         assert again.plan.seeds.tolist() == first.plan.seeds.tolist()
-        assert again.shipment == first.shipment
+        assert again.packed.shipment.id == first.packed.shipment.id
         first = again
 
 
@@ -308,14 +308,14 @@ def test_another_sampler_is_another_run(directory):
         (optuna.samplers.TPESampler(seed=3), set()),
     ):
         keywords = {**saved.keywords, "sampler": sampler, "n_trials": 99}
-        other = make_parts(saved.shipment.load(), options(**keywords), shipment=saved.shipment)
+        other = make_parts(saved.loss, options(**keywords), saved=saved)
         assert set(changed(parts.depends_on, other.depends_on)) == changes
 
 
 def test_a_keyword_that_is_given_now_is_saved_next(directory):
     saved = through(directory, make_parts(bowl, options(**KEYWORDS)))
     keywords = {**saved.keywords, "n_trials": 9, "accept_changes": True}
-    again = through(directory, make_parts(bowl, options(**keywords), shipment=saved.shipment))
+    again = through(directory, make_parts(bowl, options(**keywords), saved=saved))
     assert again.keywords["n_trials"] == 9
     assert again.keywords.keys() == KEYWORDS.keys()
 
@@ -354,7 +354,7 @@ def test_a_cluster_that_was_named_is_saved(cluster, directory):
 
 
 def test_a_folder_of_another_format_is_not_read(directory):
-    directory.write_parts(make_parts(bowl, options()).saved)
+    save(make_parts(bowl, options()), directory)
     (directory.path / "meta.json").write_text('{"format_version": 1}')
     with pytest.raises(NotARunError, match="the run has format 1"):
         read_saved(directory)
@@ -417,7 +417,7 @@ def test_an_option_is_the_same_when_the_run_is_resumed(directory, given, kept):
     assert all(
         type(one) in (int, float, str, tuple, dict, timedelta) for one in saved.keywords.values()
     )
-    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    again = make_parts(saved.loss, options(**saved.keywords), saved=saved)
     assert changed(first.depends_on, again.depends_on) == {}
 
 
@@ -434,14 +434,14 @@ def test_a_member_of_an_enum_of_text_is_text(directory):
     given = {"overrides": {"kind": Size.SMALL}, "trial_zero": {"x": 0.5}}
     first = make_parts(kinds, options(**given))
     saved = through(directory, first)
-    again = make_parts(saved.shipment.load(), options(**saved.keywords), shipment=saved.shipment)
+    again = make_parts(saved.loss, options(**saved.keywords), saved=saved)
     assert changed(first.depends_on, again.depends_on) == {}
 
 
 def test_the_file_names_no_module_of_seedwise(directory):
     """A module that moves must not make a run unreadable."""
     content = make_parts(bowl, options(**{**KEYWORDS, "sampler": "tpe"})).saved
-    directory.write_parts({**content, "loss": {**content["loss"], "pickled": None, "path": []}})
+    directory.write_parts({**content, "code": {}})  # which names the user's own modules
     assert "seedwise" not in (directory.path / "run.json").read_text()
 
 
@@ -458,7 +458,9 @@ class Program:
 def test_a_program_of_somebody_else_is_not_run(directory, tmp_path):
     mark = tmp_path / "mark"
     pickled = base64.b64encode(pickle.dumps(Program(mark))).decode()
-    directory.write_parts({**make_parts(bowl, options()).saved, "sampler": pickled})
+    parts = make_parts(bowl, options())
+    save(parts, directory)
+    directory.write_parts({**parts.saved, "sampler": pickled})
     directory.path.chmod(0o777)
     with pytest.raises(NotARunError, match="others could have put a program into it"):
         read_saved(directory)

@@ -8,7 +8,7 @@ import pytest
 from optuna.storages import JournalStorage
 
 import seedwise as sw
-from seedwise.driver.parts import make_parts, read_saved
+from seedwise.driver.parts import make_parts, read_saved, save
 from seedwise.driver.replay import Replayed, replay
 from seedwise.errors import LossValueError, OptionError
 from seedwise.folder.find import open_run_directory
@@ -58,7 +58,7 @@ class Folder:
         self.directory = open_run_directory(path, "mine", loss.name)
         self.directory.write_meta({"study_name": "a study"})
         parts = make_parts(loss, RunOptions.from_keywords({"n_seeds": 6, **keywords}))
-        self.directory.write_parts(parts.saved)
+        save(parts, self.directory)
         self.loss, self.plan = loss, parts.plan
         self.params = {}
         journal = SingleWriterJournal(self.directory.study_file)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import seedwise as sw
-from seedwise.driver.same_run import decides_losses, what_decides_results
+from seedwise.driver.same_run import code_identity, decides_losses, what_decides_results
 from seedwise.folder.history import changed
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_names
@@ -19,6 +19,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.model.sources import ParameterSource, grid, manual
+from tests.builders import shipment
 
 SPACE = {"x": (0.0, 1.0), "n": sw.search_param(range=(1, 9), dtype="int")}
 
@@ -36,21 +37,23 @@ def walk_on(params, seed):
     return params["x"] + seed + 1
 
 
-LOSS = define(walk)
+LOSSES = [define(walk)]  # not by its name, so that it goes by value as others do
 
 
 def describe(
-    loss=LOSS, kind=RunOptions, source: ParameterSource | None = None, **keywords
+    loss=LOSSES[0], kind=RunOptions, source: ParameterSource | None = None, **keywords
 ) -> dict[str, str]:
     options = kind.from_keywords(keywords)
     names = ("seeds", "n_seeds", "chunk_size", "num_chunks")
     plan = seed_plan(
         **{name: getattr(options, name) for name in names}, seed_start=loss.seed_start
     )
-    return what_decides_results(loss, options, plan, source)
+    packed = shipment(loss)
+    digest = code_identity(loss, packed).digest(packed.code)
+    return what_decides_results(loss, digest, options, plan, source)
 
 
-def changes(loss=LOSS, **keywords) -> set[str]:
+def changes(loss=LOSSES[0], **keywords) -> set[str]:
     return set(changed(describe(), describe(loss, **keywords)))
 
 

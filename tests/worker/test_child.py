@@ -14,18 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import cloudpickle
 import numpy as np
 import psutil
 import pytest
 
 import seedwise as sw
 from seedwise.model.trials import FailureKind
-from seedwise.usercode.shipment import Shipment
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.process import Limits, Process
+from tests.builders import imported, shipment
 
 START = 40
 SEEDS = (7, -8, 9)
@@ -39,7 +38,7 @@ def make(function, **keywords):
 
 
 def shipped(function, **keywords):
-    return Shipment("made", cloudpickle.dumps(make(function, **keywords)), None, None, ())
+    return shipment(make(function, **keywords))
 
 
 @contextmanager
@@ -356,37 +355,35 @@ def test_stdin_is_empty():
         assert evaluate(child, [1]).losses.tolist() == [0.0]
 
 
-def test_a_loss_that_cant_be_loaded(tmp_path):
-    module = tmp_path / "bad_loss.py"
-    module.write_text("raise SystemExit('no licence')\n")
-    child = Child(Shipment("made", None, str(module), None, ()))
+def test_a_loss_that_cant_be_loaded():
+    child = Child(imported("made", "raise SystemExit('no licence')\n"))
     for _ in range(2):
         failure = evaluate(child).failure
         assert (failure.kind, failure.exception_type) == (FailureKind.LOSS, "SystemExit")
         assert (failure.position, failure.seed) == (START, None)
         assert failure.message == "no licence"
-        assert "bad_loss.py" in failure.traceback
+        assert "made_module.py" in failure.traceback
     child.close()
 
 
 def test_a_loss_that_can_load_again_is_loaded_again(tmp_path):
-    module = tmp_path / "late_loss.py"
-    child = Child(Shipment("late", None, str(module), ("a", "b"), ()))
-    assert evaluate(child).failure.exception_type == "FileNotFoundError"
-    module.write_text(
+    licence = tmp_path / "licence"
+    source = (
         "import sys, seedwise as sw\n"
+        f"open({str(licence)!r}).close()\n"
         "assert sys.argv == ['a', 'b']\n"
         "@sw.loss(name='late', description='l', parameter_space={'x': (0, 1)})\n"
         "def late(params, seed):\n    return len(sys.argv)\n"
     )
-    assert evaluate(child, [1]).losses.tolist() == [len(sys.argv)]
+    child = Child(imported("late", source, argv=("a", "b")))
+    assert evaluate(child).failure.exception_type == "FileNotFoundError"
+    licence.touch()
+    assert evaluate(child, [1]).losses.tolist() == [2.0]
     child.close()
 
 
-def test_a_death_while_the_loss_is_loaded(tmp_path):
-    module = tmp_path / "deadly_loss.py"
-    module.write_text("import os\nos._exit(4)\n")
-    child = Child(Shipment("made", None, str(module), None, ()))
+def test_a_death_while_the_loss_is_loaded():
+    child = Child(imported("made", "import os\nos._exit(4)\n"))
     failure = evaluate(child).failure
     child.close()
     assert failure.kind is FailureKind.DIED
@@ -446,12 +443,11 @@ def test_the_kernel_takes_it_first_if_memory_runs_out():
 
 
 PARENT = """
-import sys, time
-import cloudpickle, numpy as np
+import numpy as np
 import seedwise as sw
 from seedwise.worker.child import Child
 from seedwise.worker.process import Limits
-from seedwise.usercode.shipment import Shipment
+from tests.builders import shipment
 
 @sw.loss(name="busy", description="b", parameter_space={"x": (0, 1)})
 def busy(params, seed):
@@ -460,7 +456,7 @@ def busy(params, seed):
     while True:
         pass
 
-child = Child(Shipment("busy", cloudpickle.dumps(busy), None, None, ()))
+child = Child(shipment(busy))
 child.evaluate({"x": 0.5}, np.array([1]), 0, {}, Limits())
 """
 

@@ -21,23 +21,13 @@ from distributed import Reschedule
 import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
-from seedwise.usercode.shipment import Shipment
+from seedwise.usercode.importing import PROCESS
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
+from tests.builders import shipment
 
 # As in a run; and no child imports this file, with pytest and Dask.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-def shipment(loss, **changes):
-    fields = {
-        "name": loss.name,
-        "pickled": cloudpickle.dumps(loss),
-        "module": None,
-        "argv": None,
-        "path": (),
-    }
-    return Shipment(**{**fields, **changes})
 
 
 def make(function, **keywords):
@@ -239,7 +229,7 @@ def test_a_vectorized_loss_runs_in_one_child_a_chunk_and_chunks_at_once(tmp_path
 @pytest.mark.parametrize("vectorized", [False, True])
 def test_a_loss_that_cant_be_loaded_in_a_child(vectorized):
     loss = make(lambda params, seed: 0.0, vectorized=vectorized)
-    sent = shipment(loss, pickled=None, module="no_such_module")
+    sent = shipment(loss, pickled=None, digest="", module="no_such_module")
     plugin = LossPlugin("id", sent, 2, True)
     plugin.setup(None)
     for _ in range(2):  # a failure to load is no verdict on the next chunk
@@ -286,19 +276,18 @@ def test_a_vectorized_loss_is_called_once_a_chunk():
     assert calls == [(np.int64, [4, 2, 3], {"entry_id": "p1", "trial_number": 2})]
 
 
-def test_a_module_that_defines_no_such_loss(tmp_path):
-    module = tmp_path / "other_loss.py"
-    module.write_text(
+def test_a_module_that_defines_no_such_loss(tmp_path, monkeypatch):
+    (tmp_path / "other_loss.py").write_text(
         "import seedwise as sw\n"
         "@sw.loss(name='other', description='o', parameter_space={'x': (0, 1)})\n"
         "def other(params, seed):\n    return 0.0\n"
     )
+    monkeypatch.syspath_prepend(tmp_path)
     loss = make(lambda params, seed: 0.0)
-    sent = shipment(loss, name="wanted", pickled=None, module=str(module), argv=("a", "b"))
-    with pytest.raises(ImportError, match=r"defined no loss 'wanted'.*'other'.*\('a', 'b'\)"):
-        sent.load()
-    assert shipment(loss, name="other", pickled=None, module=str(module)).load().name == "other"
-    assert sys.argv != ["a", "b"]
+    here = {"pickled": None, "digest": "", "module": "other_loss", "process": PROCESS}
+    with pytest.raises(ImportError, match=r"defined no loss 'wanted'.*'other'.*sys.argv was"):
+        shipment(loss, name="wanted", **here).load()
+    assert shipment(loss, name="other", **here).load().name == "other"
 
 
 PLACES = pytest.mark.parametrize(

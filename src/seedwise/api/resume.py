@@ -76,6 +76,6 @@ def resume_run(
     keywords = {**before, **options, "run_root": directory.path.parent, **name}
     require_cluster(keywords)
     checked = saved.kind.from_keywords(keywords)
-    parts = make_parts(saved.shipment.load(), checked, saved.source, saved.shipment)
+    parts = make_parts(saved.loss, checked, saved.source, saved)
     check_place(checked)
     return carry_out_as_asked(parts, checked, directory)  # type: ignore[no-any-return]

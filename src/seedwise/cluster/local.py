@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import spawn
 from typing import Any
 
 import attrs
@@ -77,6 +78,7 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
             security = closing.enter_context(run_keys(tag.key_dir))
             token = new_token()
         closing.enter_context(own_scratch())
+        closing.enter_context(_spawned_without_script())
         cluster = closing.enter_context(_start(low, demand.chunks_per_worker, security, token))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         dashboard, tunnel = published_link(client, token, tag.key_dir)
@@ -156,7 +158,6 @@ class _Cluster(LocalCluster):  # type: ignore[misc]
 def _start(
     n_workers: int, threads: int, security: Security | None, token: str | None
 ) -> LocalCluster:
-    _forget_standard_input()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
@@ -177,11 +178,33 @@ def _start(
             raise ClusterStartError("local workers", str(error)) from error
 
 
-def _forget_standard_input() -> None:
-    """Let a script that is read from standard input start workers.
+_spawning = threading.Lock()
+_n_spawning = 0
+_prepared = spawn.get_preparation_data
 
-    Python calls its file "<stdin>", which a spawned process would try to read.
+
+@contextlib.contextmanager
+def _spawned_without_script() -> Iterator[None]:
+    """Have workers not import the script when they are spawned, as they import a snapshot of it.
+
+    By itself multiprocessing has each of its processes import the script as it is now.
     """
-    main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) == "<stdin>":
-        del main.__file__
+    global _n_spawning  # noqa: PLW0603 - several runs may be at work
+    with _spawning:
+        _n_spawning += 1
+        spawn.get_preparation_data = _prepared_without_script
+    try:
+        yield
+    finally:
+        with _spawning:
+            _n_spawning -= 1
+            if not _n_spawning:
+                spawn.get_preparation_data = _prepared
+
+
+def _prepared_without_script(name: str) -> dict[str, Any]:
+    data = _prepared(name)
+    if name == "Dask Worker process (from Nanny)":
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+    return data

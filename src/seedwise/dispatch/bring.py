@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,7 @@ def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[
     Yields the loss's id: a hash of its content, and a part that differs for each run on the
     cluster.
     """
-    content = hashlib.sha256(repr(shipment).encode()).hexdigest()
-    loss_id = f"seedwise-{content[:16]}-{uuid.uuid4().hex[:8]}"
+    loss_id = f"seedwise-{shipment.id}-{uuid.uuid4().hex[:8]}"
     plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
     client.register_plugin(plugin)
     try:

@@ -9,11 +9,17 @@ from typing import Any
 
 import attrs
 
-from seedwise.driver.same_run import what_decides_results
+from seedwise.driver.same_run import (
+    CodeIdentity,
+    code_identity,
+    loss_text,
+    what_decides_results,
+)
 from seedwise.errors import NotARunError, OptionError
+from seedwise.folder.code_files import code_folder, read_code, write_code
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.held import with_overrides
-from seedwise.model.loss import LossDefinition
+from seedwise.model.loss import CallShape, LossDefinition
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import from_json, to_json
 from seedwise.model.options.study import RunOptions, StudyOptions
@@ -22,9 +28,10 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases, first_points
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
-from seedwise.model.space import ParameterSpace
+from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.study.samplers import make_sampler
-from seedwise.usercode.pack import pack
+from seedwise.usercode.code import Code
+from seedwise.usercode.pack import Packed, pack
 from seedwise.usercode.pickling import dumps
 from seedwise.usercode.shipment import Shipment
 
@@ -53,9 +60,11 @@ _KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
 class Parts:
     """What a run is made of, besides its options; each is resolved once."""
 
+    #: Of a run that is resumed from its folder alone, without the function.
     loss: LossDefinition
     plan: SeedPlan
-    shipment: Shipment
+    packed: Packed
+    identity: CodeIdentity
     depends_on: Mapping[str, str]
     #: What ``run.json`` says of the run, and `read_saved` reads.
     saved: Mapping[str, Any]
@@ -85,7 +94,12 @@ class Saved:
     kind: type[RunOptions | EntriesOptions | SweepOptions]
     #: The keywords of the call that began it, or resumed it last.
     keywords: dict[str, Any]
-    shipment: Shipment
+    #: Without its function, which is in the code.
+    loss: LossDefinition
+    packed: Packed
+    identity: CodeIdentity
+    #: That of the identity and the code, by the version of Python that saved it.
+    digest: str
     #: Where the points of a sweep come from.
     source: ParameterSource | None
 
@@ -94,12 +108,12 @@ def make_parts(
     loss: LossDefinition,
     options: RunOptions | EntriesOptions | SweepOptions,
     source: ParameterSource | None = None,
-    shipment: Shipment | None = None,
+    saved: Saved | None = None,
 ) -> Parts:
-    """Make what a run needs; `shipment` is given if the loss came out of a run's folder.
+    """Make what a run needs; `saved` is given if the loss came out of a run's folder.
 
     Raises OptionError if seeds, points or sampler can't be had, and LossTransportError if the loss
-    can't be pickled.
+    can't be sent to workers.
     """
     plan = plan_of(loss, options)
     study = options if isinstance(options, StudyOptions) else None
@@ -109,26 +123,28 @@ def make_parts(
         space = with_overrides(space, study.overrides)
     point = first_points(study, space) if study is not None else None
     sampler = make_sampler(study.sampler, study.random_seed) if study is not None else None
-    travelled = loss
-    if shipment is None:
-        shipment = pack(loss, options)
-        if shipment.pickled is not None:
-            # Unpickled code may look different: the loss's identity is that of what is saved.
-            travelled = shipment.load()
+    packed = pack(loss, options) if saved is None else saved.packed
+    identity = code_identity(loss, packed.shipment) if saved is None else saved.identity
+    digest = identity.digest(packed.shipment.code) if saved is None else saved.digest
     pickled, saved_sampler = _saved_sampler(study)
-    saved = {
+    content = {
         "kind": options.kind,
         "options": to_json(type(options), _kept(options, plan)),
         "source": None if source is None else source.to_manifest_dict(),
         "sampler": _text(pickled),
-        "loss": {**attrs.asdict(shipment), "pickled": _text(shipment.pickled)},
+        "loss": _described(loss),
+        "code": packed.shipment.code.to_manifest(),
+        "shipment": _sent(packed.shipment),
+        "identity": attrs.asdict(identity),
+        "digest": digest,
     }
     return Parts(
         loss=loss,
         plan=plan,
-        shipment=shipment,
-        depends_on=what_decides_results(travelled, options, plan, source, saved_sampler),
-        saved=saved,
+        packed=packed,
+        identity=identity,
+        depends_on=what_decides_results(loss, digest, options, plan, source, saved_sampler),
+        saved=content,
         space=space,
         sampler=sampler,
         source=source,
@@ -190,8 +206,42 @@ def _text(pickled: bytes | None) -> str | None:
     return None if pickled is None else base64.b64encode(pickled).decode("ascii")
 
 
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
+def _described(loss: LossDefinition) -> dict[str, Any]:
+    return {
+        "name": loss.name,
+        "description": loss.description,
+        "parameter_space": space_to_json(loss.parameter_space),
+        "call_shape": loss.call_shape.name,
+        "seed_start": loss.seed_start,
+        "vectorized": loss.vectorized,
+    }
+
+
+def _loss_described(content: Mapping[str, Any]) -> LossDefinition:
+    fields = {
+        **content,
+        "parameter_space": space_from_json(content["parameter_space"]),
+        "call_shape": CallShape[content["call_shape"]],
+    }
+    return LossDefinition(function=_only_on_workers, **fields)
+
+
+def _only_on_workers(*_: object, **__: object) -> float:
+    raise AssertionError("the loss of a run that is resumed is loaded by its workers only")
+
+
+def _sent(shipment: Shipment) -> dict[str, Any]:
+    names = ("module", "variable", "digest", "python")
+    return {
+        **{name: getattr(shipment, name) for name in names},
+        "pickled": _text(shipment.pickled),
+    }
+
+
+def save(parts: Parts, directory: RunDirectory) -> None:
+    """Write what a run is made of to its folder; `read_saved` reads it."""
+    write_code(directory, parts.packed.shipment.code.id, parts.packed.files)
+    directory.write_parts(parts.saved)
 
 
 def read_saved(directory: RunDirectory) -> Saved:
@@ -206,15 +256,63 @@ def read_saved(directory: RunDirectory) -> Saved:
         keywords = from_json(kind, content["options"])
         if content["sampler"] is not None:
             keywords["sampler"] = pickle.loads(base64.b64decode(content["sampler"]))
-        loss, source = content["loss"], content["source"]
-        argv = loss["argv"] and tuple(loss["argv"])
-        shipment = Shipment(
-            loss["name"], _bytes(loss["pickled"]), loss["module"], argv, tuple(loss["path"])
+        source = content["source"]
+        return Saved(
+            kind=kind,
+            keywords=keywords,
+            loss=_loss_described(content["loss"]),
+            packed=Packed(_read_shipment(directory, content), {}),
+            identity=CodeIdentity.from_json(content["identity"]),
+            digest=content["digest"],
+            source=source and source_from_manifest(source),
         )
-        return Saved(kind, keywords, shipment, source and source_from_manifest(source))
+    except NotARunError:
+        raise
     except Exception as error:
         problem = f"its loss and options can't be read ({type(error).__name__}: {error})"
         raise NotARunError(directory.path, problem) from error
+
+
+def _read_shipment(directory: RunDirectory, content: Mapping[str, Any]) -> Shipment:
+    sent, code = content["shipment"], Code.from_manifest(content["code"], {})
+    hashes = {copy: digest for copy, digest in code.hashes.items() if copy.endswith(".py")}
+    sources = read_code(directory, code.id, hashes)
+    folder = str(code_folder(directory, code.id))
+    code = attrs.evolve(code, sources=sources, folder=folder)
+    return Shipment(
+        name=content["loss"]["name"],
+        code=code,
+        module=sent["module"],
+        variable=sent["variable"],
+        digest=sent["digest"],
+        pickled=sent["pickled"] and base64.b64decode(sent["pickled"]),
+        python=sent["python"] and tuple(sent["python"]),
+    )
+
+
+def saved_version(directory: RunDirectory) -> str | None:
+    """Return which version of the code a run's folder says it has; None if it can't be read."""
+    try:
+        return Code.from_manifest(directory.read_parts()["code"], {}).id
+    except Exception:  # a driver was killed before it wrote it
+        return None
+
+
+def named_as_before(parts: Parts, directory: RunDirectory) -> Parts:
+    """Return the parts with the code's digest that the run began with, if the code is the same.
+
+    Another version of Python writes another digest.
+    """
+    try:
+        saved = read_saved(directory)
+    except NotARunError:
+        return parts
+    now, code = parts.identity, parts.packed.shipment.code
+    if saved.identity.digest(saved.packed.shipment.code) != now.digest(code):
+        return parts
+    depends_on = {**parts.depends_on, "loss": loss_text(parts.loss, saved.digest)}
+    content = {**parts.saved, "digest": saved.digest}
+    return attrs.evolve(parts, depends_on=depends_on, saved=content)
 
 
 def require_cluster(keywords: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
     run stay as they are. Raises OptionError if the run has no such trial or seed.
     """
-    loss = saved.shipment.load()
+    loss = saved.packed.shipment.load()
     # Of a cluster that was passed, nothing is left to check.
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)

@@ -11,7 +11,8 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from seedwise.cluster.open import place_mode
-from seedwise.driver.parts import Parts
+from seedwise.driver.parts import Parts, named_as_before, save, saved_version
+from seedwise.folder.code_files import code_folder, drop_code
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.folder.events import EventLog
 from seedwise.folder.history import History, take_up_history
@@ -20,6 +21,7 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.trials import TrialResult
+from seedwise.usercode.shipment import Shipment
 
 AnyOptions: TypeAlias = RunOptions | EntriesOptions | SweepOptions
 
@@ -50,6 +52,13 @@ class Run:
         """Where the work was done last."""
         return ExecutionMode(self.history.mode)
 
+    @property
+    def shipment(self) -> Shipment:
+        """The loss on its way to the workers, who may read its code from the folder."""
+        shipment = self.parts.packed.shipment
+        folder = code_folder(self.directory, shipment.code.id)
+        return attrs.evolve(shipment, code=attrs.evolve(shipment.code, folder=str(folder)))
+
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for."""
         return self.options.timeout is not None and self.elapsed_s >= self.options.timeout
@@ -65,7 +74,7 @@ class Run:
         self.guard()
         directory, is_whole_run = self.directory, self.directory.parent is None
         if is_whole_run:
-            directory.write_parts(self.parts.saved)
+            self._write_parts()
         directory.write_meta(self._meta())
         if is_whole_run:
             kind = "started" if self.history.is_new else "resumed"
@@ -83,6 +92,12 @@ class Run:
                 "best_params": best.params if best else None,
             }
         )
+
+    def _write_parts(self) -> None:
+        before = None if self.history.is_new else saved_version(self.directory)
+        save(self.parts, self.directory)
+        if before not in (None, self.shipment.code.id) and not self.history.changes:
+            drop_code(self.directory, before)  # it was the same but for its form
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source
@@ -123,6 +138,8 @@ def take_up(
     """
     if directory.has_begun:
         directory.require_kind(options.kind)
+        if directory.parent is None:
+            parts = named_as_before(parts, directory)
     history = take_up_history(
         directory,
         parts.loss.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -17,7 +17,10 @@ from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace
 from seedwise.model.values import typed_values
+from seedwise.usercode.code import Code
 from seedwise.usercode.fingerprint import fingerprint
+from seedwise.usercode.identity import reached
+from seedwise.usercode.shipment import Shipment
 
 # Of these a change makes the losses of trials that are not told yet worthless.
 _LOSSES = ("loss", "seeds", "entry_id")
@@ -25,6 +28,7 @@ _LOSSES = ("loss", "seeds", "entry_id")
 
 def what_decides_results(
     loss: LossDefinition,
+    digest: str,
     options: StudyOptions | SweepOptions,
     plan: SeedPlan,
     source: ParameterSource | None = None,
@@ -32,14 +36,15 @@ def what_decides_results(
 ) -> dict[str, str]:
     """Describe all that a run's results depend on, a line of text for each keyword.
 
-    Where the work is done, by how many workers and in which chunks is not among it. `sampler`, if
-    given, stands for the one of `options`: it is the same, pickled and unpickled.
+    Where the work is done, by how many workers and in which chunks is not among it. `digest` is
+    that of the loss's code. `sampler`, if given, stands for the one of `options`: it is the same,
+    pickled and unpickled.
     """
     seeds, space = plan.seeds, loss.parameter_space
-    digest = hashlib.blake2b(seeds.tobytes(), digest_size=4).hexdigest()
+    of_seeds = hashlib.blake2b(seeds.tobytes(), digest_size=4).hexdigest()
     described = {
-        "loss": f"{loss.name}, code {fingerprint((loss.function, loss.vectorized))}",
-        "seeds": f"{len(seeds)} from {seeds[0]} to {seeds[-1]} ({digest})",
+        "loss": loss_text(loss, digest),
+        "seeds": f"{len(seeds)} from {seeds[0]} to {seeds[-1]} ({of_seeds})",
         "trial_retry_attempts": str(options.trial_retry_attempts),
     }
     if isinstance(options, StudyOptions):
@@ -59,9 +64,14 @@ def what_decides_results(
     return described
 
 
+def loss_text(loss: LossDefinition, digest: str) -> str:
+    """Return what is written of a loss, by the digest of its code."""
+    return f"{loss.name}, code {digest}{', vectorized' if loss.vectorized else ''}"
+
+
 def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -> dict[str, str]:
     if not isinstance(sampler, str):
-        sampler = f"{type(sampler).__name__} ({fingerprint(sampler)})"
+        sampler = f"{type(sampler).__name__} ({fingerprint(sampler).digest})"
     described = {
         "sampler": sampler,
         "random_seed": str(options.random_seed),
@@ -90,6 +100,48 @@ def _described(source: ParameterSource) -> str:
     manifest = {key: value for key, value in manifest.items() if key != "n_trials"}
     text = json.dumps(manifest, sort_keys=True)
     return f"{manifest['type']} ({hashlib.blake2b(text.encode(), digest_size=8).hexdigest()})"
+
+
+@attrs.frozen
+class CodeIdentity:
+    """What tells the code of a loss from other code, however it is formatted."""
+
+    #: The module that the loss is in.
+    module: str
+    #: The loss's name there; of one that goes by value the names in it.
+    names: tuple[str, ...]
+    #: What goes by value, which no source tells; empty if nothing does.
+    by_value: str = ""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return what `attrs.asdict` wrote."""
+        return cls(content["module"], tuple(content["names"]), content["by_value"])
+
+    def digest(self, code: Code) -> str:
+        """Return 16 hex digits, for the present version of Python."""
+        compiled = {
+            name: code.hashes[module.copy]
+            for name, module in code.modules.items()
+            if module.copy is not None and not module.is_source
+        }
+        parts = [sorted(self.pieces(code).items()), sorted(compiled.items()), self.by_value]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def pieces(self, code: Code) -> dict[str, str]:
+        """Return the pieces of the sources that the loss reaches, by their labels."""
+        return reached(code.texts(), self.module, self.names)
+
+
+def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
+    """Return the identity of a loss that is packed."""
+    code, function = shipment.code, loss.function
+    home = shipment.module or str(getattr(function, "__module__", ""))
+    if shipment.digest:
+        found = fingerprint(function, code.source_of)
+        return CodeIdentity(home, tuple(sorted(found.names)), found.digest)
+    name = shipment.variable or str(getattr(function, "__name__", ""))
+    return CodeIdentity(home, (name,))
 
 
 def decides_losses(changes: Mapping[str, tuple[str, str]]) -> bool:

@@ -79,7 +79,7 @@ def open_workplace(
             keeper.look()
 
         with (
-            bring(place.client, run.parts.shipment, options) as loss_id,
+            bring(place.client, run.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)

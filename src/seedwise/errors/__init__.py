@@ -27,12 +27,14 @@ from seedwise.errors.control import (
 )
 from seedwise.errors.loss import (
     CheckFailedError,
+    ForeignCodeError,
     LossDefinitionError,
     LossNotFoundError,
     LossSignatureError,
     LossTransportError,
     LossValueError,
     NotALossError,
+    SnapshotError,
     TrialDirError,
 )
 from seedwise.errors.options import (
@@ -75,6 +77,7 @@ __all__ = [
     "ClusterStartError",
     "DamagedFileError",
     "EntryOfARunError",
+    "ForeignCodeError",
     "JobNeverStartsError",
     "KeyFolderError",
     "LeaseLostError",
@@ -102,6 +105,7 @@ __all__ = [
     "RunStopped",
     "SeedwiseError",
     "SlurmNotFoundError",
+    "SnapshotError",
     "SourceError",
     "SpaceError",
     "StudyFileError",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from seedwise.errors.base import SeedwiseError, shown
 
 __all__ = [
     "CheckFailedError",
+    "ForeignCodeError",
     "LossDefinitionError",
     "LossNotFoundError",
     "LossSignatureError",
     "LossTransportError",
     "LossValueError",
     "NotALossError",
+    "SnapshotError",
     "TrialDirError",
 ]
 
@@ -165,12 +169,70 @@ class LossValueError(SeedwiseError, ValueError):
 
 
 class LossTransportError(SeedwiseError, TypeError):
-    """Raised when the loss can't be pickled, so that no worker can get it."""
+    """Raised when the loss, or the code that it is in, can't reach the workers."""
 
-    def __init__(self, loss: str, problem: str) -> None:
+    @classmethod
+    def not_picklable(cls, loss: str, problem: str) -> Self:
+        """Make the error of a loss that goes by value and can't be pickled."""
+        return cls(
+            f"loss {loss!r} can't be sent to workers: {problem}. It goes by value, as it is "
+            "defined inside a function, in a notebook or under the main guard. Define it at the "
+            "top of a .py file, or make open files, locks and clients inside the function."
+        )
+
+    @classmethod
+    def unreadable(cls, loss: str, path: Path, problem: str) -> Self:
+        """Make the error of a loss whose pickle a worker can't read."""
+        return cls(
+            f"loss {loss!r} can't be loaded on {platform.node()}: {path}: {problem}. It goes by "
+            "value and is large, so workers read it from the run's folder. Define it at the top "
+            "of a .py file, or give a run_root that all workers share."
+        )
+
+    @classmethod
+    def from_other_python(cls, loss: str, sent_by: tuple[int, int]) -> Self:
+        """Make the error of a loss by value that another version of Python has pickled."""
+        theirs, ours = ".".join(map(str, sent_by)), ".".join(map(str, sys.version_info[:2]))
+        return cls(
+            f"loss {loss!r} was sent by value by Python {theirs}, and Python {ours} on "
+            f"{platform.node()} can't read it. Use Python {theirs} there, or define the loss at "
+            "the top of a .py file: any version can import that."
+        )
+
+
+class SnapshotError(SeedwiseError, ValueError):
+    """Raised when what seems to be the user's own code is too large to be copied.
+
+    Attributes
+    ----------
+    folders : list of str
+        The folders that it lies in.
+    """
+
+    def __init__(self, size: str, folders: list[str]) -> None:
+        self.folders = folders
         super().__init__(
-            f"loss {loss!r} can't be sent to workers: {problem}. What it refers to must be "
-            "picklable: make open files, locks and clients inside the function."
+            f"the code to copy for the workers has {size}, in {', '.join(folders)}. What is "
+            "not below Python's own library or a site-packages folder counts as your own code. "
+            "Install what is not (pip install), or start from a folder with less in it."
+        )
+
+
+class ForeignCodeError(SeedwiseError, ImportError):
+    """Raised when a process that holds other code of the user's is to load a run's.
+
+    Attributes
+    ----------
+    modules : list of str
+        The modules that are imported already.
+    """
+
+    def __init__(self, modules: list[str]) -> None:
+        self.modules = modules
+        held = ", ".join(modules) or "those of another run"
+        super().__init__(
+            f"this process has imported modules that the run has copies of ({held}), and one "
+            "process can't hold both. Use a new process, such as the command seedwise replay."
         )
 
 

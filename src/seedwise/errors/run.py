@@ -287,17 +287,26 @@ class ChangedRunError(SeedwiseError, ValueError):
         The run's folder.
     changes : dict of str to (old, new)
         Each option that differs, with its value then and now.
+    code_changes : str
+        What differs in the code of the loss, function by function; empty if nothing does.
     """
 
-    def __init__(self, run_dir: Path, changes: Mapping[str, tuple[object, object]]) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        changes: Mapping[str, tuple[object, object]],
+        code_changes: str = "",
+    ) -> None:
         self.run_dir = run_dir
         self.changes = dict(changes)
+        self.code_changes = code_changes
         lines = "".join(
             f"\n  {name}: was {shown(old)}, is {shown(new)}"
             for name, (old, new) in changes.items()
         )
         super().__init__(
             f"{run_dir} was begun with other options; resuming it would mix two runs:{lines}\n"
+            f"{code_changes}"
             "Put them back, give another run_name for a new run, or pass accept_changes=True "
             "(--accept-changes) to resume it anyway; the run's meta.json will record it."
         )

@@ -28,6 +28,7 @@ GITIGNORE = b"*\n"
 BEFORE_IT_BEGINS = {
     ".gitignore",
     "chunks.ledger",
+    "code",
     "driver.lease",
     "driver.lease.lock",
     "environment.json",
@@ -80,6 +81,8 @@ class RunDirectory:
     entries: Path = _in_folder("entries")
     #: Who works on the run.
     lease: Path = _in_home("driver.lease")
+    #: Folder of the copies of the user's code.
+    code: Path = _in_home("code")
     #: Logs of the Slurm jobs.
     log_dir: Path = _in_home("slurm")
     #: Ids of the Slurm jobs, one per line.
@@ -170,11 +173,14 @@ class RunDirectory:
 
     def sweep(self) -> list[Path]:
         """Remove what a driver left that was killed while it wrote; return the paths."""
-        asides = sorted(self.path.glob(".*.new"))
+        asides = sorted([*self.path.glob(".*.new"), *self.path.glob("code/.*.new")])
         # A driver may be writing the lease at this moment.
         left = [path for path in asides if not path.name.startswith(f".{self.lease.name}")]
         for aside in left:
-            aside.unlink(missing_ok=True)
+            if aside.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.unlink(missing_ok=True)
         return left
 
     def write_summary(self, content: Mapping[str, Any]) -> None:
@@ -235,9 +241,9 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Remove what was made of a run that could not begin; its folder, too, if it is empty."""
-        for folder in (self.log_dir, self.control):
+        for folder in (self.log_dir, self.control, self.code):
             shutil.rmtree(folder, ignore_errors=True)
-        for name in BEFORE_IT_BEGINS | {"status.json", "summary.json"}:
+        for name in (BEFORE_IT_BEGINS - {"code"}) | {"status.json", "summary.json"}:
             (self.path / name).unlink(missing_ok=True)
         self._meta_file.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it

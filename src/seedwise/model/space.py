@@ -48,6 +48,29 @@ class SearchParam:
     step: float | None = None
 
 
+def space_to_json(space: ParameterSpace) -> dict[str, Any]:
+    """Return a space as JSON has it; `space_from_json` reads it."""
+    return {
+        name: {
+            field: list(value) if isinstance(value, tuple) else value
+            for field, value in attrs.asdict(param).items()
+        }
+        for name, param in space.items()
+    }
+
+
+def space_from_json(content: Mapping[str, Mapping[str, Any]]) -> ParameterSpace:
+    """Return the space that `space_to_json` wrote."""
+    space = {}
+    for name, fields in content.items():
+        values: dict[str, Any] = {
+            field: tuple(value) if isinstance(value, list) else value
+            for field, value in fields.items()
+        }
+        space[name] = SearchParam(**values)
+    return space
+
+
 def search_param(
     *,
     range: Sequence[float] | None = None,

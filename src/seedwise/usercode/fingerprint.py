@@ -1,34 +1,24 @@
-"""Fingerprints of code and of configured objects, the same in every process."""
+"""Fingerprints of configured objects, and of code that goes by value."""
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
 import dis
 import enum
-import functools
 import hashlib
-import importlib.util
-import itertools
-import re
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from importlib.machinery import ModuleSpec
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 from dask.base import tokenize
 
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.installed import (
-    is_installed_class,
-    is_installed_code,
-    is_installed_file,
-    is_installed_module,
-)
+from seedwise.usercode.installed import is_installed_class, is_installed_code
+from seedwise.usercode.pickling import SourceOf, goes_by_name, no_source
 
 _MOST_OBJECTS = 200_000  # what lies further away does not count
 
@@ -42,29 +32,31 @@ _NOT_CODE = {
 }
 _KIND_OF_FUNCTION = 0x3AC  # flags of a code object: *args, **kwargs, generator, async
 
-_NO_STEPS = ("EXTENDED_ARG", "NOP", "CACHE")
-_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
-_undirected = functools.partial(re.compile("_(FORWARD|BACKWARD|ABSOLUTE|NO_INTERRUPT)").sub, "")
 
-_Import = tuple[str, int, tuple[str, ...]]  # the module, its level, and the names taken from it
+@attrs.frozen
+class Fingerprint:
+    """What an object is, in short."""
+
+    #: 16 hex digits.
+    digest: str
+    #: The names in the code that was looked at: of globals, attributes and modules.
+    names: frozenset[str]
 
 
-def fingerprint(value: object) -> str:
-    """Say in 16 hex digits what a function does, or how an object is configured.
+def fingerprint(value: object, source_of: SourceOf = no_source) -> Fingerprint:
+    """Say what a function that goes by value does, or how an object is configured.
 
-    The same code and data have the same fingerprint in every process of one minor version of
-    Python, on which bytecode depends. Comments, formatting, docstrings, the place in the file and
-    unused code make no difference. A function's fingerprint changes with its code and with all of
-    the user's own that it uses, also through the user's modules: functions, classes, closures,
-    defaults, constants. What is installed counts by its name only, whatever its version, and what
-    can't be looked into, such as a lock, by its type.
+    The same code and data have the same digest in every process of one minor version of Python, on
+    which bytecode depends. Comments, docstrings, the place in the file and unused code make no
+    difference. What goes by name, and what is installed, counts by its name only, and what can't
+    be looked into, such as a lock, by its type.
 
     >>> fingerprint({"a", "b"}) == fingerprint({"b", "a"}) != fingerprint({"a"})
     True
     """
-    walk = _Walk()
+    walk = _Walk(source_of)
     walk.visit((*sys.version_info[:2], value))
-    return walk.digest()
+    return Fingerprint(walk.digest(), frozenset(walk.names))
 
 
 class _Walk:
@@ -74,7 +66,9 @@ class _Walk:
     and no chain is too deep.
     """
 
-    def __init__(self, numbers: dict[int, int] | None = None) -> None:
+    def __init__(self, source_of: SourceOf, numbers: dict[int, int] | None = None) -> None:
+        self.names: set[str] = set()
+        self._source_of = source_of
         self._hash = hashlib.blake2b(digest_size=8)
         self._numbers = dict(numbers or {})
         self._kept: list[object] = []  # Python reuses the id of an object that is gone
@@ -84,7 +78,7 @@ class _Walk:
         while self._queue:
             value = self._queue.popleft()
             try:
-                self.visit(_described(value))
+                self.visit(self._described(value))
             except Exception:
                 self._put("opaque", *_name(type(value)))
         return self._hash.hexdigest()
@@ -115,9 +109,21 @@ class _Walk:
             self._queue.append(value)
 
     def _alone(self, value: object) -> str:
-        walk = _Walk({} if type(value) in _ATOMS else self._numbers)
+        walk = _Walk(self._source_of, {} if type(value) in _ATOMS else self._numbers)
         walk.visit(value)
-        return walk.digest()
+        digest = walk.digest()
+        self.names |= walk.names
+        return digest
+
+    def _described(self, value: Any) -> object:
+        if isinstance(value, types.FunctionType | type) and goes_by_name(value, self._source_of):
+            self.names.update((value.__module__, *value.__qualname__.split(".")))
+            return "by name", value.__module__, value.__qualname__
+        if isinstance(value, types.FunctionType):
+            self.names |= _names_used(value.__code__)[1]
+        elif isinstance(value, types.ModuleType):
+            self.names.add(value.__name__)
+        return _described(value)
 
     def _put(self, *parts: str | bytes) -> None:
         for part in parts:
@@ -155,22 +161,20 @@ def _function(function: types.FunctionType) -> tuple[object, ...]:
         code, namespace.get("__name__")
     ):  # functools.wraps does not change these globals
         return "installed", str(namespace.get("__name__")), code.co_qualname, closure
-    names, read, imports = _names_used(code)
+    names, all_names = _names_used(code)
     return (
         *("function", code, function.__defaults__, function.__kwdefaults__, closure),
-        tuple((name, _meant(namespace[name], read)) for name in names if name in namespace),
-        tuple((name, attributes[name]) for name in sorted(read & attributes.keys())),
-        tuple(_sources(imports, str(namespace.get("__package__") or ""))),
+        tuple((name, namespace[name]) for name in names if name in namespace),
+        tuple((name, attributes[name]) for name in sorted(all_names & attributes.keys())),
     )
 
 
 def _code(code: types.CodeType) -> tuple[object, ...]:
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
     n_args = counts[0] + counts[2] + (code.co_flags & 0xC).bit_count()  # *args and **kwargs
-    try:
-        steps: tuple[object, ...] = tuple(_listing(code))
-    except Exception:  # a Python with another bytecode
-        steps = code.co_code, code.co_names, code.co_consts
+    has_docstring = code.co_consts[:1] and isinstance(code.co_consts[0], str)
+    constants = (None, *code.co_consts[1:]) if has_docstring else code.co_consts
+    steps = code.co_code, code.co_names, constants, code.co_exceptiontable
     return "code", counts, code.co_flags & _KIND_OF_FUNCTION, code.co_varnames[:n_args], steps
 
 
@@ -179,48 +183,6 @@ def _content(cell: types.CellType) -> tuple[object, ...]:
         return (cell.cell_contents,)
     except ValueError:
         return ()  # nothing yet
-
-
-def _meant(value: object, read: frozenset[str], above: tuple[int, ...] = ()) -> object:
-    """Return a value; for a module of the user, all that ``module.name`` may mean in the code."""
-    if not isinstance(value, types.ModuleType) or is_installed_module(value):
-        return value
-    content, inside = vars(value), (*above, id(value))
-    names = () if id(value) in above else sorted(read & content.keys())
-    return tuple((name, _meant(content[name], read, inside)) for name in names)
-
-
-def _sources(imports: Iterable[_Import], package: str) -> Iterator[ModuleSpec]:
-    """Find the user's modules that are imported when the code runs.
-
-    They may not be loaded yet, and loading them may do anything; so the whole file counts.
-    """
-    for name, level, members in imports:
-        for each in (name, *(f"{name}.{member}" if name else member for member in members)):
-            with contextlib.suppress(ImportError, ValueError):
-                spec = _users_spec(importlib.util.resolve_name("." * level + each, package))
-                if spec is not None:
-                    yield spec
-
-
-@functools.cache  # one object for each module, as they may import one another
-def _users_spec(module: str) -> ModuleSpec | None:
-    path, spec = None, None
-    for name in itertools.accumulate(module.split("."), "{}.{}".format):
-        if spec is not None and path is None:  # not a package
-            return None
-        specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-        spec = next((spec for spec in specs if spec is not None), None)
-        if spec is None:
-            return None
-        path = spec.submodule_search_locations
-    origin = (spec and spec.origin) or ""
-    return spec if origin.endswith(".py") and not is_installed_file(origin) else None
-
-
-def _source(spec: ModuleSpec) -> tuple[object, ...]:
-    code = compile(Path(str(spec.origin)).read_bytes(), "", "exec", dont_inherit=True)
-    return "source", code, tuple(_sources(_names_used(code)[2], spec.parent or ""))
 
 
 def _class(class_: type) -> tuple[object, ...]:
@@ -266,70 +228,19 @@ def _is_users_method(value: object) -> bool:
     return type(value) is property or (code is not None and not is_installed_code(code))
 
 
-def _listing(code: types.CodeType) -> Iterator[tuple[str, Any]]:
-    """Yield what a piece of code does, whatever its line numbers and docstrings.
-
-    Constants are named by value, and jumps by where they lead in the end: the compiler shortens a
-    jump to a jump only if both are on one line.
-    """
-    steps: list[dis.Instruction] = []
-    at = {}
-    for step in dis.get_instructions(code):
-        noted = step.opname == "STORE_NAME" and step.argval in _NOT_CODE
-        if noted and steps and steps[-1].opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            steps.pop()  # the docstring of a class in this code
-        at[step.offset] = len(steps)
-        if not noted and step.opname not in _NO_STEPS:
-            steps.append(step)
-    for step in steps:
-        yield _landing(step, steps, at) if step.opcode in _JUMPS else (step.opname, step.argval)
-    handlers: list[list[Any]] = []
-    for entry in dis._parse_exception_table(code):  # type: ignore[attr-defined] # noqa: SLF001
-        start, end = at[entry.start], at.get(entry.end, len(steps))
-        handler = [at[entry.target], entry.depth, entry.lasti]
-        if handlers and handlers[-1][1:] == [start, *handler]:
-            handlers[-1][1] = end
-        elif start < end:
-            handlers.append([start, end, *handler])
-    yield "handlers", str(handlers)
-
-
-def _landing(
-    step: dis.Instruction, steps: list[dis.Instruction], at: dict[int, int]
-) -> tuple[str, int]:
-    name, target = _undirected(step.opname), at[step.argval]
-    for _ in steps:  # no chain is longer, but an empty endless loop is a circle
-        there = steps[target] if target < len(steps) else step
-        next_name = _undirected(there.opname)
-        if next_name == "JUMP":
-            target = at[there.argval]
-        elif name.endswith("_OR_POP") and "JUMP_IF_" in next_name and "NONE" not in next_name:
-            if ("TRUE" in name) == ("TRUE" in next_name):
-                name, target = next_name, at[there.argval]
-            else:
-                name, target = f"POP_{name.removesuffix('_OR_POP')}", target + 1
-        else:
-            break
-    return name, target
-
-
-def _names_used(code: types.CodeType) -> tuple[list[str], frozenset[str], list[_Import]]:
-    """Return the globals, the attributes, and the imports of code and all functions in it."""
+def _names_used(code: types.CodeType) -> tuple[list[str], frozenset[str]]:
+    """Return the names of globals that code and all functions in it read, and all their names."""
     names: dict[str, None] = {}
-    stored, read, imports, codes = set(), set(), [], [code]
+    stored, codes = set(), [code]
     for piece in codes:
         codes += [const for const in piece.co_consts if isinstance(const, types.CodeType)]
-        steps = [step for step in dis.get_instructions(piece) if step.opname not in _NO_STEPS]
-        for i, step in enumerate(steps):
+        for step in dis.get_instructions(piece):
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 names[step.argval] = None
             elif step.opname == "STORE_GLOBAL":
                 stored.add(step.argval)  # a counter or a cache, not a constant
-            elif step.opname == "IMPORT_NAME":
-                imports.append((step.argval, steps[i - 2].argval, steps[i - 1].argval or ()))
-            elif step.opcode in dis.hasname:
-                read.add(step.argval)
-    return [name for name in names if name not in stored], frozenset(read), imports
+    used = frozenset(name for piece in codes for name in piece.co_names)
+    return [name for name in names if name not in stored], used
 
 
 _DESCRIBED: tuple[tuple[Any, Callable[[Any], object]], ...] = (
@@ -338,7 +249,6 @@ _DESCRIBED: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (types.BuiltinMethodType, lambda it: ("builtin", it.__qualname__, it.__self__)),
     (types.MethodType, lambda it: ("method", it.__func__, it.__self__)),
     (types.ModuleType, lambda module: ("module", module.__name__)),
-    (ModuleSpec, _source),
     (property, lambda it: ("property", it.fget, it.fset, it.fdel)),
     ((classmethod, staticmethod), lambda it: (type(it).__name__, it.__func__)),
     (enum.Enum, lambda member: ("member", type(member), str(member.name), member.value)),

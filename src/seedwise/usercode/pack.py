@@ -2,108 +2,104 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import inspect
-import os
 import sys
-import threading
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
-import cloudpickle
+import attrs
 
 from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
-from seedwise.usercode.installed import is_installed_file
-from seedwise.usercode.pickling import dumps
-from seedwise.usercode.shipment import Shipment
+from seedwise.usercode.code import SCRIPT, Code
+from seedwise.usercode.importing import PROCESS
+from seedwise.usercode.pickling import dumps, name_of
+from seedwise.usercode.shipment import PICKLE, Shipment
+from seedwise.usercode.snapshot import take_snapshot
 
-_registering = threading.Lock()
+# What is larger is read from the run's folder and does not go through Dask.
+_LARGEST_MESSAGE_B = 2 * 1024**2
+_LARGE_B = 10 * 1024**2
+
+_LOSS_MODULE = "_seedwise_loss_module"
 
 
-def pack(loss: LossDefinition, options: WorkOptions) -> Shipment:
-    """Pack a loss: its function goes by value, with what it uses of the user's own modules.
+@attrs.frozen
+class Packed:
+    """A loss, packed, and the files that the run's folder is to keep."""
 
-    So a worker that starts late does not import what has been edited since. Raises
-    LossTransportError if the loss can't be pickled, and OptionError if there is no such
-    `loss_module`.
+    shipment: Shipment
+    #: The content of the snapshot's files, by their paths in it.
+    files: Mapping[str, bytes] = attrs.field(repr=False)
+
+
+def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
+    """Take a snapshot of the user's code, and pack the loss that is in it.
+
+    The loss goes by its name in a module if the import of the module makes it, and by value if
+    not. Raises LossTransportError if it then can't be pickled, OptionError if there is no such
+    `loss_module`, and SnapshotError if the code is too large.
     """
-    module = _checked_module(options.loss_module)
-    home = _home(loss)
-    return Shipment(
-        name=loss.name,
-        pickled=_pickled(loss, home) if module is None else None,
-        module=module,
-        argv=tuple(sys.argv) if options.forward_sys_argv_to_workers else None,
-        path=_search_path(home),
+    module, also = _loss_module(options.loss_module)
+    argv = tuple(sys.argv) if options.forward_sys_argv_to_workers else None
+    snapshot = take_snapshot(argv, also)
+    files, code = snapshot.files, snapshot.code
+    variable: str | None = None
+    if module is None and (by_name := name_of(loss, code.source_of)) is not None:
+        module, variable = by_name
+    shipment = Shipment(loss.name, code, module, variable, process=PROCESS)
+    if module is not None:
+        return Packed(shipment, files)
+    try:
+        pickled = dumps(loss, code.source_of)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise LossTransportError.not_picklable(loss.name, problem) from error
+    _warn_if_large(loss, len(pickled))
+    is_small = len(pickled) <= _LARGEST_MESSAGE_B
+    shipment = attrs.evolve(
+        shipment,
+        module=_home(loss, code),
+        digest=hashlib.sha256(pickled).hexdigest(),
+        pickled=pickled if is_small else None,
+        python=sys.version_info[:2],
     )
+    return Packed(shipment, files if is_small else {**files, PICKLE: pickled})
 
 
-def _checked_module(module: str | None) -> str | None:
-    if module is None or module == "__main__":
-        # The main module can't be imported by name, so its loss travels by value.
-        return None
+def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | None]]:
+    """Return the module to import, and where it is to be loaded from: None is as usual."""
+    if module is None or module == SCRIPT:
+        return None, {}
     if module.endswith(".py"):
         path = Path(module).expanduser().absolute()
-        found, module = path.is_file(), str(path)
+        if path.is_file():
+            return _LOSS_MODULE, {_LOSS_MODULE: path}
     else:
         try:
-            found = importlib.util.find_spec(module) is not None
+            spec = importlib.util.find_spec(module)
         except (ImportError, ValueError):
-            found = False
-    if not found:
-        raise OptionError("loss_module", module, "a module or .py file that can be imported")
-    return module
+            spec = None
+        if spec is not None:
+            return module, {module: None}
+    raise OptionError("loss_module", module, "a module or .py file that can be imported")
 
 
-def _pickled(loss: LossDefinition, home: str | None) -> bytes:
-    with _registering:  # else runs in several threads would unregister each other's modules
-        modules = _users_modules(home)
-        for module in modules:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            return dumps(loss)
-        except Exception as error:
-            raise LossTransportError(loss.name, f"{type(error).__name__}: {error}") from error
-        finally:
-            for module in modules:
-                cloudpickle.unregister_pickle_by_value(module)
+def _home(loss: LossDefinition, code: Code) -> str | None:
+    """Return the module around a loss that goes by value: what its import does counts, too."""
+    home = getattr(loss.function, "__module__", None)
+    return home if home != SCRIPT and home in code.modules else None
 
 
-def _users_modules(home: str | None) -> list[ModuleType]:
-    """Return the loaded modules in or below the loss's folder that are not installed."""
-    if home is None:
-        return []
-    found = []
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file is None or module.__name__ == "__main__":
-            continue
-        path = os.path.abspath(file)  # noqa: PTH100 - a thousand modules: pathlib takes 0.1 s
-        users = path.startswith(home + os.sep) and not is_installed_file(path)
-        # What the user has registered must stay registered.
-        if users and module.__name__ not in cloudpickle.list_registry_pickle_by_value():
-            found.append(module)
-    return found
-
-
-def _home(loss: LossDefinition) -> str | None:
-    """Return the folder of the loss's source, or the one around its outermost package."""
-    try:
-        source = Path(inspect.getfile(inspect.unwrap(loss.function))).absolute()
-    except TypeError:
-        return None
-    if not source.is_file():
-        return None
-    home = source.parent
-    while (home / "__init__.py").exists():
-        home = home.parent
-    return str(home)
-
-
-def _search_path(home: str | None) -> tuple[str, ...]:
-    """Return where workers look for what the loss imports when it is called."""
-    entries = [home] if home is not None else []
-    entries += [str(Path(entry or ".").absolute()) for entry in sys.path]
-    return tuple(dict.fromkeys(entries))
+def _warn_if_large(loss: LossDefinition, n_bytes: int) -> None:
+    if n_bytes > _LARGE_B:
+        warnings.warn(
+            f"loss {loss.name!r} takes {n_bytes / 1e6:.0f} MB with it to each worker, as it is "
+            "defined inside a function, in a notebook or under the main guard and holds data. "
+            "Define it, and load the data, at the top of a .py file: then each worker loads them "
+            "once, as the script does.",
+            stacklevel=2,
+        )

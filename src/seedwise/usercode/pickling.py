@@ -1,31 +1,134 @@
-"""Pickles by value that keep the names of source files."""
+"""Pickles that name the user's code, and hold by value only what no import gives."""
 
 from __future__ import annotations
 
+import ast
+import functools
+import importlib.util
 import io
+import sys
 from collections import ChainMap
-from types import CodeType
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+from typing import Any, ClassVar, TypeAlias
 
 import cloudpickle
+
+from seedwise.model.loss import LossDefinition
+from seedwise.usercode.code import SCRIPT
+from seedwise.usercode.importing import find_loss
+
+#: Returns the source of a module that can be imported elsewhere; None of any other.
+SourceOf: TypeAlias = Callable[[str], bytes | None]
 
 # Since version 3.1.3 cloudpickle writes this for the file of all code.
 _NO_FILE = "<dynamic-code>"
 
 
-def dumps(value: object) -> bytes:
+def no_source(module: str) -> None:
+    """Return None: no module of the user's own can be imported elsewhere."""
+    del module
+
+
+def dumps(value: object, source_of: SourceOf = no_source) -> bytes:
     """Pickle a value as cloudpickle does, but keep the names of the files that code comes from.
 
     Without them the traceback of a loss that fails on a worker would show neither file nor lines.
-    Plain pickle reads the result.
+    `source_of` returns the source of a module that whoever reads the pickle can import, the
+    script too: what such an import defines goes by its name. Plain pickle reads the result.
 
     >>> import pickle
     >>> pickle.loads(dumps(lambda x: 2 * x))(4)
     8
     """
     with io.BytesIO() as file:
-        _Pickler(file).dump(value)
+        _Pickler(file, source_of).dump(value)
         return file.getvalue()
+
+
+def name_of(loss: LossDefinition, source_of: SourceOf) -> tuple[str, str] | None:
+    """Return the module and the variable that hold a loss once the module is imported.
+
+    None of one that no import makes.
+    """
+    home = str(getattr(loss.function, "__module__", None))
+    for name in dict.fromkeys((home, SCRIPT, *sys.modules)):
+        module = sys.modules.get(name)
+        if module is None or (source_of(name) is None and name != home):
+            continue
+        for variable, value in list(vars(module).items()):
+            if value is loss and _is_defined(name, variable, source_of):
+                return name, variable
+    return None
+
+
+def goes_by_name(value: FunctionType | type, source_of: SourceOf) -> bool:
+    """Tell whether a function or a class is what the import of its module defines."""
+    module, names = value.__module__, value.__qualname__.split(".")
+    if module in cloudpickle.list_registry_pickle_by_value():
+        return False  # as the user wants it
+    source = source_of(module)
+    if source is None or names[0] not in _defined(source):
+        return False
+    found: Any = sys.modules.get(module)
+    for name in names:
+        found = getattr(found, name, None)
+    return found is value
+
+
+def _is_defined(module: str, variable: str, source_of: SourceOf) -> bool:
+    """Tell whether the import of a module defines a name, and not only its main guard."""
+    source = source_of(module)
+    if source is not None:
+        return variable in _defined(source)
+    # What is installed is imported as ever; any other module has no source.
+    return module != SCRIPT and _is_importable(module)
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+@functools.lru_cache(maxsize=500)
+def _defined(source: bytes) -> frozenset[str]:
+    """Return the names that a source binds at its top level, outside of its main guard."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    return frozenset(_bound(tree.body))
+
+
+def _bound(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.If) and is_guard(node):
+            yield from _bound(node.orelse)
+        else:
+            yield from _stored(node)
+
+
+def _stored(node: ast.stmt) -> Iterator[str]:
+    for field in ("body", "orelse", "finalbody"):
+        yield from _bound(getattr(node, field, []))
+    for handler in getattr(node, "handlers", []):
+        yield from _bound(handler.body)
+    for case in getattr(node, "cases", []):
+        yield from _bound(case.body)
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+
+
+def is_guard(node: ast.If) -> bool:
+    """Tell whether the condition mentions ``__name__``."""
+    return any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test))
 
 
 def _reduced(code: CodeType) -> tuple[Any, ...]:
@@ -39,3 +142,15 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table: ClassVar[Any] = ChainMap(
         {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
     )
+
+    def __init__(self, file: io.BytesIO, source_of: SourceOf) -> None:
+        super().__init__(file)
+        self._source_of = source_of
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, LossDefinition):
+            name = name_of(value, self._source_of)
+            return NotImplemented if name is None else (find_loss, name)
+        if isinstance(value, FunctionType | type) and goes_by_name(value, self._source_of):
+            return NotImplemented  # plain pickle looks it up in its module
+        return super().reducer_override(value)

@@ -2,74 +2,98 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import importlib.util
 import pickle
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 
+from seedwise.errors import LossTransportError
 from seedwise.model.loss import LossDefinition, registered_losses
+from seedwise.usercode.code import Code
+from seedwise.usercode.importing import PROCESS, find_loss, has_already, hold, may_hold
+
+#: The file of a pickle in the folder of the code.
+PICKLE = "loss.pickle"
 
 
 @attrs.frozen
 class Shipment:
-    """A loss on its way: its pickle, or the module that defines it."""
+    """A loss on its way: the code that it is in, and its name there, or the loss by value."""
 
     name: str
-    #: The loss, by value; None if `module` is given.
-    pickled: bytes | None
-    #: A module, or the path of a .py file, to import; None if `pickled` is given.
+    code: Code
+    #: A module to import first; None if there is none.
     module: str | None
-    #: ``sys.argv`` while the loss is loaded; None means the worker's own.
-    argv: tuple[str, ...] | None
-    #: More entries for ``sys.path``, for what the loss imports when it is called.
-    path: tuple[str, ...]
+    #: The name of the loss in the module; None if it goes by value, or if the import of the module
+    #: makes it in some way or other.
+    variable: str | None
+    #: SHA-256 of the pickle of a loss that goes by value; empty of any other.
+    digest: str = ""
+    #: The pickle; None if it is so large that it is read from the folder of the code.
+    pickled: bytes | None = attrs.field(default=None, repr=False)
+    #: The version of Python that wrote the pickle: no other can read it.
+    python: tuple[int, int] | None = None
+    #: The driver's process; its own workers may live there, with the modules as they are.
+    process: str = ""
+
+    @property
+    def id(self) -> str:
+        """What tells this loss and its code from any other: 16 hex digits."""
+        parts = (self.name, self.code.id, self.module, self.variable, self.digest)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def fits_here(self) -> bool:
+        """Tell whether the loss may be loaded in this process."""
+        return self.process == PROCESS or may_hold(self.code)
 
     def load(self) -> LossDefinition:
         """Return the loss, on the worker.
 
-        Raises ImportError if the module does not define a loss of this name.
+        Raises ImportError if the module does not define a loss of this name, LossTransportError if
+        its pickle can't be read by this version of Python, or is not to be found, and
+        ForeignCodeError if this process holds other code.
         """
-        sys.path.extend(entry for entry in self.path if entry not in sys.path)
-        with _argv(self.argv):
-            if self.pickled is not None:
-                loss: LossDefinition = pickle.loads(self.pickled)
-                return loss
-            assert self.module is not None  # one of the two is given
-            _import(self.module)
+        if self.python not in (None, sys.version_info[:2]):
+            raise LossTransportError.from_other_python(self.name, self.python)
+        if self.process != PROCESS and not has_already(self.code):
+            hold(self.code)
+        if self.module is not None:
+            importlib.import_module(self.module)
+        if self.digest:
+            return self._unpickled()
+        if self.module is not None and self.variable is not None:
+            return find_loss(self.module, self.variable)
+        return self._registered()
+
+    def _registered(self) -> LossDefinition:
         losses = registered_losses()
         if self.name not in losses:
             msg = (
                 f"importing {self.module!r} defined no loss {self.name!r}, but "
-                f"{sorted(losses) or 'none at all'}; sys.argv was {self.argv!r}. @loss must run "
+                f"{sorted(losses) or 'none at all'}; sys.argv was {sys.argv!r}. @loss must run "
                 "when the module is imported, so not under the main guard. If the name depends "
                 "on sys.argv, leave forward_sys_argv_to_workers=True."
             )
             raise ImportError(msg)
         return losses[self.name]
 
-
-@contextmanager
-def _argv(argv: tuple[str, ...] | None) -> Iterator[None]:
-    own = sys.argv
-    if argv is not None:
-        sys.argv = list(argv)
-    try:
-        yield
-    finally:
-        sys.argv = own
-
-
-def _import(module: str) -> None:
-    if not module.endswith(".py"):
-        importlib.import_module(module)
-        return
-    spec = importlib.util.spec_from_file_location("_seedwise_loss_module", module)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"loss_module={module!r} is not a Python file")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded
-    spec.loader.exec_module(loaded)
+    def _unpickled(self) -> LossDefinition:
+        loss: LossDefinition
+        if self.pickled is not None:
+            loss = pickle.loads(self.pickled)
+            return loss
+        path = Path(self.code.folder) / PICKLE
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                if digest == self.digest:
+                    loss = pickle.load(file)
+                    return loss
+                problem = "it has changed since the run began"
+        except OSError as error:
+            problem = str(error.strerror)
+        raise LossTransportError.unreadable(self.name, path, problem)

@@ -34,7 +34,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
 
     The loss is loaded when the first chunk needs it: an error then comes back with the chunk,
     while one in `setup` would keep the worker from starting. If only processes need the loss, it
-    is loaded only there.
+    is loaded only there; so it is, too, if the worker's process holds other code of the user's.
 
     `parallelism` seeds run at once. A chunk that is isolated or has a time limit runs in a process
     even without `use_processes`.
@@ -72,7 +72,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         Raises Reschedule if the worker leaves.
         """
         try:
-            if self.use_processes or task.isolated or task.time_limit_s is not None:
+            isolates = self.use_processes or task.isolated or task.time_limit_s is not None
+            if isolates or not self._fits_here():
                 return self._evaluate_in_children(task, context)
             return self._evaluate_here(task, context)
         except BaseException as error:
@@ -80,11 +81,17 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                 raise Reschedule from error
             raise
 
+    def _fits_here(self) -> bool:
+        """Tell whether this process has the loss; it loads it if it may."""
+        with self._lock:
+            if self._loss is None and self.shipment.fits_here():
+                self._loss = self.shipment.load()
+            return self._loss is not None
+
     def _evaluate_here(self, task: ChunkTask, context: Context) -> SeedBlock:
         with self._lock:
-            if self._loss is None:
-                self._loss = self.shipment.load()
             loss = self._loss
+        assert loss is not None  # it fits here
 
         def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
             return evaluate_block(loss, task.params, seeds, start, context)

@@ -1,0 +1,97 @@
+"""The user's own code as it travels and as it is saved: modules, their sources, and the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+#: The name of the script among the modules.
+SCRIPT = "__main__"
+
+
+@attrs.frozen
+class Module:
+    """A module of the user's own."""
+
+    #: The absolute path of its file; of a package without a file, of its folder.
+    path: str
+    #: The path of its copy in the snapshot; None of a package without a file.
+    copy: str | None
+    is_package: bool = False
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is Python, and not compiled."""
+        return self.copy is not None and self.copy.endswith(".py")
+
+
+@attrs.frozen
+class Code:
+    """The user's own modules, and how the driver found them: what a process needs to import them.
+
+    Nothing of it decides results but the modules.
+    """
+
+    #: By the names under which they are imported; the script is `SCRIPT`.
+    modules: Mapping[str, Module]
+    #: The bytes of each source file, by the path of its copy.
+    sources: Mapping[str, bytes] = attrs.field(repr=False)
+    #: SHA-256 of every file of the snapshot, by the path of its copy.
+    hashes: Mapping[str, str] = attrs.field(repr=False)
+    #: The folder of the copies; relative imports of data and compiled modules need it.
+    folder: str
+    #: The driver's ``sys.path``, its entries of the user's own first.
+    path: tuple[str, ...]
+    #: How many entries of `path` are the user's own.
+    n_own: int
+    #: The driver's working directory.
+    cwd: str
+    #: The driver's ``sys.argv``; None leaves a worker's as it is.
+    argv: tuple[str, ...] | None
+    #: The package of a script that was started with ``python -m``, and its name there.
+    script_package: str = ""
+    script_name: str | None = None
+
+    @property
+    def id(self) -> str:
+        """What tells this code from any other: 16 hex digits."""
+        content = [sorted(self.hashes.items()), sorted(map(repr, self.modules.items()))]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def source(self, name: str) -> bytes:
+        """Return the source of a module."""
+        copy = self.modules[name].copy
+        assert copy is not None  # it is a source
+        return self.sources[copy]
+
+    def source_of(self, name: str) -> bytes | None:
+        """Return the source of a module; None if there is no such module, or if it has none."""
+        module = self.modules.get(name)
+        return self.source(name) if module is not None and module.is_source else None
+
+    def texts(self) -> dict[str, str]:
+        """Return the sources as text, by the names of their modules."""
+        return {
+            name: self.source(name).decode("utf-8", "replace")
+            for name, module in self.modules.items()
+            if module.is_source
+        }
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Return all but the sources, as JSON; `from_manifest` reads it."""
+        manifest = attrs.asdict(self)
+        del manifest["sources"]
+        return manifest
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any], sources: Mapping[str, bytes]) -> Self:
+        """Make it of what was saved."""
+        fields = dict(manifest)
+        fields["modules"] = {name: Module(**each) for name, each in fields["modules"].items()}
+        fields["path"] = tuple(fields["path"])
+        fields["argv"] = None if fields["argv"] is None else tuple(fields["argv"])
+        return cls(sources=sources, **fields)

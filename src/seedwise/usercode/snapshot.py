@@ -1,0 +1,294 @@
+"""The taking of a snapshot: which files are the user's own code, and what is in them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.machinery
+import importlib.util
+import itertools
+import os
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from seedwise.errors import SnapshotError
+from seedwise.usercode.code import SCRIPT, Code, Module
+from seedwise.usercode.installed import is_installed_file, is_installed_module
+
+#: More than this is not the code of one study: something is taken for the user's own by mistake.
+_MOST_CODE_B = 100 * 1024**2
+_MOST_FILES = 10_000
+#: Larger data files of packages are read from where they lie.
+_LARGEST_DATA_B = 1024**2
+_MOST_DATA_B = 20 * 1024**2
+
+_COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+
+
+@attrs.frozen
+class Snapshot:
+    """The user's own code, and the files that belong to it and are not Python."""
+
+    code: Code
+    #: Compiled modules, and the data files of packages, by the path of their copies.
+    others: Mapping[str, bytes] = attrs.field(repr=False)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The content of all files, by the path of their copies."""
+        return {**self.code.sources, **self.others}
+
+
+def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None]) -> Snapshot:
+    """Take a snapshot of the user's own code as it is now.
+
+    It holds the script, all modules of the user's own that are loaded, what they import by a
+    statement anywhere in them, and the whole of their packages, with small data files.
+    `also` names further modules, and the files that they are to be loaded from if not as usual.
+
+    What lies below Python's own library, or below a ``site-packages`` or ``dist-packages`` folder,
+    is installed; all else is the user's own, editable installs too. Raises SnapshotError if that
+    is too much.
+    """
+    found = _Found()
+    script = _script()
+    if script is not None:
+        found.add(SCRIPT, script)
+    for name, path in also.items():
+        found.add_by_name(name, path)
+    for name, module in list(sys.modules.items()):
+        if name not in (SCRIPT, "__mp_main__") and not is_installed_module(module):
+            found.add_loaded(name, module)
+    found.add_imported()
+    found.add_packages()
+    own = [entry for entry in map(_absolute, sys.path) if not is_installed_file(entry + os.sep)]
+    installed = [entry for entry in map(_absolute, sys.path) if entry not in own]
+    main = sys.modules[SCRIPT]
+    return found.snapshot(
+        path=(*own, *installed),
+        n_own=len(own),
+        cwd=str(Path.cwd()),
+        argv=argv,
+        script_package=str(getattr(main, "__package__", None) or "") if script else "",
+        script_name=getattr(main.__spec__, "name", None) if script else None,
+    )
+
+
+def _script() -> Path | None:
+    """Return the file of the script; None if there is none, or if it is not to be imported."""
+    main = sys.modules[SCRIPT]
+    name = getattr(main.__spec__, "name", "")
+    file = getattr(main, "__file__", None)
+    # As with spawned processes, the __main__.py of a package is not: it has no guard.
+    if file is None or name == SCRIPT or name.endswith(f".{SCRIPT}") or is_installed_file(file):
+        return None
+    path = Path(file).absolute()
+    return path if path.is_file() else None
+
+
+def _absolute(entry: str) -> str:
+    return os.path.abspath(entry or ".")  # noqa: PTH100 - as sys.path has it, links and all
+
+
+class _Found:
+    """What is found, by and by."""
+
+    def __init__(self) -> None:
+        self._modules: dict[str, Module] = {}
+        self._files: dict[str, Path] = {}  # by the path of the copy
+        self._roots: dict[Path, str] = {}
+        self._data_b = 0
+
+    def add(self, name: str, path: Path, *, is_package: bool = False) -> None:
+        """Add a module by its file."""
+        depth = name.count(".") + is_package if name != SCRIPT else 0
+        root = path.parents[min(depth, len(path.parents) - 1)]
+        copy = self._copy(root, path)
+        if path.suffix not in (".py", *_COMPILED) and not path.name.endswith(_COMPILED):
+            copy = f"{copy}.py"  # a script without a suffix
+        self._files[copy] = path
+        self._modules[name] = Module(str(path), copy, is_package)
+
+    def add_by_name(self, name: str, path: Path | None) -> None:
+        """Add a module that may not be loaded, by its file or as Python finds it."""
+        spec = _find(name) if path is None else None
+        if path is not None:
+            self.add(name, path)
+        elif spec is not None:
+            self._add_spec(name, spec)
+
+    def add_loaded(self, name: str, module: types.ModuleType) -> None:
+        """Add a module that is loaded, if it has a file, or is a package without one."""
+        content = vars(module)
+        spec = content.get("__spec__")
+        file = content.get("__file__")
+        if content.get("__name__") != name:  # an alias, which an import makes again
+            return
+        if file is None:
+            self._add_namespace(name, spec)
+        elif file.endswith((".py", *_COMPILED)) and (path := Path(_absolute(file))).is_file():
+            self.add(name, path, is_package="__path__" in content)
+
+    def add_imported(self) -> None:
+        """Add what the sources import that is not loaded yet, and what that imports in turn."""
+        waiting, seen = list(self._modules), set(self._modules)
+        while waiting:
+            name = waiting.pop()
+            for other in self._imports_of(name):
+                if other not in seen and other not in sys.modules:
+                    spec = _find(other)
+                    if spec is not None and self._add_spec(other, spec):
+                        waiting.append(other)
+                seen.add(other)
+
+    def add_packages(self) -> None:
+        """Add the whole of each package: its modules may be imported by computed names."""
+        folders = {
+            name: Path(module.path).parent
+            for name, module in self._modules.items()
+            if module.is_package and module.copy is not None and "." not in name
+        }
+        for name, folder in folders.items():
+            for path in _files_below(folder):
+                self._add_of_package(name, folder, path)
+
+    def snapshot(self, **how: object) -> Snapshot:
+        """Read the files."""
+        if len(self._files) > _MOST_FILES:
+            raise SnapshotError(f"{len(self._files)} files", list(map(str, self._roots)))
+        sources: dict[str, bytes] = {}
+        others: dict[str, bytes] = {}
+        hashes: dict[str, str] = {}
+        n_bytes = 0
+        for copy, path in sorted(self._files.items()):
+            content, hashes[copy] = _content(path)
+            n_bytes += len(content)
+            if n_bytes > _MOST_CODE_B:
+                raise SnapshotError(f"{n_bytes / 1e6:.0f} MB", list(map(str, self._roots)))
+            (sources if copy.endswith(".py") else others)[copy] = content
+        modules = dict(sorted(self._modules.items()))
+        code = Code(modules, sources, hashes, folder="", **how)  # type: ignore[arg-type]
+        return Snapshot(code, others)
+
+    def _copy(self, root: Path, path: Path) -> str:
+        if root not in self._roots:
+            name = root.name or "root"
+            n_same = sum(other.name == root.name for other in self._roots)
+            self._roots[root] = f"{name}-{n_same + 1}" if n_same else name
+        return f"{self._roots[root]}/{path.relative_to(root)}"
+
+    def _add_namespace(self, name: str, spec: object) -> None:
+        places = list(getattr(spec, "submodule_search_locations", None) or ())
+        if places:
+            self._modules[name] = Module(_absolute(places[0]), None, is_package=True)
+
+    def _add_spec(self, name: str, spec: importlib.machinery.ModuleSpec) -> bool:
+        if spec.origin is None or spec.origin == "namespace":
+            self._add_namespace(name, spec)
+            return False
+        path = Path(_absolute(spec.origin))
+        if not path.name.endswith((".py", *_COMPILED)) or is_installed_file(str(path)):
+            return False
+        if not path.is_file():
+            return False
+        self.add(name, path, is_package=spec.submodule_search_locations is not None)
+        return True
+
+    def _imports_of(self, name: str) -> Iterator[str]:
+        module = self._modules[name]
+        if not module.is_source:
+            return
+        package = name if module.is_package else name.rpartition(".")[0]
+        if name == SCRIPT:
+            package = str(getattr(sys.modules[SCRIPT], "__package__", None) or "")
+        for imported, level, members in _imports(_content(Path(module.path))[0]):
+            try:
+                base = importlib.util.resolve_name("." * level + imported, package)
+            except ImportError:
+                continue
+            yield from itertools.accumulate(base.split("."), "{}.{}".format)
+            yield from (f"{base}.{member}" for member in members)
+
+    def _add_of_package(self, name: str, folder: Path, path: Path) -> None:
+        relative = path.relative_to(folder)
+        if path.name.endswith((".py", *_COMPILED)):
+            parts = [*relative.parent.parts, path.name.partition(".")[0]]
+            is_package = parts[-1] == "__init__"
+            dotted = ".".join([name, *(parts[:-1] if is_package else parts)])
+            if dotted not in self._modules and all(part.isidentifier() for part in parts):
+                self.add(dotted, path, is_package=is_package)
+            return
+        n_bytes = path.stat().st_size
+        if n_bytes <= _LARGEST_DATA_B and self._data_b + n_bytes <= _MOST_DATA_B:
+            self._data_b += n_bytes
+            self._files[self._copy(folder.parent, path)] = path
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(
+            each
+            for each in folders
+            if not each.startswith((".", "__pycache__")) and not _is_another_house(here / each)
+        )
+        yield from (here / file for file in sorted(files) if (here / file).is_file())
+
+
+def _is_another_house(folder: Path) -> bool:
+    """Tell whether a folder below a package is a virtual environment, or a run's."""
+    return any((folder / name).exists() for name in ("pyvenv.cfg", "driver.lease", "meta.json"))
+
+
+def _find(name: str) -> importlib.machinery.ModuleSpec | None:
+    """Find a module that is not loaded, without loading the packages around it."""
+    path, spec = None, None
+    for each in itertools.accumulate(name.split("."), "{}.{}".format):
+        loaded = sys.modules.get(each)
+        if loaded is not None:
+            path = list(getattr(loaded, "__path__", ()))
+            spec = getattr(loaded, "__spec__", None)
+            continue
+        try:
+            spec = importlib.machinery.PathFinder.find_spec(each, path)
+        except (ImportError, ValueError, OSError):
+            return None
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or ())
+    return spec
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """Return what is in a file, and its SHA-256."""
+    found = path.stat()
+    read = _read if path.suffix == ".py" else _read.__wrapped__
+    return read(path, found.st_mtime_ns, found.st_size)
+
+
+@functools.lru_cache(maxsize=2000)  # a process may begin many runs
+def _read(path: Path, *_: int) -> tuple[bytes, str]:
+    content = path.read_bytes()
+    return content, hashlib.sha256(content).hexdigest()
+
+
+@functools.lru_cache(maxsize=2000)
+def _imports(source: bytes) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+    """Return the imports of a source: the module, its level, and the names taken from it."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # of another version of Python, perhaps
+        return ()
+    found: list[tuple[str, int, tuple[str, ...]]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, 0, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            members = tuple(alias.name for alias in node.names)
+            found.append((node.module or "", node.level, members))
+    return tuple(found)

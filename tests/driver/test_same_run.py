@@ -102,6 +102,7 @@ OTHERS = {
     "take_over": True,
     "slurm": sw.SlurmOptions(partition="cpu"),
     "refine_search_factor": 0.5,  # it begins a phase, which the run's folder records
+    "retry_failed": True,
     "clean_run_dir": True,
     "assume_yes": True,
     "insecure": True,
@@ -117,7 +118,6 @@ OTHERS_OF_A_SWEEP = {
     **{name: OTHERS[name] for name in OTHERS if name in keyword_names(SweepOptions)},
     "direction": "maximize",  # no sampler is asked
     "trial_nums": [3],
-    "retry_failed": True,
 }
 OTHERS_OF_ENTRIES = {
     **{name: OTHERS[name] for name in OTHERS if name in keyword_names(EntriesOptions)},

@@ -16,7 +16,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from seedwise.errors import DamagedFileError
-from seedwise.study.journal import SingleWriterJournal, journal_end, turn_direction
+from seedwise.study.journal import (
+    SingleWriterJournal,
+    journal_end,
+    take_back_tells,
+    turn_direction,
+)
 
 SPACE = {
     "x": optuna.distributions.FloatDistribution(0, 1),
@@ -371,6 +376,51 @@ def test_a_study_that_was_turned_is_as_safe_as_it_was(filled, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), fsync(file)))
     monkeypatch.setattr(Path, "replace", lambda *a: (calls.append("replace"), replace(*a)))
     turn_direction(filled, "maximize")
+    assert calls == ["fsync", "replace"]
+
+
+# Tells that are taken back.
+
+
+def test_a_tell_that_is_taken_back_leaves_the_others_and_the_positions(journal, path):
+    study = create(journal)
+    add_trials(study, [3.0, None, 0.1, None])
+    journal.close()
+    before, begins = load(JournalFileBackend(str(path))).get_trials(), starts(path)
+    take_back_tells(path, {1, 3})
+    data = path.read_bytes()
+    take_back_tells(path, {1, 3})  # there is nothing left to take back
+    assert path.read_bytes() == data
+    assert starts(path) == begins  # which checkpoints point to
+    assert journal_end(path) == begins[-1]
+    trials = load(JournalFileBackend(str(path))).get_trials()
+    assert [trials[0], trials[2]] == [before[0], before[2]]
+    for number in (1, 3):
+        asked = (before[number].params, before[number].datetime_start)
+        assert (trials[number].params, trials[number].datetime_start) == asked
+        assert trials[number].state is TrialState.RUNNING
+        assert (trials[number].datetime_complete, trials[number].user_attrs) == (None, {})
+
+
+def test_a_trial_can_be_told_again(journal, path):
+    study = create(journal)
+    add_trials(study, [None, 3.0])
+    journal.close()
+    for value, state in [(None, TrialState.PRUNED), (0.5, TrialState.COMPLETE)]:
+        take_back_tells(path, {0})
+        again = SingleWriterJournal(path)
+        load(again).tell(0, value, state=state)
+        again.close()
+        stock = load(JournalFileBackend(str(path)))
+        assert (stock.trials[0].value, stock.trials[0].state) == (value, state)
+    assert stock.best_trial.number == 0
+
+
+def test_to_take_back_is_one_step(filled, monkeypatch):
+    calls, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), fsync(file)))
+    monkeypatch.setattr(Path, "replace", lambda *a: (calls.append("replace"), replace(*a)))
+    take_back_tells(filled, {0})
     assert calls == ["fsync", "replace"]
 
 

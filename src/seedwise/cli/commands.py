@@ -112,6 +112,7 @@ _NO_CHECK_FLAGS = (
     "clean_run_dir",
     "enqueue",
     "refine_search_factor",
+    "retry_failed",
     "run_name",
     "slurm",
     "take_over",

@@ -57,6 +57,7 @@ _NOT_OF_ONE_SEED = {
     "num_chunks",
     "prune_failed_trials",
     "refine_search_factor",
+    "retry_failed",
     "run_name",
     "take_over",
     "timeout",

@@ -15,7 +15,13 @@ from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
-from seedwise.errors import DamagedFileError, LossFailedError, NoCompleteTrialError, OptionError
+from seedwise.errors import (
+    DamagedFileError,
+    LossFailedError,
+    NoCompleteTrialError,
+    OptionError,
+    SpaceError,
+)
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.history import History
 from seedwise.folder.ledger import Ledger, ledger_end
@@ -26,7 +32,7 @@ from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.study import OptimizeResult
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
-from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
+from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
 
 
 @attrs.frozen
@@ -95,7 +101,7 @@ class StudyWork(EngineJob):
         """Return the result; raises NoCompleteTrialError if no trial is complete."""
         best, trials, directory = self.best, self.trials, self.run.directory
         if best is None:
-            errors = [trial.error for trial in trials if trial.error is not None]
+            errors = [trial.error for trial in _failed(trials)]
             raise NoCompleteTrialError(directory.path, len(errors), next(iter(errors), None))
         assert best.value is not None  # the best trial is complete
         return OptimizeResult(
@@ -131,6 +137,8 @@ def finished_study(run: Run) -> Study | None:
     name = run.history.study_name
     trials = read_trials(path, name)
     none_in_flight = len(read_params(path, name)) == len(trials)
+    if run.options.retry_failed and _failed(trials):
+        return None
     return Study(run, trials) if len(trials) >= n_trials and none_in_flight else None
 
 
@@ -159,6 +167,8 @@ def recovered_study(run: Run) -> Study:
         with Ledger(directory.ledger, run.guard, options.accept_changes) as ledger:
             ledger.begin_phase(", ".join(history.changes))
     run = run.at_work(_phases(run, best_trial(trials, options.direction)))
+    if options.retry_failed:
+        trials = _without_failed(run, trials)
     depends_on, phases = run.parts.depends_on, list(run.history.phases)
     attributes = {"overrides": options.overrides, "phases": phases}
     plan = StudyPlan(
@@ -179,11 +189,12 @@ def recovered_study(run: Run) -> Study:
 def unseen_stop(run: Run) -> StopNote | None:
     """Return why the study stopped, if the user was not told; None if it is to go on."""
     note = read_stop_note(run.directory)
-    if note is None or note.seen or not _stops_at_failure(run):
+    if note is None or note.seen or not _stops_at_failure(run) or run.options.retry_failed:
         return None
-    # A kill may have come before the study was told: it will be, and stops at the trial again.
-    told = {NO_TRIAL, *(trial.number for trial in told_trials(run))}
-    return note if note.number in told else None
+    # A kill may have come before the study was told: it will be, and stops at the trial again,
+    # unless the loss was corrected in the meantime.
+    failed = {NO_TRIAL, *(trial.number for trial in _failed(told_trials(run)))}
+    return note if note.number in failed else None
 
 
 def note_stop_seen(directory: RunDirectory) -> None:
@@ -200,6 +211,31 @@ def told_trials(run: Run) -> Sequence[TrialResult]:
         return read_trials(path, run.history.study_name) if path.exists() else ()
     except KeyError:  # no study is in it yet
         return ()
+
+
+def _failed(trials: Sequence[TrialResult]) -> list[TrialResult]:
+    return [trial for trial in trials if trial.error is not None]
+
+
+def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
+    """Have the failed trials be in flight again; return the others.
+
+    Raises SpaceError if one has no value of a parameter that is new.
+    """
+    directory, space = run.directory, _space(run.parts.space, run.history)
+    failed = _failed(trials)
+    for trial in failed:
+        if missing := space.keys() - trial.params.keys():
+            problem = f"trial {trial.number} failed and has no value of it; leave out retry_failed"
+            raise SpaceError(problem, min(missing))
+    # It may stop at these trials again. The study file comes last, in one step: after a kill
+    # before it, the same call does all this once more; after it, the trials are in flight.
+    directory.remove_failure()
+    if numbers := [trial.number for trial in failed]:
+        with Ledger(directory.ledger, run.guard, run.options.accept_changes) as ledger:
+            ledger.begin_again(numbers)
+        take_back(directory.study_file, run.history.study_name, numbers)
+    return [trial for trial in trials if trial.error is None]
 
 
 def _stops_at_failure(run: Run) -> bool:

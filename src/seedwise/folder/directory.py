@@ -167,6 +167,10 @@ class RunDirectory:
         """Read ``failure.json``; it is empty if the study did not stop."""
         return self._read_json(self._failure_file)
 
+    def remove_failure(self) -> None:
+        """Remove ``failure.json``, if there is one."""
+        self._failure_file.unlink(missing_ok=True)
+
     def require_own(self, *files: Path) -> None:
         """Refuse a folder that others can write to: see the function `require_own`."""
         require_own(self.path, *files)

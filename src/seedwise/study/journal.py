@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 from seedwise.disk.aside import replace_file, write_all, writing
 from seedwise.errors import DamagedFileError
 
-# Optuna's operation code of a change of a trial's state, part of the journal's format
-# (optuna.storages.journal, JournalOperation.SET_TRIAL_STATE_VALUES).
+# Optuna's operation codes, part of the journal's format (optuna.storages.journal,
+# JournalOperation: SET_TRIAL_STATE_VALUES, SET_TRIAL_USER_ATTR, CREATE_STUDY).
 _SET_STATE = 6
+_SET_ATTRIBUTE = 8
 _CREATE_STUDY = 0
 
 # A record ends with its checksum, in a key that Optuna ignores.
@@ -133,8 +134,26 @@ def turn_direction(path: Path, direction: str) -> None:
             replace_file(path, _line(record).removesuffix(b"\n") + newline + rest)
 
 
-def _line(log: dict[str, Any]) -> bytes:
-    body = json.dumps(log, separators=(",", ":")).encode()[:-1]
+def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
+    """Have trials be in flight as before they were told, which Optuna can't do.
+
+    What they were told becomes records that set nothing, since a trial in flight is RUNNING. They
+    are filled up with blanks, so that positions in the file stay as they are.
+    """
+    with writing(path):
+        lines = path.read_bytes().splitlines(keepends=True)
+        for index, line in enumerate(lines):
+            record = _record(line)
+            told = record["op_code"] == _SET_ATTRIBUTE or _ends_trial(record)
+            if told and record["trial_id"] in trial_ids:
+                kept = {name: record[name] for name in ("worker_id", "trial_id")}
+                nothing = {"op_code": _SET_STATE, **kept, "state": TrialState.RUNNING}
+                lines[index] = _line(nothing, len(line))
+        replace_file(path, b"".join(lines))
+
+
+def _line(log: dict[str, Any], length: int = 0) -> bytes:
+    body = json.dumps(log, separators=(",", ":")).encode()[:-1].ljust(length - _TAIL_LENGTH)
     return b'%b%b%08x"}\n' % (body, _CHECKSUM, zlib.crc32(body))
 
 

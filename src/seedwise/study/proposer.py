@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,7 @@ from seedwise.model.trials import (
 )
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
 from seedwise.study.distributions import distributions
+from seedwise.study.journal import take_back_tells
 from seedwise.study.storage import (
     CachedDaskStorage,
     close_storage,
@@ -125,8 +127,11 @@ class Proposer:
                 outcome.number, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
             )
         del self._ids[outcome.number]
-        self.trials.append(_result(told))
-        return self.trials[-1]
+        result = _result(told)
+        bisect.insort(
+            self.trials, result, key=lambda trial: trial.number
+        )  # it may be a retried one
+        return result
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -221,6 +226,12 @@ def read_trials(path: Path, study_name: str) -> list[TrialResult]:
     """Return the finished trials in a study file, by number; no cluster is needed."""
     trials = load_study(path, study_name).get_trials(deepcopy=False)
     return [_result(trial) for trial in trials if trial.state.is_finished()]
+
+
+def take_back(path: Path, study_name: str, numbers: Collection[int]) -> None:
+    """Have trials in a study file be in flight as before they were told."""
+    trials = load_study(path, study_name).get_trials(deepcopy=False)
+    take_back_tells(path, {t._trial_id for t in trials if t.number in numbers})  # noqa: SLF001
 
 
 def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:

@@ -55,14 +55,8 @@ def test_on_the_command_line_numbers_are_a_list():
     assert given_options(trial_nums=option.parse("3,1,2")).trial_nums == (1, 2, 3)
 
 
-@pytest.mark.parametrize("value", [1, "yes", None])
-def test_retry_failed_is_true_or_false(value):
-    with pytest.raises(OptionError, match="must be True or False"):
-        given_options(retry_failed=value)
-
-
 def test_a_sweep_has_what_all_runs_have_and_nothing_of_a_sampler():
-    own = {"entry_id", "run_name", "trial_nums", "retry_failed"}
+    own = {"entry_id", "run_name", "trial_nums"}
     assert set(keyword_names(SweepOptions)) == {*keyword_names(WorkOptions), *own}
     of_a_study = set(keyword_names(RunOptions)) - set(keyword_names(SweepOptions))
     assert of_a_study >= {"sampler", "n_trials", "random_seed", "enqueue", "max_concurrent_trials"}

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import attrs
 
 from seedwise.errors import OptionError
-from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
@@ -49,7 +48,4 @@ class SweepOptions(WorkOptions):
         _numbers,
         _listed,
         forms=Forms(parse=_integers),
-    )
-    retry_failed: bool = option(
-        False, "bool", "Evaluate the failed trials once more.", checks.truth
     )

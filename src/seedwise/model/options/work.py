@@ -247,6 +247,13 @@ class WorkOptions:
         "Resume a run even if options that decide its results were changed.",
         checks.truth,
     )
+    retry_failed: bool = option(
+        False,
+        "bool",
+        "Resume a run and evaluate its failed trials again, all seeds of each, under their number "
+        "and at their params.",
+        checks.truth,
+    )
     take_over: bool = option(
         False,
         "bool",

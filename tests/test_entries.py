@@ -188,7 +188,7 @@ def test_a_failed_entry_leaves_the_others_at_work(fit, tmp_path):
     assert isinstance(error, LossFailedError)
     assert "ben does not like" in str(error)
     assert f"seedwise replay {tmp_path}/runs/bad/entries/ben --trial 2" in str(error)
-    assert f"To resume it after this trial: seedwise resume {tmp_path}/runs/bad" in str(error)
+    assert f"To resume without this trial: seedwise resume {tmp_path}/runs/bad\n" in str(error)
     others = {entry: rows for entry, rows in tables(good).items() if entry != "ben"}
     assert tables(result) == others
     assert "ben" not in result.best_values_by_entry

@@ -101,8 +101,10 @@ CASES = [
             "the loss failed in trial 3, seed 7, with params {'x': 0.5}:\n\n"
             "Traceback\nValueError: no\n\n"
             "To see it happen here: seedwise replay runs/a --trial 3 --seed 7 --pdb\n"
-            "With fail_on_chunk_error=False the run continues without such trials. To resume it "
-            "after this trial: seedwise resume runs/a"
+            "To evaluate the trial again with a corrected loss: run the script again with "
+            "run_name='a', accept_changes=True, retry_failed=True\n"
+            "To resume without this trial: seedwise resume runs/a\n"
+            "To resume without any that fails: seedwise resume runs/a --no-fail-on-chunk-error"
         ),
     ),
     (
@@ -112,7 +114,7 @@ CASES = [
         (
             "the loss failed in trial 3, the chunk that begins with seed 5, with params {}:\n\n"
             "it died\n\nTo see it happen here: seedwise replay runs/a --trial 3 --pdb\n"
-            "Raise slurm_timeout_minutes if the loss may take that long. With fail_on_chunk_error"
+            "Raise slurm_timeout_minutes if the loss may take that long.\nTo evaluate the trial"
         ),
     ),
     (
@@ -124,8 +126,9 @@ CASES = [
         (
             "the loss failed in trial 3, seed 7, with params {}:\n\nno\n\n"
             "To see it happen here: seedwise replay r/entries/b --trial 3 --seed 7 --pdb\n"
-            "With fail_on_chunk_error=False the run continues without such trials. To resume it "
-            "after this trial: seedwise resume r"
+            "To evaluate the trial again with a corrected loss: run the script again with "
+            "run_name_prefix='r', accept_changes=True, retry_failed=True\n"
+            "To resume without this trial: seedwise resume r\n"
         ),
     ),
     (
@@ -208,9 +211,10 @@ CASES = [
         ValueError,
         {"run_dir": Path("runs/a"), "n_failed": 4},
         (
-            "no trial was completed: all 4 trials failed, the first with: seed 7: ValueError: no. "
-            "To see it happen here: seedwise replay runs/a --trial 0 --pdb. The run's folder is "
-            "runs/a."
+            "no trial was completed: all 4 trials failed, the first with: seed 7: ValueError: no\n"
+            "To see it happen here: seedwise replay runs/a --trial 0 --pdb\n"
+            "To evaluate them again with a corrected loss: run the script again with "
+            "run_name='a', accept_changes=True, retry_failed=True"
         ),
     ),
     (

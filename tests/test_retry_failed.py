@@ -109,7 +109,7 @@ def failed(result) -> list[int]:
 def test_with_a_corrected_loss_it_is_as_if_the_loss_had_never_been_wrong(run, lag):
     options = {"max_concurrent_trials": lag}
     expected = run(lossy(right), **options)
-    with pytest.raises(LossFailedError):
+    with pytest.raises(LossFailedError, match="accept_changes=True, retry_failed=True"):
         run(lossy(wrong), run_name="a", **options)
     given = {"run_name": "a", "accept_changes": True, "retry_failed": True}
     result = run(lossy(right), **given, **options)
@@ -273,6 +273,9 @@ def test_entries(client, tmp_path, bad):
 
     first = call("a")
     assert list(first.failed) == ["ben"]
+    assert "run_name_prefix='a', accept_changes=True, retry_failed=True" in str(
+        first.failed["ben"]
+    )
     again = call("a", retry_failed=True)
     assert str(again.failed["ben"]) == str(first.failed["ben"])
     bad.unlink()

@@ -102,7 +102,9 @@ class StudyWork(EngineJob):
         best, trials, directory = self.best, self.trials, self.run.directory
         if best is None:
             errors = [trial.error for trial in _failed(trials)]
-            raise NoCompleteTrialError(directory.path, len(errors), next(iter(errors), None))
+            raise NoCompleteTrialError(
+                directory.path, len(errors), next(iter(errors), None), directory.home.path
+            )
         assert best.value is not None  # the best trial is complete
         return OptimizeResult(
             loss_name=self.run.parts.loss.name,

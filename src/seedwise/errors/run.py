@@ -43,6 +43,15 @@ def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:
     return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"
 
 
+def _retry_advice(run_dir: Path, resume_dir: Path | None) -> str:
+    home = resume_dir or run_dir
+    name = "run_name" if home == run_dir else "run_name_prefix"
+    return (
+        f"with a corrected loss: run the script again with {name}={home.name!r}, "
+        "accept_changes=True, retry_failed=True"
+    )
+
+
 class LossFailedError(SeedwiseError, RuntimeError):
     """Raised when the loss failed on a seed and `fail_on_chunk_error` is True.
 
@@ -86,18 +95,20 @@ class LossFailedError(SeedwiseError, RuntimeError):
             f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
         )
         advice = _ADVICE.get(exception_type)
+        resume = resume_command(resume_dir or run_dir)
         super().__init__(
             f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
             f"{traceback.rstrip()}\n\n"
             f"To see it happen here: {replay_command(run_dir, trial, seed)} --pdb\n"
-            f"{advice + ' ' if advice else ''}With fail_on_chunk_error=False the run continues "
-            "without such trials. To resume it after this trial: "
-            f"{resume_command(resume_dir or run_dir)}"
+            f"{advice or ''}"
+            f"To evaluate the trial again {_retry_advice(run_dir, resume_dir)}\n"
+            f"To resume without this trial: {resume}\n"
+            f"To resume without any that fails: {resume} --no-fail-on-chunk-error"
         )
 
 
 _ADVICE = {
-    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.",
+    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.\n",
 }
 
 
@@ -112,17 +123,20 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
         How many trials failed.
     """
 
-    def __init__(self, run_dir: Path, n_failed: int, example: str | None) -> None:
+    def __init__(
+        self, run_dir: Path, n_failed: int, example: str | None, resume_dir: Path | None = None
+    ) -> None:
         self.run_dir = run_dir
         self.n_failed = n_failed
         if n_failed:
             problem = (
-                f"all {n_failed} trials failed, the first with: {example}. "
-                f"To see it happen here: {replay_command(run_dir, 0, None)} --pdb"
+                f"all {n_failed} trials failed, the first with: {example}\n"
+                f"To see it happen here: {replay_command(run_dir, 0, None)} --pdb\n"
+                f"To evaluate them again {_retry_advice(run_dir, resume_dir)}"
             )
         else:
-            problem = "none was started before the timeout"
-        super().__init__(f"no trial was completed: {problem}. The run's folder is {run_dir}.")
+            problem = f"none was started before the timeout. The run's folder is {run_dir}."
+        super().__init__(f"no trial was completed: {problem}")
 
 
 class AllEntriesFailedError(SeedwiseError, RuntimeError):

@@ -351,7 +351,7 @@ CASES = [
         errors.MainGuardError("fit.py", 12),
         RuntimeError,
         {"script": "fit.py", "line": 12},
-        "fit.py, line 12: local workers import this script when they start",
+        "fit.py, line 12: workers import this script",
     ),
     (
         errors.AddressError("tcp://h:1", "refused"),

@@ -60,7 +60,7 @@ def test_a_script_without_main_guard(tmp_path, tail):
     assert done.returncode == 1
     assert MainGuardError.__name__ in done.stderr
     line = 13 if tail.startswith("if") else 12
-    assert f"script.py, line {line}: local workers import this script" in done.stderr
+    assert f"script.py, line {line}: workers import this script" in done.stderr
     assert 'if __name__ == "__main__":' in done.stderr
     # Once, from the script itself: no worker was started that would have made the call again.
     assert done.stderr.count("Traceback") == 1

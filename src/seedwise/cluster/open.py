@@ -19,18 +19,17 @@ from seedwise.usercode.main_guard import require_main_guard
 def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made.
 
-    Raises MainGuardError if each local worker would run the script again, SlurmNotFoundError if
+    Raises MainGuardError if each worker would run the script again, SlurmNotFoundError if
     there is no ``sbatch``, and OptionError if this machine has no such network interface, or if
     `workers` is given together with a cluster, which is never scaled.
     """
-    if options.place == "local":
-        require_main_guard()
-    elif options.place == "slurm":
+    require_main_guard()
+    if options.place == "slurm":
         require_slurm(
             (options.slurm and options.slurm.interface)
             or dask.config.get("jobqueue.slurm.interface", None)
         )
-    elif options.workers is not None:
+    elif options.place != "local" and options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"
         )

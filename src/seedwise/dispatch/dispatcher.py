@@ -15,6 +15,7 @@ from seedwise.dispatch.blame import Blame, given_up, overran
 from seedwise.dispatch.channel import Channel, Errand, Order
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.packs import PackSize
+from seedwise.dispatch.self_check import SelfCheck
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
@@ -75,11 +76,18 @@ class DaskDispatcher:
     `check` is called about every second; it mends the cluster, or raises if no work is possible.
     """
 
-    def __init__(self, client: Client, check: Callable[[], None], traffic: Traffic) -> None:
+    def __init__(
+        self,
+        client: Client,
+        check: Callable[[], None],
+        traffic: Traffic,
+        self_check: SelfCheck | None = None,
+    ) -> None:
         self.token = uuid.uuid4().hex[:8]
         self._client = client
         self._check = check
         self._traffic = traffic
+        self._self_check = self_check
         limit_s = traffic.running_limit_s
         self._clock = TrialClock(limit_s) if limit_s is not None else None
         #: Dask topic on which workers say that they start a chunk; None if that is not needed.
@@ -121,6 +129,8 @@ class DaskDispatcher:
 
     def send(self, orders: Sequence[Order]) -> None:
         """Send out chunks of one trial, or let them wait for others to share a task with."""
+        if self._self_check is not None:
+            orders = list(map(self._self_check.with_reference, orders))
         if self._traffic.packs and not orders[0].task.isolated:
             self._backlog += orders
         else:
@@ -129,7 +139,8 @@ class DaskDispatcher:
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
         """Wait until there are results, or for a second.
 
-        Raises ChunkTooLongError if no job lasts long enough for a chunk.
+        Raises ChunkTooLongError if no job lasts long enough for a chunk, and SelfCheckError if a
+        worker makes something else of a seed than the driver or another worker.
         """
         self._send_backlog()
         self._check_if_due()  # before results are taken: if it raises, none is lost
@@ -140,6 +151,8 @@ class DaskDispatcher:
         if time.monotonic() - self._looked_s >= self._traffic.tick_s:
             self._looked_s = time.monotonic()
             results += self._overdue()
+        if self._self_check is not None:
+            results = self._self_check.passed(results)
         return [(order.channel, result) for order, result in results]
 
     def cancel(self, unwanted: Callable[[Order], bool]) -> None:

@@ -17,6 +17,7 @@ from seedwise.driver.report import InFlight, Listeners, Report, interruption_tol
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
 from seedwise.driver.tally import Tally
+from seedwise.driver.witness import ForkedWitness, forked_witness
 from seedwise.driver.workplace import Workplace, open_workplace
 from seedwise.engine.engine import Engine
 from seedwise.engine.loop import work_through
@@ -129,14 +130,21 @@ def _work_on(
     def report_on(place: Place) -> Report:
         return Report(run, tally, listen, place, work.jobs)
 
-    with interruption_told(run, tally, listen):
+    with interruption_told(run, tally, listen), _witness_of(run) as witness:
         _cancel_left_jobs(run)
         with open_workplace(
-            run, work.n_trials_at_once, stop, report_on, packs=work.packs
+            run, work.n_trials_at_once, stop, report_on, packs=work.packs, witness=witness
         ) as workplace:
             work.begin(workplace)
             work_through(workplace, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
+
+
+def _witness_of(run: Run) -> contextlib.AbstractContextManager[ForkedWitness | None]:
+    """Return what evaluates a seed in the driver's way, if that is asked for and can be had."""
+    if run.options.self_check and run.parts.has_function:
+        return forked_witness(run.parts.loss)
+    return contextlib.nullcontext()
 
 
 def _cancel_left_jobs(run: Run) -> None:

@@ -80,6 +80,11 @@ class Parts:
     cases: Cases | None = None
 
     @property
+    def has_function(self) -> bool:
+        """Whether the loss can be called in this process."""
+        return self.loss.function is not _only_on_workers
+
+    @property
     def all_cases(self) -> Cases:
         """The trials of a sweep."""
         assert self.cases is not None  # of a sweep

@@ -16,6 +16,7 @@ from seedwise.driver.tally import Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.model.events import (
     Event,
+    Noted,
     Progress,
     RunFinished,
     RunInterrupted,
@@ -98,13 +99,24 @@ class Report:
         if not isinstance(event, TrialFinished):
             self._listen(event)
             return
+        is_first = not self._tally.counts.total()
         self._tally.tell(event.trial.state)
         self._listen(event)
+        if is_first and event.trial.stderr == 0.0:
+            self.note(
+                f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
+                f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
+            )
         # Entries have a best trial each.
         self._best = None if isinstance(self._run.options, EntriesOptions) else event.best
         if self._status_due.due():
             self._write_status()
         self._tell_progress()
+
+    def note(self, text: str) -> None:
+        """Tell something that whoever watches the run should know."""
+        self._run.log.write("note", text)
+        self._listen(Noted(text))
 
     def refresh(self) -> None:
         """Tell the progress, also while no trial is told."""

@@ -12,10 +12,12 @@ from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.dispatcher import DaskDispatcher, Traffic
+from seedwise.dispatch.self_check import SelfCheck, Witness
 from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.report import Report
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
+from seedwise.driver.witness import recorded_reference
 from seedwise.worker.departure import depart
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
@@ -44,11 +46,13 @@ def open_workplace(
     report_on: Callable[[Place], Report],
     *,
     packs: bool = False,
+    witness: Witness | None = None,
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
     `report_on` makes the report of the run at the cluster. With `packs` chunks of several trials
-    may share a Dask task. What is ours of the cluster is closed in the end.
+    may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
+    cluster is closed in the end.
     """
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
@@ -73,6 +77,10 @@ def open_workplace(
             fault=place.fault,
         )
 
+        self_check = None
+        if options.self_check:
+            self_check = SelfCheck(witness, report.note, recorded_reference(run))
+
         def look() -> None:
             if dispatcher.has_evaluated:
                 place.proved()
@@ -80,7 +88,7 @@ def open_workplace(
 
         with (
             bring(place.client, run.shipment, options) as loss_id,
-            DaskDispatcher(place.client, look, traffic) as dispatcher,
+            DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop)

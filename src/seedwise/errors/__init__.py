@@ -19,11 +19,23 @@ from seedwise.errors.cluster import (
     SubmitRefusedError,
     WorkersFailedError,
 )
+from seedwise.errors.commands import replay_command, resume_command
 from seedwise.errors.control import (
     NoDriverError,
     NotAnsweredError,
     NotYourRunError,
     RequestRefusedError,
+)
+from seedwise.errors.folder import (
+    ChangedRunError,
+    CleanRefusedError,
+    DamagedFileError,
+    EntryOfARunError,
+    LedgerMismatchError,
+    NotARunError,
+    RunExistsError,
+    RunFileError,
+    StudyFileError,
 )
 from seedwise.errors.loss import (
     CheckFailedError,
@@ -34,6 +46,7 @@ from seedwise.errors.loss import (
     LossTransportError,
     LossValueError,
     NotALossError,
+    SelfCheckError,
     SnapshotError,
     TrialDirError,
 )
@@ -47,22 +60,11 @@ from seedwise.errors.options import (
 )
 from seedwise.errors.run import (
     AllEntriesFailedError,
-    ChangedRunError,
-    CleanRefusedError,
-    DamagedFileError,
-    EntryOfARunError,
     LeaseLostError,
-    LedgerMismatchError,
     LossFailedError,
     NoCompleteTrialError,
-    NotARunError,
-    RunExistsError,
-    RunFileError,
     RunLockedError,
     RunStopped,
-    StudyFileError,
-    replay_command,
-    resume_command,
 )
 
 __all__ = [
@@ -104,6 +106,7 @@ __all__ = [
     "RunLockedError",
     "RunStopped",
     "SeedwiseError",
+    "SelfCheckError",
     "SlurmNotFoundError",
     "SnapshotError",
     "SourceError",

@@ -89,7 +89,7 @@ class KeyFolderError(ClusterError):
 
 
 class MainGuardError(ClusterError):
-    """Raised when a script starts local workers without ``if __name__ == "__main__":``.
+    """Raised when a script begins a run without ``if __name__ == "__main__":``.
 
     Attributes
     ----------
@@ -101,8 +101,8 @@ class MainGuardError(ClusterError):
         self.script = script
         self.line = line
         super().__init__(
-            f"{script}, line {line}: local workers import this script when they start, and would "
-            "make this very call again. Put it under the main guard:\n\n"
+            f"{script}, line {line}: workers import this script, and would make this very call "
+            "again. Put it under the main guard:\n\n"
             '    if __name__ == "__main__":\n'
             "        result = optimize_run(...)\n"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from seedwise.errors.base import SeedwiseError
-from seedwise.errors.run import resume_command
+from seedwise.errors.commands import resume_command
 
 __all__ = ["NoDriverError", "NotAnsweredError", "NotYourRunError", "RequestRefusedError"]
 

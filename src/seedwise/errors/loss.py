@@ -19,6 +19,7 @@ __all__ = [
     "LossTransportError",
     "LossValueError",
     "NotALossError",
+    "SelfCheckError",
     "SnapshotError",
     "TrialDirError",
 ]
@@ -198,6 +199,45 @@ class LossTransportError(SeedwiseError, TypeError):
             f"{platform.node()} can't read it. Use Python {theirs} there, or define the loss at "
             "the top of a .py file: any version can import that."
         )
+
+
+class SelfCheckError(SeedwiseError, RuntimeError):
+    """Raised when one seed has different losses where it is evaluated: the run does not begin.
+
+    Attributes
+    ----------
+    seed : int
+        The seed.
+    params : dict
+        The parameters.
+    values : dict of str to float
+        The loss, by who evaluated it.
+    """
+
+    def __init__(self, seed: int, params: Mapping[str, object], values: Mapping[str, float]):
+        self.seed = seed
+        self.params = dict(params)
+        self.values = dict(values)
+        super().__init__(
+            f"seed {seed} has different losses, so no result could be trusted:{self._lines()}\n"
+            f"with params {self.params!r}. Workers import your script, and nothing below its main "
+            "guard is done there. So what usually makes them differ is something that is set "
+            'under if __name__ == "__main__":, in another cell or by hand before the call: a '
+            "global variable, a setting such as numpy.seterr, an environment variable. Set it at "
+            "the top of the file. Other causes are another version of a library, another machine, "
+            "and a loss that does not draw all its random numbers from its seed. self_check=False "
+            "(--no-self-check) leaves this check out."
+        )
+
+    def in_last_bits(self) -> str:
+        """Return what is to be said if the values differ in their last bits only."""
+        return (
+            f"seed {self.seed} differs in the last bits, as models of CPU may round differently; "
+            f"the run can't be repeated bit by bit:{self._lines()}"
+        )
+
+    def _lines(self) -> str:
+        return "".join(f"\n  {value!r} on {who}" for who, value in self.values.items())
 
 
 class SnapshotError(SeedwiseError, ValueError):

@@ -104,6 +104,14 @@ class PoolChanged:
     pool: PoolStatus | None = None
 
 
+@attrs.frozen
+class Noted:
+    """Something about the loss or its values that whoever watches the run should know."""
+
+    #: A sentence without a full stop.
+    text: str
+
+
 Event: TypeAlias = (
     RunStarted
     | TrialFinished
@@ -111,6 +119,7 @@ Event: TypeAlias = (
     | EntryFinished
     | ChunkLost
     | PoolChanged
+    | Noted
     | RunInterrupted
     | RunFinished
 )

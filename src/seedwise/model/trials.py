@@ -84,6 +84,8 @@ class ChunkResult:
     worker: str = ""
     #: The Slurm job that holds the worker; None outside of Slurm.
     job_id: str | None = None
+    #: What the worker makes of the run's reference seed; None if it was not evaluated, or failed.
+    reference: float | None = None
 
 
 @attrs.frozen

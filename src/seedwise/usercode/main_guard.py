@@ -18,8 +18,7 @@ _BEGIN_A_RUN = {"check_run", "optimize_entries", "optimize_run", "resume_run", "
 def require_main_guard() -> None:
     """Refuse a main script that got here outside of ``if __name__ == "__main__":``.
 
-    Local workers are spawned, and a spawned process imports the main script: it would make an
-    unguarded call again. Raises MainGuardError.
+    Workers import the script, and would make an unguarded call again. Raises MainGuardError.
     """
     frame = _main_frame()
     if frame is None or _is_never_imported():
@@ -67,7 +66,7 @@ def _main_frame() -> FrameType | None:
 
 
 def _is_never_imported() -> bool:
-    # Spawned processes do not import the __main__.py of a package (python -m package).
+    # Workers do not import the __main__.py of a package (python -m package).
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec is not None and spec.name.endswith(".__main__")
 

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from seedwise.errors.durations import exact_duration
 from seedwise.model.check_report import CheckReport
-from seedwise.model.events import ChunkLost, Event, PoolChanged, Progress, RunStarted
+from seedwise.model.events import ChunkLost, Event, Noted, PoolChanged, Progress, RunStarted
 from seedwise.view.progress import ProgressLines
 
 
@@ -28,7 +28,7 @@ class CheckProgress:
         if isinstance(event, RunStarted) and self._shown:
             line = f"seedwise: checking one seed, on {event.place}"
             print(line, file=self._stream or sys.stderr, flush=True)
-        elif isinstance(event, ChunkLost | PoolChanged | Progress):
+        elif isinstance(event, ChunkLost | Noted | PoolChanged | Progress):
             self._lines(event)
 
 

@@ -18,6 +18,7 @@ from seedwise.model.events import (
     ChunkLost,
     EntryFinished,
     Event,
+    Noted,
     PoolChanged,
     Progress,
     RunFinished,
@@ -87,6 +88,8 @@ class ProgressLines:
                 lines = [_lost(event)]
             case PoolChanged():
                 lines = [_pool_changed(event)]
+            case Noted():
+                lines = [f"note: {event.text}"]
             case RunInterrupted():
                 lines = _interrupted(event)
             case RunFinished():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+import numpy as np
 
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
@@ -19,6 +20,18 @@ from seedwise.worker.departure import job_left_s, leaves_before
 from seedwise.worker.durations import Durations, durations_of
 
 _PACK_LIMIT_S = 0.5
+
+
+@attrs.frozen
+class Reference:
+    """The seed that every worker evaluates once, so that its value can be compared."""
+
+    trial: int
+    params: dict[str, ParamValue]
+    seed: int
+    entry_id: str | None
+    #: Its position in the seed plan.
+    start: int
 
 
 @attrs.frozen(eq=False)
@@ -46,6 +59,20 @@ class ChunkTask:
     folder_stem: str = ""
     #: How long it was expected to take, at most, when it was sent; None if unknown.
     needs_s: float | None = None
+    #: What the worker is to evaluate before its first chunk; None for nothing.
+    reference: Reference | None = None
+
+    def of_reference(self, reference: Reference) -> ChunkTask:
+        """Return the task of the reference, as a chunk of one seed."""
+        chunk = Chunk(0, reference.start, np.array([reference.seed], dtype=np.int64))
+        return attrs.evolve(
+            self,
+            trial=reference.trial,
+            params=reference.params,
+            entry_id=reference.entry_id,
+            chunk=chunk,
+            reference=None,
+        )
 
     def fresh_context(self) -> Context:
         """Return the context that the loss may ask for, with a new folder for each evaluation.
@@ -83,9 +110,13 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         }
         worker.log_event(task.topic, message)
     context = task.fresh_context()
+    reference: float | None = None
     began_s = time.perf_counter()
     try:
-        block = worker.plugins[task.loss_id].evaluate(task, context)
+        plugin = worker.plugins[task.loss_id]
+        reference = plugin.evaluate_reference(task)
+        began_s = time.perf_counter()
+        block = plugin.evaluate(task, context)
     except Reschedule:  # the worker leaves; Dask gives the chunk to another
         raise
     except BaseException as error:  # such as: the loss can't be loaded
@@ -107,6 +138,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         duration_s=duration_s,
         worker=str(worker.name),
         job_id=os.environ.get("SLURM_JOB_ID"),
+        reference=reference,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,10 @@ class Context(dict[str, Any]):
     def copy(self) -> Context:
         """Return a copy with the same folder."""
         return Context(self, self.folder)
+
+
+@contextmanager
+def passing_context(items: Mapping[str, Any]) -> Iterator[Context]:
+    """Make a context whose folder is removed in the end, for an evaluation that does not count."""
+    with tempfile.TemporaryDirectory(prefix="seedwise-") as folder:
+        yield Context(items, TrialDir(Path(folder) / "trial", Path(folder)))

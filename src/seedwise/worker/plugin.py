@@ -21,7 +21,7 @@ from seedwise.usercode.shipment import Shipment
 from seedwise.worker.block import SeedBlock, evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
-from seedwise.worker.context import Context
+from seedwise.worker.context import Context, passing_context
 from seedwise.worker.process import Limits, Verdict
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
@@ -53,6 +53,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         manager = getattr(worker, "memory_manager", None)
         self._lock = threading.Lock()
         self._loss: LossDefinition | None = None
+        self._was_asked = False  # for the reference
         self._vectorized: bool | None = None
         self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
         # It starts its threads only when there is work for them.
@@ -80,6 +81,21 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             if self._children.closed:  # `teardown` broke it off: it goes to another worker
                 raise Reschedule from error
             raise
+
+    def evaluate_reference(self, task: ChunkTask) -> float | None:
+        """Evaluate the seed that all workers evaluate, if it is the first chunk here.
+
+        Not for a chunk that is isolated: only its own seeds are to be blamed for what happens.
+        """
+        with self._lock:
+            reference, asked = task.reference, self._was_asked
+            if reference is None or asked or task.isolated:
+                return None
+            self._was_asked = True
+        items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
+        with passing_context(items) as context:
+            losses = self.evaluate(task.of_reference(reference), context).losses
+        return None if losses is None else float(losses[0])
 
     def _fits_here(self) -> bool:
         """Tell whether this process has the loss; it loads it if it may."""

@@ -138,6 +138,14 @@ class WorkOptions:
         "None sends them the function itself.",
         checks.text,
     )
+    self_check: bool = option(
+        True,
+        "bool",
+        "Have each worker evaluate the first seed of the first trial before its first chunk, and "
+        "compare its loss with the driver's, the other workers' and, of a run that is resumed, "
+        "the recorded one. If they differ, the run does not begin.",
+        checks.truth,
+    )
     slurm_poll_seconds: int = option(
         15,
         "int",

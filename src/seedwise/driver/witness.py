@@ -1,0 +1,125 @@
+"""What the workers' loss of one seed is compared with: the driver's own, and the recorded one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, Pipe
+
+import numpy as np
+
+from seedwise.dispatch.self_check import Answer
+from seedwise.driver.run import Run
+from seedwise.folder.ledger import Ledger
+from seedwise.model.loss import LossDefinition
+from seedwise.model.options.study import RunOptions
+from seedwise.model.trials import Proposal
+from seedwise.study.proposer import read_params
+from seedwise.worker.block import evaluate_block
+from seedwise.worker.chunk import Reference
+from seedwise.worker.context import passing_context
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ForkedWitness:
+    """A fork of this process that evaluates one seed, with all that the process has by now.
+
+    Whatever the loss does there, the driver goes on: it may crash, take all memory or never end.
+    """
+
+    def __init__(self, loss: LossDefinition) -> None:
+        self._connection, theirs = Pipe()
+        self._answer: Answer | None = None
+        with warnings.catch_warnings():
+            # Python warns of threads, whose locks the fork may find taken: then it is too late.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+        if self._pid == 0:
+            _serve(loss, theirs)
+        theirs.close()
+
+    def ask(self, reference: Reference) -> None:
+        """Begin with the evaluation."""
+        with contextlib.suppress(OSError):  # it has died, which the answer says
+            self._connection.send(reference)
+
+    def answer(self) -> Answer | None:
+        """Return what came of it; None while it goes on."""
+        if self._answer is None and self._connection.poll():
+            try:
+                self._answer = self._connection.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):
+                self._answer = Answer(None, "its process died")
+        return self._answer
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        self._connection.close()
+
+
+@contextlib.contextmanager
+def forked_witness(loss: LossDefinition) -> Iterator[ForkedWitness]:
+    """Fork a witness, and end it in the end."""
+    witness = ForkedWitness(loss)
+    try:
+        yield witness
+    finally:
+        witness.close()
+
+
+def recorded_reference(run: Run) -> tuple[Reference, float] | None:
+    """Return the first seed of trial 0 and its loss, if the present loss has evaluated it before.
+
+    None of a sweep and of entries, too: a ledger of millions is not to be read for it.
+    """
+    if run.history.is_new or run.history.changes or not isinstance(run.options, RunOptions):
+        return None
+    with contextlib.suppress(KeyError), Ledger(run.directory.ledger) as ledger:
+        params = read_params(run.directory.study_file, run.history.study_name)[0]
+        seed = int(run.parts.plan.seeds[0])
+        reference = Reference(0, params, seed, run.options.entry_id, 0)
+        for result in ledger.recorded(Proposal(0, params)):
+            if result.start == 0 and result.losses is not None:
+                return reference, float(result.losses[0])
+    return None
+
+
+def _serve(loss: LossDefinition, connection: Connection) -> None:
+    """Evaluate one seed, in the fork; never returns."""
+    try:
+        _leave_the_driver_alone()
+        connection.send(_evaluated(loss, connection.recv()))
+        signal.pause()  # it is killed when nobody needs it any more
+    finally:
+        os._exit(0)  # no exit handler of the driver is to run twice
+
+
+def _leave_the_driver_alone() -> None:
+    if sys.platform == "linux":  # else a killed driver's lease would be held until the loss ends
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # the workers' prints are shown
+        os.dup2(null, stream)
+
+
+def _evaluated(loss: LossDefinition, reference: Reference) -> Answer:
+    items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
+    with passing_context(items) as context:
+        block = evaluate_block(loss, reference.params, np.array([reference.seed]), 0, context)
+    if block.losses is None:
+        assert block.failure is not None  # or there were losses
+        return Answer(None, f"{block.failure.exception_type}: {block.failure.message}")
+    return Answer(float(block.losses[0]))

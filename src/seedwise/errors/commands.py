@@ -1,0 +1,22 @@
+"""The commands that messages name."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+__all__ = [
+    "replay_command",
+    "resume_command",
+]
+
+
+def resume_command(run_dir: Path) -> str:
+    """Return the command that resumes a run."""
+    return f"seedwise resume {shlex.quote(str(run_dir))}"
+
+
+def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:
+    """Return the command that evaluates a trial again on one seed; None means all seeds."""
+    which = "" if seed is None else f" --seed {seed}"
+    return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"

@@ -317,10 +317,40 @@ CASES = [
         "to_dataframe() needs packages that are not installed. Install them with: pip install",
     ),
     (
-        errors.LossTransportError("walk", "TypeError: a lock"),
+        errors.LossTransportError.not_picklable("walk", "TypeError: a lock"),
         TypeError,
         {},
-        "loss 'walk' can't be sent to workers: TypeError: a lock. What it refers to must be",
+        "loss 'walk' can't be sent to workers: TypeError: a lock. It goes by value, as it is",
+    ),
+    (
+        errors.LossTransportError.unreadable("walk", Path("/r/code/loss.pickle"), "no such file"),
+        TypeError,
+        {},
+        f"loss 'walk' can't be loaded on {platform.node()}: /r/code/loss.pickle: no such file. ",
+    ),
+    (
+        errors.LossTransportError.from_other_python("walk", (3, 9)),
+        TypeError,
+        {},
+        "loss 'walk' was sent by value by Python 3.9, and Python 3.",
+    ),
+    (
+        errors.SnapshotError("200 MB", ["/home/me"]),
+        ValueError,
+        {"folders": ["/home/me"]},
+        "the code to copy for the workers has 200 MB, in /home/me. What is not below Python's own",
+    ),
+    (
+        errors.ForeignCodeError(["model"]),
+        ImportError,
+        {"modules": ["model"]},
+        "this process has imported modules that the run has copies of (model), and one process",
+    ),
+    (
+        errors.SelfCheckError(7, {"x": 0.5}, {"the driver": 2.0, "worker 0": 1.0}),
+        RuntimeError,
+        {"seed": 7, "params": {"x": 0.5}, "values": {"the driver": 2.0, "worker 0": 1.0}},
+        "seed 7 has different losses, so no result could be trusted:\n  2.0 on the driver\n",
     ),
     (errors.ClusterError("it broke"), RuntimeError, {}, "it broke"),
     (

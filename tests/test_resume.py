@@ -326,8 +326,10 @@ def test_signal_handlers_are_as_they_were(run):
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_resume_run_refuses_a_module_that_was_edited(run, client, tmp_path):
-    """What is found by its name, or imported when the loss is called, is not in the pickle."""
+def test_code_that_was_edited_is_not_what_resume_run_runs_and_is_refused_elsewhere(
+    run, client, tmp_path
+):
+    """Nor is a module that is imported when the loss is called."""
     helper = tmp_path / "helper_of_the_loss.py"
     source = (
         "import sys, seedwise as sw\n"
@@ -343,11 +345,12 @@ def test_resume_run_refuses_a_module_that_was_edited(run, client, tmp_path):
     late = runpy.run_path(str(path))["late"]
     for name, keywords in (("module", {"loss_module": str(path)}), ("late", {})):
         helper.write_text("OFFSET = 0.0\n")
-        run(late, n_trials=2, run_name=name, **keywords)
-        sw.resume_run(tmp_path / name, cluster=client, n_trials=3)
+        first = run(late, n_trials=2, run_name=name, n_seeds=10, **keywords)
         helper.write_text("OFFSET = 100.0\n")
+        resumed = sw.resume_run(tmp_path / name, cluster=client, n_trials=3)
+        assert {trial.value for trial in resumed.trials} == {first.best_value}
         with pytest.raises(ChangedRunError, match="loss: was"):
-            sw.resume_run(tmp_path / name, cluster=client, n_trials=4)
+            run(late, n_trials=4, run_name=name, n_seeds=10, **keywords)
     sys.path.remove(str(tmp_path))
 
 

@@ -115,7 +115,7 @@ def dispatching(client, loss, **traffic) -> Iterator[tuple[DaskDispatcher, Erran
     options = RunOptions.from_keywords({})
     traffic = Traffic(**{"tick_s": 1, **traffic})
     with (
-        bring(client, pack(loss, options), options) as loss_id,
+        bring(client, pack(loss, options).shipment, options) as loss_id,
         DaskDispatcher(client, lambda: None, traffic) as dispatcher,
     ):
         yield dispatcher, Errand(loss_id, loss.name, "run")
@@ -153,7 +153,7 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
     loss = sw.loss(name="heavy", description="heavy", parameter_space={"x": (0, 1)})(
         lambda params, seed: params["x"] + len(ballast)
     )
-    assert len(pack(loss, RunOptions.from_keywords({})).pickled) > 200_000
+    assert len(pack(loss, RunOptions.from_keywords({})).shipment.pickled) > 200_000
     with dispatching(own_client, loss, tick_s=10) as (dispatcher, errand):
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
         assert all(errand.loss_id in plugins for plugins in held.values())
@@ -559,7 +559,7 @@ def test_without_a_result_a_wait_ends_with_a_look(client):
     looks = []
     options = RunOptions.from_keywords({})
     with (
-        bring(client, pack(bowl, options), options),
+        bring(client, pack(bowl, options).shipment, options),
         DaskDispatcher(client, lambda: looks.append(1), Traffic(tick_s=0.05)) as dispatcher,
     ):
         assert dispatcher.wait() == []
@@ -597,7 +597,7 @@ def test_what_a_look_raises_costs_no_results(client):
 
     plan = seed_plan(n_seeds=4, chunk_size=2)
     with (
-        bring(client, pack(bowl, options), options) as loss_id,
+        bring(client, pack(bowl, options).shipment, options) as loss_id,
         DaskDispatcher(client, look, Traffic(tick_s=1, check_s=0.0)) as dispatcher,
     ):
         channel = dispatcher.channel(Errand(loss_id, bowl.name, "run"))

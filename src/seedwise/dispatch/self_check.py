@@ -135,10 +135,8 @@ class SelfCheck:
         """See whether a worker gives the same seed another value the second time."""
         reference = self._reference
         assert reference is not None  # or no chunk would have been sent
-        if self._knows_chance or (result.trial, result.start) != (
-            reference.trial,
-            reference.start,
-        ):
+        place = (reference.entry_id, reference.trial, reference.start)
+        if self._knows_chance or (task.entry_id, task.trial, task.chunk.start) != place:
             return
         self._knows_chance = True
         first = self._answers.get(_named(result))

@@ -16,6 +16,7 @@ import numpy as np
 
 from seedwise.dispatch.self_check import Answer
 from seedwise.driver.run import Run
+from seedwise.errors import LedgerMismatchError
 from seedwise.folder.ledger import Ledger
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions
@@ -85,7 +86,8 @@ def recorded_reference(run: Run) -> tuple[Reference, float] | None:
     """
     if run.history.is_new or run.history.changes or not isinstance(run.options, RunOptions):
         return None
-    with contextlib.suppress(KeyError), Ledger(run.directory.ledger) as ledger:
+    refused = contextlib.suppress(KeyError, LedgerMismatchError)  # the engine says so
+    with refused, Ledger(run.directory.ledger) as ledger:
         params = read_params(run.directory.study_file, run.history.study_name)[0]
         seed = int(run.parts.plan.seeds[0])
         reference = Reference(0, params, seed, run.options.entry_id, 0)

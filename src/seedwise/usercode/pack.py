@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import importlib.util
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import CodeType
 
 import attrs
 
@@ -45,7 +48,7 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     """
     module, also = _loss_module(options.loss_module)
     argv = tuple(sys.argv) if options.forward_sys_argv_to_workers else None
-    snapshot = take_snapshot(argv, also)
+    snapshot = take_snapshot(argv, {**dict.fromkeys(_imported(loss)), **also})
     files, code = snapshot.files, snapshot.code
     variable: str | None = None
     if module is None and (by_name := name_of(loss, code.source_of)) is not None:
@@ -86,6 +89,16 @@ def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | No
         if spec is not None:
             return module, {module: None}
     raise OptionError("loss_module", module, "a module or .py file that can be imported")
+
+
+def _imported(loss: LossDefinition) -> list[str]:
+    """Return what a loss imports when it is called, which may have no source that says so."""
+    code = getattr(inspect.unwrap(loss.function), "__code__", None)
+    codes = [] if code is None else [code]
+    for piece in codes:
+        codes += [const for const in piece.co_consts if isinstance(const, CodeType)]
+    steps = (step for piece in codes for step in dis.get_instructions(piece))
+    return [step.argval for step in steps if step.opname == "IMPORT_NAME"]
 
 
 def _home(loss: LossDefinition, code: Code) -> str | None:

@@ -116,7 +116,7 @@ class _Found:
 
     def add_by_name(self, name: str, path: Path | None) -> None:
         """Add a module that may not be loaded, by its file or as Python finds it."""
-        spec = _find(name) if path is None else None
+        spec = _find(name) if path is None and name not in sys.modules else None
         if path is not None:
             self.add(name, path)
         elif spec is not None:

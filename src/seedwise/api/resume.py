@@ -8,26 +8,33 @@ from typing import Any
 from seedwise.api.begin import carry_out_as_asked
 from seedwise.cluster.open import check_place
 from seedwise.driver.parts import make_parts, read_saved, require_cluster
-from seedwise.errors import EntryOfARunError, OptionError
+from seedwise.errors import EntryOfARunError, LossNotFoundError, OptionError
 from seedwise.folder.find import existing_run
+from seedwise.model.loss import LossDefinition
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
+from seedwise.usercode.find import load_loss
 
 
 def resume_run(
-    run_dir: str | Path, **options: Any
+    run_dir: str | Path, *, code: str | None = None, **options: Any
 ) -> OptimizeResult | MultiOptimizeResult | SweepResult:
     """Resume a run from its folder alone.
 
-    The loss and the options are those saved in the folder. To resume with the loss as it is now,
-    repeat the call that began the run, with its `run_name`. However the run ended, the trials are
+    The loss and the options are those saved in the folder: the loss is imported from the copy of
+    your code there. To resume with the loss as it is now, give `code`, or repeat the call that
+    began the run, with its `run_name`. However the run ended, the trials are
     those of a run that was never stopped, bit for bit.
 
     Parameters
     ----------
     run_dir : str or pathlib.Path
         The run's folder. For entries it is the folder that holds theirs.
+    code : str, optional
+        Where the loss is now, as in ``load_loss``: ``path/to/script.py:name`` or
+        ``package.module:name``. None takes the copy of the code in the folder. If the loss has
+        changed, `accept_changes` must be True.
     **options
         Keywords of the function that began the run; they replace the saved ones.
 
@@ -43,7 +50,9 @@ def resume_run(
     RunLockedError
         If another driver works on the run.
     ChangedRunError
-        If an option would change the results, unless `accept_changes` is True.
+        If an option or the new code would change the results, unless `accept_changes` is True.
+    LossNotFoundError
+        If `code` does not name the loss.
     DamagedFileError
         If a file of the run is damaged.
 
@@ -76,6 +85,17 @@ def resume_run(
     keywords = {**before, **options, "run_root": directory.path.parent, **name}
     require_cluster(keywords)
     checked = saved.kind.from_keywords(keywords)
-    parts = make_parts(saved.loss, checked, saved.source, saved)
+    if code is None:
+        parts = make_parts(saved.loss, checked, saved.source, saved)
+    else:
+        parts = make_parts(_loss_now(code, saved.loss.name), checked, saved.source)
     check_place(checked)
     return carry_out_as_asked(parts, checked, directory)  # type: ignore[no-any-return]
+
+
+def _loss_now(code: str, name: str) -> LossDefinition:
+    loss = load_loss(code)
+    if loss.name != name:
+        problem = f"it is loss {loss.name!r}, and the run is of {name!r}"
+        raise LossNotFoundError(code, problem)
+    return loss

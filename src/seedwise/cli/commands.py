@@ -88,15 +88,20 @@ def _workers(text: str) -> int | tuple[int, int]:
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
+@click.option(
+    "--code",
+    metavar="SCRIPT.PY[:NAME]",
+    help="Where the loss is now; without it, the copy of the code in RUN_DIR is run.",
+)
 @_flags
-def resume(run_dir: str, **flags: Any) -> None:
+def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     """Resume the run in RUN_DIR, up to its number of trials.
 
     Options that are not given stay as in the call that began the run.
     """
     given = _given(flags)
     try:
-        result = api.resume_run(run_dir, **given)
+        result = api.resume_run(run_dir, code=code, **given)
     except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
         sys.exit(stopped.code)
     except SeedwiseError as error:

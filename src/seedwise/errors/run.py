@@ -26,7 +26,8 @@ def _retry_advice(run_dir: Path, resume_dir: Path | None) -> str:
     name = "run_name" if home == run_dir else "run_name_prefix"
     return (
         f"with a corrected loss: run the script again with {name}={home.name!r}, "
-        "accept_changes=True, retry_failed=True"
+        f"accept_changes=True, retry_failed=True, or {resume_command(home)} --code SCRIPT.py "
+        "--accept-changes --retry-failed"
     )
 
 

@@ -86,8 +86,9 @@ class _Walk:
     def visit(self, value: Any, depth: int = 0) -> None:
         kind = type(value)
         if kind in _ATOMS:
-            text = hex(value) if kind is int else repr(value)  # a decimal int has too many digits
-            self._put(kind.__name__, value if kind in (str, bytes) else text)
+            self._put(kind.__name__, _text(value))
+        elif kind is memoryview:
+            self._put("bytes", value)
         elif kind is tuple and depth < 50:
             # By value: whether equal constants are one object is up to the compiler.
             self._put("tuple", str(len(value)))
@@ -125,11 +126,17 @@ class _Walk:
             self.names.add(value.__name__)
         return _described(value)
 
-    def _put(self, *parts: str | bytes) -> None:
+    def _put(self, *parts: str | bytes | memoryview) -> None:
         for part in parts:
             data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
             self._hash.update(b"%d:" % len(data))
             self._hash.update(data)
+
+
+def _text(atom: Any) -> str | bytes:
+    if isinstance(atom, str | bytes):
+        return atom
+    return hex(atom) if type(atom) is int else repr(atom)  # a decimal int has too many digits
 
 
 def _described(value: Any) -> object:
@@ -143,8 +150,10 @@ def _described(value: Any) -> object:
     if kind in (dict, types.MappingProxyType):
         return "dict", tuple(value.items())
     if kind in (np.ndarray, np.memmap):
-        data = value.tolist() if value.dtype.hasobject else value.tobytes()
-        return "array", repr(value.dtype), value.shape, data
+        dtype = repr(value.dtype), value.shape
+        if value.dtype.hasobject:
+            return "array", *dtype, value.tolist()
+        return "array", *dtype, np.ascontiguousarray(value).data.cast("B")
     return _instance(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import hashlib
 import importlib
 import importlib.abc
@@ -31,7 +32,19 @@ PROCESS = uuid.uuid4().hex
 
 _lock = threading.RLock()
 _held: Code | None = None
+_context = contextvars.Context()
 _kept: list[types.ModuleType] = []  # what Python clears of a module that nobody holds
+
+
+def note_context() -> None:
+    """Keep the context of this thread, in which the user's code was imported."""
+    global _context  # noqa: PLW0603 - a process has one
+    _context = contextvars.copy_context()
+
+
+def drivers_context() -> contextvars.Context:
+    """Return a copy of the context that was noted last."""
+    return _context.copy()
 
 
 def may_hold(code: Code) -> bool:

@@ -18,7 +18,7 @@ from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.code import SCRIPT, Code
-from seedwise.usercode.importing import PROCESS
+from seedwise.usercode.importing import PROCESS, note_context
 from seedwise.usercode.pickling import dumps, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
 from seedwise.usercode.snapshot import take_snapshot
@@ -46,6 +46,7 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     not. Raises LossTransportError if it then can't be pickled, OptionError if there is no such
     `loss_module`, and SnapshotError if the code is too large.
     """
+    note_context()
     module, also = _loss_module(options.loss_module)
     argv = tuple(sys.argv) if options.forward_sys_argv_to_workers else None
     snapshot = take_snapshot(argv, {**dict.fromkeys(_imported(loss)), **also})

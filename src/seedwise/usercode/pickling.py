@@ -94,12 +94,26 @@ def _is_importable(module: str) -> bool:
 
 @functools.lru_cache(maxsize=500)
 def _defined(source: bytes) -> frozenset[str]:
-    """Return the names that a source binds at its top level, outside of its main guard."""
+    """Return the names whose values an import of a source makes, and nothing else of the source.
+
+    They are bound at its top level, and neither in its main guard nor as a function's ``global``.
+    """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return frozenset()
-    return frozenset(_bound(tree.body))
+    bound_elsewhere = {
+        name
+        for node in ast.walk(tree)
+        for name in (
+            node.names
+            if isinstance(node, ast.Global)
+            else _bound(node.body)
+            if isinstance(node, ast.If) and is_guard(node)
+            else ()
+        )
+    }
+    return frozenset(_bound(tree.body)) - bound_elsewhere
 
 
 def _bound(body: list[ast.stmt]) -> Iterator[str]:

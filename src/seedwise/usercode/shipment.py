@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import importlib
 import pickle
@@ -13,7 +14,14 @@ import attrs
 from seedwise.errors import LossTransportError
 from seedwise.model.loss import LossDefinition, registered_losses
 from seedwise.usercode.code import Code
-from seedwise.usercode.importing import PROCESS, find_loss, has_already, hold, may_hold
+from seedwise.usercode.importing import (
+    PROCESS,
+    drivers_context,
+    find_loss,
+    has_already,
+    hold,
+    may_hold,
+)
 
 #: The file of a pickle in the folder of the code.
 PICKLE = "loss.pickle"
@@ -48,6 +56,10 @@ class Shipment:
     def fits_here(self) -> bool:
         """Tell whether the loss may be loaded in this process."""
         return self.process == PROCESS or may_hold(self.code)
+
+    def context(self) -> contextvars.Context:
+        """Return the context to load the loss in, and to evaluate it in."""
+        return drivers_context() if self.process == PROCESS else contextvars.copy_context()
 
     def load(self) -> LossDefinition:
         """Return the loss, on the worker.

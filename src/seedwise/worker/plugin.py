@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         manager = getattr(worker, "memory_manager", None)
         self._lock = threading.Lock()
         self._loss: LossDefinition | None = None
+        # What an import sets in its context, such as numpy's errors, is to count in all threads.
+        self._context = contextvars.Context()
         self._was_asked = False  # for the reference
         self._vectorized: bool | None = None
         self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
@@ -101,7 +104,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         """Tell whether this process has the loss; it loads it if it may."""
         with self._lock:
             if self._loss is None and self.shipment.fits_here():
-                self._loss = self.shipment.load()
+                self._context = self.shipment.context()
+                self._loss = self._context.run(self.shipment.load)
             return self._loss is not None
 
     def _evaluate_here(self, task: ChunkTask, context: Context) -> SeedBlock:
@@ -110,7 +114,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         assert loss is not None  # it fits here
 
         def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
-            return evaluate_block(loss, task.params, seeds, start, context)
+            own = self._context.copy()  # several threads can't be in one
+            return own.run(evaluate_block, loss, task.params, seeds, start, context)
 
         return self._spread(task, loss.vectorized, evaluate_piece)
 

@@ -49,7 +49,8 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     note_context()
     module, also = _loss_module(options.loss_module)
     argv = tuple(sys.argv) if options.forward_sys_argv_to_workers else None
-    snapshot = take_snapshot(argv, {**dict.fromkeys(_imported(loss)), **also})
+    home = str(getattr(loss.function, "__module__", None))
+    snapshot = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
     files, code = snapshot.files, snapshot.code
     variable: str | None = None
     if module is None and (by_name := name_of(loss, code.source_of)) is not None:

@@ -27,6 +27,14 @@ _MOST_FILES = 10_000
 _LARGEST_DATA_B = 1024**2
 _MOST_DATA_B = 20 * 1024**2
 
+_IMPORT_BY_COMPUTED_NAMES = (
+    b"import_module",
+    b"__import__",
+    b"iter_modules",
+    b"walk_packages",
+    b"exec_module",
+)
+
 _COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 
 
@@ -47,9 +55,10 @@ class Snapshot:
 def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None]) -> Snapshot:
     """Take a snapshot of the user's own code as it is now.
 
-    It holds the script, all modules of the user's own that are loaded, what they import by a
-    statement anywhere in them, and the whole of their packages, with small data files.
-    `also` names further modules, and the files that they are to be loaded from if not as usual.
+    It holds the script and the modules of `also`, each from a file if one is given, and what they
+    import by a statement anywhere in them, and so on. It holds all other loaded modules, too, and
+    the whole of the packages with small data files. These are left out if the program that runs is
+    installed, as pytest is, and no module of the first imports another by a computed name.
 
     What lies below Python's own library, or below a ``site-packages`` or ``dist-packages`` folder,
     is installed; all else is the user's own, editable installs too. Raises SnapshotError if that
@@ -61,11 +70,13 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
         found.add(SCRIPT, script)
     for name, path in also.items():
         found.add_by_name(name, path)
-    for name, module in list(sys.modules.items()):
-        if name not in (SCRIPT, "__mp_main__") and not is_installed_module(module):
-            found.add_loaded(name, module)
     found.add_imported()
-    found.add_packages()
+    if script is not None or _is_interactive() or found.imports_by_computed_names():
+        for name, module in list(sys.modules.items()):
+            if name not in (SCRIPT, "__mp_main__"):
+                found.add_loaded(name, module)
+        found.add_imported()
+        found.add_packages()
     own = [entry for entry in map(_absolute, sys.path) if not is_installed_file(entry + os.sep)]
     installed = [entry for entry in map(_absolute, sys.path) if entry not in own]
     main = sys.modules[SCRIPT]
@@ -77,6 +88,11 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
         script_package=str(getattr(main, "__package__", None) or "") if script else "",
         script_name=getattr(main.__spec__, "name", None) if script else None,
     )
+
+
+def _is_interactive() -> bool:
+    """Tell whether the program is typed in, as in a notebook, or is otherwise without a file."""
+    return getattr(sys.modules[SCRIPT], "__file__", None) is None
 
 
 def _script() -> Path | None:
@@ -115,36 +131,48 @@ class _Found:
         self._modules[name] = Module(str(path), copy, is_package)
 
     def add_by_name(self, name: str, path: Path | None) -> None:
-        """Add a module that may not be loaded, by its file or as Python finds it."""
-        spec = _find(name) if path is None and name not in sys.modules else None
+        """Add a module by its file, or as Python finds it."""
+        loaded = sys.modules.get(name)
         if path is not None:
             self.add(name, path)
-        elif spec is not None:
+        elif loaded is not None:
+            self.add_loaded(name, loaded)
+        elif (spec := _find(name)) is not None:
             self._add_spec(name, spec)
 
     def add_loaded(self, name: str, module: types.ModuleType) -> None:
-        """Add a module that is loaded, if it has a file, or is a package without one."""
+        """Add a module that is loaded, if it is the user's own and has a file or a folder."""
         content = vars(module)
-        spec = content.get("__spec__")
-        file = content.get("__file__")
-        if content.get("__name__") != name:  # an alias, which an import makes again
+        # An alias is made again by an import.
+        if name in self._modules or content.get("__name__") != name or is_installed_module(module):
             return
+        file = content.get("__file__")
         if file is None:
-            self._add_namespace(name, spec)
+            self._add_namespace(name, content.get("__spec__"))
         elif file.endswith((".py", *_COMPILED)) and (path := Path(_absolute(file))).is_file():
             self.add(name, path, is_package="__path__" in content)
 
     def add_imported(self) -> None:
-        """Add what the sources import that is not loaded yet, and what that imports in turn."""
+        """Add what the sources import, loaded or not, and what that imports in turn."""
         waiting, seen = list(self._modules), set(self._modules)
         while waiting:
-            name = waiting.pop()
-            for other in self._imports_of(name):
-                if other not in seen and other not in sys.modules:
-                    spec = _find(other)
-                    if spec is not None and self._add_spec(other, spec):
-                        waiting.append(other)
-                seen.add(other)
+            for name in set(self._imports_of(waiting.pop())) - seen:
+                seen.add(name)
+                self.add_by_name(name, None)
+                if name in self._modules:
+                    waiting.append(name)
+
+    def imports_by_computed_names(self) -> bool:
+        """Tell whether a source seems to import a module by a name that it computes."""
+        words = (
+            b"import_module",
+            b"__import__",
+            b"iter_modules",
+            b"walk_packages",
+            b"exec_module",
+        )
+        sources = [self._read(name) for name, module in self._modules.items() if module.is_source]
+        return any(word in source for source in sources for word in words)
 
     def add_packages(self) -> None:
         """Add the whole of each package: its modules may be imported by computed names."""
@@ -175,6 +203,9 @@ class _Found:
         code = Code(modules, sources, hashes, folder="", **how)  # type: ignore[arg-type]
         return Snapshot(code, others)
 
+    def _read(self, name: str) -> bytes:
+        return _content(Path(self._modules[name].path))[0]
+
     def _copy(self, root: Path, path: Path) -> str:
         if root not in self._roots:
             name = root.name or "root"
@@ -184,20 +215,17 @@ class _Found:
 
     def _add_namespace(self, name: str, spec: object) -> None:
         places = list(getattr(spec, "submodule_search_locations", None) or ())
-        if places:
+        if places and not is_installed_file(_absolute(places[0]) + os.sep):
             self._modules[name] = Module(_absolute(places[0]), None, is_package=True)
 
-    def _add_spec(self, name: str, spec: importlib.machinery.ModuleSpec) -> bool:
+    def _add_spec(self, name: str, spec: importlib.machinery.ModuleSpec) -> None:
         if spec.origin is None or spec.origin == "namespace":
             self._add_namespace(name, spec)
-            return False
+            return
         path = Path(_absolute(spec.origin))
-        if not path.name.endswith((".py", *_COMPILED)) or is_installed_file(str(path)):
-            return False
-        if not path.is_file():
-            return False
-        self.add(name, path, is_package=spec.submodule_search_locations is not None)
-        return True
+        is_code = path.name.endswith((".py", *_COMPILED)) and path.is_file()
+        if is_code and not is_installed_file(str(path)):
+            self.add(name, path, is_package=spec.submodule_search_locations is not None)
 
     def _imports_of(self, name: str) -> Iterator[str]:
         module = self._modules[name]
@@ -206,7 +234,7 @@ class _Found:
         package = name if module.is_package else name.rpartition(".")[0]
         if name == SCRIPT:
             package = str(getattr(sys.modules[SCRIPT], "__package__", None) or "")
-        for imported, level, members in _imports(_content(Path(module.path))[0]):
+        for imported, level, members in _imports(self._read(name)):
             try:
                 base = importlib.util.resolve_name("." * level + imported, package)
             except ImportError:

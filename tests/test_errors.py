@@ -257,7 +257,7 @@ CASES = [
             "changes": {"sampler": ("tpe", "random"), "b": (1, "c" * 999)},
         },
         (
-            "runs/a was begun with other options; resuming it would mix two runs:\n"
+            "runs/a was begun with other options or code; resuming it would mix two runs:\n"
             f"  sampler: was 'tpe', is 'random'\n  b: was 1, is '{'c' * 196}...\n"
             "Put them back, give another run_name for a new run, or pass accept_changes=True"
         ),

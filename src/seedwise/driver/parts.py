@@ -31,6 +31,7 @@ from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.study.samplers import make_sampler
 from seedwise.usercode.code import Code
+from seedwise.usercode.identity import difference
 from seedwise.usercode.pack import Packed, pack
 from seedwise.usercode.pickling import dumps
 from seedwise.usercode.shipment import Shipment
@@ -318,6 +319,16 @@ def named_as_before(parts: Parts, directory: RunDirectory) -> Parts:
     depends_on = {**parts.depends_on, "loss": loss_text(parts.loss, saved.digest)}
     content = {**parts.saved, "digest": saved.digest}
     return attrs.evolve(parts, depends_on=depends_on, saved=content)
+
+
+def code_changes(parts: Parts, directory: RunDirectory) -> str:
+    """Return what differs between the code that a run began with and the present one."""
+    try:
+        saved = read_saved(directory.home)
+    except NotARunError:
+        return ""
+    before = saved.identity.pieces(saved.packed.shipment.code)
+    return difference(before, parts.identity.pieces(parts.packed.shipment.code))
 
 
 def require_cluster(keywords: Mapping[str, Any]) -> None:

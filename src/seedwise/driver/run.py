@@ -11,7 +11,8 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from seedwise.cluster.open import place_mode
-from seedwise.driver.parts import Parts, named_as_before, save, saved_version
+from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
+from seedwise.errors import ChangedRunError
 from seedwise.folder.code_files import code_folder, drop_code
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.folder.events import EventLog
@@ -140,13 +141,18 @@ def take_up(
         directory.require_kind(options.kind)
         if directory.parent is None:
             parts = named_as_before(parts, directory)
-    history = take_up_history(
-        directory,
-        parts.loss.name,
-        parts.depends_on,
-        accept_changes=options.accept_changes,
-        n_trials=_n_numbers(parts, options),
-    )
+    try:
+        history = take_up_history(
+            directory,
+            parts.loss.name,
+            parts.depends_on,
+            accept_changes=options.accept_changes,
+            n_trials=_n_numbers(parts, options),
+        )
+    except ChangedRunError as error:
+        raise ChangedRunError(
+            error.run_dir, error.changes, code_changes(parts, directory)
+        ) from None
     if history.copy_of is not None and directory.parent is None:  # the jobs are the original's
         directory.jobs_file.unlink(missing_ok=True)
     directory.sweep()

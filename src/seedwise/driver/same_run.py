@@ -17,9 +17,9 @@ from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace
 from seedwise.model.values import typed_values
-from seedwise.usercode.code import Code
+from seedwise.usercode.code import SCRIPT, Code
 from seedwise.usercode.fingerprint import fingerprint
-from seedwise.usercode.identity import reached
+from seedwise.usercode.identity import Piece, reached
 from seedwise.usercode.shipment import Shipment
 
 # Of these a change makes the losses of trials that are not told yet worthless.
@@ -120,17 +120,25 @@ class CodeIdentity:
 
     def digest(self, code: Code) -> str:
         """Return 16 hex digits, for the present version of Python."""
-        compiled = {
-            name: code.hashes[module.copy]
-            for name, module in code.modules.items()
+        pieces = [(*key, piece.text) for key, piece in self.pieces(code).items()]
+        compiled = [
+            code.hashes[module.copy]
+            for module in code.modules.values()
             if module.copy is not None and not module.is_source
-        }
-        parts = [sorted(self.pieces(code).items()), sorted(compiled.items()), self.by_value]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        ]
+        text = json.dumps([sorted(pieces), sorted(compiled), self.by_value])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def pieces(self, code: Code) -> dict[str, str]:
-        """Return the pieces of the sources that the loss reaches, by their labels."""
-        return reached(code.texts(), self.module, self.names)
+    def pieces(self, code: Code) -> dict[tuple[str, str], Piece]:
+        """Return the pieces of the sources that the loss reaches, by file and label.
+
+        The same file may be a script in one call, and a module in another.
+        """
+        found = reached(code.texts(), (self.module, SCRIPT), self.names)
+        return {
+            (str(code.modules[module].copy), label): piece
+            for (module, label), piece in found.items()
+        }
 
 
 def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
@@ -139,7 +147,8 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
     home = shipment.module or str(getattr(function, "__module__", ""))
     if shipment.digest:
         found = fingerprint(function, code.source_of)
-        return CodeIdentity(home, tuple(sorted(found.names)), found.digest)
+        names = {*found.names, str(getattr(function, "__qualname__", "")).partition(".")[0]}
+        return CodeIdentity(home, tuple(sorted(names)), found.digest)
     name = shipment.variable or str(getattr(function, "__name__", ""))
     return CodeIdentity(home, (name,))
 

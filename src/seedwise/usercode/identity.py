@@ -1,184 +1,209 @@
-"""What a loss reaches in the user's sources, and what differs there between two snapshots.
+"""What a loss reaches in the user's sources, and what differs there between two versions.
 
-Names are compared bare, over all modules that are reached, so what only might be meant counts too.
-Not seen are names that are made while the code runs.
+Names are compared bare, over all modules that are reached: what might be meant counts, too. Names
+that are made while the code runs are not seen.
 """
 
 from __future__ import annotations
 
+import ast
 import builtins
-import contextlib
 import difflib
 import functools
-import importlib.util
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import accumulate, groupby
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
 
-from seedwise.usercode.pieces import REST, Piece, Pieces, cut
+import attrs
 
-_Item: TypeAlias = tuple[str, str | None]  # a module and the label of its piece, or None for all
+#: The part of a module that runs when it is imported.
+REST = "module level"
+_SELF = "."
 
-_AT_ONCE = ""  # a name that is always named
-_READ_ALL = ("vars", "globals", "locals", "dir", "getmembers", "__dict__", "eval", "exec")
-_FIND_SUBCLASSES = ("__subclasses__", "__init_subclass__")
-
-_MOST_LINES, _MOST_NAMED = 40, 8
-
-
-class Change(NamedTuple):
-    """A piece of code that was added, was removed or has changed."""
-
-    module: str
-    piece: str
-    how: str
-    diff: list[str]
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_PLAIN = (
+    *(ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp),
+    *(ast.unaryop, ast.operator, ast.expr_context),
+)
+_GUARD = re.compile("__name__ == '__main__'|'__main__' == __name__")
+_WORD = re.compile(r"[^\W\d]\w*")
+_READ_ALL = ("vars", "globals", "locals", "dir", "eval", "exec")
+_MOST_LINES = 40
 
 
-def reached(sources: Mapping[str, str], entry: str, name: str) -> dict[str, str]:
-    """Return the normalised text of each piece of code that a loss reaches, by its label.
+@attrs.frozen
+class Piece:
+    """A function, a class or a constant at the top of a module, or the rest of it."""
 
-    `sources` are all modules of the user's by name, `entry` the loss's own and `name` the loss
-    there. If its top binds no such name, all in it counts; if it is not there, nothing does.
+    text: str
+    lines: tuple[str, ...]
+    names: frozenset[str]
+    #: Names that may be those of modules.
+    imports: frozenset[str]
+    #: Where that comes from which may keep it for later without its name, such as a decorator: the
+    #: first part of a module's name, or a dot for the module itself.
+    kept_by: frozenset[str]
+
+
+def reached(
+    sources: Mapping[str, str], entries: Iterable[str], names: Iterable[str]
+) -> dict[tuple[str, str], Piece]:
+    """Return the pieces of code that a loss reaches, by module and label.
+
+    `sources` are all modules of the user's by name, and `entries` those that are imported anyway.
     """
-    parse = functools.cache(cut)
-    pieces = sorted(_Walk(sources, parse, entry, name).pieces)
+    used, found = set(names), dict[tuple[str, str], Piece]()
+    may_be_modules = set(used)
+    own = {_SELF, *(name.partition(".")[0] for name in sources)}
+    imported = {name for name in entries if name in sources}
+    if not any(name in _pieces(sources[module]) for name in used for module in imported):
+        used.update(*(_pieces(sources[module]) for module in imported))
+    while True:
+        imported |= {name for name in sources if name.rpartition(".")[2] in may_be_modules}
+        all_count = not used.isdisjoint(_READ_ALL)
+        fresh = {
+            (module, label): piece
+            for module in imported
+            for label, piece in _pieces(sources[module]).items()
+            if (module, label) not in found and (all_count or label in used or piece.kept_by & own)
+        }
+        if not fresh:
+            return found
+        found |= fresh
+        used.update(*(piece.names for piece in fresh.values()))
+        may_be_modules.update(used, *(piece.imports for piece in fresh.values()))
+
+
+def difference(
+    before: Mapping[tuple[str, str], Piece], now: Mapping[tuple[str, str], Piece]
+) -> str:
+    """Return what differs in two versions of the code that a loss reaches, line by line."""
+    lines: list[str] = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if (old and old.text) != (new and new.text):
+            lines.append(f"  {key[0]}: {key[1]}")
+            pair = (old.lines if old else (), new.lines if new else ())
+            lines += [f"    {line}" for line in [*difflib.unified_diff(*pair, "", "", n=1)][2:]]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"  ... and {len(lines) - _MOST_LINES} more lines"]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+@functools.lru_cache(maxsize=500)
+def _pieces(source: str) -> dict[str, Piece]:
+    try:
+        return _cut(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # Of another version of Python, or too deep: all of it counts.
+        lines = tuple(source.splitlines())
+        words = frozenset(_WORD.findall(source))
+        return {REST: Piece(source, lines, words, words, frozenset([_SELF]))}
+
+
+def _cut(source: str) -> dict[str, Piece]:
+    body = list(_at_import(ast.parse(source).body))
+    labels = [_label(node) for node in body]
+    rest = [node for node, label in zip(body, labels, strict=True) if label == REST]
+    origins = dict(pair for node in rest for pair in _imported_names(node))
+    nodes: dict[str, list[ast.stmt]] = {REST: []}
+    bound_twice = {*origins, *(one for node in rest for one in _stored(node))}
+    for node, label in zip(body, labels, strict=True):
+        nodes.setdefault(REST if label in bound_twice else label, []).append(node)
+    lines = source.splitlines()
     return {
-        f"{where}: {label}": parse(sources[where]).by_label[label].text for where, label in pieces
+        label: Piece(
+            "\n".join(ast.dump(_without_form(node)) for node in nodes),
+            tuple(line for node in nodes for line in lines[_first(node) - 1 : node.end_lineno]),
+            frozenset(name for node in nodes for name in _names(node)),
+            frozenset(name for node in nodes for name in _imports(node)),
+            frozenset(name for node in nodes for name in _kept_by(node, label, origins)),
+        )
+        for label, nodes in nodes.items()
     }
 
 
-def changes(
-    before: Mapping[str, str], now: Mapping[str, str], entry: str, name: str
-) -> list[Change]:
-    """Return what differs in the code that a loss reaches in either snapshot."""
-    parse = functools.cache(cut)
-    pieces = (_Walk(sources, parse, entry, name).pieces for sources in (before, now))
-    none, found = Piece("", []), []
-    for where, label in sorted(set[tuple[str, str]]().union(*pieces)):
-        sides = (parse(sources.get(where, "")) for sources in (before, now))
-        old, new = (side.by_label.get(label, none) for side in sides)
-        if old.text != new.text:
-            how = "added" if not old.text else "changed" if new.text else "removed"
-            diff = difflib.unified_diff(old.lines, new.lines, lineterm="", n=2)
-            found.append(Change(where, new.shown or old.shown, how, [*diff][2:]))
-    return found
+def _at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield what runs when a module is imported, without docstrings and the main guard."""
+    for node in body:
+        if isinstance(node, ast.If) and _GUARD.match(ast.unparse(node.test)):
+            yield from _at_import(node.orelse)
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            yield node
 
 
-def described(found: list[Change], files: Mapping[str, str]) -> tuple[str, str]:
-    """Return a line that says what differs, and the differing lines; `files` names the modules."""
-    parts, lines = [], []
-    for where, group in groupby(found[:_MOST_NAMED], lambda change: change.module):
-        pieces = ", ".join(f"{change.piece} {change.how}" for change in group)
-        parts.append(f"{files.get(where, where)}: {pieces}")
-    if len(found) > _MOST_NAMED:
-        parts.append(f"and {len(found) - _MOST_NAMED} more")
-    for change in found:
-        lines += [f"{files.get(change.module, change.module)}: {change.piece}", *change.diff]
-    if len(lines) > _MOST_LINES:
-        lines[_MOST_LINES - 1 :] = [f"... {len(lines) - _MOST_LINES + 1} more lines"]
-    return "; ".join(parts), "\n".join(lines)
+def _label(node: ast.stmt) -> str:
+    """Return the name of a function, a class or a plain constant, or the label of the rest."""
+    if isinstance(node, _Definition):
+        return node.name
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    value = getattr(node, "value", None)
+    plain = value is not None and all(isinstance(one, _PLAIN) for one in ast.walk(value))
+    return targets[0].id if plain and isinstance(targets[0], ast.Name) else REST
 
 
-class _Walk:
-    """A walk from a loss through the pieces of the user's modules."""
-
-    def __init__(
-        self, sources: Mapping[str, str], parse: Callable[[str], Pieces], entry: str, name: str
-    ) -> None:
-        self.pieces: set[tuple[str, str]] = set()
-        self._sources, self._parse = sources, parse
-        self._roots = {module.partition(".")[0] for module in sources}
-        self._children: dict[str, set[str]] = defaultdict(set)
-        for each in (each for module in sources for each in _with_packages(module)):
-            self._children[each.rpartition(".")[0]].add(each)
-        self._names, self._imported = {_AT_ONCE}, set[str]()
-        self._waiting: dict[str, list[_Item]] = defaultdict(list)  # for a name
-        self._queue: list[_Item] = []
-        if entry in sources:
-            self._begin(entry, name.partition(".")[0])
-        while self._queue:
-            where, label = self._queue.pop()
-            if label is None:
-                self._import(where)
-            elif (where, label) not in self.pieces:
-                self.pieces.add((where, label))
-                self._follow(where, self._module(where).by_label[label])
-
-    def _module(self, name: str) -> Pieces:
-        return self._parse(self._sources[name])
-
-    def _begin(self, entry: str, name: str) -> None:
-        module = self._module(entry)
-        self._queue.append((entry, None))
-        if name in module.origins:
-            self._name([name])
-        else:
-            self._queue += [(entry, label) for label in module.by_label]
-
-    def _import(self, name: str) -> None:
-        if name in self._imported:
-            return
-        self._imported.add(name)
-        self._queue += [(package, None) for package in _with_packages(name)]
-        for child in self._children.get(name, ()):
-            self._wait(child.rpartition(".")[2], (child, None))
-        if name in self._sources:
-            module = self._module(name)
-            for label in module.by_label:
-                for trigger in self._triggers(module, label):
-                    self._wait(trigger, (name, label))
-
-    def _follow(self, where: str, piece: Piece) -> None:
-        self._name(piece.names)
-        for dotted in piece.dotted:
-            parts = re.split("[.:]", dotted)
-            if parts[0] in self._roots:
-                self._queue.append((".".join(parts), None))
-                self._name(parts)
-        self._queue += [(module, None) for module in self._modules(where, piece.imports)]
-        for module in self._modules(where, piece.stars):
-            if module in self._sources:
-                self._name(self._module(module).origins)
-
-    def _modules(self, where: str, names: set[str]) -> Iterator[str]:
-        """Yield the modules that a module means by names with leading dots or without."""
-        packages = [where if where in self._children else where.rpartition(".")[0]]
-        if where == "__main__":  # of any package, if it is run by python -m
-            packages += self._children
-        for name in names:
-            for package in packages:
-                with contextlib.suppress(ImportError):
-                    yield importlib.util.resolve_name(name, package)
-
-    def _name(self, names: Iterable[str]) -> None:
-        for name in {*names} - self._names:
-            self._names.add(name)
-            self._queue += self._waiting.pop(name, ())
-
-    def _wait(self, name: str, item: _Item) -> None:
-        (self._queue if name in self._names else self._waiting[name]).append(item)
-
-    def _triggers(self, module: Pieces, label: str) -> set[str]:
-        """Return the names each of which makes a piece count."""
-        piece = module.by_label[label]
-        if piece.is_constant:
-            return {label, f"'{label}", *_READ_ALL}
-        made_by_user = any(self._is_users(module, name) for name in piece.used_when_made)
-        if label == REST or piece.is_hook or made_by_user:
-            return {_AT_ONCE}
-        has_users_base = any(self._is_users(module, name) for name in piece.bases)
-        return {label, *(_FIND_SUBCLASSES if has_users_base else ())}
-
-    def _is_users(self, module: Pieces, name: str) -> bool:
-        """Tell whether a name is one that neither a library nor Python defines."""
-        origins = module.origins.get(name) or module.origins.get("*", [])
-        if not origins:
-            return not hasattr(builtins, name)
-        return any(not origin or origin in self._roots for origin in origins)
+def _kept_by(node: ast.stmt, label: str, origins: Mapping[str, str]) -> Iterator[str]:
+    if label == REST or (label.startswith("__") and isinstance(node, _Definition)):
+        yield _SELF
+    for each in ast.walk(node) if isinstance(node, _Definition) else ():
+        makers = [*getattr(each, "decorator_list", ()), *getattr(each, "bases", ())]
+        makers += [keyword.value for keyword in getattr(each, "keywords", ())] if makers else []
+        for name in (
+            one.id for maker in makers for one in ast.walk(maker) if type(one) is ast.Name
+        ):
+            if name in origins or not hasattr(builtins, name):
+                yield _SELF if "regist" in name else origins.get(name, _SELF)
 
 
-def _with_packages(module: str) -> Iterator[str]:
-    return accumulate(module.split("."), "{}.{}".format)
+def _stored(node: ast.stmt) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            yield each.id
+
+
+def _imported_names(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    """Yield the names that an import binds, with the first part of the module's name."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.asname or alias.name.partition(".")[0], alias.name.partition(".")[0]
+    elif isinstance(node, ast.ImportFrom):
+        root = _SELF if node.level else str(node.module).partition(".")[0]
+        yield from ((alias.asname or alias.name, root) for alias in node.names)
+
+
+def _without_form(node: ast.stmt) -> ast.stmt:
+    """Return a statement without docstrings, and without what is compared elsewhere."""
+    for each in ast.walk(node):
+        if isinstance(each, _Definition):
+            if ast.get_docstring(each, clean=False) is not None:
+                each.body = each.body[1:] or [ast.Pass()]
+            each.decorator_list = [one for one in each.decorator_list if not _is_loss(one)]
+    return node
+
+
+def _is_loss(decorator: ast.expr) -> bool:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return getattr(function, "attr", getattr(function, "id", "")) == "loss"
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    for each in ast.walk(node):
+        match each:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name, asname=str()):
+                yield name
+            case ast.Constant(value=str(text)):
+                yield from _WORD.findall(text)
+            case ast.MatchClass(kwd_attrs=names):
+                yield from names
+
+
+def _imports(node: ast.stmt) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.alias):
+            yield from each.name.split(".")
+        elif isinstance(each, ast.ImportFrom):
+            yield from (each.module or "").split(".")
+
+
+def _first(node: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])

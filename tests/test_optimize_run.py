@@ -302,7 +302,7 @@ def test_a_failed_chunk_is_tried_again(run, tmp_path, attempts):
     ("returned", "message"),
     [
         ("0.5", "returned '0.5': str is not a number"),
-        (None, "returned None: NoneType is not a number"),
+        (None, "returned None: a return is missing"),
         ({}, "an empty dict has no mean"),
         (float("nan"), "returned nan: not finite"),
         (float("inf"), "returned inf: not finite"),

@@ -43,7 +43,7 @@ def noted(tmp_path):
             file.write(f"{context['trial_number']} {seed}\n")
         if params["x"] > 0.8 and (tmp_path / "bad").exists():
             raise ArithmeticError(f"diverged at seed {seed}")
-        return {"total_loss": params["x"] + seed, "components": {"seed": seed, "text": "left out"}}
+        return {"total_loss": params["x"] + seed, "components": {"seed": seed}}
 
     return noted
 

@@ -50,7 +50,7 @@ def noisy(params, seed):
         (lambda params, seed: seed + params["x"], [7.5, 8.5]),
         (lambda params, seed: {"a": seed, "b": seed + 2}, [8.0, 9.0]),
         (lambda params, seed: {"total_loss": -seed, "components": {"a": 1}}, [-7.0, -8.0]),
-        (lambda params, seed: [seed, {"a": seed, "b": seed + 4}], [8.0, 9.0]),
+        (lambda params, seed: [seed, seed + 2.0], [8.0, 9.0]),
         (lambda params, seed: np.float32(seed), [7.0, 8.0]),
         (lambda params, seed: np.array(seed), [7.0, 8.0]),
     ],
@@ -86,7 +86,7 @@ def test_chunks_give_the_bits_of_the_whole(seeds, chunk_size):
     [
         (math.nan, "the loss returned nan: not finite."),
         (math.inf, "the loss returned inf: not finite."),
-        (None, "the loss returned None: NoneType is not a number."),
+        (None, "the loss returned None: a return is missing."),
         ("1", "the loss returned '1': str is not a number."),
         ({}, "the loss returned {}: an empty dict has no mean."),
         ([], "the loss returned []: an empty list has no mean."),
@@ -202,7 +202,7 @@ def test_a_vectorized_loss_gets_seeds_of_its_own():
         ([1.0], "shape (1,), but there are 3 seeds: it must be (3,)"),
         (np.zeros((1, 3)), "shape (1, 3), but there are 3 seeds"),
         (1.0, "shape (), but there are 3 seeds"),
-        (["a", "b", "c"], "not an array of numbers"),
+        (["a", "b", "c"], "str is not a number"),
     ],
 )
 def test_a_vectorized_loss_of_a_wrong_shape_blames_no_seed(returned, problem):
@@ -528,7 +528,7 @@ def test_a_pack_ends_when_its_worker_is_to_leave(worker):
 
 def uneven(params, seed):
     """A part for every seed, and others for some."""
-    parts = {"all": seed, f"of {seed % 3}": seed / 2, "text": "left out"}
+    parts = {"all": seed, f"of {seed % 3}": seed / 2}
     return {"total_loss": seed, "components": parts} if seed != 9 else float(seed)
 
 
@@ -567,7 +567,7 @@ def test_a_chunk_that_fails_has_no_components():
 
 def test_components_of_a_vectorized_loss():
     def many(params, seeds):
-        return {"total_loss": seeds, "components": {"half": seeds / 2, "model": "fast"}}
+        return {"total_loss": seeds, "components": {"half": seeds / 2}}
 
     block = evaluate(many, vectorized=True)
     assert block.losses.tolist() == [7.0, 8.0, 9.0]
@@ -576,7 +576,7 @@ def test_components_of_a_vectorized_loss():
     }
     wrong = evaluate(lambda p, s: {"total_loss": s, "components": {"a": s[:2]}}, vectorized=True)
     assert (wrong.failure.position, wrong.failure.seed) == (START, None)
-    assert "component 'a' has shape (2,), but there are 3 seeds" in wrong.failure.message
+    assert "component 'a': shape (2,), but there are 3 seeds" in wrong.failure.message
 
 
 def test_a_chunk_comes_back_with_its_components(worker):

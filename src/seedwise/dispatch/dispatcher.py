@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 from distributed.scheduler import KilledWorker
 
+from seedwise.dispatch.averaged import warn_if_averaged
 from seedwise.dispatch.blame import Blame, given_up, overran
 from seedwise.dispatch.channel import Channel, Errand, Order
 from seedwise.dispatch.clock import TrialClock, TrialKey
@@ -278,12 +279,17 @@ class DaskDispatcher:
                 raise ClusterError(msg)
         results += self._fetch(finished)
         for order, result in results:
-            if self._clock is not None:
-                self._clock.note_end(order.trial, result.chunk)
-            if self._walltime is not None:
-                self._walltime.note(order, result)
-            self.has_evaluated = self.has_evaluated or result.failure is None
+            self._note(order, result)
         return results
+
+    def _note(self, order: Order, result: ChunkResult) -> None:
+        if self._clock is not None:
+            self._clock.note_end(order.trial, result.chunk)
+        if self._walltime is not None:
+            self._walltime.note(order, result)
+        if not self.has_evaluated and result.failure is None:
+            self.has_evaluated = True
+            warn_if_averaged(result)
 
     def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
         async def gather() -> list[Any]:

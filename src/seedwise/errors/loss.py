@@ -158,14 +158,21 @@ class NotALossError(SeedwiseError, TypeError):
 
 
 class LossValueError(SeedwiseError, ValueError):
-    """Raised when a loss returns something that is not a loss. `value` is what it returned."""
+    """Raised when a loss returns something that is not a loss.
+
+    Attributes
+    ----------
+    value, problem : object, str
+        What it returned, or the part of it that is wrong, and what is wrong with it.
+    """
 
     def __init__(self, value: object, problem: str) -> None:
         self.value = value
+        self.problem = problem
         super().__init__(
             f"the loss returned {shown(value)}: {problem}. Return a finite number, a "
-            "dict of numbers, {'total_loss': x, 'components': {...}}, or a list of these; a "
-            "vectorized loss returns an array with one finite number for each seed."
+            "dict of numbers, {'total_loss': x, 'components': {...}}, or a list of one of these "
+            "forms; a vectorized loss returns an array with one finite number for each seed."
         )
 
 

@@ -106,9 +106,11 @@ def loss(
     when it is asked for. The seeds of a chunk share it, some of them at the same time, and in the
     end the files of all seeds lie in one folder of the trial, so name the files after the seed.
 
-    The function returns a finite number, or a dict of numbers or a list, which are averaged, or
-    ``{"total_loss": x, "components": {...}}``, of which ``x`` counts. The mean of each component
-    that is a number, and of each entry of a dict of numbers, is kept with the trial.
+    The function returns a finite number, or a dict of numbers, which are averaged, or
+    ``{"total_loss": x, "components": {...}}``, of which ``x`` counts, or a list of one of these
+    forms, which is averaged. Scalars of NumPy, JAX and PyTorch are numbers. Components are
+    numbers, finite or not. The mean of each, and of each entry of a dict of numbers, is kept with
+    the trial. The trial fails if anything else is returned, such as a tuple.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def loss(
         First seed of a run that does not name its seeds.
     vectorized : bool, default False
         Call the function once for each chunk, with ``seeds``, an int64 array of shape (n,). It
-        returns a float array of shape (n,), or ``{"total_loss": x, "components": {...}}`` with
+        returns an array or a list of n numbers, or ``{"total_loss": x, "components": {...}}`` with
         such arrays.
 
     Returns

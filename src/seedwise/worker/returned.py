@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,22 @@ _NO_COMPONENTS: Mapping[str, float] = MappingProxyType({})
 
 _NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool
 
+_TUPLE = (
+    "of a tuple it is not known what counts; return the loss alone, or with more numbers as "
+    "{'total_loss': loss, 'components': {'stderr': ...}}"
+)
+
+_T = TypeVar("_T")
+
 
 def read_loss(returned: Any) -> float:
     """Read the loss of one seed: the number itself, ``total_loss``, or the mean of a dict or list.
 
-    Raises LossValueError if it is none of these, is empty, or is not finite.
+    Raises LossValueError if it is none of these, is empty, or is not finite. A masked value of
+    NumPy is NaN.
 
     >>> from seedwise.worker.returned import read_loss
-    >>> read_loss({"speed": 1.0, "accuracy": 3.0}), read_loss([1, {"total_loss": 2.0}])
+    >>> read_loss({"speed": 1.0, "accuracy": 3.0}), read_loss([1, 2.0])
     (2.0, 1.5)
     """
     return read_returned(returned)[0]
@@ -34,26 +42,31 @@ def read_loss(returned: Any) -> float:
 def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
     """Read the loss of one seed, as `read_loss` does, and its components by name.
 
-    With a ``total_loss`` they are those of its ``components`` that are numbers, finite or not; the
-    others are left out in silence. Of a dict of numbers they are all of them. A number and a list
-    have none. The mapping is not to be changed. A bad component never raises LossValueError.
+    With a ``total_loss`` they are its ``components``, which are numbers, finite or not. Of a dict
+    of numbers they are all of them. A number and a list have none. The mapping is not to be
+    changed. What would be left out is refused with LossValueError.
 
     >>> from seedwise.worker.returned import read_returned
-    >>> read_returned({"total_loss": 2.0, "components": {"speed": 1, "model": "fast"}})
+    >>> read_returned({"total_loss": 2.0, "components": {"speed": 1}})
     (2.0, {'speed': 1.0})
     """
     if isinstance(returned, dict):
         if "total_loss" in returned:
             loss = check_finite(_number(returned["total_loss"]))
-            return loss, _components(returned.get("components"))
+            parts = _components(returned).items()
+            return loss, {name: _part(_number, name, part) for name, part in parts}
         if not returned:
             raise LossValueError(returned, "an empty dict has no mean")
-        numbers = [check_finite(_number(part)) for part in returned.values()]
-        return exact_mean(numbers), dict(zip(map(str, returned), numbers, strict=True))
-    if isinstance(returned, list | tuple):
+        numbers = {name: check_finite(_number(part)) for name, part in _named(returned).items()}
+        return exact_mean(list(numbers.values())), numbers
+    if isinstance(returned, list):
         if not returned:
             raise LossValueError(returned, "an empty list has no mean")
+        if len({_form(item) for item in returned}) > 1:
+            raise LossValueError(returned, "a list must hold numbers only, or dicts of one form")
         return exact_mean([read_loss(item) for item in returned]), _NO_COMPONENTS
+    if returned is None:
+        raise LossValueError(None, "a return is missing")
     return check_finite(_number(returned)), _NO_COMPONENTS
 
 
@@ -63,38 +76,20 @@ def read_arrays(
     """Read the losses of a chunk, and their components, from what a vectorized loss returned.
 
     That is an array of shape (n_seeds,), or a dict with such a ``total_loss`` and ``components``,
-    a dict of such arrays. Components that are not arrays of numbers are left out. Raises
-    LossValueError if the losses, or the shape of a component, are wrong.
+    a dict of such arrays. All of them may be NaN or infinite. Raises LossValueError if anything
+    else is there.
     """
+    if returned is None:
+        raise LossValueError(None, "a return is missing")
     if not (isinstance(returned, dict) and "total_loss" in returned):
-        return read_array(returned, n_seeds), {}
-    losses = read_array(returned["total_loss"], n_seeds)
-    given = returned.get("components")
-    components = {}
-    for key, part in given.items() if isinstance(given, dict) else ():
-        try:
-            array = np.asarray(part)
-        except Exception:  # lists of different lengths, or an object that refuses
-            continue
-        if array.dtype.kind in _NUMBERS:
-            _check_shape(array, n_seeds, part, f"component {key!r} has ")
-            components[str(key)] = array.astype(np.float64)
-    return losses, components
+        return _array(returned, n_seeds), {}
+    losses = _array(returned["total_loss"], n_seeds)
 
+    def read(part: Any) -> NDArray[np.float64]:
+        return _array(part, n_seeds)
 
-def read_array(returned: Any, n_seeds: int) -> NDArray[np.float64]:
-    """Read the losses of a chunk, of shape (n_seeds,); they may be NaN or infinite.
-
-    Raises LossValueError if the shape is wrong or the values are not numbers.
-    """
-    try:
-        array = np.asarray(returned)
-    except ValueError:  # lists of different lengths
-        raise LossValueError(returned, "not an array of numbers") from None
-    if array.dtype.kind not in _NUMBERS:
-        raise LossValueError(returned, f"not an array of numbers, but of {array.dtype}")
-    _check_shape(array, n_seeds, returned)
-    return array.astype(np.float64)
+    parts = _components(returned).items()
+    return losses, {name: _part(read, name, part) for name, part in parts}
 
 
 def check_finite(value: float) -> float:
@@ -104,30 +99,77 @@ def check_finite(value: float) -> float:
     return value
 
 
-def _check_shape(array: NDArray[Any], n_seeds: int, returned: Any, what: str = "") -> None:
+def _components(returned: dict[Any, Any]) -> dict[str, Any]:
+    others = [key for key in returned if key not in ("total_loss", "components")]
+    if others:
+        names = ", ".join(map(repr, others))
+        problem = f"beside 'total_loss' it may have only 'components': put {names} there"
+        raise LossValueError(returned, problem)
+    given = returned.get("components")
+    if given is not None and not isinstance(given, dict):
+        raise LossValueError(given, "'components' must be a dict")
+    return _named(given or {})
+
+
+def _named(given: dict[Any, Any]) -> dict[str, Any]:
+    named = {str(key): part for key, part in given.items()}
+    if len(named) < len(given):
+        raise LossValueError(given, "two keys are the same as text")
+    return named
+
+
+def _part(read: Callable[[Any], _T], name: str, part: Any) -> _T:
+    try:
+        return read(part)
+    except LossValueError as error:
+        problem = f"component {name!r}: {error.problem}; leave it out, or write it to a file in "
+        raise LossValueError(part, problem + "context['trial_dir']") from None
+
+
+def _form(item: Any) -> str:
+    if isinstance(item, dict):
+        return "total_loss" if "total_loss" in item else "dict"
+    return "list" if isinstance(item, list) else "number"
+
+
+def _array(given: Any, n_seeds: int) -> NDArray[np.float64]:
+    if isinstance(given, list):  # NumPy would ignore the masks of its items
+        given = np.array([_number(item) for item in given])
+    if isinstance(given, tuple):
+        raise LossValueError(given, _TUPLE)
+    try:
+        array = np.ma.asarray(given)
+    except Exception as error:  # such as a tensor that requires grad
+        raise LossValueError(given, f"not an array of numbers: {_first_line(error)}") from None
+    if array.dtype.kind not in _NUMBERS:
+        raise LossValueError(given, f"not an array of numbers, but of {array.dtype}")
     if array.shape != (n_seeds,):
         problem = f"shape {array.shape}, but there are {n_seeds} seeds: it must be ({n_seeds},)"
-        raise LossValueError(returned, what + problem)
-
-
-def _components(given: Any) -> Mapping[str, float]:
-    components = {}
-    for key, part in given.items() if isinstance(given, dict) else ():
-        try:
-            components[str(key)] = _number(part)
-        except Exception:  # a strange object must not cost the loss
-            continue
-    return components
+        raise LossValueError(given, problem)
+    return np.ma.filled(array.astype(np.float64), np.nan)
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, np.ndarray) and value.ndim:
-        raise LossValueError(value, f"an array of shape {value.shape} is not a number")
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.item()
-    if isinstance(value, str | bytes | complex) or not hasattr(value, "__float__"):
-        raise LossValueError(value, f"{type(value).__name__} is not a number")
+    if type(value) is float:  # as most are
+        return value
+    if isinstance(value, tuple):
+        raise LossValueError(value, _TUPLE)
+    if getattr(value, "ndim", 0):  # also of JAX, PyTorch and pandas
+        shape = tuple(value.shape)
+        raise LossValueError(value, f"an array of shape {shape} is not a number: take its mean")
+    if isinstance(value, np.ma.MaskedArray) and value.mask:
+        return math.nan
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in f"{_NUMBERS}O":
+        raise LossValueError(value, f"{value.dtype} is not a number")
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise LossValueError(value, str(error)) from None
+        # Of JAX and PyTorch, too: float() would drop an imaginary part.
+        scalar = value.item() if hasattr(value, "ndim") and hasattr(value, "item") else value
+        if hasattr(scalar, "__float__"):
+            return float(scalar)
+    except Exception as error:
+        raise LossValueError(value, f"not a number: {_first_line(error)}") from None
+    raise LossValueError(value, f"{type(value).__name__} is not a number")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -195,6 +195,7 @@ def test_a_job_has_a_folder_of_its_own_for_temporary_files(folder, tmp_path):
     text = script(slurm=sw.SlurmOptions(local_directory=folder))
     assert '--local-directory "$SEEDWISE_SCRATCH"' in text
     assert "--preload-nanny seedwise.worker.scratch" in text
+    assert "--preload seedwise.worker.own_group" in text
     parent = tmp_path / "my data"
     if folder is None:  # else it is made
         parent.mkdir()

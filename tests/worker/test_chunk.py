@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import pickle
 import re
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,6 +167,50 @@ def test_what_ends_a_process_is_a_failure_of_the_seed_like_others(error):
 
     block = evaluate(stop)
     assert (block.failure.exception_type, block.failure.seed) == (error.__name__, 7)
+
+
+def handle_a_signal(params, seed):
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    return 1.0
+
+
+def begin_a_loop(params, seed):
+    try:
+        return asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, 1.0))
+    except RuntimeError as error:
+        raise ArithmeticError("the simulator gave up") from error
+
+
+def have_a_child(params, seed):
+    raise AssertionError("daemonic processes are not allowed to have children")
+
+
+@pytest.mark.parametrize("function", [handle_a_signal, begin_a_loop, have_a_child])
+def test_what_fails_for_its_thread_names_the_remedy(function):
+    with ThreadPoolExecutor(1) as thread:
+        failure = thread.submit(evaluate, function, (7,)).result().failure
+    lines = failure.traceback.splitlines()
+    assert "With use_processes=True it runs in the main thread" in lines[-1]
+    assert lines[-2] == f"{failure.exception_type}: {failure.message}"
+
+
+@pytest.mark.parametrize("words", ["no way", "main thread"])
+def test_other_failures_name_no_such_remedy(words):
+    def fail(params, seed):
+        raise RuntimeError(words)
+
+    assert "use_processes" not in evaluate(fail).failure.traceback  # here in the main thread
+    with ThreadPoolExecutor(1) as thread:
+        failure = thread.submit(evaluate, fail).result().failure
+    assert ("use_processes" in failure.traceback) == (words == "main thread")
+
+
+def test_asyncio_runs_in_any_thread():
+    def run(params, seed):
+        return asyncio.run(asyncio.sleep(0, float(seed)))
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(evaluate, run, (7,)).result().losses.tolist() == [7.0]
 
 
 def test_own_frames_are_kept_where_there_are_no_others():

@@ -30,7 +30,7 @@ def cluster():
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
         worker_class="seedwise.worker.locked.LockedNanny",
-        preload=["seedwise.worker.interrupts"],
+        preload=["seedwise.worker.own_group"],
     ) as made:
         yield made
 

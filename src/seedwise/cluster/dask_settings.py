@@ -19,9 +19,11 @@ SCHEDULER_SETTINGS = {
     "distributed.scheduler.worker-ttl": None,
 }
 
-#: Dask configuration of our workers. The memory that a loss takes can't be spilled, and a worker
-#: that paused because of it would pause for ever.
+#: Dask configuration of our workers. A loss may start processes; a daemonic worker may not. The
+#: memory that it takes can't be spilled, and a worker that paused because of it would pause for
+#: ever.
 WORKER_SETTINGS = {
+    "distributed.worker.daemon": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,

@@ -132,6 +132,7 @@ def worker_memory_b(job_memory: str) -> int:
 
 def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
     arguments = [*_site_worker_arguments(), "--no-dashboard"]
+    arguments += ["--preload", "seedwise.worker.own_group"]
     arguments += ["--preload-nanny", "seedwise.worker.scratch"]
     if not interface:
         arguments += ["--host", '"$SEEDWISE_ADDRESS"']

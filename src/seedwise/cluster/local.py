@@ -172,7 +172,7 @@ def _start(
                 worker_class="seedwise.worker.locked.LockedNanny",
                 dashboard_address=dashboard_address(),
                 silence_logs=logging.ERROR,
-                preload=["seedwise.worker.interrupts"],
+                preload=["seedwise.worker.own_group"],
             )
         except (OSError, RuntimeError) as error:
             raise ClusterStartError("local workers", str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,14 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
+
+# What Python says where a loss runs in a worker's thread: signal and asyncio; multiprocessing, on
+# a Dask cluster that was passed.
+_REFUSALS = ("main thread", "no current event loop in thread", "daemonic processes")
+_REMEDY = (
+    "The loss runs in a thread of its worker. With use_processes=True it runs in the main thread "
+    "of a process, where this works.\n"
+)
 
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
@@ -74,7 +83,16 @@ def failure_from(error: BaseException, position: int, seed: int | None) -> SeedF
         message = str(error).strip().partition("\n")[0]
     except Exception:
         message = "the exception has no text: its __str__ failed"
-    return SeedFailure(position, seed, type(error).__name__, message, "".join(frames.format()))
+    text = "".join(frames.format())
+    return SeedFailure(position, seed, type(error).__name__, message, text + _remedy(text))
+
+
+def _remedy(traceback_text: str) -> str:
+    """Return what to do if an exception, or its cause, is one of a thread; "" for others."""
+    if threading.current_thread() is threading.main_thread():
+        return ""
+    messages = [line for line in traceback_text.splitlines() if not line.startswith(" ")]
+    return _REMEDY if any(words in line for words in _REFUSALS for line in messages) else ""
 
 
 def _evaluate_vectorized(

@@ -384,6 +384,12 @@ CASES = [
         "fit.py, line 12: workers import this script",
     ),
     (
+        errors.NestedDriverError("this process is daemonic", "Use another."),
+        RuntimeError,
+        {},
+        "a run can't be begun here: this process is daemonic. Use another.",
+    ),
+    (
         errors.AddressError("tcp://h:1", "refused"),
         ConnectionError,
         {"address": "tcp://h:1"},

@@ -45,6 +45,7 @@ PUBLIC = [
     "ManualSource",
     "MissingExtraError",
     "MultiOptimizeResult",
+    "NestedDriverError",
     "NoCompleteTrialError",
     "NoDriverError",
     "NodeKind",

@@ -82,7 +82,9 @@ class Driver:
         self.table_file = folder / f"{name}.table"
         self.evaluation_log = folder / f"{name}.evaluations"
         self.stderr_file = folder / f"{name}.stderr"
-        self._keywords = {**keywords, "run_root": str(folder / "runs"), "run_name": name}
+        here = {"run_root": str(folder / "runs"), "run_name": name}
+        # Each evaluation is counted.
+        self._keywords = {"self_check": False, **keywords, **here}
         self._pace_file = pace_s if isinstance(pace_s, Path) else folder / f"{name}.pace"
         if not isinstance(pace_s, Path):
             self.set_pace(pace_s)

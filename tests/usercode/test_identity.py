@@ -194,7 +194,7 @@ def edited(module, old, new):
 
 
 def pieces(sources, name="walk", entry="__main__"):
-    return reached(sources, [entry, "__main__"], [name])
+    return reached(sources, entry, [name])
 
 
 def differences(before, now, name="walk", entry="__main__"):

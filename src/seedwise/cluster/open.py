@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
+from typing import Any
 
 import dask
+from distributed import Client, get_worker
+from distributed.threadpoolexecutor import thread_state
 
 from seedwise.cluster.local import open_local
 from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
-from seedwise.errors import OptionError
+from seedwise.errors import NestedDriverError, OptionError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
@@ -19,20 +23,25 @@ from seedwise.usercode.main_guard import require_main_guard
 def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made.
 
-    Raises MainGuardError if each worker would run the script again, SlurmNotFoundError if
+    Raises NestedDriverError if this process can't start workers, or is a task that its own workers
+    would wait for, MainGuardError if each worker would run the script again, SlurmNotFoundError if
     there is no ``sbatch``, and OptionError if this machine has no such network interface, or if
     `workers` is given together with a cluster, which is never scaled.
     """
     require_main_guard()
-    if options.place == "slurm":
+    if options.place == "local":
+        _require_children()
+    elif options.place == "slurm":
         require_slurm(
             (options.slurm and options.slurm.interface)
             or dask.config.get("jobqueue.slurm.interface", None)
         )
-    elif options.place != "local" and options.workers is not None:
+    elif options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"
         )
+    else:
+        _refuse_own_task(options.cluster)
 
 
 def place_mode(options: WorkOptions) -> ExecutionMode:
@@ -59,3 +68,32 @@ def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
 
         return open_slurm(options, demand, tag)
     return open_passed(options)
+
+
+def _require_children() -> None:
+    if multiprocessing.current_process().daemon:
+        raise NestedDriverError(
+            "this process is daemonic, as those of multiprocessing.Pool and of Dask workers are, "
+            "and may not start the processes of local workers",
+            "Use concurrent.futures.ProcessPoolExecutor, or Dask workers with the setting "
+            "distributed.worker.daemon=False, or begin the run in the script itself.",
+        )
+
+
+def _refuse_own_task(cluster: Any) -> None:
+    """Refuse a task of the cluster's: the thread that it takes may be the one for its chunks."""
+    try:
+        worker = get_worker()
+    except ValueError:
+        return
+    if isinstance(cluster, Client):
+        cluster = cluster.scheduler.address
+    address = getattr(cluster, "scheduler_address", cluster)
+    # A task that has seceded, as `worker_client` has it do, takes none.
+    if address == worker.scheduler.address and getattr(thread_state, "proceed", False):
+        raise NestedDriverError(
+            "this is a task of the cluster that is to evaluate the chunks; they may wait for ever "
+            "for the thread that it takes",
+            "Begin the run in the script itself, or pass the client of "
+            "distributed.worker_client().",
+        )

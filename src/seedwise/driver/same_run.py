@@ -17,7 +17,7 @@ from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace
 from seedwise.model.values import typed_values
-from seedwise.usercode.code import SCRIPT, Code
+from seedwise.usercode.code import Code
 from seedwise.usercode.fingerprint import fingerprint
 from seedwise.usercode.identity import Piece, reached
 from seedwise.usercode.shipment import Shipment
@@ -132,9 +132,10 @@ class CodeIdentity:
     def pieces(self, code: Code) -> dict[tuple[str, str], Piece]:
         """Return the pieces of the sources that the loss reaches, by file and label.
 
-        The same file may be a script in one call, and a module in another.
+        The same file may be a script in one call, and a module in another. A script that the loss
+        is not in does not count: what it sets for the loss shows in the values that are compared.
         """
-        found = reached(code.texts(), (self.module, SCRIPT), self.names)
+        found = reached(code.texts(), self.module, self.names)
         return {
             (str(code.modules[module].copy), label): piece
             for (module, label), piece in found.items()

@@ -17,6 +17,7 @@ __all__ = [
     "JobNeverStartsError",
     "KeyFolderError",
     "MainGuardError",
+    "NestedDriverError",
     "PreflightError",
     "SlurmNotFoundError",
     "SubmitRefusedError",
@@ -106,6 +107,13 @@ class MainGuardError(ClusterError):
             '    if __name__ == "__main__":\n'
             "        result = optimize_run(...)\n"
         )
+
+
+class NestedDriverError(ClusterError):
+    """Raised when a run is begun in a process, or in a Dask task, where it could not end."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"a run can't be begun here: {problem}. {advice}")
 
 
 class AddressError(ClusterError, ConnectionError):

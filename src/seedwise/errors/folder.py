@@ -114,8 +114,8 @@ class ChangedRunError(SeedwiseError, ValueError):
             for name, (old, new) in changes.items()
         )
         super().__init__(
-            f"{run_dir} was begun with other options or code; resuming it would mix two runs:{lines}\n"
-            f"{code_changes}"
+            f"{run_dir} was begun with other options or code; resuming it would mix two runs:"
+            f"{lines}\n{code_changes}"
             "Put them back, give another run_name for a new run, or pass accept_changes=True "
             "(--accept-changes) to resume it anyway; the run's meta.json will record it."
         )

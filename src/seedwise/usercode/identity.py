@@ -45,16 +45,16 @@ class Piece:
 
 
 def reached(
-    sources: Mapping[str, str], entries: Iterable[str], names: Iterable[str]
+    sources: Mapping[str, str], entry: str, names: Iterable[str]
 ) -> dict[tuple[str, str], Piece]:
     """Return the pieces of code that a loss reaches, by module and label.
 
-    `sources` are all modules of the user's by name, and `entries` those that are imported anyway.
+    `sources` are all modules of the user's by name, and `entry` is the loss's own.
     """
     used, found = set(names), dict[tuple[str, str], Piece]()
     may_be_modules = set(used)
     own = {_SELF, *(name.partition(".")[0] for name in sources)}
-    imported = {name for name in entries if name in sources}
+    imported = {entry} & sources.keys()
     if not any(name in _pieces(sources[module]) for name in used for module in imported):
         used.update(*(_pieces(sources[module]) for module in imported))
     while True:

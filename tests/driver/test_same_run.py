@@ -94,6 +94,7 @@ OTHERS = {
     "chunk_timeout_seconds": 60.0,
     "use_processes": True,
     "forward_sys_argv_to_workers": False,
+    "self_check": False,
     "cluster": "slurm",
     "workers": (1, 9),
     "timeout": 60.0,

@@ -65,6 +65,7 @@ if __name__ == "__main__":
         workers=2,
         run_root=FOLDER,
         run_name="attacked",
+        self_check=False,  # each worker waits at the gate with a seed of its own
         slurm=sw.SlurmOptions(interface="lo"),
     )
     print(result.n_trials)

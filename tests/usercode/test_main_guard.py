@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from seedwise.errors import LossNotFoundError, MainGuardError
-from seedwise.usercode.main_guard import refuse_run_at_import
+from seedwise.usercode.find import load_loss
 
 SCRIPT = """
 import seedwise as sw
@@ -80,7 +80,7 @@ def test_code_from_standard_input_needs_no_guard(tmp_path):
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-# A file that is about to be imported.
+# A file that is imported to find a loss in it.
 
 
 @pytest.mark.parametrize(
@@ -89,24 +89,22 @@ def test_code_from_standard_input_needs_no_guard(tmp_path):
         "result = sw.optimize_run(line)",
         "from seedwise import optimize_run as fit\nfit(line)",
         "def fit():\n    sw.run_sweep(line, sw.grid(x=[1]))\nfit()",
-        "def fit():\n    inner()\ndef inner():\n    sw.optimize_run(line)\nfit()",
-        "if True:\n    with open('x') as f:\n        print(sw.resume_run('runs/a'))",
+        "def fit():\n    inner()\ndef inner():\n    sw.check_run(line)\nfit()",
+        "fit = getattr(sw, 'optimize_' + 'entries')\nfit(line, entry_ids=['a'])",
         "class A:\n    r = sw.optimize_run(line)",
     ],
 )
 def test_a_file_that_would_begin_a_run(tmp_path, call):
-    path = tmp_path / "fit.py"
+    path = tmp_path / "begins_a_run.py"
     path.write_text(f"{SCRIPT}{call}\n")
     begins = " begins a run, and would do so at each import. Put it under if __name__ =="
     with pytest.raises(LossNotFoundError, match=begins) as caught:
-        refuse_run_at_import(path, "fit.py:line")
-    assert caught.value.target == "fit.py:line"
+        load_loss(f"{path}:line")
+    assert caught.value.target == f"{path}:line"
 
 
 def test_a_file_that_begins_no_run(tmp_path):
-    path = tmp_path / "fit.py"
+    path = tmp_path / "begins_no_run.py"
     guarded = 'if __name__ == "__main__" and True:\n    main()\n'
     path.write_text(f"{SCRIPT}later = lambda: sw.optimize_run(line)\n{guarded}")
-    refuse_run_at_import(path, "fit.py:line")
-    path.write_text("sw.optimize_run(\n")  # the import gives a better error
-    refuse_run_at_import(path, "fit.py:line")
+    assert load_loss(f"{path}:line").name == "line"

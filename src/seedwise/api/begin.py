@@ -219,8 +219,8 @@ def _begin(
     if not isinstance(loss, LossDefinition):
         raise NotALossError(loss)
     options = kind.from_keywords(keywords)
-    parts = make_parts(loss, options, source=source)
     check_place(options)
+    parts = make_parts(loss, options, source=source)
     if options.clean_run_dir:
         _clean(options)
     stem = f"{loss.name}{kind.name_suffix}"

@@ -78,8 +78,8 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     if not isinstance(loss, LossDefinition):
         raise NotALossError(loss)
     options = RunOptions.from_keywords(keywords)
-    plan = make_parts(loss, options).plan
     check_place(options)
+    plan = make_parts(loss, options).plan
     seed = int(plan.seeds[0])
     checked = check_seed(loss, options, seed, CheckProgress(options.progress))
     return _report(loss, options, plan, checked)

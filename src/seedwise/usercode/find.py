@@ -10,9 +10,9 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from seedwise.errors import LossNotFoundError
+from seedwise.errors import LossNotFoundError, MainGuardError
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.main_guard import refuse_run_at_import
+from seedwise.usercode.main_guard import no_run_begins
 
 
 def load_loss(target: str) -> LossDefinition:
@@ -65,7 +65,6 @@ def _import_file(where: str, target: str) -> ModuleType:
         raise LossNotFoundError(target, f"there is no file {path}")
     if path.suffix != ".py":
         raise LossNotFoundError(target, f"{path.name} is not a .py file")
-    refuse_run_at_import(path, target)
     _search_first(path.parent)
     name = re.sub(r"\W", "_", path.stem)
     while name in sys.modules:  # never replace a module that is already imported
@@ -77,7 +76,8 @@ def _import_file(where: str, target: str) -> ModuleType:
     sys.modules[name] = module
     own, sys.argv = sys.argv, [str(path)]
     try:
-        spec.loader.exec_module(module)
+        with no_run_begins():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _failed(error, target) from None
@@ -98,10 +98,9 @@ def _import_module(where: str, target: str) -> ModuleType:
     if spec is None:
         problem = f"there is no module {where}. For a script, give its path, such as fit.py:walk"
         raise LossNotFoundError(target, problem)
-    if where not in sys.modules and spec.origin is not None and spec.origin.endswith(".py"):
-        refuse_run_at_import(Path(spec.origin), target)
     try:
-        return importlib.import_module(where)
+        with no_run_begins():
+            return importlib.import_module(where)
     except (Exception, SystemExit) as error:
         raise _failed(error, target) from None
 
@@ -113,6 +112,12 @@ def _search_first(folder: Path) -> None:
 
 def _failed(error: BaseException, target: str) -> LossNotFoundError:
     """Return the error of an import that failed; its traceback starts at the user's code."""
+    if isinstance(error, MainGuardError):
+        problem = (
+            f"line {error.line} of {error.script} begins a run, and would do so at each import. "
+            'Put it under if __name__ == "__main__":'
+        )
+        return LossNotFoundError(target, problem)
     found = traceback.TracebackException.from_exception(error)
     users = [
         frame

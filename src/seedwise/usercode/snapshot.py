@@ -73,8 +73,7 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
     found.add_imported()
     if script is not None or _is_interactive() or found.imports_by_computed_names():
         for name, module in list(sys.modules.items()):
-            if name not in (SCRIPT, "__mp_main__"):
-                found.add_loaded(name, module)
+            found.add_loaded(name, module)
         found.add_imported()
         found.add_packages()
     own = [entry for entry in map(_absolute, sys.path) if not is_installed_file(entry + os.sep)]
@@ -144,7 +143,8 @@ class _Found:
         """Add a module that is loaded, if it is the user's own and has a file or a folder."""
         content = vars(module)
         # An alias is made again by an import.
-        if name in self._modules or content.get("__name__") != name or is_installed_module(module):
+        is_another = content.get("__name__") != name or name == SCRIPT
+        if name in self._modules or is_another or is_installed_module(module):
             return
         file = content.get("__file__")
         if file is None:

@@ -79,6 +79,8 @@ class Run:
         directory.write_meta(self._meta())
         if is_whole_run:
             kind = "started" if self.history.is_new else "resumed"
+            if (by_value := self.parts.packed.by_value) is not None:
+                self.log.write("by value", by_value)
             self.log.write(kind, f"{kind} by process {os.getpid()} on {socket.gethostname()}")
 
     def note_end(self, best: TrialResult | None, *, complete: bool) -> None:

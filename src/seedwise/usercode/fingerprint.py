@@ -228,6 +228,12 @@ def _instance(value: Any) -> tuple[object, ...]:
     return class_, *parts
 
 
+def _generator(value: np.random.RandomState) -> tuple[object, ...]:
+    # The state of numpy's own differs from process to process.
+    is_numpys = value is np.random.mtrand._rand  # noqa: SLF001
+    return ("numpy's generator",) if is_numpys else _instance(value)
+
+
 def _name(class_: type) -> tuple[str, str]:
     return str(class_.__module__), class_.__qualname__
 
@@ -258,6 +264,7 @@ _DESCRIBED: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (types.BuiltinMethodType, lambda it: ("builtin", it.__qualname__, it.__self__)),
     (types.MethodType, lambda it: ("method", it.__func__, it.__self__)),
     (types.ModuleType, lambda module: ("module", module.__name__)),
+    (np.random.RandomState, _generator),
     (property, lambda it: ("property", it.fget, it.fset, it.fdel)),
     ((classmethod, staticmethod), lambda it: (type(it).__name__, it.__func__)),
     (enum.Enum, lambda member: ("member", type(member), str(member.name), member.value)),

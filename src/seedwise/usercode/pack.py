@@ -37,6 +37,8 @@ class Packed:
     shipment: Shipment
     #: The content of the snapshot's files, by their paths in it.
     files: Mapping[str, bytes] = attrs.field(repr=False)
+    #: What goes by value and how large it is, in words; None if nothing does.
+    by_value: str | None = None
 
 
 def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
@@ -72,7 +74,9 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
         pickled=pickled if is_small else None,
         python=sys.version_info[:2],
     )
-    return Packed(shipment, files if is_small else {**files, PICKLE: pickled})
+    name = getattr(loss.function, "__qualname__", repr(loss.function))
+    words = f"the loss, {name}, with what it captures: {len(pickled) / 1e6:.3g} MB"
+    return Packed(shipment, files if is_small else {**files, PICKLE: pickled}, words)
 
 
 def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | None]]:

@@ -44,9 +44,9 @@ class Code:
     hashes: Mapping[str, str] = attrs.field(repr=False)
     #: The folder of the copies; relative imports of data and compiled modules need it.
     folder: str
-    #: The driver's ``sys.path``, its entries of the user's own first.
+    #: The driver's ``sys.path``.
     path: tuple[str, ...]
-    #: How many entries of `path` are the user's own.
+    #: How many entries of `path` are before the first that is Python's or installed.
     n_own: int
     #: The driver's working directory.
     cwd: str
@@ -61,6 +61,11 @@ class Code:
         """What tells this code from any other: 16 hex digits."""
         content = [sorted(self.hashes.items()), sorted(map(repr, self.modules.items()))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def surroundings(self) -> tuple[object, ...]:
+        """What a process takes from the driver besides the modules."""
+        return self.path, self.cwd, self.argv
 
     def source(self, name: str) -> bytes:
         """Return the source of a module."""

@@ -51,10 +51,13 @@ def may_hold(code: Code) -> bool:
     """Tell whether this process may import this code, or has done so.
 
     It may not if it holds another, or has imported modules of these names from elsewhere. Two
-    versions of a module in one process would be mixed up.
+    versions of a module in one process would be mixed up, and so would the working directories
+    and arguments of two drivers.
     """
     with _lock:
-        if _held is not None and code.modules:
+        if _held is not None and _held.surroundings != code.surroundings:
+            return False
+        if _held is not None and _held.modules and code.modules:
             return _held.id == code.id
         return not _already_there(code)
 
@@ -64,8 +67,11 @@ def has_already(code: Code) -> bool:
 
     It is so in the process that made the snapshot, and in others of the same script or notebook.
     """
-    there = _already_there(code)
-    return bool(there) and all(_is_same(code, name) for name in there)
+    with _lock:  # what another thread imports right now is not there yet
+        there = _already_there(code)
+        if SCRIPT in code.modules and SCRIPT not in there:
+            return False
+        return bool(there) and all(_is_same(code, name) for name in there)
 
 
 def _is_same(code: Code, name: str) -> bool:
@@ -89,7 +95,7 @@ def hold(code: Code) -> None:
     with _lock:
         if not may_hold(code):
             raise ForeignCodeError(_already_there(code))
-        if _held is not None:
+        if _held is not None and (_held.modules or not code.modules):
             return
         here = [entry for entry in sys.path if entry not in code.path]
         sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
@@ -97,8 +103,6 @@ def hold(code: Code) -> None:
             os.chdir(code.cwd)
         if code.argv is not None:
             sys.argv[:] = code.argv
-        if not code.modules:
-            return
         finder = _Finder(code)
         sys.meta_path.insert(0, finder)
         try:

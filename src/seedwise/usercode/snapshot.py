@@ -76,12 +76,12 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
             found.add_loaded(name, module)
         found.add_imported()
         found.add_packages()
-    own = [entry for entry in map(_absolute, sys.path) if not is_installed_file(entry + os.sep)]
-    installed = [entry for entry in map(_absolute, sys.path) if entry not in own]
+    path = tuple(map(_absolute, sys.path))
+    own = itertools.takewhile(lambda entry: not is_installed_file(f"{entry}/_"), path)
     main = sys.modules[SCRIPT]
     return found.snapshot(
-        path=(*own, *installed),
-        n_own=len(own),
+        path=path,
+        n_own=len(list(own)),
         cwd=str(Path.cwd()),
         argv=argv,
         script_package=str(getattr(main, "__package__", None) or "") if script else "",
@@ -283,7 +283,10 @@ def _find(name: str) -> importlib.machinery.ModuleSpec | None:
             spec = getattr(loaded, "__spec__", None)
             continue
         try:
-            spec = importlib.machinery.PathFinder.find_spec(each, path)
+            if path is None:
+                spec = importlib.util.find_spec(each)  # by the finders of editable installs, too
+            else:  # a folder without __init__.py would look for the packages around it
+                spec = importlib.machinery.PathFinder.find_spec(each.rpartition(".")[2], path)
         except (ImportError, ValueError, OSError):
             return None
         if spec is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Mapping
 from typing import Any, Self
@@ -81,7 +82,7 @@ class Code:
     def texts(self) -> dict[str, str]:
         """Return the sources as text, by the names of their modules."""
         return {
-            name: self.source(name).decode("utf-8", "replace")
+            name: _decoded(self.source(name))
             for name, module in self.modules.items()
             if module.is_source
         }
@@ -100,3 +101,10 @@ class Code:
         fields["path"] = tuple(fields["path"])
         fields["argv"] = None if fields["argv"] is None else tuple(fields["argv"])
         return cls(sources=sources, **fields)
+
+
+def _decoded(source: bytes) -> str:
+    try:
+        return importlib.util.decode_source(source)
+    except (SyntaxError, ValueError):  # it can't be imported
+        return source.decode("utf-8", "backslashreplace")

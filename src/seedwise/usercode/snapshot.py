@@ -130,14 +130,16 @@ class _Found:
         self._modules[name] = Module(str(path), copy, is_package)
 
     def add_by_name(self, name: str, path: Path | None) -> None:
-        """Add a module by its file, or as Python finds it."""
-        loaded = sys.modules.get(name)
+        """Add a module by its file, or with the packages around it as Python finds it."""
         if path is not None:
             self.add(name, path)
-        elif loaded is not None:
-            self.add_loaded(name, loaded)
-        elif (spec := _find(name)) is not None:
-            self._add_spec(name, spec)
+            return
+        for each in itertools.accumulate(name.split("."), "{}.{}".format):
+            loaded = sys.modules.get(each)
+            if loaded is not None:
+                self.add_loaded(each, loaded)
+            elif (spec := _find(each)) is not None:
+                self._add_spec(each, spec)
 
     def add_loaded(self, name: str, module: types.ModuleType) -> None:
         """Add a module that is loaded, if it is the user's own and has a file or a folder."""

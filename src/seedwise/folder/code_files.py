@@ -21,15 +21,16 @@ def code_folder(directory: RunDirectory, version: str) -> Path:
 
 
 def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]) -> None:
-    """Write the files of a version, by their paths in it, unless they are there."""
+    """Write the files of a version, by their paths in it, unless they are there as they are."""
     folder = code_folder(directory, version)
-    if folder.exists():
+    if folder.exists() and all(_is(folder / name, content) for name, content in files.items()):
         return
     aside = folder.with_name(f".{version}.{uuid.uuid4().hex[:8]}.new")
     with writing(folder):
         for relative, content in files.items():
             _write(aside / relative, content)
-        aside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(aside)
+        drop_code(directory, version)  # a file was edited, or torn by a crash
         aside.rename(folder)
 
 
@@ -61,10 +62,21 @@ def drop_code(directory: RunDirectory, version: str) -> None:
     shutil.rmtree(code_folder(directory, version), ignore_errors=True)
 
 
+def _is(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(path.parent)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         write_all(handle, content)
     finally:
         os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those around it, so that only we can look into them."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(mode=0o700)  # with parents=True these would have another mode

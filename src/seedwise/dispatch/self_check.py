@@ -63,6 +63,7 @@ class SelfCheck:
         self._withheld: list[tuple[Order, ChunkResult]] = []
         self._waits_until_s = math.inf
         self._knows_chance = False
+        self._is_by_chance = False
         self._has_noted = False
         if recorded is not None:
             self._knows_chance = True
@@ -119,7 +120,7 @@ class SelfCheck:
     def _compare(self, who: str, loss: float) -> None:
         first = next(iter(self._answers.items()), (who, loss))
         self._answers[who] = loss
-        if loss == first[1] or self._has_noted:
+        if loss == first[1] or self._is_by_chance:
             return
         assert self._reference is not None  # or nobody would have evaluated it
         error = SelfCheckError(
@@ -127,7 +128,7 @@ class SelfCheck:
         )
         if not math.isclose(loss, first[1], rel_tol=_LAST_BITS):
             self._error = self._error or error
-        else:
+        elif not self._has_noted:
             self._has_noted = True
             self._note(error.in_last_bits())
 
@@ -145,7 +146,7 @@ class SelfCheck:
             return
         again = float(result.losses[0])
         if not math.isclose(again, first, rel_tol=_LAST_BITS):
-            self._has_noted, self._error = True, None
+            self._is_by_chance, self._error = True, None
             self._note(
                 f"the loss is not a function of params and seed: for seed {reference.seed} it "
                 f"gave {first!r} and then {again!r} on one worker, so the run can't be repeated. "

@@ -8,9 +8,11 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from seedwise.model.trials import Proposal
 from seedwise.study.proposer import read_params
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.chunk import Reference
-from seedwise.worker.context import passing_context
+from seedwise.worker.context import Context, TrialDir
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,13 +40,18 @@ class ForkedWitness:
     def __init__(self, loss: LossDefinition) -> None:
         self._connection, theirs = Pipe()
         self._answer: Answer | None = None
+        # Made here: who is killed leaves it behind.
+        self._folder = tempfile.TemporaryDirectory(prefix="seedwise-")
         with warnings.catch_warnings():
             # Python warns of threads, whose locks the fork may find taken: then it is too late.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
-            _serve(loss, theirs)
+            self._connection.close()  # or it would not see that the driver is gone
+            _serve(loss, theirs, Path(self._folder.name))
         theirs.close()
+        with contextlib.suppress(OSError):  # the fork does so, too: whoever is first
+            os.setpgid(self._pid, 0)
 
     def ask(self, reference: Reference) -> None:
         """Begin with the evaluation."""
@@ -61,12 +68,13 @@ class ForkedWitness:
         return self._answer
 
     def close(self) -> None:
-        """End the process."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        """End the process, and those that the loss has started there."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
         self._connection.close()
+        self._folder.cleanup()
 
 
 @contextlib.contextmanager
@@ -97,30 +105,32 @@ def recorded_reference(run: Run) -> tuple[Reference, float] | None:
     return None
 
 
-def _serve(loss: LossDefinition, connection: Connection) -> None:
+def _serve(loss: LossDefinition, connection: Connection, folder: Path) -> None:
     """Evaluate one seed, in the fork; never returns."""
     try:
         _leave_the_driver_alone()
-        connection.send(_evaluated(loss, connection.recv()))
+        connection.send(_evaluated(loss, connection.recv(), folder))
         signal.pause()  # it is killed when nobody needs it any more
     finally:
         os._exit(0)  # no exit handler of the driver is to run twice
 
 
 def _leave_the_driver_alone() -> None:
-    if sys.platform == "linux":  # else a killed driver's lease would be held until the loss ends
+    if sys.platform == "linux":  # else it would outlive a killed driver until the loss ends
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_WRONLY)
+    os.setpgid(0, 0)  # Ctrl-C is for the driver
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    null = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until it ends
     for stream in (1, 2):  # the workers' prints are shown
-        os.dup2(null, stream)
+        os.dup2(null.fileno(), stream)
+    sys.stdout = sys.stderr = null  # a notebook's lead elsewhere
 
 
-def _evaluated(loss: LossDefinition, reference: Reference) -> Answer:
+def _evaluated(loss: LossDefinition, reference: Reference, folder: Path) -> Answer:
     items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
-    with passing_context(items) as context:
-        block = evaluate_block(loss, reference.params, np.array([reference.seed]), 0, context)
+    context = Context(items, TrialDir(folder / "trial", folder))
+    block = evaluate_block(loss, reference.params, np.array([reference.seed]), 0, context)
     if block.losses is None:
         assert block.failure is not None  # or there were losses
         return Answer(None, f"{block.failure.exception_type}: {block.failure.message}")

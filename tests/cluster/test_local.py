@@ -17,7 +17,7 @@ from distributed import Client
 from distributed.core import Status
 
 import seedwise as sw
-from seedwise.cluster.local import open_local
+from seedwise.cluster.local import _spawned_without_script, open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.cluster.pool.pace import Backoff
@@ -32,6 +32,24 @@ def command_line(process):
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
+
+
+def test_workers_do_not_import_the_script_and_other_processes_do():
+    worker = "Dask Worker process (from Nanny)"
+    before = multiprocessing.spawn.get_preparation_data
+
+    def told(name):
+        data = multiprocessing.spawn.get_preparation_data(name)
+        return sorted(key for key in data if key.startswith("init_main"))
+
+    of_script = told("mine")
+    assert of_script  # that of pytest
+    with _spawned_without_script():
+        with _spawned_without_script():
+            assert (told(worker), told("mine")) == ([], of_script)
+        assert (told(worker), told("mine")) == ([], of_script)  # another run is still at work
+    assert (told(worker), told("mine")) == (of_script, of_script)
+    assert multiprocessing.spawn.get_preparation_data is before
 
 
 def test_own_workers_are_gone_afterwards(tmp_path):

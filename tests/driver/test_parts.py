@@ -11,12 +11,23 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+import attrs
 import numpy as np
 import optuna
 import pytest
 
 import seedwise as sw
-from seedwise.driver.parts import Saved, entry_parts, make_parts, read_saved, require_cluster, save
+from seedwise.driver.parts import (
+    Saved,
+    entry_parts,
+    make_parts,
+    named_as_before,
+    read_saved,
+    require_cluster,
+    save,
+    saved_version,
+)
+from seedwise.driver.same_run import CodeIdentity, loss_text
 from seedwise.errors import LossTransportError, NotARunError, OptionError
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.history import changed
@@ -24,6 +35,9 @@ from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid, manual, random
+from seedwise.usercode.importing import PROCESS
+from seedwise.usercode.pack import Packed
+from tests.builders import code
 from tests.losses import SPACE, bowl, bowls
 
 KEYWORDS = {
@@ -468,3 +482,81 @@ def test_a_program_of_somebody_else_is_not_run(directory, tmp_path):
     directory.path.chmod(0o700)
     read_saved(directory)
     assert mark.exists()
+
+
+# The code.
+
+
+def parts_of(text: str, home: str = "made_module"):
+    """Return parts whose loss is in a module with this source."""
+    parts = make_parts(bowl, options())
+    made = code({home: text})
+    packed = Packed(
+        attrs.evolve(parts.packed.shipment, code=made, module=home, variable="loss"),
+        {copy: made.sources[copy] for copy in made.hashes},
+    )
+    identity = CodeIdentity(home, ("loss",))
+    digest = identity.digest(made)
+    depends_on = {**parts.depends_on, "loss": loss_text(bowl, digest)}
+    saved = {
+        **parts.saved,
+        "code": made.to_manifest(),
+        "identity": attrs.asdict(identity),
+        "digest": digest,
+    }
+    return attrs.evolve(
+        parts, packed=packed, identity=identity, depends_on=depends_on, saved=saved
+    )
+
+
+def test_the_code_is_saved_and_read(directory):
+    parts = make_parts(bowl, options())
+    shipment = through(directory, parts).packed.shipment
+    own = parts.packed.shipment
+    assert shipment.code.sources == own.code.sources
+    assert shipment.code.folder == str(directory.code / own.code.id)
+    assert shipment.id == own.id
+    assert (shipment.process, own.process) == ("", PROCESS)
+    source = Path(bowl.function.__code__.co_filename).read_bytes()
+    assert source in shipment.code.sources.values()
+    assert saved_version(directory) == own.code.id
+
+
+def test_code_that_was_edited_in_the_folder_is_refused(directory):
+    parts = make_parts(bowl, options())
+    save(parts, directory)
+    (copy,) = directory.code.rglob("losses.py")
+    copy.write_text(copy.read_text().replace("1.1", "1.2"))
+    with pytest.raises(NotARunError, match="it is a copy, and was changed"):
+        read_saved(directory)
+    save(parts, directory)  # as the same call does
+    assert read_saved(directory).packed.shipment.id == parts.packed.shipment.id
+
+
+def test_the_version_of_a_folder_without_one(directory):
+    assert saved_version(directory) is None
+    directory.write_parts({"code": {"modules": {}}})
+    assert saved_version(directory) is None
+
+
+def test_the_same_code_has_the_digest_that_it_began_with(directory):
+    """Another version of Python gives another one."""
+    parts = parts_of("loss = 1\n")
+    digest = parts.saved["digest"]
+    before = attrs.evolve(parts, saved={**parts.saved, "digest": "0123456789abcdef"})
+    save(before, directory)
+    named = named_as_before(parts, directory)
+    assert named.saved["digest"] == "0123456789abcdef" != digest
+    assert named.depends_on["loss"] == parts.depends_on["loss"].replace(digest, "0123456789abcdef")
+    assert changed(named.depends_on, parts.depends_on).keys() == {"loss"}
+
+
+def test_other_code_has_its_own_digest(directory):
+    save(parts_of("loss = 1\n"), directory)
+    other = parts_of("loss = 2\n")
+    assert named_as_before(other, directory) == other
+
+
+def test_without_a_readable_folder_nothing_is_named_as_before(directory):
+    parts = parts_of("loss = 1\n")
+    assert named_as_before(parts, directory) == parts

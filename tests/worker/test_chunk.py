@@ -24,7 +24,7 @@ from seedwise.model.seeds import Chunk, seed_plan
 from seedwise.model.trials import SeedFailure
 from seedwise.worker import chunk as module
 from seedwise.worker.block import SeedBlock, evaluate_block, failure_from
-from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
+from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk, evaluate_pack
 from seedwise.worker.departure import depart
 
 PARAMS = {"x": 0.5}
@@ -669,3 +669,19 @@ def test_an_exception_whose_text_fails_is_data_too():
     block = evaluate(bad)
     assert block.failure.exception_type == "BrokenError"
     assert block.failure.message == "the exception has no text: its __str__ failed"
+
+
+# The reference.
+
+
+def test_the_task_of_a_reference_differs_in_what_is_evaluated_only():
+    reference = Reference(9, {"x": 0.25}, 2**40, "p9", 5)
+    chunk = Chunk(3, 30, np.array([1, 2]))
+    task = ChunkTask(
+        *("id", 2, PARAMS, "p1", chunk, 4, "topic"), time_limit_s=3.0, reference=reference
+    )
+    own = task.of_reference(reference)
+    assert (own.trial, own.params, own.entry_id, own.reference) == (9, {"x": 0.25}, "p9", None)
+    assert (own.chunk.start, own.chunk.seeds.tolist()) == (5, [2**40])
+    assert own.chunk.seeds.dtype == np.int64
+    assert (own.loss_id, own.attempt, own.topic, own.time_limit_s) == ("id", 4, "topic", 3.0)

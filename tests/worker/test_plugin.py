@@ -22,7 +22,7 @@ import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.importing import PROCESS
-from seedwise.worker.chunk import ChunkTask, evaluate_chunk
+from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
 from tests.builders import shipment
 
@@ -418,3 +418,64 @@ def test_a_runs_folder_on_another_disk_fails_the_seed_in_a_process_too(worker, t
     assert (result.failure.exception_type, result.failure.seed) == ("TrialDirError", 4)
     assert "run_root must be a folder that all workers share" in result.failure.message
     assert list(tmp_path.iterdir()) == []
+
+
+# The seed that every worker evaluates once.
+
+REFERENCE = Reference(9, {"x": 0.25}, 77, "p9", 5)
+
+
+def of_reference(function, **changes):
+    """Return what a plugin makes of the reference for two chunks, one after the other."""
+    use_processes = changes.pop("use_processes", False)
+    plugin = LossPlugin("id", shipment(make(function)), 2, use_processes)
+    plugin.setup(None)
+    try:
+        chunk = Chunk(3, 30, np.array([1, 2]))
+        task = ChunkTask("id", 2, {"x": 0.5}, "p1", chunk, **{"reference": REFERENCE, **changes})
+        return [plugin.evaluate_reference(task) for _ in range(2)]
+    finally:
+        plugin.teardown(None)
+
+
+def told(params, seed, context):
+    folder = context["trial_dir"]
+    folder.joinpath("file").touch()
+    return params["x"] + seed + 100 * context["trial_number"] + len(context["entry_id"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [979.25, None]),
+        ({"use_processes": True}, [979.25, None]),
+        ({"time_limit_s": 600.0}, [979.25, None]),
+        ({"attempts_dir": "/not/there/at/all"}, [979.25, None]),  # its files do not count
+        ({"isolated": True}, [None, None]),
+        ({"reference": None}, [None, None]),
+    ],
+)
+def test_the_reference_is_evaluated_once(changes, expected):
+    assert of_reference(told, **changes) == expected
+
+
+def fails(params, seed):
+    raise ValueError(seed)
+
+
+@pytest.mark.parametrize("function", [fails, lambda params, seed: os._exit(1)])
+def test_a_reference_that_fails_is_not_tried_again(function):
+    assert of_reference(function, use_processes=True) == [None, None]
+
+
+def test_of_chunks_at_once_one_evaluates_the_reference():
+    seeds = []
+    plugin = LossPlugin("id", shipment(make(lambda params, seed: 0.0)), 1, False)
+    plugin.setup(None)
+    plugin._loss = make(lambda params, seed: seeds.append(seed) or 1.0)
+    task = ChunkTask("id", 2, {}, None, Chunk(3, 30, np.array([1])), reference=REFERENCE)
+    with ThreadPoolExecutor(8) as threads:
+        values = list(threads.map(plugin.evaluate_reference, [task] * 16))
+    plugin.teardown(None)
+    assert seeds == [77]
+    assert sorted(values, key=str) == [1.0, *[None] * 15]

@@ -76,11 +76,11 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
             found.add_loaded(name, module)
         found.add_imported()
         found.add_packages()
-    path = tuple(map(_absolute, sys.path))
-    own = itertools.takewhile(lambda entry: not is_installed_file(f"{entry}/_"), path)
+    entries = tuple(map(_absolute, sys.path))
+    own = itertools.takewhile(lambda entry: not is_installed_file(f"{entry}/_"), entries)
     main = sys.modules[SCRIPT]
     return found.snapshot(
-        path=path,
+        path=entries,
         n_own=len(list(own)),
         cwd=str(Path.cwd()),
         argv=argv,

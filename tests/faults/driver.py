@@ -42,7 +42,11 @@ def carry_out(which, keywords) -> str:
 
 
 def without_folder(failed: dict[str, str], run_dir: str) -> dict[str, str]:
-    return {entry: text.replace(run_dir, "RUN_DIR") for entry, text in failed.items()}
+    name = f"={Path(run_dir).name!r}"
+    return {
+        entry: text.replace(run_dir, "RUN_DIR").replace(name, "=RUN")
+        for entry, text in failed.items()
+    }
 
 
 if __name__ == "__main__":

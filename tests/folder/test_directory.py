@@ -55,8 +55,9 @@ def test_a_run_that_could_not_begin_is_discarded(tmp_path):
 
 
 def test_other_files_stay_when_a_run_is_discarded(directory):
-    for name in BEFORE_IT_BEGINS - {".gitignore", "environment.json"}:
+    for name in BEFORE_IT_BEGINS - {".gitignore", "code", "environment.json"}:
         (directory.path / name).touch()
+    (directory.code / "1234").mkdir(parents=True)
     directory.write_meta({})
     directory.write_parts({"parts": 1})
     (directory.path / "thesis.tex").write_text("dear")

@@ -45,8 +45,8 @@ def _workers():
 
 
 def _children(process):
-    """Return the child processes that live, but for the helpers of multiprocessing."""
-    helper = re.compile(r"multiprocessing\.(resource_tracker|forkserver)")
+    """Return the child processes that live, but for the helpers of multiprocessing and ours."""
+    helper = re.compile(r"multiprocessing\.(resource_tracker|forkserver)|read _; kill")
     commands = {child: _command(child) for child in process.children()}
     return [child for child, command in commands.items() if command and not helper.search(command)]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib.util
 import io
 import sys
+import threading
+import weakref
 from collections import ChainMap
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from types import CodeType, FunctionType, MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 import cloudpickle
@@ -62,9 +66,10 @@ def name_of(loss: LossDefinition, source_of: SourceOf) -> tuple[str, str] | None
     return None
 
 
-def goes_by_name(value: FunctionType | type, source_of: SourceOf) -> bool:
-    """Tell whether a function or a class is what the import of its module defines."""
-    module, names = value.__module__, value.__qualname__.split(".")
+def goes_by_name(value: Any, source_of: SourceOf) -> bool:
+    """Tell whether a function, a class or the like is what the import of its module defines."""
+    module = str(getattr(value, "__module__", None))
+    names = str(getattr(value, "__qualname__", "")).split(".")
     if module in cloudpickle.list_registry_pickle_by_value():
         return False  # as the user wants it
     source = source_of(module)
@@ -152,6 +157,40 @@ def _reduced(code: CodeType) -> tuple[Any, ...]:
     )
 
 
+def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+def _cached_property(function: Any, name: str | None) -> Any:
+    made: Any = functools.cached_property(function)
+    made.attrname = name
+    return made
+
+
+def _variable(name: str, *value: object) -> ContextVar[Any]:
+    return ContextVar(name, default=value[0]) if value else ContextVar(name)
+
+
+def _of_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    with contextlib.suppress(LookupError):
+        return variable.name, variable.get()
+    return (variable.name,)
+
+
+# What holds the state of a process is made anew where it is unpickled.
+_MADE_ANEW: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    type(functools.cache(len)): lambda it: (_cached, (it.__wrapped__, it.cache_parameters())),
+    functools.cached_property: lambda it: (_cached_property, (it.func, it.attrname)),
+    ContextVar: lambda it: (_variable, _of_variable(it)),
+    threading.local: lambda it: (threading.local, (), vars(it)),
+    type(threading.Lock()): lambda _: (threading.Lock, ()),
+    type(threading.RLock()): lambda _: (threading.RLock, ()),
+    MappingProxyType: lambda it: (MappingProxyType, (dict(it),)),
+    weakref.WeakKeyDictionary: lambda it: (weakref.WeakKeyDictionary, (dict(it),)),
+    weakref.WeakValueDictionary: lambda it: (weakref.WeakValueDictionary, (dict(it),)),
+}
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     dispatch_table: ClassVar[Any] = ChainMap(
         {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
@@ -165,6 +204,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(value, LossDefinition):
             name = name_of(value, self._source_of)
             return NotImplemented if name is None else (find_loss, name)
+        make = _MADE_ANEW.get(type(value))
+        if make is not None and not goes_by_name(value, self._source_of):
+            return make(value)
         if isinstance(value, FunctionType | type) and goes_by_name(value, self._source_of):
             return NotImplemented  # plain pickle looks it up in its module
         return super().reducer_override(value)

@@ -71,7 +71,7 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
     for name, path in also.items():
         found.add_by_name(name, path)
     found.add_imported()
-    if script is not None or _is_interactive() or found.imports_by_computed_names():
+    if _is_the_users() or found.imports_by_computed_names():
         for name, module in list(sys.modules.items()):
             found.add_loaded(name, module)
         found.add_imported()
@@ -89,9 +89,10 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
     )
 
 
-def _is_interactive() -> bool:
-    """Tell whether the program is typed in, as in a notebook, or is otherwise without a file."""
-    return getattr(sys.modules[SCRIPT], "__file__", None) is None
+def _is_the_users() -> bool:
+    """Tell whether the program is the user's own, or typed in, as in a notebook."""
+    file = getattr(sys.modules[SCRIPT], "__file__", None)
+    return file is None or not is_installed_file(file)
 
 
 def _script() -> Path | None:
@@ -158,11 +159,13 @@ class _Found:
         """Add what the sources import, loaded or not, and what that imports in turn."""
         waiting, seen = list(self._modules), set(self._modules)
         while waiting:
-            for name in set(self._imports_of(waiting.pop())) - seen:
-                seen.add(name)
-                self.add_by_name(name, None)
-                if name in self._modules:
-                    waiting.append(name)
+            # In the order of the source: the copies are to have the same names each time.
+            for name in dict.fromkeys(self._imports_of(waiting.pop())):
+                if name not in seen:
+                    seen.add(name)
+                    self.add_by_name(name, None)
+                    if name in self._modules:
+                        waiting.append(name)
 
     def imports_by_computed_names(self) -> bool:
         """Tell whether a source seems to import a module by a name that it computes."""

@@ -11,7 +11,7 @@ from typing import Any
 
 STEM = Path(__file__).with_name("stem.py")
 
-#: How a program that holds a loss begins, so that its last line is the loss's function.
+#: How a program that holds a loss begins, and what stands before the loss's function.
 LOSS = "import seedwise as sw\n"
 DECORATED = "@sw.loss(name='made', description='m', parameter_space={'x': (0, 1)})\n"
 
@@ -67,9 +67,8 @@ def write(folder: Path, files: dict[str, str | bytes]) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            content = textwrap.dedent(content).encode()
-        path.write_bytes(content)
+        is_text = isinstance(content, str)
+        path.write_bytes(textwrap.dedent(content).encode() if is_text else content)
     return folder
 
 

@@ -34,9 +34,9 @@ def _new_main():
 def script(path="main.py", *argv):
     """Run a file as ``python path`` does."""
     main = _new_main()
-    main.__file__ = os.path.abspath(path)
+    main.__file__ = str(Path(path).absolute())
     sys.argv[:] = [path, *argv]
-    sys.path[0] = os.path.dirname(main.__file__)
+    sys.path[0] = str(Path(main.__file__).parent)
     exec(compile(Path(path).read_bytes(), main.__file__, "exec"), vars(main))
     return main
 
@@ -45,7 +45,7 @@ def module(name, *argv):
     """Run a module as ``python -m name`` does."""
     main = _new_main()
     sys.argv[:] = ["-m", *argv]
-    sys.path[0] = os.getcwd()
+    sys.path[0] = str(Path.cwd())
     runpy._run_module_as_main(name)
     return main
 

@@ -370,9 +370,9 @@ def test_what_was_edited_since_is_not_what_runs(programs, tmp_path):
     steps = sent(programs, tmp_path)
     (tmp_path / "helper.py").write_text("K = 2.0\n")
     (tmp_path / "main.py").write_text("raise SystemExit")
-    steps += f"""
+    steps += """
 import inspect, traceback
-answer = [shipment.load()({{}}, 3)]
+answer = [shipment.load()({}, 3)]
 helper = sys.modules["helper"]
 try:
     helper.fails(3)
@@ -394,7 +394,8 @@ def test_what_is_gone_is_read_from_the_copies(programs, tmp_path):
     steps = steps.replace("/project", "")
     (tmp_path / "project").rename(tmp_path / "away")
     steps += f"""
-shipment = attrs.evolve(shipment, code=attrs.evolve(shipment.code, folder={str(tmp_path)!r} + "/sent"))
+code = attrs.evolve(shipment.code, folder={str(tmp_path / "sent")!r})
+shipment = attrs.evolve(shipment, code=code)
 answer = shipment.load()({{}}, 3), sys.modules["pkg.reads"].__file__
 """
     assert programs.run(ELSEWHERE, steps) == [value, f"{tmp_path}/sent/project/pkg/reads.py"]

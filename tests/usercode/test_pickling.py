@@ -14,7 +14,6 @@ import cloudpickle
 import pytest
 
 import seedwise as sw
-
 from seedwise.usercode.pickling import dumps, goes_by_name, name_of, no_source
 
 MODULE = """

@@ -31,8 +31,12 @@ SNAPSHOTS = {
         },
         {
             "__main__": "main.py",
-            **{"b": "b.py", "d": "d.py", "pkg": "pkg/__init__.py", "pkg.low": "pkg/low.py"},
-            **{"pkg.side": "pkg/side.py", "pkg.deep": "pkg/deep/__init__.py"},
+            "b": "b.py",
+            "d": "d.py",
+            "pkg": "pkg/__init__.py",
+            "pkg.low": "pkg/low.py",
+            "pkg.side": "pkg/side.py",
+            "pkg.deep": "pkg/deep/__init__.py",
             "pkg.deep.c": "pkg/deep/c.py",
         },
     ),
@@ -75,14 +79,14 @@ SNAPSHOTS = {
             "pkg/bad.py": "def f(:",
         },
         {
-            **{"__main__": "main.py", "bad": "bad.py", "pkg": "pkg/__init__.py"},
+            "__main__": "main.py",
+            "bad": "bad.py",
+            "pkg": "pkg/__init__.py",
             "pkg.bad": "pkg/bad.py",
         },
     ),
     "imports that lead nowhere": (
-        {
-            "main.py": "def f():\n    import not_there.at_all\n    from ... import x\n    import os.pa"
-        },
+        {"main.py": "def f():\n    import not_there.at_all, os.pa\n    from ... import x"},
         {"__main__": "main.py"},
     ),
     "a module of a package": (
@@ -94,8 +98,11 @@ SNAPSHOTS = {
             "start": "module('pkg.fit')",
         },
         {
-            **{"__main__": "pkg/fit.py", "pkg": "pkg/__init__.py", "pkg.a": "pkg/a.py"},
-            **{"pkg.b": "pkg/b.py", "pkg.fit": "pkg/fit.py"},
+            "__main__": "pkg/fit.py",
+            "pkg": "pkg/__init__.py",
+            "pkg.a": "pkg/a.py",
+            "pkg.b": "pkg/b.py",
+            "pkg.fit": "pkg/fit.py",
         },
     ),
     "a package that is run": (
@@ -106,7 +113,8 @@ SNAPSHOTS = {
             "start": "module('pkg')",
         },
         {
-            **{"pkg": "pkg/__init__.py", "pkg.a": "pkg/a.py"},
+            "pkg": "pkg/__init__.py",
+            "pkg.a": "pkg/a.py",
             "pkg.__main__": "pkg/__main__.py",
         },
     ),

@@ -33,6 +33,11 @@ START = 40
 OWN_FILES = str(Path(seedwise.__file__).parent)
 
 
+def plugin_that(evaluate, reference=None):
+    """Return a plugin that evaluates so."""
+    return SimpleNamespace(evaluate=evaluate, evaluate_reference=lambda _: reference)
+
+
 def define(function, vectorized=False) -> LossDefinition:
     space = {"x": (0, 1)}
     return loss(name="l", description="d", parameter_space=space, vectorized=vectorized)(function)
@@ -334,8 +339,8 @@ def test_a_chunk_comes_back_with_what_tells_it_apart(worker, monkeypatch):
 
 def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
     seen = []
-    plugin = SimpleNamespace(
-        evaluate=lambda *_: seen.append(len(worker.events)) or SeedBlock(np.zeros(2), None)
+    plugin = plugin_that(
+        lambda *_: seen.append(len(worker.events)) or SeedBlock(np.zeros(2), None)
     )
     worker.plugins = {"id": plugin}
     evaluate_chunk(task(topic="run"))
@@ -348,7 +353,7 @@ def test_a_loss_that_cant_be_loaded_is_a_failure_of_the_chunk(worker, monkeypatc
     def broken(task, context):
         raise ImportError("no module named simulator")
 
-    worker.plugins = {"id": SimpleNamespace(evaluate=broken)}
+    worker.plugins = {"id": plugin_that(broken)}
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     result = evaluate_chunk(task())
     assert result.losses is None
@@ -365,7 +370,7 @@ def fake_plugin(function):
     def evaluate_task(task, context):
         return evaluate_block(definition, task.params, task.chunk.seeds, task.chunk.start, context)
 
-    return SimpleNamespace(evaluate=evaluate_task)
+    return plugin_that(evaluate_task)
 
 
 def filed_task(run_dir, start=START, **changes) -> ChunkTask:
@@ -462,7 +467,7 @@ def test_a_worker_that_leaves_has_a_pack_rescheduled(worker):
     def leave(task, context):
         raise distributed.Reschedule
 
-    worker.plugins = {"id": SimpleNamespace(evaluate=leave)}
+    worker.plugins = {"id": plugin_that(leave)}
     with pytest.raises(distributed.Reschedule):
         evaluate_pack([task(), task()])
 
@@ -477,7 +482,7 @@ def test_a_worker_says_how_long_its_job_lasts_where_it_ends(worker, monkeypatch)
 
 
 def test_a_chunk_that_the_job_does_not_last_for_is_not_begun(worker, monkeypatch):
-    worker.plugins = {"id": SimpleNamespace(evaluate=lambda *_: pytest.fail("begun"))}
+    worker.plugins = {"id": plugin_that(lambda *_: pytest.fail("begun"))}
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     monkeypatch.setenv("SEEDWISE_JOB_ENDS_AT", "1600")
     with pytest.raises(distributed.Reschedule):
@@ -525,7 +530,7 @@ def taking(seconds, duration_s, failure=None):
         seconds.s += duration_s
         return SeedBlock(None if failure else np.zeros(2), failure)
 
-    return SimpleNamespace(evaluate=evaluate_task)
+    return plugin_that(evaluate_task)
 
 
 def test_a_worker_heeds_how_long_its_own_chunks_took(worker, seconds, monkeypatch):
@@ -641,7 +646,7 @@ def test_a_worker_that_leaves_has_the_chunk_rescheduled(worker):
     def leave(task, context):
         raise distributed.Reschedule
 
-    worker.plugins = {"id": SimpleNamespace(evaluate=leave)}
+    worker.plugins = {"id": plugin_that(leave)}
     with pytest.raises(distributed.Reschedule):
         evaluate_chunk(task())
 
@@ -685,3 +690,30 @@ def test_the_task_of_a_reference_differs_in_what_is_evaluated_only():
     assert (own.chunk.start, own.chunk.seeds.tolist()) == (5, [2**40])
     assert own.chunk.seeds.dtype == np.int64
     assert (own.loss_id, own.attempt, own.topic, own.time_limit_s) == ("id", 4, "topic", 3.0)
+
+
+def test_the_reference_comes_back_with_the_chunk_and_is_not_of_its_time(worker, seconds):
+    plugin = taking(seconds, 10.0)
+
+    def evaluate_reference(task):
+        seconds.s += 5.0
+        return 2.5
+
+    plugin.evaluate_reference = evaluate_reference
+    worker.plugins = {"id": plugin}
+    result = evaluate_chunk(task())
+    assert (result.reference, result.duration_s) == (2.5, 10.0)
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_a_reference_that_can_not_be_had_is_a_failure_of_the_chunk(error, worker):
+    plugin = plugin_that(lambda *_: pytest.fail("begun"))
+
+    def fail(task):
+        raise error
+
+    plugin.evaluate_reference = fail
+    worker.plugins = {"id": plugin}
+    result = evaluate_chunk(task())
+    assert (result.reference, result.failure.exception_type) == (None, type(error).__name__)
+    assert (result.failure.seed, result.failure.position) == (None, START)

@@ -91,39 +91,38 @@ def test_the_sampler_is_seeded_and_one_of_the_users_is_copied():
 
 
 def test_a_loss_that_can_not_be_pickled_is_refused():
-    lock = threading.Lock()
+    numbers = (i for i in range(3))
 
-    @sw.loss(name="locked", description="holds a lock", parameter_space={"x": (0, 1)})
-    def locked(params, seed):
-        with lock:
-            return 1.0
+    @sw.loss(name="drawn", description="holds a generator", parameter_space={"x": (0, 1)})
+    def drawn(params, seed):
+        return next(numbers)
 
-    with pytest.raises(LossTransportError, match="cannot pickle"):
-        make_parts(locked, options())
+    with pytest.raises(LossTransportError, match="cannot pickle 'generator'"):
+        make_parts(drawn, options())
 
 
 class Copied(optuna.samplers.RandomSampler):
-    """A sampler with a lock, which can be copied all the same."""
+    """A sampler with a generator, which can be copied all the same."""
 
     def __init__(self) -> None:
         super().__init__(seed=1)
-        self.lock = threading.Lock()
+        self.numbers = (i for i in range(3))
 
     def __deepcopy__(self, memo):
         return Copied()
 
 
-class Locked(optuna.samplers.RandomSampler):
+class Drawn(optuna.samplers.RandomSampler):
     def __init__(self) -> None:
         super().__init__(seed=1)
-        self.lock = threading.Lock()
+        self.numbers = (i for i in range(3))
 
 
 @pytest.mark.parametrize(
     "sampler",
     [
         Copied(),
-        Locked(),
+        Drawn(),
     ],
 )
 def test_a_sampler_that_can_not_be_saved_is_refused(sampler):

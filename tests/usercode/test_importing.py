@@ -24,6 +24,22 @@ MODES = """
     NOTHING = object()
 """
 
+CACHES = """
+    import contextvars, functools, threading
+    var, local = contextvars.ContextVar("var"), threading.local()
+    @functools.cache
+    def cached(x): return x
+    class Model:
+        @functools.lru_cache
+        def of(self, x): return x + self.own
+        @functools.cached_property
+        def own(self): return 1.0
+    @functools.singledispatch
+    def single(x): raise TypeError
+    single.register(float, lambda x: x)
+"""
+USE_CACHES = "var.set(2.0)\nreturn cached(1.0) + Model().of(3.0) + single(2.0) + var.get()"
+
 #: Files, how they are started if not by ``python main.py``, and the value of the loss.
 PROGRAMS = {
     "classes that are imported in a function": (
@@ -106,25 +122,13 @@ PROGRAMS = {
     "caches of the script": (
         {
             "main.py": losing(
-                "var.set(2.0)\nreturn cached(1.0) + Model().of(3.0) + single(2.0) + var.get()",
-                """
-                import contextvars, functools, threading
-                var, local = contextvars.ContextVar("var"), threading.local()
-                @functools.cache
-                def cached(x): return x
-                class Model:
-                    @functools.lru_cache
-                    def of(self, x): return x + self.own
-                    @functools.cached_property
-                    def own(self): return 1.0
-                @functools.singledispatch
-                def single(x): raise TypeError
-                single.register(float, lambda x: x)
-                """,
+                USE_CACHES,
+                CACHES,
             )
         },
         9.0,
     ),
+    "caches of a text": ({"start": f"text({losing(USE_CACHES, CACHES)!r})"}, 9.0),
     "a namespace package": (
         {
             "space/inner/deep.py": "from . import other\nK = other.K",

@@ -16,6 +16,7 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
+from seedwise.usercode.importing import borrowed
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
@@ -45,12 +46,11 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
     run stay as they are. Raises OptionError if the run has no such trial or seed.
     """
-    loss = saved.packed.shipment.load()
     # Of a cluster that was passed, nothing is left to check.
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)
-    params = _params(directory, loss, saved, options, trial)
-    plan = plan_of(loss, options)
+    params = _params(directory, saved, options, trial)
+    plan = plan_of(saved.loss, options)
     seeds = plan.seeds.tolist() if seed is None else [seed]
     if seed is not None and seed not in plan.seeds:
         allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
@@ -59,10 +59,13 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     name = f"trial_{trial:03}-{secrets.token_hex(4)}"
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
     replayed = Replayed(params, {})
-    for one in seeds:
-        replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
-        if parts:
-            replayed.components[one] = dict(parts)
+    shipment = saved.packed.shipment
+    with borrowed(shipment.code):
+        loss = shipment.load()
+        for one in seeds:
+            replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
+            if parts:
+                replayed.components[one] = dict(parts)
     return replayed
 
 
@@ -86,13 +89,12 @@ def _entry_id(directory: RunDirectory, saved: Saved) -> str | None:
 
 def _params(
     directory: RunDirectory,
-    loss: LossDefinition,
     saved: Saved,
     options: WorkOptions,
     trial: int,
 ) -> dict[str, ParamValue]:
     if saved.source is not None:
-        cases = Cases(saved.source, options, loss.parameter_space)
+        cases = Cases(saved.source, options, saved.loss.parameter_space)
         if not 0 <= trial < cases.n_trials:
             allowed = f"a trial of the sweep, which has 0 to {cases.n_trials - 1}"
             raise OptionError("trial", trial, allowed)

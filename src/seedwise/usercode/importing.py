@@ -16,7 +16,7 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from seedwise.errors import ForeignCodeError
@@ -97,23 +97,57 @@ def hold(code: Code) -> None:
             raise ForeignCodeError(_already_there(code))
         if _held is not None and (_held.modules or not code.modules):
             return
+        before = _Before()
         here = [entry for entry in sys.path if entry not in code.path]
         sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
         with contextlib.suppress(OSError):  # another machine may not have it
             os.chdir(code.cwd)
         if code.argv is not None:
             sys.argv[:] = code.argv
-        finder = _Finder(code)
-        sys.meta_path.insert(0, finder)
+        sys.meta_path.insert(0, _Finder(code))
         try:
             if SCRIPT in code.modules:
                 _import_script(code)
         except BaseException:  # it is tried again, and fails in the same way
-            sys.meta_path.remove(finder)
-            for name in {*code.modules, GUARDED} - {SCRIPT}:
-                sys.modules.pop(name, None)
+            before.restore(code)
             raise
         _held = code
+
+
+@contextlib.contextmanager
+def borrowed(code: Code) -> Iterator[None]:
+    """Hold code in this block only, unless the process has it, and leave no trace of it."""
+    if has_already(code):
+        yield
+        return
+    before = _Before()
+    hold(code)
+    try:
+        yield
+    finally:
+        before.restore(code)
+
+
+class _Before:
+    """What a process is like before it holds code."""
+
+    def __init__(self) -> None:
+        self._held = _held
+        self._path, self._argv, self._finders = sys.path[:], sys.argv[:], sys.meta_path[:]
+        self._cwd = Path.cwd()
+        self._mains = {name: sys.modules.get(name) for name in (SCRIPT, GUARDED)}
+
+    def restore(self, code: Code) -> None:
+        global _held  # noqa: PLW0603 - a process has one
+        _held = self._held
+        sys.path[:], sys.argv[:], sys.meta_path[:] = self._path, self._argv, self._finders
+        os.chdir(self._cwd)
+        for name in code.modules:
+            sys.modules.pop(name, None)
+        for name, module in self._mains.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
 
 
 def _already_there(code: Code) -> list[str]:
@@ -139,14 +173,9 @@ def _import_script(code: Code) -> None:
     # multiprocessing finds the script by it, in the processes that a loss starts.
     named = code.script_name
     module.__spec__ = importlib.machinery.ModuleSpec(named, loader, origin=path) if named else None
-    before = sys.modules[SCRIPT]
-    _kept.extend((before, module))
+    _kept.extend((sys.modules[SCRIPT], module))
     sys.modules[GUARDED] = sys.modules[SCRIPT] = module
-    try:
-        loader.exec_module(module)
-    except BaseException:
-        sys.modules[SCRIPT] = before
-        raise
+    loader.exec_module(module)
 
 
 def find_loss(module: str, variable: str) -> LossDefinition:

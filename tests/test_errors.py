@@ -102,7 +102,8 @@ CASES = [
             "Traceback\nValueError: no\n\n"
             "To see it happen here: seedwise replay runs/a --trial 3 --seed 7 --pdb\n"
             "To evaluate the trial again with a corrected loss: run the script again with "
-            "run_name='a', accept_changes=True, retry_failed=True\n"
+            "run_name='a', accept_changes=True, retry_failed=True, or seedwise resume runs/a "
+            "--code SCRIPT.py --accept-changes --retry-failed\n"
             "To resume without this trial: seedwise resume runs/a\n"
             "To resume without any that fails: seedwise resume runs/a --no-fail-on-chunk-error"
         ),
@@ -127,7 +128,8 @@ CASES = [
             "the loss failed in trial 3, seed 7, with params {}:\n\nno\n\n"
             "To see it happen here: seedwise replay r/entries/b --trial 3 --seed 7 --pdb\n"
             "To evaluate the trial again with a corrected loss: run the script again with "
-            "run_name_prefix='r', accept_changes=True, retry_failed=True\n"
+            "run_name_prefix='r', accept_changes=True, retry_failed=True, or seedwise resume r "
+            "--code SCRIPT.py --accept-changes --retry-failed\n"
             "To resume without this trial: seedwise resume r\n"
         ),
     ),

@@ -99,9 +99,9 @@ def resume(run_dir: str, code: str | None, **flags: Any) -> None:
 
     Options that are not given stay as in the call that began the run.
     """
-    given = _given(flags)
+    given = _given({"code": code, **flags})
     try:
-        result = api.resume_run(run_dir, code=code, **given)
+        result = api.resume_run(run_dir, **given)
     except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
         sys.exit(stopped.code)
     except SeedwiseError as error:

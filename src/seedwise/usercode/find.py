@@ -12,7 +12,10 @@ from types import ModuleType
 
 from seedwise.errors import LossNotFoundError, MainGuardError
 from seedwise.model.loss import LossDefinition
+from seedwise.usercode.installed import is_installed_file
 from seedwise.usercode.main_guard import no_run_begins
+
+_argv: dict[str, tuple[str, ...]] = {}
 
 
 def load_loss(target: str) -> LossDefinition:
@@ -32,6 +35,17 @@ def load_loss(target: str) -> LossDefinition:
     is_file = where.endswith(".py") or "/" in where
     module = _import_file(where, target) if is_file else _import_module(where, target)
     return _pick(module, name, target)
+
+
+def argv_of(module: str) -> tuple[str, ...] | None:
+    """Return ``sys.argv`` as it was while a module was imported to find a loss; None of any other.
+
+    A program that is installed, such as seedwise's, imports for one loss only.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if module not in _argv and file is not None and is_installed_file(file):
+        return next(reversed(_argv.values()), None)
+    return _argv.get(module)
 
 
 def _pick(module: ModuleType, name: str, target: str) -> LossDefinition:
@@ -75,6 +89,7 @@ def _import_file(where: str, target: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     own, sys.argv = sys.argv, [str(path)]
+    _argv[name] = (str(path),)
     try:
         with no_run_begins():
             spec.loader.exec_module(module)

@@ -18,6 +18,7 @@ from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.code import SCRIPT, Code
+from seedwise.usercode.find import argv_of
 from seedwise.usercode.importing import PROCESS, note_context
 from seedwise.usercode.pickling import dumps, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
@@ -50,8 +51,8 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     """
     note_context()
     module, also = _loss_module(options.loss_module)
-    argv = tuple(sys.argv) if options.forward_sys_argv_to_workers else None
     home = str(getattr(loss.function, "__module__", None))
+    argv = (argv_of(home) or tuple(sys.argv)) if options.forward_sys_argv_to_workers else None
     snapshot = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
     files, code = snapshot.files, snapshot.code
     variable: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import hashlib
 import importlib
@@ -70,8 +71,13 @@ class Shipment:
         """
         if self.python not in (None, sys.version_info[:2]):
             raise LossTransportError.from_other_python(self.name, self.python)
-        if self.process != PROCESS and not has_already(self.code):
+        if self.process == PROCESS or has_already(self.code):
+            return self._loaded()
+        with contextlib.redirect_stdout(sys.stderr):  # the results on stdout are not the script's
             hold(self.code)
+            return self._loaded()
+
+    def _loaded(self) -> LossDefinition:
         if self.module is not None:
             importlib.import_module(self.module)
         if self.digest:

@@ -95,6 +95,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             if reference is None or asked or task.isolated:
                 return None
             self._was_asked = True
+            if task.is_reference:
+                return None
         items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
         with passing_context(items) as context:
             losses = self.evaluate(task.of_reference(reference), context).losses

@@ -325,6 +325,8 @@ class DaskDispatcher:
         is_alone = orders[0].task.isolated
         if self._walltime is not None and self._walltime.took(worker):
             orders, is_alone = self._walltime.note_taken(orders, worker), False
+            # The job must last for the chunk itself now.
+            orders = [Order(o.channel, attrs.evolve(o.task, reference=None)) for o in orders]
         elif not is_alone:
             orders = [Order(o.channel, attrs.evolve(o.task, isolated=True)) for o in orders]
         self._forget_starts(orders)

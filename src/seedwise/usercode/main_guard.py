@@ -68,12 +68,12 @@ def _is_never_imported() -> bool:
 
 def _is_guarded(tree: ast.Module, line: int) -> bool:
     return any(
-        _is_guard(node) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        is_guard(node) and node.lineno <= line <= (node.end_lineno or node.lineno)
         for node in ast.walk(tree)
         if isinstance(node, ast.If)
     )
 
 
-def _is_guard(node: ast.If) -> bool:
+def is_guard(node: ast.If) -> bool:
     """Tell whether the condition mentions ``__name__``."""
     return any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test))

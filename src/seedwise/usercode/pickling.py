@@ -21,6 +21,7 @@ import cloudpickle
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.code import SCRIPT
 from seedwise.usercode.importing import find_loss
+from seedwise.usercode.main_guard import is_guard
 
 #: Returns the source of a module that can be imported elsewhere; None of any other.
 SourceOf: TypeAlias = Callable[[str], bytes | None]
@@ -99,55 +100,40 @@ def _is_importable(module: str) -> bool:
 
 @functools.lru_cache(maxsize=500)
 def _defined(source: bytes) -> frozenset[str]:
-    """Return the names whose values an import of a source makes, and nothing else of the source.
+    """Return the names that an import of a source may define, and nothing else of it changes.
 
-    They are bound at its top level, and neither in its main guard nor as a function's ``global``.
+    What else could are its main guard, and functions that declare a name ``global``.
     """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return frozenset()
-    bound_elsewhere = {
-        name
-        for node in ast.walk(tree)
-        for name in (
-            node.names
-            if isinstance(node, ast.Global)
-            else _bound(node.body)
-            if isinstance(node, ast.If) and is_guard(node)
-            else ()
-        )
-    }
-    return frozenset(_bound(tree.body)) - bound_elsewhere
+    top = list(_at_import(tree))
+    guards = [node for node in top if isinstance(node, ast.If) and is_guard(node)]
+    guarded = {each for guard in guards for node in guard.body for each in _at_import(node)}
+    changed = {name for node in guarded for name in _bound(node)}
+    for node in ast.walk(tree):
+        changed.update(node.names if isinstance(node, ast.Global) else ())
+    found = {name for node in top if node not in guarded for name in _bound(node)}
+    return frozenset(found - changed)
 
 
-def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+def _at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a part of a source and the parts in it that an import runs."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _at_import(child)
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.If) and is_guard(node):
-            yield from _bound(node.orelse)
-        else:
-            yield from _stored(node)
-
-
-def _stored(node: ast.stmt) -> Iterator[str]:
-    for field in ("body", "orelse", "finalbody"):
-        yield from _bound(getattr(node, field, []))
-    for handler in getattr(node, "handlers", []):
-        yield from _bound(handler.body)
-    for case in getattr(node, "cases", []):
-        yield from _bound(case.body)
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-            yield each.id
-
-
-def is_guard(node: ast.If) -> bool:
-    """Tell whether the condition mentions ``__name__``."""
-    return any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test))
+        case ast.alias():
+            yield node.asname or node.name.partition(".")[0]
+        case ast.Name(id=name, ctx=ast.Store()):
+            yield name
 
 
 def _reduced(code: CodeType) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ SPACE = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}
 def run(client, tmp_path):
     def run(loss, **keywords):
         fixed = {"cluster": client, "run_root": tmp_path / "runs", "progress": False}
+        fixed["self_check"] = False  # each evaluation is counted
         few = {"n_trials": 16, "n_seeds": 6, "chunk_size": 3, "trial_retry_attempts": 0}
         return sw.optimize_run(loss, **{**fixed, **few, **keywords})
 

@@ -16,6 +16,7 @@ from seedwise.model.events import (
     ChunkLost,
     EntryFinished,
     Event,
+    Noted,
     PoolChanged,
     Progress,
     RunFinished,
@@ -124,6 +125,10 @@ EVENTS = [
     (
         ChunkLost(3, 250, "tcp://n7:41"),
         ["lost the worker tcp://n7:41; run again: trial 3, the chunk that begins with seed 250"],
+    ),
+    (
+        Noted("the loss does not depend on its seed"),
+        ["note: the loss does not depend on its seed"],
     ),
     (PoolChanged(LOST), ["job 7 ended early: its node failed"]),
     (

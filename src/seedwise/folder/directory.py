@@ -19,8 +19,8 @@ from seedwise.errors import NotARunError
 from seedwise.folder.environment import environment
 from seedwise.folder.owner import require_own
 
-#: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json.
-FORMAT_VERSION = 4
+#: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json. 5: code/
+FORMAT_VERSION = 5
 
 GITIGNORE = b"*\n"
 

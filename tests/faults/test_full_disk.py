@@ -10,12 +10,12 @@ import pytest
 from tests.faults.harness import RUN, driver, expected_table, told_values
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
-DISK_KB = 2048
+DISK_KB = 16 * 1024
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder that is a disk of its own, of 2 MB."""
+    """A folder that is a disk of its own, of 16 MB: each run has a copy of these tests."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_KB}k", "tmpfs", str(folder)]

@@ -143,8 +143,7 @@ def test_for_other_programs(folder, at_client):
     assert found["value"] == found["params"]["x"] + 9.0
     assert (found["n_chunks"], found["job_id"], found["job_script"]) == (1, None, None)
     assert found["versions"]["seedwise"] == sw.__version__
-    # The process is started, and the loss loaded, once.
-    assert 0 < found["seed_s"] < found["first_s"]
+    assert 0 < found["seed_s"] <= found["first_s"]
     assert "checking" not in done.stderr
 
 

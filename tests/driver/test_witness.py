@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import seedwise as sw
 from seedwise.dispatch.self_check import Answer
 from seedwise.driver.parts import make_parts
 from seedwise.driver.run import take_up
-from seedwise.driver.witness import forked_witness, recorded_reference
+from seedwise.driver.witness import forked_witness, record_of
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
 from seedwise.model.options.study import RunOptions
@@ -231,29 +232,24 @@ def taken_up(path: Path, loss=bowl, **keywords):
 
 def test_the_first_seed_of_trial_0_is_on_record(recorded):
     path, keywords = recorded
-    reference, loss = recorded_reference(taken_up(path, **keywords))
+    record = record_of(taken_up(path, **keywords))
+    reference = record.reference
     assert (reference.trial, reference.seed, reference.entry_id, reference.start) == (
         *(0, 5, "anna", 0),
     )
-    assert loss == bowl(reference.params, 5)
+    assert record.loss == bowl(reference.params, 5)
 
 
 def test_a_new_run_has_nothing_on_record(tmp_path):
-    assert recorded_reference(taken_up(tmp_path)) is None
+    assert record_of(taken_up(tmp_path)) is None
 
 
-def test_with_changes_nothing_is_compared(recorded):
+def test_other_losses_are_not_compared_and_the_record_goes(recorded, tmp_path):
     path, keywords = recorded
-    changed = {**keywords, "trial_retry_attempts": 3, "accept_changes": True}
-    assert recorded_reference(taken_up(path, **changed)) is None
-
-
-def test_a_ledger_without_that_seed(recorded):
-    path, keywords = recorded
-    ledger = path / "chunks.ledger"
-    content = ledger.read_bytes()
-    try:
-        ledger.unlink()
-        assert recorded_reference(taken_up(path, **keywords)) is None
-    finally:
-        ledger.write_bytes(content)
+    copy = tmp_path / "copy"
+    shutil.copytree(path, copy)
+    same = {**keywords, "trial_retry_attempts": 3, "accept_changes": True}
+    assert record_of(taken_up(copy, **same)) is not None
+    changed = {**keywords, "seeds": [3, 5, 9], "accept_changes": True}
+    assert record_of(taken_up(copy, **changed)) is None
+    assert record_of(taken_up(copy, **same)) is None

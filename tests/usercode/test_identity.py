@@ -331,6 +331,13 @@ WAYS = {
     ),
     "an entry point": "def loss(): return load('m:one')\n# m\ndef one(): return 1",
     "a package around it": "def loss():\n    import p.q\n# p\nprint(1)\n# p.q\n",
+    "two names at once": "low = high = 1\ndef loss(): return high",
+    "a guard with an alternative": (
+        "if __name__ == '__main__' or A:\n    print(1)\ndef loss(): pass"
+    ),
+    "a decorator of the user's called loss": (
+        "import mine\n@mine.loss(1)\ndef loss(): pass\n# mine\ndef loss(n): return n"
+    ),
     "a lazy submodule": "import p\ndef loss(): return p.q.x\n# p\nlazy = 0\n# p.q\nx = 1",
     "a relative import": (
         "from p.q import x\ndef loss(): return x\n# p.q\nfrom .r import x\n# p.r\nx = 1"

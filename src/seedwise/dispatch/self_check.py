@@ -14,8 +14,9 @@ from seedwise.errors import SelfCheckError
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.chunk import ChunkTask, Reference
 
-# Another model of CPU may round in another way, and so give other last bits.
-_LAST_BITS = 1e-9
+# Another model of CPU, or another number of BLAS's threads, may round in another way; float32 has
+# seven digits.
+_ROUNDING = {"rel_tol": 1e-4, "abs_tol": 1e-12}
 
 # How long the driver's value is waited for once a worker's is there.
 _PATIENCE_S = 30.0
@@ -40,82 +41,127 @@ class Witness(Protocol):
     def answer(self) -> Answer | None:
         """Return what came of it; None while it goes on."""
 
+    def close(self) -> None:
+        """End what goes on."""
+
+
+@attrs.frozen
+class Record:
+    """What a run has on record of the reference."""
+
+    reference: Reference
+    #: None if the loss is known to give another value each time.
+    loss: float | None
+
 
 class SelfCheck:
-    """Has each worker evaluate one seed before its first chunk, and compares.
+    """Has each worker evaluate a seed before its first chunk that begins with it, and compares.
 
-    Until the driver's value is there no result is handed on, so a run whose first value is wrong
-    does not begin. `note` takes what the user should know in a line. `recorded` is a seed that the
-    run has evaluated before; without it, it is the first of the first chunk that is sent.
+    So no two of them evaluate the seed at the same time, where a loss may write to a folder named
+    after it. The driver evaluates it after the first worker. Until then no result is handed on, so
+    a run whose first value is wrong does not begin. `note` takes what the user should know in a
+    line, and `keep` what the run is to have on record. `record` is that of a run that is resumed;
+    without it, the seed is the first of the first chunk that is sent.
     """
 
     def __init__(
         self,
         witness: Witness | None,
         note: Callable[[str], None],
-        recorded: tuple[Reference, float] | None = None,
+        keep: Callable[[Record], None] = lambda _: None,
+        record: Record | None = None,
     ) -> None:
         self._witness = witness
         self._note = note
+        self._keep = keep
         self._reference: Reference | None = None
         self._answers: dict[str, float] = {}
         self._error: SelfCheckError | None = None
         self._withheld: list[tuple[Order, ChunkResult]] = []
-        self._waits_until_s = math.inf
-        self._knows_chance = False
-        self._is_by_chance = False
+        self._waits_until_s: float | None = None
+        self._is_kept = record is not None
+        self._is_settled = False  # the first worker's value is there, or there will be none
+        self._knows_chance = record is not None
+        self._is_by_chance = record is not None and record.loss is None
         self._has_noted = False
-        if recorded is not None:
-            self._knows_chance = True
-            self._begin(recorded[0])
-            self._compare("the run's record", recorded[1])
+        if record is not None:
+            self._reference = record.reference
+            if record.loss is not None:
+                self._compare("the run's record", record.loss)
 
     def with_reference(self, order: Order) -> Order:
-        """Return a chunk with the seed that its worker is to evaluate once."""
+        """Return a chunk with the seed that its worker is to evaluate, if it begins with it."""
         task = order.task
         if self._reference is None:
             seed, start = int(task.chunk.seeds[0]), task.chunk.start
-            self._begin(Reference(task.trial, task.params, seed, task.entry_id, start))
+            self._reference = Reference(task.trial, task.params, seed, task.entry_id, start)
+        if task.chunk.start != self._reference.start:
+            return order
         return attrs.evolve(order, task=attrs.evolve(task, reference=self._reference))
 
     def passed(
         self, results: Sequence[tuple[Order, ChunkResult]]
     ) -> list[tuple[Order, ChunkResult]]:
         """Return the results that may be handed on; raises SelfCheckError if values differ."""
-        if results:
-            self._waits_until_s = min(self._waits_until_s, time.monotonic() + _PATIENCE_S)
         for order, result in results:
-            if result.reference is not None:
-                self._compare(_named(result), result.reference)
+            if order.task.reference is not None:
+                self._settle(result)
             self._look_for_chance(order.task, result)
         self._withheld += results
         if self._is_waiting():
             return []
         if self._error is not None:
-            if not self._knows_chance:
-                return []
+            self._keep_once()
             raise self._error
+        if self._is_settled:
+            self._keep_once()
         passed, self._withheld = self._withheld, []
         return passed
 
-    def _begin(self, reference: Reference) -> None:
-        self._reference = reference
-        if self._witness is not None:
-            self._witness.ask(reference)
+    def _settle(self, result: ChunkResult) -> None:
+        """Take what a worker made of the reference; the driver evaluates it after the first."""
+        if result.reference is not None:
+            self._compare(_named(result), result.reference)
+        if self._is_settled:
+            return
+        self._is_settled = True
+        if self._witness is not None and result.reference is not None:
+            assert self._reference is not None  # or no worker would have it
+            self._witness.ask(self._reference)
+            self._waits_until_s = time.monotonic() + _PATIENCE_S
+        elif self._witness is not None:  # the loss fails on workers: there is nothing to compare
+            self._end_witness()
 
     def _is_waiting(self) -> bool:
-        if self._witness is None or not self._withheld:
+        if not self._withheld:
             return False
+        if not self._knows_chance:  # the chunk that the seed is of is out
+            return self._witness is not None or self._error is not None
+        if not self._is_settled or self._witness is None:
+            return False  # of a run that is resumed, the next trial has such a chunk
+        assert self._waits_until_s is not None  # it was asked
         answer = self._witness.answer()
         if answer is None and time.monotonic() < self._waits_until_s:
             return True
-        self._witness = None
+        self._end_witness()
         if answer is not None and answer.loss is not None:
             self._compare("the driver", answer.loss)
-        elif self._answers:  # else the loss fails on workers, too
+        else:
             why = "in time" if answer is None else f"({answer.problem})"
             self._note(f"the driver could not evaluate the first seed {why}: it is not compared")
         return False
+
+    def _end_witness(self) -> None:
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = None
+
+    def _keep_once(self) -> None:
+        if not self._is_kept and self._reference is not None and self._answers:
+            self._is_kept = True
+            # By hand is right: a run that began otherwise is stopped again when it is resumed.
+            right = self._answers.get("the driver", next(iter(self._answers.values())))
+            self._keep(Record(self._reference, None if self._is_by_chance else right))
 
     def _compare(self, who: str, loss: float) -> None:
         first = next(iter(self._answers.items()), (who, loss))
@@ -126,11 +172,11 @@ class SelfCheck:
         error = SelfCheckError(
             self._reference.seed, self._reference.params, dict([first, (who, loss)])
         )
-        if not math.isclose(loss, first[1], rel_tol=_LAST_BITS):
+        if not math.isclose(loss, first[1], **_ROUNDING):
             self._error = self._error or error
         elif not self._has_noted:
             self._has_noted = True
-            self._note(error.in_last_bits())
+            self._note(error.by_rounding())
 
     def _look_for_chance(self, task: ChunkTask, result: ChunkResult) -> None:
         """See whether a worker gives the same seed another value the second time."""
@@ -145,7 +191,7 @@ class SelfCheck:
         if first is None or result.losses is None:
             return
         again = float(result.losses[0])
-        if not math.isclose(again, first, rel_tol=_LAST_BITS):
+        if not math.isclose(again, first, **_ROUNDING):
             self._is_by_chance, self._error = True, None
             self._note(
                 f"the loss is not a function of params and seed: for seed {reference.seed} it "

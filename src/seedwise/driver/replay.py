@@ -16,7 +16,6 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
-from seedwise.usercode.importing import borrowed
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
@@ -60,12 +59,14 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
     replayed = Replayed(params, {})
     shipment = saved.packed.shipment
-    with borrowed(shipment.code):
-        loss = shipment.load()
+    loss = shipment.load()
+    try:
         for one in seeds:
             replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)
             if parts:
                 replayed.components[one] = dict(parts)
+    finally:
+        shipment.release()
     return replayed
 
 

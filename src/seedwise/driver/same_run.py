@@ -135,11 +135,12 @@ class CodeIdentity:
         The same file may be a script in one call, and a module in another. A script that the loss
         is not in does not count: what it sets for the loss shows in the values that are compared.
         """
-        found = reached(code.texts(), self.module, self.names)
-        return {
-            (str(code.modules[module].copy), label): piece
-            for (module, label), piece in found.items()
-        }
+        pieces: dict[tuple[str, str], Piece] = {}
+        for (module, label), piece in reached(code.texts(), self.module, self.names).items():
+            copy = str(code.modules[module].copy)
+            short = copy.partition("/")[2]  # the project's folder may have another name
+            pieces[(copy if (short, label) in pieces else short, label)] = piece
+        return pieces
 
 
 def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:

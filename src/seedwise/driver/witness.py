@@ -14,16 +14,13 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
+import attrs
 import numpy as np
 
-from seedwise.dispatch.self_check import Answer
+from seedwise.dispatch.self_check import Answer, Record
 from seedwise.driver.run import Run
-from seedwise.errors import LedgerMismatchError
-from seedwise.folder.ledger import Ledger
+from seedwise.driver.same_run import decides_losses
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options.study import RunOptions
-from seedwise.model.trials import Proposal
-from seedwise.study.proposer import read_params
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.chunk import Reference
 from seedwise.worker.context import Context, TrialDir
@@ -69,6 +66,8 @@ class ForkedWitness:
 
     def close(self) -> None:
         """End the process, and those that the loss has started there."""
+        if self._connection.closed:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -87,22 +86,21 @@ def forked_witness(loss: LossDefinition) -> Iterator[ForkedWitness]:
         witness.close()
 
 
-def recorded_reference(run: Run) -> tuple[Reference, float] | None:
-    """Return the first seed of trial 0 and its loss, if the present loss has evaluated it before.
-
-    None of a sweep and of entries, too: a ledger of millions is not to be read for it.
-    """
-    if run.history.is_new or run.history.changes or not isinstance(run.options, RunOptions):
+def record_of(run: Run) -> Record | None:
+    """Return what a run has on record of its first seed; None if its losses are other ones now."""
+    directory = run.directory.home
+    if decides_losses(run.history.changes):
+        directory.write_reference({})  # whatever happens before there is another
+    content = directory.read_reference()
+    if "reference" not in content:
         return None
-    refused = contextlib.suppress(KeyError, LedgerMismatchError)  # the engine says so
-    with refused, Ledger(run.directory.ledger) as ledger:
-        params = read_params(run.directory.study_file, run.history.study_name)[0]
-        seed = int(run.parts.plan.seeds[0])
-        reference = Reference(0, params, seed, run.options.entry_id, 0)
-        for result in ledger.recorded(Proposal(0, params)):
-            if result.start == 0 and result.losses is not None:
-                return reference, float(result.losses[0])
-    return None
+    return Record(Reference(**content["reference"]), content["loss"])
+
+
+def keep_record(run: Run, record: Record) -> None:
+    """Write what a run is to have on record."""
+    run.guard()
+    run.directory.home.write_reference(attrs.asdict(record))
 
 
 def _serve(loss: LossDefinition, connection: Connection, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.report import Report
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
-from seedwise.driver.witness import recorded_reference
+from seedwise.driver.witness import keep_record, record_of
 from seedwise.worker.departure import depart
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
@@ -79,7 +80,8 @@ def open_workplace(
 
         self_check = None
         if options.self_check:
-            self_check = SelfCheck(witness, report.note, recorded_reference(run))
+            keep = functools.partial(keep_record, run)
+            self_check = SelfCheck(witness, report.note, keep, record_of(run))
 
         def look() -> None:
             if dispatcher.has_evaluated:

@@ -231,16 +231,17 @@ class SelfCheckError(SeedwiseError, RuntimeError):
             "guard is done there. So what usually makes them differ is something that is set "
             'under if __name__ == "__main__":, in another cell or by hand before the call: a '
             "global variable, a setting such as numpy.seterr, an environment variable. Set it at "
-            "the top of the file. Other causes are another version of a library, another machine, "
-            "and a loss that does not draw all its random numbers from its seed. self_check=False "
+            "the top of the file. Other causes are a module that was edited after it was "
+            "imported, another version of a library, another machine, and a loss that does not "
+            "draw all its random numbers from its seed. self_check=False "
             "(--no-self-check) leaves this check out."
         )
 
-    def in_last_bits(self) -> str:
-        """Return what is to be said if the values differ in their last bits only."""
+    def by_rounding(self) -> str:
+        """Return what is to be said if the values may differ by rounding only."""
         return (
-            f"seed {self.seed} differs in the last bits, as models of CPU may round differently; "
-            f"the run can't be repeated bit by bit:{self._lines()}"
+            f"seed {self.seed} differs a little, as models of CPU, threads of BLAS and float32 "
+            f"may round differently; the run can't be repeated bit by bit:{self._lines()}"
         )
 
     def _lines(self) -> str:

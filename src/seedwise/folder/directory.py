@@ -95,6 +95,7 @@ class RunDirectory:
     control: Path = _in_home("control")
 
     _meta_file: Path = _in_folder("meta.json")
+    _reference_file: Path = _in_folder("reference.json")
     _failure_file: Path = _in_folder("failure.json")
     _parts_file: Path = _in_home("run.json")
 
@@ -158,6 +159,14 @@ class RunDirectory:
         """
         self.require_own(self._parts_file)
         return self._read_json(self._parts_file)
+
+    def write_reference(self, content: Mapping[str, Any]) -> None:
+        """Write ``reference.json``: a seed and its loss, for workers to compare theirs with."""
+        self._write_json(self._reference_file, content)
+
+    def read_reference(self) -> dict[str, Any]:
+        """Read ``reference.json``; it is empty if nothing was compared."""
+        return self._read_json(self._reference_file)
 
     def write_failure(self, content: Mapping[str, Any]) -> None:
         """Write ``failure.json``: why the study stopped."""

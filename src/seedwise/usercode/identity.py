@@ -24,7 +24,7 @@ _PLAIN = (
     *(ast.Constant, ast.Name, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp),
     *(ast.unaryop, ast.operator, ast.expr_context),
 )
-_GUARD = re.compile("__name__ == '__main__'|'__main__' == __name__")
+_GUARD = re.compile("(__name__ == '__main__'|'__main__' == __name__)( and .*)?", re.DOTALL)
 _WORD = re.compile(r"[^\W\d]\w*")
 _READ_ALL = ("vars", "globals", "locals", "dir", "eval", "exec")
 _MOST_LINES = 40
@@ -112,7 +112,7 @@ def _cut(source: str) -> dict[str, Piece]:
     lines = source.splitlines()
     return {
         label: Piece(
-            "\n".join(ast.dump(_without_form(node)) for node in nodes),
+            "\n".join(ast.dump(_without_form(node, origins)) for node in nodes),
             tuple(line for node in nodes for line in lines[_first(node) - 1 : node.end_lineno]),
             frozenset(name for node in nodes for name in _names(node)),
             frozenset(name for node in nodes for name in _imports(node)),
@@ -125,7 +125,7 @@ def _cut(source: str) -> dict[str, Piece]:
 def _at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Yield what runs when a module is imported, without docstrings and the main guard."""
     for node in body:
-        if isinstance(node, ast.If) and _GUARD.match(ast.unparse(node.test)):
+        if isinstance(node, ast.If) and _GUARD.fullmatch(ast.unparse(node.test)):
             yield from _at_import(node.orelse)
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             yield node
@@ -138,7 +138,8 @@ def _label(node: ast.stmt) -> str:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     value = getattr(node, "value", None)
     plain = value is not None and all(isinstance(one, _PLAIN) for one in ast.walk(value))
-    return targets[0].id if plain and isinstance(targets[0], ast.Name) else REST
+    target = targets[0] if plain and len(targets) == 1 else None
+    return target.id if isinstance(target, ast.Name) else REST
 
 
 def _kept_by(node: ast.stmt, label: str, origins: Mapping[str, str]) -> Iterator[str]:
@@ -170,19 +171,22 @@ def _imported_names(node: ast.stmt) -> Iterator[tuple[str, str]]:
         yield from ((alias.asname or alias.name, root) for alias in node.names)
 
 
-def _without_form(node: ast.stmt) -> ast.stmt:
+def _without_form(node: ast.stmt, origins: Mapping[str, str]) -> ast.stmt:
     """Return a statement without docstrings, and without what is compared elsewhere."""
     for each in ast.walk(node):
         if isinstance(each, _Definition):
             if ast.get_docstring(each, clean=False) is not None:
                 each.body = each.body[1:] or [ast.Pass()]
-            each.decorator_list = [one for one in each.decorator_list if not _is_loss(one)]
+            each.decorator_list = [
+                one for one in each.decorator_list if not _is_loss(one, origins)
+            ]
     return node
 
 
-def _is_loss(decorator: ast.expr) -> bool:
+def _is_loss(decorator: ast.expr, origins: Mapping[str, str]) -> bool:
     function = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return getattr(function, "attr", getattr(function, "id", "")) == "loss"
+    root = function.value if isinstance(function, ast.Attribute) else function
+    return origins.get(getattr(root, "id", "")) == "seedwise"
 
 
 def _names(node: ast.stmt) -> Iterator[str]:

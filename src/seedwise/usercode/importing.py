@@ -16,7 +16,7 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seedwise.errors import ForeignCodeError
@@ -32,6 +32,8 @@ PROCESS = uuid.uuid4().hex
 
 _lock = threading.RLock()
 _held: Code | None = None
+_n_holders = 0
+_before: _Before | None = None
 _context = contextvars.Context()
 _kept: list[types.ModuleType] = []  # what Python clears of a module that nobody holds
 
@@ -91,10 +93,11 @@ def hold(code: Code) -> None:
     Path, working directory and arguments are the driver's from now on. Raises ForeignCodeError if
     the process can't hold it.
     """
-    global _held  # noqa: PLW0603 - a process has one
+    global _held, _before, _n_holders  # noqa: PLW0603 - a process has one
     with _lock:
         if not may_hold(code):
             raise ForeignCodeError(_already_there(code))
+        _n_holders += 1
         if _held is not None and (_held.modules or not code.modules):
             return
         before = _Before()
@@ -110,22 +113,21 @@ def hold(code: Code) -> None:
                 _import_script(code)
         except BaseException:  # it is tried again, and fails in the same way
             before.restore(code)
+            _n_holders -= 1
             raise
-        _held = code
+        _held, _before = code, _before or before
 
 
-@contextlib.contextmanager
-def borrowed(code: Code) -> Iterator[None]:
-    """Hold code in this block only, unless the process has it, and leave no trace of it."""
-    if has_already(code):
-        yield
-        return
-    before = _Before()
-    hold(code)
-    try:
-        yield
-    finally:
-        before.restore(code)
+def release(code: Code) -> None:
+    """Leave this process as it was before it held the code, if nobody else holds it."""
+    global _before, _n_holders  # noqa: PLW0603 - a process has one
+    with _lock:
+        if _held is None or _before is None or _held.id != code.id:
+            return
+        _n_holders -= 1
+        if not _n_holders:
+            _before.restore(code)
+            _before = None
 
 
 class _Before:
@@ -199,11 +201,14 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        del path, target
+        del target
         module = self._code.modules.get(fullname)
         if module is None or fullname == SCRIPT:
             return None
         if module.copy is None:
+            found = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if found is not None:  # parts of it may be installed
+                return found
             spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [module.path]
             return spec

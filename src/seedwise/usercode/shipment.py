@@ -22,6 +22,7 @@ from seedwise.usercode.importing import (
     has_already,
     hold,
     may_hold,
+    release,
 )
 
 #: The file of a pickle in the folder of the code.
@@ -76,6 +77,11 @@ class Shipment:
         with contextlib.redirect_stdout(sys.stderr):  # the results on stdout are not the script's
             hold(self.code)
             return self._loaded()
+
+    def release(self) -> None:
+        """Leave the process, which does not need the loss any more, as it was before `load`."""
+        if self.process != PROCESS:
+            release(self.code)
 
     def _loaded(self) -> LossDefinition:
         if self.module is not None:

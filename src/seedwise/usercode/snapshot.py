@@ -26,6 +26,7 @@ _MOST_FILES = 10_000
 #: Larger data files of packages are read from where they lie.
 _LARGEST_DATA_B = 1024**2
 _MOST_DATA_B = 20 * 1024**2
+_MOST_DATA = 1000
 
 _IMPORT_BY_COMPUTED_NAMES = (
     b"import_module",
@@ -85,7 +86,7 @@ def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None])
         cwd=str(Path.cwd()),
         argv=argv,
         script_package=str(getattr(main, "__package__", None) or "") if script else "",
-        script_name=getattr(main.__spec__, "name", None) if script else None,
+        script_name=getattr(getattr(main, "__spec__", None), "name", None) if script else None,
     )
 
 
@@ -98,7 +99,7 @@ def _is_the_users() -> bool:
 def _script() -> Path | None:
     """Return the file of the script; None if there is none, or if it is not to be imported."""
     main = sys.modules[SCRIPT]
-    name = getattr(main.__spec__, "name", "")
+    name = getattr(getattr(main, "__spec__", None), "name", "")
     file = getattr(main, "__file__", None)
     # As with spawned processes, the __main__.py of a package is not: it has no guard.
     if file is None or name == SCRIPT or name.endswith(f".{SCRIPT}") or is_installed_file(file):
@@ -118,7 +119,7 @@ class _Found:
         self._modules: dict[str, Module] = {}
         self._files: dict[str, Path] = {}  # by the path of the copy
         self._roots: dict[Path, str] = {}
-        self._data_b = 0
+        self._data_b = self._n_data = 0
 
     def add(self, name: str, path: Path, *, is_package: bool = False) -> None:
         """Add a module by its file."""
@@ -142,8 +143,10 @@ class _Found:
             elif (spec := _find(each)) is not None:
                 self._add_spec(each, spec)
 
-    def add_loaded(self, name: str, module: types.ModuleType) -> None:
+    def add_loaded(self, name: str, module: object) -> None:
         """Add a module that is loaded, if it is the user's own and has a file or a folder."""
+        if not isinstance(module, types.ModuleType):  # None forbids its import
+            return
         content = vars(module)
         # An alias is made again by an import.
         is_another = content.get("__name__") != name or name == SCRIPT
@@ -169,15 +172,8 @@ class _Found:
 
     def imports_by_computed_names(self) -> bool:
         """Tell whether a source seems to import a module by a name that it computes."""
-        words = (
-            b"import_module",
-            b"__import__",
-            b"iter_modules",
-            b"walk_packages",
-            b"exec_module",
-        )
         sources = [self._read(name) for name, module in self._modules.items() if module.is_source]
-        return any(word in source for source in sources for word in words)
+        return any(word in source for source in sources for word in _IMPORT_BY_COMPUTED_NAMES)
 
     def add_packages(self) -> None:
         """Add the whole of each package: its modules may be imported by computed names."""
@@ -257,8 +253,10 @@ class _Found:
                 self.add(dotted, path, is_package=is_package)
             return
         n_bytes = path.stat().st_size
-        if n_bytes <= _LARGEST_DATA_B and self._data_b + n_bytes <= _MOST_DATA_B:
+        fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
+        if n_bytes <= _LARGEST_DATA_B and fits:
             self._data_b += n_bytes
+            self._n_data += 1
             self._files[self._copy(folder.parent, path)] = path
 
 

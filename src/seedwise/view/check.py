@@ -58,7 +58,7 @@ def _worker(report: CheckReport) -> list[tuple[str, str]]:
     if report.versions:
         versions = ", ".join(f"{name} {one}" for name, one in report.versions.items())
         rows.append(("versions", versions))
-    first = f" ({exact_duration(report.first_s)} the first time, which loads the loss)"
+    first = f" ({exact_duration(report.first_s)} the first time)"
     rows.append(("one seed takes", exact_duration(report.seed_s) + first))
     return rows
 

@@ -92,7 +92,12 @@ def _remedy(traceback_text: str) -> str:
     if threading.current_thread() is threading.main_thread():
         return ""
     messages = [line for line in traceback_text.splitlines() if not line.startswith(" ")]
-    return _REMEDY if any(words in line for words in _REFUSALS for line in messages) else ""
+    return _REMEDY if any(map(needs_main_thread, messages)) else ""
+
+
+def needs_main_thread(message: str) -> bool:
+    """Tell whether Python refuses something because it is done in a thread."""
+    return any(words in message for words in _REFUSALS)
 
 
 def _evaluate_vectorized(

@@ -62,15 +62,6 @@ class ChunkTask:
     #: What the worker is to evaluate before its first chunk; None for nothing.
     reference: Reference | None = None
 
-    @property
-    def is_reference(self) -> bool:
-        """Whether the reference is all that it is: there is no need to evaluate it twice."""
-        reference, chunk = self.reference, self.chunk
-        if reference is None or len(chunk.seeds) > 1:
-            return False
-        mine = (self.entry_id, self.trial, chunk.start)
-        return mine == (reference.entry_id, reference.trial, reference.start)
-
     def of_reference(self, reference: Reference) -> ChunkTask:
         """Return the task of the reference, as a chunk of one seed."""
         chunk = Chunk(0, reference.start, np.array([reference.seed], dtype=np.int64))
@@ -124,15 +115,13 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     try:
         plugin = worker.plugins[task.loss_id]
         reference = plugin.evaluate_reference(task)
-        began_s = time.perf_counter()
+        began_s = time.perf_counter()  # it counts in no estimate
         block = plugin.evaluate(task, context)
     except Reschedule:  # the worker leaves; Dask gives the chunk to another
         raise
     except BaseException as error:  # such as: the loss can't be loaded
         block = SeedBlock(None, failure_from(error, task.chunk.start, seed=None))
     duration_s = time.perf_counter() - began_s
-    if task.is_reference and block.losses is not None:
-        reference = float(block.losses[0])
     # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
         own.note(len(task.chunk.seeds), duration_s)

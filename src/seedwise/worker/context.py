@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -82,5 +84,9 @@ class Context(dict[str, Any]):
 @contextmanager
 def passing_context(items: Mapping[str, Any]) -> Iterator[Context]:
     """Make a context whose folder is removed in the end, for an evaluation that does not count."""
-    with tempfile.TemporaryDirectory(prefix="seedwise-") as folder:
-        yield Context(items, TrialDir(Path(folder) / "trial", Path(folder)))
+    root = Path(tempfile.gettempdir())
+    folder = root / f"seedwise-{secrets.token_hex(8)}"  # it is made if the loss asks for it
+    try:
+        yield Context(items, TrialDir(folder, root))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

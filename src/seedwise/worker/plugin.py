@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from seedwise.model.loss import LossDefinition
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.shipment import Shipment
-from seedwise.worker.block import SeedBlock, evaluate_block
+from seedwise.worker.block import SeedBlock, evaluate_block, needs_main_thread
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context, passing_context
@@ -56,6 +56,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self._loss: LossDefinition | None = None
         # What an import sets in its context, such as numpy's errors, is to count in all threads.
         self._context = contextvars.Context()
+        self._needs_process = False  # to load it: a process loads it in its main thread
         self._was_asked = False  # for the reference
         self._vectorized: bool | None = None
         self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
@@ -69,6 +70,10 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         del worker
         self._children.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            if self._loss is not None:  # other work on a worker that was passed goes on
+                self._loss = None
+                self.shipment.release()
 
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         """Evaluate a chunk, its seeds spread over the threads or processes.
@@ -95,8 +100,6 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             if reference is None or asked or task.isolated:
                 return None
             self._was_asked = True
-            if task.is_reference:
-                return None
         items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
         with passing_context(items) as context:
             losses = self.evaluate(task.of_reference(reference), context).losses
@@ -105,9 +108,14 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def _fits_here(self) -> bool:
         """Tell whether this process has the loss; it loads it if it may."""
         with self._lock:
-            if self._loss is None and self.shipment.fits_here():
+            if self._loss is None and not self._needs_process and self.shipment.fits_here():
                 self._context = self.shipment.context()
-                self._loss = self._context.run(self.shipment.load)
+                try:
+                    self._loss = self._context.run(self.shipment.load)
+                except Exception as error:
+                    if not needs_main_thread(str(error)):
+                        raise
+                    self._needs_process = True
             return self._loss is not None
 
     def _evaluate_here(self, task: ChunkTask, context: Context) -> SeedBlock:

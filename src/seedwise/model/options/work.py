@@ -141,9 +141,9 @@ class WorkOptions:
     self_check: bool = option(
         True,
         "bool",
-        "Have each worker evaluate the first seed of the first trial before its first chunk, and "
-        "compare its loss with the driver's, the other workers' and, of a run that is resumed, "
-        "the recorded one. If they differ, the run does not begin.",
+        "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
+        "run does not begin if their losses differ, or differ from the recorded one of a run that "
+        "is resumed.",
         checks.truth,
     )
     slurm_poll_seconds: int = option(

@@ -136,14 +136,18 @@ class _Before:
     def __init__(self) -> None:
         self._held = _held
         self._path, self._argv, self._finders = sys.path[:], sys.argv[:], sys.meta_path[:]
-        self._cwd = Path.cwd()
+        self._cwd: Path | None = None
+        with contextlib.suppress(OSError):  # it is gone
+            self._cwd = Path.cwd()
         self._mains = {name: sys.modules.get(name) for name in (SCRIPT, GUARDED)}
 
     def restore(self, code: Code) -> None:
         global _held  # noqa: PLW0603 - a process has one
         _held = self._held
         sys.path[:], sys.argv[:], sys.meta_path[:] = self._path, self._argv, self._finders
-        os.chdir(self._cwd)
+        if self._cwd is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(self._cwd)
         for name in code.modules:
             sys.modules.pop(name, None)
         for name, module in self._mains.items():

@@ -70,10 +70,14 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         del worker
         self._children.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
-            if self._loss is not None:  # other work on a worker that was passed goes on
-                self._loss = None
-                self.shipment.release()
+        # Other work on a worker that was passed goes on; a loss that is being loaded stays.
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._loss is not None:
+                    self._loss = None
+                    self.shipment.release()
+            finally:
+                self._lock.release()
 
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         """Evaluate a chunk, its seeds spread over the threads or processes.

@@ -228,7 +228,8 @@ class DaskDispatcher:
         """
         missing = self._earliest()
         keys: list[str] = []
-        until_s = time.monotonic() + self._traffic.pause_s
+        waits = self._self_check is not None and self._self_check.waits_for_driver
+        until_s = time.monotonic() + (_MOMENT_S / 5 if waits else self._traffic.pause_s)
         while all(missing) or not keys:
             try:
                 key = self._done.get(timeout=max(0.0, until_s - time.monotonic()))

@@ -89,6 +89,11 @@ class SelfCheck:
             if record.loss is not None:
                 self._compare("the run's record", record.loss)
 
+    @property
+    def waits_for_driver(self) -> bool:
+        """Whether results wait for nothing but the driver's value."""
+        return bool(self._withheld) and self._is_settled and self._witness is not None
+
     def with_reference(self, order: Order) -> Order:
         """Return a chunk with the seed that its worker is to evaluate, if it begins with it."""
         task = order.task

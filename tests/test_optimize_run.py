@@ -119,6 +119,7 @@ def test_the_run_folder(run, tmp_path):
         "environment.json",
         "events.jsonl",
         "meta.json",
+        "reference.json",
         "run.json",
         "sampler-a.checkpoint",
         "sampler-b.checkpoint",

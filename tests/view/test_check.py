@@ -33,7 +33,7 @@ def test_a_report():
         "  job             7",
         "  waited for it   1 min 23 s",
         "  versions        python 3.11.7, numpy 2.4.6",
-        "  one seed takes  0.1 s (0.3 s the first time, which loads the loss)",
+        "  one seed takes  0.1 s (0.3 s the first time)",
         "",
         "plan",
         "  trials            20, 1 at once",

@@ -16,9 +16,7 @@ from tests.sameness.situations import SITUATIONS
 AT_EACH_PUSH = (
     "project with much of it",
     "module that imports from the script",
-    "numpy's errors raise",
     "loss that is made under the main guard",
-    "code on standard input with a module",
 )
 ON_SLURM_AT_EACH_PUSH = ("project with much of it",)
 

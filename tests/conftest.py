@@ -69,6 +69,19 @@ def client():
         yield client
 
 
+@pytest.fixture
+def evaluated(tmp_path):
+    """What a loss has noted in ``log`` since the last call, as (trial, seed)."""
+
+    def evaluated():
+        path = tmp_path / "log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return sorted(tuple(map(int, line.split())) for line in lines)
+
+    return evaluated
+
+
 def _cmdline(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()

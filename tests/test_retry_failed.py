@@ -56,19 +56,6 @@ def noted(tmp_path, bad):
     return noted
 
 
-@pytest.fixture
-def evaluated(tmp_path):
-    """What `noted` evaluated since the last call, as (trial, seed)."""
-
-    def evaluated():
-        path = tmp_path / "log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return sorted(tuple(map(int, line.split())) for line in lines)
-
-    return evaluated
-
-
 def wrong(params, seed):
     if params["x"] > 0.4 and seed == 4:
         raise ArithmeticError("diverged")

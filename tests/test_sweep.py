@@ -67,19 +67,6 @@ def filed(tmp_path):
 
 
 @pytest.fixture
-def evaluated(tmp_path):
-    """What `noted` evaluated since the last call, as (trial, seed)."""
-
-    def evaluated():
-        path = tmp_path / "log"
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return sorted(tuple(map(int, line.split())) for line in lines)
-
-    return evaluated
-
-
-@pytest.fixture
 def sweep(client, tmp_path):
     def sweep(loss=bowl, source=None, **keywords):
         fixed = {"run_root": tmp_path / "runs", "progress": False, "n_seeds": 10, "chunk_size": 4}

@@ -134,7 +134,7 @@ class SelfCheck:
             assert self._reference is not None  # or no worker would have it
             self._witness.ask(self._reference)
             self._waits_until_s = time.monotonic() + _PATIENCE_S
-        elif self._witness is not None:  # the loss fails on workers: there is nothing to compare
+        else:  # the loss fails on workers, so there is nothing to compare
             self._end_witness()
 
     def _is_waiting(self) -> bool:

@@ -27,7 +27,7 @@ from seedwise.folder.history import History
 from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.held import refined_space
-from seedwise.model.space import ParameterSpace, SearchParam
+from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.study import OptimizeResult
 from seedwise.study.checkpoint import Checkpoints
@@ -264,8 +264,8 @@ def _phases(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]
         "factor": factor,
         "n_trials": n_trials,
         "best_trial": best.number,
-        "space": {name: _fields(param) for name, param in space.items()},
-        "of": {name: _fields(param) for name, param in run.parts.space.items()},
+        "space": space_to_json(space),
+        "of": space_to_json(run.parts.space),
     }
     return *history.phases, phase
 
@@ -274,13 +274,9 @@ def _space(base: ParameterSpace, history: History) -> ParameterSpace:
     """Return the space that is searched: what is as it was in the last phase is as narrow."""
     if not history.phases:
         return base
-    last = history.phases[-1]
-    return {
-        name: _search_param(last["space"][name])
-        if last["of"].get(name) == _fields(param)
-        else param
-        for name, param in base.items()
-    }
+    last, fields = history.phases[-1], space_to_json(base)
+    same = {name: last["space"][name] for name in base if last["of"].get(name) == fields[name]}
+    return {**base, **space_from_json(same)}
 
 
 def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedError:
@@ -294,16 +290,3 @@ def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedErro
         run_dir=directory.path,
         resume_dir=directory.home.path,
     )
-
-
-def _fields(param: SearchParam) -> dict[str, Any]:
-    """Return a parameter as JSON has it."""
-    fields = attrs.asdict(param)
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items()}
-
-
-def _search_param(fields: Mapping[str, Any]) -> SearchParam:
-    pairs: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return SearchParam(**pairs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dis
 import hashlib
-import importlib.util
 import inspect
 import sys
 import warnings
@@ -20,7 +19,7 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.code import SCRIPT, Code
 from seedwise.usercode.find import argv_of
 from seedwise.usercode.importing import PROCESS, note_context
-from seedwise.usercode.pickling import dumps, name_of
+from seedwise.usercode.pickling import dumps, is_importable, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
 from seedwise.usercode.snapshot import take_snapshot
 
@@ -88,13 +87,8 @@ def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | No
         path = Path(module).expanduser().absolute()
         if path.is_file():
             return _LOSS_MODULE, {_LOSS_MODULE: path}
-    else:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None:
-            return module, {module: None}
+    elif is_importable(module):
+        return module, {module: None}
     raise OptionError("loss_module", module, "a module or .py file that can be imported")
 
 

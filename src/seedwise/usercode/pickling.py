@@ -88,10 +88,11 @@ def _is_defined(module: str, variable: str, source_of: SourceOf) -> bool:
     if source is not None:
         return variable in _defined(source)
     # What is installed is imported as ever; any other module has no source.
-    return module != SCRIPT and _is_importable(module)
+    return module != SCRIPT and is_importable(module)
 
 
-def _is_importable(module: str) -> bool:
+def is_importable(module: str) -> bool:
+    """Tell whether Python finds a module."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -191,8 +192,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             name = name_of(value, self._source_of)
             return NotImplemented if name is None else (find_loss, name)
         make = _MADE_ANEW.get(type(value))
-        if make is not None and not goes_by_name(value, self._source_of):
-            return make(value)
-        if isinstance(value, FunctionType | type) and goes_by_name(value, self._source_of):
+        may_have_name = make is not None or isinstance(value, FunctionType | type)
+        if may_have_name and goes_by_name(value, self._source_of):
             return NotImplemented  # plain pickle looks it up in its module
-        return super().reducer_override(value)
+        return super().reducer_override(value) if make is None else make(value)

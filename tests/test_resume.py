@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -61,6 +62,39 @@ def interrupt_after(monkeypatch):
             yield
 
     return interrupt_after
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_a_call_without_a_name_after_an_unfinished_run(
+    run, interrupt_after, tmp_path, capsys, resume
+):
+    with interrupt_after(2), pytest.raises(KeyboardInterrupt):
+        run(n_trials=4)
+    result = run(n_trials=4, progress=True, resume=resume)
+    said = capsys.readouterr().err
+    if resume:
+        assert Path(result.run_dir).name == "bowl_v0001"
+        assert "resumed after 2 trials" in said
+        undisturbed = run(n_trials=4, run_root=tmp_path / "other")
+        assert table(result) == table(undisturbed)
+    else:
+        assert Path(result.run_dir).name == "bowl_v0002"
+        assert "note: bowl_v0001, the run of this loss before this one, is not finished" in said
+        assert "run_name='bowl_v0001'" in said
+
+
+def test_after_a_finished_run_there_is_nothing_to_resume(run, capsys):
+    names = [
+        Path(run(n_trials=2, progress=True, resume=resume).run_dir).name
+        for resume in (None, None, "auto")
+    ]
+    assert names == ["bowl_v0001", "bowl_v0002", "bowl_v0003"]
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_only_auto_resumes(run):
+    with pytest.raises(OptionError, match="resume='never': must be None or 'auto'"):
+        run(n_trials=2, resume="never")
 
 
 PASSED_SAMPLER = optuna.samplers.TPESampler(seed=5, n_startup_trials=4)

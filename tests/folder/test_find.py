@@ -26,7 +26,12 @@ from seedwise.errors import (
     RunLockedError,
 )
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.find import entry_directory, existing_run, open_run_directory
+from seedwise.folder.find import (
+    entry_directory,
+    existing_run,
+    open_run_directory,
+    unfinished_run,
+)
 from seedwise.folder.lease import acquire_lease
 from seedwise.slurm.commands import CommandError
 
@@ -49,6 +54,24 @@ def mode(path: Path) -> int:
 def test_runs_are_numbered(tmp_path):
     names = [open_run_directory(tmp_path, None, "walk").name for _ in range(3)]
     assert names == ["walk_v0001", "walk_v0002", "walk_v0003"]
+
+
+def test_the_newest_run_is_the_one_to_resume(tmp_path):
+    def begin(**content):
+        directory = open_run_directory(tmp_path, None, "walk")
+        directory.write_meta({"kind": "run", **content})
+
+    assert unfinished_run(tmp_path / "none", "walk", "run") is None
+    begin()
+    assert unfinished_run(tmp_path, "walk", "run").name == "walk_v0001"
+    assert unfinished_run(tmp_path, "walk", "sweep") is None
+    open_run_directory(tmp_path, None, "walk")  # no run has begun in it
+    assert unfinished_run(tmp_path, "walk", "run").name == "walk_v0001"
+    begin(completed_at_utc="2026-01-01T00:00:00+00:00")
+    assert unfinished_run(tmp_path, "walk", "run") is None
+    begin()
+    (tmp_path / "walk_v0004" / "meta.json").write_text("{")
+    assert unfinished_run(tmp_path, "walk", "run") is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from seedwise.driver.parts import Parts, make_parts
 from seedwise.driver.sweep import sweep
 from seedwise.errors import NotALossError, OptionError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.find import open_run_directory
+from seedwise.folder.find import open_run_directory, unfinished_run
+from seedwise.folder.lease import lease_holder
+from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
@@ -223,9 +225,19 @@ def _begin(
     parts = make_parts(loss, options, source=source)
     if options.clean_run_dir:
         _clean(options)
-    stem = f"{loss.name}{kind.name_suffix}"
-    directory = open_run_directory(Path(options.run_root), options.run_name, stem)
-    return carry_out_as_asked(parts, options, directory)
+    stem, root, name = f"{loss.name}{kind.name_suffix}", Path(options.run_root), options.run_name
+    unfinished = unfinished_run(root, stem, kind.kind) if name is None else None
+    note = None
+    if unfinished is not None and options.resume == "auto":
+        name = unfinished.name
+    elif unfinished is not None and lease_holder(unfinished.lease) is None:
+        note = (
+            f"{unfinished.name}, the run of this loss before this one, is not finished. To resume "
+            f"it in place of a new run, give {kind.name_keyword}={unfinished.name!r}, or "
+            "resume='auto' for whichever is the newest."
+        )
+    directory = open_run_directory(root, name, stem)
+    return carry_out_as_asked(parts, options, directory, note)
 
 
 def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
@@ -239,8 +251,13 @@ def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
 
 
 def carry_out_as_asked(
-    parts: Parts, options: RunOptions | EntriesOptions | SweepOptions, directory: RunDirectory
+    parts: Parts,
+    options: RunOptions | EntriesOptions | SweepOptions,
+    directory: RunDirectory,
+    note: str | None = None,
 ) -> Any:
-    """Carry a run out, with a line on stderr for what happens to it."""
+    """Carry a run out, with a line on stderr for what happens to it, and first a note."""
     progress = ProgressLines(options.progress, brief=not isinstance(options, RunOptions))
+    if note is not None:
+        progress(Noted(note))
     return carry_out(_KINDS[type(options)], parts, options, directory, [progress])

@@ -53,7 +53,7 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
         allowed = "a folder, or where one can be made"
         raise OptionError("run_root", str(root), allowed, f"The system says: {error}") from error
     if run_name is None:
-        path = _next_free(root, re.sub(r"[^A-Za-z0-9._-]", "_", loss_name))
+        path = _next_free(root, _stem(loss_name))
     else:
         path = root / run_name
         with contextlib.suppress(FileExistsError):
@@ -68,6 +68,23 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
             raise RunExistsError(path)
         directory.furnish()
     return directory
+
+
+def unfinished_run(run_root: Path, loss_name: str, kind: str) -> RunDirectory | None:
+    """Return the newest of the runs that `open_run_directory` named, if it is not finished."""
+    root = run_root.expanduser().absolute()
+    stem = _stem(loss_name)
+    numbers = _numbers(root, stem) if root.is_dir() else {}
+    for number in sorted(numbers, reverse=True):
+        directory = RunDirectory(root / numbers[number])
+        if directory.has_begun:
+            try:
+                meta = directory.read_meta()
+            except (NotARunError, OSError):
+                return None
+            can_be_resumed = meta.get("kind") == kind and "completed_at_utc" not in meta
+            return directory if can_be_resumed else None
+    return None
 
 
 def run_of_entry(path: Path) -> RunDirectory | None:
@@ -95,10 +112,19 @@ def is_unborn(path: Path) -> bool:
     return True
 
 
-def _next_free(root: Path, stem: str) -> Path:
+def _stem(loss_name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", loss_name)
+
+
+def _numbers(root: Path, stem: str) -> dict[int, str]:
+    """Return the names of the folders that were numbered, by their numbers."""
     pattern = re.compile(rf"{re.escape(stem)}_v(\d{{4,}})")
-    taken = [int(match[1]) for entry in root.iterdir() if (match := pattern.fullmatch(entry.name))]
-    number = max(taken, default=0) + 1
+    found = (pattern.fullmatch(entry.name) for entry in root.iterdir())
+    return {int(match[1]): match[0] for match in found if match is not None}
+
+
+def _next_free(root: Path, stem: str) -> Path:
+    number = max(_numbers(root, stem), default=0) + 1
     while True:
         path = root / f"{stem}_v{number:04d}"
         try:

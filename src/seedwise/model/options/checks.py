@@ -113,6 +113,13 @@ def direction(name: str, value: Any) -> None:
         raise OptionError(name, value, "'minimize' or 'maximize'")
 
 
+def resume(name: str, value: Any) -> None:
+    """Allow 'auto', or nothing."""
+    if value is not None and (not isinstance(value, str) or value != "auto"):
+        hint = "To resume a run by its name, give the name, or call resume_run with its folder."
+        raise OptionError(name, value, "None or 'auto'", hint)
+
+
 def sampler(name: str, value: Any) -> None:
     """Allow the name of a sampler, or a sampler."""
     known = f"{', '.join(map(repr, SAMPLERS))}, or an Optuna sampler"

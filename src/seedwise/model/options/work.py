@@ -249,6 +249,13 @@ class WorkOptions:
         _number,
     )
     progress: bool = option(True, "bool", "Print a line on stderr for each trial.", checks.truth)
+    resume: str | None = option(
+        None,
+        "None or 'auto'",
+        "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
+        "no name is given. None begins a new run then, and says that there is one to resume.",
+        checks.resume,
+    )
     accept_changes: bool = option(
         False,
         "bool",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.spawn
 import os
 import signal
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -34,7 +35,10 @@ def command_line(process):
         return ""
 
 
-def test_workers_do_not_import_the_script_and_other_processes_do():
+def test_workers_do_not_import_the_script_and_other_processes_do(monkeypatch):
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", __file__, raising=False)
     worker = "Dask Worker process (from Nanny)"
     before = multiprocessing.spawn.get_preparation_data
 
@@ -43,7 +47,7 @@ def test_workers_do_not_import_the_script_and_other_processes_do():
         return sorted(key for key in data if key.startswith("init_main"))
 
     of_script = told("mine")
-    assert of_script  # that of pytest
+    assert of_script
     with _spawned_without_script():
         with _spawned_without_script():
             assert (told(worker), told("mine")) == ([], of_script)

@@ -40,14 +40,22 @@ def quiet_dask() -> Iterator[None]:
     traceback for a connection that we close. Its loggers are silent while a cluster is open, and
     speak again before the last of its connections is gone. Of the messages to each worker, which
     hold whole tasks, it would keep the last thousand in memory; a few will do.
+
+    A script that shows all INFO messages on its own would get some sixty of a run. A level that
+    the user gave to Dask's loggers stays.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
-    scheduler = logging.getLogger("distributed.scheduler")
+    scheduler, all_loggers = map(logging.getLogger, ("distributed.scheduler", "distributed"))
+    has_own_level = dask.config.get("logging", None) is None and all_loggers.level == logging.INFO
     scheduler.addFilter(_is_news)
     try:
+        if has_own_level:
+            all_loggers.setLevel(logging.WARNING)
         with dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}):
             yield
     finally:
+        if has_own_level:
+            all_loggers.setLevel(logging.INFO)
         scheduler.removeFilter(_is_news)
 
 

@@ -6,13 +6,14 @@ import contextlib
 import itertools
 import os
 import random
+import time
 
 import pytest
 
 import seedwise as sw
 from seedwise.driver import optimize, study_work
 from seedwise.driver.run import Run
-from seedwise.errors import LossFailedError, SpaceError
+from seedwise.errors import LossFailedError, NoCompleteTrialError, SpaceError
 from seedwise.folder.ledger import Ledger
 from seedwise.study.proposer import Proposer
 from tests.tables import bits, some, table
@@ -50,6 +51,8 @@ def noted(tmp_path, bad):
         if params["x"] > 0.4 and seed == 4 and bad.exists():
             if bad.read_text() == "kills":
                 os._exit(3)
+            while bad.read_text() == "hangs":
+                time.sleep(0.1)
             raise ArithmeticError("diverged")
         return (params["x"] - 0.3) ** 2 + params["y"] + random.Random(seed).random()
 
@@ -132,6 +135,18 @@ def test_only_failed_trials_are_evaluated_again(run, noted, bad, evaluated, cont
     assert table(run(noted, run_name="a", **keywords)) == table(result)
     good = [trial for trial in first.trials if trial.value is not None]
     assert [result.trials[trial.number] for trial in good] == good
+
+
+def test_of_a_trial_that_took_too_long_the_finished_seeds_count(run, noted, bad, evaluated):
+    bad.write_text("hangs")
+    options = {"n_trials": 1, "trial_zero": {"x": 0.5, "y": 0.0}}
+    with pytest.raises(NoCompleteTrialError, match="chunk_timeout_seconds"):
+        run(noted, run_name="a", chunk_timeout_seconds=4, **options)
+    evaluated()
+    bad.unlink()
+    result = run(noted, run_name="a", retry_failed=True, **options)
+    assert evaluated() == [(0, seed) for seed in (3, 4, 5)]  # those of the chunk that hung
+    assert table(result) == table(run(noted, run_name="b", **options))
 
 
 def test_when_nothing_failed_nothing_is_done(run, noted, bad, monkeypatch):

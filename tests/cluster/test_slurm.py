@@ -77,8 +77,15 @@ def python(script, *args, cwd):
 
 
 def small(root, loss=bowl, **options):
-    options = {"n_trials": 2, "n_seeds": 4, "workers": 1, "slurm": LO, **options}
-    return sw.optimize_run(loss, cluster="slurm", run_root=root, progress=False, **options)
+    options = {
+        "n_trials": 2,
+        "n_seeds": 4,
+        "workers": 1,
+        "slurm": LO,
+        "progress": False,
+        **options,
+    }
+    return sw.optimize_run(loss, cluster="slurm", run_root=root, **options)
 
 
 @pytest.mark.full  # 20 jobs
@@ -202,7 +209,7 @@ def test_a_loss_that_raises_on_slurm(slurm, tmp_path):
     assert (caught.value.trial, caught.value.seed) == (0, 0)
 
 
-def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path, monkeypatch):
+def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path, monkeypatch, capsys):
     """That its worker is begun anew, which takes long, is shown in tests/dispatch."""
     anew = []
     monkeypatch.setattr(Client, "restart_workers", lambda _, workers, **__: anew.extend(workers))
@@ -216,8 +223,12 @@ def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path, monke
             slurm_timeout_minutes=0.02,
             slurm_poll_seconds=1,
             trial_retry_attempts=0,
+            progress=True,
         )
     assert len(anew) == 1
+    note = "trial 0 has run for more than slurm_timeout_minutes=0.02"
+    assert f"seedwise: note: {note}" in capsys.readouterr().err
+    assert note in (tmp_path / "stuck_v0001" / "events.jsonl").read_text()
 
 
 def test_array_parallelism_limit_caps_the_jobs(slurm, tmp_path):

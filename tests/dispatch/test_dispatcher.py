@@ -19,7 +19,8 @@ import seedwise as sw
 from seedwise.dispatch import clock as trial_clock
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.channel import Channel, Errand, Order
-from seedwise.dispatch.dispatcher import DaskDispatcher, Traffic, _Sent
+from seedwise.dispatch.dispatcher import DaskDispatcher, _Sent
+from seedwise.dispatch.traffic import Traffic
 from seedwise.errors import ChunkTooLongError, ClusterError, NoCompleteTrialError
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
@@ -220,12 +221,31 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(cluster):
         channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         ((whose, result),) = await_results(dispatcher, 1)
+        dispatcher._clock.limit_s = 1e6  # a busy machine may take long
         channel.submit(Proposal(1, {"x": 0.25}), chunks, 1)
         ((_, next_result),) = await_results(dispatcher, 1)
     assert whose is channel
     assert result.failure.exception_type == "TrialTimeout"
     assert "slurm_timeout_minutes=0.005" in result.failure.message
     assert next_result.losses.tolist() == [0.0]
+
+
+@ON_FAKE
+def test_a_trial_that_runs_for_too_long_may_go_on(cluster, tmp_path):
+    loss, late = waiting_loss(tmp_path), []
+
+    def on_late(trial):
+        late.append(trial)
+        (tmp_path / "go").touch()
+
+    options = {"tick_s": 0.05, "running_limit_s": 0.1, "ends_late_trials": False}
+    with dispatching(cluster.client, loss, **options, on_late=on_late) as (dispatcher, errand):
+        channel = dispatcher.channel(errand)
+        channel.submit(Proposal(7, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
+        ((_, result),) = await_results(dispatcher, 1)
+    assert result.failure is None
+    assert late
+    assert set(late) == {(None, 7)}
 
 
 @ON_FAKE

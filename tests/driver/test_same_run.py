@@ -99,6 +99,7 @@ OTHERS = {
     "workers": (1, 9),
     "timeout": 60.0,
     "progress": False,
+    "resume": "auto",
     "accept_changes": True,
     "take_over": True,
     "slurm": sw.SlurmOptions(partition="cpu"),

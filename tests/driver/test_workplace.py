@@ -8,8 +8,9 @@ import pytest
 
 from seedwise.cluster.place import Place
 from seedwise.driver import workplace as module
-from seedwise.driver.workplace import _slots
+from seedwise.driver.workplace import _LateTrials, _slots
 from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.study import RunOptions
 from seedwise.model.status import PoolStatus
 
 
@@ -42,3 +43,29 @@ def test_the_slots_follow_the_bounds_of_the_pool(now):
     most = 20
     now.s += 1.0
     assert slots() == 60
+
+
+@pytest.mark.parametrize(
+    ("given", "ends", "told"),
+    [
+        (
+            {"slurm_timeout_minutes": 90},
+            True,
+            "{} has run for more than slurm_timeout_minutes=90: its chunks",
+        ),
+        (
+            {},
+            False,
+            "{} has run for more than 120 minutes, and goes on; to have such trials fail",
+        ),
+    ],
+)
+def test_a_limit_that_strikes_is_told(given, ends, told):
+    notes = []
+    late = _LateTrials(RunOptions.from_keywords({"cluster": "slurm", **given}), notes.append)
+    late.tell((None, 3))
+    late.tell(("p1", 4))
+    assert late.are_ended is ends
+    who = ["trial 3", "trial 4 of entry 'p1'"] if ends else ["trial 3"]  # once is enough
+    assert len(notes) == len(who)
+    assert all(note.startswith(told.format(one)) for note, one in zip(notes, who, strict=True))

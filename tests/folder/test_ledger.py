@@ -370,6 +370,34 @@ def test_of_a_trial_that_is_begun_again_nothing_before_it_counts(path):
     assert read(path, SOME) == {0: [plain(SOME[0][1])], 1: [plain(SOME[2][1])]}
 
 
+@pytest.mark.parametrize(
+    ("failures", "folder", "kept"),
+    [
+        (["TrialTimeout"], "", True),
+        (["ChunkTimeout", "TrialTimeout"], "", True),
+        (["TrialTimeout"], "trial_000-0-0f1e2d3c", False),
+        (["TrialTimeout", "ValueError"], "", False),
+        (["ProcessDied"], "", False),
+        ([], "", False),  # it is asked for by its number
+    ],
+)
+def test_of_a_trial_that_only_took_too_long_the_losses_count(path, failures, folder, kept):
+    good = attrs.evolve(SOME[0][1], folder=folder)
+    bad = [
+        attrs.evolve(
+            SOME[0][1], losses=None, components={}, failure=SeedFailure(0, None, name, "", "")
+        )
+        for name in failures
+    ]
+    fill(path, [(SOME[0][0], result) for result in [good, *bad]])
+    with Ledger(path) as ledger:
+        ledger.begin_again([0])
+        assert [plain(one) for one in ledger.recorded(SOME[0][0])] == (
+            [plain(good)] if kept else []
+        )
+    assert read(path, SOME[:1]) == {0: [plain(good)] if kept else []}
+
+
 def test_a_trial_that_is_begun_again_may_have_other_params(path):
     fill(path, SOME)
     other = Proposal(0, {"x": 7.0})

@@ -96,6 +96,20 @@ def test_advice(fields, short, long, size):
     assert found.advised_chunk_size == size
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_long"),
+    [
+        ({"trial_limit_s": 3.9}, True),  # two waves of chunks of 2 s
+        ({"trial_limit_s": 4.1}, False),
+        ({"trial_limit_s": 4.1, "n_trials_at_once": 2}, True),
+        ({"trial_limit_s": None, "seed_s": 900.0}, False),
+        ({"trial_limit_s": 1.0, "workers": None}, False),
+    ],
+)
+def test_a_trial_may_take_longer_than_is_allowed(fields, is_long):
+    assert report(**fields).trial_is_long is is_long
+
+
 sizes = st.integers(1, 10_000)
 
 

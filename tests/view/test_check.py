@@ -86,6 +86,10 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
             {"seed_s": 0.001, "workers": 20},
             "worker and back: fewer workers and a larger chunk_size may be as fast",
         ),
+        (
+            {"trial_limit_s": 3.0},
+            "a trial takes longer than slurm_timeout_minutes=0.05, and would",
+        ),
         ({"workers": 25}, "5 of 25 jobs would never get a chunk: use workers=20, a smaller"),
         ({"workers": 25, "seed_s": 1e-3}, "use workers=20 or more max_concurrent_trials"),
         ({"workers": 25, "place": "local"}, "5 of 25 workers would never get a chunk"),

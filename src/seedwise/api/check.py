@@ -107,6 +107,7 @@ def _report(
         worker_parallelism=options.worker_parallelism,
         cpus_per_worker=cpus,
         walltime_s=checked.walltime_s,
+        trial_limit_s=options.trial_limit_s,
         params=dict(checked.trial.params),
         seed=int(plan.seeds[0]),
         value=checked.trial.value,

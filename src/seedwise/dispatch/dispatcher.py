@@ -17,6 +17,7 @@ from seedwise.dispatch.channel import Channel, Errand, Order
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
+from seedwise.dispatch.traffic import Traffic
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
@@ -27,31 +28,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _MOMENT_S = 0.05
-
-
-@attrs.frozen
-class Traffic:
-    """How a dispatcher sends chunks out."""
-
-    #: Time between two looks for trials that have run for too long.
-    tick_s: float
-    #: How long a trial may run; None means no limit.
-    running_limit_s: float | None = None
-    #: Whether short chunks of several trials share a Dask task, which then takes 0.25 s.
-    packs: bool = False
-    #: Returns how many chunks all workers together can evaluate at once now.
-    slots: Callable[[], int] = lambda: 1
-    #: How long the jobs of the workers last; None means no limit.
-    walltime_s: float | None = None
-    #: See `Blame`.
-    fault: Callable[[str], str | None] = lambda _: ""
-    #: Time between two looks at the cluster, unless `tick_s` is shorter.
-    check_s: float = 1.0
-
-    @property
-    def pause_s(self) -> float:
-        """How long `DaskDispatcher.wait` waits for a result."""
-        return min(self.tick_s, self.check_s)
 
 
 @attrs.frozen(eq=False)
@@ -366,6 +342,9 @@ class DaskDispatcher:
                 [trial]
             ):  # it shared a pack with the one before, and is sent again
                 continue
+            if not self._traffic.ends_late_trials:
+                self._traffic.on_late(trial)
+                continue
             late = [order for order in orders if order.trial == trial]
             workers = self._clock.stop(trial)
             packs = self._forget_packs_of(trial)
@@ -379,6 +358,7 @@ class DaskDispatcher:
                     self._forget_starts([order])
                     self._send([[order]], suffix=f"-r{self._n_sent}")
             else:
+                self._traffic.on_late(trial)
                 results += [(order, overran(order.task, self._clock.limit_s)) for order in late]
         return results
 

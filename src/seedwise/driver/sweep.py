@@ -204,6 +204,7 @@ def _open_table(run: Run) -> TrialTable:
 
 def _open_ledger(run: Run, table: TrialTable) -> Ledger:
     def told(number: int) -> bool:
-        return table.state_of(number) is not None
+        state = table.state_of(number)
+        return state is not None and not (run.options.retry_failed and state == TrialState.FAIL)
 
     return Ledger(run.directory.ledger, run.guard, run.options.accept_changes, told)

@@ -12,13 +12,16 @@ import attrs
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.dispatch.bring import bring
-from seedwise.dispatch.dispatcher import DaskDispatcher, Traffic
+from seedwise.dispatch.clock import TrialKey
+from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
+from seedwise.dispatch.traffic import Traffic
 from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.report import Report
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
+from seedwise.model.options.work import WorkOptions
 from seedwise.worker.departure import depart
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
@@ -69,9 +72,12 @@ def open_workplace(
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
         on_slurm = options.place == "slurm"
+        late_trials = _LateTrials(options, report.note)
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
+            ends_late_trials=late_trials.are_ended,
+            on_late=late_trials.tell,
             packs=packs,
             slots=_slots(place, at_once),
             walltime_s=place.walltime_s,
@@ -94,6 +100,33 @@ def open_workplace(
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop)
+
+
+class _LateTrials:
+    """What is told of trials that run for longer than `slurm_timeout_minutes`."""
+
+    def __init__(self, options: WorkOptions, note: Callable[[str], None]) -> None:
+        #: Whether they are ended.
+        self.are_ended = options.trial_limit_s is not None
+        self._minutes = options.slurm_timeout_minutes
+        self._note = note
+        self._is_told = False
+
+    def tell(self, trial: TrialKey) -> None:
+        """Tell of each that is ended; if none is, of the first only."""
+        entry_id, number = trial
+        who = f"trial {number}" if entry_id is None else f"trial {number} of entry {entry_id!r}"
+        if self.are_ended:
+            self._note(
+                f"{who} has run for more than slurm_timeout_minutes={self._minutes:g}: its chunks "
+                "that are not finished have failed"
+            )
+        elif not self._is_told:
+            self._is_told = True
+            self._note(
+                f"{who} has run for more than {self._minutes:g} minutes, and goes on; to have "
+                "such trials fail, give slurm_timeout_minutes"
+            )
 
 
 def _tag(run: Run) -> RunTag:

@@ -37,7 +37,7 @@ from seedwise.disk.aside import writing
 from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
 from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue
-from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
+from seedwise.model.trials import OVERRUNS, ChunkResult, FailureKind, Proposal, SeedFailure
 
 _SIZE = struct.Struct("<I")
 _FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
@@ -124,19 +124,23 @@ class Ledger:
     def begin_again(self, numbers: Iterable[int]) -> None:
         """Note that trials are evaluated again, so that their results are not used.
 
-        Raises RunFileError if the disk does not take the note; all is as before then.
+        Of a trial that only took too long, nothing was wrong with the losses that are in memory:
+        they are recorded once more, and count. Raises RunFileError if the disk does not take it;
+        all is as before then.
         """
-        noted: list[int] = []
+        kept: dict[int, list[tuple[str, ChunkResult]]] = {}
 
         def bodies() -> Iterable[bytes]:
             some = iter(numbers)
             while block := list(itertools.islice(some, _NUMBERS_A_RECORD)):
-                noted.extend(number for number in block if number in self._records)
                 yield _with_header({"redo": block})
+                for number in self._records.keys() & block:
+                    kept[number] = _without_overruns(self._records[number])
+                    yield from (_body(result, digest) for digest, result in kept[number])
 
         self._file.append(bodies())
         self.sync()
-        self.forget(noted)
+        self._records |= kept
 
     def sync(self) -> None:
         """Have what was appended on disk before this returns."""
@@ -244,6 +248,19 @@ class _Dropped:
             return False
         index = int(np.searchsorted(self._numbers[:-1], number))
         return bool(self._numbers[index] == number and position < self._positions[index])
+
+
+def _without_overruns(
+    entries: Sequence[tuple[str, ChunkResult]],
+) -> list[tuple[str, ChunkResult]]:
+    """Return the losses of a trial that failed for want of time; nothing of any other.
+
+    Those with files are left out: the files of a failed trial are not all kept.
+    """
+    failures = [result.failure for _, result in entries if result.failure is not None]
+    if not failures or any(failure.exception_type not in OVERRUNS for failure in failures):
+        return []
+    return [entry for entry in entries if entry[1].failure is None and not entry[1].folder]
 
 
 def _trial_number(body: bytes) -> int | None:

@@ -30,6 +30,7 @@ _DERIVED = (
     "core_hours",
     "chunk_is_short",
     "chunk_is_long",
+    "trial_is_long",
     "advised_chunk_size",
 )
 
@@ -58,6 +59,8 @@ class CheckReport:
         CPUs that a Slurm job gets, which can be more than it asks for; None outside of Slurm.
     walltime_s : float or None
         Seconds after which a job ends; None if it does not.
+    trial_limit_s : float or None
+        Seconds after which a trial fails, by `slurm_timeout_minutes`; None if it does not.
     params : dict
         The point that was tried.
     seed : int
@@ -94,6 +97,7 @@ class CheckReport:
     worker_parallelism: int = 1
     cpus_per_worker: int | None = None
     walltime_s: float | None = None
+    trial_limit_s: float | None = None
     params: Mapping[str, ParamValue] = attrs.field(factory=dict)
     seed: int
     value: float
@@ -152,8 +156,14 @@ class CheckReport:
         if self.n_chunks_at_once is None:
             return None
         n_trials_at_once = min(self.n_trials_at_once, self.n_trials)
-        waves = -(-self.n_chunks_in_flight // self.n_chunks_at_once)
-        return -(-self.n_trials // n_trials_at_once) * waves * self.chunk_s
+        return -(-self.n_trials // n_trials_at_once) * self._trials_s
+
+    @property
+    def trial_is_long(self) -> bool:
+        """Whether a trial fails for want of time, by the one seed."""
+        if self.n_chunks_at_once is None or self.trial_limit_s is None:
+            return False
+        return self._trials_s > self.trial_limit_s
 
     @property
     def core_hours(self) -> float | None:
@@ -194,6 +204,12 @@ class CheckReport:
         """Return the report as JSON has it, with the figures that follow from it."""
         derived = {name: getattr(self, name) for name in _DERIVED}
         return {**attrs.asdict(self), **derived}
+
+    @property
+    def _trials_s(self) -> float:
+        """Seconds that the trials in flight take together."""
+        assert self.n_chunks_at_once is not None  # it is asked where that is known
+        return -(-self.n_chunks_in_flight // self.n_chunks_at_once) * self.chunk_s
 
     @property
     def _chunks_per_worker(self) -> int:

@@ -41,6 +41,10 @@ class FailureKind(enum.StrEnum):
     OVERRAN = "OVERRAN"
 
 
+#: The exception types of failures for want of time, of which the loss is innocent.
+OVERRUNS = ("ChunkTimeout", "TrialTimeout")
+
+
 @attrs.frozen
 class SeedFailure:
     """Why a seed, or a whole chunk, has no loss."""

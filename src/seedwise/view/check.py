@@ -105,6 +105,12 @@ def _advice(report: CheckReport) -> list[str]:
         )
         smaller = "" if size is None else f"chunk_size={size}, or "
         lines.append(f"{why}: use {smaller}a longer worker_time_limit")
+    if report.trial_is_long and report.trial_limit_s is not None:
+        lines.append(
+            f"a trial takes longer than slurm_timeout_minutes={report.trial_limit_s / 60:g}, and "
+            "would fail: raise it or leave it out, or use more workers or fewer "
+            "max_concurrent_trials"
+        )
     if report.n_idle_workers and report.workers is not None:
         what = "jobs" if report.place == "slurm" else "workers"
         needed = report.workers - report.n_idle_workers

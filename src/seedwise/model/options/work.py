@@ -157,7 +157,8 @@ class WorkOptions:
         "float",
         "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
-        "again as `trial_retry_attempts` says.",
+        "again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is "
+        "only reported.",
         checks.positive_number,
         _number,
     )
@@ -349,6 +350,12 @@ class WorkOptions:
         if self.cluster is not None:
             return self.cluster
         return "local" if self.mode is ExecutionMode.SINGLE else "slurm"
+
+    @property
+    def trial_limit_s(self) -> float | None:
+        """Seconds after which a trial fails on Slurm; None if nobody chose a limit."""
+        is_chosen = "slurm_timeout_minutes" in self.given and self.place == "slurm"
+        return self.slurm_timeout_minutes * 60 if is_chosen else None
 
     def _check_mode_against_cluster(self) -> None:
         if "mode" not in self.given or self.cluster not in ("local", "slurm"):

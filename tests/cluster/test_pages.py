@@ -9,6 +9,7 @@ import json
 import re
 import socket
 
+import dask
 import pytest
 import tornado.web
 from bokeh.util.token import get_token_payload
@@ -17,7 +18,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from seedwise.cluster import local
-from seedwise.cluster.dashboard import dashboard_link
+from seedwise.cluster.dashboard import dashboard_link, proxy_host
 from seedwise.cluster.pages import locked_scheduler, new_token
 from tests.testbed.daemons import poll
 
@@ -102,11 +103,40 @@ def test_the_link():
     assert dashboard_link(8787, None) == "http://127.0.0.1:8787/status"
 
 
+LINK = {
+    "of our own": (None, {}, "http://127.0.0.1:8787/status", None),
+    "of a proxy": ("https://hub.example.org/p/{port}/status", {}, None, "hub.example.org"),
+    "of this host": ("http://localhost:{port}/status", {}, None, None),
+    "of a user's server": (
+        "{JUPYTERHUB_SERVICE_PREFIX}proxy/{port}/status",
+        {"JUPYTERHUB_SERVICE_PREFIX": "/user/ann/"},
+        "/user/ann/proxy/8787/status",
+        "",
+    ),
+    "of our own in a user's server": (
+        *(None, {"JUPYTERHUB_SERVICE_PREFIX": "/user/ann/"}),
+        *("http://127.0.0.1:8787/status", ""),
+    ),
+    "with a variable that is not set": ("{NOPE}/status", {}, "http://127.0.0.1:8787/status", None),
+}
+
+
+@pytest.mark.parametrize(("setting", "variables", "link", "host"), LINK.values(), ids=LINK)
+def test_the_link_follows_dasks_setting(monkeypatch, setting, variables, link, host):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with dask.config.set({"distributed.dashboard.link": setting} if setting else {}):
+        expected = link or setting.format(port=8787)
+        assert dashboard_link(8787, "secret") == f"{expected}?token=secret"
+        assert proxy_host() == host
+
+
 # Without the token.
 
 
-def assert_refused(reply):
+def assert_refused(reply, why=b"it holds the token"):
     assert reply.status == 403
+    assert why in reply.body
     assert reply.headers["Content-Type"] == "text/plain; charset=UTF-8"
     assert b"Open the link that was printed when the run started" in reply.body
     assert TOKEN not in f"{reply.headers} {reply.body!r}"
@@ -381,7 +411,7 @@ def test_routes_that_are_added_later_are_locked_too(cluster, port):
 )
 def test_another_name_is_refused_with_any_token(port, host):
     given = {**HEADER, **cookie(port), "Host": host}
-    assert_refused(ask(port, f"/status?token={TOKEN}", given))
+    assert_refused(ask(port, f"/status?token={TOKEN}", given), b"a host name that is not its own")
 
 
 def test_a_request_without_a_host_is_refused(port):
@@ -392,9 +422,69 @@ def test_a_request_without_a_host_is_refused(port):
 
 @pytest.mark.parametrize("origin", ["http://elsewhere.org", "http://127.0.0.1:1", "null"])
 def test_pages_of_others_have_no_business_here(port, origin):
-    assert_refused(ask(port, "/status", {**cookie(port), "Origin": origin}))
+    given = {**cookie(port), "Origin": origin}
+    assert_refused(ask(port, "/status", given), b"or by a page of another host")
     own = {**cookie(port), "Origin": f"http://127.0.0.1:{port}"}
     assert ask(port, "/status", own).status == 200
+
+
+# Behind a proxy, such as JupyterHub's.
+
+HUB = "hub.example.org"
+
+
+@pytest.fixture(scope="module")
+def ports():
+    """Ports of clusters behind the hub, and behind a proxy of any name."""
+    with contextlib.ExitStack() as closing:
+        yield {
+            host: closing.enter_context(
+                local._Cluster(
+                    locked_scheduler(TOKEN, host),
+                    n_workers=0,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                )
+            ).scheduler.http_server.port
+            for host in (HUB, "")
+        }
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [(HUB, HUB), (HUB, "HUB.example.org:443"), (HUB, "localhost"), ("", HUB), ("", "other.org")],
+)
+def test_a_proxy_needs_the_token(ports, host, name):
+    port, headers = ports[host], {"Host": name, "Origin": f"https://{name}"}
+    assert_refused(ask(port, "/status", headers))
+    assert_refused(ask(port, f"/status?token={new_token()}", headers))
+    assert ask(port, "/status", {**headers, **HEADER}).status == 200
+
+
+@pytest.mark.parametrize("name", ["elsewhere.org", f"x.{HUB}", f"{HUB}.elsewhere.org", "[", ""])
+def test_another_name_than_the_proxys_is_refused(ports, name):
+    reply = ask(ports[HUB], f"/status?token={TOKEN}", {"Host": name})
+    assert_refused(reply, b"a host name that is not its own")
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/status", "./status"),
+        ("/info/main/workers.html?a=1", "./workers.html?a=1"),
+        ("/", "./"),
+        ("//elsewhere.org/x", "./x"),
+        ("/http:%2F%2Felsewhere.org", "./http:%2F%2Felsewhere.org"),
+    ],
+)
+def test_behind_a_proxy_the_browser_stays_below_the_path_that_it_knows(ports, path, location):
+    """And so does its cookie: the paths beside it are other users'."""
+    mark = "&" if "?" in path else "?"
+    reply = ask(ports[HUB], f"{path}{mark}token={TOKEN}", {"Host": HUB})
+    assert (reply.status, reply.headers["Location"]) == (302, location)
+    kept, *attributes = reply.headers["Set-Cookie"].split("; ")
+    assert sorted(attributes) == ["HttpOnly", "SameSite=Strict"]
+    assert ask(ports[HUB], "/status", {"Host": HUB, "Cookie": kept}).status == 200
 
 
 # Websockets.

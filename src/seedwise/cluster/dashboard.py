@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from distributed import Client
+from distributed import Client, Scheduler
+from distributed.utils import format_dashboard_link
 
 from seedwise.cluster.keys import write_link
+from seedwise.cluster.pages import locked_scheduler
 
 _LOOPBACK = "127.0.0.1"
 _USUAL_PORT = 8787
@@ -45,19 +49,39 @@ def tunnel_command(port: int) -> str:
 def dashboard_link(port: int, token: str | None) -> str:
     """Return the link to the dashboard; with a token in it, it is a secret.
 
-    The token is None if the pages ask for none.
+    It follows Dask's setting ``distributed.dashboard.link``. The token is None if the pages ask
+    for none.
 
     >>> dashboard_link(8787, "secret")
     'http://127.0.0.1:8787/status?token=secret'
     """
-    link = f"http://127.0.0.1:{port}/status"
+    try:
+        link = format_dashboard_link(_LOOPBACK, port)
+    except (LookupError, ValueError):  # it names a variable that is not set
+        link = f"http://{_LOOPBACK}:{port}/status"
     return link if token is None else f"{link}?token={token}"
+
+
+def proxy_host() -> str | None:
+    """Return the host name under which a proxy serves the pages; None if there is no proxy.
+
+    It is empty if a proxy may have any name, as JupyterHub's: the link is then a path.
+    """
+    host = urlsplit(dashboard_link(_USUAL_PORT, None)).hostname or ""
+    if host not in (_LOOPBACK, "localhost", "::1"):
+        return host
+    return "" if "JUPYTERHUB_SERVICE_PREFIX" in os.environ else None
+
+
+def scheduler_class(token: str | None) -> type[Scheduler]:
+    """Return the class of our schedulers, whose pages ask for the token if there is one."""
+    return Scheduler if token is None else locked_scheduler(token, proxy_host())
 
 
 def published_link(
     client: Client, token: str | None, key_dir: Path
 ) -> tuple[str | None, str | None]:
-    """Return the dashboard's link and the command that brings it to a laptop.
+    """Return the dashboard's link and the command that brings it to a laptop, if that takes one.
 
     A link with a token is written down for `seedwise status`, which may be called elsewhere.
     """
@@ -67,4 +91,5 @@ def published_link(
     link = dashboard_link(port, token)
     if token:
         write_link(key_dir, link)
-    return link, tunnel_command(port)
+    is_here = urlsplit(link).hostname == _LOOPBACK
+    return link, tunnel_command(port) if is_here else None

@@ -15,7 +15,7 @@ import attrs
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.dashboard import dashboard_address, published_link
+from seedwise.cluster.dashboard import dashboard_address, published_link, scheduler_class
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
@@ -24,7 +24,7 @@ from seedwise.cluster.dask_settings import (
     thread_settings,
 )
 from seedwise.cluster.keys import run_keys
-from seedwise.cluster.pages import locked_scheduler, new_token
+from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.cluster.pool.local import LocalPool
 from seedwise.cluster.pool.size import Target, worker_bounds
@@ -162,7 +162,7 @@ def _start(
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             return _Cluster(
-                Scheduler if token is None else locked_scheduler(token),
+                scheduler_class(token),
                 n_workers=n_workers,
                 threads_per_worker=threads,
                 processes=True,

@@ -21,13 +21,19 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream
 
-_REFUSAL = (
+_NO_TOKEN = (
     b"This page is locked. Open the link that was printed when the run started: it holds the "
     b"token.\n"
 )
+_OTHER_HOST = (
+    b"This page is locked: it was asked for under a host name that is not its own, or by a page "
+    b"of another host. Open the link that was printed when the run started. If a proxy leads "
+    b"here, such as JupyterHub's, name its link in Dask's setting distributed.dashboard.link "
+    b"before the run starts.\n"
+)
 
-# The names that a browser has for us, also through an ssh tunnel. Any other name comes from a
-# foreign page whose name leads here (DNS rebinding).
+# The names that a browser has for us, also through an ssh tunnel. Any other name is a proxy's, or
+# comes from a foreign page whose name leads here (DNS rebinding).
 _OUR_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 _COOKIE = "seedwise-"
@@ -45,10 +51,11 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def locked_scheduler(token: str) -> type[Scheduler]:
+def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
     """Return a class of schedulers whose pages ask for a token.
 
-    No scheduler of it has the token among its attributes, because Dask shows these.
+    `proxy_host` is the host name under which a proxy serves the pages, too; empty is any. No
+    scheduler of it has the token among its attributes, because Dask shows these.
     """
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
@@ -63,7 +70,7 @@ def locked_scheduler(token: str) -> type[Scheduler]:
             # belong to the application, so they are behind the lock as well.
             server = self.http_server
             strangers = _Strangers(server.handle_stream)
-            server.request_callback = _Lock(server.request_callback, token, strangers)
+            server.request_callback = _Lock(server.request_callback, token, proxy_host, strangers)
             server.handle_stream = strangers.handle_stream
             _limit(server.conn_params)
 
@@ -117,11 +124,16 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
     """Stands before an application, and lets only requests with the token through."""
 
     def __init__(
-        self, application: HTTPServerConnectionDelegate, token: str, strangers: _Strangers
+        self,
+        application: HTTPServerConnectionDelegate,
+        token: str,
+        proxy_host: str | None,
+        strangers: _Strangers,
     ) -> None:
         self.application = application
         self.strangers = strangers
         self._token = token.encode()
+        self._proxy_host = proxy_host
 
     def start_request(self, server_conn: Any, request_conn: Any) -> _Request:
         return _Request(self, server_conn, request_conn)
@@ -135,28 +147,23 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         name = _OUR_NAMES.fullmatch(host)
         # Pages of another origin, even of another port here, may not use ours.
         origin = headers.get("Origin", f"//{host}").partition("//")[2]
-        if name is None or origin != host or not start_line.path.startswith("/"):
-            return _refusal()
-        cookie = f"{_COOKIE}{name[1] or 80}"  # the ports of a host share their cookies
+        is_known = name is not None or self._is_the_proxys(host)
+        if not is_known or origin != host or not start_line.path.startswith("/"):
+            return _refusal(_OTHER_HOST)
+        # The ports of a host share their cookies, and so do the paths of a proxy.
+        cookie = f"{_COOKIE}{name[1] or 80}" if name else f"{_COOKIE}proxy"
         if any(map(self._fits, _in_query(start_line.path))):
             is_page = start_line.method in ("GET", "HEAD") and "Upgrade" not in headers
-            return self._redirect(start_line.path, cookie) if is_page else None
+            redirect = _redirect(start_line.path, f"{cookie}={self._token.decode()}", bool(name))
+            return redirect if is_page else None
         given = [_in_header(headers), parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
-        return None if any(map(self._fits, given)) else _refusal()
+        return None if any(map(self._fits, given)) else _refusal(_NO_TOKEN)
+
+    def _is_the_proxys(self, host: str) -> bool:
+        return self._proxy_host in ("", re.sub(r":\d*$", "", host).lower())
 
     def _fits(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self._token)
-
-    def _redirect(self, path: str, cookie: str) -> _Answer:
-        """Have the browser keep the token, and come again without it in the address."""
-        token = self._token.decode()
-        headers = {
-            # More than one slash in front would make it the name of another host.
-            "Location": "/" + _without_token(path).lstrip("/\\"),
-            "Set-Cookie": f"{cookie}={token}; HttpOnly; SameSite=Strict; Path=/",
-            "Referrer-Policy": "no-referrer",
-        }
-        return _Answer(302, "Found", headers, b"")
 
 
 class _Request(HTTPMessageDelegate):  # type: ignore[misc]
@@ -216,8 +223,27 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         self._inner.on_connection_close()
 
 
-def _refusal() -> _Answer:
-    return _Answer(403, "Forbidden", {}, _REFUSAL)
+def _refusal(why: bytes) -> _Answer:
+    return _Answer(403, "Forbidden", {}, why)
+
+
+def _redirect(path: str, cookie: str, is_direct: bool) -> _Answer:
+    """Have the browser keep the token, and come again without it in the address."""
+    path = _without_token(path)
+    if is_direct:
+        # More than one slash in front would make it the name of another host.
+        location, place = "/" + path.lstrip("/\\"), "; Path=/"
+    else:
+        # Only the proxy knows what comes before the path, and others have pages on its host: the
+        # browser goes on from the path that it knows, and keeps the cookie for that.
+        route, mark, query = path.partition("?")
+        location, place = f"./{route.rpartition('/')[2]}{mark}{query}", ""
+    headers = {
+        "Location": location,
+        "Set-Cookie": f"{cookie}; HttpOnly; SameSite=Strict{place}",
+        "Referrer-Policy": "no-referrer",
+    }
+    return _Answer(302, "Found", headers, b"")
 
 
 def _ignore_error(future: Any) -> None:

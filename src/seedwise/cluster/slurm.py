@@ -20,11 +20,11 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.dashboard import dashboard_address, published_link
+from seedwise.cluster.dashboard import dashboard_address, published_link, scheduler_class
 from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS, own_scratch, quiet_dask
 from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
 from seedwise.cluster.keys import run_keys
-from seedwise.cluster.pages import locked_scheduler, new_token
+from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
@@ -341,7 +341,7 @@ def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
                 scheduler_options=_scheduler_options(plan),
                 silence_logs=logging.ERROR,
                 security=plan.security,
-                **({} if token is None else {"scheduler_cls": locked_scheduler(token)}),
+                scheduler_cls=scheduler_class(token),
                 **keywords,
             )
         except (OSError, RuntimeError) as error:

@@ -283,11 +283,12 @@ def test_the_flags_reach_the_api(monkeypatch):
     monkeypatch.setattr(api, "check_run", check_run)
     words = ["fit.py:walk", "--cluster", "slurm", "--workers", "4:9", "--partition", "cpu"]
     words += ["--prologue", "module load python", "--prologue", "source venv/bin/activate"]
-    words += ["--run-root", "scratch"]
+    words += ["--run-root", "scratch", "--python", "apptainer exec 'my image.sif' python"]
     shown = CliRunner().invoke(main, ["check", *words])
     assert (shown.exit_code, shown.output) == (1, "Error: enough\n")
     lines = ["module load python", "source venv/bin/activate"]
-    slurm = sw.SlurmOptions(partition="cpu", prologue=lines)
+    python = ["apptainer", "exec", "my image.sif", "python"]
+    slurm = sw.SlurmOptions(partition="cpu", prologue=lines, python=python)
     assert given == {
         "loss": "<fit.py:walk>",
         "cluster": "slurm",

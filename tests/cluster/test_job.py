@@ -152,7 +152,9 @@ def test_a_worker_does_not_pause_for_memory_that_a_loss_holds():
 def test_the_prologue_and_blanks_in_paths():
     text = script(
         log_dir="/home/my runs/logs",
-        slurm=sw.SlurmOptions(prologue=["module load python"], python="/opt/my python/bin/python"),
+        slurm=sw.SlurmOptions(
+            prologue=["module load python"], python=["/opt/my python/bin/python"]
+        ),
     )
     assert '#SBATCH -o "/home/my runs/logs/%J.out"' in text
     assert "\nmodule load python\n" in text
@@ -161,6 +163,46 @@ def test_the_prologue_and_blanks_in_paths():
     for what in ("CA_FILE", "WORKER__CERT"):
         assert f"\nexport DASK_DISTRIBUTED__COMM__TLS__{what}='-----BEGIN\nits lines'\n" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["{echo}", "exec", "--bind=$FAST/a b", "~/my image.sif", "it's 5 % `", "python"],
+        "{echo} exec '--bind=$FAST/a b' '~/my image.sif' \"it's 5 % `\" python",
+    ],
+)
+@pytest.mark.parametrize("whose", ["the call's", "the site's"])
+def test_python_is_a_command_of_several_words(command, whose, tmp_path, monkeypatch):
+    """As a container's is; both lines that start it are read by a shell."""
+    monkeypatch.chdir(tmp_path)
+    echo = tmp_path / "echo"
+    echo.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" >> said\n")
+    echo.chmod(0o755)
+    if isinstance(command, str):
+        command = command.format(echo=echo)
+    else:
+        command = [word.format(echo=echo) for word in command]
+    if whose == "the call's":
+        text = script(slurm=sw.SlurmOptions(python=command))
+    else:
+        with dask.config.set({"jobqueue.slurm.python": command}):
+            text = script()
+    lines = [line for line in text.splitlines() if line.startswith(("exec ", "SEEDWISE_ADDRESS"))]
+    for line in lines:
+        shell(line, {"FAST": "/fast", "HOME": "/home/me", **PATH})
+        words = (tmp_path / "said").read_text().splitlines()
+        (tmp_path / "said").unlink()
+        assert words[:4] == ["exec", "--bind=/fast/a b", "/home/me/my image.sif", "it's 5 % `"]
+        assert words[4:6] in (["python", "-P"], ["python", "-I"])
+
+
+def test_a_sites_command_that_cant_be_read():
+    with (
+        dask.config.set({"jobqueue.slurm.python": "conda run 'python"}),
+        pytest.raises(sw.OptionError, match='python="conda run \'python": must be a command'),
+    ):
+        script()
 
 
 @pytest.mark.parametrize("folder", ['/a "quoted" one', "/100 %J", "/it's"])

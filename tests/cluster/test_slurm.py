@@ -151,6 +151,30 @@ def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
     assert done.stdout.split() == ["True", "True"]
 
 
+def test_workers_in_a_container(slurm, tmp_path):
+    """Of a script that stands for Apptainer; the run is resumed in it, too."""
+    apptainer = tmp_path / "apptainer"
+    apptainer.write_text(
+        '#!/bin/sh\n[ "$1" = exec ] || exit 9\nexport IMAGE="$2"\nshift 2\nexec "$@"\n'
+    )
+    apptainer.chmod(0o755)
+    images = tmp_path / "images"
+    images.touch()
+
+    def note(params, seed):
+        with images.open("a") as file:
+            file.write(f"{os.environ['IMAGE']}\n")
+        return params["x"]
+
+    loss = sw.loss(name="note", description="notes", parameter_space={"x": (0, 1)})(note)
+    python = f"{apptainer} exec 'my image.sif' {sys.executable}"
+    site = sw.SlurmOptions(interface="lo", python=python)
+    result = small(tmp_path, loss, n_trials=1, n_seeds=1, slurm=site, self_check=False)
+    assert images.read_text() == "my image.sif\n"
+    sw.resume_run(result.run_dir, n_trials=2, progress=False)
+    assert images.read_text() == "my image.sif\n" * 2
+
+
 def test_loss_module_and_the_forwarded_argv(site, tmp_path):
     """The loss's name depends on sys.argv, so that a worker finds it only with ours."""
     (tmp_path / "dynamic.py").write_text(

@@ -73,7 +73,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     slurm = options.slurm or SlurmOptions()
     directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
     n_cpus, job_mem, walltime = _resources(options, directives)
-    python = slurm.python or dask.config.get("jobqueue.slurm.python", None) or sys.executable
+    python = _python(slurm)
     interface = slurm.interface or dask.config.get("jobqueue.slurm.interface", None)
     return {
         "cores": plan.threads,
@@ -88,7 +88,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "death_timeout": _DEATH_TIMEOUT_S,
         "local_directory": '"$SEEDWISE_SCRATCH"',
         # -P: no modules from the job's working folder, which may be anybody's, such as /tmp.
-        "python": f"{shlex.quote(python)} -P",
+        "python": f"{python} -P",
         "job_name": job_name(plan.tag.name),
         "worker_extra_args": _worker_arguments(plan, interface),
         "job_extra_directives": [
@@ -113,6 +113,13 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
             *([] if interface else [_own_address(python, plan.host)]),
         ],
     }
+
+
+def _python(slurm: SlurmOptions) -> str:
+    """Return the command that starts Python on the nodes, for a shell."""
+    # The site's text is read as the option's is.
+    given = slurm.python or SlurmOptions(python=_site("python") or None).python
+    return " ".join(map(_word_in_shell, given)) if given else shlex.quote(sys.executable)
 
 
 def job_name(run_name: str) -> str:
@@ -238,14 +245,18 @@ def _made_in(parent: str) -> str:
 
 
 def _in_shell(folder: str) -> str:
-    """Quote a folder, except for variables, which are those of the node."""
+    """Quote a path, except for variables, which are those of the node."""
     folder = re.sub(r"^~(?=/|$)", "$HOME", re.sub(r'(["\\`])', r"\\\1", folder))
     return f'"{folder}"'
 
 
+def _word_in_shell(word: str) -> str:
+    return _in_shell(word) if "$" in word or word.startswith("~") else shlex.quote(word)
+
+
 def _own_address(python: str, scheduler_host: str) -> str:
-    command = shlex.join([python, "-I", "-c", _OWN_ADDRESS, scheduler_host])
-    return f'SEEDWISE_ADDRESS="$({command})" || exit'
+    arguments = shlex.join(["-I", "-c", _OWN_ADDRESS, scheduler_host])
+    return f'SEEDWISE_ADDRESS="$({python} {arguments})" || exit'
 
 
 def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[Any, bool]:

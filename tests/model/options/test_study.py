@@ -331,6 +331,33 @@ def test_strings_for_slurm_become_tuples():
     assert options.prologue == ("module load a", "b")
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("python3", ("python3",)),
+        ("apptainer exec 'my image.sif' python", ("apptainer", "exec", "my image.sif", "python")),
+        (["conda", "run", "-n", "my env", "python"], ("conda", "run", "-n", "my env", "python")),
+        (("/nosuch/my python",), ("/nosuch/my python",)),
+        ("/nosuch/my python", ("/nosuch/my", "python")),
+        ("x " * 9000, ("x",) * 9000),  # too long for a path
+    ],
+)
+def test_a_command_that_starts_python(given, words):
+    assert SlurmOptions(python=given).python == words
+
+
+def test_a_python_whose_path_has_blanks_and_quotes_is_one_word(tmp_path):
+    path = tmp_path / "it's my python"
+    path.touch()
+    assert SlurmOptions(python=str(path)).python == (str(path),)
+
+
+@pytest.mark.parametrize("value", ["", " ", "it's", [], ["a", ""], ["a", 1], "a 'b\nc'", 3])
+def test_what_is_not_a_command(value):
+    with pytest.raises(OptionError, match=r"python=.*: must be a command, as a list of words or"):
+        SlurmOptions(python=value)
+
+
 def test_an_unknown_keyword_is_refused_with_those_that_are_known():
     with pytest.raises(TypeError, match="unknown keyword 'n_trails': did you mean 'n_trials'"):
         given(n_trails=3)

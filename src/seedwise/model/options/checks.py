@@ -30,6 +30,16 @@ def lines(name: str, value: Any) -> None:
         raise OptionError(name, value, "a list of non-empty strings of one line each")
 
 
+def command(name: str, value: Any) -> None:
+    """Allow the words of a command."""
+    fine = isinstance(value, tuple) and all(
+        isinstance(word, str) and word.strip() and "\n" not in word for word in value
+    )
+    if not fine or not value:
+        allowed = "a command, as a list of words or as text that a shell can split"
+        raise OptionError(name, value, allowed, "In text, each quote has to be closed.")
+
+
 def sampler_seed(name: str, value: Any) -> None:
     """Allow what NumPy allows as a seed."""
     if not _is_whole(value) or not 0 <= value < 2**32:

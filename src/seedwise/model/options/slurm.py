@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,6 +18,19 @@ def _lines(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _command(value: Any) -> Any:
+    """Return the words of a command; a file's name is one word, whatever blanks it has."""
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, list) else value
+    with contextlib.suppress(OSError):  # too long for a path
+        if Path(value).is_file():
+            return (value,)
+    try:
+        return tuple(shlex.split(value))
+    except ValueError:  # a quote is not closed, as the check says
+        return value
 
 
 @documented
@@ -58,8 +74,14 @@ class SlurmOptions:
         checks.lines,
         _lines,
     )
-    python: str | None = option(
-        None, "str", "Python interpreter of the jobs; None is the one that runs this.", checks.text
+    python: str | Sequence[str] | None = option(
+        None,
+        "str or sequence of str",
+        "Python interpreter of the jobs, or a command that starts one, such as 'apptainer exec "
+        "image.sif python'. Text is split as a shell does. Variables are those of the node. None "
+        "is the interpreter that runs this.",
+        checks.command,
+        _command,
     )
     local_directory: str | None = option(
         None, "str", "Folder on the nodes for the workers' temporary files.", checks.text

@@ -125,6 +125,41 @@ def test_the_script_as_a_controller_job(site, tmp_path, n_trials):
     assert (tmp_path / "controller.out").read_text().rstrip().endswith("}")
 
 
+OF_A_JOB = """
+import os, subprocess
+import seedwise as sw
+
+@sw.loss(name="step", description="starts a step", parameter_space={"x": (0.0, 1.0)})
+def step(params, seed):
+    subprocess.run(["srun", "--immediate=20", "true"], check=True)
+    names = ("ARRAY_TASK_ID", "MEM_PER_CPU", "CPU_BIND", "JOB_NAME", "CPUS_PER_TASK")
+    found = {name: os.environ.get(f"SLURM_{name}") for name in names}
+    with open("found", "a") as file:
+        print(found, os.environ.get("SRUN_CPUS_PER_TASK"), file=file)
+    return params["x"]
+
+if __name__ == "__main__":
+    options = {"n_trials": 1, "n_seeds": 1, "workers": 1, "self_check": False}
+    sw.optimize_run(step, cluster="slurm", **options)
+"""
+
+
+def test_a_loss_sees_nothing_of_the_job_that_the_driver_is(site, tmp_path):
+    """The driver is a task of an array, with its own kind of memory; the loss calls srun."""
+    (tmp_path / "fit.py").write_text(OF_A_JOB)
+    asks = ["--array=7", "--mem-per-cpu=500M", "--cpus-per-task=2", "-t", "5", "-o", "driver.out"]
+    start = f"export SLURM_CPU_BIND=quiet,none SRUN_CPUS_PER_TASK=2; {sys.executable} fit.py"
+    command = ["sbatch", "--parsable", *asks, "-J", "driver", f"--wrap={start}"]
+    submitted = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    job_id = submitted.stdout.strip()
+    poll(lambda: job_id not in site.jobs(), "the driver to end", 120)
+    found = tmp_path / "found"
+    assert found.exists(), (tmp_path / "driver.out").read_text()
+    ours = {"JOB_NAME": "seedwise-step_v0001", "CPUS_PER_TASK": "1"}
+    nothing = dict.fromkeys(("ARRAY_TASK_ID", "MEM_PER_CPU", "CPU_BIND"))
+    assert found.read_text() == f"{nothing | ours} None\n"
+
+
 def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
     """Neither the module nor what it imports is on the workers' own path, here or on Slurm."""
     project, elsewhere = tmp_path / "my project", tmp_path / "elsewhere"

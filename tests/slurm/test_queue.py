@@ -139,17 +139,38 @@ OF_THE_JOB = ("TIMELIMIT", "JOB_NAME", "OUTPUT", "MEM_PER_CPU", "MEM_PER_NODE", 
 def test_sbatch_is_not_told_what_the_script_says(monkeypatch):
     kept = ["SBATCH_PARTITION", "SBATCH_ACCOUNT", "SBATCH_RESERVATION", "SBATCH_GPUS_PER_NODE"]
     dropped = [f"SBATCH_{name}" for name in OF_THE_JOB]
-    for name in [*kept, *dropped, "SLURM_JOB_ID", "SLURM_JOB_END_TIME"]:
+    for name in [*kept, *dropped]:
         monkeypatch.setenv(name, "x")
     names = sbatch_environment("#!/bin/sh\n#SBATCH -J a\n#SBATCH --mem=1G\n").keys()
-    assert {*kept, "SLURM_JOB_ID", "PATH"} <= names
-    assert not {*dropped, "SLURM_JOB_END_TIME"} & names
+    assert {*kept, "PATH"} <= names
+    assert not set(dropped) & names
     for line, name in zip(
         ["-p cpu", "-Alab", "--reservation=a", "--gpus-per-node 2"], kept, strict=True
     ):
         names = sbatch_environment(f"#!/bin/sh\n#SBATCH {line}\n").keys()
         assert set(kept) - names == {name}
     assert set(kept) <= sbatch_environment('#SBATCH --comment="open\n').keys()
+
+
+def test_sbatch_is_not_told_of_the_job_that_the_driver_is(monkeypatch):
+    of_the_job = [
+        *("SLURM_ARRAY_TASK_ID", "SLURM_CPU_BIND_LIST", "SLURM_CPUS_PER_TASK", "SLURM_JOB_ID"),
+        *("SLURM_JOB_END_TIME", "SLURM_MEM_PER_CPU", "SLURM_PROCID", "SLURM_WORKING_CLUSTER"),
+        *("SLURMD_NODENAME", "SRUN_DEBUG", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND_TYPE"),
+        *("PMI_RANK", "PMIX_NAMESPACE", "PMIX_SERVER_URI41"),
+    ]
+    users = [
+        *("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_SOCKET"),
+        *("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_CONSTRAINT", "SALLOC_ACCOUNT"),
+        *("PMIX_MCA_gds", "SLURMY", "OMP_NUM_THREADS", "MY_SLURM_JOB_ID"),
+    ]
+    for name in [*of_the_job, *users]:
+        monkeypatch.setenv(name, "x")
+    names = sbatch_environment("#!/bin/sh\n").keys()
+    assert set(users) <= names
+    assert not set(of_the_job) & names
+    monkeypatch.delenv("SLURM_JOB_ID")  # then it is the user who has set them, for srun
+    assert {"SLURM_CPU_BIND_LIST", "SRUN_DEBUG"} <= sbatch_environment("#!/bin/sh\n").keys()
 
 
 @pytest.mark.parametrize("given", [None, "de_DE.UTF-8"])
@@ -182,7 +203,6 @@ def test_what_a_user_has_set_for_all_jobs(slurm, monkeypatch, tmp_path):
         "SBATCH_WAIT": "1",
         "SBATCH_PARTITION": "nosuch",
         "SBATCH_QOS": "urgent",
-        "SLURM_JOB_END_TIME": "5",
     }.items():
         monkeypatch.setenv(name, value)
     log = tmp_path / "log"
@@ -196,7 +216,6 @@ def test_what_a_user_has_set_for_all_jobs(slurm, monkeypatch, tmp_path):
         assert words in shown
     poll(lambda: log.exists() and "done\n" in log.read_text(), "the job to end")
     assert "LC_ALL" not in log.read_text()
-    assert "SLURM_JOB_END_TIME=5" not in log.read_text()
 
 
 @pytest.mark.slurm

@@ -29,8 +29,7 @@ _NOT_NOW = re.compile(
 # squeue has the last three for jobs that are held after something went wrong.
 _PENDING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 
-# Variables that would override what the job script says, or that describe the job that this
-# process runs in and would be taken for the new one's.
+# Variables that would override what the job script says.
 _NOT_FOR_SBATCH = frozenset(
     {
         "SBATCH_ARRAY_INX",
@@ -48,8 +47,14 @@ _NOT_FOR_SBATCH = frozenset(
         "SBATCH_REQUEUE",
         "SBATCH_TIMELIMIT",
         "SBATCH_WAIT",
-        "SLURM_JOB_END_TIME",
     }
+)
+# What Slurm sets in a job, and a new job would take for its own. Not the variables that say which
+# Slurm to ask, and not what users set for sbatch: of SBATCH_..., Slurm itself sets only bindings.
+# PMI_... and PMIX_... are srun's, for MPI.
+_OF_A_JOB = re.compile(
+    r"SLURMD?_(?!(CONF|CLUSTERS|JWT|SACK_\w+)$)|SRUN_|SBATCH_(CPU|MEM)_BIND|"
+    r"PMI_(FD|JOBID|RANK|SIZE)$|PMIX_(NAMESPACE|RANK|SERVER_\w+)$"
 )
 _SHORT = {"-A": "ACCOUNT", "-C": "CONSTRAINT", "-G": "GPUS", "-p": "PARTITION", "-q": "QOS"}
 
@@ -123,7 +128,8 @@ def sbatch_environment(script: str) -> dict[str, str]:
     """Return the environment for submitting a job script, which jobs inherit.
 
     For sbatch, variables override the lines of a script. So what a user has set for all jobs is
-    left out where the script says something itself; elsewhere it holds.
+    left out where the script says something itself; elsewhere it holds. Variables of the job that
+    this process runs in are left out.
     """
     try:
         words = directive_words(script)
@@ -136,7 +142,12 @@ def sbatch_environment(script: str) -> dict[str, str]:
             said.add(f"SBATCH_{option.replace('-', '_').upper()}")
         elif word[:2] in _SHORT:
             said.add(f"SBATCH_{_SHORT[word[:2]]}")
-    return {name: value for name, value in os.environ.items() if name not in said}
+    in_a_job = "SLURM_JOB_ID" in os.environ
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in said and not (in_a_job and _OF_A_JOB.match(name))
+    }
 
 
 def test_submit(script: str) -> Answer:

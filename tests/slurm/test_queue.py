@@ -47,17 +47,17 @@ def test_the_id_that_sbatch_prints(prints, out, job_id):
 
 def test_the_queue(prints):
     prints(
-        "12|PENDING|main|ours.1|seedwise-fit|ReqNodeNotAvail, UnavailableNodes:n[1-4]|"
-        "2026-11-21T10:00:00\n"
-        "13|RUNNING|main,tiny|ours|renamed by the site|None|2026-11-21T09:00:00\n"
-        "14|PENDING|main|theirs|seedwise-fit|Priority|N/A\n"
-        "15|PENDING|main|a comment | with bars|seedwise-fit|Priority|N/A\n"
-        "16|PENDING|main|changed by the site|seedwise-fit|a|b|N/A\n"
-        "17|PENDING|main|changed | with bars|seedwise-fit|Priority|N/A\n"
-        "18|PENDING|main|(null)|of a Slurm that was set up anew|Priority|N/A\n"
-        "19|RESV_DEL_HOLD|main|ours.22|seedwise-fit|ReservationDeleted|N/A\n"
-        "20|PENDING|main|ours2|seedwise-fit|Priority|N/A\n"
-        "Welcome to the cluster\n"
+        "12@@PENDING@@main@@2026-11-21T10:00:00@@ours.1@@"
+        "ReqNodeNotAvail, UnavailableNodes:n[1-4]@@seedwise-fit\n"
+        "13@@RUNNING@@main,tiny@@2026-11-21T09:00:00@@ours@@None@@renamed @@ by | the site\n"
+        "14@@PENDING@@main@@N/A@@theirs@@Priority@@seedwise-fit\n"
+        "15@@PENDING@@main@@N/A@@a comment @@ with it@@Priority@@seedwise-fit\n"
+        "16@@PENDING@@main@@N/A@@changed by the site@@a@b|c@@seedwise-fit\n"
+        "17@@PENDING@@main@@N/A@@changed @@ours@@ with it@@Priority@@seedwise-fit\n"
+        "18@@PENDING@@main@@N/A@@(null)@@Priority@@of a Slurm that was set up anew\n"
+        "19@@RESV_DEL_HOLD@@main@@N/A@@ours.22@@ReservationDeleted@@seedwise-fit\n"
+        "20@@PENDING@@main@@N/A@@ours2@@Priority@@seedwise-fit\n"
+        "Welcome to the cluster @@ of us\n"
         "\n"
     )
     assert set(list_jobs("ours", ["16", "17", "18"])) == {"12", "13", "19"}
@@ -72,7 +72,7 @@ def test_the_queue(prints):
             "main",
         ),
         "13": QueuedJob("13", "RUNNING", "None", "2026-11-21T09:00:00", "main,tiny"),
-        "16": QueuedJob("16", "PENDING", "a|b", "N/A", "main"),
+        "16": QueuedJob("16", "PENDING", "a@b|c", "N/A", "main"),
         "17": QueuedJob("17", "PENDING", "Priority", "N/A", "main"),
         "19": QueuedJob("19", "RESV_DEL_HOLD", "ReservationDeleted", "N/A", "main"),
     }
@@ -116,7 +116,8 @@ def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypa
     def run(*command, timeout_s):
         asked.append((command, timeout_s))
         return (
-            "16|PENDING|main|changed|seedwise-fit|Priority|N/A\n17|RUNNING|main|ours|x|None|N/A\n"
+            "16@@PENDING@@main@@N/A@@changed@@Priority@@seedwise-fit\n"
+            "17@@RUNNING@@main@@N/A@@ours@@None@@x\n"
         )
 
     monkeypatch.setattr(slurm_commands, "run_command", run)

@@ -10,6 +10,10 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
+#: Parts the columns that squeue and sinfo print. A command may be a wrapper that hands its words
+#: to a shell again, as ssh does: so no word of a command has a character that means more there.
+SEPARATOR = "@@"
+
 _TIMEOUT_S = 8.0
 _KILL_WAIT_S = 1.0
 _NOT_ENDED = (None, -signal.SIGKILL)  # of a command that was given up

@@ -13,12 +13,13 @@ from collections.abc import Collection
 import attrs
 
 from seedwise.errors import OptionError, SlurmNotFoundError
-from seedwise.slurm.commands import CommandError, run_command
+from seedwise.slurm.commands import SEPARATOR, CommandError, run_command
 
 _TIMEOUT_S = 8.0
 
 _SUBMITTED = re.compile(r"^\s*(?:submitted batch job\s+)?(\d+)(?:;\S*)?\s*$", re.IGNORECASE)
-_QUEUE_FORMAT = "%i|%T|%P|%k|%j|%r|%S"
+# What people write comes last: it may hold anything.
+_QUEUE_FORMAT = SEPARATOR.join(["%i", "%T", "%P", "%S", "%k", "%r", "%j"])
 
 _NOT_NOW = re.compile(
     r"requested node configuration is not available|required node not available|"
@@ -187,25 +188,33 @@ def list_jobs(
 
     Raises CommandError if squeue failed: then nothing is known.
     """
-    # Without --all, a job in a hidden partition is hidden from its own user, too.
-    out = run_command(
-        "squeue", "--all", "--me", "--noheader", f"--format={_QUEUE_FORMAT}", timeout_s=timeout_s
-    )
     jobs: dict[str, QueuedJob] = {}
-    for line in out.splitlines():
-        job_id, *words = line.strip().split("|")
-        # A reason may hold the bar, as may another job's comment; a site's banner has none.
-        if len(words) < 6:
+    for line in _own_jobs(timeout_s).splitlines():
+        words = line.strip().split(SEPARATOR, 4)
+        if len(words) < 5:  # a site's banner
             continue
-        if words[2] == tag or words[2].startswith(f"{tag}."):
-            reason_at = 4
-        elif name is not None and job_id in known and name in words[3:-2]:
-            reason_at = words.index(name, 3) + 1
+        job_id, state, partition, start, rest = words
+        comment, _, reason_and_name = rest.partition(SEPARATOR)
+        if comment == tag or comment.startswith(f"{tag}."):
+            reason = reason_and_name.partition(SEPARATOR)[0]
+        elif name is not None and job_id in known and rest.endswith(f"{SEPARATOR}{name}"):
+            reason = rest.removesuffix(f"{SEPARATOR}{name}").rpartition(SEPARATOR)[2]
         else:
             continue
-        reason = "|".join(words[reason_at:-1])
-        jobs[job_id] = QueuedJob(job_id, words[0], reason, words[-1], words[1])
+        jobs[job_id] = QueuedJob(job_id, state, reason, start, partition)
     return jobs
+
+
+def _own_jobs(timeout_s: float) -> str:
+    # Without --all, a job in a hidden partition is hidden from its own user, too.
+    listing = ["squeue", "--all", "--noheader", f"--format={_QUEUE_FORMAT}"]
+    try:
+        return run_command(*listing, "--me", timeout_s=timeout_s)
+    except CommandError as error:
+        if "--me" not in error.text:
+            raise
+    # An older squeue. This comes second: without a word, it lists no jobs of a user unknown to it.
+    return run_command(*listing, f"--user={os.getuid()}", timeout_s=timeout_s)
 
 
 def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:

@@ -187,9 +187,9 @@ def test_the_settings_can_limit_the_memory_of_a_cpu():
 SINFO = (
     BANNER
     + """\
-cpu*|up|7-00:00:00|n/a|all|NO|2|idle|8|4/8/4/16|16000|old|(null)
-cpu*|up|7-00:00:00|n/a|all|NO|1|drained*|254|0/0/254/254|510000|new,ib|(null)
-gpu|inact|infinite|1:00:00|vision|EXCLUSIVE|0|n/a|0|0/0/0/0|0||
+cpu*@@up@@7-00:00:00@@n/a@@all@@NO@@2@@idle@@8@@4/8/4/16@@16000@@old@@(null)
+cpu*@@up@@7-00:00:00@@n/a@@all@@NO@@1@@drained*@@254@@0/0/254/254@@510000@@new,ib@@(null)
+gpu@@inact@@infinite@@1:00:00@@vision@@EXCLUSIVE@@0@@n/a@@0@@0/0/0/0@@0@@@@
 """
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from seedwise.slurm.commands import SEPARATOR
 from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
 from seedwise.slurm.limits.records import NodeKind, PartitionLimits
 from seedwise.slurm.limits.words import (
@@ -38,7 +39,7 @@ _SINFO = {
     "gres": "%G",
 }
 #: The format in which ``sinfo`` must print.
-SINFO_FORMAT = "|".join(_SINFO.values())
+SINFO_FORMAT = SEPARATOR.join(_SINFO.values())
 
 _STATES = {
     "UP": "up",
@@ -71,7 +72,7 @@ def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[Par
     the cluster are None if unknown.
     """
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for words in rows(text, len(_SINFO)):
+    for words in rows(text, len(_SINFO), SEPARATOR):
         record = dict(zip(_SINFO, words, strict=True))
         marked = record["PartitionName"]
         record["PartitionName"] = marked.rstrip("*")

@@ -48,9 +48,9 @@ def records(text: str, first_key: str) -> list[dict[str, str]]:
     ]
 
 
-def rows(text: str, n_columns: int) -> list[list[str]]:
-    """Return the rows of a table whose columns are parted by ``|``."""
-    found = [[word.strip() for word in line.split("|")] for line in text.splitlines()]
+def rows(text: str, n_columns: int, separator: str = "|") -> list[list[str]]:
+    """Return the rows of a table, without lines that have fewer or more columns."""
+    found = [[word.strip() for word in line.split(separator)] for line in text.splitlines()]
     return [words for words in found if len(words) == n_columns]
 
 

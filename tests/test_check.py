@@ -337,6 +337,7 @@ def test_on_slurm(site, folder):
     ):
         assert words in done.stdout
     assert "checking one seed, on 1 Slurm job" in done.stderr
+    assert "BEGIN CERTIFICATE" not in done.stdout
 
 
 @pytest.mark.slurm
@@ -366,4 +367,9 @@ def test_a_python_that_fails_on_the_node(site, folder, tmp_path):
 def test_what_slurm_would_refuse(site, folder):
     done = check(folder, "fit.py:walk", *SLURM, "--worker-time-limit", "900:00:00")
     assert done.returncode == 1
-    assert "worker_time_limit: 37 d 12 h asked for, but partition main allows" in done.stderr
+    *_, where, reason = done.stderr.splitlines()
+    assert "worker_time_limit: 37 d 12 h asked for, but partition main allows" in reason
+    path = Path(where.removeprefix("The job script is ").partition(";")[0])
+    assert "#SBATCH -t 37-12:00:00\n" in path.read_text()
+    path.unlink()
+    path.parent.rmdir()

@@ -420,16 +420,28 @@ CASES = [
         ValueError,
         {"problems": ("workers: 9 jobs asked for, but 4 may run", "so much")},
         (
-            "this Slurm cluster can't start such jobs:\n"
-            "  workers: 9 jobs asked for, but 4 may run\n  so much\n"
-            "Change what is named; seedwise slurm shows what the cluster allows."
+            "this Slurm cluster can't start such jobs; seedwise slurm shows what it allows. "
+            "Change what is named:\n  workers: 9 jobs asked for, but 4 may run\n  so much"
         ),
     ),
     (
-        errors.SubmitRefusedError("sbatch: error: no QoS\n", "#!/bin/sh"),
+        errors.SubmitRefusedError("sbatch: error: no QoS\n", "#!/bin/sh", (), Path("/r/job.sh")),
         RuntimeError,
-        {"stderr": "sbatch: error: no QoS\n", "script": "#!/bin/sh"},
-        "Slurm refuses the job: sbatch: error: no QoS\nThe job script was:\n\n#!/bin/sh\nChange",
+        {"stderr": "sbatch: error: no QoS\n", "script": "#!/bin/sh", "problems": ()},
+        (
+            "Slurm refuses the job: sbatch: error: no QoS\n"
+            "The job script is /r/job.sh; seedwise slurm shows what the cluster allows.\n"
+            "Slurm does not take this QoS here: change slurm_qos, or give slurm_qos=None."
+        ),
+    ),
+    (
+        errors.SubmitRefusedError("no", "#!/bin/sh", ["workers: 9 asked for"]),
+        RuntimeError,
+        {"problems": ("workers: 9 asked for",), "script_path": None},
+        (
+            "Slurm refuses the job: no\nseedwise slurm shows what the cluster allows.\n"
+            "  workers: 9 asked for"
+        ),
     ),
     (
         errors.JobNeverStartsError("71", "PartitionTimeLimit", "it asks for too long", "less"),

@@ -31,7 +31,7 @@ from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
 from seedwise.cluster.pool.waiting import Waiting
-from seedwise.errors import ClusterStartError
+from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.status import PoolNews, PoolStatus
@@ -115,7 +115,8 @@ class SlurmPlace(Place):
     def check(self) -> None:
         """Raise what is wrong with the pool, which keeps itself."""
         if self.workers.error is not None:
-            raise self.workers.error
+            with _script_kept(self.tag):
+                raise self.workers.error
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of jobs."""
@@ -160,7 +161,8 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         closing.enter_context(quiet_dask())
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
         plan = JobPlan(tag, demand.chunks_per_worker, _host(options), security)
-        keywords = check_jobs(options, job_keywords(options, plan), _script, high)
+        with _script_kept(tag):
+            keywords = check_jobs(options, job_keywords(options, plan), _script, high)
         token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         cluster = _start(keywords, plan, token)
@@ -191,6 +193,20 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
             book=book,
             closing=closing.pop_all(),
         )
+
+
+@contextlib.contextmanager
+def _script_kept(tag: RunTag) -> Iterator[None]:
+    """Keep the script of a refused job beside the run's folder, which goes if the run is new."""
+    try:
+        yield
+    except SubmitRefusedError as error:
+        path = tag.log_dir.parent.parent / "refused_job.sh"
+        try:
+            path.write_text(error.script, encoding="utf-8")
+        except OSError:  # the refusal is more important
+            raise error from None
+        raise SubmitRefusedError(error.stderr, error.script, error.problems, path) from None
 
 
 class _Members(SchedulerPlugin):  # type: ignore[misc]

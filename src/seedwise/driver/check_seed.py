@@ -30,6 +30,7 @@ from seedwise.errors import (
     RunStopped,
     SeedwiseError,
 )
+from seedwise.errors.base import masked
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory
@@ -179,7 +180,7 @@ class _OneSeed(Optimization):
             host,
             versions,
             place.walltime_s,
-            script.read_text(encoding="utf-8") if script.exists() else None,
+            masked(script.read_text(encoding="utf-8")) if script.exists() else None,
         )
 
     def _again_s(

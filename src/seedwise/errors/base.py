@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 __all__ = [
     "SeedwiseError",
+    "masked",
     "shown",
 ]
+
+
+# Blanks end some of its lines; the end may be cut off.
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----[\w+/=\s]*(-----END [A-Z ]+-----)?")
 
 
 def _rebuild(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
@@ -34,3 +40,8 @@ def shown(value: object, limit: int = 200) -> str:
     except Exception:  # the repr of a user's class fails, or an int has too many digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def masked(text: str) -> str:
+    """Return a text without the certificates and keys in it."""
+    return _PEM.sub(lambda found: f"({found[1].lower()} left out)", text)

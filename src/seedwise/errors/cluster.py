@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from seedwise.errors.base import SeedwiseError
+from seedwise.errors.base import SeedwiseError, masked
 from seedwise.errors.durations import exact_duration
+from seedwise.errors.refusals import what_to_change
 
 __all__ = [
     "AddressError",
@@ -150,8 +151,8 @@ class PreflightError(ClusterError, ValueError):
         self.problems = tuple(problems)
         lines = "".join(f"\n  {problem}" for problem in self.problems)
         super().__init__(
-            f"this Slurm cluster can't start such jobs:{lines}\nChange what is named; seedwise "
-            "slurm shows what the cluster allows."
+            "this Slurm cluster can't start such jobs; seedwise slurm shows what it allows. "
+            f"Change what is named:{lines}"
         )
 
 
@@ -161,23 +162,31 @@ class SubmitRefusedError(ClusterError):
     Attributes
     ----------
     stderr, script : str
-        What sbatch said, and the job script.
+        What sbatch said, and the job script, without the certificate of the run's connections.
     problems : tuple
         Each thing that is known to be wrong; it has `option`, `value` and `allowed`.
+    script_path : pathlib.Path or None
+        Where the script is; None if it is in no file.
     """
 
-    def __init__(self, stderr: str, script: str, problems: Iterable[object] = ()) -> None:
-        self.stderr = stderr
-        self.script = script
+    def __init__(
+        self,
+        stderr: str,
+        script: str,
+        problems: Iterable[object] = (),
+        script_path: Path | None = None,
+    ) -> None:
+        self.stderr = masked(stderr)
+        self.script = masked(script)
         self.problems = tuple(problems)
-        # Where the problems are known, the script adds nothing.
+        self.script_path = script_path
+        where = "" if script_path is None else f"The job script is {script_path}; "
         known = "\n".join(f"  {problem}" for problem in self.problems)
-        about = f"{known}\n" if known else f"The job script was:\n\n{script}\n"
+        # The reason and the option to change come last, where a terminal still shows them.
         super().__init__(
-            f"Slurm refuses the job: {stderr.strip()}\n{about}"
-            "Change partition, account and extra_directives in SlurmOptions, or slurm_qos, "
-            "worker_time_limit, cpus_per_task and mem_per_cpu; seedwise slurm shows what the "
-            "cluster allows."
+            f"Slurm refuses the job: {self.stderr.strip()}\n"
+            f"{where}seedwise slurm shows what the cluster allows.\n"
+            f"{known or what_to_change(self.stderr)}"
         )
 
 

@@ -10,6 +10,8 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
+from seedwise.errors.base import masked
+
 #: Parts the columns that squeue and sinfo print. A command may be a wrapper that hands its words
 #: to a shell again, as ssh does: so no word of a command has a character that means more there.
 SEPARATOR = "@@"
@@ -41,7 +43,7 @@ class CommandError(Exception):
 
     def __init__(self, text: str) -> None:
         #: What it said.
-        self.text = text.strip()
+        self.text = masked(text.strip())  # a site's wrapper may show the job script
         #: Whether Slurm was not reached, so that nothing is known; otherwise it refused.
         self.unheard = _UNHEARD.search(text) is not None
         super().__init__(self.text)

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from seedwise.errors.base import masked
+
 _TAIL_BYTES = 64 * 1024
 _LINE_CHARS = 1000
 
@@ -46,7 +48,7 @@ def _read_end(path: Path) -> list[str]:
             data = file.read(_TAIL_BYTES)
     except OSError:
         return []
-    lines = data.decode(errors="replace").split("\n")
+    lines = masked(data.decode(errors="replace")).split("\n")
     if start > 0 and len(lines) > 1:
         del lines[0]  # its beginning is cut off
     # A progress bar overwrites its line from the start.

@@ -11,6 +11,7 @@ from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
 from seedwise.cluster.pool.waiting import Waiting
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
+from seedwise.errors.refusals import what_to_change
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
 from seedwise.slurm.queue import QueuedJob
@@ -238,7 +239,8 @@ def test_a_refusal_with_jobs_is_one_warning_and_a_smaller_pool(world, tmp_path):
     (warning,) = [one for one in news(pool) if one.warns]
     assert warning.text == (
         "Slurm takes no more jobs; the run continues with the 4 jobs that it has: "
-        "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+        "sbatch: error: QOSMaxSubmitJobPerUserLimit. "
+        + what_to_change("QOSMaxSubmitJobPerUserLimit")
     )
     assert 4 < world.n_sbatch < 10
     world.sbatch_says = None

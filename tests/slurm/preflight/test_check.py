@@ -246,19 +246,43 @@ def site(**options):
         ),
         (site(extra_directives=["--constraint=quantum"]), sw.SubmitRefusedError, "quantum"),
         (
+            site(extra_directives=["--gres=gpu:1"]),
+            sw.SubmitRefusedError,
+            r"generic resources or GPUs: change SlurmOptions\(extra_directives=\.\.\.\)",
+        ),
+        (site(extra_directives=["--foo"]), sw.SubmitRefusedError, "change .*extra_directives"),
+        (
             {"slurm": sw.SlurmOptions(interface="nope0")},
             sw.OptionError,
             "interface='nope0': must be one of this machine's: lo",
         ),
     ],
-    ids=["time", "memory", "partition", "account", "QoS", "constraint", "interface"],
+    ids=[
+        "time",
+        "memory",
+        "partition",
+        "account",
+        "QoS",
+        "constraint",
+        "gres",
+        "option",
+        "interface",
+    ],
 )
 def test_a_bad_request_is_said_in_words_and_leaves_no_job(slurm, tmp_path, options, error, words):
+    """The reason, with the option to change, is the last line."""
     before = slurm.jobs()
-    with pytest.raises(error, match=f"(?s).*{words}"):
+    with pytest.raises(error, match=rf".*{words}[^\n]*\Z") as caught:
         small(tmp_path, **options)
     assert slurm.jobs() == before
-    assert list(tmp_path.iterdir()) == []
+    kept = list(tmp_path.iterdir())
+    if error is sw.SubmitRefusedError:
+        assert [caught.value.script_path] == kept == [tmp_path / "refused_job.sh"]
+        assert f"The job script is {kept[0]};" in str(caught.value)
+        assert "#SBATCH -J seedwise-bowl_v0001\n" in kept[0].read_text()
+        assert "BEGIN CERT" not in kept[0].read_text() + str(caught.value)
+    else:
+        assert kept == []
 
 
 def test_no_sbatch(tmp_path, monkeypatch):
@@ -321,8 +345,29 @@ def test_a_refusal_after_the_check(slurm, tmp_path, put_before):
         'case "$1" in --test-only) exec {real} "$@";; esac\n'
         'echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1',
     )
-    with pytest.raises(sw.SubmitRefusedError, match="QOSMaxSubmitJobPerUserLimit"):
+    with pytest.raises(sw.SubmitRefusedError, match="QOSMaxSubmitJobPerUserLimit") as caught:
         small(tmp_path / "runs")
+    assert caught.value.script_path == tmp_path / "runs/refused_job.sh"
+    assert "dask_worker" in caught.value.script_path.read_text()
+
+
+@pytest.mark.slurm
+def test_a_site_that_takes_no_mem(slurm, tmp_path, put_before):
+    """Its wrapper even shows the script; what the error says to do makes the run work."""
+    put_before(
+        "sbatch",
+        'cat > "$0.in"; if grep -q -e "--mem=" "$0.in"; then\n'
+        'echo "error: --mem is not allowed here" >&2; cat "$0.in" >&2; exit 1; fi\n'
+        'exec {real} "$@" < "$0.in"',
+    )
+    with pytest.raises(sw.SubmitRefusedError) as caught:
+        small(tmp_path / "runs")
+    assert "BEGIN CERT" not in str(caught.value)
+    *_, last = str(caught.value).splitlines()
+    assert "jobqueue.slurm.job-directives-skip: ['--mem=']" in last
+    assert "SlurmOptions(extra_directives=['--mem-per-cpu=2G'])" in last
+    with dask.config.set({"jobqueue.slurm.job-directives-skip": ["--mem="]}):
+        assert small(tmp_path / "runs").n_trials == 2
 
 
 @pytest.mark.slurm

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from seedwise.cluster.pool.jobs import PoolJob, Queue
 from seedwise.cluster.pool.pace import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
+from seedwise.errors.refusals import what_to_change
 from seedwise.model.status import PoolNews
 from seedwise.slurm.commands import CommandError
 
@@ -166,6 +167,7 @@ class Submitter:
             n_left = len(self._jobs)
             jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
             words = f"Slurm takes no more jobs; the run continues with {jobs} that it has: {text}"
+            words = f"{words}. {what_to_change(text)}"
             self._say("refused", words, warns=True)
         self.refused.failed(now_s)
 

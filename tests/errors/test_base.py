@@ -1,0 +1,36 @@
+"""What is never printed."""
+
+from __future__ import annotations
+
+import pytest
+
+from seedwise.errors import SubmitRefusedError
+from seedwise.errors.base import masked
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.logs import log_tail
+
+LINES = "MIIBUzCB+aAD/AgECA==\nMIIBUzCB\n"
+CERTIFICATE = f"-----BEGIN CERTIFICATE-----\n{LINES}-----END CERTIFICATE-----"
+SCRIPT = f"#!/bin/sh\nexport A='{CERTIFICATE}\n'\nexport B='{CERTIFICATE}'\nexec work\n"
+
+
+@pytest.mark.parametrize("kind", ["CERTIFICATE", "EC PRIVATE KEY"])
+def test_certificates_and_keys_are_left_out(kind):
+    text = SCRIPT.replace("CERTIFICATE", kind)
+    rest = f"#!/bin/sh\nexport A='({kind.lower()} left out)\n'\n"
+    assert masked(text).startswith(rest)
+    assert masked(text).endswith("left out)'\nexec work\n")
+    assert "MII" not in masked(text)
+    assert (
+        masked(f"cut off: -----BEGIN {kind}-----\nMIIB") == f"cut off: ({kind.lower()} left out)"
+    )
+    assert masked("nothing -- of it -----") == "nothing -- of it -----"
+
+
+def test_neither_in_errors_nor_from_logs(tmp_path):
+    (tmp_path / "7.err").write_text(SCRIPT)
+    error = SubmitRefusedError(f"sbatch: error: no\n{SCRIPT}", SCRIPT)
+    shown = [str(error), error.stderr, error.script, log_tail(tmp_path, "7")]
+    for text in [*shown, CommandError(SCRIPT).text, str(CommandError(SCRIPT))]:
+        assert "exec work" in text
+        assert "MII" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from datetime import timedelta
@@ -13,7 +14,7 @@ import pytest
 from distributed import Security
 
 import seedwise as sw
-from seedwise.cluster.dask_settings import thread_settings
+from seedwise.cluster.dask_settings import scheduler_interface, thread_settings
 from seedwise.cluster.job import (
     JobPlan,
     job_keywords,
@@ -420,6 +421,30 @@ def test_old_names_of_a_sites_settings(old, new, values, lines):
 def test_lines_that_a_site_leaves_out(name):
     with dask.config.set({f"jobqueue.slurm.{name}": ["-n 1"]}):
         assert "#SBATCH -n 1" not in script()
+
+
+@pytest.mark.parametrize(
+    ("options", "site", "ours", "nodes"),
+    [
+        ({"interface": "lo"}, {}, "lo", "lo"),
+        ({"interface": "ib9", "scheduler_interface": "lo"}, {}, "lo", "ib9"),
+        ({"scheduler_interface": "lo"}, {}, "lo", None),
+        ({"interface": "lo"}, {"interface": "ib9", "scheduler": "eth9"}, "lo", "lo"),
+        ({}, {"interface": "ib9", "scheduler": "lo"}, "lo", "ib9"),
+        ({}, {"scheduler": "lo"}, "lo", None),
+        ({}, {"interface": "lo"}, "lo", "lo"),
+        ({}, {}, None, None),
+    ],
+)
+def test_the_interfaces_of_this_machine_and_of_the_nodes(options, site, ours, nodes):
+    slurm = sw.SlurmOptions(**options)
+    settings = {
+        "jobqueue.slurm.interface": site.get("interface"),
+        "jobqueue.slurm.scheduler-options": {"interface": site.get("scheduler")},
+    }
+    with dask.config.set(settings):
+        assert scheduler_interface(slurm) == ours
+        assert re.findall(r"--interface (\w+)", script(slurm=slurm)) == ([nodes] if nodes else [])
 
 
 def test_a_prologue_of_one_line_is_a_line():

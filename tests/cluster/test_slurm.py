@@ -15,9 +15,11 @@ from distributed import Client
 
 import seedwise as sw
 from seedwise.cluster.job import job_name
+from seedwise.cluster.open import check_place
 from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm import _cancel_all
 from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
+from seedwise.model.options.study import RunOptions
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
 from tests.losses import bowl
@@ -309,6 +311,16 @@ def test_an_interface_that_is_not_there(slurm, tmp_path):
     with pytest.raises(OptionError, match=r"interface='nope0': must be one of this machine's: lo"):
         small(tmp_path, slurm=sw.SlurmOptions(interface="nope0"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_interface_of_the_nodes_need_not_be_here(slurm):
+    def check(**interfaces):
+        options = {"cluster": "slurm", "slurm": sw.SlurmOptions(**interfaces)}
+        check_place(RunOptions.from_keywords(options))
+
+    check(interface="ib9", scheduler_interface="lo")
+    with pytest.raises(OptionError, match=r"SlurmOptions\(interface=\.\.\., scheduler_interface="):
+        check(interface="ib9")
 
 
 def test_no_sbatch(tmp_path, monkeypatch):

@@ -6,9 +6,11 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import dask
 
+from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 
 #: Dask configuration of our schedulers. When a worker is lost, they report each of its chunks at
@@ -61,6 +63,20 @@ def quiet_dask() -> Iterator[None]:
 
 def _is_news(record: logging.LogRecord) -> bool:
     return "workers died while trying to run it" not in str(record.msg)
+
+
+def site_scheduler() -> dict[str, Any]:
+    """Return what the site has set for schedulers of Slurm jobs."""
+    options = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
+    return {name.replace("-", "_"): value for name, value in options.items()}
+
+
+def scheduler_interface(slurm: SlurmOptions | None) -> str | None:
+    """Return this machine's interface that the jobs reach it over; None leaves it to Dask."""
+    if slurm is not None and (given := slurm.scheduler_interface or slurm.interface):
+        return given
+    site: str | None = site_scheduler().get("interface")
+    return site or dask.config.get("jobqueue.slurm.interface", None)
 
 
 def thread_settings(options: WorkOptions) -> dict[str, str]:

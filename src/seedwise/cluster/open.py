@@ -6,10 +6,10 @@ import multiprocessing
 import warnings
 from typing import Any
 
-import dask
 from distributed import Client, get_worker
 from distributed.threadpoolexecutor import thread_state
 
+from seedwise.cluster.dask_settings import scheduler_interface
 from seedwise.cluster.local import open_local
 from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
@@ -32,10 +32,7 @@ def check_place(options: WorkOptions) -> None:
     if options.place == "local":
         _require_children()
     elif options.place == "slurm":
-        require_slurm(
-            (options.slurm and options.slurm.interface)
-            or dask.config.get("jobqueue.slurm.interface", None)
-        )
+        require_slurm(scheduler_interface(options.slurm))
     elif options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"

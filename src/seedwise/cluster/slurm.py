@@ -21,7 +21,13 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.utils import get_ip, get_ip_interface
 
 from seedwise.cluster.dashboard import dashboard_address, published_link, scheduler_class
-from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS, own_scratch, quiet_dask
+from seedwise.cluster.dask_settings import (
+    SCHEDULER_SETTINGS,
+    own_scratch,
+    quiet_dask,
+    scheduler_interface,
+    site_scheduler,
+)
 from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
@@ -317,25 +323,18 @@ def _cancel_all(tag: RunTag, book: JobBook) -> None:
 
 def _host(options: WorkOptions) -> str:
     """Return this machine's address on the interface that the jobs reach it over."""
-    interface = options.slurm and options.slurm.interface
-    if not interface:
-        site = _site_scheduler()
-        if site.get("host", "") not in _EVERYWHERE:
-            return str(site["host"])
-        interface = site.get("interface") or dask.config.get("jobqueue.slurm.interface", None)
+    given = options.slurm and (options.slurm.scheduler_interface or options.slurm.interface)
+    site = site_scheduler()
+    if not given and site.get("host", "") not in _EVERYWHERE:
+        return str(site["host"])
+    interface = scheduler_interface(options.slurm)
     host: str = get_ip_interface(interface) if interface else get_ip()
     return host
 
 
-def _site_scheduler() -> dict[str, Any]:
-    """Return what the site has set for schedulers."""
-    options = dask.config.get("jobqueue.slurm.scheduler-options", None) or {}
-    return {name.replace("-", "_"): value for name, value in options.items()}
-
-
 def _scheduler_options(plan: JobPlan) -> dict[str, Any]:
     """Return the scheduler's options: the site's, save what keeps it locked and reachable."""
-    options = _site_scheduler()
+    options = site_scheduler()
     site_port = re.search(r"(?:^|:)(\d+)$", str(options.get("dashboard_address")))
     for name in ("interface", "allowed_failures"):
         options.pop(name, None)

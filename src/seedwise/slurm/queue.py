@@ -111,7 +111,12 @@ def require_slurm(interface: str | None) -> None:
         raise SlurmNotFoundError("sbatch")
     known = [name for _, name in socket.if_nameindex()]
     if interface is not None and interface not in known:
-        raise OptionError("interface", interface, f"one of this machine's: {', '.join(known)}")
+        hint = (
+            "If the nodes' interface has another name, give both: "
+            "SlurmOptions(interface=..., scheduler_interface=...)."
+        )
+        allowed = f"one of this machine's: {', '.join(known)}"
+        raise OptionError("interface", interface, allowed, hint)
 
 
 def directive_words(script: str) -> list[str]:

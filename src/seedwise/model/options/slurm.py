@@ -57,7 +57,15 @@ class SlurmOptions:
     interface: str | None = option(
         None,
         "str",
-        "Network interface that the jobs and the login node share, such as 'ib0'.",
+        "Network interface of the nodes, such as 'ib0', over which they and this machine reach "
+        "each other.",
+        checks.text,
+    )
+    scheduler_interface: str | None = option(
+        None,
+        "str",
+        "The same of this machine, where its name is another. None is `interface`, or what the "
+        "site's ``scheduler-options`` say.",
         checks.text,
     )
     extra_directives: Sequence[str] | None = option(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import random
+import re
 import runpy
 import shutil
 import signal
@@ -13,6 +15,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import attrs
 import numpy as np
 import optuna
 import pytest
@@ -28,6 +31,8 @@ from seedwise.errors import (
     RunExistsError,
     SpaceError,
 )
+from seedwise.folder import lease
+from seedwise.folder.process import this_process
 from seedwise.slurm.job_ids import JobBook
 from seedwise.study.proposer import Proposer
 from tests.losses import SPACE, bowl
@@ -458,3 +463,31 @@ def test_a_copy_that_is_gone_on_with_is_a_run_of_its_own(run, tmp_path):
     assert not (copy / "slurm/jobs.jsonl").exists()
     assert json.loads((original / "meta.json").read_text())["run_id"] == before
     assert JobBook(original / "slurm/jobs.jsonl").ids() == ["77"]
+
+
+@pytest.fixture
+def silent_elsewhere(run, tmp_path, monkeypatch):
+    """A run whose driver, on another host, is to be waited out for a moment."""
+    monkeypatch.setattr(lease, "_MARGIN_S", 0.05)
+    run(n_trials=2, run_name="taken")
+    held = {**attrs.asdict(this_process("0" * 32)), "host": "far"}
+    path = tmp_path / "taken" / "driver.lease"
+    path.write_text(json.dumps(held))
+    silent_since_s = path.stat().st_mtime - lease.SILENT_S + 0.5
+    os.utime(path, (silent_since_s, silent_since_s))
+    return path
+
+
+WAITED_OUT = rf"seedwise: note: process {os.getpid()} on far, since .* waiting for \d s, .*\n"
+
+
+def test_a_driver_that_waits_for_another_to_be_silent_says_so(run, silent_elsewhere, capsys):
+    result = run(n_trials=3, run_name="taken", take_over=True, progress=True)
+    assert result.n_trials == 3
+    assert re.match(WAITED_OUT, capsys.readouterr().err)
+
+
+def test_a_cleaning_that_waits_for_another_to_be_silent_says_so(silent_elsewhere, capsys):
+    cleaned = sw.clean_run(silent_elsewhere.parent, take_over=True)
+    assert "driver.lease" in cleaned.removed
+    assert re.match(WAITED_OUT, capsys.readouterr().err)

@@ -148,8 +148,8 @@ def test_a_driver_elsewhere_is_dead_only_if_it_is_silent_and_we_are_told(directo
     killed(directory)
     held = json.loads(directory.lease.read_text())
     directory.lease.write_text(json.dumps({**held, "host": "far"}))
-    with pytest.raises(RunLockedError):
-        clean(directory, take_over=True)
+    with pytest.raises(RunLockedError, match="take_over=True"):
+        clean(directory)
     long_ago_s = directory.lease.stat().st_mtime - 2 * SILENT_S
     os.utime(directory.lease, (long_ago_s, long_ago_s))
     with pytest.raises(RunLockedError, match="--take-over"):

@@ -90,7 +90,7 @@ class Driver:
             self.set_pace(pace_s)
         scratch = folder / f"{name}.tmp"
         scratch.mkdir(exist_ok=True)
-        self._environment = {
+        self.environment = {
             **os.environ,
             LOG_VARIABLE: str(self.evaluation_log),
             PACE_VARIABLE: str(self._pace_file),
@@ -101,16 +101,20 @@ class Driver:
 
     def start(self, **keywords: Any) -> None:
         """Start the process; once more resumes the run."""
-        options = {**self._keywords, **keywords, "table": str(self.table_file)}
         with self.stderr_file.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.driver", json.dumps(options)],
+                self.command(**keywords),
                 cwd=ROOT,
-                env=self._environment,
+                env=self.environment,
                 stdout=stderr,
                 stderr=stderr,
                 start_new_session=True,
             )
+
+    def command(self, **keywords: Any) -> list[str]:
+        """Return the command that carries out the run, or resumes it, in folder `ROOT`."""
+        options = {**self._keywords, **keywords, "table": str(self.table_file)}
+        return [sys.executable, "-m", "tests.faults.driver", json.dumps(options)]
 
     def set_pace(self, seconds: float) -> None:
         """Have a seed take that long from now on."""

@@ -239,13 +239,105 @@ def test_a_stopped_holder_keeps_it(path, holder):
     assert holder.does("check") == "done"
 
 
-def test_another_host_that_refreshes_keeps_it(path, holder):
+def test_another_host_that_may_be_alive_keeps_it(path, holder):
     change(path, host="far")
     age(path, SILENT_S / 2)
-    for take_over in (False, True):
-        with pytest.raises(RunLockedError, match="refreshed its lease 150 s ago") as caught:
-            acquire_lease(path, take_over=take_over)
+    with pytest.raises(RunLockedError, match=r"lease 150 s ago.*take_over=True") as caught:
+        acquire_lease(path)
     assert f"process {holder.pid} on far" in caught.value.holder
+
+
+def test_another_host_that_refreshes_while_it_is_waited_for_keeps_it(path, holder):
+    change(path, host="far")
+    age(path, SILENT_S / 2)
+    told = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        assert holder.does("refresh") == "done"
+
+    with pytest.raises(RunLockedError, match="refreshed its lease 0 s ago") as caught:
+        acquire_lease(path, take_over=True, tell=tell)
+    assert f"process {holder.pid} on far" in caught.value.holder
+    (text,) = told
+    assert text.startswith(caught.value.holder)
+    assert "waiting for 151 s" in text
+    assert holder.does("check") == "done"
+
+
+@pytest.mark.parametrize("content", [None, b"torn"], ids=["of another host", "torn"])
+def test_one_that_can_not_be_seen_and_falls_silent_is_waited_out(
+    path, holder, monkeypatch, content
+):
+    monkeypatch.setattr(module, "_MARGIN_S", 0.05)
+    holder.kill()
+    change(path, host="far")
+    if content is not None:
+        path.write_bytes(content)
+    age(path, SILENT_S - 0.2)
+    told = []
+    with acquire_lease(path, take_over=True, tell=told.append) as lease:
+        lease.check()
+    assert ["waiting for 0 s" in text for text in told] == [True]
+
+
+def test_one_that_ends_while_it_is_waited_for_is_followed_at_once(path, holder):
+    change(path, host="far")
+    with acquire_lease(path, take_over=True, tell=lambda _: holder.does("release")) as lease:
+        lease.check()
+
+
+#: The job and the start of the lease's holder, then ours; whether it is dead for certain.
+STARTS = {
+    "an earlier start": (("41", "site", 0), ("41", "site", 1), True),
+    "two starts before": (("41", "site", 1), ("41", "site", 3), True),
+    "the same start, as with srun": (("41", "site", 1), ("41", "site", 1), False),
+    "a later start": (("41", "site", 2), ("41", "site", 1), False),
+    "another job": (("40", "site", 0), ("41", "site", 1), False),
+    "another cluster's job": (("41", "other", 0), ("41", "site", 1), False),
+    "we are in no job": (("41", "site", 0), ("", "", 0), False),
+    "it is in no job": (("", "", 0), ("41", "site", 1), False),
+    "both are in none": (("", "", 0), ("", "", 1), False),
+}
+
+
+@pytest.mark.parametrize(("its", "ours", "is_dead"), STARTS.values(), ids=STARTS)
+@pytest.mark.parametrize("elsewhere", [{"host": "far"}, {"pid_namespace": "1"}], ids=str)
+def test_an_earlier_start_of_our_slurm_job_is_dead(
+    path, holder, monkeypatch, elsewhere, its, ours, is_dead
+):
+    names = ("job_id", "job_cluster", "job_restarts")
+    change(path, **elsewhere, **dict(zip(names, its, strict=True)))
+    variables = ("SLURM_JOB_ID", "SLURM_CLUSTER_NAME", "SLURM_RESTART_COUNT")
+    for name, value in zip(variables, ours, strict=True):
+        monkeypatch.delenv(name, raising=False)
+        if value:  # Slurm counts no restarts of a job that was never restarted
+            monkeypatch.setenv(name, str(value))
+    assert (lease_holder(path) is None) is is_dead
+    if not is_dead:
+        with pytest.raises(RunLockedError):
+            acquire_lease(path)
+        return
+    with acquire_lease(path) as lease:
+        assert tuple(content(path)[name] for name in names) == ours
+        assert holder.does("check").startswith(f"lost: process {os.getpid()} on ")
+        lease.check()
+
+
+def test_a_living_process_of_this_host_keeps_it_whatever_its_job(path, holder, monkeypatch):
+    change(path, job_id="41")
+    monkeypatch.setenv("SLURM_JOB_ID", "41")
+    monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(RunLockedError, match=r"in Slurm job 41, since"):
+        acquire_lease(path)
+
+
+def test_a_lease_without_a_job_is_one_of_a_process_in_none(path, holder):
+    fields = {name: value for name, value in content(path).items() if "job" not in name}
+    path.write_text(json.dumps(fields))
+    with pytest.raises(RunLockedError, match=f"process {holder.pid} on "):
+        acquire_lease(path)
 
 
 def test_another_host_that_is_silent_is_taken_over_when_told_to(path, holder):
@@ -266,7 +358,7 @@ def test_age_is_told_by_the_clock_of_the_folder(path, holder, monkeypatch):
     change(path, host="far")
     monkeypatch.setattr(module.time, "time", lambda: 0.0)
     with pytest.raises(RunLockedError, match="refreshed its lease 0 s ago"):
-        acquire_lease(path, take_over=True)
+        acquire_lease(path)
 
 
 @pytest.mark.parametrize(
@@ -280,14 +372,15 @@ def test_another_container_or_machine_of_that_name_is_another_host(
     change(path, **elsewhere)
     holder.kill()
     with pytest.raises(RunLockedError, match="container of that name"):
-        acquire_lease(path, take_over=True)
+        acquire_lease(path)
     age(path, 2 * SILENT_S)
     with pytest.raises(RunLockedError, match="--take-over"):
         acquire_lease(path)
     acquire_lease(path, take_over=True).release()
 
 
-def test_a_real_pid_namespace(path):
+def test_a_real_pid_namespace(path, monkeypatch):
+    monkeypatch.setattr(module, "REFRESH_S", 0.1)
     enter = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c"]
     able = (
         shutil.which("unshare")
@@ -328,7 +421,7 @@ def test_a_pid_that_was_given_again_is_no_holder(path, holder, field, monkeypatc
 def test_what_is_no_lease_is_a_silent_stranger(path, torn):
     path.write_bytes(torn)
     with pytest.raises(RunLockedError, match="unknown process"):
-        acquire_lease(path, take_over=True)
+        acquire_lease(path)
     age(path, 2 * SILENT_S)
     with pytest.raises(RunLockedError, match="--take-over"):
         acquire_lease(path)

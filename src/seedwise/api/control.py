@@ -6,8 +6,10 @@ from pathlib import Path
 
 from seedwise.driver.cleaning import clean
 from seedwise.folder.find import existing_run
+from seedwise.model.events import Noted
 from seedwise.results.cleaned import CleanedRun
 from seedwise.results.handle import RunHandle
+from seedwise.view.progress import ProgressLines
 
 
 def connect(run_dir: str | Path) -> RunHandle:
@@ -68,7 +70,8 @@ def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
     run_dir : str or pathlib.Path
         The run's folder. An entry's folder stands for the run that it is part of.
     take_over : bool, default False
-        Whether to treat a driver on another machine as dead if it has been silent for minutes.
+        Whether to treat a driver on another machine as dead once it has been silent for five
+        minutes. Until then the call waits, and says so on stderr.
 
     Returns
     -------
@@ -97,4 +100,7 @@ def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
     >>> cleaned.cancelled_jobs, cleaned.removed
     ((), ())
     """
-    return clean(existing_run(run_dir), take_over=take_over)
+    progress = ProgressLines()
+    return clean(
+        existing_run(run_dir), take_over=take_over, tell=lambda text: progress(Noted(text))
+    )

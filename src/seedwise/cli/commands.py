@@ -222,7 +222,9 @@ def stop(run_dir: str) -> None:
 @main.command()
 @click.argument("run_dir", type=click.Path())
 @click.option(
-    "--take-over", is_flag=True, help="Also if a driver elsewhere has been silent for minutes."
+    "--take-over",
+    is_flag=True,
+    help="Also if a driver elsewhere is gone: wait until it has been silent for five minutes.",
 )
 def clean(run_dir: str, take_over: bool) -> None:
     """Clean up after a killed driver of the run in RUN_DIR; the results stay.

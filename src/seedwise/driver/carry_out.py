@@ -24,7 +24,7 @@ from seedwise.engine.loop import work_through
 from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
-from seedwise.model.events import Event
+from seedwise.model.events import Event, Noted
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.slurm.commands import CommandError
 
@@ -107,7 +107,7 @@ def carry_out(
     """
     allow_many_files()
     listen = Listeners(listeners)
-    with stop_on_signals(directory.path) as stop, _lease_on(directory, options) as lease:
+    with stop_on_signals(directory.path) as stop, _lease_on(directory, options, listen) as lease:
         run = take_up(parts, options, directory, lease.check)
         with _discarded_unless_begun(run):
             work = kind(run, listen)
@@ -160,10 +160,14 @@ def _cancel_left_jobs(run: Run) -> None:
             raise ClusterStartError("the pool of Slurm jobs", problem) from error
 
 
-def _lease_on(directory: RunDirectory, options: AnyOptions) -> Lease:
+def _lease_on(
+    directory: RunDirectory, options: AnyOptions, listen: Callable[[Event], None]
+) -> Lease:
     path = directory.lease
     with writing(path):
-        return acquire_lease(path, take_over=options.take_over)
+        return acquire_lease(
+            path, take_over=options.take_over, tell=lambda text: listen(Noted(text))
+        )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -37,11 +38,16 @@ class LeftJobs:
     copy_of: Path | None = None
 
 
-def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
+def clean(
+    directory: RunDirectory,
+    *,
+    take_over: bool = False,
+    tell: Callable[[str], object] = lambda _: None,
+) -> CleanedRun:
     """Cancel a run's jobs, and remove keys, requests and what was half written.
 
-    The folder of an entry stands for the run that it belongs to. With `take_over` a driver on
-    another machine that has been silent for minutes is taken for dead.
+    The folder of an entry stands for the run that it belongs to. `take_over` and `tell` are those
+    of `acquire_lease`.
 
     Raises RunLockedError if a driver works on the run, or may do so, NotYourRunError if the run is
     another user's, and NotARunError if the folder holds no run, or others could have written to
@@ -54,7 +60,7 @@ def clean(directory: RunDirectory, *, take_over: bool = False) -> CleanedRun:
         run_id_of(directory, directory.read_meta())
         lease_was_left = directory.lease.exists()
         # A lease of a driver that is dead becomes ours, and goes away with us.
-        with acquire_lease(directory.lease, take_over=take_over):
+        with acquire_lease(directory.lease, take_over=take_over, tell=tell):
             jobs, unknown = LeftJobs(), None
             try:
                 jobs = cancel_left_jobs(directory)

@@ -8,10 +8,11 @@ import fcntl
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +29,8 @@ from seedwise.folder.process import Holder, this_process
 REFRESH_S = 10.0
 SILENT_S = 300.0
 
+_LOOK_S = 1.0
+_MARGIN_S = 1.0  # two clocks go at almost the same pace
 _LOCK_PATIENCE_S = 10.0
 _LOCK_RETRY_S = 0.02
 
@@ -48,6 +51,15 @@ class _Found:
     @property
     def who(self) -> str:
         return "an unknown process" if self.holder is None else str(self.holder)
+
+    @property
+    def has_ended(self) -> bool | None:
+        """Whether its holder has ended for certain; None if that can't be seen from here."""
+        if self.holder is None:
+            return None
+        if self.holder.is_of_this_host():
+            return self.holder.state() is None
+        return True if self.holder.is_of_an_earlier_start() else None
 
 
 class Lease:
@@ -121,17 +133,22 @@ class Lease:
         return LeaseLostError(self.path.parent, holder)
 
 
-def acquire_lease(path: Path, *, take_over: bool = False) -> Lease:
+def acquire_lease(
+    path: Path, *, take_over: bool = False, tell: Callable[[str], object] = lambda _: None
+) -> Lease:
     """Become the one writer to a run folder.
 
-    A lease whose holder ran on this host and is dead is taken over at once; one of a living
-    process never is. Of a holder on another host we know only how long it has not refreshed its
-    lease: with `take_over`, its lease is taken when it has been silent for `SILENT_S`. A lock
-    file, with ``.lock`` added to the name, stays beside the lease.
+    A lease whose holder ran on this host and is dead is taken over at once, and so is one of an
+    earlier start of the Slurm job that we run in; one of a living process never is. Of any other
+    holder on another host we know only how long it has not refreshed its lease: with `take_over`,
+    we wait until it has been silent for `SILENT_S`, and take its lease. `tell` gets a sentence
+    about that wait. A lock file, with ``.lock`` added to the name, stays beside the lease.
 
     Raises RunLockedError if another process has the lease, and OSError if the file can't be
     written.
     """
+    if take_over:
+        _wait_while_silent(path, tell)
     with _locked(path):
         token = uuid.uuid4().hex
         try:
@@ -156,12 +173,30 @@ def lease_holder(path: Path) -> str | None:
     found = _read(path)
     if found is None:
         return None
-    holder = found.holder
-    if holder is not None and holder.is_of_this_host():
-        alive = holder.state() is not None
-    else:
-        alive = time.time() - found.mtime_s < SILENT_S
-    return found.who if alive else None
+    has_ended = found.has_ended
+    if has_ended is None:
+        has_ended = time.time() - found.mtime_s >= SILENT_S
+    return None if has_ended else found.who
+
+
+def _wait_while_silent(path: Path, tell: Callable[[str], object]) -> None:
+    """Wait until a holder that can't be seen from here is silent for long enough, or is not."""
+    found = _read(path)
+    if found is None or found.has_ended is not None:
+        return
+    # As in `acquire_lease`, by the file server's time.
+    with tempfile.TemporaryFile(dir=path.parent) as now:
+        silent_s = os.fstat(now.fileno()).st_mtime - found.mtime_s
+    if silent_s >= SILENT_S:
+        return
+    wait_s = SILENT_S - silent_s + _MARGIN_S
+    tell(
+        f"{found.who} may still work on the run; waiting for {wait_s:.0f} s, and if it does not "
+        "refresh its lease in that time, the run is taken over"
+    )
+    give_up = time.monotonic() + wait_s
+    while _read(path) == found and (left_s := give_up - time.monotonic()) > 0:
+        time.sleep(min(left_s, _LOOK_S))
 
 
 def _confirmed(path: Path, token: str) -> Lease:
@@ -174,14 +209,11 @@ def _confirmed(path: Path, token: str) -> Lease:
 
 def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
     found = _read(path)
-    if found is None:
+    if found is None or found.has_ended:
         return
     holder, who = found.holder, found.who
     if holder is not None and holder.is_of_this_host():
-        state = holder.state()
-        if state is not None:
-            raise RunLockedError(path.parent, str(holder), _how_to_end(holder.pid, state))
-        return
+        raise RunLockedError(path.parent, who, _how_to_end(holder))
     # The mtimes of two files of one folder: the clock of a file server may differ from ours.
     silent_s = now_s - found.mtime_s
     if holder is not None and holder.host == socket.gethostname():
@@ -189,7 +221,8 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
     if silent_s < SILENT_S:
         advice = (
             f"It refreshed its lease {max(silent_s, 0):.0f} s ago, so it is alive. End it there, "
-            f"or, if it is gone, try again when it has been silent for {SILENT_S:.0f} s."
+            "or, if it is gone, give take_over=True (on the command line --take-over): then the "
+            f"run is taken over as soon as it has been silent for {SILENT_S:.0f} s."
         )
         raise RunLockedError(path.parent, who, advice)
     if not take_over:
@@ -201,10 +234,11 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
         raise RunLockedError(path.parent, who, advice)
 
 
-def _how_to_end(pid: int, state: str) -> str:
+def _how_to_end(holder: Holder) -> str:
+    pid = holder.pid
     if pid == os.getpid():
         return "It is this very process: wait until its run ends, or end that run first."
-    if state in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
+    if holder.state() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP):
         return (
             f"It is stopped, but not dead. Continue it with kill -CONT {pid}, or end it with "
             f"kill -9 {pid}; then try again."
@@ -243,10 +277,15 @@ def _parsed(content: bytes) -> Holder | None:
     """Return the holder; None if the file is of another kind, or damaged."""
     try:
         fields = json.loads(content)
-        holder = Holder(**{field.name: fields[field.name] for field in attrs.fields(Holder)})
-    except (ValueError, KeyError, TypeError):
+        known = [field.name for field in attrs.fields(Holder) if field.name in fields]
+        holder = Holder(**{name: fields[name] for name in known})
+    except (ValueError, TypeError):
         return None
-    types: dict[str, type | tuple[type, ...]] = {"pid": int, "started_s": (int, float)}
+    types: dict[str, type | tuple[type, ...]] = {
+        "pid": int,
+        "started_s": (int, float),
+        "job_restarts": int,
+    }
     values = attrs.asdict(holder)
     fits = all(isinstance(values[name], types.get(name, str)) for name in values)
     return holder if fits and holder.pid > 0 else None

@@ -37,10 +37,17 @@ class Holder:
     token: str
     #: ISO 8601, UTC.
     acquired_at: str
+    #: The Slurm job that it runs in; empty if in none.
+    job_id: str = ""
+    #: The Slurm cluster of that job; job ids are the cluster's own.
+    job_cluster: str = ""
+    #: How often Slurm had restarted that job.
+    job_restarts: int = 0
 
     def __str__(self) -> str:
         """Say who it is."""
-        return f"process {self.pid} on {self.host}, since {self.acquired_at}"
+        job = f" in Slurm job {self.job_id}" if self.job_id else ""
+        return f"process {self.pid} on {self.host}{job}, since {self.acquired_at}"
 
     def is_of_this_host(self) -> bool:
         """Tell whether this host can see it, so that `state` has a meaning."""
@@ -48,6 +55,15 @@ class Holder:
             return False
         # Another boot of a machine without an id might as well be another machine of that name.
         return self.machine != "" or self.boot == _boot()
+
+    def is_of_an_earlier_start(self) -> bool:
+        """Tell whether Slurm has restarted its job since, so that it is dead on any host.
+
+        Then we run in that job. The tasks of one start may run on several hosts at once.
+        """
+        job_id, cluster, n_restarts = _job()
+        same_job = job_id != "" and (self.job_id, self.job_cluster) == (job_id, cluster)
+        return same_job and self.job_restarts < n_restarts
 
     def state(self) -> str | None:
         """Return the state of a process of this host, as psutil names it; None if it is dead.
@@ -71,6 +87,7 @@ class Holder:
 def this_process(token: str) -> Holder:
     """Return this process as one that gets a lease now."""
     host, machine, namespace = _place()
+    job_id, cluster, n_restarts = _job()
     return Holder(
         host=host,
         machine=machine,
@@ -80,6 +97,20 @@ def this_process(token: str) -> Holder:
         started_s=_started_s(os.getpid()),
         token=token,
         acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        job_id=job_id,
+        job_cluster=cluster,
+        job_restarts=n_restarts,
+    )
+
+
+def _job() -> tuple[str, str, int]:
+    """Return id, cluster and restarts of the Slurm job that this process runs in."""
+    said = os.environ.get
+    n_restarts = said("SLURM_RESTART_COUNT", "")  # it is there once the job was restarted
+    return (
+        said("SLURM_JOB_ID", ""),
+        said("SLURM_CLUSTER_NAME", ""),
+        int(n_restarts) if n_restarts.isdecimal() else 0,
     )
 
 

@@ -273,7 +273,8 @@ class WorkOptions:
     take_over: bool = option(
         False,
         "bool",
-        "Take over a run whose driver, on another machine, has been silent for minutes.",
+        "Take over a run whose driver, on another machine, is gone: wait until it has been silent "
+        "for five minutes.",
         checks.truth,
     )
     overrides: dict[str, ParamValue] | None = option(

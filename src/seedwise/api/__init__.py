@@ -6,6 +6,7 @@ from seedwise.api.control import clean_run, connect
 from seedwise.api.look import replay_seed, run_status
 from seedwise.api.resume import resume_run
 from seedwise.api.slurm import slurm_limits
+from seedwise.api.submit import submit_script
 from seedwise.usercode.find import load_loss
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "run_status",
     "run_sweep",
     "slurm_limits",
+    "submit_script",
 ]

@@ -17,6 +17,7 @@ from seedwise.errors import NotALossError, OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory, unfinished_run
 from seedwise.folder.lease import lease_holder
+from seedwise.folder.submitted import Call
 from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
@@ -223,21 +224,37 @@ def _begin(
     options = kind.from_keywords(keywords)
     check_place(options)
     parts = make_parts(loss, options, source=source)
-    if options.clean_run_dir:
-        _clean(options)
-    stem, root, name = f"{loss.name}{kind.name_suffix}", Path(options.run_root), options.run_name
-    unfinished = unfinished_run(root, stem, kind.kind) if name is None else None
-    note = None
-    if unfinished is not None and options.resume == "auto":
-        name = unfinished.name
-    elif unfinished is not None and lease_holder(unfinished.lease) is None:
-        note = (
-            f"{unfinished.name}, the run of this loss before this one, is not finished. To resume "
-            f"it in place of a new run, give {kind.name_keyword}={unfinished.name!r}, or "
-            "resume='auto' for whichever is the newest."
-        )
+    stem = f"{loss.name}{kind.name_suffix}"
+    root = Path(options.run_root).expanduser().absolute()
+    call = Call(str(root), options.run_name, stem)
+    name, note = call.run_before(), None
+    if name is None:
+        name, note = _name_and_note(options, root, stem)
+        if options.clean_run_dir:
+            _clean(options)
     directory = open_run_directory(root, name, stem)
+    call.note(directory.path)
     return carry_out_as_asked(parts, options, directory, note)
+
+
+def _name_and_note(
+    options: RunOptions | EntriesOptions | SweepOptions, root: Path, stem: str
+) -> tuple[str | None, str | None]:
+    """Return the name of the run's folder, and what to say of a run that might be resumed."""
+    name = options.run_name
+    unfinished = unfinished_run(root, stem, options.kind) if name is None else None
+    if unfinished is None:
+        return name, None
+    if options.resume == "auto":
+        return unfinished.name, None
+    if lease_holder(unfinished.lease) is not None:
+        return None, None
+    note = (
+        f"{unfinished.name}, the run of this loss before this one, is not finished. To resume "
+        f"it in place of a new run, give {options.name_keyword}={unfinished.name!r}, or "
+        "resume='auto' for whichever is the newest."
+    )
+    return None, note
 
 
 def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:

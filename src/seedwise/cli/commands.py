@@ -20,12 +20,14 @@ from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import CommandOption, command_options, keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
+from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.view.check import check_lines
 from seedwise.view.cleaned import cleaned_lines
 from seedwise.view.result import result_lines
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import status_lines
+from seedwise.view.submitted import submitted_lines
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -182,6 +184,40 @@ def slurm(as_json: bool) -> None:
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
     for line in [json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits):
+        click.echo(line)
+
+
+# What is for workers only.
+_NO_SUBMIT_FLAGS = ("interface", "local_directory", "python")
+
+
+def _submit_flags(command: Any) -> Any:
+    options = [
+        *command_options(SubmitOptions),
+        *command_options(SlurmOptions, _NO_SUBMIT_FLAGS),
+    ]
+    return _with_flags(command, {option.flag: option for option in options})
+
+
+# What follows the script is for the script.
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.argument("script", type=click.Path(exists=True, dir_okay=False), metavar="SCRIPT.py")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@_submit_flags
+def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
+    """Submit SCRIPT.py, which begins a run, as a small Slurm job.
+
+    When the walltime is nearly up, the run is stopped in order, and a new job runs the script
+    again with the same ARGUMENTS, and resumes the run.
+    """
+    given = _given(flags)
+    try:
+        names = given.keys() & set(keyword_names(SlurmOptions))
+        slurm = SlurmOptions(**{name: given.pop(name) for name in names})
+        job, job_id = api.submit_script(script, arguments, SubmitOptions(**given), slurm)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in submitted_lines(job, job_id):
         click.echo(line)
 
 

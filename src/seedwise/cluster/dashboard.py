@@ -14,6 +14,9 @@ from distributed.utils import format_dashboard_link
 from seedwise.cluster.keys import write_link
 from seedwise.cluster.pages import locked_scheduler
 
+#: The variable that names the login node from which a driver's job was submitted.
+LOGIN_VARIABLE = "SEEDWISE_LOGIN_HOST"
+
 _LOOPBACK = "127.0.0.1"
 _USUAL_PORT = 8787
 
@@ -38,12 +41,23 @@ def dashboard_port(client: Client) -> int | None:
     return port
 
 
-def tunnel_command(port: int) -> str:
-    """Return the ssh command that brings this machine's `port` to a laptop."""
+def host_name() -> str:
+    """Return the name by which others reach this machine."""
     host = socket.getfqdn()
-    if host.startswith("localhost"):  # the name of the loopback interface does not lead here
-        host = socket.gethostname()
-    return f"ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{host}"
+    # The name of the loopback interface does not lead here.
+    return socket.gethostname() if host.startswith("localhost") else host
+
+
+def tunnel_command(port: int) -> str:
+    """Return the ssh command that brings this machine's `port` to a laptop.
+
+    A node of a Slurm job is reached through the machine that the job was submitted from.
+    """
+    user, host = getpass.getuser(), host_name()
+    login = os.environ.get(LOGIN_VARIABLE) or os.environ.get("SLURM_SUBMIT_HOST")
+    is_here = login in (None, host, socket.gethostname())
+    through = "" if is_here else f"-J {user}@{login} "
+    return f"ssh -N -L {port}:127.0.0.1:{port} {through}{user}@{host}"
 
 
 def dashboard_link(port: int, token: str | None) -> str:

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,6 +20,7 @@ from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
 from seedwise.slurm.preflight.request import Request
+from seedwise.slurm.queue import quoted_file
 from seedwise.slurm.units import memory_mb, memory_text, time_s, time_text
 
 _OLD_NAMES = {
@@ -93,8 +93,8 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "worker_extra_args": _worker_arguments(plan, interface),
         "job_extra_directives": [
             *directives,
-            f"-o {_quoted(plan.tag.log_dir / '%J.out')}",
-            f"-e {_quoted(plan.tag.log_dir / '%J.err')}",
+            f"-o {quoted_file(plan.tag.log_dir, '%J.out')}",
+            f"-e {quoted_file(plan.tag.log_dir, '%J.err')}",
             "--open-mode=append",
             "--no-requeue",  # it would come back to a pool that has replaced it
             f"--comment={plan.tag.job_tag}",
@@ -296,9 +296,3 @@ def _site(setting: str) -> Any:
     if not value and setting in _OLD_NAMES:
         return dask.config.get(f"jobqueue.slurm.{_OLD_NAMES[setting]}", None)
     return value
-
-
-def _quoted(path: Path) -> str:
-    # sbatch reads double quotes as a shell would, and % as the start of what it fills in.
-    folder = str(path.parent).replace("%", "%%").replace('"', '\\"')
-    return f'"{folder}/{path.name}"'

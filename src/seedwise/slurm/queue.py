@@ -9,6 +9,7 @@ import shlex
 import shutil
 import socket
 from collections.abc import Collection
+from pathlib import Path
 
 import attrs
 
@@ -117,6 +118,16 @@ def require_slurm(interface: str | None) -> None:
         )
         allowed = f"one of this machine's: {', '.join(known)}"
         raise OptionError("interface", interface, allowed, hint)
+
+
+def quoted(text: str) -> str:
+    """Return text as one word of a ``#SBATCH`` line, which sbatch reads as a shell would."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+def quoted_file(folder: Path, name: str) -> str:
+    """Return a file's path as one word; in `name` alone, sbatch fills in %J and the like."""
+    return quoted(f"{str(folder).replace('%', '%%')}/{name}")
 
 
 def directive_words(script: str) -> list[str]:

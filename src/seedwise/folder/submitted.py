@@ -1,0 +1,62 @@
+"""The runs that a script begins in a job of `seedwise submit`: its next job resumes them.
+
+The next job runs the script again from its first line, so a call without a `run_name` would begin
+another run. Each call notes its run, and the same call in a later job takes it up: the first of
+those that are alike takes the first run, the second the second.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import attrs
+
+from seedwise.disk.lines import append_lines, read_lines
+from seedwise.errors import RunFileError
+
+#: The variable that names the file of these notes; it is set in such a job only.
+NOTES_VARIABLE = "SEEDWISE_SUBMITTED_RUNS"
+#: The variable that tells one start of one job from all others.
+START_VARIABLE = "SEEDWISE_SUBMITTED_START"
+
+
+@attrs.frozen
+class Call:
+    """A call that begins a run, or resumes one."""
+
+    run_root: str
+    #: None is the next free number.
+    run_name: str | None
+    loss_name: str
+    argv: list[str] = attrs.field(factory=lambda: list(sys.argv))
+
+    def run_before(self) -> str | None:
+        """Return the name of the run that it had in an earlier job; None if it had none."""
+        path, start = _place()
+        if path is None:
+            return None
+        runs: dict[str, list[str]] = {start: []}
+        for note in read_lines(path):
+            if note.get("call") == attrs.asdict(self):
+                runs.setdefault(note["start"], []).append(note["run"])
+        n_before = len(runs.pop(start))
+        had = [some[n_before] for some in runs.values() if len(some) > n_before]
+        return had[-1] if had else None
+
+    def note(self, run_dir: Path) -> None:
+        """Note the run that it has; does nothing elsewhere than in such a job."""
+        path, start = _place()
+        if path is None:
+            return
+        note = {"start": start, "call": attrs.asdict(self), "run": run_dir.name}
+        try:
+            append_lines(path, [note], durable=True)
+        except OSError as error:
+            raise RunFileError(path, error.strerror or str(error), run_dir) from error
+
+
+def _place() -> tuple[Path | None, str]:
+    path = os.environ.get(NOTES_VARIABLE)
+    return Path(path) if path else None, os.environ.get(START_VARIABLE, "")

@@ -1,0 +1,31 @@
+"""The command that brings the dashboard to a laptop."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+
+import pytest
+
+from seedwise.cluster.dashboard import LOGIN_VARIABLE, host_name, tunnel_command
+
+#: The login node as `seedwise submit` names it, and as Slurm does; by way of which machine.
+WAYS = {
+    "no job": (None, None, None),
+    "a job": (None, "login1", "login1"),
+    "a submitted driver": ("login1.example.org", "login1", "login1.example.org"),
+    "one that a node submitted": ("login1.example.org", "node7", "login1.example.org"),
+    "a job on the login node": (None, socket.gethostname(), None),
+    "a driver on the machine it was submitted from": (host_name(), None, None),
+}
+
+
+@pytest.mark.parametrize(("ours", "slurms", "through"), WAYS.values(), ids=WAYS)
+def test_a_node_is_reached_through_the_login_node(monkeypatch, ours, slurms, through):
+    for name, value in ((LOGIN_VARIABLE, ours), ("SLURM_SUBMIT_HOST", slurms)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    user = getpass.getuser()
+    way = "" if through is None else f"-J {user}@{through} "
+    assert tunnel_command(8787) == f"ssh -N -L 8787:127.0.0.1:8787 {way}{user}@{host_name()}"

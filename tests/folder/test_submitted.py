@@ -1,0 +1,91 @@
+"""Which run a call takes up in a later job of a submitted script."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import attrs
+import pytest
+
+from seedwise.disk.lines import read_lines
+from seedwise.errors import RunFileError
+from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE, Call
+
+WALK = Call("/runs", None, "walk", ["fit.py"])
+NAMED = attrs.evolve(WALK, run_name="mine")
+OTHERS = [
+    attrs.evolve(WALK, run_root="/other"),
+    attrs.evolve(WALK, loss_name="swim"),
+    attrs.evolve(WALK, argv=["fit.py", "anna"]),
+    NAMED,
+]
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch):
+    monkeypatch.setenv(NOTES_VARIABLE, str(tmp_path / "runs.jsonl"))
+    return tmp_path / "runs.jsonl"
+
+
+@pytest.fixture
+def begin(notes, monkeypatch, tmp_path):
+    """Make a call in a start of a job; return the run that it takes up, or the one it begins."""
+
+    def begin(start: str, call: Call, new: str) -> str:
+        monkeypatch.setenv(START_VARIABLE, start)
+        run = call.run_before() or new
+        call.note(tmp_path / run)
+        return run
+
+    return begin
+
+
+def test_a_later_job_takes_up_the_runs_in_their_order(begin):
+    assert [begin("12.0", WALK, new) for new in ("v1", "v2")] == ["v1", "v2"]
+    assert [begin("13.0", WALK, new) for new in ("v3", "v3", "v3")] == ["v1", "v2", "v3"]
+    assert begin("14.0", WALK, "v4") == "v1"
+    # The job before it did not come as far as the one before that.
+    assert [begin("15.0", WALK, "v4") for _ in range(4)] == ["v1", "v2", "v3", "v4"]
+
+
+def test_a_job_that_slurm_restarts_is_a_later_one(begin):
+    assert begin("12.0", WALK, "v1") == "v1"
+    assert begin("12.1", WALK, "v2") == "v1"
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+def test_another_call_takes_up_a_run_of_its_own(begin, other):
+    begin("12.0", WALK, "v1")
+    begin("12.0", other, "v2")
+    assert begin("13.0", other, "v3") == "v2"
+    assert begin("13.0", WALK, "v3") == "v1"
+
+
+def test_the_arguments_are_those_of_this_process(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["fit.py", "--fast"])
+    assert Call("/runs", None, "walk").argv == ["fit.py", "--fast"]
+
+
+def test_elsewhere_nothing_is_noted_or_known(monkeypatch, tmp_path):
+    monkeypatch.delenv(NOTES_VARIABLE, raising=False)
+    WALK.note(tmp_path / "v1")
+    assert WALK.run_before() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torn_note_costs_no_other(begin, notes):
+    begin("12.0", WALK, "v1")
+    with notes.open("ab") as file:
+        file.write(b'{"start": "12.0", "ca')
+    assert begin("13.0", WALK, "v2") == "v1"
+    assert len(read_lines(notes)) == 2
+
+
+def test_a_note_that_can_not_be_written_is_an_error(begin, notes, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunFileError, match=r"runs\.jsonl can't be written: No space"):
+        begin("12.0", WALK, "v1")

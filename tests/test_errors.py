@@ -456,6 +456,12 @@ CASES = [
         "3 jobs in a row ended before their worker joined; the last one: exited with code 3.\nIts",
     ),
     (
+        errors.WorkersFailedError(4, "exited with code 3", "", ["n1", "n2", "n1"]),
+        RuntimeError,
+        {"n_jobs": 4, "nodes": ("n1", "n2")},
+        "4 jobs in a row on n1, n2 ended before their worker joined; the last one: exited",
+    ),
+    (
         errors.NotYourRunError(Path("runs/a"), "ada"),
         PermissionError,
         {"run_dir": Path("runs/a"), "owner": "ada"},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import psutil
 import pytest
 
 import seedwise as sw
+from seedwise.view.status import status_lines
 from tests.faults.harness import Driver, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.testbed.daemons import poll
@@ -51,6 +53,12 @@ class Pool:
 
     def node_of(self, job_id: str) -> str:
         return self.slurm.run("squeue", "--noheader", f"--jobs={job_id}", "--format=%N").strip()
+
+    def excluded(self, job_id: str) -> set[str]:
+        (nodes,) = re.findall(
+            r"ExcNodeList=(\S*)", self.slurm.run("scontrol", "show", "job", job_id)
+        )
+        return set(self.slurm.run("scontrol", "show", "hostnames", nodes).split())
 
     def wait_for(self, joined: int, pending: int, gone: set[str] = frozenset()) -> None:
         """Wait until so many workers are there and so many jobs wait, none of them of `gone`."""
@@ -96,6 +104,13 @@ class Pool:
     def news(self, kind: str) -> list[str]:
         lines = self.run.directory.event_log.read_text().splitlines()
         return [one["text"] for one in map(json.loads, lines) if one["kind"] == kind]
+
+    def wait_for_news(self, kind: str) -> None:
+        def is_there() -> bool:
+            assert self.run.running, self.run.stderr
+            return self.run.directory.event_log.exists() and bool(self.news(kind))
+
+        poll(is_there, f"news of {kind}")
 
 
 def test_the_pool_heals(site, client, tmp_path):
@@ -221,3 +236,48 @@ def test_a_whole_node_job_heals(site, client, tmp_path):
         run.set_pace(0)
         assert run.wait() == 0, run.stderr
         assert run.table == expected_table(client, RUN)
+
+
+#: Lines of a job script that fail on the node that runs them first, and on no other.
+FIRST_NODE_IS_BAD = (
+    'test -e {0} || echo "$SLURMD_NODENAME" > {0}',
+    'test "$(cat {0})" != "$SLURMD_NODENAME" || {{ echo "no home folder here" >&2; exit 1; }}',
+)
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus"),
+    [
+        pytest.param(2, 1, id="both jobs on one node"),
+        pytest.param(6, 5, marks=pytest.mark.full, id="a job on each node, and others wait"),
+    ],
+)
+def test_a_bad_node_is_excluded(site, client, tmp_path, monkeypatch, workers, cpus):
+    """The jobs go on without it, and without the node that the site excludes."""
+    bad = tmp_path / "bad"
+    prologue = [line.format(bad) for line in FIRST_NODE_IS_BAD]
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__JOB_SCRIPT_PROLOGUE", repr(prologue))
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__JOB_EXTRA_DIRECTIVES", repr(["-x n[4-4]"]))
+    keywords = {**ON_SLURM, "workers": workers, "cpus_per_task": cpus}
+    with driver(tmp_path, "bad_node", keywords, pace_s=0.5) as run:
+        run.start()
+        pool = Pool(site, run)
+        pool.wait_for_news("excluded")
+        pool.wait_for(2, workers - 2)
+        node = bad.read_text().strip()
+        off = {node, "n4"}
+        assert all(pool.excluded(job_id) == off for job_id in pool.jobs("PENDING"))
+        (last, *_) = pool.news("submitted")[::-1]
+        assert all(pool.excluded(job_id) == off for job_id in re.findall(r"\d{2,}", last))
+        status = sw.run_status(run.directory.path)
+        lines = status_lines(status, run.directory.path)
+        run.set_pace(0)
+        assert run.wait() == 0, run.stderr
+    assert run.table == expected_table(client, RUN)
+    (why,) = status.pool.excluded_nodes.values()
+    assert re.match(r"2 jobs ended there before their worker joined; the last one: job \d+ ", why)
+    assert why.endswith("'no home folder here'")
+    assert ["excluded", f"node {node}: {why}"] in [line.split(maxsplit=1) for line in lines]
+    assert pool.news("excluded") == [f"excluded node {node}: {why}"]
+    assert run.stderr.count(f"seedwise: excluded node {node}: {why}") == 2
+    assert run.stderr.splitlines()[-2] == f"seedwise: excluded node {node}: {why}"

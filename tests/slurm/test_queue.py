@@ -10,6 +10,7 @@ from seedwise.slurm.queue import (
     QueuedJob,
     cancel_jobs,
     directive_words,
+    exclude_nodes,
     list_jobs,
     sbatch_environment,
     scancel,
@@ -108,6 +109,8 @@ def test_where_slurm_does_not_answer_nothing_is_known(on_path, monkeypatch, ther
     on_path(*there)
     with pytest.raises(CommandError):
         cancel_jobs("ours")
+    with pytest.raises(CommandError):
+        exclude_nodes("#!/bin/sh\n", ["n1"], ["7"])
 
 
 def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypatch):
@@ -231,6 +234,65 @@ def test_the_jobs_of_a_run_are_found_and_cancelled(slurm, monkeypatch):
     assert list(list_jobs("run-2")) == [theirs]
     scancel([*ours, theirs])  # some are gone already
     poll(lambda: not list_jobs("run-2"), "all jobs to end")
+
+
+@pytest.mark.parametrize(
+    ("line", "nodes"),
+    [
+        ("", "n1,n3"),
+        ("#SBATCH --exclude=n7", "n7,n1,n3"),
+        ("#SBATCH -x n[5-7],n9", "n[5-7],n9,n1,n3"),
+        ('#SBATCH -c 2 -xn7 -o "/a b/%J.out"', "n7,n1,n3"),
+        ("#SBATCH --exclude n7\n#SBATCH --exclude=n8", "n8,n1,n3"),  # as for sbatch
+        ("#SBATCH --exclusive", "n1,n3"),
+        ("#SBATCH --exclude={}", "n7,n[8-9],n4,n1,n3"),
+        ("true\n#SBATCH --exclude=n7", "n1,n3"),
+    ],
+)
+def test_what_the_script_excludes_stays_excluded(monkeypatch, tmp_path, line, nodes):
+    """Whether by name or by a file of names, as sbatch takes them."""
+    (tmp_path / "bad").write_text("n7,n[8-9] # since May\n# n5\n\nn4\n")
+    asked = []
+    monkeypatch.setattr(
+        slurm_commands, "run_command", lambda *words, **_: asked.append(words) or "1"
+    )
+    script = f"#!/bin/sh\n{line.format(tmp_path / 'bad')}\n"
+    submit_job(script, "n1", "n3")
+    slurm_commands.test_submit(script, "n1", "n3")
+    exclude_nodes(script, ["n1", "n3"], ["7", "8"])
+    submit_job(script)  # here sbatch reads the script itself
+    exclude_nodes(script, ["n1"], [])
+    assert asked == [
+        ("sbatch", "--parsable", f"--exclude={nodes}"),
+        ("sbatch", "--test-only", f"--exclude={nodes}"),
+        ("scontrol", "update", "JobId=7,8", f"ExcNodeList={nodes}"),
+        ("sbatch", "--parsable"),
+    ]
+
+
+@pytest.mark.slurm
+def test_nodes_are_excluded(slurm, tmp_path):
+    """Jobs that wait too; one that is gone is no hindrance."""
+    (tmp_path / "bad").write_text("n4 # since May\n")
+    head = "#!/bin/sh\n#SBATCH -o /dev/null\n#SBATCH --hold\n"
+    script = f"{head}#SBATCH --exclude={tmp_path}/bad\n"
+
+    def nodes(*ids):
+        listed = slurm.run("squeue", "--noheader", f"--jobs={','.join(ids)}", "--format=%x")
+        return listed.split()
+
+    jobs = [submit_job(script), submit_job(script, "n2", "n3")]
+    try:
+        assert sorted(nodes(*jobs)) == ["n4", "n[2-4]"]
+        exclude_nodes(script, ["n1"], ["99999", *jobs])
+        assert nodes(*jobs) == ["n[1,4]"] * 2
+        exclude_nodes(head, [], jobs)
+        assert nodes(*jobs) == []
+    finally:
+        scancel(jobs)
+    assert slurm_commands.test_submit(script, "n1", "n2").accepted
+    assert not slurm_commands.test_submit(script, "n1", "n2", "n3").accepted
+    poll(lambda: not set(jobs) & set(slurm.jobs()), "the jobs to end")
 
 
 @pytest.mark.slurm

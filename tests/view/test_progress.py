@@ -435,3 +435,18 @@ def test_stderr_may_be_closed(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr", None)
     ProgressLines()(RunStarted(RUN, 0, "here", "http://x?token=secret", None))
     assert "secret" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("end", [RunFinished(RUN, None, 1.0), RunInterrupted(RUN, 4, 20)])
+def test_at_the_end_the_nodes_that_were_excluded_are_told_once(end):
+    """A node that is excluded again after an hour is one node, and the last reason counts."""
+    stream = io.StringIO()
+    lines = ProgressLines(stream=stream)
+    for excluded in ({"n1": "old"}, {}, {"n1": "2 jobs ended", "n7": "3 jobs ended"}, {}):
+        lines(PoolChanged(LOST, attrs.evolve(POOL, excluded_nodes=excluded)))
+    before = len(stream.getvalue())
+    lines(end)
+    assert stream.getvalue()[before:].splitlines()[:2] == [
+        "seedwise: excluded node n1: 2 jobs ended",
+        "seedwise: excluded node n7: 3 jobs ended",
+    ]

@@ -165,6 +165,15 @@ def test_it_is_told_why_workers_are_waited_for(in_india, waiting, start, words):
     assert row(attrs.evolve(RUNNING, pool=pool), "waiting") == words
 
 
+def test_nodes_that_are_excluded_are_told_with_the_reason():
+    pool = attrs.evolve(POOL, excluded_nodes={"n1": "2 jobs ended", "n7": "3 jobs ended"})
+    lines = status_lines(attrs.evolve(RUNNING, pool=pool), Path(), now_utc=NOW)
+    assert [line for line in lines if line.startswith("excluded")] == [
+        "excluded      node n1: 2 jobs ended",
+        "excluded      node n7: 3 jobs ended",
+    ]
+
+
 def test_without_a_pool_nothing_is_said_of_workers():
     assert row(RUNNING, "workers") is None
 

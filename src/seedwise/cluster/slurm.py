@@ -34,6 +34,7 @@ from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
+from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
 from seedwise.cluster.pool.waiting import Waiting
@@ -46,11 +47,14 @@ from seedwise.slurm.ends import ask_ends
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.preflight.check import check_jobs
 from seedwise.slurm.queue import (
+    Answer,
     QueuedJob,
     cancel_jobs,
+    exclude_nodes,
     list_jobs,
     scancel,
     submit_job,
+    test_submit,
 )
 from seedwise.slurm.units import time_s
 
@@ -274,9 +278,10 @@ class _Queue:
     def __init__(self, script: str, tag: RunTag) -> None:
         self._script = script
         self._tag = tag
+        self._excluded: Collection[str] = ()
 
     def submit(self) -> str | None:
-        return submit_job(self._script)
+        return submit_job(self._script, *self._excluded)
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
         return list_jobs(self._tag.job_tag, known, name=job_name(self._tag.name))
@@ -284,17 +289,27 @@ class _Queue:
     def cancel(self, job_ids: Iterable[str]) -> None:
         scancel([*job_ids])
 
+    def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
+        self._excluded = nodes
+        exclude_nodes(self._script, nodes, waiting)
+
+    def try_without(self, nodes: Collection[str]) -> Answer:
+        return test_submit(self._script, *nodes)
+
 
 def _parts(
     script: str, members: _Members, target: Target, tag: RunTag, book: JobBook
 ) -> PoolParts:
     (tag.log_dir / "job.sh").write_text(script)
+    queue = _Queue(script, tag)
+    nodes = BadNodes(queue.try_without)
     return PoolParts(
-        queue=_Queue(script, tag),
+        queue=queue,
         members=members,
         target=target,
         note=book.note,
-        ended=EndedJobs(partial(ask_ends, timeout_s=5), tag.log_dir),
+        ended=EndedJobs(partial(ask_ends, timeout_s=5), tag.log_dir, nodes),
+        nodes=nodes,
         waiting=Waiting(),
         script=script,
     )

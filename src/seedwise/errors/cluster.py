@@ -215,14 +215,20 @@ class WorkersFailedError(ClusterError):
         Number of jobs.
     log_tail : str
         The end of the last one's log.
+    nodes : tuple of str
+        The nodes that they ran on, as far as they are known.
     """
 
-    def __init__(self, n_jobs: int, problem: str, log_tail: str) -> None:
+    def __init__(
+        self, n_jobs: int, problem: str, log_tail: str, nodes: Iterable[str] = ()
+    ) -> None:
         self.n_jobs = n_jobs
         self.log_tail = log_tail
+        self.nodes = tuple(dict.fromkeys(nodes))
+        where = f" on {', '.join(self.nodes)}" if self.nodes else ""
         log = f"\nIts log ends with:\n\n{log_tail}" if log_tail else ""
         super().__init__(
-            f"{n_jobs} jobs in a row ended before their worker joined; the last one: "
+            f"{n_jobs} jobs in a row{where} ended before their worker joined; the last one: "
             f"{problem}.{log}\n"
             "Check that the nodes have the Python of SlurmOptions(python=...) and its packages "
             "(SlurmOptions(prologue=...) can load modules), and that they can reach this machine "

@@ -82,6 +82,9 @@ class PoolStatus:
         none is pending, or if unknown.
     expected_start_utc : str or None
         When the next of them will start, as Slurm expects, in ISO 8601; None if unknown.
+    excluded_nodes : dict of str to str
+        Nodes that no further jobs go to, as jobs ended there before their worker joined; by name,
+        each with the reason.
     """
 
     least: int
@@ -92,13 +95,14 @@ class PoolStatus:
     lost: int = 0
     waiting: str | None = None
     expected_start_utc: str | None = None
+    excluded_nodes: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
 class PoolNews:
     """Something that happened to the workers of a run."""
 
-    #: submitted, joined, lost, left, refused, scaled, unknown, or known (again).
+    #: submitted, joined, lost, left, refused, excluded, scaled, unknown, or known (again).
     kind: str
     #: What happened, in a sentence without a full stop.
     text: str

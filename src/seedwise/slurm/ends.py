@@ -79,6 +79,11 @@ class JobEnd:
         return _STATES[self.state][1]
 
     @property
+    def only_node(self) -> str | None:
+        """The node that it ran on; None if there were several, or if it is unknown."""
+        return self.node if re.fullmatch(r"[\w.-]+", self.node or "") else None
+
+    @property
     def _failure(self) -> str:
         if self.signal == _NOT_STARTED:
             return "Slurm could not start it or open its log files (FAILED)"

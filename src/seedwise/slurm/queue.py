@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import re
@@ -58,6 +59,8 @@ _OF_A_JOB = re.compile(
     r"SLURMD?_(?!(CONF|CLUSTERS|JWT|SACK_\w+)$)|SRUN_|SBATCH_(CPU|MEM)_BIND|"
     r"PMI_(FD|JOBID|RANK|SIZE)$|PMIX_(NAMESPACE|RANK|SERVER_\w+)$"
 )
+_EXCLUDE = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+_EXCLUDE.add_argument("-x", "--exclude", default="")
 _SHORT = {"-A": "ACCOUNT", "-C": "CONSTRAINT", "-G": "GPUS", "-p": "PARTITION", "-q": "QOS"}
 
 
@@ -167,25 +170,45 @@ def sbatch_environment(script: str) -> dict[str, str]:
     }
 
 
-def test_submit(script: str) -> Answer:
-    """Ask Slurm whether it would take a job script, without submitting it."""
+def test_submit(script: str, *excluded: str) -> Answer:
+    """Ask Slurm whether it would take a job script, without submitting it.
+
+    The job may not run on the nodes that are `excluded`, nor on those that the script excludes.
+    """
+    options = ["--test-only", *_exclude_option(script, excluded)]
     try:
-        run_command("sbatch", "--test-only", stdin=script, env=sbatch_environment(script))
+        run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
     except CommandError as error:
         return Answer(False, error.text, error.unheard)
     return Answer(True)
 
 
-def submit_job(script: str) -> str | None:
-    """Submit a job and return its id.
+def submit_job(script: str, *excluded: str) -> str | None:
+    """Submit a job and return its id; it goes to none of the nodes that are `excluded`.
 
     None if ``sbatch`` succeeded without printing an id: a wrapper may print what it likes, and the
     queue tells whether there is a job. Raises CommandError if Slurm refuses the job, or does not
     answer; if it does not answer, there may still be a job.
     """
-    out = run_command("sbatch", "--parsable", stdin=script, env=sbatch_environment(script))
+    options = ["--parsable", *_exclude_option(script, excluded)]
+    out = run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
     return ids[-1] if ids else None
+
+
+def exclude_nodes(script: str, excluded: Collection[str], job_ids: Collection[str]) -> None:
+    """Keep jobs that wait off some nodes, and no longer off those that were excluded before.
+
+    Jobs that have started meanwhile are let alone. Raises CommandError if Slurm does not answer.
+    """
+    if not job_ids:
+        return
+    nodes = ",".join([*_excluded_by(script), *excluded])
+    try:
+        run_command("scontrol", "update", f"JobId={','.join(job_ids)}", f"ExcNodeList={nodes}")
+    except CommandError as error:
+        if error.unheard:
+            raise
 
 
 def list_jobs(
@@ -265,3 +288,18 @@ def cancel_jobs(
     ids = list(list_jobs(tag, known, name=name, timeout_s=timeout_s))
     scancel(ids, timeout_s=timeout_s)
     return ids
+
+
+def _exclude_option(script: str, excluded: Collection[str]) -> list[str]:
+    """Return sbatch's option for nodes that are excluded, which overrides that of the script."""
+    return [f"--exclude={','.join([*_excluded_by(script), *excluded])}"] if excluded else []
+
+
+def _excluded_by(script: str) -> list[str]:
+    """Return the nodes that a job script excludes, as it writes them."""
+    nodes: str = _EXCLUDE.parse_known_args(directive_words(script))[0].exclude
+    if "/" not in nodes:
+        return [nodes] if nodes else []
+    # For sbatch it is the name of a file.
+    lines = [line.partition("#")[0] for line in Path(nodes).read_text().splitlines()]
+    return [word for line in lines for word in line.split()]

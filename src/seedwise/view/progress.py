@@ -56,6 +56,7 @@ class ProgressLines:
         self._written_s = -_BRIEF_S
         self._n_left_out = 0
         self._waiting: str | None = None
+        self._excluded: dict[str, str] = {}
         self._waiting_said_s = time.monotonic()
         self._stream = stream
         self._run_dir = Path()
@@ -87,14 +88,18 @@ class ProgressLines:
             case ChunkLost():
                 lines = [_lost(event)]
             case PoolChanged():
+                self._excluded |= event.pool.excluded_nodes if event.pool else {}
                 lines = [_pool_changed(event)]
             case Noted():
                 lines = [f"note: {event.text}"]
             case RunInterrupted():
-                lines = _interrupted(event)
+                lines = [*self._exclusions(), *_interrupted(event)]
             case RunFinished():
-                lines = [_end(event)]
+                lines = [*self._exclusions(), _end(event)]
         return lines
+
+    def _exclusions(self) -> list[str]:
+        return [f"excluded node {node}: {why}" for node, why in self._excluded.items()]
 
     def _how_far(self, status: RunStatus) -> list[str]:
         n_left_out, self._n_left_out = self._n_left_out, 0

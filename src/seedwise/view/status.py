@@ -35,6 +35,8 @@ def status_lines(
         rows.append(("workers", workers_words(status.pool)))
         waiting = waiting_words(status.pool, now_utc)
         rows += [] if waiting is None else [("waiting", waiting)]
+        excluded = status.pool.excluded_nodes.items()
+        rows += [("excluded", f"node {node}: {why}") for node, why in excluded]
     if status.state != "finished":
         rows += _losses(run_dir)
     rows += _trials(status)

@@ -7,6 +7,7 @@ import pytest
 
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
+from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
 from seedwise.cluster.pool.waiting import Waiting
@@ -14,7 +15,7 @@ from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFail
 from seedwise.errors.refusals import what_to_change
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
-from seedwise.slurm.queue import QueuedJob
+from seedwise.slurm.queue import Answer, QueuedJob
 from tests.testbed.daemons import poll
 
 AWAY = CommandError("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
@@ -39,6 +40,8 @@ class World:
     squeue_says: CommandError | None = None
     starts: bool = True
     came_and_went: set[str] = attrs.field(factory=set)
+    usable: set[str] = attrs.field(factory=lambda: {"n1", "n2", "n3", "n4"})
+    excluded: list[tuple[set[str], list[str]]] = attrs.field(factory=list)
 
     def submit(self):
         self.n_sbatch += 1
@@ -61,6 +64,14 @@ class World:
             self.queue.pop(job_id, None)
             self.workers.pop(job_id, None)
 
+    def exclude(self, nodes, waiting):
+        if self.squeue_says is not None:
+            raise self.squeue_says
+        self.excluded.append((set(nodes), list(waiting)))
+
+    def try_without(self, nodes):
+        return Answer(bool(self.usable - set(nodes)))
+
     def look(self):
         return dict(self.workers)
 
@@ -78,12 +89,12 @@ class World:
             self.queue[job_id] = QueuedJob(job_id, "RUNNING", "None")
             self.workers[job_id] = Member(n_tasks, takes_work=True)
 
-    def lose(self, *job_ids, state="CANCELLED"):
+    def lose(self, *job_ids, state="CANCELLED", node=None):
         for job_id in job_ids:
             self.queue.pop(job_id, None)
             self.workers.pop(job_id, None)
             if self.ends is not None:
-                self.ends[job_id] = JobEnd(job_id=job_id, state=state)
+                self.ends[job_id] = JobEnd(job_id=job_id, state=state, node=node)
 
 
 @pytest.fixture
@@ -99,12 +110,14 @@ def pool(world, tmp_path):
 
 
 def make_pool(world, log_dir, least, most, limit=None):
+    nodes = BadNodes(world.try_without)
     parts = PoolParts(
         queue=world,
         members=world,
         target=Target(least, most, slots_per_worker=1, limit=limit),
         note=world.noted.append,
-        ended=EndedJobs(lambda ids: world.ends, log_dir),
+        ended=EndedJobs(lambda ids: world.ends, log_dir, nodes),
+        nodes=nodes,
         waiting=Waiting(),
         script="#!/bin/sh",
     )
@@ -713,3 +726,79 @@ def test_none_is_submitted_any_more_when_it_stops(world, tmp_path):
     pool._parts = attrs.evolve(pool._parts, note=note_and_stop)
     steps(pool, world)
     assert len(world.submitted) == 4
+
+
+# Bad nodes.
+
+
+def lose_on(pool, world, node, *job_ids):
+    """Have jobs end on a node before their worker joins, one after the other."""
+    for job_id in job_ids:
+        world.lose(job_id, state="FAILED", node=node)
+        steps(pool, world, 20)
+
+
+def test_jobs_to_come_and_jobs_that_wait_are_kept_off_a_bad_node(pool, world):
+    steps(pool, world)
+    world.start("103")
+    lose_on(pool, world, "n1", "100")
+    assert world.excluded == []
+    lose_on(pool, world, "n1", "101")
+    (excluded,) = world.excluded
+    assert excluded == ({"n1"}, ["102", "104"])
+    assert list(pool.status().excluded_nodes) == ["n1"]
+    (told,) = news(pool, "excluded")
+    assert told.warns
+    assert told.text.startswith("excluded node n1: 2 jobs ended there before their worker joined;")
+    steps(pool, world, 3570)
+    assert len(world.excluded) == 1
+    steps(pool, world, 30)
+    assert world.excluded[1:] == [(set(), ["102", "104", "105"])]
+    assert pool.status().excluded_nodes == {}
+
+
+def test_scale_allows_bad_nodes_again(pool, world):
+    steps(pool, world)
+    lose_on(pool, world, "n1", "100", "101")
+    pool.scale(5, 5)
+    steps(pool, world)
+    assert [nodes for nodes, _ in world.excluded] == [{"n1"}, set()]
+
+
+def test_a_bad_node_is_excluded_once_slurm_answers_again(pool, world):
+    steps(pool, world)
+    lose_on(pool, world, "n1", "100")
+    world.lose("101", state="FAILED", node="n1")
+    steps(pool, world, 3)
+    world.squeue_says = AWAY
+    steps(pool, world, 20)
+    assert world.excluded == []
+    world.squeue_says = None
+    steps(pool, world, 20)
+    assert [nodes for nodes, _ in world.excluded] == [{"n1"}]
+
+
+def test_one_bad_node_neither_ends_the_run_nor_slows_it_down(world, tmp_path):
+    """It is the node that is free, so that all jobs go there."""
+    pool = make_pool(world, tmp_path, 2, 2)
+    for _ in range(30):
+        steps(pool, world)
+        for job_id in list(world.queue):
+            if any("n1" in nodes for nodes, _ in world.excluded):
+                world.start(job_id)
+            else:
+                world.lose(job_id, state="FAILED", node="n1")
+    assert pool.error is None
+    assert pool.status().joined == 2
+
+
+def test_where_all_nodes_are_bad_the_run_ends_soon(world, tmp_path):
+    pool = make_pool(world, tmp_path, 1, 1)
+    for _ in range(30):
+        steps(pool, world)
+        free = sorted(world.usable - (world.excluded[-1][0] if world.excluded else set()))
+        for job_id in list(world.queue):
+            world.lose(job_id, state="FAILED", node=free[0])
+    assert isinstance(pool.error, WorkersFailedError)
+    assert pool.error.nodes == ("n1", "n2", "n3")
+    assert world.n_sbatch == pool.error.n_jobs == 5

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from seedwise.cluster.pool.jobs import PoolJob
+from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.errors import WorkersFailedError
 from seedwise.model.status import PoolNews
 from seedwise.slurm.ends import JobEnd, describe_end
@@ -17,9 +18,11 @@ from seedwise.slurm.logs import log_tail
 _ASK_EVERY_S = 1.5
 _ASK_FOR_S = 8.0
 
+# On different nodes, if there is more than one.
 _MOST_FAILED_STARTS = 3
 
 _LATE = "its worker did not join in time, so it was cancelled"
+_BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
 
 
 @attrs.define
@@ -32,13 +35,18 @@ class EndedJobs:
     """The jobs that ended without being told to."""
 
     def __init__(
-        self, ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None], log_dir: Path
+        self,
+        ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None],
+        log_dir: Path,
+        nodes: BadNodes,
     ) -> None:
         self._ask = ask
         self._log_dir = log_dir
+        self._nodes = nodes
         self._open: dict[str, _Grave] = {}
         self._asked_s = float("-inf")
-        self._n_failed_starts = 0
+        #: Their nodes, since the last worker joined; None if unknown.
+        self._failed_starts: list[str | None] = []
         self._faults: dict[str, str] = {}
 
     def fault(self, job_id: str) -> str | None:
@@ -47,7 +55,7 @@ class EndedJobs:
 
     def a_worker_joined(self) -> None:
         """Note that jobs can work."""
-        self._n_failed_starts = 0
+        self._failed_starts.clear()
 
     def add(self, job: PoolJob, now_s: float) -> None:
         """Take in a job that ended."""
@@ -58,8 +66,8 @@ class EndedJobs:
     ) -> tuple[list[PoolNews], WorkersFailedError | None]:
         """Return news of the jobs whose end is explained by now, and the error that ends the run.
 
-        There is an error if jobs fail at their start, one after the other, and no worker is
-        `at_work`.
+        There is an error if jobs fail at their start, one after the other and wherever they run,
+        and no worker is `at_work`.
         """
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None
@@ -77,15 +85,35 @@ class EndedJobs:
                 continue
             words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
             self._faults[job_id] = words if end is not None and end.is_own_fault else ""
-            joined = grave.job.joined
-            what = "a worker was lost" if joined else "a job ended before its worker joined"
-            news.append(PoolNews(kind="lost", text=f"{what}: {words}", job_id=job_id, warns=True))
-            if not joined and self._is_own_fault(grave.job, end):
-                self._n_failed_starts += 1
-                if self._n_failed_starts >= _MOST_FAILED_STARTS and not at_work:
-                    tail = log_tail(self._log_dir, job_id)
-                    return news, WorkersFailedError(self._n_failed_starts, words, tail)
+            news.append(_lost(grave.job, end, words))
+            if grave.job.joined:
+                continue
+            news += self._note_early_end(grave.job, end, words, now_s)
+            if self._nothing_starts and not at_work:
+                nodes = [node for node in self._failed_starts if node is not None]
+                tail, n_jobs = log_tail(self._log_dir, job_id), len(self._failed_starts)
+                return news, WorkersFailedError(n_jobs, words, tail, nodes)
         return news, None
+
+    def _note_early_end(
+        self, job: PoolJob, end: JobEnd | None, words: str, now_s: float
+    ) -> list[PoolNews]:
+        node = None if end is None else end.only_node
+        failed = self._is_own_fault(job, end)
+        if failed:
+            self._failed_starts.append(node)
+        if node is None or not (failed or (end is not None and end.state in _BY_NODE)):
+            return []
+        found = self._nodes.note_early_end(node, job.job_id, words, now_s)
+        return [] if found is None else [found]
+
+    @property
+    def _nothing_starts(self) -> bool:
+        starts = self._failed_starts
+        if self._nodes.no_others:
+            return len(starts) >= _MOST_FAILED_STARTS
+        # A node that is unknown may be another one.
+        return len({*starts} - {None}) + starts.count(None) >= _MOST_FAILED_STARTS
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
         # It ended well without a worker, or Slurm could not even open its log.
@@ -95,3 +123,11 @@ class EndedJobs:
             return end.is_own_fault
         # A job that was cancelled while it was queued has neither run nor written a log.
         return job.started_s is not None or bool(log_tail(self._log_dir, job.job_id))
+
+
+def _lost(job: PoolJob, end: JobEnd | None, words: str) -> PoolNews:
+    where = f" on {end.node}" if end is not None and end.node else ""
+    what = f"a worker{where} was lost"
+    if not job.joined:
+        what = f"a job{where} ended before its worker joined"
+    return PoolNews(kind="lost", text=f"{what}: {words}", job_id=job.job_id, warns=True)

@@ -48,6 +48,9 @@ class Queue(Protocol):
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs."""
 
+    def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
+        """Keep jobs off these nodes: those to come, and those that wait. Others are allowed."""
+
 
 @attrs.define(eq=False)
 class PoolJob:

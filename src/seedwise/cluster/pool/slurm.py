@@ -17,6 +17,7 @@ import attrs
 
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Members, PoolJob, Queue
+from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.pace import Backoff
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.submitter import Submitter
@@ -58,6 +59,7 @@ class PoolParts:
     #: Writes down a job's id, before anything else is done with it.
     note: Callable[[str], None]
     ended: EndedJobs
+    nodes: BadNodes
     waiting: Waiting
     #: The job script, for error messages.
     script: str
@@ -85,6 +87,7 @@ class SlurmPool:
         self._clock = clock
         self._n_lost = 0
         self._n_failed_starts = 0
+        self._excluded: set[str] = set()
         self._wanted = parts.target.least
         self._looked_s = float("-inf")
         self._look_due_s = float("-inf")
@@ -125,6 +128,7 @@ class SlurmPool:
         """Change the bounds of the number of workers."""
         self._parts.target.scale(least, most)
         self._submitter.begin_anew()
+        self._parts.nodes.forget()
         self._say("scaled", self._parts.target.words, warns=True)
         self._wake.set()
 
@@ -152,6 +156,7 @@ class SlurmPool:
             lost=self._n_lost,
             waiting="Slurm does not answer" if away else waiting.words(pending),
             expected_start_utc=waiting.expected_start_utc(pending),
+            excluded_nodes=self._parts.nodes.excluded(self._clock()),
         )
 
     def step(self) -> None:
@@ -161,6 +166,7 @@ class SlurmPool:
         if now_s >= self._look_due_s and self._slurm_away.is_over(now_s):
             self._look_at_queue(now_s)
         self._explain_ended(now_s)
+        self._keep_off_bad_nodes(now_s)
         if self.error is None and not self._closing.is_set():
             self._fit(now_s)
 
@@ -283,6 +289,20 @@ class SlurmPool:
         self._n_lost += sum(one.kind == "lost" for one in news)
         self._news.extend(news)
         self.error = self.error or error
+
+    def _keep_off_bad_nodes(self, now_s: float) -> None:
+        nodes = set(self._parts.nodes.excluded(now_s))
+        if nodes == self._excluded or not self._slurm_away.is_over(now_s):
+            return
+        waiting = [job.job_id for job in self.jobs.values() if job.started_s is None]
+        try:
+            self._parts.queue.exclude(nodes, waiting)
+        except CommandError:
+            self._slurm_away.failed(self._clock())
+            return
+        if nodes - self._excluded:
+            self._submitter.go_elsewhere()
+        self._excluded = nodes
 
     def _give_up_the_doomed(self, now_s: float) -> None:
         there = [job for job in self.jobs.values() if job.counts]

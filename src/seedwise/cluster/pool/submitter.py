@@ -92,6 +92,11 @@ class Submitter:
         self.refused.succeeded()
         self._has_warned = False
 
+    def go_elsewhere(self) -> None:
+        """Forget jobs that failed at their start, because the next ones go to other nodes."""
+        self.failed_starts.succeeded()
+        self._budget = Budget()
+
     def _open(self, now_s: float) -> int:
         """Return how many jobs the first wave leaves room for."""
         jobs = [job for job in self._jobs.values() if job.counts]

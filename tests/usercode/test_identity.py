@@ -323,6 +323,13 @@ WAYS = {
     "a library's registry": (
         "from lib import register\n@register('x')\ndef one(): return 1\ndef loss(): return 0"
     ),
+    "a registry of a library's module": (
+        "import lib\n@lib.registry.add('x')\ndef one(): return 1\ndef loss(): return 0"
+    ),
+    "a metaclass without a base": (
+        "ALL = []\nclass Meta(type):\n    def __init__(cls, *a): ALL.append(cls)\n"
+        "class A(metaclass=Meta): n = 1\ndef loss(): return ALL"
+    ),
     "a dispatch by annotation": (
         "from functools import singledispatch\n@singledispatch\ndef loss(x): return 0\n"
         "@loss.register\ndef _(x: A1): return 0"

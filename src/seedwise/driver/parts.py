@@ -268,7 +268,7 @@ def read_saved(directory: RunDirectory) -> Saved:
             keywords=keywords,
             loss=_loss_described(content["loss"]),
             packed=Packed(_read_shipment(directory, content), {}),
-            identity=CodeIdentity.from_json(content["identity"]),
+            identity=CodeIdentity(**content["identity"]),
             digest=content["digest"],
             source=source and source_from_manifest(source),
         )
@@ -285,15 +285,10 @@ def _read_shipment(directory: RunDirectory, content: Mapping[str, Any]) -> Shipm
     sources = read_code(directory, code.id, hashes)
     folder = str(code_folder(directory, code.id))
     code = attrs.evolve(code, sources=sources, folder=folder)
-    return Shipment(
-        name=content["loss"]["name"],
-        code=code,
-        module=sent["module"],
-        variable=sent["variable"],
-        digest=sent["digest"],
-        pickled=sent["pickled"] and base64.b64decode(sent["pickled"]),
-        python=sent["python"] and tuple(sent["python"]),
-    )
+    pickled = sent["pickled"] and base64.b64decode(sent["pickled"])
+    python = sent["python"] and tuple(sent["python"])
+    both = {"pickled": pickled, "python": python}
+    return Shipment(content["loss"]["name"], code, **{**sent, **both})
 
 
 def saved_version(directory: RunDirectory) -> str | None:

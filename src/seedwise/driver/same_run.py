@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -109,14 +109,9 @@ class CodeIdentity:
     #: The module that the loss is in.
     module: str
     #: The loss's name there; of one that goes by value the names in it.
-    names: tuple[str, ...]
+    names: Sequence[str]
     #: What goes by value, which no source tells; empty if nothing does.
     by_value: str = ""
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Return what `attrs.asdict` wrote."""
-        return cls(content["module"], tuple(content["names"]), content["by_value"])
 
     def digest(self, code: Code) -> str:
         """Return 16 hex digits, for the present version of Python."""
@@ -150,9 +145,9 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
     if shipment.digest:
         found = fingerprint(function, code.source_of)
         names = {*found.names, str(getattr(function, "__qualname__", "")).partition(".")[0]}
-        return CodeIdentity(home, tuple(sorted(names)), found.digest)
+        return CodeIdentity(home, sorted(names), found.digest)
     name = shipment.variable or str(getattr(function, "__name__", ""))
-    return CodeIdentity(home, (name,))
+    return CodeIdentity(home, [name])
 
 
 def decides_losses(changes: Mapping[str, tuple[str, str]]) -> bool:

@@ -11,13 +11,12 @@ import builtins
 import difflib
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
 #: The part of a module that runs when it is imported.
 REST = "module level"
-_SELF = "."
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _PLAIN = (
@@ -34,43 +33,38 @@ _MOST_LINES = 40
 class Piece:
     """A function, a class or a constant at the top of a module, or the rest of it."""
 
-    text: str
-    lines: tuple[str, ...]
-    names: frozenset[str]
-    #: Names that may be those of modules.
-    imports: frozenset[str]
-    #: Where that comes from which may keep it for later without its name, such as a decorator: the
-    #: first part of a module's name, or a dot for the module itself.
-    kept_by: frozenset[str]
+    text: str = ""
+    lines: tuple[str, ...] = ()
+    #: The names in it; what an import names has a dot before it.
+    names: frozenset[str] = frozenset()
+    #: Whether it counts without its name: it runs at import, or something may keep it for later.
+    is_kept: bool = True
 
 
 def reached(
-    sources: Mapping[str, str], entry: str, names: Iterable[str]
+    sources: Mapping[str, str], entry: str, names: Collection[str]
 ) -> dict[tuple[str, str], Piece]:
     """Return the pieces of code that a loss reaches, by module and label.
 
     `sources` are all modules of the user's by name, and `entry` is the loss's own.
     """
-    used, found = set(names), dict[tuple[str, str], Piece]()
-    may_be_modules = set(used)
-    own = {_SELF, *(name.partition(".")[0] for name in sources)}
-    imported = {entry} & sources.keys()
-    if not any(name in _pieces(sources[module]) for name in used for module in imported):
-        used.update(*(_pieces(sources[module]) for module in imported))
+    own = frozenset([".", *(name.partition(".")[0] for name in sources)])
+    home = _pieces(sources[entry], own) if entry in sources else {}
+    used = {*names, *(() if home.keys() & names else home)}
+    found: dict[tuple[str, str], Piece] = {}
     while True:
-        imported |= {name for name in sources if name.rpartition(".")[2] in may_be_modules}
-        all_count = not used.isdisjoint(_READ_ALL)
         fresh = {
             (module, label): piece
-            for module in imported
-            for label, piece in _pieces(sources[module]).items()
-            if (module, label) not in found and (all_count or label in used or piece.kept_by & own)
+            for module in sources
+            if module == entry or used & {(last := module.rpartition(".")[2]), f".{last}"}
+            for label, piece in _pieces(sources[module], own).items()
+            if (module, label) not in found
+            and (piece.is_kept or label in used or not used.isdisjoint(_READ_ALL))
         }
         if not fresh:
             return found
         found |= fresh
         used.update(*(piece.names for piece in fresh.values()))
-        may_be_modules.update(used, *(piece.imports for piece in fresh.values()))
 
 
 def difference(
@@ -79,46 +73,51 @@ def difference(
     """Return what differs in two versions of the code that a loss reaches, line by line."""
     lines: list[str] = []
     for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if (old and old.text) != (new and new.text):
-            lines.append(f"  {key[0]}: {key[1]}")
-            pair = (old.lines if old else (), new.lines if new else ())
-            lines += [f"    {line}" for line in [*difflib.unified_diff(*pair, "", "", n=1)][2:]]
+        old, new = (pieces.get(key, Piece()) for pieces in (before, now))
+        if old.text != new.text:
+            shown = [*difflib.unified_diff(old.lines, new.lines, n=1)][2:]
+            lines += [f"  {key[0]}: {key[1]}", *(f"    {line}" for line in shown)]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"  ... and {len(lines) - _MOST_LINES} more lines"]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 @functools.lru_cache(maxsize=500)
-def _pieces(source: str) -> dict[str, Piece]:
+def _pieces(source: str, own: frozenset[str]) -> dict[str, Piece]:
+    """Cut a source into pieces; `own` are the first parts of the names of the user's modules."""
     try:
-        return _cut(source)
+        return _cut(source, own)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         # Of another version of Python, or too deep: all of it counts.
-        lines = tuple(source.splitlines())
-        words = frozenset(_WORD.findall(source))
-        return {REST: Piece(source, lines, words, words, frozenset([_SELF]))}
+        return {REST: Piece(source, tuple(source.splitlines()), frozenset(_WORD.findall(source)))}
 
 
-def _cut(source: str) -> dict[str, Piece]:
-    body = list(_at_import(ast.parse(source).body))
-    labels = [_label(node) for node in body]
-    rest = [node for node, label in zip(body, labels, strict=True) if label == REST]
-    origins = dict(pair for node in rest for pair in _imported_names(node))
-    nodes: dict[str, list[ast.stmt]] = {REST: []}
-    bound_twice = {*origins, *(one for node in rest for one in _stored(node))}
-    for node, label in zip(body, labels, strict=True):
-        nodes.setdefault(REST if label in bound_twice else label, []).append(node)
-    lines = source.splitlines()
+def _cut(source: str, own: frozenset[str]) -> dict[str, Piece]:
+    body, lines = list(_at_import(ast.parse(source).body)), source.splitlines()
+    roots = {
+        # The name that an import binds, and the first part of the module's; a dot is this package.
+        alias.asname or alias.name.partition(".")[0]: "."[: getattr(node, "level", 0)]
+        or (getattr(node, "module", None) or alias.name).partition(".")[0]
+        for node in body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    rest = (each for node in body if _label(node) == REST for each in ast.walk(node))
+    names = (each for each in rest if isinstance(each, ast.Name))
+    bound = {*roots, *(each.id for each in names if isinstance(each.ctx, ast.Store))}
+    nodes: dict[str, list[ast.stmt]] = {}
+    for node in body:
+        label = _label(node)  # what is bound twice stays in its order
+        nodes.setdefault(REST if label in bound else label, []).append(node)
+        _drop_what_does_not_count(node, roots)
     return {
         label: Piece(
-            "\n".join(ast.dump(_without_form(node, origins)) for node in nodes),
-            tuple(line for node in nodes for line in lines[_first(node) - 1 : node.end_lineno]),
-            frozenset(name for node in nodes for name in _names(node)),
-            frozenset(name for node in nodes for name in _imports(node)),
-            frozenset(name for node in nodes for name in _kept_by(node, label, origins)),
+            "\n".join(map(ast.dump, group)),
+            tuple(line for node in group for line in lines[_above(node) : node.end_lineno]),
+            frozenset(name for node in group for name in _names(node)),
+            label == REST or any(_is_kept(node, roots, own) for node in group),
         )
-        for label, nodes in nodes.items()
+        for label, group in nodes.items()
     }
 
 
@@ -133,81 +132,61 @@ def _at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _label(node: ast.stmt) -> str:
     """Return the name of a function, a class or a plain constant, or the label of the rest."""
-    if isinstance(node, _Definition):
-        return node.name
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    value = getattr(node, "value", None)
-    plain = value is not None and all(isinstance(one, _PLAIN) for one in ast.walk(value))
-    target = targets[0] if plain and len(targets) == 1 else None
-    return target.id if isinstance(target, ast.Name) else REST
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return node.name
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            | ast.AugAssign(target=ast.Name(id=name), value=value)
+        ) if all(isinstance(one, _PLAIN) for one in ast.walk(value)):
+            return name
+    return REST
 
 
-def _kept_by(node: ast.stmt, label: str, origins: Mapping[str, str]) -> Iterator[str]:
-    if label == REST or (label.startswith("__") and isinstance(node, _Definition)):
-        yield _SELF
-    for each in ast.walk(node) if isinstance(node, _Definition) else ():
-        makers = [*getattr(each, "decorator_list", ()), *getattr(each, "bases", ())]
-        makers += [keyword.value for keyword in getattr(each, "keywords", ())] if makers else []
-        for name in (
-            one.id for maker in makers for one in ast.walk(maker) if type(one) is ast.Name
-        ):
-            if name in origins or not hasattr(builtins, name):
-                yield _SELF if "regist" in name else origins.get(name, _SELF)
-
-
-def _stored(node: ast.stmt) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
-            yield each.id
-
-
-def _imported_names(node: ast.stmt) -> Iterator[tuple[str, str]]:
-    """Yield the names that an import binds, with the first part of the module's name."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield alias.asname or alias.name.partition(".")[0], alias.name.partition(".")[0]
-    elif isinstance(node, ast.ImportFrom):
-        root = _SELF if node.level else str(node.module).partition(".")[0]
-        yield from ((alias.asname or alias.name, root) for alias in node.names)
-
-
-def _without_form(node: ast.stmt, origins: Mapping[str, str]) -> ast.stmt:
-    """Return a statement without docstrings, and without what is compared elsewhere."""
+def _drop_what_does_not_count(node: ast.stmt, roots: Mapping[str, str]) -> None:
+    """Drop docstrings, and what is compared elsewhere: how a loss is declared."""
     for each in ast.walk(node):
         if isinstance(each, _Definition):
             if ast.get_docstring(each, clean=False) is not None:
-                each.body = each.body[1:] or [ast.Pass()]
+                del each.body[0]
             each.decorator_list = [
-                one for one in each.decorator_list if not _is_loss(one, origins)
+                one
+                for one in each.decorator_list
+                if roots.get(re.split("[.(]", ast.unparse(one))[0]) != "seedwise"
             ]
-    return node
 
 
-def _is_loss(decorator: ast.expr, origins: Mapping[str, str]) -> bool:
-    function = decorator.func if isinstance(decorator, ast.Call) else decorator
-    root = function.value if isinstance(function, ast.Attribute) else function
-    return origins.get(getattr(root, "id", "")) == "seedwise"
+def _is_kept(node: ast.stmt, roots: Mapping[str, str], own: frozenset[str]) -> bool:
+    """Tell whether the user's code may keep a definition without its name, as decorators do."""
+    makers: list[ast.AST] = []
+    for each in ast.walk(node):
+        if isinstance(each, _Definition):
+            makers += [*each.decorator_list, *getattr(each, "bases", ())]
+            makers += getattr(each, "keywords", ())
+    names = {one.id for each in makers for one in ast.walk(each) if isinstance(one, ast.Name)}
+    return (
+        (isinstance(node, _Definition) and node.name.startswith("__"))
+        or any("regist" in ast.unparse(each).lower() for each in makers)
+        or any(roots.get(one, "" if hasattr(builtins, one) else ".") in own for one in names)
+    )
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
     for each in ast.walk(node):
         match each:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name, asname=str()):
+            case ast.Name(id=name) | ast.Attribute(attr=name):
                 yield name
             case ast.Constant(value=str(text)):
                 yield from _WORD.findall(text)
             case ast.MatchClass(kwd_attrs=names):
                 yield from names
+            case ast.alias(name=name) | ast.ImportFrom(module=str(name)):
+                yield from (f".{part}" for part in name.split("."))
+                if getattr(each, "asname", None):  # the other name may be used
+                    yield name
 
 
-def _imports(node: ast.stmt) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.alias):
-            yield from each.name.split(".")
-        elif isinstance(each, ast.ImportFrom):
-            yield from (each.module or "").split(".")
-
-
-def _first(node: ast.stmt) -> int:
+def _above(node: ast.stmt) -> int:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(one.lineno for one in decorators)])
+    return min([node.lineno, *(one.lineno for one in decorators)]) - 1

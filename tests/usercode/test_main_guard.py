@@ -24,60 +24,50 @@ def main():
 """
 
 
-def run(tmp_path, *arguments, **keywords):
+def run(tmp_path, tail, *arguments):
+    script = tmp_path / "package" / "__main__.py"
+    script.parent.mkdir()
+    script.write_text(SCRIPT + tail)
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=tmp_path,
+        input=SCRIPT + tail,
         capture_output=True,
         text=True,
         check=False,
-        **keywords,
     )
 
 
-def run_script(tmp_path, tail):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT + tail)
-    return run(tmp_path, script)
+GUARDED = [
+    'if __name__ == "__main__":\n    main()\n',
+    "if '__main__' == __name__:\n    for _ in range(1):\n        main()\n",
+    "try:\n    if __name__ == '__main__':\n        main()\nfinally:\n    pass\n",
+]
 
 
 @pytest.mark.parametrize(
-    "tail",
+    ("arguments", "tail"),
     [
-        'if __name__ == "__main__":\n    main()\n',
-        "if '__main__' == __name__:\n    for _ in range(1):\n        main()\n",
-        "try:\n    if __name__ == '__main__':\n        main()\nfinally:\n    pass\n",
+        *((["package/__main__.py"], tail) for tail in GUARDED),
+        (["-m", "package"], "main()\n"),  # spawned processes do not import it
+        (["-"], "main()\n"),  # nor what has no file
     ],
 )
-def test_a_guarded_script_runs(tmp_path, tail):
-    done = run_script(tmp_path, tail)
+def test_a_script_that_runs(tmp_path, arguments, tail):
+    done = run(tmp_path, tail, *arguments)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-@pytest.mark.parametrize("tail", ["main()\n", "if sw:\n    main()\n"])
-def test_a_script_without_main_guard(tmp_path, tail):
-    done = run_script(tmp_path, tail)
+@pytest.mark.parametrize(("line", "tail"), [(12, "main()\n"), (13, "if sw:\n    main()\n")])
+def test_a_script_without_main_guard(tmp_path, line, tail):
+    done = run(tmp_path, tail, "package/__main__.py")
     assert done.returncode == 1
     assert MainGuardError.__name__ in done.stderr
-    line = 13 if tail.startswith("if") else 12
-    assert f"script.py, line {line}: workers import this script" in done.stderr
+    assert f"__main__.py, line {line}: workers import this script" in done.stderr
     assert 'if __name__ == "__main__":' in done.stderr
     # Once, from the script itself: no worker was started that would have made the call again.
     assert done.stderr.count("Traceback") == 1
     assert not (tmp_path / "runs").exists()
-
-
-def test_the_main_module_of_a_package_needs_no_guard(tmp_path):
-    """Spawned processes do not import it."""
-    (tmp_path / "package").mkdir()
-    (tmp_path / "package/__main__.py").write_text(SCRIPT + "main()\n")
-    done = run(tmp_path, "-m", "package")
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
-
-
-def test_code_from_standard_input_needs_no_guard(tmp_path):
-    done = run(tmp_path, "-", input=SCRIPT + "main()\n")
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 # A file that is imported to find a loss in it.

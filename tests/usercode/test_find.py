@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from seedwise.errors import LossNotFoundError
-from seedwise.usercode.find import load_loss
+from seedwise.usercode.find import argv_of, load_loss
 
 WALK = """
 import seedwise as sw
@@ -70,7 +70,9 @@ def test_a_script_that_is_called_as_a_module_that_is_there(tmp_path):
 def test_a_loss_that_the_script_imports(tmp_path):
     script(tmp_path, WALK, "my_losses.py")
     path = script(tmp_path, "from my_losses import walk\nthe_same = walk\n")
-    assert load_loss(str(path)).name == "the walk"
+    loss = load_loss(str(path))
+    assert loss.name == "the walk"
+    assert argv_of(loss) == (str(path),)  # as its import saw it
 
 
 def test_a_module_of_the_current_folder(tmp_path, monkeypatch):
@@ -134,12 +136,20 @@ def test_the_traceback_of_an_import_that_fails(tmp_path, text, last, shown):
     assert "a_script" not in sys.modules
 
 
-def test_the_traceback_of_a_module_whose_import_fails(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [("1 / 0\n", "ZeroDivisionError"), ("import no_such_thing\n", "ModuleNotFoundError")],
+)
+def test_the_traceback_of_a_module_whose_import_fails(tmp_path, monkeypatch, text, last):
     monkeypatch.chdir(tmp_path)
-    script(tmp_path, "1 / 0\n", "a_bad_one.py")
-    error = refused("a_bad_one:walk")
-    assert "importlib" not in error.traceback
-    assert "ZeroDivisionError" in str(error)
+    script(tmp_path, text, "a_bad_one.py")
+    (tmp_path / "a_bad_package").mkdir()
+    script(tmp_path / "a_bad_package", text, "__init__.py")
+    script(tmp_path / "a_bad_package", WALK, "fit.py")
+    for target in ("a_bad_one:walk", "a_bad_package.fit:walk"):
+        error = refused(target)
+        assert "importlib" not in error.traceback
+        assert error.traceback.splitlines()[-1].startswith(last)
 
 
 def test_a_script_or_module_that_would_begin_a_run(tmp_path, monkeypatch):

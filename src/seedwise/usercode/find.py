@@ -12,10 +12,10 @@ from types import ModuleType
 
 from seedwise.errors import LossNotFoundError, MainGuardError
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.installed import is_installed_file
 from seedwise.usercode.main_guard import no_run_begins
 
-_argv: dict[str, tuple[str, ...]] = {}
+# By the id of a loss, which lives as long as its module.
+_argv: dict[int, tuple[str, ...]] = {}
 
 
 def load_loss(target: str) -> LossDefinition:
@@ -33,52 +33,52 @@ def load_loss(target: str) -> LossDefinition:
     if not where:  # no name is given
         where, name = target, ""
     is_file = where.endswith(".py") or "/" in where
-    module = _import_file(where, target) if is_file else _import_module(where, target)
-    return _pick(module, name, target)
+    path = Path(where).expanduser().resolve()
+    if is_file and not path.is_file():
+        raise LossNotFoundError(target, f"there is no file {path}")
+    if is_file and path.suffix != ".py":
+        raise LossNotFoundError(target, f"{path.name} is not a .py file")
+    own = sys.argv
+    sys.argv = [str(path)] if is_file else own
+    try:
+        with no_run_begins():
+            module = _import_file(path) if is_file else _import_module(where, target)
+        loss = _pick(module, name, target)
+        _argv[id(loss)] = tuple(sys.argv)
+    except LossNotFoundError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(error, target) from None
+    finally:
+        sys.argv = own
+    return loss
 
 
-def argv_of(module: str) -> tuple[str, ...] | None:
-    """Return ``sys.argv`` as it was while a module was imported to find a loss; None of any other.
-
-    A program that is installed, such as seedwise's, imports for one loss only.
-    """
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    if module not in _argv and file is not None and is_installed_file(file):
-        return next(reversed(_argv.values()), None)
-    return _argv.get(module)
+def argv_of(loss: LossDefinition) -> tuple[str, ...]:
+    """Return ``sys.argv`` as it was when the module of a loss was imported."""
+    return _argv.get(id(loss), tuple(sys.argv))
 
 
 def _pick(module: ModuleType, name: str, target: str) -> LossDefinition:
-    by_variable = {
-        variable: value
-        for variable, value in vars(module).items()
-        if isinstance(value, LossDefinition)
-    }
-    if name in by_variable:
-        return by_variable[name]
-    distinct = list({id(loss): loss for loss in by_variable.values()}.values())
-    named = [loss for loss in distinct if loss.name == name or not name]
-    if len(named) == 1:
-        return named[0]
-    if not by_variable:
+    losses = {key: one for key, one in vars(module).items() if isinstance(one, LossDefinition)}
+    if name in losses:
+        return losses[name]
+    distinct = {id(one): one for one in losses.values() if name in ("", one.name)}
+    if len(distinct) == 1:
+        return distinct.popitem()[1]
+    problem = f"its losses are {', '.join(losses)}"
+    if not losses:
         problem = "there is no loss in it. Decorate the function with @seedwise.loss(...)"
+    elif not name:
+        problem = f"{problem}. Say which, such as {target}:{next(iter(losses))}"
+    elif hasattr(module, name):
+        problem = f"{name} is not a loss; {problem}"
     else:
-        problem = f"its losses are {', '.join(by_variable)}"
-        if not name:
-            problem = f"{problem}. Say which, such as {target}:{next(iter(by_variable))}"
-        elif hasattr(module, name):
-            problem = f"{name} is not a loss; {problem}"
-        else:
-            problem = f"there is no {name} in it; {problem}"
-    raise LossNotFoundError(target, problem, losses=list(by_variable))
+        problem = f"there is no {name} in it; {problem}"
+    raise LossNotFoundError(target, problem, losses=list(losses))
 
 
-def _import_file(where: str, target: str) -> ModuleType:
-    path = Path(where).expanduser().resolve()
-    if not path.is_file():
-        raise LossNotFoundError(target, f"there is no file {path}")
-    if path.suffix != ".py":
-        raise LossNotFoundError(target, f"{path.name} is not a .py file")
+def _import_file(path: Path) -> ModuleType:
     _search_first(path.parent)
     name = re.sub(r"\W", "_", path.stem)
     while name in sys.modules:  # never replace a module that is already imported
@@ -86,38 +86,27 @@ def _import_file(where: str, target: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # a .py file has one
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    own, sys.argv = sys.argv, [str(path)]
-    _argv[name] = (str(path),)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with no_run_begins():
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise _failed(error, target) from None
-    finally:
-        sys.argv = own
+        raise
     return module
 
 
-def _import_module(where: str, target: str) -> ModuleType:
+def _import_module(name: str, target: str) -> ModuleType:
     _search_first(Path.cwd())
     importlib.invalidate_caches()
     try:
-        spec = importlib.util.find_spec(where)
-    except (ImportError, ValueError):  # raised for the package around it
-        spec = None
-    except (Exception, SystemExit) as error:
-        raise _failed(error, target) from None
-    if spec is None:
-        problem = f"there is no module {where}. For a script, give its path, such as fit.py:walk"
-        raise LossNotFoundError(target, problem)
-    try:
-        with no_run_begins():
-            return importlib.import_module(where)
-    except (Exception, SystemExit) as error:
-        raise _failed(error, target) from None
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if f"{name}.".startswith(f"{error.name}."):
+            problem = (
+                f"there is no module {name}. For a script, give its path, such as fit.py:walk"
+            )
+            raise LossNotFoundError(target, problem) from None
+        raise
 
 
 def _search_first(folder: Path) -> None:
@@ -134,12 +123,10 @@ def _failed(error: BaseException, target: str) -> LossNotFoundError:
         )
         return LossNotFoundError(target, problem)
     found = traceback.TracebackException.from_exception(error)
-    users = [
+    ours = (__file__, importlib.__file__)
+    found.stack = traceback.StackSummary.from_list(
         frame
         for frame in found.stack
-        if frame.filename not in (__file__, importlib.__file__)
-        and not frame.filename.startswith("<frozen importlib")
-    ]
-    found.stack = traceback.StackSummary.from_list(users)
-    text = "".join(found.format())
-    return LossNotFoundError(target, "its import fails", traceback=text)
+        if not frame.filename.startswith((*ours, "<frozen importlib"))
+    )
+    return LossNotFoundError(target, "its import fails", traceback="".join(found.format()))

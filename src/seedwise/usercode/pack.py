@@ -51,7 +51,7 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     note_context()
     module, also = _loss_module(options.loss_module)
     home = str(getattr(loss.function, "__module__", None))
-    argv = (argv_of(home) or tuple(sys.argv)) if options.forward_sys_argv_to_workers else None
+    argv = argv_of(loss) if options.forward_sys_argv_to_workers else None
     snapshot = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
     files, code = snapshot.files, snapshot.code
     variable: str | None = None

@@ -16,7 +16,7 @@ import attrs
 
 import seedwise  # noqa: F401 - so that no program has to
 from seedwise.model.options.study import RunOptions
-from seedwise.usercode.importing import has_already, may_hold  # noqa: F401 - for the steps
+from seedwise.usercode.importing import has_imported, hold  # noqa: F401 - for the steps
 from seedwise.usercode.pack import pack
 from seedwise.usercode.snapshot import take_snapshot
 
@@ -69,7 +69,7 @@ def packed(main, to="sent", **options):
         (folder / copy).write_bytes(content)
     # A fork has the id of the process that it comes from, and is to be another here.
     code = attrs.evolve(found.shipment.code, folder=str(folder))
-    shipment = attrs.evolve(found.shipment, process="", code=code)
+    shipment = attrs.evolve(found.shipment, sender="", code=code)
     (folder / "shipment").write_bytes(pickle.dumps(shipment))
     return shipment
 

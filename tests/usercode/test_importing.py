@@ -467,11 +467,11 @@ for _ in range(2):
         shipment.load()
     except ZeroDivisionError as error:
         answer += [str(error), sorted(set(sys.modules) - before), len(sys.meta_path)]
-        answer += [sys.modules["__main__"] is main, may_hold(shipment.code)]
+        answer += [sys.modules["__main__"] is main, sys.argv, os.getcwd()]
 """
     answer = programs.run(ELSEWHERE, steps)
-    assert answer[:5] == answer[5:]
-    assert (answer[0], answer[1], answer[3:5]) == ("division by zero", [], [True, True])
+    assert answer[:6] == answer[6:]
+    assert (answer[0], answer[1], answer[3], answer[5]) == ("division by zero", [], True, "/")
 
 
 def test_a_module_that_fails_below_the_loss_can_be_tried_again(programs, tmp_path):
@@ -494,20 +494,29 @@ except OSError as error:
 # Which processes may hold it.
 
 
-HOLDS = "\nanswer = [may_hold(shipment.code), has_already(shipment.code), shipment.fits_here()]"
+HOLDS = """
+def loads(**how):
+    try:
+        return shipment.load(**how)({}, 3)
+    except ImportError as error:
+        return type(error).__name__
+answer = [loads(), loads(as_imported=True)]
+"""
+FOREIGN = "ForeignCodeError"
 
 
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        ("", [True, False, True]),
-        ("shipment.load()", [True, True, True]),
+        ("", [1.0, 1.0]),
+        ("shipment.load()", [1.0, 1.0]),
         # The program of the driver, in another process, such as a worker that has imported it.
-        ("script()", [False, True, False]),
-        ("script('other.py')", [False, False, False]),
-        ("sys.path.insert(0, shipment.code.cwd); import helper", [False, False, False]),
-        ("text('a = 1')", [True, False, True]),
-        ("text('a = 1'); sys.ps1 = '>>>'", [False, False, False]),
+        ("script()", [FOREIGN, 1.0]),
+        ("script('other.py')", [FOREIGN, FOREIGN]),
+        ("sys.path.insert(0, shipment.code.cwd); import helper", [FOREIGN, FOREIGN]),
+        ("script(); open('helper.py', 'a').write('K = 2.0')", [FOREIGN, FOREIGN]),
+        ("text('a = 1')", [1.0, 1.0]),
+        ("text('a = 1'); sys.ps1 = '>>>'", [FOREIGN, FOREIGN]),
     ],
 )
 def test_who_may_hold_it(before, expected, programs, tmp_path):
@@ -518,26 +527,38 @@ def test_who_may_hold_it(before, expected, programs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ("", [True, True, True]),
-        ("argv=('main.py', '2')", [False, False, False]),
-        ("cwd='/'", [False, False, False]),
-        ("hashes={**shipment.code.hashes, 'a': ''}", [False, False, False]),
-        ("modules={}", [True, False, True]),
-        ("modules={}, cwd='/'", [False, False, False]),
-        ("folder='/elsewhere'", [True, True, True]),
+        ("", 1.0),
+        ("argv=('main.py', '2')", FOREIGN),
+        ("cwd='/'", FOREIGN),
+        ("hashes={**shipment.code.hashes, 'a': ''}", FOREIGN),
+        ("modules={}", FOREIGN),
+        ("folder='/elsewhere'", 1.0),
     ],
 )
 def test_two_runs_in_one_process(change, expected, programs, tmp_path):
     """On a cluster that was passed, they may have the same code, and other arguments."""
     steps = sent(programs, tmp_path)
-    steps += "attrs.evolve(shipment, code=attrs.evolve(shipment.code, folder='/')).load()\n"
-    steps += f"shipment = attrs.evolve(shipment, code=attrs.evolve(shipment.code, {change}))\n"
-    held = programs.run(ELSEWHERE, steps + HOLDS)
-    assert [held[0], held[2]] == [expected[0], expected[2]]
+    steps += f"""
+first = attrs.evolve(shipment, code=attrs.evolve(shipment.code, folder='/'))
+first.load()
+shipment = attrs.evolve(shipment, code=attrs.evolve(shipment.code, {change}))
+{HOLDS}
+main = sys.modules["__main__"]
+answer = [answer[0], sys.argv[:], os.getcwd(), "helper" in sys.modules]
+for one in (first, shipment, shipment):  # each that has loaded it; the last leaves nothing
+    answer += [sys.modules["__main__"] is main]
+    one.release()
+answer += [sys.modules["__main__"] is main, "helper" in sys.modules, os.getcwd()]
+"""
+    held = programs.run(ELSEWHERE, steps)
+    assert held[:4] == [expected, ["main.py"], str(tmp_path), True]
+    n_more = 3 if expected == 1.0 else 1
+    assert held[4:7] == [i < n_more for i in range(3)]
+    assert held[7:] == [False, False, "/"]
 
 
 def test_a_process_with_other_code_refuses(programs, tmp_path):
     steps = sent(programs, tmp_path, {**SIMPLE, "other.py": "import helper\nhelper.K = 7.0"})
     with pytest.raises(ProgramError, match=r"\(helper, __main__\)") as caught:
         programs.run(tmp_path, f"{steps}\nscript('other.py')\nshipment.load()")
-    assert caught.value.kind == "ForeignCodeError"
+    assert caught.value.kind == FOREIGN

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import decimal
+
 import attrs
 import pytest
 
 import seedwise as sw
 from seedwise.errors import LossTransportError
+from seedwise.model.options.study import RunOptions
+from seedwise.usercode.pack import pack
 from seedwise.usercode.shipment import PICKLE
 from tests.builders import shipment
 from tests.usercode.programs import ProgramError, losing, write
@@ -18,8 +22,14 @@ def made(params, seed):
     return params["x"] + seed
 
 
+def value(sent):
+    loss = sent.load()
+    sent.release()
+    return loss({"x": 0.5}, 2)
+
+
 def test_a_pickle_that_came_with_it():
-    assert shipment(made).load()({"x": 0.5}, 2) == 2.5
+    assert value(shipment(made)) == 2.5
 
 
 def test_a_pickle_in_the_folder(tmp_path):
@@ -27,13 +37,37 @@ def test_a_pickle_in_the_folder(tmp_path):
     (tmp_path / PICKLE).write_bytes(whole.pickled)
     sent = attrs.evolve(whole, pickled=None, code=attrs.evolve(whole.code, folder=str(tmp_path)))
     assert sent.id == whole.id
-    assert sent.load()({"x": 0.5}, 2) == 2.5
+    assert value(sent) == 2.5
     (tmp_path / PICKLE).write_bytes(whole.pickled + b"more")
     with pytest.raises(LossTransportError, match="it has changed since the run began"):
         sent.load()
     (tmp_path / PICKLE).unlink()
     with pytest.raises(LossTransportError, match="No such file or directory"):
         sent.load()
+
+
+def test_each_call_has_its_context():
+    """Two threads may begin runs at once, each with settings of its own."""
+    shipments = []
+    for precision in (6, 9):
+        with decimal.localcontext(prec=precision):
+            shipments.append(pack(made, RunOptions.from_keywords({})).shipment)
+    found = [one.context().run(lambda: decimal.getcontext().prec) for one in shipments]
+    assert found == [6, 9]
+
+
+def test_a_loss_that_cannot_be_loaded_leaves_the_process_as_it_was(programs, tmp_path):
+    steps = sent(programs, tmp_path)
+    steps += """
+def state():
+    return [sys.path, sys.argv, os.getcwd(), "helper" in sys.modules]
+before = json.dumps(state())
+try:
+    attrs.evolve(shipment, variable="other").load()
+except ImportError as error:
+    answer = [str(error)[:40], json.dumps(state()) == before]
+"""
+    assert programs.run(ELSEWHERE, steps) == ["the import of __main__ defines no loss '", True]
 
 
 @pytest.mark.parametrize("version", [(3, 10), (4, 0)])
@@ -56,7 +90,7 @@ def test_the_id_tells_losses():
         attrs.evolve(one, **{field: "other"}) for field in ("name", "module", "variable", "digest")
     ]
     assert len({one.id, *(other.id for other in others)}) == 5
-    assert attrs.evolve(one, process="other", pickled=None, python=None).id == one.id
+    assert attrs.evolve(one, sender="other", pickled=None, python=None).id == one.id
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from distributed import Reschedule
 import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
-from seedwise.usercode.importing import PROCESS
+from seedwise.usercode.importing import senders
 from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
 from tests.builders import shipment
@@ -284,7 +285,8 @@ def test_a_module_that_defines_no_such_loss(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     loss = make(lambda params, seed: 0.0)
-    here = {"pickled": None, "digest": "", "module": "other_loss", "process": PROCESS}
+    monkeypatch.setitem(senders, "here", contextvars.copy_context())
+    here = {"pickled": None, "digest": "", "module": "other_loss", "sender": "here"}
     with pytest.raises(ImportError, match=r"defined no loss 'wanted'.*'other'.*sys.argv was"):
         shipment(loss, name="wanted", **here).load()
     assert shipment(loss, name="other", **here).load().name == "other"

@@ -59,7 +59,7 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
     replayed = Replayed(params, {})
     shipment = saved.packed.shipment
-    loss = shipment.load()
+    loss = shipment.load(as_imported=True)
     try:
         for one in seeds:
             replayed.losses[one], parts = _evaluate(loss, replayed.params, one, context)

@@ -8,16 +8,17 @@ import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
-import importlib.readers
 import importlib.util
 import linecache
 import os
 import sys
 import threading
 import types
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import attrs
 
 from seedwise.errors import ForeignCodeError
 from seedwise.model.loss import LossDefinition
@@ -25,163 +26,69 @@ from seedwise.usercode.code import SCRIPT, Code, Module
 from seedwise.usercode.installed import is_installed_file
 
 #: The name under which the script is imported, so that its main guard is false.
-GUARDED = "__mp_main__"
+_GUARDED = "__mp_main__"
 
-#: Tells this process from all others, but for those that are forked from it and have its modules.
-PROCESS = uuid.uuid4().hex
+#: The contexts in which calls of this process, or of the one that it is a fork of, sent a loss, by
+#: what their shipments are marked with: they are not imported from a snapshot here.
+senders: dict[str, contextvars.Context] = {}
+
+
+@attrs.define
+class _Held:
+    """The code that this process holds, for some runs; `undo` leaves it as it was before."""
+
+    code: Code
+    undo: contextlib.ExitStack
+    n_holders: int = 0
+
+    def is_of(self, code: Code) -> bool:
+        return (self.code.id, self.code.surroundings) == (code.id, code.surroundings)
+
 
 _lock = threading.RLock()
-_held: Code | None = None
-_n_holders = 0
-_before: _Before | None = None
-_context = contextvars.Context()
-_kept: list[types.ModuleType] = []  # what Python clears of a module that nobody holds
-
-
-def note_context() -> None:
-    """Keep the context of this thread, in which the user's code was imported."""
-    global _context  # noqa: PLW0603 - a process has one
-    _context = contextvars.copy_context()
-
-
-def drivers_context() -> contextvars.Context:
-    """Return a copy of the context that was noted last."""
-    return _context.copy()
-
-
-def may_hold(code: Code) -> bool:
-    """Tell whether this process may import this code, or has done so.
-
-    It may not if it holds another, or has imported modules of these names from elsewhere. Two
-    versions of a module in one process would be mixed up, and so would the working directories
-    and arguments of two drivers.
-    """
-    with _lock:
-        if _held is not None and _held.surroundings != code.surroundings:
-            return False
-        if _held is not None and _held.modules and code.modules:
-            return _held.id == code.id
-        return not _already_there(code)
-
-
-def has_already(code: Code) -> bool:
-    """Tell whether this process has imported the code from the user's files, which are the same.
-
-    It is so in the process that made the snapshot, and in others of the same script or notebook.
-    """
-    with _lock:  # what another thread imports right now is not there yet
-        there = _already_there(code)
-        if SCRIPT in code.modules and SCRIPT not in there:
-            return False
-        return bool(there) and all(_is_same(code, name) for name in there)
-
-
-def _is_same(code: Code, name: str) -> bool:
-    module, loaded = code.modules[name], sys.modules[name]
-    if module.copy is None:
-        return not getattr(loaded, "__file__", None)
-    try:
-        content = Path(str(getattr(loaded, "__file__", None))).read_bytes()
-    except OSError:
-        return False
-    return hashlib.sha256(content).hexdigest() == code.hashes[module.copy]
+_held: _Held | None = None
 
 
 def hold(code: Code) -> None:
     """Have this process import the user's code from a snapshot, and import the script.
 
     Path, working directory and arguments are the driver's from now on. Raises ForeignCodeError if
-    the process can't hold it.
+    the process holds other code, or has imported modules of these names from elsewhere: two
+    versions of a module would be mixed up, and so would the surroundings of two drivers.
     """
-    global _held, _before, _n_holders  # noqa: PLW0603 - a process has one
+    global _held  # noqa: PLW0603 - a process has one
     with _lock:
-        if not may_hold(code):
+        if _held is None:
+            if there := _already_there(code):
+                raise ForeignCodeError(there)
+            with contextlib.ExitStack() as undo:  # what fails is tried again, and fails again
+                _begin(code, undo)
+                _held = _Held(code, undo.pop_all())
+        if not _held.is_of(code):
             raise ForeignCodeError(_already_there(code))
-        _n_holders += 1
-        if _held is not None and (_held.modules or not code.modules):
-            return
-        before = _Before()
-        here = [entry for entry in sys.path if entry not in code.path]
-        sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
-        with contextlib.suppress(OSError):  # another machine may not have it
-            os.chdir(code.cwd)
-        if code.argv is not None:
-            sys.argv[:] = code.argv
-        sys.meta_path.insert(0, _Finder(code))
-        try:
-            if SCRIPT in code.modules:
-                _import_script(code)
-        except BaseException:  # it is tried again, and fails in the same way
-            before.restore(code)
-            _n_holders -= 1
-            raise
-        _held, _before = code, _before or before
+        _held.n_holders += 1
 
 
 def release(code: Code) -> None:
     """Leave this process as it was before it held the code, if nobody else holds it."""
-    global _before, _n_holders  # noqa: PLW0603 - a process has one
+    global _held
     with _lock:
-        if _held is None or _before is None or _held.id != code.id:
-            return
-        _n_holders -= 1
-        if not _n_holders:
-            _before.restore(code)
-            _before = None
+        if _held is not None and _held.is_of(code):
+            _held.n_holders -= 1
+            if not _held.n_holders:
+                held, _held = _held, None
+                held.undo.close()
 
 
-class _Before:
-    """What a process is like before it holds code."""
+def has_imported(code: Code) -> bool:
+    """Tell whether this process has imported the code from the user's files, which are the same.
 
-    def __init__(self) -> None:
-        self._held = _held
-        self._path, self._argv, self._finders = sys.path[:], sys.argv[:], sys.meta_path[:]
-        self._cwd: Path | None = None
-        with contextlib.suppress(OSError):  # it is gone
-            self._cwd = Path.cwd()
-        self._mains = {name: sys.modules.get(name) for name in (SCRIPT, GUARDED)}
-
-    def restore(self, code: Code) -> None:
-        global _held  # noqa: PLW0603 - a process has one
-        _held = self._held
-        sys.path[:], sys.argv[:], sys.meta_path[:] = self._path, self._argv, self._finders
-        if self._cwd is not None:
-            with contextlib.suppress(OSError):
-                os.chdir(self._cwd)
-        for name in code.modules:
-            sys.modules.pop(name, None)
-        for name, module in self._mains.items():
-            sys.modules.pop(name, None)
-            if module is not None:
-                sys.modules[name] = module
-
-
-def _already_there(code: Code) -> list[str]:
-    names = [name for name in code.modules if name != SCRIPT and name in sys.modules]
-    if SCRIPT in code.modules and _is_the_users(sys.modules[SCRIPT]):
-        names.append(SCRIPT)
-    return names
-
-
-def _is_the_users(main: types.ModuleType) -> bool:
-    file = getattr(main, "__file__", None)
-    return hasattr(sys, "ps1") if file is None else not is_installed_file(str(file))
-
-
-def _import_script(code: Code) -> None:
-    """Import the script, as `multiprocessing` does it for a spawned process."""
-    loader = _Loader(code, SCRIPT)
-    module = types.ModuleType(GUARDED)
-    path = loader.get_filename(SCRIPT)
-    module.__dict__.update(
-        __file__=path, __cached__=None, __loader__=loader, __package__=code.script_package
-    )
-    # multiprocessing finds the script by it, in the processes that a loss starts.
-    named = code.script_name
-    module.__spec__ = importlib.machinery.ModuleSpec(named, loader, origin=path) if named else None
-    _kept.extend((sys.modules[SCRIPT], module))
-    sys.modules[GUARDED] = sys.modules[SCRIPT] = module
-    loader.exec_module(module)
+    It is so in processes of the same script or notebook.
+    """
+    with _lock:  # what another thread imports right now is not there yet
+        there = _already_there(code)
+        has_script = SCRIPT in there or SCRIPT not in code.modules
+        return bool(there) and has_script and all(_is_same(code, name) for name in there)
 
 
 def find_loss(module: str, variable: str) -> LossDefinition:
@@ -194,6 +101,66 @@ def find_loss(module: str, variable: str) -> LossDefinition:
         msg = f"the import of {module} defines no loss {variable!r}, but {found!r}"
         raise ImportError(msg)
     return found
+
+
+def _already_there(code: Code) -> list[str]:
+    names = [name for name in code.modules if name != SCRIPT and name in sys.modules]
+    file = getattr(sys.modules[SCRIPT], "__file__", None)
+    is_the_users = hasattr(sys, "ps1") if file is None else not is_installed_file(str(file))
+    return [*names, SCRIPT] if SCRIPT in code.modules and is_the_users else names
+
+
+def _is_same(code: Code, name: str) -> bool:
+    copy, file = code.modules[name].copy, getattr(sys.modules[name], "__file__", None)
+    if copy is None or file is None:
+        return copy == file
+    return _has_hash(file, code.hashes[copy])
+
+
+def _has_hash(file: str, expected: str) -> bool:
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() == expected
+    except OSError:
+        return False
+
+
+def _begin(code: Code, undo: contextlib.ExitStack) -> None:
+    """Take the driver's surroundings and import the script; `undo` gets what undoes it."""
+    before = {name: sys.modules.get(name) for name in (*code.modules, SCRIPT, _GUARDED)}
+    undo.callback(_restore_modules, before)
+    for live in (sys.path, sys.argv, sys.meta_path):
+        undo.callback(live.__setitem__, slice(None), live[:])  # type: ignore[arg-type]
+    with contextlib.suppress(OSError):  # it is gone
+        undo.callback(os.chdir, Path.cwd())
+    with contextlib.suppress(OSError):  # another machine may not have it
+        os.chdir(code.cwd)
+    here = [entry for entry in sys.path if entry not in code.path]
+    sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
+    sys.argv[:] = sys.argv if code.argv is None else code.argv
+    sys.meta_path.insert(0, _Finder(code))
+    if SCRIPT in code.modules:
+        _import_script(code)
+
+
+def _restore_modules(before: Mapping[str, types.ModuleType | None]) -> None:
+    for name, module in before.items():
+        sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+
+
+def _import_script(code: Code) -> None:
+    """Import the script, as `multiprocessing` does it for a spawned process."""
+    spec = _spec(code, SCRIPT, _GUARDED)
+    module = importlib.util.module_from_spec(spec)
+    assert isinstance(spec.loader, _Loader)  # it is a source
+    # multiprocessing finds the script by it, in the processes that a loss starts.
+    named = code.script_name and importlib.machinery.ModuleSpec(
+        code.script_name, spec.loader, origin=spec.origin
+    )
+    vars(module).update(__package__=code.script_package, __spec__=named)
+    sys.modules[_GUARDED] = sys.modules[SCRIPT] = module
+    spec.loader.exec_module(module)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -209,82 +176,57 @@ class _Finder(importlib.abc.MetaPathFinder):
         module = self._code.modules.get(fullname)
         if module is None or fullname == SCRIPT:
             return None
-        if module.copy is None:
-            found = importlib.machinery.PathFinder.find_spec(fullname, path)
-            if found is not None:  # parts of it may be installed
-                return found
+        if module.copy is not None:
+            return _spec(self._code, fullname, fullname)
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None:  # else parts of it may be installed
             spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
             spec.submodule_search_locations = [module.path]
-            return spec
-        if not module.is_source:
-            where = _compiled(self._code, module)
-            folders = _folders(self._code, module)
-            return importlib.util.spec_from_file_location(
-                fullname, where, submodule_search_locations=folders
-            )
-        loader = _Loader(self._code, fullname)
-        return importlib.util.spec_from_file_location(
-            fullname,
-            loader.get_filename(fullname),
-            loader=loader,
-            submodule_search_locations=_folders(self._code, module),
-        )
+        return spec
 
 
-class _Loader(importlib.abc.SourceLoader):
-    """Loads a module from its source in a snapshot.
-
-    The module's file is the one that the user wrote, so that data beside it are found and
-    tracebacks name it; where a machine does not have it, it is the copy.
-    """
-
-    def __init__(self, code: Code, name: str) -> None:
-        self._code = code
-        self._name = name
-        self._module = code.modules[name]
-        self._source = code.source(name)
-
-    def get_filename(self, fullname: str) -> str:
-        del fullname
-        return str(_place(self._code, self._module))
-
-    def get_data(self, path: str | bytes) -> bytes:
-        if path == self.get_filename(self._name):
-            return self._source
-        return Path(os.fsdecode(path)).read_bytes()
-
-    def get_resource_reader(self, fullname: str) -> importlib.abc.ResourceReader:
-        loader = importlib.machinery.SourceFileLoader(fullname, self.get_filename(fullname))
-        return importlib.readers.FileReader(loader)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        # The file may have been edited since; a traceback is to show the lines that ran.
-        file = self.get_filename(self._name)
-        text = importlib.util.decode_source(self._source)
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-        super().exec_module(module)
+def _spec(code: Code, name: str, as_name: str) -> importlib.machinery.ModuleSpec:
+    module = code.modules[name]
+    file = _file(code, module)
+    loader = _Loader(as_name, file, code.source(name)) if module.is_source else None
+    spec = importlib.util.spec_from_file_location(as_name, file, loader=loader)
+    assert spec is not None  # its kind of file is known
+    spec.submodule_search_locations = [str(Path(file).parent)] if module.is_package else None
+    return spec
 
 
-def _place(code: Code, module: Module) -> Path:
-    path = Path(module.path)
-    assert module.copy is not None  # it has a file
-    copy = Path(code.folder) / module.copy
-    return copy if not path.exists() and copy.exists() else path
+def _file(code: Code, module: Module) -> str:
+    """Return where a module's file is: what it needs lies beside the one that the user wrote.
 
-
-def _folders(code: Code, module: Module) -> list[str] | None:
-    return [str(_place(code, module).parent)] if module.is_package else None
-
-
-def _compiled(code: Code, module: Module) -> str:
-    """Return where a compiled module is as it was when the snapshot was taken.
-
-    What it is linked with lies beside the original, so that comes first.
+    On a machine that does not have it, it is the copy, as it is for a compiled module that has
+    changed since the snapshot was taken.
     """
     assert module.copy is not None  # it has a file
-    for path in (Path(module.path), Path(code.folder) / module.copy):
-        with contextlib.suppress(OSError):
-            if hashlib.sha256(path.read_bytes()).hexdigest() == code.hashes[module.copy]:
-                return str(path)
+    copy = str(Path(code.folder) / module.copy)
+    for file in (module.path, copy):
+        if Path(file).exists() if module.is_source else _has_hash(file, code.hashes[module.copy]):
+            return file
+    if module.is_source:
+        return module.path
     msg = f"{module.path} has changed since the run began, and its copy can't be read here"
     raise ImportError(msg)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module from its source in a snapshot, whatever its file holds by now."""
+
+    def __init__(self, name: str, file: str, source: bytes) -> None:
+        super().__init__(name, file)
+        self._source = source
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._source if path == self.path else Path(os.fsdecode(path)).read_bytes()
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise FileNotFoundError(path)  # or the bytecode of the file would be taken
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        # A traceback is to show the lines that ran.
+        text = importlib.util.decode_source(self._source)
+        linecache.cache[self.path] = (len(text), None, text.splitlines(keepends=True), self.path)
+        super().exec_module(module)

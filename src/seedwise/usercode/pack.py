@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import dis
 import hashlib
 import inspect
 import sys
+import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.code import SCRIPT, Code
 from seedwise.usercode.find import argv_of
-from seedwise.usercode.importing import PROCESS, note_context
+from seedwise.usercode.importing import senders
 from seedwise.usercode.pickling import dumps, is_importable, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
 from seedwise.usercode.snapshot import take_snapshot
@@ -48,7 +50,8 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     not. Raises LossTransportError if it then can't be pickled, OptionError if there is no such
     `loss_module`, and SnapshotError if the code is too large.
     """
-    note_context()
+    sender = uuid.uuid4().hex
+    senders[sender] = contextvars.copy_context()
     module, also = _loss_module(options.loss_module)
     home = str(getattr(loss.function, "__module__", None))
     argv = argv_of(loss) if options.forward_sys_argv_to_workers else None
@@ -57,7 +60,7 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     variable: str | None = None
     if module is None and (by_name := name_of(loss, code.source_of)) is not None:
         module, variable = by_name
-    shipment = Shipment(loss.name, code, module, variable, process=PROCESS)
+    shipment = Shipment(loss.name, code, module, variable, sender=sender)
     if module is not None:
         return Packed(shipment, files)
     try:

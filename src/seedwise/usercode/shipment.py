@@ -9,21 +9,14 @@ import importlib
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from seedwise.errors import LossTransportError
+from seedwise.errors import ForeignCodeError, LossTransportError
 from seedwise.model.loss import LossDefinition, registered_losses
 from seedwise.usercode.code import Code
-from seedwise.usercode.importing import (
-    PROCESS,
-    drivers_context,
-    find_loss,
-    has_already,
-    hold,
-    may_hold,
-    release,
-)
+from seedwise.usercode.importing import find_loss, has_imported, hold, release, senders
 
 #: The file of a pickle in the folder of the code.
 PICKLE = "loss.pickle"
@@ -46,8 +39,8 @@ class Shipment:
     pickled: bytes | None = attrs.field(default=None, repr=False)
     #: The version of Python that wrote the pickle: no other can read it.
     python: tuple[int, int] | None = None
-    #: The driver's process; its own workers may live there, with the modules as they are.
-    process: str = ""
+    #: The call that sent it; workers may live in its process, with the modules as they are.
+    sender: str = ""
 
     @property
     def id(self) -> str:
@@ -55,44 +48,47 @@ class Shipment:
         parts = (self.name, self.code.id, self.module, self.variable, self.digest)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def fits_here(self) -> bool:
-        """Tell whether the loss may be loaded in this process."""
-        return self.process == PROCESS or may_hold(self.code)
-
     def context(self) -> contextvars.Context:
         """Return the context to load the loss in, and to evaluate it in."""
-        return drivers_context() if self.process == PROCESS else contextvars.copy_context()
+        return senders.get(self.sender, contextvars.copy_context()).copy()
 
-    def load(self) -> LossDefinition:
+    def load(self, *, as_imported: bool = False) -> LossDefinition:
         """Return the loss, on the worker.
 
-        Raises ImportError if the module does not define a loss of this name, LossTransportError if
-        its pickle can't be read by this version of Python, or is not to be found, and
-        ForeignCodeError if this process holds other code.
+        `as_imported` takes modules as they are if this process has imported the same files. Raises
+        ImportError if the module does not define a loss of this name, LossTransportError if its
+        pickle can't be read by this version of Python, or is not to be found, and ForeignCodeError
+        if this process holds other code.
         """
         if self.python not in (None, sys.version_info[:2]):
             raise LossTransportError.from_other_python(self.name, self.python)
-        if self.process == PROCESS or has_already(self.code):
+        if self.sender in senders:
             return self._loaded()
         with contextlib.redirect_stdout(sys.stderr):  # the results on stdout are not the script's
-            hold(self.code)
-            return self._loaded()
+            try:
+                hold(self.code)
+            except ForeignCodeError:
+                if not (as_imported and has_imported(self.code)):
+                    raise
+            try:
+                return self._loaded()
+            except BaseException:
+                self.release()
+                raise
 
     def release(self) -> None:
         """Leave the process, which does not need the loss any more, as it was before `load`."""
-        if self.process != PROCESS:
+        if self.sender not in senders:
             release(self.code)
 
     def _loaded(self) -> LossDefinition:
         if self.module is not None:
             importlib.import_module(self.module)
         if self.digest:
-            return self._unpickled()
-        if self.module is not None and self.variable is not None:
-            return find_loss(self.module, self.variable)
-        return self._registered()
-
-    def _registered(self) -> LossDefinition:
+            loss: LossDefinition = self._unpickled()
+            return loss
+        if self.variable is not None:
+            return find_loss(str(self.module), self.variable)
         losses = registered_losses()
         if self.name not in losses:
             msg = (
@@ -104,20 +100,15 @@ class Shipment:
             raise ImportError(msg)
         return losses[self.name]
 
-    def _unpickled(self) -> LossDefinition:
-        loss: LossDefinition
+    def _unpickled(self) -> Any:
         if self.pickled is not None:
-            loss = pickle.loads(self.pickled)
-            return loss
-        path = Path(self.code.folder) / PICKLE
+            return pickle.loads(self.pickled)
+        path, problem = Path(self.code.folder) / PICKLE, "it has changed since the run began"
         try:
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                if digest == self.digest:
-                    loss = pickle.load(file)
-                    return loss
-                problem = "it has changed since the run began"
+                if hashlib.file_digest(file, "sha256").hexdigest() == self.digest:
+                    file.seek(0)
+                    return pickle.load(file)
         except OSError as error:
             problem = str(error.strerror)
         raise LossTransportError.unreadable(self.name, path, problem)

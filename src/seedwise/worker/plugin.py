@@ -16,6 +16,7 @@ from distributed import Reschedule
 from distributed.diagnostics.plugin import WorkerPlugin
 from numpy.typing import NDArray
 
+from seedwise.errors import ForeignCodeError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.shipment import Shipment
@@ -56,7 +57,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self._loss: LossDefinition | None = None
         # What an import sets in its context, such as numpy's errors, is to count in all threads.
         self._context = contextvars.Context()
-        self._needs_process = False  # to load it: a process loads it in its main thread
+        # To load it: a process loads it in its main thread, and holds no other code.
+        self._needs_process = False
         self._was_asked = False  # for the reference
         self._vectorized: bool | None = None
         self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
@@ -112,12 +114,13 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def _fits_here(self) -> bool:
         """Tell whether this process has the loss; it loads it if it may."""
         with self._lock:
-            if self._loss is None and not self._needs_process and self.shipment.fits_here():
+            if self._loss is None and not self._needs_process:
                 self._context = self.shipment.context()
                 try:
                     self._loss = self._context.run(self.shipment.load)
                 except Exception as error:
-                    if not needs_main_thread(str(error)):
+                    is_foreign = isinstance(error, ForeignCodeError)
+                    if not is_foreign and not needs_main_thread(str(error)):
                         raise
                     self._needs_process = True
             return self._loss is not None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
+from seedwise.model import seeds as seeds_module
 from seedwise.model.seeds import seed_plan
 
 int64 = st.integers(-(2**63), 2**63 - 1)
@@ -83,7 +86,8 @@ def test_any_iterable_of_whole_numbers_is_taken_in_its_order(seeds):
         ([1.0], r"seeds=1\.0: must be a whole number of 64 bits"),
         ([True], r"seeds=True: must be a whole number of 64 bits"),
         ("12", r"seeds='1': must be a whole number of 64 bits"),
-        (7, r"seeds=7: must be an iterable of whole numbers"),
+        (7, r"seeds=7: must be an iterable of whole numbers\. n_seeds=7 is their number"),
+        (None.__class__, r"seeds=.*: must be an iterable of whole numbers"),
         ([2**63], "a whole number of 64 bits"),
         ([-(2**63) - 1], "a whole number of 64 bits"),
     ],
@@ -99,6 +103,37 @@ def test_a_long_list_with_duplicates_is_shown_in_part():
         seed_plan(seeds=[*range(5000), 17])
     assert len(str(caught.value)) < 300
     assert "[17]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "name"),
+    [
+        ({"n_seeds": 10**12}, "n_seeds"),
+        ({"n_seeds": 10**30}, "n_seeds"),
+        ({"chunk_size": 10**12}, "chunk_size * num_chunks"),
+        ({"num_chunks": 10**12}, "chunk_size * num_chunks"),
+        ({"seeds": range(10**12)}, "len(seeds)"),
+        ({"seeds": range(10**30, 0, -1)}, "len(seeds)"),
+    ],
+)
+def test_more_seeds_than_memory_holds_are_refused(keywords, name):
+    with pytest.raises(OptionError, match="must be at most 100000000") as caught:
+        seed_plan(**keywords)
+    assert caught.value.name == name
+
+
+def test_more_chunks_than_a_driver_can_send_are_refused():
+    with pytest.raises(OptionError, match="1000001 seeds make 1000001") as caught:
+        seed_plan(n_seeds=10**6 + 1, chunk_size=1)
+    assert caught.value.name == "chunk_size"
+    assert seed_plan(n_seeds=10**6, chunk_size=1).n_chunks == 10**6
+    assert seed_plan(n_seeds=3, chunk_size=10**12).n_chunks == 1
+
+
+def test_an_iterator_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr(seeds_module, "_MOST_SEEDS", 1000)
+    with pytest.raises(OptionError, match=r"len\(seeds\)=1001: must be at most 1000"):
+        seed_plan(seeds=itertools.count())
 
 
 def test_seeds_beyond_64_bits_are_refused():

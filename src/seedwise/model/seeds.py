@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -14,6 +15,9 @@ from seedwise.errors import OptionError
 
 DEFAULT_CHUNK_SIZE = 100
 DEFAULT_NUM_CHUNKS = 10
+
+_MOST_SEEDS = 10**8
+_MOST_CHUNKS = 10**6
 
 
 @attrs.frozen(eq=False)
@@ -73,8 +77,8 @@ def seed_plan(
     `seeds` gives them one by one and goes before `n_seeds`, their number from `seed_start` on. If
     both are None, there are ``chunk_size * num_chunks``, by default 100 times 10. If `chunk_size`
     is None it is 100, or what gives `num_chunks`.
-    Raises OptionError if there is no seed, a seed twice, or one that is not a whole number of 64
-    bits.
+    Raises OptionError if there is no seed, a seed twice, one that is not a whole number of 64
+    bits, or more seeds or chunks than a driver can hold.
 
     >>> [chunk.seeds.tolist() for chunk in seed_plan(seeds=[9, 1, 5], chunk_size=2).chunks()]
     [[9, 1], [5]]
@@ -82,13 +86,23 @@ def seed_plan(
     if seeds is not None:
         array = _explicit(seeds)
     else:
+        name = "chunk_size * num_chunks" if n_seeds is None else "n_seeds"
         if n_seeds is None:
             n_seeds = (chunk_size or DEFAULT_CHUNK_SIZE) * (num_chunks or DEFAULT_NUM_CHUNKS)
+        _check_number(name, n_seeds)
         last = checked_seed("seed_start + n_seeds - 1", seed_start + n_seeds - 1)
         array = np.arange(n_seeds, dtype=np.int64) + (last - (n_seeds - 1))
     if chunk_size is None:
         chunk_size = DEFAULT_CHUNK_SIZE if num_chunks is None else -(-len(array) // num_chunks)
-    return SeedPlan(array, chunk_size)
+    plan = SeedPlan(array, chunk_size)
+    if plan.n_chunks > _MOST_CHUNKS:
+        raise OptionError(
+            "chunk_size",
+            chunk_size,
+            f"so large that a trial has at most {_MOST_CHUNKS} chunks",
+            f"{len(array)} seeds make {plan.n_chunks}, and each takes the driver a millisecond.",
+        )
+    return plan
 
 
 def checked_seed(name: str, value: Any) -> int:
@@ -103,23 +117,33 @@ def checked_seed(name: str, value: Any) -> int:
 
 
 def _explicit(seeds: Iterable[int]) -> NDArray[np.int64]:
-    try:
-        values = [checked_seed("seeds", seed) for seed in seeds]
-    except TypeError:
-        raise OptionError("seeds", seeds, "an iterable of whole numbers") from None
-    array = np.array(values, dtype=np.int64)
+    if not hasattr(seeds, "__iter__"):
+        hint = f"n_seeds={seeds!r} is their number." if isinstance(seeds, int) else ""
+        raise OptionError("seeds", seeds, "an iterable of whole numbers", hint)
+    if isinstance(seeds, range):
+        _check_number("len(seeds)", abs(seeds.stop - seeds.start) // abs(seeds.step))
+    checked = (checked_seed("seeds", seed) for seed in islice(seeds, _MOST_SEEDS + 1))
+    array = np.fromiter(checked, dtype=np.int64)
+    _check_number("len(seeds)", len(array))
     if not len(array):
-        raise OptionError("seeds", values, "at least one seed")
+        raise OptionError("seeds", [], "at least one seed")
     unique, counts = np.unique(array, return_counts=True)
     if len(unique) != len(array):
         raise OptionError(
             "seeds",
-            _abbreviated(values),
+            _abbreviated(array),
             "without duplicates",
-            f"These are given more than once: {_abbreviated(unique[counts > 1].tolist())}.",
+            f"These are given more than once: {_abbreviated(unique[counts > 1])}.",
         )
     return array
 
 
-def _abbreviated(values: list[int], limit: int = 20) -> list[int | str]:
-    return [*values] if len(values) <= limit else [*values[:limit], "..."]
+def _check_number(name: str, n_seeds: int) -> None:
+    if n_seeds > _MOST_SEEDS:
+        why = "The driver holds the seeds of a run and the losses of a trial in memory."
+        raise OptionError(name, n_seeds, f"at most {_MOST_SEEDS}", why)
+
+
+def _abbreviated(values: NDArray[np.int64], limit: int = 20) -> list[int | str]:
+    shown = values[:limit].tolist()
+    return shown if len(values) <= limit else [*shown, "..."]

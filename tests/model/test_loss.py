@@ -86,6 +86,24 @@ def test_a_function_that_cant_be_called_is_refused(function, vectorized):
     assert "<lambda>" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (lambda seed, params: 0, "would get params as its seed"),
+        (lambda seed, x: 0, "would get params as its seed"),
+        (lambda x, params: 0, "would get seed as its params"),
+        (lambda params, context: 0, "would get seed as its context"),
+        (lambda context, params, seed: 0, "would get params as its context"),
+        (lambda params, ctx, seed: 0, "would get seed as its ctx"),
+        (lambda seed, params, *, context: 0, "would get params as its seed"),
+        (lambda seed, params, context=None: 0, "would get params as its seed"),
+    ],
+)
+def test_arguments_in_another_order_are_refused(function, problem):
+    with pytest.raises(LossSignatureError, match=rf"{problem}: it must take \(params, seed\)"):
+        define(function)
+
+
 def test_what_is_no_function_is_refused():
     with pytest.raises(LossSignatureError, match="loss 3 is not a function and can't be called"):
         define(3)

@@ -101,7 +101,7 @@ class LossDefinitionError(SeedwiseError, ValueError):
 
 
 class LossSignatureError(SeedwiseError, TypeError):
-    """Raised when a loss can't be called with the arguments that it will get.
+    """Raised when a loss can't be called with the arguments that it will get, in their order.
 
     Attributes
     ----------
@@ -109,11 +109,13 @@ class LossSignatureError(SeedwiseError, TypeError):
         The signature of the function, as Python prints it.
     """
 
-    def __init__(self, function: str, signature: str, vectorized: bool) -> None:
+    def __init__(
+        self, function: str, signature: str, vectorized: bool, problem: str = "can't be called"
+    ) -> None:
         self.signature = signature
         seed = "seeds" if vectorized else "seed"
         super().__init__(
-            f"loss {function}{signature} can't be called: it must take (params, {seed}), "
+            f"loss {function}{signature} {problem}: it must take (params, {seed}), "
             f"(params, {seed}, context) or (params, {seed}, *, context)."
         )
 

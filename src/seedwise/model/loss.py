@@ -19,6 +19,9 @@ _LONGEST_NAME = 100
 
 LossFunction: TypeAlias = Callable[..., Any]
 
+# Names that say which argument a parameter is meant for, by its place.
+_PLACES = {"params": 0, "parameters": 0, "seed": 1, "seeds": 1, "context": 2, "ctx": 2}
+
 
 class CallShape(enum.Enum):
     """The arguments that the user's function takes."""
@@ -213,8 +216,20 @@ def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
         except TypeError:
             continue
         if shape is CallShape.PARAMS_SEED or _takes_context(signature, bound):
+            _check_order(name, signature, list(bound.arguments)[: len(args)], vectorized)
             return shape
     raise LossSignatureError(name, str(signature), vectorized)
+
+
+def _check_order(
+    function: str, signature: inspect.Signature, by_place: list[str], vectorized: bool
+) -> None:
+    """Refuse a function whose arguments, by their names, are in another order."""
+    for place, name in enumerate(by_place):
+        if _PLACES.get(name, place) != place:
+            given = ("params", "seeds" if vectorized else "seed", "the context")[place]
+            problem = f"would get {given} as its {name}"
+            raise LossSignatureError(function, str(signature), vectorized, problem)
 
 
 def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:

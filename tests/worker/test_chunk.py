@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import seedwise
 from seedwise.model.loss import LossDefinition, loss
 from seedwise.model.seeds import Chunk, seed_plan
+from seedwise.model.space import search_param
 from seedwise.model.trials import SeedFailure
 from seedwise.worker import chunk as module
 from seedwise.worker.block import SeedBlock, evaluate_block, failure_from
@@ -208,6 +209,48 @@ def test_other_failures_name_no_such_remedy(words):
     with ThreadPoolExecutor(1) as thread:
         failure = thread.submit(evaluate, fail).result().failure
     assert ("use_processes" in failure.traceback) == (words == "main thread")
+
+
+KIND = search_param(allowed=["a", "b"])
+WHOLE_NUMBERS = {"steps": (5, 50), "rate": (0.5, 2), "n": (1, 9), "kind": KIND}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda params, seed: range(params["steps"]),
+        lambda params, seed: [0] * params["steps"],
+        lambda params, seed: [0][params["steps"]],
+        lambda params, seed: [0][: params["steps"]],
+        lambda params, seed: np.zeros(params["steps"]),
+        lambda params, seed: np.arange(9)[params["steps"]],
+        lambda params, seed: np.random.default_rng(seed).normal(size=params["steps"]),
+        lambda params, seed: np.random.default_rng(seed).choice(params["steps"]),
+    ],
+)
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_loss_that_wants_whole_numbers_is_told_how_to_search_them(function, vectorized):
+    fields = {"name": "whole", "description": "d", "vectorized": vectorized}
+    whole = loss(**fields, parameter_space=WHOLE_NUMBERS)(function)
+    params = {"steps": 7.0, "rate": 1.5, "n": 3, "kind": "a"}  # n is held at an int
+    failure = evaluate_block(whole, params, np.array([7]), 0, {}).failure
+    assert failure.traceback.endswith(
+        "A tuple (low, high) is a range of floats, so the loss gets floats for 'steps'. For whole "
+        "numbers write 'steps': search_param(range=(5, 50), dtype='int').\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "params"),
+    [
+        (lambda params, seed: int("x"), {"steps": 7.0}),
+        (lambda params, seed: range(2.0), {"steps": 7, "rate": 1.5}),
+    ],
+)
+def test_other_failures_name_no_whole_numbers(function, params):
+    other = loss(name="other", description="d", parameter_space=WHOLE_NUMBERS)(function)
+    failure = evaluate_block(other, params, np.array([7]), 0, {}).failure
+    assert "search_param" not in failure.traceback
 
 
 def test_asyncio_runs_in_any_thread():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -25,6 +26,12 @@ _REFUSALS = ("main thread", "no current event loop in thread", "daemonic process
 _REMEDY = (
     "The loss runs in a thread of its worker. With use_processes=True it runs in the main thread "
     "of a process, where this works.\n"
+)
+
+# What Python and NumPy say where a float is given and a whole number is needed.
+_INTEGER_WANTED = re.compile(
+    "interpreted as an integer|non-int of type|indices must be integers|only integers, slices|"
+    "integer argument expected|sequence of integers|sequence or an integer|non-integer arg"
 )
 
 _OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
@@ -64,13 +71,39 @@ def evaluate_block(
         except (
             BaseException
         ) as error:  # we take no orders from its KeyboardInterrupt or SystemExit
-            return SeedBlock(None, failure_from(error, start + offset, seed))
+            failure = failure_from(error, start + offset, seed)
+            return SeedBlock(None, _with_remark(failure, loss, params))
         if parts:
             for name, part in parts.items():
                 if name not in components:
                     components[name] = np.full(len(seeds), np.nan)
                 components[name][offset] = part
     return SeedBlock(losses, None, components)
+
+
+def _with_remark(
+    failure: SeedFailure, loss: LossDefinition, params: Mapping[str, ParamValue]
+) -> SeedFailure:
+    """Say how to search whole numbers if the loss failed because it got a float."""
+    if not _INTEGER_WANTED.search(failure.message):
+        return failure
+    floats = {
+        name: tuple(map(int, param.range))
+        for name, param in loss.parameter_space.items()
+        if param.dtype == "float"
+        and param.range is not None
+        and all(bound.is_integer() for bound in param.range)
+        and isinstance(params.get(name), float)
+    }
+    if not floats:
+        return failure
+    name, bounds = next(iter(floats.items()))
+    remark = (
+        f"A tuple (low, high) is a range of floats, so the loss gets floats for "
+        f"{', '.join(map(repr, floats))}. For whole numbers write {name!r}: "
+        f"search_param(range={bounds}, dtype='int').\n"
+    )
+    return attrs.evolve(failure, traceback=failure.traceback + remark)
 
 
 def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
@@ -111,7 +144,7 @@ def _evaluate_vectorized(
         returned = loss.evaluate(params, seeds.copy(), context)
         losses, components = read_arrays(returned, len(seeds))
     except BaseException as error:
-        return SeedBlock(None, failure_from(error, start, None))
+        return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
     for offset, value in enumerate(losses.tolist()):
         try:
             check_finite(value)

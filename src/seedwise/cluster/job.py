@@ -18,10 +18,11 @@ from seedwise.cluster.dask_settings import WORKER_SETTINGS, thread_settings
 from seedwise.cluster.place import RunTag
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.slurm_time import time_s, time_text
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
 from seedwise.slurm.preflight.request import Request
 from seedwise.slurm.queue import quoted_file
-from seedwise.slurm.units import memory_mb, memory_text, time_s, time_text
+from seedwise.slurm.units import memory_mb, memory_text
 
 _OLD_NAMES = {
     "account": "project",

@@ -41,6 +41,7 @@ from seedwise.cluster.pool.waiting import Waiting
 from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.slurm_time import time_s
 from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
@@ -56,7 +57,6 @@ from seedwise.slurm.queue import (
     submit_job,
     test_submit,
 )
-from seedwise.slurm.units import time_s
 
 _AT_ONCE_S = 4
 _CANCEL_FOR_S = 10

@@ -13,13 +13,13 @@ import attrs
 from seedwise.errors import ClusterStartError, PreflightError, SlurmNotFoundError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.submit import SubmitOptions
+from seedwise.model.slurm_time import time_text
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.read import read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.check import request_in
 from seedwise.slurm.preflight.rules import problems
 from seedwise.slurm.queue import quoted, quoted_file, submit_job
-from seedwise.slurm.units import time_text
 
 _DAY_S = 86_400.0
 _LIMITS_S = 5.0

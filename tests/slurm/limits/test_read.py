@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from seedwise.errors import SlurmNotFoundError
+from seedwise.model.slurm_time import time_text
 from seedwise.slurm.limits.accounting import accounts_in, qos_in
 from seedwise.slurm.limits.nodes import nodes_in
 from seedwise.slurm.limits.partitions import partitions_in, partitions_of_sinfo
@@ -16,7 +17,6 @@ from seedwise.slurm.limits.read import limits_in, read_slurm_limits
 from seedwise.slurm.limits.records import NodeKind, SlurmLimits
 from seedwise.slurm.limits.words import settings_in
 from seedwise.slurm.preflight.rules import Request, problems
-from seedwise.slurm.units import time_text
 from tests.testbed.daemons import poll
 
 BANNER = """\

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from seedwise.model.slurm_time import time_s
 from seedwise.slurm.limits.records import AccountLimits, QosLimits
 from seedwise.slurm.limits.words import Reader, name, names, number, rows, tres
-from seedwise.slurm.units import memory_mb, time_s
+from seedwise.slurm.units import memory_mb
 
 _QOS = ("Name", "Priority", "MaxWall", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPU", "MaxTRES", "Flags")
 _ACCOUNT = (

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import SEPARATOR
 from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
 from seedwise.slurm.limits.records import NodeKind, PartitionLimits
@@ -21,7 +22,7 @@ from seedwise.slurm.limits.words import (
     rows,
     truth,
 )
-from seedwise.slurm.units import memory_mb, time_s
+from seedwise.slurm.units import memory_mb
 
 _SINFO = {
     "PartitionName": "%P",

@@ -20,6 +20,7 @@ from seedwise.errors import (
     SubmitRefusedError,
 )
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.slurm_time import time_s
 from seedwise.slurm.limits.read import read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.request import Problem, Request
@@ -30,7 +31,7 @@ from seedwise.slurm.queue import (
     sbatch_environment,
     test_submit,
 )
-from seedwise.slurm.units import memory_mb, time_s
+from seedwise.slurm.units import memory_mb
 
 #: The walltime of a request for no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0

@@ -1,0 +1,60 @@
+"""Times as Slurm writes and reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+NO_LIMIT = ("UNLIMITED", "INFINITE")
+
+_TIME = re.compile(
+    r"(?:(?P<days>\d+)-(?P<of_day>\d+(?::\d+){0,2})|(?P<of_hour>\d+(?::\d+){0,2}))"
+    r"(?P<fraction>\.\d+)?",
+    re.ASCII,
+)
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+
+
+def time_s(text: str) -> float | None:
+    """Return in seconds a time as Slurm writes or reads it; None means no limit.
+
+    ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M``, ``D-H:M:S``, the last part with or without a
+    fraction, or ``UNLIMITED`` or ``INFINITE``. Raises ValueError for anything else, such as
+    ``N/A``.
+
+    >>> time_s("7-00:00:00"), time_s("10"), time_s("UNLIMITED")
+    (604800.0, 600.0, None)
+    """
+    text = text.strip()
+    if text.upper() in NO_LIMIT:
+        return None
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a time as Slurm writes it, such as 1-12:00:00")
+    parts = [float(part) for part in (match["of_day"] or match["of_hour"]).split(":")]
+    parts[-1] += float(match["fraction"] or 0)
+    if match["days"] is not None:
+        units = (_HOUR_S, _MINUTE_S, 1)
+    else:  # minutes stand alone or first, unless there are hours
+        units = (_HOUR_S, _MINUTE_S, 1) if len(parts) == 3 else (_MINUTE_S, 1, 1)
+    seconds = math.fsum(part * unit for part, unit in zip(parts, units, strict=False))
+    return float(match["days"] or 0) * _DAY_S + seconds
+
+
+def time_text(seconds: float | None) -> str:
+    """Return a time as Slurm reads it, ``D-HH:MM:SS``; the inverse of `time_s`.
+
+    A fraction of a second counts as a whole one. Raises ValueError if the time is below 0 or not
+    finite.
+
+    >>> time_text(5400), time_text(None)
+    ('0-01:30:00', 'UNLIMITED')
+    """
+    if seconds is None:
+        return "UNLIMITED"
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{seconds!r} is not a time of 0 s or more")
+    days, rest = divmod(math.ceil(seconds), _DAY_S)
+    hours, rest = divmod(rest, _HOUR_S)
+    minutes, rest = divmod(rest, _MINUTE_S)
+    return f"{days}-{hours:02}:{minutes:02}:{rest:02}"

@@ -362,7 +362,7 @@ CASES = [
         "the scheduler did not start: no port",
     ),
     (
-        errors.UnknownOptionError("n_trails", ("n_trials", "seeds")),
+        errors.UnknownOptionError("n_trails", ("n_trials", "seeds"), "did you mean 'n_trials'?"),
         TypeError,
         {"name": "n_trails", "known": ("n_trials", "seeds")},
         "unknown keyword 'n_trails': did you mean 'n_trials'?",

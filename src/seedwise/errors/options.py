@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from seedwise.errors.base import SeedwiseError, shown
@@ -48,11 +47,9 @@ class UnknownOptionError(SeedwiseError, TypeError):
         The keywords that exist.
     """
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], hint: str) -> None:
         self.name = name
         self.known = tuple(known)
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
         super().__init__(f"unknown keyword {name!r}: {hint}")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import timedelta
+from typing import Any
 
 NO_LIMIT = ("UNLIMITED", "INFINITE")
 
@@ -58,3 +60,19 @@ def time_text(seconds: float | None) -> str:
     hours, rest = divmod(rest, _HOUR_S)
     minutes, rest = divmod(rest, _MINUTE_S)
     return f"{days}-{hours:02}:{minutes:02}:{rest:02}"
+
+
+def walltime(text: str) -> timedelta:
+    """Return the walltime of a job that is written as Slurm reads it; ValueError if it is not."""
+    seconds = time_s(text)
+    if seconds is None or seconds >= timedelta.max.total_seconds():
+        raise ValueError(f"{text!r} is longer than a job can last")
+    return timedelta(seconds=seconds)
+
+
+def as_timedelta(value: Any) -> Any:
+    """Return a walltime that is text as a timedelta, if it can be read; all else unchanged."""
+    try:
+        return walltime(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -65,7 +65,7 @@ PART = "a number above 0 and below 1"
 NAMED = "a dict of parameter names to values, such as {'x': 0.3}"
 SOURCE = "a source, made with grid(), random() or manual()"
 MEMORY = "a whole number with K, M, G or T, such as '2G'"
-WALLTIME = "a datetime.timedelta above 0, such as timedelta(hours=2)"
+WALLTIME = "above 0: a timedelta, such as timedelta(hours=2), or a str, such as '02:00:00'"
 MODE = "'single' or 'distributed'"
 WORKERS = "a whole number above 0, or (min, max) with 0 <= min <= max and max above 0"
 
@@ -199,6 +199,9 @@ def test_what_was_given_is_known():
         ("worker_time_limit", timedelta(0), WALLTIME),
         ("worker_time_limit", timedelta(seconds=-1), WALLTIME),
         ("worker_time_limit", 7200, WALLTIME),
+        ("worker_time_limit", "2h", WALLTIME),
+        ("worker_time_limit", "UNLIMITED", WALLTIME),
+        ("worker_time_limit", f"{10**9}-00", WALLTIME),
         ("fail_on_chunk_error", 1, TRUTH),
         ("use_processes", "no", TRUTH),
         ("forward_sys_argv_to_workers", None, TRUTH),
@@ -213,7 +216,8 @@ def test_what_was_given_is_known():
         ("workers", (1, 2, 3), WORKERS),
         ("workers", (), WORKERS),
         ("workers", [1, 2], WORKERS),
-        ("slurm", {"partition": "cpu"}, "a SlurmOptions, or None"),
+        ("slurm", "cpu", "a SlurmOptions, a dict of its fields, or None"),
+        ("slurm", {3: "cpu"}, "a SlurmOptions, a dict of its fields, or None"),
         ("refine_search_factor", 0, PART),
         ("refine_search_factor", 1, PART),
         ("refine_search_factor", -0.5, PART),
@@ -323,6 +327,33 @@ def test_values_by_name_are_a_dict_of_our_own(name):
 def test_a_class_that_is_no_source_is_refused():
     with pytest.raises(OptionError, match="must be a source"):
         given(enqueue=object())
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("02:00:00", timedelta(hours=2)),
+        ("1-12", timedelta(days=1, hours=12)),
+        ("90", timedelta(minutes=90)),
+        ("90:30", timedelta(minutes=90, seconds=30)),
+    ],
+)
+def test_a_walltime_may_be_written_as_slurm_reads_it(text, limit):
+    assert given(worker_time_limit=text).worker_time_limit == limit
+
+
+def test_a_dict_of_its_fields_becomes_slurm_options_and_is_checked():
+    read = given(slurm={"partition": "cpu", "prologue": ["module load a"]}).slurm
+    assert read == SlurmOptions(partition="cpu", prologue=["module load a"])
+    with pytest.raises(OptionError, match="partition=' ': must be a non-empty string"):
+        given(slurm={"partition": " "})
+
+
+def test_optunas_and_rays_mode_is_the_direction():
+    with pytest.raises(
+        OptionError, match=r"'distributed'\. direction='minimize' or 'maximize' say"
+    ):
+        given(mode="min")
 
 
 def test_strings_for_slurm_become_tuples():

@@ -114,7 +114,8 @@ def memory(name: str, value: Any) -> None:
 def walltime(name: str, value: Any) -> None:
     """Allow a timedelta above 0."""
     if not isinstance(value, timedelta) or value.total_seconds() <= 0:
-        raise OptionError(name, value, "a datetime.timedelta above 0, such as timedelta(hours=2)")
+        allowed = "above 0: a timedelta, such as timedelta(hours=2), or a str, such as '02:00:00'"
+        raise OptionError(name, value, allowed)
 
 
 def direction(name: str, value: Any) -> None:

@@ -43,4 +43,6 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
     try:
         return ExecutionMode(str(mode).lower())
     except ValueError:
-        raise OptionError("mode", mode, "'single' or 'distributed'") from None
+        hint = "direction='minimize' or 'maximize' says which mean loss is best."
+        asked = str(mode).lower() in ("min", "max", "minimize", "maximize")
+        raise OptionError("mode", mode, "'single' or 'distributed'", hint * asked) from None

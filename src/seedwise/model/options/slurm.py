@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
+from seedwise.errors import OptionError
 from seedwise.model.options import checks
-from seedwise.model.options.fields import documented, option, settle
+from seedwise.model.options.fields import documented, keyword_names, option, settle
+from seedwise.model.options.hints import refuse_unknown
+
+T = TypeVar("T", bound=type)
 
 
 def _lines(value: Any) -> Any:
@@ -33,6 +38,21 @@ def _command(value: Any) -> Any:
         return value
 
 
+def _refusing_unknown(options: T) -> T:
+    """Have a class name what to use instead of a keyword that it does not have."""
+    kind: Any = options
+    make = kind.__init__
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **keywords: Any) -> None:
+        refuse_unknown(keywords, keyword_names(options))
+        make(self, *args, **keywords)
+
+    kind.__init__ = init
+    return options
+
+
+@_refusing_unknown
 @documented
 @attrs.frozen(kw_only=True)
 class SlurmOptions:
@@ -98,3 +118,15 @@ class SlurmOptions:
     def __attrs_post_init__(self) -> None:
         """Convert and check what was given."""
         settle(self)
+
+
+def from_dict(value: Any) -> Any:
+    """Return a dict of fields as SlurmOptions; the check says what else is wrong."""
+    fields = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+    return SlurmOptions(**value) if fields else value
+
+
+def slurm_options(name: str, value: Any) -> None:
+    """Allow SlurmOptions."""
+    if not isinstance(value, SlurmOptions):
+        raise OptionError(name, value, "a SlurmOptions, a dict of its fields, or None")

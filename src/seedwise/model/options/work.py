@@ -11,26 +11,18 @@ from typing import Any, ClassVar, Self
 import attrs
 import numpy as np
 
-from seedwise.errors import OptionError, UnknownOptionError
+from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, keyword_names, option, settle
+from seedwise.model.options.hints import refuse_unknown
 from seedwise.model.options.mode import ExecutionMode, execution_mode
-from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
+from seedwise.model.slurm_time import as_timedelta, walltime
 from seedwise.model.space import ParamValue
-
-
-def _slurm(name: str, value: Any) -> None:
-    if not isinstance(value, SlurmOptions):
-        raise OptionError(name, value, "a SlurmOptions, or None")
 
 
 def _integers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
-
-
-def _duration(text: str) -> timedelta:
-    hours, minutes, seconds = (int(part) for part in text.split(":"))
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _bounds(text: str) -> int | tuple[int, ...]:
@@ -179,11 +171,13 @@ class WorkOptions:
     )
     worker_time_limit: timedelta = option(
         timedelta(hours=2),
-        "timedelta",
-        "Walltime of a Slurm job; HH:MM:SS on the command line.",
+        "timedelta or str",
+        "Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two "
+        "hours, '90' is 90 minutes.",
         checks.walltime,
+        as_timedelta,
         forms=Forms(
-            parse=_duration,
+            parse=walltime,
             to_json=timedelta.total_seconds,
             from_json=lambda seconds: timedelta(seconds=seconds),
         ),
@@ -316,9 +310,11 @@ class WorkOptions:
     )
     slurm: SlurmOptions | None = option(
         None,
-        "SlurmOptions",
-        "Partition, account and other settings of Slurm jobs; it has no effect elsewhere.",
-        _slurm,
+        "SlurmOptions or dict",
+        "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
+        "has the fields of a SlurmOptions.",
+        slurm_options,
+        from_dict,
         forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
     )
 
@@ -336,10 +332,7 @@ class WorkOptions:
         Raises UnknownOptionError for an unknown keyword, and OptionError if a value is not allowed
         or two contradict each other.
         """
-        known = keyword_names(cls)
-        for name in keywords:
-            if name not in known:
-                raise UnknownOptionError(name, known)
+        refuse_unknown(keywords, keyword_names(cls), keyword_names(SlurmOptions))
         options = cls(**keywords)
         object.__setattr__(options, "given", frozenset(keywords))
         options._check_mode_against_cluster()

@@ -1,0 +1,123 @@
+"""What to use instead of a keyword that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from seedwise.errors import UnknownOptionError
+
+# What says the same here as keywords of sbatch, dask-jobqueue, submitit, Optuna, Ray Tune, joblib
+# and SciPy. Each part between semicolons begins with an option and a value without blanks.
+_INSTEAD = {
+    "n_trials=100": "max_evals max_iter max_trials maxiter n_calls n_iter num_samples num_trials",
+    "n_seeds=1000": "n_repeats n_replicates n_replications num_seeds repeats replicates",
+    "random_seed=1 for the sampler; n_seeds=1000 for the seeds of each trial": (
+        "random_state rng seed"
+    ),
+    "chunk_size=100": "batch_size",
+    "workers=40": "max_workers n_processes n_workers num_workers",
+    "workers=40 for processes here or jobs on Slurm; max_concurrent_trials=4 for trials at once": (
+        "n_jobs"
+    ),
+    "max_concurrent_trials=4": "max_concurrent",
+    "cluster='slurm' or a Dask cluster, client or address": "address backend client executor",
+    "sampler='tpe'": "algo algorithm optimizer search_alg",
+    "direction='minimize'": "directions",
+    "overrides={'x':0.3}": "fixed fixed_params",
+    "trial_zero={'x':0.3}": "init initial_params x0",
+    "enqueue=manual([{'x':0.3}])": "points_to_evaluate",
+    "fail_on_chunk_error=False to go on after a trial that fails": (
+        "catch fail_fast raise_on_failed_trial"
+    ),
+    "trial_retry_attempts=1": "max_failures max_retries n_retries retries",
+    "timeout=3600 for the run; chunk_timeout_seconds=60 for a chunk": (
+        "max_time time_budget_s timeout_s"
+    ),
+    "progress=False": "progress_bar progress_reporter show_progress_bar verbose",
+    "run_root='runs'": "directory folder local_dir log_dir output_dir storage_path",
+    "run_name='fit'; run_name_prefix='fit'": "experiment_name job_name name study_name",
+    "run_name='fit' of a run that exists; run_name_prefix='fit' of a run that exists": (
+        "load_if_exists restore"
+    ),
+    "worker_time_limit='02:00:00'": "time time_limit time_min timeout_min walltime",
+    "mem_per_cpu='2G'": "mem mem_gb memory",
+    "cpus_per_task=4": "cores cpus n_cpus ncpus",
+    "cpus_per_task=4 with mem_per_cpu": "resources resources_per_trial",
+    "slurm_qos='short'": "qos",
+    "array_parallelism_limit=50": "array_parallelism",
+    "partition='cpu'": "queue slurm_partition",
+    "account='lab'": "project slurm_account",
+    "extra_directives=['--{flag}=...']": (
+        "constraint dependency exclude gpus gpus_per_node gpus_per_task gres hint licenses "
+        "mail_type mail_user nice nodelist nodes reservation"
+    ),
+    "extra_directives=['--exclusive']": "exclusive",
+    "extra_directives=[...]": "job_extra job_extra_directives slurm_additional_parameters",
+    "prologue=[...]": "env_extra job_script_prologue modules setup slurm_setup",
+    "python='/path/to/python'": "interpreter slurm_python",
+}
+
+_SAID = {
+    "a trial is not stopped early: it is evaluated on all its seeds.": (
+        "early_stopping pruner scheduler stop stopper"
+    ),
+    "no function of yours is called during a run. Its progress is in run_status(run_dir), and its "
+    "trials are in the result.": "callback callbacks",
+    "a run keeps all that it finds in its folder in run_root; result.study() opens the study.": (
+        "storage"
+    ),
+    "there is nothing to set: trials are evaluated in other processes.": "gc_after_trial",
+    "it belongs to the loss: @loss({name}=...).": "description seed_start vectorized",
+    "it belongs to the loss: @loss(parameter_space={{...}}).": (
+        "bounds config param_space parameter_space parameters params search_space space"
+    ),
+    "the function to minimise is the first argument, and its value is what counts.": (
+        "func function metric objective"
+    ),
+    "optimize_entries takes it.": "entry_ids max_concurrent_entries run_name_prefix",
+    "run_sweep takes it.": "source trial_nums",
+}
+
+_USE = {word: parts for parts, words in _INSTEAD.items() for word in words.split()}
+_SAY = {word: sentence for sentence, words in _SAID.items() for word in words.split()}
+
+
+def refuse_unknown(
+    names: Iterable[str], known: Sequence[str], of_slurm: Sequence[str] = ()
+) -> None:
+    """Raise UnknownOptionError for the first name that is not known.
+
+    `of_slurm` are the fields of the `slurm` option, if that is known.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownOptionError(name, known, _hint(name, known, of_slurm))
+
+
+def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
+    if name in _SAY:
+        return _SAY[name].format(name=name)
+    own = next((parts for parts in _INSTEAD if parts.startswith(f"{name}=")), f"{name}=...")
+    parts = _USE.get(name, own).replace("{flag}", name.replace("_", "-")).split("; ")
+    found = [_in_reach(part, known, of_slurm) for part in parts]
+    if any(found):
+        return f"use {', or '.join(filter(None, found))}."
+    if name in _USE or own in _INSTEAD:
+        if of_slurm:
+            return "a sweep takes its points from its source, and goes on after a case that fails."
+        return f"SlurmOptions does not have it: give the function {parts[0]}."
+    close = difflib.get_close_matches(name, [*known, *of_slurm], n=1)
+    if not close:
+        return f"known are {', '.join(known)}."
+    wanted = f"slurm=SlurmOptions({close[0]}=...)" if close[0] in of_slurm else repr(close[0])
+    return f"did you mean {wanted}?"
+
+
+def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str | None:
+    """Return how to say an option where these are known; None if it is not one of them."""
+    option = part.partition("=")[0]
+    if option in of_slurm:
+        return re.sub(r"^\S+", r"slurm=SlurmOptions(\g<0>)", part)
+    return part if option in known else None

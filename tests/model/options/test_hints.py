@@ -1,0 +1,127 @@
+"""What is said of a keyword that does not exist: what to use instead."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from seedwise.errors import UnknownOptionError
+from seedwise.model.options import hints
+from seedwise.model.options.entries import EntriesOptions
+from seedwise.model.options.fields import keyword_names
+from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.study import RunOptions
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.sources import manual
+
+RUN, ENTRIES, SWEEP, SLURM = RunOptions, EntriesOptions, SweepOptions, SlurmOptions
+NO_SEARCH = "a sweep takes its points from its source, and goes on after a case that fails."
+
+
+def message(kind: type, name: str) -> str:
+    make = getattr(kind, "from_keywords", lambda keywords: kind(**keywords))
+    with pytest.raises(UnknownOptionError) as caught:
+        make({name: 1})
+    assert caught.value.name == name
+    assert caught.value.known == tuple(keyword_names(kind))
+    return str(caught.value).removeprefix(f"unknown keyword {name!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (RUN, "partition", "use slurm=SlurmOptions(partition='cpu')."),
+        (SWEEP, "account", "use slurm=SlurmOptions(account='lab')."),
+        (ENTRIES, "interface", "use slurm=SlurmOptions(interface=...)."),
+        (RUN, "gres", "use slurm=SlurmOptions(extra_directives=['--gres=...'])."),
+        (RUN, "mail_user", "use slurm=SlurmOptions(extra_directives=['--mail-user=...'])."),
+        (RUN, "time", "use worker_time_limit='02:00:00'."),
+        (
+            RUN,
+            "n_jobs",
+            (
+                "use workers=40 for processes here or jobs on Slurm, or max_concurrent_trials=4 "
+                "for trials at once."
+            ),
+        ),
+        (SWEEP, "n_jobs", "use workers=40 for processes here or jobs on Slurm."),
+        (RUN, "n_workers", "use workers=40."),
+        (RUN, "pruner", "a trial is not stopped early: it is evaluated on all its seeds."),
+        (RUN, "catch", "use fail_on_chunk_error=False to go on after a trial that fails."),
+        (SWEEP, "catch", NO_SEARCH),
+        (
+            RUN,
+            "callbacks",
+            (
+                "no function of yours is called during a run. Its progress is in "
+                "run_status(run_dir), and its trials are in the result."
+            ),
+        ),
+        (
+            RUN,
+            "storage",
+            (
+                "a run keeps all that it finds in its folder in run_root; result.study() opens "
+                "the study."
+            ),
+        ),
+        (RUN, "num_samples", "use n_trials=100."),
+        (SWEEP, "num_samples", NO_SEARCH),
+        (SWEEP, "n_trials", NO_SEARCH),
+        (SWEEP, "sampler", NO_SEARCH),
+        (
+            RUN,
+            "seed",
+            "use random_seed=1 for the sampler, or n_seeds=1000 for the seeds of each trial.",
+        ),
+        (SWEEP, "seed", "use n_seeds=1000 for the seeds of each trial."),
+        (RUN, "study_name", "use run_name='fit'."),
+        (ENTRIES, "study_name", "use run_name_prefix='fit'."),
+        (ENTRIES, "run_name", "use run_name_prefix='fit'."),
+        (RUN, "seed_start", "it belongs to the loss: @loss(seed_start=...)."),
+        (RUN, "search_space", "it belongs to the loss: @loss(parameter_space={...})."),
+        (RUN, "entry_ids", "optimize_entries takes it."),
+        (RUN, "trial_nums", "run_sweep takes it."),
+        (SLURM, "gres", "use extra_directives=['--gres=...']."),
+        (SLURM, "qos", "SlurmOptions does not have it: give the function slurm_qos='short'."),
+        (SLURM, "workers", "SlurmOptions does not have it: give the function workers=40."),
+        # What is near to a keyword.
+        (RUN, "n_trails", "did you mean 'n_trials'?"),
+        (SWEEP, "nseeds", "did you mean 'n_seeds'?"),
+        (ENTRIES, "entry_id", "did you mean 'entry_ids'?"),
+        (RUN, "partion", "did you mean slurm=SlurmOptions(partition=...)?"),
+        (SLURM, "partion", "did you mean 'partition'?"),
+        (SLURM, "zzz", f"known are {', '.join(keyword_names(SLURM))}."),
+    ],
+)
+def test_an_unknown_keyword_has_a_hint(kind, name, hint):
+    assert message(kind, name) == hint
+
+
+def test_the_fields_of_a_dict_for_slurm_have_hints_too():
+    with pytest.raises(UnknownOptionError, match=r"'gres': use extra_directives=\['--gres"):
+        RUN.from_keywords({"slurm": {"gres": "gpu:1"}})
+
+
+PARTS = [part for parts in hints._INSTEAD for part in parts.split("; ")]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_hint_names_is_an_option_and_its_value_is_allowed(part):
+    name, value = re.match(r"(\w+)=(\S+)", part).groups()
+    text = value.replace("{flag}", "gres").replace("[...]", "['a']")
+    value = eval(text, {"manual": manual})
+    if name in keyword_names(SLURM):
+        SLURM(**{name: value})
+    elif name in keyword_names(RUN):
+        RUN.from_keywords({name: value})
+    else:
+        ENTRIES.from_keywords({"entry_ids": ["a"], name: value})
+
+
+def test_no_word_is_in_the_tables_twice():
+    words = " ".join([*hints._INSTEAD.values(), *hints._SAID.values()]).split()
+    assert len(words) == len(set(words))
+    taken = {*keyword_names(RUN), *keyword_names(SLURM)} & set(words)
+    assert not taken

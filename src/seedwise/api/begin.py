@@ -120,7 +120,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     ------
     OptionError
         If a keyword has a value that is not allowed, or if there are no entries, or if two entries
-        are equal or would share a folder. Raised before anything starts.
+        are equal. Raised before anything starts.
     ClusterError
         If the cluster can't start.
     AllEntriesFailedError

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
+from seedwise.model.options import entries as module
 from seedwise.model.options.entries import EntriesOptions, entry_labels
 from seedwise.model.options.study import RunOptions
 from seedwise.model.sources import manual
@@ -30,23 +31,9 @@ def given_options(**keywords) -> EntriesOptions:
 # Labels.
 
 
-def labels_or_error(ids) -> tuple[dict[str, str], OptionError | None]:
-    try:
-        return entry_labels(tuple(ids)), None
-    except OptionError as error:
-        return {}, error
-
-
 @given(st.lists(IDS, max_size=6, unique=True))
 def test_labels_are_names_of_folders_and_each_is_another(ids):
-    labels, error = labels_or_error(ids)
-    if error is not None:
-        # Two of them would have the same folder, and both are named.
-        named = [entry for entry in ids if f"{entry!r}" in str(error)]
-        assert error.name == "entry_ids"
-        assert error.value in named
-        assert len(named) >= 2
-        return
+    labels = entry_labels(tuple(ids))
     assert list(labels) == ids
     for label in labels.values():
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", label)
@@ -60,11 +47,14 @@ def test_a_label_is_the_same_whoever_else_is_there(entry):
     assert entry_labels((entry, "somebody else of whom nobody has heard"))[entry] == alone
 
 
+@pytest.mark.parametrize("entry", ["anna", "S-01.b_2", "x.", "a" * 100])
+def test_an_id_that_is_the_name_of_a_folder_is_its_label(entry):
+    assert entry_labels((entry,)) == {entry: entry}
+
+
 @pytest.mark.parametrize(
-    ("entry", "label"),
+    ("entry", "stem"),
     [
-        ("anna", "anna"),
-        ("S-01.b_2", "S-01.b_2"),
         ("p 01", "p_01"),
         ("a / b", "a_b"),
         ("../p2", "p2"),
@@ -75,12 +65,11 @@ def test_a_label_is_the_same_whoever_else_is_there(entry):
         ("größe", "gr_e"),
         ("中", "entry"),
         ("~/x", "x"),
-        ("x.", "x."),
-        ("a" * 100, "a" * 100),
+        ("a" * 101, "a" * 91),
     ],
 )
-def test_labels_are_near_to_the_ids(entry, label):
-    assert entry_labels((entry,)) == {entry: label}
+def test_other_labels_are_near_to_the_ids_and_have_a_digest(entry, stem):
+    assert re.fullmatch(rf"{stem}-[0-9a-f]{{8}}", entry_labels((entry,))[entry])
 
 
 def test_long_ids_of_the_same_beginning_have_folders_of_their_own():
@@ -92,22 +81,44 @@ def test_long_ids_of_the_same_beginning_have_folders_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("ids", "label"),
+    "ids",
     [
-        (("p 1", "p_1"), "p_1"),
-        (("P1", "p1"), "p1"),
-        (("a/b", "c", "a b"), "a_b"),
-        (("..", "entry"), "entry"),
-        (("中", "日"), "entry"),
+        ("é", "ü"),
+        ("é", "e\N{COMBINING ACUTE ACCENT}"),
+        ("Renée", "Ren_e", "Ren e"),
+        ("p 1", "p_1"),
+        ("a/b", "c", "a b"),
+        ("..", "entry"),
+        ("中", "日"),
     ],
 )
-def test_ids_that_would_share_a_folder_are_refused_and_both_are_named(ids, label):
-    first, *_, last = ids
-    for call in (entry_labels, lambda ids: given_options(entry_ids=ids)):
-        with pytest.raises(OptionError, match="ids with different folder names") as caught:
-            call(ids)
-        assert f"{first!r} and {last!r} would both have the folder {label!r}." in str(caught.value)
-        assert (caught.value.name, caught.value.value) == ("entry_ids", last)
+def test_ids_that_differ_in_replaced_characters_only_are_told_apart(ids):
+    labels = entry_labels(ids)
+    assert len({label.casefold() for label in labels.values()}) == len(ids)
+    assert given_options(entry_ids=ids).entry_ids == ids
+    for entry in ids:  # a run that has more or fewer entries finds the same folders
+        assert entry_labels((entry,))[entry] == labels[entry]
+
+
+def test_ids_that_differ_in_case_only_are_told_apart():
+    labels = entry_labels(("P1", "p1", "P 1", "p 1"))
+    assert labels["P1"] == "P1"
+    assert re.fullmatch(r"p1-[0-9a-f]{16}", labels["p1"])
+    assert len({label.casefold() for label in labels.values()}) == 4
+
+
+def test_digests_that_meet_are_told_apart(monkeypatch):
+    monkeypatch.setattr(module, "_with_digest", meeting(module._with_digest))
+    labels = entry_labels(("é", "ü"))
+    assert labels["é"] == "entry-0"
+    assert re.fullmatch(r"entry-0-[0-9a-f]{16}", labels["ü"])
+
+
+def meeting(real):
+    """Return the function with all short digests equal."""
+    return lambda label, entry, n_bytes: (
+        f"{label}-0" if n_bytes == 4 else real(label, entry, n_bytes)
+    )
 
 
 @pytest.mark.parametrize("ids", [("a", "b", "a"), ("a b", "a b")])

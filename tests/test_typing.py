@@ -34,6 +34,9 @@ result = sw.optimize_run(
 )
 assert_type(result, sw.OptimizeResult)
 sw.optimize_run(l, run_root=Path("runs"), mode=sw.execution_mode("single"))
+held = {"x": 0.5}
+sw.optimize_run(l, worker_time_limit="02:00:00", slurm={"partition": "p"}, overrides=held)
+sw.optimize_entries(l, entry_ids=(str(number) for number in range(3)))
 sw.optimize_run(
     l,
     overrides={"n": 3},
@@ -77,6 +80,9 @@ BAD = [
     "sw.SlurmOptions(queue='x')",
     "result.best",
     "sw.optimize_run(l, enqueu=None)",
+    "sw.optimize_run(l, enqueue=[{'x': 0.5}])",
+    "sw.optimize_run(l, worker_time_limit=7200)",
+    "sw.optimize_run(l, slurm='p')",
     "sw.optimize_run(l, overrides=[0.5])",
     "sw.optimize_run(l, refine_search_factor='half')",
     "sw.optimize_entries(l, ['anna'])",

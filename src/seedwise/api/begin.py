@@ -22,7 +22,7 @@ from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.fields import takes, takes_two
+from seedwise.model.options.fields import takes
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
@@ -154,7 +154,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     return _begin(EntriesOptions, loss, keywords)  # type: ignore[no-any-return]
 
 
-@takes_two(SweepOptions)
+@takes(SweepOptions)
 def run_sweep(
     loss: LossDefinition, source: ParameterSource, keywords: dict[str, Any]
 ) -> SweepResult:

@@ -7,8 +7,10 @@ import inspect
 import math
 import re
 import types
+import typing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -108,11 +110,35 @@ def parameters(function=optimize_run) -> list[inspect.Parameter]:
 
 @each_function
 def test_the_signature_is_the_fields(function):
-    fields = [field for field in attrs.fields(FUNCTIONS[function][0]) if field.init]
+    fields = {field.name: field for field in attrs.fields(FUNCTIONS[function][0]) if field.init}
     keywords = parameters(function)
-    assert [p.name for p in keywords] == [field.name for field in fields]
-    assert [p.default for p in keywords] == [field.default for field in fields]
+    assert [p.name for p in keywords] == keyword_names(FUNCTIONS[function][0])
+    assert {p.name: p.default for p in keywords} == {
+        name: field.default for name, field in fields.items()
+    }
     assert {p.kind for p in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@each_function
+def test_every_keyword_has_a_type_that_its_default_is_of(function):
+    for keyword in parameters(function):
+        if keyword.annotation is not Any:
+            union = isinstance(keyword.annotation, types.UnionType)
+            kinds = typing.get_args(keyword.annotation) if union else (keyword.annotation,)
+            classes = tuple(typing.get_origin(kind) or kind for kind in kinds)
+            assert isinstance(keyword.default, (*classes, int) if float in classes else classes)
+
+
+@pytest.mark.parametrize(
+    ("function", "first"),
+    [
+        (optimize_run, ["n_trials", "n_seeds", "workers", "cluster", "mode", "sampler"]),
+        (optimize_entries, ["entry_ids", "n_trials", "n_seeds", "workers", "cluster", "mode"]),
+        (run_sweep, ["n_seeds", "workers", "cluster", "mode"]),
+    ],
+)
+def test_the_keywords_that_are_used_most_come_first(function, first):
+    assert [p.name for p in parameters(function)][: len(first)] == first
 
 
 def test_the_reference_signature_is_all_there():
@@ -392,7 +418,7 @@ def test_what_is_not_a_command(value):
 def test_an_unknown_keyword_is_refused_with_those_that_are_known():
     with pytest.raises(TypeError, match="unknown keyword 'n_trails': did you mean 'n_trials'"):
         given(n_trails=3)
-    known = r"unknown keyword 'zzz': known are .*, n_trials, "
+    known = r"unknown keyword 'zzz': known are n_trials, n_seeds, "
     with pytest.raises(TypeError, match=known) as caught:
         given(zzz=3)
     assert caught.value.known == tuple(keyword_names(RunOptions))

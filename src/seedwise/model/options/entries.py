@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
@@ -85,7 +85,7 @@ class EntriesOptions(StudyOptions):
         "command line anna,ben.",
         None,
         _listed,
-        forms=Forms(parse=_names),
+        forms=Forms(accepts=Iterable[str], parse=_names),
     )
     run_name_prefix: str | None = option(
         None,

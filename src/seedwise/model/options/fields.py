@@ -12,16 +12,13 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 import attrs
 import numpy as np
 
 from seedwise.errors import OptionError
 
-P = ParamSpec("P")
-F = TypeVar("F")
-G = TypeVar("G")
 R = TypeVar("R")
 T = TypeVar("T", bound=type)
 
@@ -35,6 +32,8 @@ _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 class Forms:
     """How an option's value is written outside of Python; None means unchanged."""
 
+    #: The type of what a call may give, where it is more than the field's.
+    accepts: Any = None
     #: Reads the value from the text of a command line; raises ValueError.
     parse: Parse | None = None
     to_json: Callable[[Any], Any] | None = None
@@ -60,6 +59,7 @@ def option(
             "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
             "to_json": forms.to_json,
             "from_json": forms.from_json,
+            "accepts": forms.accepts,
         },
     )
 
@@ -79,8 +79,13 @@ def settle(options: Any) -> None:
             check(field.name, value)
 
 
-def _fields(options: type) -> list[attrs.Attribute[Any]]:
-    return [field for field in attrs.fields(options) if field.init]
+def _fields(options: type) -> tuple[attrs.Attribute[Any], ...]:
+    """Return the fields that are keywords: the usual ones, then those of each class, base last."""
+    usual: Sequence[str] = getattr(options, "usual", ())
+    named = [name for kind in options.__mro__ for name in inspect.get_annotations(kind)]
+    order = {name: place for place, name in reversed(list(enumerate([*usual, *named])))}
+    fields = [field for field in attrs.fields(options) if field.init]
+    return tuple(sorted(fields, key=lambda field: order[field.name]))
 
 
 def keyword_names(options: type) -> list[str]:
@@ -124,7 +129,7 @@ def keyword_docs(options: type) -> str:
         if isinstance(default, enum.Enum):
             default = default.value
         shown = "optional" if default is None else f"default {default!r}"
-        text = textwrap.fill(field.metadata["doc"], 92)
+        text = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
         entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{_indent(text)}")
     return "\n".join(entries)
 
@@ -140,12 +145,15 @@ def documented(options: T) -> T:
 def keyword_signature(
     options: type, own: Sequence[inspect.Parameter], returns: Any
 ) -> inspect.Signature:
-    """Return the signature of a function that takes `own` and a class's options as keywords.
-
-    The keywords have no types: the documentation gives them in words.
-    """
+    """Return the signature of a function that takes `own` and a class's options as keywords."""
+    types = get_type_hints(options)
     keywords = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=field.metadata["accepts"] or types[field.name],
+        )
         for field in _fields(options)
     ]
     return inspect.Signature([*own, *keywords], return_annotation=returns)
@@ -182,26 +190,16 @@ def command_options(options: type, leave_out: Sequence[str] = ()) -> list[Comman
     return flags
 
 
-def takes(
-    options: Callable[P, Any],
-) -> Callable[[Callable[[F, dict[str, Any]], R]], Callable[Concatenate[F, P], R]]:
+def takes(options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Give a function the keywords of a class of options, and their documentation.
 
-    The function takes one argument and a dict of the keywords that it is called with. The
-    ``{options}`` in its docstring is filled.
+    The function's last argument is a dict of the keywords that it is called with. The
+    ``{options}`` in its docstring is filled. Type checkers see what `tests/stub.py` makes of this.
     """
-    # For the type checker, the class is the callable whose parameters the function takes.
     return functools.partial(_with_keywords, options)
 
 
-def takes_two(
-    options: Callable[P, Any],
-) -> Callable[[Callable[[F, G, dict[str, Any]], R]], Callable[Concatenate[F, G, P], R]]:
-    """Do what `takes` does, for a function of two arguments."""
-    return functools.partial(_with_keywords, options)
-
-
-def _with_keywords(kind: Any, function: Callable[..., R]) -> Callable[..., R]:
+def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
     *own, _ = inspect.signature(function).parameters.values()
     hints = inspect.get_annotations(function, eval_str=True)
     names = [parameter.name for parameter in own]

@@ -9,7 +9,7 @@ import attrs
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
-from seedwise.model.sources import source_from_manifest
+from seedwise.model.sources import ParameterSource, source_from_manifest
 
 
 @attrs.frozen(kw_only=True)
@@ -49,7 +49,7 @@ class StudyOptions(WorkOptions):
         "copy of it is used. Seed it, or the run can't be repeated.",
         checks.sampler,
     )
-    enqueue: Any = option(
+    enqueue: ParameterSource | None = option(
         None,
         "GridSource, RandomSource or ManualSource",
         "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "

@@ -47,5 +47,5 @@ class SweepOptions(WorkOptions):
         "all that are not finished. On the command line 3,1,2.",
         _numbers,
         _listed,
-        forms=Forms(parse=_integers),
+        forms=Forms(accepts=Iterable[int] | None, parse=_integers),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -82,6 +82,10 @@ class WorkOptions:
     name_keyword: ClassVar[str] = "run_name"
     #: What follows the loss's name if that keyword is not given.
     name_suffix: ClassVar[str] = ""
+    #: The keywords that come first in signatures, documentation and help.
+    usual: ClassVar[Sequence[str]] = (
+        *("entry_ids", "n_trials", "n_seeds", "workers", "cluster", "mode", "sampler"),
+    )
 
     seeds: Iterable[int] | None = option(
         None,
@@ -177,6 +181,7 @@ class WorkOptions:
         checks.walltime,
         as_timedelta,
         forms=Forms(
+            accepts=timedelta | str,
             parse=walltime,
             to_json=timedelta.total_seconds,
             from_json=lambda seconds: timedelta(seconds=seconds),
@@ -278,7 +283,7 @@ class WorkOptions:
         "the command line JSON.",
         checks.named_values,
         _plain_dict,
-        forms=Forms(parse=_json),
+        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
     )
     trial_zero: dict[str, ParamValue] | None = option(
         None,
@@ -287,7 +292,7 @@ class WorkOptions:
         "those that are not named. On the command line JSON.",
         checks.named_values,
         _plain_dict,
-        forms=Forms(parse=_json),
+        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
     )
     clean_run_dir: bool = option(
         False,
@@ -315,7 +320,11 @@ class WorkOptions:
         "has the fields of a SlurmOptions.",
         slurm_options,
         from_dict,
-        forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
+        forms=Forms(
+            accepts=SlurmOptions | Mapping[str, Any] | None,
+            to_json=attrs.asdict,
+            from_json=lambda fields: SlurmOptions(**fields),
+        ),
     )
 
     #: The keywords that the call gave; the others have their default.

@@ -272,45 +272,45 @@ def check_run(
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
     sampler: typing.Any = "tpe",
-    entry_id: str | None = None,
     run_name: str | None = None,
+    entry_id: str | None = None,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
-    fail_on_chunk_error: bool = True,
     enqueue: ParameterSource | None = None,
     refine_search_factor: float | None = None,
+    fail_on_chunk_error: bool = True,
     prune_failed_trials: bool = False,
+    direction: str = "minimize",
+    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
+    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     seeds: collections.abc.Iterable[int] | None = None,
     chunk_size: int | None = None,
     num_chunks: int | None = None,
-    direction: str = "minimize",
     run_root: str | pathlib.Path = "runs",
-    loss_module: str | None = None,
-    self_check: bool = True,
-    slurm_poll_seconds: int = 15,
-    slurm_timeout_minutes: float = 120,
-    cpus_per_task: int = 1,
-    mem_per_cpu: str = "2G",
-    array_parallelism_limit: int | None = None,
-    worker_parallelism: int = 1,
-    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
-    slurm_qos: str | None = "short",
-    trial_retry_attempts: int = 1,
-    use_processes: bool = False,
-    forward_sys_argv_to_workers: bool = True,
-    chunk_timeout_seconds: float | None = None,
     timeout: float | None = None,
     progress: bool = True,
     resume: str | None = None,
     accept_changes: bool = False,
     retry_failed: bool = False,
     take_over: bool = False,
-    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
-    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     clean_run_dir: bool = False,
     assume_yes: bool = False,
+    trial_retry_attempts: int = 1,
+    chunk_timeout_seconds: float | None = None,
+    slurm_timeout_minutes: float = 120,
+    worker_parallelism: int = 1,
+    use_processes: bool = False,
+    loss_module: str | None = None,
+    self_check: bool = True,
+    forward_sys_argv_to_workers: bool = True,
     insecure: bool = False,
     slurm: SlurmOptions | collections.abc.Mapping[str, typing.Any] | None = None,
+    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
+    cpus_per_task: int = 1,
+    mem_per_cpu: str = "2G",
+    slurm_qos: str | None = "short",
+    array_parallelism_limit: int | None = None,
+    slurm_poll_seconds: int = 15,
 ) -> CheckReport:
     """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
 
@@ -340,19 +340,16 @@ def check_run(
     sampler : str or optuna.samplers.BaseSampler, default 'tpe'
         Sampler: 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler of your
         own. A copy of it is used. Seed it, or the run can't be repeated.
-    entry_id : str, optional
-        Participant, condition or data set; the loss gets it in `context`.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
+    entry_id : str, optional
+        Participant, condition or data set; the loss gets it in `context`.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1
         Number k of trials in flight at once. Trial n is asked for when exactly the trials up to
         n - k are told, so k is part of what decides the result.
-    fail_on_chunk_error : bool, default True
-        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
-        return a finite number. With False the trial is marked FAIL and the run continues.
     enqueue : GridSource, RandomSource or ManualSource, optional
         Points to try after `trial_zero` and before the sampler is asked. The sampler chooses
         what a case does not name.
@@ -360,9 +357,20 @@ def check_run(
         Resume a run in a smaller space around its best trial. Each range keeps this share of
         its width, on the scale of the parameter and within the old bounds. Above 0 and below 1.
         None leaves the space as it is.
+    fail_on_chunk_error : bool, default True
+        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
+        return a finite number. With False the trial is marked FAIL and the run continues.
     prune_failed_trials : bool, default False
         Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue
         the run. With False it is marked FAIL, which samplers ignore.
+    direction : {'minimize', 'maximize'}, default 'minimize'
+        Which mean loss is best.
+    overrides : dict, optional
+        Parameters that are held at a value, by name; the value may lie outside of the range. On
+        the command line JSON.
+    trial_zero : dict, optional
+        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
+        those that are not named. On the command line JSON.
     seeds : iterable of int, optional
         Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.
     chunk_size : int, optional
@@ -370,50 +378,8 @@ def check_run(
         result. None is 100, or what gives `num_chunks`.
     num_chunks : int, optional
         Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.
-    direction : {'minimize', 'maximize'}, default 'minimize'
-        Which mean loss is best.
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
-    loss_module : str, optional
-        Module, or path of a .py file, that the workers import to find the loss by its name.
-        None sends them the function itself.
-    self_check : bool, default True
-        Have workers and the driver evaluate the first seed of the first trial, and compare: the
-        run does not begin if their losses differ, or differ from the recorded one of a run that
-        is resumed.
-    slurm_poll_seconds : int, default 15
-        Seconds between checks for trials that run for too long and for refused jobs.
-    slurm_timeout_minutes : float, default 120
-        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
-        queue does not count. If a trial takes longer, its chunks have failed, and are tried
-        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
-        only reported.
-    cpus_per_task : int, default 1
-        CPUs of a Slurm job.
-    mem_per_cpu : str, default '2G'
-        Memory of a Slurm job for each CPU.
-    array_parallelism_limit : int, optional
-        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
-    worker_parallelism : int, default 1
-        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
-        For a vectorized loss it counts chunks.
-    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
-        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
-        hours, '90' is 90 minutes.
-    slurm_qos : str or None, default 'short'
-        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
-    trial_retry_attempts : int, default 1
-        How many more times a failed chunk is evaluated before its trial has failed.
-    use_processes : bool, default False
-        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
-        can't run in parallel.
-    forward_sys_argv_to_workers : bool, default True
-        Give the workers this process's ``sys.argv`` while they import.
-    chunk_timeout_seconds : float, optional
-        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
-        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
-        no limit.
     timeout : float, optional
         Seconds after which no further trial is asked for; those in flight are finished.
     progress : bool, default True
@@ -429,18 +395,38 @@ def check_run(
     take_over : bool, default False
         Take over a run whose driver, on another machine, is gone: wait until it has been silent
         for five minutes.
-    overrides : dict, optional
-        Parameters that are held at a value, by name; the value may lie outside of the range. On
-        the command line JSON.
-    trial_zero : dict, optional
-        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
-        those that are not named. On the command line JSON.
     clean_run_dir : bool, default False
         Remove what an earlier run left in the run's folder, and begin anew. On a terminal it
         asks first; elsewhere it is refused without `assume_yes`. It can't be combined with
         resuming a run.
     assume_yes : bool, default False
         Answer yes to what would be asked on a terminal.
+    trial_retry_attempts : int, default 1
+        How many more times a failed chunk is evaluated before its trial has failed.
+    chunk_timeout_seconds : float, optional
+        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
+        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
+        no limit.
+    slurm_timeout_minutes : float, default 120
+        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
+        queue does not count. If a trial takes longer, its chunks have failed, and are tried
+        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
+        only reported.
+    worker_parallelism : int, default 1
+        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
+        For a vectorized loss it counts chunks.
+    use_processes : bool, default False
+        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
+        can't run in parallel.
+    loss_module : str, optional
+        Module, or path of a .py file, that the workers import to find the loss by its name.
+        None sends them the function itself.
+    self_check : bool, default True
+        Have workers and the driver evaluate the first seed of the first trial, and compare: the
+        run does not begin if their losses differ, or differ from the recorded one of a run that
+        is resumed.
+    forward_sys_argv_to_workers : bool, default True
+        Give the workers this process's ``sys.argv`` while they import.
     insecure : bool, default False
         Open connections and pages without TLS and token: anyone who can reach this machine
         could run code as you. Only for a network that is yours alone. It does not change a
@@ -448,6 +434,20 @@ def check_run(
     slurm : SlurmOptions or dict, optional
         Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict
         has the fields of a SlurmOptions.
+    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
+        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
+        hours, '90' is 90 minutes.
+    cpus_per_task : int, default 1
+        CPUs of a Slurm job.
+    mem_per_cpu : str, default '2G'
+        Memory of a Slurm job for each CPU.
+    slurm_qos : str or None, default 'short'
+        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
+        warning. None asks for no QoS.
+    array_parallelism_limit : int, optional
+        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
+    slurm_poll_seconds : int, default 15
+        Seconds between checks for trials that run for too long and for refused jobs.
 
     Returns
     -------
@@ -505,41 +505,41 @@ def optimize_entries(
     max_concurrent_entries: int | None = None,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
-    fail_on_chunk_error: bool = True,
     enqueue: ParameterSource | None = None,
     refine_search_factor: float | None = None,
+    fail_on_chunk_error: bool = True,
     prune_failed_trials: bool = False,
+    direction: str = "minimize",
+    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
+    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     seeds: collections.abc.Iterable[int] | None = None,
     chunk_size: int | None = None,
     num_chunks: int | None = None,
-    direction: str = "minimize",
     run_root: str | pathlib.Path = "runs",
-    loss_module: str | None = None,
-    self_check: bool = True,
-    slurm_poll_seconds: int = 15,
-    slurm_timeout_minutes: float = 120,
-    cpus_per_task: int = 1,
-    mem_per_cpu: str = "2G",
-    array_parallelism_limit: int | None = None,
-    worker_parallelism: int = 1,
-    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
-    slurm_qos: str | None = "short",
-    trial_retry_attempts: int = 1,
-    use_processes: bool = False,
-    forward_sys_argv_to_workers: bool = True,
-    chunk_timeout_seconds: float | None = None,
     timeout: float | None = None,
     progress: bool = True,
     resume: str | None = None,
     accept_changes: bool = False,
     retry_failed: bool = False,
     take_over: bool = False,
-    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
-    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     clean_run_dir: bool = False,
     assume_yes: bool = False,
+    trial_retry_attempts: int = 1,
+    chunk_timeout_seconds: float | None = None,
+    slurm_timeout_minutes: float = 120,
+    worker_parallelism: int = 1,
+    use_processes: bool = False,
+    loss_module: str | None = None,
+    self_check: bool = True,
+    forward_sys_argv_to_workers: bool = True,
     insecure: bool = False,
     slurm: SlurmOptions | collections.abc.Mapping[str, typing.Any] | None = None,
+    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
+    cpus_per_task: int = 1,
+    mem_per_cpu: str = "2G",
+    slurm_qos: str | None = "short",
+    array_parallelism_limit: int | None = None,
+    slurm_poll_seconds: int = 15,
 ) -> MultiOptimizeResult:
     """Find the parameters that minimise a noisy loss for each of several entries.
 
@@ -584,9 +584,6 @@ def optimize_entries(
     max_concurrent_trials : int, default 1
         Number k of trials in flight at once. Trial n is asked for when exactly the trials up to
         n - k are told, so k is part of what decides the result.
-    fail_on_chunk_error : bool, default True
-        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
-        return a finite number. With False the trial is marked FAIL and the run continues.
     enqueue : GridSource, RandomSource or ManualSource, optional
         Points to try after `trial_zero` and before the sampler is asked. The sampler chooses
         what a case does not name.
@@ -594,9 +591,20 @@ def optimize_entries(
         Resume a run in a smaller space around its best trial. Each range keeps this share of
         its width, on the scale of the parameter and within the old bounds. Above 0 and below 1.
         None leaves the space as it is.
+    fail_on_chunk_error : bool, default True
+        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
+        return a finite number. With False the trial is marked FAIL and the run continues.
     prune_failed_trials : bool, default False
         Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue
         the run. With False it is marked FAIL, which samplers ignore.
+    direction : {'minimize', 'maximize'}, default 'minimize'
+        Which mean loss is best.
+    overrides : dict, optional
+        Parameters that are held at a value, by name; the value may lie outside of the range. On
+        the command line JSON.
+    trial_zero : dict, optional
+        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
+        those that are not named. On the command line JSON.
     seeds : iterable of int, optional
         Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.
     chunk_size : int, optional
@@ -604,50 +612,8 @@ def optimize_entries(
         result. None is 100, or what gives `num_chunks`.
     num_chunks : int, optional
         Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.
-    direction : {'minimize', 'maximize'}, default 'minimize'
-        Which mean loss is best.
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
-    loss_module : str, optional
-        Module, or path of a .py file, that the workers import to find the loss by its name.
-        None sends them the function itself.
-    self_check : bool, default True
-        Have workers and the driver evaluate the first seed of the first trial, and compare: the
-        run does not begin if their losses differ, or differ from the recorded one of a run that
-        is resumed.
-    slurm_poll_seconds : int, default 15
-        Seconds between checks for trials that run for too long and for refused jobs.
-    slurm_timeout_minutes : float, default 120
-        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
-        queue does not count. If a trial takes longer, its chunks have failed, and are tried
-        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
-        only reported.
-    cpus_per_task : int, default 1
-        CPUs of a Slurm job.
-    mem_per_cpu : str, default '2G'
-        Memory of a Slurm job for each CPU.
-    array_parallelism_limit : int, optional
-        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
-    worker_parallelism : int, default 1
-        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
-        For a vectorized loss it counts chunks.
-    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
-        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
-        hours, '90' is 90 minutes.
-    slurm_qos : str or None, default 'short'
-        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
-    trial_retry_attempts : int, default 1
-        How many more times a failed chunk is evaluated before its trial has failed.
-    use_processes : bool, default False
-        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
-        can't run in parallel.
-    forward_sys_argv_to_workers : bool, default True
-        Give the workers this process's ``sys.argv`` while they import.
-    chunk_timeout_seconds : float, optional
-        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
-        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
-        no limit.
     timeout : float, optional
         Seconds after which no further trial is asked for; those in flight are finished.
     progress : bool, default True
@@ -663,18 +629,38 @@ def optimize_entries(
     take_over : bool, default False
         Take over a run whose driver, on another machine, is gone: wait until it has been silent
         for five minutes.
-    overrides : dict, optional
-        Parameters that are held at a value, by name; the value may lie outside of the range. On
-        the command line JSON.
-    trial_zero : dict, optional
-        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
-        those that are not named. On the command line JSON.
     clean_run_dir : bool, default False
         Remove what an earlier run left in the run's folder, and begin anew. On a terminal it
         asks first; elsewhere it is refused without `assume_yes`. It can't be combined with
         resuming a run.
     assume_yes : bool, default False
         Answer yes to what would be asked on a terminal.
+    trial_retry_attempts : int, default 1
+        How many more times a failed chunk is evaluated before its trial has failed.
+    chunk_timeout_seconds : float, optional
+        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
+        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
+        no limit.
+    slurm_timeout_minutes : float, default 120
+        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
+        queue does not count. If a trial takes longer, its chunks have failed, and are tried
+        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
+        only reported.
+    worker_parallelism : int, default 1
+        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
+        For a vectorized loss it counts chunks.
+    use_processes : bool, default False
+        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
+        can't run in parallel.
+    loss_module : str, optional
+        Module, or path of a .py file, that the workers import to find the loss by its name.
+        None sends them the function itself.
+    self_check : bool, default True
+        Have workers and the driver evaluate the first seed of the first trial, and compare: the
+        run does not begin if their losses differ, or differ from the recorded one of a run that
+        is resumed.
+    forward_sys_argv_to_workers : bool, default True
+        Give the workers this process's ``sys.argv`` while they import.
     insecure : bool, default False
         Open connections and pages without TLS and token: anyone who can reach this machine
         could run code as you. Only for a network that is yours alone. It does not change a
@@ -682,6 +668,20 @@ def optimize_entries(
     slurm : SlurmOptions or dict, optional
         Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict
         has the fields of a SlurmOptions.
+    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
+        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
+        hours, '90' is 90 minutes.
+    cpus_per_task : int, default 1
+        CPUs of a Slurm job.
+    mem_per_cpu : str, default '2G'
+        Memory of a Slurm job for each CPU.
+    slurm_qos : str or None, default 'short'
+        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
+        warning. None asks for no QoS.
+    array_parallelism_limit : int, optional
+        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
+    slurm_poll_seconds : int, default 15
+        Seconds between checks for trials that run for too long and for refused jobs.
 
     Returns
     -------
@@ -733,45 +733,45 @@ def optimize_run(
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
     sampler: typing.Any = "tpe",
-    entry_id: str | None = None,
     run_name: str | None = None,
+    entry_id: str | None = None,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
-    fail_on_chunk_error: bool = True,
     enqueue: ParameterSource | None = None,
     refine_search_factor: float | None = None,
+    fail_on_chunk_error: bool = True,
     prune_failed_trials: bool = False,
+    direction: str = "minimize",
+    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
+    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     seeds: collections.abc.Iterable[int] | None = None,
     chunk_size: int | None = None,
     num_chunks: int | None = None,
-    direction: str = "minimize",
     run_root: str | pathlib.Path = "runs",
-    loss_module: str | None = None,
-    self_check: bool = True,
-    slurm_poll_seconds: int = 15,
-    slurm_timeout_minutes: float = 120,
-    cpus_per_task: int = 1,
-    mem_per_cpu: str = "2G",
-    array_parallelism_limit: int | None = None,
-    worker_parallelism: int = 1,
-    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
-    slurm_qos: str | None = "short",
-    trial_retry_attempts: int = 1,
-    use_processes: bool = False,
-    forward_sys_argv_to_workers: bool = True,
-    chunk_timeout_seconds: float | None = None,
     timeout: float | None = None,
     progress: bool = True,
     resume: str | None = None,
     accept_changes: bool = False,
     retry_failed: bool = False,
     take_over: bool = False,
-    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
-    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     clean_run_dir: bool = False,
     assume_yes: bool = False,
+    trial_retry_attempts: int = 1,
+    chunk_timeout_seconds: float | None = None,
+    slurm_timeout_minutes: float = 120,
+    worker_parallelism: int = 1,
+    use_processes: bool = False,
+    loss_module: str | None = None,
+    self_check: bool = True,
+    forward_sys_argv_to_workers: bool = True,
     insecure: bool = False,
     slurm: SlurmOptions | collections.abc.Mapping[str, typing.Any] | None = None,
+    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
+    cpus_per_task: int = 1,
+    mem_per_cpu: str = "2G",
+    slurm_qos: str | None = "short",
+    array_parallelism_limit: int | None = None,
+    slurm_poll_seconds: int = 15,
 ) -> OptimizeResult:
     """Find the parameters that minimise a noisy loss, averaged over many seeds.
 
@@ -800,19 +800,16 @@ def optimize_run(
     sampler : str or optuna.samplers.BaseSampler, default 'tpe'
         Sampler: 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler of your
         own. A copy of it is used. Seed it, or the run can't be repeated.
-    entry_id : str, optional
-        Participant, condition or data set; the loss gets it in `context`.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
+    entry_id : str, optional
+        Participant, condition or data set; the loss gets it in `context`.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1
         Number k of trials in flight at once. Trial n is asked for when exactly the trials up to
         n - k are told, so k is part of what decides the result.
-    fail_on_chunk_error : bool, default True
-        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
-        return a finite number. With False the trial is marked FAIL and the run continues.
     enqueue : GridSource, RandomSource or ManualSource, optional
         Points to try after `trial_zero` and before the sampler is asked. The sampler chooses
         what a case does not name.
@@ -820,9 +817,20 @@ def optimize_run(
         Resume a run in a smaller space around its best trial. Each range keeps this share of
         its width, on the scale of the parameter and within the old bounds. Above 0 and below 1.
         None leaves the space as it is.
+    fail_on_chunk_error : bool, default True
+        Stop the run, with the loss's own traceback, at a trial whose loss raises or does not
+        return a finite number. With False the trial is marked FAIL and the run continues.
     prune_failed_trials : bool, default False
         Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue
         the run. With False it is marked FAIL, which samplers ignore.
+    direction : {'minimize', 'maximize'}, default 'minimize'
+        Which mean loss is best.
+    overrides : dict, optional
+        Parameters that are held at a value, by name; the value may lie outside of the range. On
+        the command line JSON.
+    trial_zero : dict, optional
+        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
+        those that are not named. On the command line JSON.
     seeds : iterable of int, optional
         Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.
     chunk_size : int, optional
@@ -830,50 +838,8 @@ def optimize_run(
         result. None is 100, or what gives `num_chunks`.
     num_chunks : int, optional
         Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.
-    direction : {'minimize', 'maximize'}, default 'minimize'
-        Which mean loss is best.
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
-    loss_module : str, optional
-        Module, or path of a .py file, that the workers import to find the loss by its name.
-        None sends them the function itself.
-    self_check : bool, default True
-        Have workers and the driver evaluate the first seed of the first trial, and compare: the
-        run does not begin if their losses differ, or differ from the recorded one of a run that
-        is resumed.
-    slurm_poll_seconds : int, default 15
-        Seconds between checks for trials that run for too long and for refused jobs.
-    slurm_timeout_minutes : float, default 120
-        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
-        queue does not count. If a trial takes longer, its chunks have failed, and are tried
-        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
-        only reported.
-    cpus_per_task : int, default 1
-        CPUs of a Slurm job.
-    mem_per_cpu : str, default '2G'
-        Memory of a Slurm job for each CPU.
-    array_parallelism_limit : int, optional
-        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
-    worker_parallelism : int, default 1
-        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
-        For a vectorized loss it counts chunks.
-    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
-        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
-        hours, '90' is 90 minutes.
-    slurm_qos : str or None, default 'short'
-        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
-    trial_retry_attempts : int, default 1
-        How many more times a failed chunk is evaluated before its trial has failed.
-    use_processes : bool, default False
-        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
-        can't run in parallel.
-    forward_sys_argv_to_workers : bool, default True
-        Give the workers this process's ``sys.argv`` while they import.
-    chunk_timeout_seconds : float, optional
-        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
-        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
-        no limit.
     timeout : float, optional
         Seconds after which no further trial is asked for; those in flight are finished.
     progress : bool, default True
@@ -889,18 +855,38 @@ def optimize_run(
     take_over : bool, default False
         Take over a run whose driver, on another machine, is gone: wait until it has been silent
         for five minutes.
-    overrides : dict, optional
-        Parameters that are held at a value, by name; the value may lie outside of the range. On
-        the command line JSON.
-    trial_zero : dict, optional
-        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
-        those that are not named. On the command line JSON.
     clean_run_dir : bool, default False
         Remove what an earlier run left in the run's folder, and begin anew. On a terminal it
         asks first; elsewhere it is refused without `assume_yes`. It can't be combined with
         resuming a run.
     assume_yes : bool, default False
         Answer yes to what would be asked on a terminal.
+    trial_retry_attempts : int, default 1
+        How many more times a failed chunk is evaluated before its trial has failed.
+    chunk_timeout_seconds : float, optional
+        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
+        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
+        no limit.
+    slurm_timeout_minutes : float, default 120
+        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
+        queue does not count. If a trial takes longer, its chunks have failed, and are tried
+        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
+        only reported.
+    worker_parallelism : int, default 1
+        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
+        For a vectorized loss it counts chunks.
+    use_processes : bool, default False
+        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
+        can't run in parallel.
+    loss_module : str, optional
+        Module, or path of a .py file, that the workers import to find the loss by its name.
+        None sends them the function itself.
+    self_check : bool, default True
+        Have workers and the driver evaluate the first seed of the first trial, and compare: the
+        run does not begin if their losses differ, or differ from the recorded one of a run that
+        is resumed.
+    forward_sys_argv_to_workers : bool, default True
+        Give the workers this process's ``sys.argv`` while they import.
     insecure : bool, default False
         Open connections and pages without TLS and token: anyone who can reach this machine
         could run code as you. Only for a network that is yours alone. It does not change a
@@ -908,6 +894,20 @@ def optimize_run(
     slurm : SlurmOptions or dict, optional
         Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict
         has the fields of a SlurmOptions.
+    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
+        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
+        hours, '90' is 90 minutes.
+    cpus_per_task : int, default 1
+        CPUs of a Slurm job.
+    mem_per_cpu : str, default '2G'
+        Memory of a Slurm job for each CPU.
+    slurm_qos : str or None, default 'short'
+        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
+        warning. None asks for no QoS.
+    array_parallelism_limit : int, optional
+        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
+    slurm_poll_seconds : int, default 15
+        Seconds between checks for trials that run for too long and for refused jobs.
 
     Returns
     -------
@@ -958,40 +958,40 @@ def run_sweep(
     workers: int | tuple[int, int] | None = None,
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
-    entry_id: str | None = None,
     run_name: str | None = None,
+    entry_id: str | None = None,
     trial_nums: collections.abc.Iterable[int] | None = None,
+    direction: str = "minimize",
+    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
+    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     seeds: collections.abc.Iterable[int] | None = None,
     chunk_size: int | None = None,
     num_chunks: int | None = None,
-    direction: str = "minimize",
     run_root: str | pathlib.Path = "runs",
-    loss_module: str | None = None,
-    self_check: bool = True,
-    slurm_poll_seconds: int = 15,
-    slurm_timeout_minutes: float = 120,
-    cpus_per_task: int = 1,
-    mem_per_cpu: str = "2G",
-    array_parallelism_limit: int | None = None,
-    worker_parallelism: int = 1,
-    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
-    slurm_qos: str | None = "short",
-    trial_retry_attempts: int = 1,
-    use_processes: bool = False,
-    forward_sys_argv_to_workers: bool = True,
-    chunk_timeout_seconds: float | None = None,
     timeout: float | None = None,
     progress: bool = True,
     resume: str | None = None,
     accept_changes: bool = False,
     retry_failed: bool = False,
     take_over: bool = False,
-    overrides: collections.abc.Mapping[str, float | int | str | bool] | None = None,
-    trial_zero: collections.abc.Mapping[str, float | int | str | bool] | None = None,
     clean_run_dir: bool = False,
     assume_yes: bool = False,
+    trial_retry_attempts: int = 1,
+    chunk_timeout_seconds: float | None = None,
+    slurm_timeout_minutes: float = 120,
+    worker_parallelism: int = 1,
+    use_processes: bool = False,
+    loss_module: str | None = None,
+    self_check: bool = True,
+    forward_sys_argv_to_workers: bool = True,
     insecure: bool = False,
     slurm: SlurmOptions | collections.abc.Mapping[str, typing.Any] | None = None,
+    worker_time_limit: datetime.timedelta | str = datetime.timedelta(seconds=7200),
+    cpus_per_task: int = 1,
+    mem_per_cpu: str = "2G",
+    slurm_qos: str | None = "short",
+    array_parallelism_limit: int | None = None,
+    slurm_poll_seconds: int = 15,
 ) -> SweepResult:
     """Evaluate a noisy loss at the points of a source, each averaged over many seeds.
 
@@ -1018,14 +1018,22 @@ def run_sweep(
     mode : ExecutionMode or str, default 'single'
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
-    entry_id : str, optional
-        Participant, condition or data set; the loss gets it in `context`.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
+    entry_id : str, optional
+        Participant, condition or data set; the loss gets it in `context`.
     trial_nums : iterable of int, optional
         Evaluate only these trials; those that are finished already are evaluated again. None is
         all that are not finished. On the command line 3,1,2.
+    direction : {'minimize', 'maximize'}, default 'minimize'
+        Which mean loss is best.
+    overrides : dict, optional
+        Parameters that are held at a value, by name; the value may lie outside of the range. On
+        the command line JSON.
+    trial_zero : dict, optional
+        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
+        those that are not named. On the command line JSON.
     seeds : iterable of int, optional
         Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.
     chunk_size : int, optional
@@ -1033,50 +1041,8 @@ def run_sweep(
         result. None is 100, or what gives `num_chunks`.
     num_chunks : int, optional
         Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.
-    direction : {'minimize', 'maximize'}, default 'minimize'
-        Which mean loss is best.
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
-    loss_module : str, optional
-        Module, or path of a .py file, that the workers import to find the loss by its name.
-        None sends them the function itself.
-    self_check : bool, default True
-        Have workers and the driver evaluate the first seed of the first trial, and compare: the
-        run does not begin if their losses differ, or differ from the recorded one of a run that
-        is resumed.
-    slurm_poll_seconds : int, default 15
-        Seconds between checks for trials that run for too long and for refused jobs.
-    slurm_timeout_minutes : float, default 120
-        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
-        queue does not count. If a trial takes longer, its chunks have failed, and are tried
-        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
-        only reported.
-    cpus_per_task : int, default 1
-        CPUs of a Slurm job.
-    mem_per_cpu : str, default '2G'
-        Memory of a Slurm job for each CPU.
-    array_parallelism_limit : int, optional
-        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
-    worker_parallelism : int, default 1
-        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
-        For a vectorized loss it counts chunks.
-    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
-        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
-        hours, '90' is 90 minutes.
-    slurm_qos : str or None, default 'short'
-        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
-    trial_retry_attempts : int, default 1
-        How many more times a failed chunk is evaluated before its trial has failed.
-    use_processes : bool, default False
-        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
-        can't run in parallel.
-    forward_sys_argv_to_workers : bool, default True
-        Give the workers this process's ``sys.argv`` while they import.
-    chunk_timeout_seconds : float, optional
-        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
-        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
-        no limit.
     timeout : float, optional
         Seconds after which no further trial is asked for; those in flight are finished.
     progress : bool, default True
@@ -1092,18 +1058,38 @@ def run_sweep(
     take_over : bool, default False
         Take over a run whose driver, on another machine, is gone: wait until it has been silent
         for five minutes.
-    overrides : dict, optional
-        Parameters that are held at a value, by name; the value may lie outside of the range. On
-        the command line JSON.
-    trial_zero : dict, optional
-        Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses
-        those that are not named. On the command line JSON.
     clean_run_dir : bool, default False
         Remove what an earlier run left in the run's folder, and begin anew. On a terminal it
         asks first; elsewhere it is refused without `assume_yes`. It can't be combined with
         resuming a run.
     assume_yes : bool, default False
         Answer yes to what would be asked on a terminal.
+    trial_retry_attempts : int, default 1
+        How many more times a failed chunk is evaluated before its trial has failed.
+    chunk_timeout_seconds : float, optional
+        Seconds that a chunk may take; one that takes longer fails its trial. With a limit,
+        seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is
+        no limit.
+    slurm_timeout_minutes : float, default 120
+        Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the
+        queue does not count. If a trial takes longer, its chunks have failed, and are tried
+        again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is
+        only reported.
+    worker_parallelism : int, default 1
+        Seeds that run at once in one worker, in threads, or in processes with `use_processes`.
+        For a vectorized loss it counts chunks.
+    use_processes : bool, default False
+        Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads
+        can't run in parallel.
+    loss_module : str, optional
+        Module, or path of a .py file, that the workers import to find the loss by its name.
+        None sends them the function itself.
+    self_check : bool, default True
+        Have workers and the driver evaluate the first seed of the first trial, and compare: the
+        run does not begin if their losses differ, or differ from the recorded one of a run that
+        is resumed.
+    forward_sys_argv_to_workers : bool, default True
+        Give the workers this process's ``sys.argv`` while they import.
     insecure : bool, default False
         Open connections and pages without TLS and token: anyone who can reach this machine
         could run code as you. Only for a network that is yours alone. It does not change a
@@ -1111,6 +1097,20 @@ def run_sweep(
     slurm : SlurmOptions or dict, optional
         Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict
         has the fields of a SlurmOptions.
+    worker_time_limit : timedelta or str, default datetime.timedelta(seconds=7200)
+        Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two
+        hours, '90' is 90 minutes.
+    cpus_per_task : int, default 1
+        CPUs of a Slurm job.
+    mem_per_cpu : str, default '2G'
+        Memory of a Slurm job for each CPU.
+    slurm_qos : str or None, default 'short'
+        QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
+        warning. None asks for no QoS.
+    array_parallelism_limit : int, optional
+        Largest number of Slurm jobs at once. None is no limit beyond `workers`.
+    slurm_poll_seconds : int, default 15
+        Seconds between checks for trials that run for too long and for refused jobs.
 
     Returns
     -------

@@ -138,7 +138,12 @@ def test_every_keyword_has_a_type_that_its_default_is_of(function):
     ],
 )
 def test_the_keywords_that_are_used_most_come_first(function, first):
-    assert [p.name for p in parameters(function)][: len(first)] == first
+    names = [p.name for p in parameters(function)]
+    assert names[: len(first)] == first
+    together = [["seeds", "chunk_size", "num_chunks"], ["slurm", "worker_time_limit"]]
+    for group in together:
+        place = names.index(group[0])
+        assert names[place : place + len(group)] == group
 
 
 def test_the_reference_signature_is_all_there():

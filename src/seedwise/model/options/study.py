@@ -22,6 +22,13 @@ class StudyOptions(WorkOptions):
         "Total number of trials, including those of a run that is resumed.",
         checks.positive,
     )
+    sampler: Any = option(
+        "tpe",
+        "str or optuna.samplers.BaseSampler",
+        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
+        "copy of it is used. Seed it, or the run can't be repeated.",
+        checks.sampler,
+    )
     random_seed: int = option(
         123,
         "int",
@@ -34,20 +41,6 @@ class StudyOptions(WorkOptions):
         "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
         "n - k are told, so k is part of what decides the result.",
         checks.positive,
-    )
-    fail_on_chunk_error: bool = option(
-        True,
-        "bool",
-        "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
-        "return a finite number. With False the trial is marked FAIL and the run continues.",
-        checks.truth,
-    )
-    sampler: Any = option(
-        "tpe",
-        "str or optuna.samplers.BaseSampler",
-        f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
-        "copy of it is used. Seed it, or the run can't be repeated.",
-        checks.sampler,
     )
     enqueue: ParameterSource | None = option(
         None,
@@ -67,6 +60,13 @@ class StudyOptions(WorkOptions):
         "None leaves the space as it is.",
         checks.part,
     )
+    fail_on_chunk_error: bool = option(
+        True,
+        "bool",
+        "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
+        "return a finite number. With False the trial is marked FAIL and the run continues.",
+        checks.truth,
+    )
     prune_failed_trials: bool = option(
         False,
         "bool",
@@ -82,5 +82,5 @@ class RunOptions(StudyOptions):
 
     kind: ClassVar[str] = "run"
 
-    entry_id: str | None = ENTRY_ID
     run_name: str | None = RUN_NAME
+    entry_id: str | None = ENTRY_ID

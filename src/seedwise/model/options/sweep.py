@@ -38,8 +38,8 @@ class SweepOptions(WorkOptions):
     kind: ClassVar[str] = "sweep"
     name_suffix: ClassVar[str] = "_sweep"
 
-    entry_id: str | None = ENTRY_ID
     run_name: str | None = RUN_NAME
+    entry_id: str | None = ENTRY_ID
     trial_nums: Sequence[int] | None = option(
         None,
         "iterable of int",

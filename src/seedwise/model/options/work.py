@@ -87,17 +87,70 @@ class WorkOptions:
         *("entry_ids", "n_trials", "n_seeds", "workers", "cluster", "mode", "sampler"),
     )
 
-    seeds: Iterable[int] | None = option(
-        None,
-        "iterable of int",
-        "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
-        forms=Forms(parse=_integers),
-    )
     n_seeds: int | None = option(
         None,
         "int",
         "Seeds of a trial, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.",
         checks.positive,
+    )
+    workers: int | tuple[int, int] | None = option(
+        None,
+        "int or (min, max)",
+        "Number of workers, or bounds within which it follows the work. A worker is a process "
+        "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
+        "CPUs here, or 100 jobs on Slurm. On the command line 4 or 4:100.",
+        checks.workers,
+        forms=Forms(
+            parse=_bounds,
+            from_json=lambda value: tuple(value) if isinstance(value, list) else value,
+        ),
+    )
+    cluster: Any = option(
+        None,
+        "None, 'local', 'slurm', Cluster, Client or str",
+        "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
+        "address is used as it is: it is neither closed nor scaled.",
+        checks.cluster,
+    )
+    mode: ExecutionMode | str = option(
+        ExecutionMode.SINGLE,
+        "ExecutionMode or str",
+        "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
+        "can say more.",
+        None,
+        execution_mode,
+        forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
+    )
+
+    # What is searched.
+    direction: str = option(
+        "minimize", "{'minimize', 'maximize'}", "Which mean loss is best.", checks.direction
+    )
+    overrides: dict[str, ParamValue] | None = option(
+        None,
+        "dict",
+        "Parameters that are held at a value, by name; the value may lie outside of the range. On "
+        "the command line JSON.",
+        checks.named_values,
+        _plain_dict,
+        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
+    )
+    trial_zero: dict[str, ParamValue] | None = option(
+        None,
+        "dict",
+        "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
+        "those that are not named. On the command line JSON.",
+        checks.named_values,
+        _plain_dict,
+        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
+    )
+
+    # Seeds and chunks.
+    seeds: Iterable[int] | None = option(
+        None,
+        "iterable of int",
+        "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
+        forms=Forms(parse=_integers),
     )
     chunk_size: int | None = option(
         None,
@@ -112,134 +165,10 @@ class WorkOptions:
         "Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.",
         checks.positive,
     )
-    direction: str = option(
-        "minimize", "{'minimize', 'maximize'}", "Which mean loss is best.", checks.direction
-    )
-    mode: ExecutionMode | str = option(
-        ExecutionMode.SINGLE,
-        "ExecutionMode or str",
-        "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
-        "can say more.",
-        None,
-        execution_mode,
-        forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
-    )
+
+    # The run and its folder.
     run_root: str | Path = option(
         "runs", "str or Path", "Folder that holds the run folders.", checks.folder, _path
-    )
-    loss_module: str | None = option(
-        None,
-        "str",
-        "Module, or path of a .py file, that the workers import to find the loss by its name. "
-        "None sends them the function itself.",
-        checks.text,
-    )
-    self_check: bool = option(
-        True,
-        "bool",
-        "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
-        "run does not begin if their losses differ, or differ from the recorded one of a run that "
-        "is resumed.",
-        checks.truth,
-    )
-    slurm_poll_seconds: int = option(
-        15,
-        "int",
-        "Seconds between checks for trials that run for too long and for refused jobs.",
-        checks.positive,
-    )
-    slurm_timeout_minutes: float = option(
-        120,
-        "float",
-        "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
-        "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
-        "again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is "
-        "only reported.",
-        checks.positive_number,
-        _number,
-    )
-    cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
-    mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
-    array_parallelism_limit: int | None = option(
-        None,
-        "int",
-        "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
-        checks.positive,
-    )
-    worker_parallelism: int = option(
-        1,
-        "int",
-        "Seeds that run at once in one worker, in threads, or in processes with "
-        "`use_processes`. For a vectorized loss it counts chunks.",
-        checks.positive,
-    )
-    worker_time_limit: timedelta = option(
-        timedelta(hours=2),
-        "timedelta or str",
-        "Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two "
-        "hours, '90' is 90 minutes.",
-        checks.walltime,
-        as_timedelta,
-        forms=Forms(
-            accepts=timedelta | str,
-            parse=walltime,
-            to_json=timedelta.total_seconds,
-            from_json=lambda seconds: timedelta(seconds=seconds),
-        ),
-    )
-    slurm_qos: str | None = option(
-        "short",
-        "str or None",
-        "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
-        "warning. None asks for no QoS.",
-        lambda name, value: None if value is None else checks.text(name, value),
-    )
-    trial_retry_attempts: int = option(
-        1,
-        "int",
-        "How many more times a failed chunk is evaluated before its trial has failed.",
-        checks.not_negative,
-    )
-    use_processes: bool = option(
-        False,
-        "bool",
-        "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
-        "can't run in parallel.",
-        checks.truth,
-    )
-    forward_sys_argv_to_workers: bool = option(
-        True,
-        "bool",
-        "Give the workers this process's ``sys.argv`` while they import.",
-        checks.truth,
-    )
-    chunk_timeout_seconds: float | None = option(
-        None,
-        "float",
-        "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
-        "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
-        "no limit.",
-        checks.positive_number,
-        _number,
-    )
-    cluster: Any = option(
-        None,
-        "None, 'local', 'slurm', Cluster, Client or str",
-        "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
-        "address is used as it is: it is neither closed nor scaled.",
-        checks.cluster,
-    )
-    workers: int | tuple[int, int] | None = option(
-        None,
-        "int or (min, max)",
-        "Number of workers, or bounds within which it follows the work. A worker is a process "
-        "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
-        "CPUs here, or 100 jobs on Slurm. On the command line 4 or 4:100.",
-        checks.workers,
-        forms=Forms(
-            parse=_bounds,
-            from_json=lambda value: tuple(value) if isinstance(value, list) else value,
-        ),
     )
     timeout: float | None = option(
         None,
@@ -249,6 +178,8 @@ class WorkOptions:
         _number,
     )
     progress: bool = option(True, "bool", "Print a line on stderr for each trial.", checks.truth)
+
+    # How a run is resumed, or begun anew.
     resume: str | None = option(
         None,
         "None or 'auto'",
@@ -276,24 +207,6 @@ class WorkOptions:
         "for five minutes.",
         checks.truth,
     )
-    overrides: dict[str, ParamValue] | None = option(
-        None,
-        "dict",
-        "Parameters that are held at a value, by name; the value may lie outside of the range. On "
-        "the command line JSON.",
-        checks.named_values,
-        _plain_dict,
-        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
-    )
-    trial_zero: dict[str, ParamValue] | None = option(
-        None,
-        "dict",
-        "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
-        "those that are not named. On the command line JSON.",
-        checks.named_values,
-        _plain_dict,
-        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
-    )
     clean_run_dir: bool = option(
         False,
         "bool",
@@ -305,6 +218,70 @@ class WorkOptions:
     assume_yes: bool = option(
         False, "bool", "Answer yes to what would be asked on a terminal.", checks.truth
     )
+
+    # Failures.
+    trial_retry_attempts: int = option(
+        1,
+        "int",
+        "How many more times a failed chunk is evaluated before its trial has failed.",
+        checks.not_negative,
+    )
+    chunk_timeout_seconds: float | None = option(
+        None,
+        "float",
+        "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
+        "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
+        "no limit.",
+        checks.positive_number,
+        _number,
+    )
+    slurm_timeout_minutes: float = option(
+        120,
+        "float",
+        "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
+        "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
+        "again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is "
+        "only reported.",
+        checks.positive_number,
+        _number,
+    )
+
+    # Workers and the code on them.
+    worker_parallelism: int = option(
+        1,
+        "int",
+        "Seeds that run at once in one worker, in threads, or in processes with "
+        "`use_processes`. For a vectorized loss it counts chunks.",
+        checks.positive,
+    )
+    use_processes: bool = option(
+        False,
+        "bool",
+        "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
+        "can't run in parallel.",
+        checks.truth,
+    )
+    loss_module: str | None = option(
+        None,
+        "str",
+        "Module, or path of a .py file, that the workers import to find the loss by its name. "
+        "None sends them the function itself.",
+        checks.text,
+    )
+    self_check: bool = option(
+        True,
+        "bool",
+        "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
+        "run does not begin if their losses differ, or differ from the recorded one of a run that "
+        "is resumed.",
+        checks.truth,
+    )
+    forward_sys_argv_to_workers: bool = option(
+        True,
+        "bool",
+        "Give the workers this process's ``sys.argv`` while they import.",
+        checks.truth,
+    )
     insecure: bool = option(
         False,
         "bool",
@@ -313,6 +290,8 @@ class WorkOptions:
         "cluster that you pass.",
         checks.truth,
     )
+
+    # Slurm jobs.
     slurm: SlurmOptions | None = option(
         None,
         "SlurmOptions or dict",
@@ -325,6 +304,41 @@ class WorkOptions:
             to_json=attrs.asdict,
             from_json=lambda fields: SlurmOptions(**fields),
         ),
+    )
+    worker_time_limit: timedelta = option(
+        timedelta(hours=2),
+        "timedelta or str",
+        "Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two "
+        "hours, '90' is 90 minutes.",
+        checks.walltime,
+        as_timedelta,
+        forms=Forms(
+            accepts=timedelta | str,
+            parse=walltime,
+            to_json=timedelta.total_seconds,
+            from_json=lambda seconds: timedelta(seconds=seconds),
+        ),
+    )
+    cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
+    mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
+    slurm_qos: str | None = option(
+        "short",
+        "str or None",
+        "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
+        "warning. None asks for no QoS.",
+        lambda name, value: None if value is None else checks.text(name, value),
+    )
+    array_parallelism_limit: int | None = option(
+        None,
+        "int",
+        "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
+        checks.positive,
+    )
+    slurm_poll_seconds: int = option(
+        15,
+        "int",
+        "Seconds between checks for trials that run for too long and for refused jobs.",
+        checks.positive,
     )
 
     #: The keywords that the call gave; the others have their default.

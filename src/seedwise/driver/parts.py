@@ -16,7 +16,7 @@ from seedwise.driver.same_run import (
     what_decides_results,
 )
 from seedwise.errors import NotARunError, OptionError
-from seedwise.folder.code_files import code_folder, read_code, write_code
+from seedwise.folder.code_files import read_code, write_code
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.held import with_overrides
 from seedwise.model.loss import CallShape, LossDefinition
@@ -283,8 +283,7 @@ def _read_shipment(directory: RunDirectory, content: Mapping[str, Any]) -> Shipm
     sent, code = content["shipment"], Code.from_manifest(content["code"], {})
     hashes = {copy: digest for copy, digest in code.hashes.items() if copy.endswith(".py")}
     sources = read_code(directory, code.id, hashes)
-    folder = str(code_folder(directory, code.id))
-    code = attrs.evolve(code, sources=sources, folder=folder)
+    code = attrs.evolve(code, sources=sources, folder=str(directory.code / code.id))
     pickled = sent["pickled"] and base64.b64decode(sent["pickled"])
     python = sent["python"] and tuple(sent["python"])
     both = {"pickled": pickled, "python": python}

@@ -13,7 +13,7 @@ import attrs
 from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
 from seedwise.errors import ChangedRunError
-from seedwise.folder.code_files import code_folder, drop_code
+from seedwise.folder.code_files import drop_code
 from seedwise.folder.directory import RunDirectory, utc_now
 from seedwise.folder.events import EventLog
 from seedwise.folder.history import History, take_up_history
@@ -57,7 +57,7 @@ class Run:
     def shipment(self) -> Shipment:
         """The loss on its way to the workers, who may read its code from the folder."""
         shipment = self.parts.packed.shipment
-        folder = code_folder(self.directory, shipment.code.id)
+        folder = self.directory.code / shipment.code.id
         return attrs.evolve(shipment, code=attrs.evolve(shipment.code, folder=str(folder)))
 
     def out_of_time(self) -> bool:

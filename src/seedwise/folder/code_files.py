@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import uuid
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from seedwise.disk.aside import write_all, writing
+from seedwise.disk.aside import replace_file, writing
 from seedwise.errors import NotARunError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.owner import require_own
 
 
-def code_folder(directory: RunDirectory, version: str) -> Path:
-    """Return the folder of a version of the code."""
-    return directory.code / version
-
-
 def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]) -> None:
     """Write the files of a version, by their paths in it, unless they are there as they are."""
-    folder = code_folder(directory, version)
+    folder = directory.code / version
     if folder.exists() and all(_is(folder / name, content) for name, content in files.items()):
         return
-    aside = folder.with_name(f".{version}.{uuid.uuid4().hex[:8]}.new")
     with writing(folder):
-        for relative, content in files.items():
-            _write(aside / relative, content)
-        _make(aside)
+        directory.code.mkdir(mode=0o700, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(".new", f".{version}.", directory.code))
+        for name, content in files.items():
+            path = aside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content, durable=False)
         drop_code(directory, version)  # a file was edited, or torn by a crash
         aside.rename(folder)
 
@@ -42,41 +38,24 @@ def read_code(
     Raises NotARunError if one is gone, if other users could have written it, or if it is not what
     was written.
     """
-    folder = code_folder(directory, version)
-    content = {}
-    for relative, digest in hashes.items():
-        path = folder / relative
+    files = {}
+    for name, digest in hashes.items():
+        path = directory.code / version / name
         require_own(directory.path, path)
-        content[relative] = path.read_bytes()
-        if hashlib.sha256(content[relative]).hexdigest() != digest:
+        files[name] = path.read_bytes()
+        if hashlib.sha256(files[name]).hexdigest() != digest:
             problem = (
                 f"{path} is not the code that the run began with: it is a copy, and was changed. "
                 "To change the loss, edit your own file and run it again with this run_name"
             )
             raise NotARunError(directory.path, problem)
-    return content
+    return files
 
 
 def drop_code(directory: RunDirectory, version: str) -> None:
     """Remove a version that no trial needs any more."""
-    shutil.rmtree(code_folder(directory, version), ignore_errors=True)
+    shutil.rmtree(directory.code / version, ignore_errors=True)
 
 
 def _is(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
-
-
-def _write(path: Path, content: bytes) -> None:
-    _make(path.parent)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        write_all(handle, content)
-    finally:
-        os.close(handle)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder, and those around it, so that only we can look into them."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(mode=0o700)  # with parents=True these would have another mode

@@ -44,8 +44,10 @@ def code(sources: dict[str, str] | None = None, **changes) -> Code:
     modules, content = {}, {}
     for name, text in (sources or {}).items():
         modules[name] = Module(f"/nowhere/{name}.py", f"nowhere/{name}.py")
-        content[f"nowhere/{name}.py"] = text.encode()
-    hashes = {copy: hashlib.sha256(text).hexdigest() for copy, text in content.items()}
+        content[name] = text.encode()
+    hashes = {
+        str(modules[name].copy): hashlib.sha256(text).hexdigest() for name, text in content.items()
+    }
     fields = {"folder": "/nowhere", "path": (), "n_own": 0, "cwd": ".", "argv": None}
     return Code(modules, content, hashes, **{**fields, **changes})
 

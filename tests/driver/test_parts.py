@@ -492,7 +492,7 @@ def parts_of(text: str, home: str = "made_module"):
     made = code({home: text})
     packed = Packed(
         attrs.evolve(parts.packed.shipment, code=made, module=home, variable="loss"),
-        {copy: made.sources[copy] for copy in made.hashes},
+        {module.copy: made.sources[name] for name, module in made.modules.items()},
     )
     identity = CodeIdentity(home, ("loss",))
     digest = identity.digest(made)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import seedwise as sw
-from seedwise.driver.same_run import code_identity, decides_losses, what_decides_results
+from seedwise.driver.same_run import (
+    CodeIdentity,
+    code_identity,
+    decides_losses,
+    what_decides_results,
+)
 from seedwise.folder.history import changed
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_names
@@ -19,7 +25,8 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.model.sources import ParameterSource, grid, manual
-from tests.builders import shipment
+from seedwise.usercode.code import Module
+from tests.builders import code, shipment
 
 SPACE = {"x": (0.0, 1.0), "n": sw.search_param(range=(1, 9), dtype="int")}
 
@@ -319,6 +326,36 @@ def test_a_sampler_counts_with_its_settings():
     assert tpe(seed=1).startswith("TPESampler (")
     assert len({tpe(seed=1), tpe(seed=2), tpe(seed=1, n_startup_trials=3)}) == 3
     assert describe(sampler=optuna.samplers.RandomSampler(seed=1))["sampler"] != tpe(seed=1)
+
+
+# The code.
+
+
+def test_pieces_are_named_by_their_files_wherever_the_project_lies():
+    """A file may be two modules, and two modules may have files of the same name."""
+    text = "import fit, utils\ndef loss(params, seed): return fit, utils, pkg.utils\n"
+    files = {
+        "__main__": "fit.py",
+        "fit": "fit.py",
+        "pkg.utils": "pkg/utils.py",
+        "pkg": "pkg/__init__.py",
+    }
+
+    def pieces(root):
+        modules = {
+            name: Module(f"/{root}/{file}", f"{root}/{file}", is_package=name == "pkg")
+            for name, file in files.items()
+        }
+        made = code(dict.fromkeys(modules, text))
+        return CodeIdentity("__main__", ("loss",)).pieces(attrs.evolve(made, modules=modules))
+
+    found = pieces("home/me/walk")
+    assert list(found) == [
+        (file, label)
+        for file in ("fit.py", "fit", "pkg/__init__.py", "pkg/utils.py")
+        for label in ("loss", "module level")
+    ]
+    assert found == pieces("scratch/other")
 
 
 # Comparing.

@@ -81,9 +81,9 @@ def received(path):
 
 def snapshot():
     """Take a snapshot: the copies of the modules, and all files."""
-    found = take_snapshot(None, {})
-    modules = {name: each.copy for name, each in found.code.modules.items()}
-    return {"modules": modules, "files": sorted(found.files)}
+    code, files = take_snapshot(None, {})
+    modules = {name: each.copy for name, each in code.modules.items()}
+    return {"modules": modules, "files": sorted(files)}
 
 
 def _answer(request):

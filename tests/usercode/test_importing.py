@@ -402,7 +402,10 @@ code = attrs.evolve(shipment.code, folder={str(tmp_path / "sent")!r})
 shipment = attrs.evolve(shipment, code=code)
 answer = shipment.load()({{}}, 3), sys.modules["pkg.reads"].__file__
 """
-    assert programs.run(ELSEWHERE, steps) == [value, f"{tmp_path}/sent/project/pkg/reads.py"]
+    assert programs.run(ELSEWHERE, steps) == [
+        value,
+        f"{tmp_path}/sent{tmp_path}/project/pkg/reads.py",
+    ]
 
 
 def test_a_compiled_module_that_has_changed_is_read_from_its_copy_or_refused(programs, tmp_path):
@@ -411,7 +414,7 @@ def test_a_compiled_module_that_has_changed_is_read_from_its_copy_or_refused(pro
     (tmp_path / f"xxlimited{SUFFIX}").write_bytes(b"not it")
     value_of = steps + "answer = shipment.load()({}, 3)"
     assert programs.run(ELSEWHERE, value_of) == value
-    (tmp_path / "sent" / tmp_path.name / f"xxlimited{SUFFIX}").unlink()
+    Path(f"{tmp_path}/sent{tmp_path}/xxlimited{SUFFIX}").unlink()
     with pytest.raises(ProgramError, match="has changed since the run began") as caught:
         programs.run(ELSEWHERE, value_of)
     assert caught.value.kind == "ImportError"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seedwise.usercode.snapshot import take_snapshot
 from tests.usercode.programs import ProgramError, write
 
 PURE = "K = 1\n"
@@ -45,7 +46,9 @@ SNAPSHOTS = {
             "main.py": "import pkg",
             "pkg/__init__.py": "",
             "pkg/by_name.py": PURE,
-            "pkg/not-a-name.py": PURE,
+            "pkg/1-by-name.py": PURE,
+            "pkg/deep/by_name.py": PURE,
+            "other.py": PURE,
             "pkg/.hidden/a.py": PURE,
             "pkg/__pycache__/a.cpython-311.pyc": "",
             "pkg/venv/pyvenv.cfg": "",
@@ -56,7 +59,14 @@ SNAPSHOTS = {
             "pkg/runs/yours/a.py": PURE,
             "pkg/data/table.csv": "1,2",
         },
-        {"__main__": "main.py", "pkg": "pkg/__init__.py", "pkg.by_name": "pkg/by_name.py"},
+        {
+            "__main__": "main.py",
+            "pkg": "pkg/__init__.py",
+            "pkg.1-by-name": "pkg/1-by-name.py",
+            "pkg.by_name": "pkg/by_name.py",
+            "pkg.deep": None,
+            "pkg.deep.by_name": "pkg/deep/by_name.py",
+        },
         "pkg/data/table.csv",
     ),
     "a namespace package": (
@@ -124,6 +134,20 @@ SNAPSHOTS = {
         {"lib/site-packages/tool.py": PURE, "start": "script('lib/site-packages/tool.py')"},
         {},
     ),
+    "an installed script that loads the user's modules": (
+        {
+            "lib/site-packages/tool.py": "import sys\nsys.path.insert(0, '.')\nimport a",
+            "a.py": "def f():\n    import b",
+            "b.py": PURE,
+            "pkg/__init__.py": PURE,
+            "start": "script('lib/site-packages/tool.py')",
+        },
+        {"a": "a.py", "b": "b.py"},
+    ),
+    "a script by a path that goes up": (
+        {"main.py": PURE, "below/a.py": PURE, "start": "script('below/../main.py')"},
+        {"__main__": "main.py"},
+    ),
     "what is installed beside the script": (
         {
             "main.py": "import sys\nsys.path.insert(0, 'lib/site-packages')\nimport tool, a",
@@ -140,14 +164,19 @@ SNAPSHOTS = {
         },
         {"__main__": "main.py"},
     ),
-    "folders of the same name": (
+    "folders of the same name, and files": (
         {
             "src/main.py": "import sys\nsys.path += ['other/src', 'third/src']\nimport a, b",
             "other/src/a.py": PURE,
-            "third/src/b.py": PURE,
+            "third/src/b.py": "def f(): import main",
             "start": "script('src/main.py')",
         },
-        {"__main__": "src/main.py", "a": "src-2/a.py", "b": "src-3/b.py"},
+        {
+            "__main__": "src/main.py",
+            "a": "other/src/a.py",
+            "b": "third/src/b.py",
+            "main": "src/main.py",
+        },
     ),
 }
 
@@ -158,7 +187,7 @@ def test_what_a_snapshot_holds(name, programs, tmp_path):
     files = dict(files)
     start = files.pop("start", "script()")
     found = programs.run(write(tmp_path, files), f"{start}; answer = snapshot()")
-    root = f"{tmp_path.name}/"
+    root = f"{tmp_path}/".removeprefix("/")
     copies = {name: copy and copy.removeprefix(root) for name, copy in found["modules"].items()}
     assert copies == modules
     kept = {file.removeprefix(root) for file in found["files"]}
@@ -185,25 +214,43 @@ def test_an_editable_install_whose_finder_is_pythons(programs, tmp_path):
         "work/mine/by_name.py": PURE,
     }
     found = programs.run(write(tmp_path, files), "script(); answer = snapshot()")
+    root = f"{tmp_path}/".removeprefix("/")
     assert found["modules"] == {
-        "__main__": f"{tmp_path.name}/main.py",
-        "mine": "work/mine/__init__.py",
-        "mine.low": "work/mine/low.py",
-        "mine.by_name": "work/mine/by_name.py",
+        "__main__": f"{root}main.py",
+        "mine": f"{root}work/mine/__init__.py",
+        "mine.low": f"{root}work/mine/low.py",
+        "mine.by_name": f"{root}work/mine/by_name.py",
     }
 
 
 def test_a_project_behind_a_link_keeps_its_name(programs, tmp_path):
     write(tmp_path / "real", {"main.py": "import a", "a.py": PURE})
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    steps = "script('link/main.py'); answer = take_snapshot(None, {}).code.modules['a'].path"
+    steps = "script('link/main.py'); answer = take_snapshot(None, {})[0].modules['a'].path"
     assert programs.run(tmp_path, steps) == f"{tmp_path}/link/a.py"
+
+
+def test_a_path_that_goes_up_from_behind_a_link_is_not_mistaken(programs, tmp_path):
+    write(tmp_path, {"real/deep/a.py": PURE, "real/main.py": "import main", "main.py": "K = 2"})
+    (tmp_path / "link").symlink_to(tmp_path / "real/deep")
+    steps = """
+        script("link/../main.py")
+        code = take_snapshot(None, {"main": Path("main.py").absolute()})[0]
+        answer = {name: source.decode() for name, source in code.sources.items()}
+    """
+    assert programs.run(tmp_path, steps) == {"__main__": "import main", "main": "K = 2"}
+
+
+def test_in_a_test_it_holds_what_the_loss_needs():
+    code, files = take_snapshot(None, {"tests.losses": None})
+    assert set(code.modules) == set(code.sources) == {"tests", "tests.losses"}
+    assert {Path(file).name for file in files} == {"__init__.py", "losses.py"}
 
 
 def test_the_path_is_as_it_was(programs, tmp_path):
     steps = """
         text("import sys; sys.path[1:1] = ['lib', 'lib/site-packages', 'more']")
-        code = take_snapshot(("a",), {}).code
+        code = take_snapshot(("a",), {})[0]
         answer = [code.path[:4], code.n_own, len(code.path) == len(sys.path), code.cwd, code.argv]
     """
     path, *rest = programs.run(tmp_path, steps)
@@ -232,11 +279,12 @@ def test_data_up_to_a_size(programs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "size"), [("_MOST_FILES = 5", "6 files"), ("_MOST_CODE_B = 200", "0 MB")]
+    ("limit", "most"),
+    [("_MOST_FILES = 5", "5 files or 100 MB"), ("_MOST_B = 1e2", "10000 files or 0 MB")],
 )
-def test_what_is_too_large_is_refused(limit, size, programs, tmp_path):
+def test_what_is_too_large_is_refused(limit, most, programs, tmp_path):
     write(tmp_path, DATA)
-    with pytest.raises(ProgramError, match=f"has {size}, in {tmp_path}") as caught:
+    with pytest.raises(ProgramError, match=f"has more than {most}, in {tmp_path}") as caught:
         programs.run(tmp_path, f"{LIMITS}limits.{limit}\nscript(); snapshot()")
     assert caught.value.kind == "SnapshotError"
 
@@ -245,10 +293,10 @@ def test_a_file_that_was_edited_is_read_again(programs, tmp_path):
     write(tmp_path, {"main.py": "import a", "a.py": "K = 1"})
     steps = """
         script()
-        ids = [take_snapshot(None, {}).code.id for _ in range(2)]
+        ids = [take_snapshot(None, {})[0].id for _ in range(2)]
         Path("a.py").write_text("K = 22")
-        code = take_snapshot(None, {}).code
-        answer = [*ids, code.id, code.source("a").decode()]
+        code = take_snapshot(None, {})[0]
+        answer = [*ids, code.id, code.sources["a"].decode()]
     """
     first, again, edited, source = programs.run(tmp_path, steps)
     assert first == again != edited

@@ -282,7 +282,8 @@ def read_saved(directory: RunDirectory) -> Saved:
 def _read_shipment(directory: RunDirectory, content: Mapping[str, Any]) -> Shipment:
     sent, code = content["shipment"], Code.from_manifest(content["code"], {})
     hashes = {copy: digest for copy, digest in code.hashes.items() if copy.endswith(".py")}
-    sources = read_code(directory, code.id, hashes)
+    files = read_code(directory, code.id, hashes)
+    sources = {name: files[each.copy] for name, each in code.modules.items() if each.copy in files}
     code = attrs.evolve(code, sources=sources, folder=str(directory.code / code.id))
     pickled = sent["pickled"] and base64.b64decode(sent["pickled"])
     python = sent["python"] and tuple(sent["python"])

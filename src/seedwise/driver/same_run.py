@@ -118,8 +118,8 @@ class CodeIdentity:
         pieces = [(*key, piece.text) for key, piece in self.pieces(code).items()]
         compiled = [
             code.hashes[module.copy]
-            for module in code.modules.values()
-            if module.copy is not None and not module.is_source
+            for name, module in code.modules.items()
+            if module.copy is not None and name not in code.sources
         ]
         text = json.dumps([sorted(pieces), sorted(compiled), self.by_value])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -131,10 +131,12 @@ class CodeIdentity:
         is not in does not count: what it sets for the loss shows in the values that are compared.
         """
         pieces: dict[tuple[str, str], Piece] = {}
-        for (module, label), piece in reached(code.texts(), self.module, self.names).items():
-            copy = str(code.modules[module].copy)
-            short = copy.partition("/")[2]  # the project's folder may have another name
-            pieces[(copy if (short, label) in pieces else short, label)] = piece
+        found = reached(code.texts(), self.module, self.names)
+        for (module, label), piece in sorted(found.items()):  # the same each time
+            n_parts = module.count(".") + code.modules[module].is_package + 1
+            parts = str(code.modules[module].copy).split("/")
+            file = "/".join(parts[-n_parts:])  # the project may lie elsewhere another time
+            pieces[(module if (file, label) in pieces else file, label)] = piece
         return pieces
 
 
@@ -143,7 +145,7 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
     code, function = shipment.code, loss.function
     home = shipment.module or str(getattr(function, "__module__", ""))
     if shipment.digest:
-        found = fingerprint(function, code.source_of)
+        found = fingerprint(function, code.sources.get)
         names = {*found.names, str(getattr(function, "__qualname__", "")).partition(".")[0]}
         return CodeIdentity(home, sorted(names), found.digest)
     name = shipment.variable or str(getattr(function, "__name__", ""))

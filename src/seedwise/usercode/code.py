@@ -24,11 +24,6 @@ class Module:
     copy: str | None
     is_package: bool = False
 
-    @property
-    def is_source(self) -> bool:
-        """Whether it is Python, and not compiled."""
-        return self.copy is not None and self.copy.endswith(".py")
-
 
 @attrs.frozen
 class Code:
@@ -39,7 +34,7 @@ class Code:
 
     #: By the names under which they are imported; the script is `SCRIPT`.
     modules: Mapping[str, Module]
-    #: The bytes of each source file, by the path of its copy.
+    #: The sources of those that have one, by the same names.
     sources: Mapping[str, bytes] = attrs.field(repr=False)
     #: SHA-256 of every file of the snapshot, by the path of its copy.
     hashes: Mapping[str, str] = attrs.field(repr=False)
@@ -68,38 +63,20 @@ class Code:
         """What a process takes from the driver besides the modules."""
         return self.path, self.cwd, self.argv
 
-    def source(self, name: str) -> bytes:
-        """Return the source of a module."""
-        copy = self.modules[name].copy
-        assert copy is not None  # it is a source
-        return self.sources[copy]
-
-    def source_of(self, name: str) -> bytes | None:
-        """Return the source of a module; None if there is no such module, or if it has none."""
-        module = self.modules.get(name)
-        return self.source(name) if module is not None and module.is_source else None
-
     def texts(self) -> dict[str, str]:
-        """Return the sources as text, by the names of their modules."""
-        return {
-            name: _decoded(self.source(name))
-            for name, module in self.modules.items()
-            if module.is_source
-        }
+        """Return the sources as text."""
+        return {name: _decoded(source) for name, source in self.sources.items()}
 
     def to_manifest(self) -> dict[str, Any]:
         """Return all but the sources, as JSON; `from_manifest` reads it."""
-        manifest = attrs.asdict(self)
-        del manifest["sources"]
-        return manifest
+        return attrs.asdict(self, filter=attrs.filters.exclude("sources"))
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any], sources: Mapping[str, bytes]) -> Self:
         """Make it of what was saved."""
-        fields = dict(manifest)
-        fields["modules"] = {name: Module(**each) for name, each in fields["modules"].items()}
-        fields["path"] = tuple(fields["path"])
-        fields["argv"] = None if fields["argv"] is None else tuple(fields["argv"])
+        fields = {**manifest, "path": tuple(manifest["path"])}
+        fields["argv"] = None if manifest["argv"] is None else tuple(manifest["argv"])
+        fields["modules"] = {name: Module(**each) for name, each in manifest["modules"].items()}
         return cls(sources=sources, **fields)
 
 

@@ -22,7 +22,7 @@ import attrs
 
 from seedwise.errors import ForeignCodeError
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.code import SCRIPT, Code, Module
+from seedwise.usercode.code import SCRIPT, Code
 from seedwise.usercode.installed import is_installed_file
 
 #: The name under which the script is imported, so that its main guard is false.
@@ -187,26 +187,26 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def _spec(code: Code, name: str, as_name: str) -> importlib.machinery.ModuleSpec:
     module = code.modules[name]
-    file = _file(code, module)
-    loader = _Loader(as_name, file, code.source(name)) if module.is_source else None
+    file = _file(code, name)
+    loader = _Loader(as_name, file, code.sources[name]) if name in code.sources else None
     spec = importlib.util.spec_from_file_location(as_name, file, loader=loader)
     assert spec is not None  # its kind of file is known
     spec.submodule_search_locations = [str(Path(file).parent)] if module.is_package else None
     return spec
 
 
-def _file(code: Code, module: Module) -> str:
+def _file(code: Code, name: str) -> str:
     """Return where a module's file is: what it needs lies beside the one that the user wrote.
 
     On a machine that does not have it, it is the copy, as it is for a compiled module that has
     changed since the snapshot was taken.
     """
+    module, is_source = code.modules[name], name in code.sources
     assert module.copy is not None  # it has a file
-    copy = str(Path(code.folder) / module.copy)
-    for file in (module.path, copy):
-        if Path(file).exists() if module.is_source else _has_hash(file, code.hashes[module.copy]):
+    for file in (module.path, str(Path(code.folder) / module.copy)):
+        if Path(file).exists() if is_source else _has_hash(file, code.hashes[module.copy]):
             return file
-    if module.is_source:
+    if is_source:
         return module.path
     msg = f"{module.path} has changed since the run began, and its copy can't be read here"
     raise ImportError(msg)

@@ -18,7 +18,7 @@ import attrs
 from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
-from seedwise.usercode.code import SCRIPT, Code
+from seedwise.usercode.code import SCRIPT
 from seedwise.usercode.find import argv_of
 from seedwise.usercode.importing import senders
 from seedwise.usercode.pickling import dumps, is_importable, name_of
@@ -55,24 +55,31 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     module, also = _loss_module(options.loss_module)
     home = str(getattr(loss.function, "__module__", None))
     argv = argv_of(loss) if options.forward_sys_argv_to_workers else None
-    snapshot = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
-    files, code = snapshot.files, snapshot.code
+    code, files = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
     variable: str | None = None
-    if module is None and (by_name := name_of(loss, code.source_of)) is not None:
+    if module is None and (by_name := name_of(loss, code.sources.get)) is not None:
         module, variable = by_name
     shipment = Shipment(loss.name, code, module, variable, sender=sender)
     if module is not None:
         return Packed(shipment, files)
     try:
-        pickled = dumps(loss, code.source_of)
+        pickled = dumps(loss, code.sources.get)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise LossTransportError.not_picklable(loss.name, problem) from error
-    _warn_if_large(loss, len(pickled))
+    if len(pickled) > _LARGE_B:
+        warnings.warn(
+            f"loss {loss.name!r} takes {len(pickled) / 1e6:.0f} MB with it to each worker, as it "
+            "is defined inside a function, in a notebook or under the main guard and holds data. "
+            "Define it, and load the data, at the top of a .py file: then each worker loads them "
+            "once, as the script does.",
+            stacklevel=2,
+        )
     is_small = len(pickled) <= _LARGEST_MESSAGE_B
     shipment = attrs.evolve(
         shipment,
-        module=_home(loss, code),
+        # What the import of the module around it does counts, too.
+        module=home if home != SCRIPT and home in code.modules else None,
         digest=hashlib.sha256(pickled).hexdigest(),
         pickled=pickled if is_small else None,
         python=sys.version_info[:2],
@@ -103,20 +110,3 @@ def _imported(loss: LossDefinition) -> list[str]:
         codes += [const for const in piece.co_consts if isinstance(const, CodeType)]
     steps = (step for piece in codes for step in dis.get_instructions(piece))
     return [step.argval for step in steps if step.opname == "IMPORT_NAME"]
-
-
-def _home(loss: LossDefinition, code: Code) -> str | None:
-    """Return the module around a loss that goes by value: what its import does counts, too."""
-    home = getattr(loss.function, "__module__", None)
-    return home if home != SCRIPT and home in code.modules else None
-
-
-def _warn_if_large(loss: LossDefinition, n_bytes: int) -> None:
-    if n_bytes > _LARGE_B:
-        warnings.warn(
-            f"loss {loss.name!r} takes {n_bytes / 1e6:.0f} MB with it to each worker, as it is "
-            "defined inside a function, in a notebook or under the main guard and holds data. "
-            "Define it, and load the data, at the top of a .py file: then each worker loads them "
-            "once, as the script does.",
-            stacklevel=2,
-        )

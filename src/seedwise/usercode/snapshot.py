@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import collections
+import contextlib
 import functools
 import hashlib
 import importlib.machinery
@@ -11,94 +13,76 @@ import itertools
 import os
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-import attrs
 
 from seedwise.errors import SnapshotError
 from seedwise.usercode.code import SCRIPT, Code, Module
-from seedwise.usercode.installed import is_installed_file, is_installed_module
+from seedwise.usercode.installed import is_installed_file
 
 #: More than this is not the code of one study: something is taken for the user's own by mistake.
-_MOST_CODE_B = 100 * 1024**2
+_MOST_B = 100 * 1024**2
 _MOST_FILES = 10_000
-#: Larger data files of packages are read from where they lie.
+#: Other data files of packages are read from where they lie.
 _LARGEST_DATA_B = 1024**2
 _MOST_DATA_B = 20 * 1024**2
 _MOST_DATA = 1000
 
-_IMPORT_BY_COMPUTED_NAMES = (
-    b"import_module",
-    b"__import__",
-    b"iter_modules",
-    b"walk_packages",
-    b"exec_module",
-)
+#: What marks a folder below a package as a virtual environment, or as a run's.
+_NO_CODE_BESIDE = ("pyvenv.cfg", "driver.lease", "meta.json")
 
-_COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
+_CODE = (".py", *importlib.machinery.EXTENSION_SUFFIXES)
 
 
-@attrs.frozen
-class Snapshot:
-    """The user's own code, and the files that belong to it and are not Python."""
+def take_snapshot(
+    argv: tuple[str, ...] | None, also: Mapping[str, Path | None]
+) -> tuple[Code, dict[str, bytes]]:
+    """Take a snapshot of the user's own code: return it, and all files by the paths of copies.
 
-    code: Code
-    #: Compiled modules, and the data files of packages, by the path of their copies.
-    others: Mapping[str, bytes] = attrs.field(repr=False)
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """The content of all files, by the path of their copies."""
-        return {**self.code.sources, **self.others}
-
-
-def take_snapshot(argv: tuple[str, ...] | None, also: Mapping[str, Path | None]) -> Snapshot:
-    """Take a snapshot of the user's own code as it is now.
-
-    It holds the script and the modules of `also`, each from a file if one is given, and what they
-    import by a statement anywhere in them, and so on. It holds all other loaded modules, too, and
-    the whole of the packages with small data files. These are left out if the program that runs is
-    installed, as pytest is, and no module of the first imports another by a computed name.
+    It holds the script, all loaded modules, the modules of `also`, each from a file if one is
+    given, what these import by a statement anywhere in them, and so on, and the whole of packages
+    with small data files. In a test of pytest's, whose process has loaded all tests, it holds only
+    the script and `also` with what they import.
 
     What lies below Python's own library, or below a ``site-packages`` or ``dist-packages`` folder,
     is installed; all else is the user's own, editable installs too. Raises SnapshotError if that
     is too much.
     """
-    found = _Found()
-    script = _script()
-    if script is not None:
-        found.add(SCRIPT, script)
-    for name, path in also.items():
-        found.add_by_name(name, path)
+    main = sys.modules[SCRIPT]
+    script = _script(main)
+    package = str(getattr(main, "__package__", None) or "") if script else ""
+    is_test = "pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ
+    found = _Found(package)
+    for name, path in {**also, SCRIPT: script}.items():
+        if path is None:
+            found.add(name)
+        else:
+            found.add_file(name, path)
+    for name in () if is_test else list(sys.modules):
+        found.add(name)
     found.add_imported()
-    if _is_the_users() or found.imports_by_computed_names():
-        for name, module in list(sys.modules.items()):
-            found.add_loaded(name, module)
-        found.add_imported()
+    if not is_test:
         found.add_packages()
     entries = tuple(map(_absolute, sys.path))
     own = itertools.takewhile(lambda entry: not is_installed_file(f"{entry}/_"), entries)
-    main = sys.modules[SCRIPT]
-    return found.snapshot(
+    files = dict(sorted(found.files.items()))
+    code = Code(
+        modules=dict(sorted(found.modules.items())),
+        sources=dict(sorted(found.sources.items())),
+        hashes={copy: hashlib.sha256(content).hexdigest() for copy, content in files.items()},
+        folder="",
         path=entries,
         n_own=len(list(own)),
         cwd=str(Path.cwd()),
         argv=argv,
-        script_package=str(getattr(main, "__package__", None) or "") if script else "",
+        script_package=package,
         script_name=getattr(getattr(main, "__spec__", None), "name", None) if script else None,
     )
+    return code, files
 
 
-def _is_the_users() -> bool:
-    """Tell whether the program is the user's own, or typed in, as in a notebook."""
-    file = getattr(sys.modules[SCRIPT], "__file__", None)
-    return file is None or not is_installed_file(file)
-
-
-def _script() -> Path | None:
+def _script(main: types.ModuleType) -> Path | None:
     """Return the file of the script; None if there is none, or if it is not to be imported."""
-    main = sys.modules[SCRIPT]
     name = getattr(getattr(main, "__spec__", None), "name", "")
     file = getattr(main, "__file__", None)
     # As with spawned processes, the __main__.py of a package is not: it has no guard.
@@ -115,149 +99,88 @@ def _absolute(entry: str) -> str:
 class _Found:
     """What is found, by and by."""
 
-    def __init__(self) -> None:
-        self._modules: dict[str, Module] = {}
-        self._files: dict[str, Path] = {}  # by the path of the copy
-        self._roots: dict[Path, str] = {}
-        self._data_b = self._n_data = 0
+    def __init__(self, script_package: str) -> None:
+        self.modules: dict[str, Module] = {}
+        self.sources: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
+        self._script_package = script_package
+        self._seen = {SCRIPT}
+        self._waiting: list[str] = []  # the modules whose imports are not added yet
+        self._n_bytes = self._data_b = self._n_data = 0
 
-    def add(self, name: str, path: Path, *, is_package: bool = False) -> None:
-        """Add a module by its file."""
-        depth = name.count(".") + is_package if name != SCRIPT else 0
-        root = path.parents[min(depth, len(path.parents) - 1)]
-        copy = self._copy(root, path)
-        if path.suffix not in (".py", *_COMPILED) and not path.name.endswith(_COMPILED):
-            copy = f"{copy}.py"  # a script without a suffix
-        self._files[copy] = path
-        self._modules[name] = Module(str(path), copy, is_package)
-
-    def add_by_name(self, name: str, path: Path | None) -> None:
-        """Add a module by its file, or with the packages around it as Python finds it."""
-        if path is not None:
-            self.add(name, path)
-            return
+    def add(self, name: str) -> None:
+        """Add a module, and the packages around it, if it is the user's own."""
         for each in itertools.accumulate(name.split("."), "{}.{}".format):
-            loaded = sys.modules.get(each)
-            if loaded is not None:
-                self.add_loaded(each, loaded)
-            elif (spec := _find(each)) is not None:
-                self._add_spec(each, spec)
+            if each in self._seen or each in self.modules:
+                continue
+            self._seen.add(each)
+            file, folders = _find(each)
+            where = file or next(iter(folders or ()), None)
+            if where is None or is_installed_file(where):
+                continue
+            path = Path(_absolute(where))
+            if file is None:
+                self.modules[each] = Module(str(path), None, is_package=True)
+            elif path.name.endswith(_CODE) and path.is_file():
+                self.add_file(each, path, is_package=folders is not None)
 
-    def add_loaded(self, name: str, module: object) -> None:
-        """Add a module that is loaded, if it is the user's own and has a file or a folder."""
-        if not isinstance(module, types.ModuleType):  # None forbids its import
-            return
-        content = vars(module)
-        # An alias is made again by an import.
-        is_another = content.get("__name__") != name or name == SCRIPT
-        if name in self._modules or is_another or is_installed_module(module):
-            return
-        file = content.get("__file__")
-        if file is None:
-            self._add_namespace(name, content.get("__spec__"))
-        elif file.endswith((".py", *_COMPILED)) and (path := Path(_absolute(file))).is_file():
-            self.add(name, path, is_package="__path__" in content)
+    def add_file(self, name: str, path: Path, *, is_package: bool = False) -> None:
+        """Add a module by its file."""
+        copy = _copy(path)
+        if not copy.endswith(_CODE):
+            copy = f"{copy}.py"  # a script without a suffix
+        self._keep(path, copy)
+        self.modules[name] = Module(str(path), copy, is_package)
+        if copy.endswith(".py"):
+            self.sources[name] = self.files[copy]
+            self._waiting.append(name)
 
     def add_imported(self) -> None:
         """Add what the sources import, loaded or not, and what that imports in turn."""
-        waiting, seen = list(self._modules), set(self._modules)
-        while waiting:
-            # In the order of the source: the copies are to have the same names each time.
-            for name in dict.fromkeys(self._imports_of(waiting.pop())):
-                if name not in seen:
-                    seen.add(name)
-                    self.add_by_name(name, None)
-                    if name in self._modules:
-                        waiting.append(name)
-
-    def imports_by_computed_names(self) -> bool:
-        """Tell whether a source seems to import a module by a name that it computes."""
-        sources = [self._read(name) for name, module in self._modules.items() if module.is_source]
-        return any(word in source for source in sources for word in _IMPORT_BY_COMPUTED_NAMES)
+        while self._waiting:
+            name = self._waiting.pop()
+            package = name if self.modules[name].is_package else name.rpartition(".")[0]
+            if name == SCRIPT:
+                package = self._script_package
+            for imported in _imports(self.sources[name]):
+                with contextlib.suppress(ImportError):  # beyond the package
+                    self.add(importlib.util.resolve_name(imported, package))
 
     def add_packages(self) -> None:
-        """Add the whole of each package: its modules may be imported by computed names."""
-        folders = {
-            name: Path(module.path).parent
-            for name, module in self._modules.items()
-            if module.is_package and module.copy is not None and "." not in name
-        }
-        for name, folder in folders.items():
-            for path in _files_below(folder):
-                self._add_of_package(name, folder, path)
-
-    def snapshot(self, **how: object) -> Snapshot:
-        """Read the files."""
-        if len(self._files) > _MOST_FILES:
-            raise SnapshotError(f"{len(self._files)} files", list(map(str, self._roots)))
-        sources: dict[str, bytes] = {}
-        others: dict[str, bytes] = {}
-        hashes: dict[str, str] = {}
-        n_bytes = 0
-        for copy, path in sorted(self._files.items()):
-            content, hashes[copy] = _content(path)
-            n_bytes += len(content)
-            if n_bytes > _MOST_CODE_B:
-                raise SnapshotError(f"{n_bytes / 1e6:.0f} MB", list(map(str, self._roots)))
-            (sources if copy.endswith(".py") else others)[copy] = content
-        modules = dict(sorted(self._modules.items()))
-        code = Code(modules, sources, hashes, folder="", **how)  # type: ignore[arg-type]
-        return Snapshot(code, others)
-
-    def _read(self, name: str) -> bytes:
-        return _content(Path(self._modules[name].path))[0]
-
-    def _copy(self, root: Path, path: Path) -> str:
-        if root not in self._roots:
-            name = root.name or "root"
-            n_same = sum(other.name == root.name for other in self._roots)
-            self._roots[root] = f"{name}-{n_same + 1}" if n_same else name
-        return f"{self._roots[root]}/{path.relative_to(root)}"
-
-    def _add_namespace(self, name: str, spec: object) -> None:
-        places = list(getattr(spec, "submodule_search_locations", None) or ())
-        if places and not is_installed_file(_absolute(places[0]) + os.sep):
-            self._modules[name] = Module(_absolute(places[0]), None, is_package=True)
-
-    def _add_spec(self, name: str, spec: importlib.machinery.ModuleSpec) -> None:
-        if spec.origin is None or spec.origin == "namespace":
-            self._add_namespace(name, spec)
-            return
-        path = Path(_absolute(spec.origin))
-        is_code = path.name.endswith((".py", *_COMPILED)) and path.is_file()
-        if is_code and not is_installed_file(str(path)):
-            self.add(name, path, is_package=spec.submodule_search_locations is not None)
-
-    def _imports_of(self, name: str) -> Iterator[str]:
-        module = self._modules[name]
-        if not module.is_source:
-            return
-        package = name if module.is_package else name.rpartition(".")[0]
-        if name == SCRIPT:
-            package = str(getattr(sys.modules[SCRIPT], "__package__", None) or "")
-        for imported, level, members in _imports(self._read(name)):
-            try:
-                base = importlib.util.resolve_name("." * level + imported, package)
-            except ImportError:
+        """Add all of the packages: what they import by computed names, and their data."""
+        for name, module in sorted(self.modules.items()):
+            if "." in name or not module.is_package or module.copy is None:
                 continue
-            yield from itertools.accumulate(base.split("."), "{}.{}".format)
-            yield from (f"{base}.{member}" for member in members)
+            folder = Path(module.path).parent
+            for path in _files_below(folder):
+                if path.name.endswith(_CODE):
+                    inner = [*path.relative_to(folder).parts[:-1], path.name.partition(".")[0]]
+                    self.add(".".join([name, *inner]).removesuffix(".__init__"))
+                else:
+                    self._add_data(path)
 
-    def _add_of_package(self, name: str, folder: Path, path: Path) -> None:
-        relative = path.relative_to(folder)
-        if path.name.endswith((".py", *_COMPILED)):
-            parts = [*relative.parent.parts, path.name.partition(".")[0]]
-            is_package = parts[-1] == "__init__"
-            dotted = ".".join([name, *(parts[:-1] if is_package else parts)])
-            if dotted not in self._modules and all(part.isidentifier() for part in parts):
-                self.add(dotted, path, is_package=is_package)
-            return
+    def _add_data(self, path: Path) -> None:
         n_bytes = path.stat().st_size
         fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
         if n_bytes <= _LARGEST_DATA_B and fits:
             self._data_b += n_bytes
             self._n_data += 1
-            self._files[self._copy(folder.parent, path)] = path
+            self._keep(path, _copy(path))
+
+    def _keep(self, path: Path, copy: str) -> None:
+        if copy in self.files:
+            return
+        self._n_bytes += path.stat().st_size
+        if self._n_bytes > _MOST_B or len(self.files) == _MOST_FILES:
+            size = f"more than {_MOST_FILES} files or {_MOST_B / 1024**2:.0f} MB"
+            folders = collections.Counter(f"/{Path(copy).parent}" for copy in self.files)
+            raise SnapshotError(size, [folder for folder, _ in folders.most_common(3)])
+        self.files[copy] = path.read_bytes()
+
+
+def _copy(path: Path) -> str:
+    """Return the path of a file's copy: the file's own, where its folder really is."""
+    return str(path.parent.resolve() / path.name).lstrip("/")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
@@ -266,63 +189,44 @@ def _files_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(
             each
             for each in folders
-            if not each.startswith((".", "__pycache__")) and not _is_another_house(here / each)
+            if not each.startswith((".", "__pycache__"))
+            and not any((here / each / mark).exists() for mark in _NO_CODE_BESIDE)
         )
         yield from (here / file for file in sorted(files) if (here / file).is_file())
 
 
-def _is_another_house(folder: Path) -> bool:
-    """Tell whether a folder below a package is a virtual environment, or a run's."""
-    return any((folder / name).exists() for name in ("pyvenv.cfg", "driver.lease", "meta.json"))
-
-
-def _find(name: str) -> importlib.machinery.ModuleSpec | None:
-    """Find a module that is not loaded, without loading the packages around it."""
-    path, spec = None, None
-    for each in itertools.accumulate(name.split("."), "{}.{}".format):
-        loaded = sys.modules.get(each)
-        if loaded is not None:
-            path = list(getattr(loaded, "__path__", ()))
-            spec = getattr(loaded, "__spec__", None)
-            continue
-        try:
-            if path is None:
-                spec = importlib.util.find_spec(each)  # by the finders of editable installs, too
-            else:  # a folder without __init__.py would look for the packages around it
-                spec = importlib.machinery.PathFinder.find_spec(each.rpartition(".")[2], path)
-        except (ImportError, ValueError, OSError):
-            return None
-        if spec is None:
-            return None
-        path = list(spec.submodule_search_locations or ())
-    return spec
-
-
-def _content(path: Path) -> tuple[bytes, str]:
-    """Return what is in a file, and its SHA-256."""
-    found = path.stat()
-    read = _read if path.suffix == ".py" else _read.__wrapped__
-    return read(path, found.st_mtime_ns, found.st_size)
+def _find(name: str) -> tuple[str | None, Sequence[str] | None]:
+    """Return a module's file, and the folders of a package, without loading anything."""
+    loaded = sys.modules.get(name)
+    if isinstance(loaded, types.ModuleType):
+        content = vars(loaded)
+        is_alias = content.get("__name__") != name  # an import makes it again
+        return (None, None) if is_alias else (content.get("__file__"), content.get("__path__"))
+    parent, _, last = name.rpartition(".")
+    try:
+        if parent:  # a folder without __init__.py would look for the packages around it
+            spec = importlib.machinery.PathFinder.find_spec(last, _find(parent)[1] or [])
+        else:
+            spec = importlib.util.find_spec(name)  # by the finders of editable installs, too
+    except (ImportError, ValueError, OSError):
+        spec = None
+    if spec is None:
+        return None, None
+    return spec.origin if spec.has_location else None, spec.submodule_search_locations
 
 
 @functools.lru_cache(maxsize=2000)  # a process may begin many runs
-def _read(path: Path, *_: int) -> tuple[bytes, str]:
-    content = path.read_bytes()
-    return content, hashlib.sha256(content).hexdigest()
-
-
-@functools.lru_cache(maxsize=2000)
-def _imports(source: bytes) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
-    """Return the imports of a source: the module, its level, and the names taken from it."""
+def _imports(source: bytes) -> tuple[str, ...]:
+    """Return what a source imports; what it takes from a module may be a module, too."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # of another version of Python, perhaps
         return ()
-    found: list[tuple[str, int, tuple[str, ...]]] = []
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(alias.name, 0, ()) for alias in node.names]
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            members = tuple(alias.name for alias in node.names)
-            found.append((node.module or "", node.level, members))
+            base = "." * node.level + (f"{node.module}." if node.module else "")
+            found += [base + alias.name for alias in node.names]
     return tuple(found)

@@ -13,8 +13,8 @@ import weakref
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from types import CodeType, FunctionType, MappingProxyType
-from typing import Any, ClassVar, TypeAlias
+from types import CodeType, FunctionType
+from typing import Any, TypeAlias
 
 import cloudpickle
 
@@ -58,17 +58,19 @@ def name_of(loss: LossDefinition, source_of: SourceOf) -> tuple[str, str] | None
     """
     home = str(getattr(loss.function, "__module__", None))
     for name in dict.fromkeys((home, SCRIPT, *sys.modules)):
-        module = sys.modules.get(name)
-        if module is None or (source_of(name) is None and name != home):
-            continue
-        for variable, value in list(vars(module).items()):
-            if value is loss and _is_defined(name, variable, source_of):
+        source, module = source_of(name), sys.modules.get(name)
+        # What is installed is imported as ever; any other module has no source.
+        may_have_it = source is not None or (name == home != SCRIPT and is_importable(name))
+        for variable, value in list(vars(module).items()) if module and may_have_it else ():
+            if value is loss and (source is None or variable in _defined(source)):
                 return name, variable
     return None
 
 
 def goes_by_name(value: Any, source_of: SourceOf) -> bool:
     """Tell whether a function, a class or the like is what the import of its module defines."""
+    if not issubclass(type(value), (FunctionType, type, *_MADE_ANEW)):
+        return False
     module = str(getattr(value, "__module__", None))
     names = str(getattr(value, "__qualname__", "")).split(".")
     if module in cloudpickle.list_registry_pickle_by_value():
@@ -80,15 +82,6 @@ def goes_by_name(value: Any, source_of: SourceOf) -> bool:
     for name in names:
         found = getattr(found, name, None)
     return found is value
-
-
-def _is_defined(module: str, variable: str, source_of: SourceOf) -> bool:
-    """Tell whether the import of a module defines a name, and not only its main guard."""
-    source = source_of(module)
-    if source is not None:
-        return variable in _defined(source)
-    # What is installed is imported as ever; any other module has no source.
-    return module != SCRIPT and is_importable(module)
 
 
 def is_importable(module: str) -> bool:
@@ -109,32 +102,25 @@ def _defined(source: bytes) -> frozenset[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return frozenset()
-    top = list(_at_import(tree))
-    guards = [node for node in top if isinstance(node, ast.If) and is_guard(node)]
-    guarded = {each for guard in guards for node in guard.body for each in _at_import(node)}
-    changed = {name for node in guarded for name in _bound(node)}
-    for node in ast.walk(tree):
-        changed.update(node.names if isinstance(node, ast.Global) else ())
-    found = {name for node in top if node not in guarded for name in _bound(node)}
-    return frozenset(found - changed)
+    bound = set(_bound(tree, by_guard=False))
+    changed = {name for name, by_guard in bound if by_guard}
+    changed.update(*(node.names for node in ast.walk(tree) if isinstance(node, ast.Global)))
+    return frozenset(name for name, _ in bound) - changed
 
 
-def _at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a part of a source and the parts in it that an import runs."""
-    yield node
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        for child in ast.iter_child_nodes(node):
-            yield from _at_import(child)
-
-
-def _bound(node: ast.AST) -> Iterator[str]:
+def _bound(node: ast.AST, *, by_guard: bool) -> Iterator[tuple[str, bool]]:
+    """Yield the names that the module's code binds, and whether a main guard does so."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.name
+            yield node.name, by_guard
         case ast.alias():
-            yield node.asname or node.name.partition(".")[0]
+            yield node.asname or node.name.partition(".")[0], by_guard
         case ast.Name(id=name, ctx=ast.Store()):
-            yield name
+            yield name, by_guard
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        guarded = node.body if isinstance(node, ast.If) and is_guard(node) else ()
+        for child in ast.iter_child_nodes(node):
+            yield from _bound(child, by_guard=by_guard or child in guarded)
 
 
 def _reduced(code: CodeType) -> tuple[Any, ...]:
@@ -148,40 +134,32 @@ def _cached(function: Any, parameters: Mapping[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
 
 
-def _cached_property(function: Any, name: str | None) -> Any:
-    made: Any = functools.cached_property(function)
-    made.attrname = name
-    return made
-
-
-def _variable(name: str, *value: object) -> ContextVar[Any]:
-    return ContextVar(name, default=value[0]) if value else ContextVar(name)
-
-
-def _of_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
+def _context_variable(variable: ContextVar[Any]) -> tuple[Any, ...]:
     with contextlib.suppress(LookupError):
-        return variable.name, variable.get()
-    return (variable.name,)
+        return functools.partial(ContextVar, variable.name, default=variable.get()), ()
+    return ContextVar, (variable.name,)
 
 
 # What holds the state of a process is made anew where it is unpickled.
 _MADE_ANEW: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     type(functools.cache(len)): lambda it: (_cached, (it.__wrapped__, it.cache_parameters())),
-    functools.cached_property: lambda it: (_cached_property, (it.func, it.attrname)),
-    ContextVar: lambda it: (_variable, _of_variable(it)),
-    threading.local: lambda it: (threading.local, (), vars(it)),
+    functools.cached_property: lambda it: (type(it), (it.func,), {"attrname": it.attrname}),
+    ContextVar: _context_variable,
+    threading.local: lambda it: (type(it), (), vars(it)),
     type(threading.Lock()): lambda _: (threading.Lock, ()),
     type(threading.RLock()): lambda _: (threading.RLock, ()),
-    MappingProxyType: lambda it: (MappingProxyType, (dict(it),)),
-    weakref.WeakKeyDictionary: lambda it: (weakref.WeakKeyDictionary, (dict(it),)),
-    weakref.WeakValueDictionary: lambda it: (weakref.WeakValueDictionary, (dict(it),)),
+    weakref.WeakKeyDictionary: lambda it: (type(it), (dict(it),)),
+    weakref.WeakValueDictionary: lambda it: (type(it), (dict(it),)),
 }
+
+#: Returns what is written of an object, by its type.
+DISPATCH_TABLE: Mapping[type, Callable[[Any], Any]] = ChainMap(
+    {CodeType: _reduced}, _MADE_ANEW, cloudpickle.Pickler.dispatch_table
+)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    dispatch_table: ClassVar[Any] = ChainMap(
-        {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
-    )
+    dispatch_table = DISPATCH_TABLE
 
     def __init__(self, file: io.BytesIO, source_of: SourceOf) -> None:
         super().__init__(file)
@@ -191,8 +169,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(value, LossDefinition):
             name = name_of(value, self._source_of)
             return NotImplemented if name is None else (find_loss, name)
-        make = _MADE_ANEW.get(type(value))
-        may_have_name = make is not None or isinstance(value, FunctionType | type)
-        if may_have_name and goes_by_name(value, self._source_of):
-            return NotImplemented  # plain pickle looks it up in its module
-        return super().reducer_override(value) if make is None else make(value)
+        if goes_by_name(value, self._source_of):
+            return value.__qualname__  # plain pickle looks it up in its module
+        return super().reducer_override(value)

@@ -327,7 +327,7 @@ def test_on_slurm(site, folder):
     for words in (
         "jobs              3 of 2 CPUs",
         "job script\n  #!/usr/bin/env bash\n",
-        "#SBATCH -J seedwise-check-",
+        "#SBATCH -J check-",
         "#SBATCH --cpus-per-task=2",
         "#SBATCH -t 0-01:00:00",
         "core hours ",

@@ -62,7 +62,7 @@ def directives(text):
 
 def test_the_defaults_of_the_reference():
     assert directives(script()) == [
-        "-J seedwise-run",
+        "-J run",
         "-n 1",
         "--cpus-per-task=1",
         "--mem=2G",

@@ -257,7 +257,7 @@ def test_what_slurm_refuses_is_said_in_its_words(slurm, tmp_path, options, words
     before = slurm.jobs()
     with pytest.raises(SubmitRefusedError, match=words) as caught:
         small(tmp_path, **options)
-    assert "#SBATCH -J seedwise-bowl_v0001" in caught.value.script
+    assert "#SBATCH -J bowl_v0001" in caught.value.script
     assert slurm.jobs() == before
 
 
@@ -360,16 +360,21 @@ def test_jobs_of_a_driver_that_took_over_are_left_alone(site, tmp_path):
         RunTag("run", "0" * 32, tmp_path, tmp_path / "keys", tmp_path / "jobs.jsonl")
         for _ in range(2)
     ]
-    wait = "#!/bin/sh\nsleep 600\n".replace
+    wait, name = "#!/bin/sh\nsleep 600\n".replace, job_name("run")
     scripts = [
-        wait("sleep", f"#SBATCH --comment={tag.job_tag}\n#SBATCH -J seedwise-run\nsleep")
+        wait(
+            "sleep",
+            f"#SBATCH --comment={tag.job_tag}\n#SBATCH -J {name}\n#SBATCH -o /dev/null\nsleep",
+        )
         for tag in tags
     ]
     books = [JobBook(tag.jobs_file) for tag in tags]
     for script, book in zip(scripts, books, strict=True):
         book.note(submit_job(script))
+    shown = site.run("squeue", "--noheader", "--format=%.8j").split()  # as squeue does by default
+    assert shown == ["run", "run"]
     _cancel_all(tags[0], books[0])
     poll(lambda: set(list_jobs("0" * 32)) == set(books[1].own), "the first one's job to be gone")
     # As the next one does, before it has jobs of its own.
-    cancel_jobs("0" * 32, known=JobBook(tags[1].jobs_file).ids(), name=job_name("run"))
+    cancel_jobs("0" * 32, known=JobBook(tags[1].jobs_file).ids(), name=name)
     poll(lambda: not list_jobs("0" * 32), "all jobs to be gone")

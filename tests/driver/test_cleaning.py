@@ -213,7 +213,7 @@ def test_jobs_are_known_by_their_ids_too(directory, monkeypatch, commands_are_th
     meta = {"kind": "run", "run_id": RUN_ID, "run_name": "my fit"}  # renamed since
     directory.write_meta(meta)
     assert clean(directory).cancelled_jobs == ("41", "42")
-    assert asked == [{"known": ["41", "42"], "name": "seedwise-my_fit"}]
+    assert asked == [{"known": ["41", "42"], "name": "my_fit"}]
 
 
 # Folders that are not what they seem.

@@ -128,7 +128,7 @@ def listening(process):
 
 
 def is_of_job(process):
-    return (process.info["environ"] or {}).get("SLURM_JOB_NAME") == "seedwise-attacked"
+    return (process.info["environ"] or {}).get("SLURM_JOB_NAME") == "attacked"
 
 
 def all_routes(scheduler) -> list[str]:

@@ -62,8 +62,7 @@ def disturbed(tmp_path, expected, n_hits: int, disturb) -> Driver:
 
 
 def running_jobs(slurm, run: Driver) -> list[str]:
-    name = f"seedwise-{run.name}"
-    listed = slurm.run("squeue", "--noheader", f"--name={name}", "--states=R", "--format=%i")
+    listed = slurm.run("squeue", "--noheader", f"--name={run.name}", "--states=R", "--format=%i")
     return listed.split()
 
 

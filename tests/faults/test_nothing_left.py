@@ -25,7 +25,7 @@ def site(slurm, monkeypatch):
 
 
 def jobs(slurm, name, *states):
-    listed = slurm.run("squeue", "--noheader", f"--name=seedwise-{name}", "--format=%i %T")
+    listed = slurm.run("squeue", "--noheader", f"--name={name}", "--format=%i %T")
     found = [line.split() for line in listed.splitlines()]
     return [job_id for job_id, state in found if not states or state in states]
 
@@ -115,7 +115,7 @@ def _there() -> frozenset[str]:
 
 def _is_of_job(process: psutil.Process) -> bool:
     name = (process.info["environ"] or {}).get("SLURM_JOB_NAME", "")
-    return name.startswith("seedwise-cycle-")
+    return name.startswith("cycle-")
 
 
 def _line(process: psutil.Process) -> str:

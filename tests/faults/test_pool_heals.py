@@ -47,7 +47,7 @@ class Pool:
 
     def jobs(self, state: str) -> list[str]:
         listed = self.slurm.run(
-            "squeue", "--noheader", f"--name=seedwise-{self.run.name}", "--format=%i %T"
+            "squeue", "--noheader", f"--name={self.run.name}", "--format=%i %T"
         )
         return [line.split()[0] for line in listed.splitlines() if line.split()[1] == state]
 

@@ -64,7 +64,7 @@ def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
 
 
 def jobs(slurm) -> str:
-    return slurm.run("squeue", "--noheader", "--name=seedwise-run", "--format=%i %T").strip()
+    return slurm.run("squeue", "--noheader", "--name=run", "--format=%i %T").strip()
 
 
 def test_the_jobs_of_a_killed_driver_are_cancelled_when_the_run_goes_on(site, client, tmp_path):

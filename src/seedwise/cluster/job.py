@@ -124,8 +124,8 @@ def _python(slurm: SlurmOptions) -> str:
 
 
 def job_name(run_name: str) -> str:
-    """Return the name of a run's jobs."""
-    return f"seedwise-{re.sub('[^A-Za-z0-9_.-]', '_', run_name)}"
+    """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
+    return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
 
 
 def worker_memory_b(job_memory: str) -> int:

@@ -84,6 +84,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
     with driver(tmp_path, "stopped", keywords, pace_s=0.05) as run:
         begun(run)
         path = run.directory.path
+        if keywords is RUN:
+            run.set_pace(0.6)  # a trial takes longer than two looks at its progress
+            poll(lambda: sw.run_status(path).running_seeds_done, "seeds in flight", HANGS_S)
         shown = command("stop", path)
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout.splitlines() == [
@@ -96,6 +99,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
         status = sw.run_status(path)
         assert (status.state, status.driver) == ("stopped", None)
         assert 0 < status.n_told < status.n_trials
+        assert status.best_value == run.directory.read_summary().get("best_value")
+        assert (status.best_value is None) == (status.kind == "entries")
         assert kinds(run.directory) == ["started", "asked", "stopped"]
         assert not run.directory.control.exists()
         assert run.finish(client) == expected

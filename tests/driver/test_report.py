@@ -94,30 +94,30 @@ class Case:
             dashboard="http://node:1/status",
             tunnel="ssh -L 1:node:1 node",
         )
-        self.n_in_flight = 0
+        self.n_in_flight = self.n_seeds_done = 0
         self.worked = False
         self.tally = self._tally()
 
-    def _tally(self, *trials: TrialResult) -> Tally:
+    def _tally(self, *trials: TrialResult, best: TrialResult | None = None) -> Tally:
         n_trials = getattr(self.options, "n_trials", 5)
         if isinstance(self.options, EntriesOptions):
             n_trials *= len(self.options.entry_ids)
         counts = counted(*trials)
-        return Tally(self.options.kind, n_trials, counts, "2030-01-01", lambda: self.entries)
+        return Tally(self.options.kind, n_trials, counts, "2030-01-01", lambda: self.entries, best)
 
     def prepared(self) -> None:
         self.run = self.run.at_work()
         self.run.prepare()
 
     def begin(self, *trials: TrialResult, best: TrialResult | None = None) -> None:
-        self.worked, self.tally = True, self._tally(*trials)
+        self.worked, self.tally = True, self._tally(*trials, best=best)
         every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
         self.report = Report(self.run, self.tally, self.listen, self.place, [self])
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)
-        self.report.begin(best)
+        self.report.begin()
 
     def tell(self, *trials: TrialResult) -> None:
         best = None
@@ -132,7 +132,8 @@ class Case:
         self.report.take(event)
 
     def finished(self, best: TrialResult | None) -> None:
-        tell_end(self.run, self.tally, self.listen, best, worked=self.worked)
+        self.tally.count_anew(self.tally.counts, best)
+        tell_end(self.run, self.tally, self.listen, worked=self.worked)
 
     def interruption_told(self):
         return interruption_told(self.run, self.tally, self.listen)
@@ -325,7 +326,7 @@ def at_once(monkeypatch):
 def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
     run = Case(tmp_path)
     run.begin()
-    run.n_in_flight = 2
+    run.n_in_flight, run.n_seeds_done = 2, 7
     run.tell(*TRIALS)
     said = [event.status for event in run.events if isinstance(event, Progress)]
     assert [(status.done, status.failed, status.running) for status in said] == [
@@ -334,6 +335,7 @@ def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
         (2, 1, 2),
     ]
     assert [status.best_value for status in said] == [2.0, 2.0, 1.0]
+    assert {(status.running_seeds, status.running_seeds_done) for status in said} == {(12, 7)}
     written, last = run.status(), attrs.asdict(said[-1])
     assert written.keys() == last.keys()
     of_the_moment = {"trials_per_s", "expected_end_utc", "updated_at_utc"}
@@ -539,20 +541,21 @@ def test_nothing_is_written_of_a_run_that_is_anothers(run, step):
     "error", [ValueError("no"), KeyboardInterrupt(), RunStopped(Path("runs/a"), 15)]
 )
 def test_an_interruption_is_told_with_how_far_it_came(error, run):
-    run.begin(GOOD)
+    run.begin()
     run.directory.study_file.touch()
 
     def work() -> None:
         with run.interruption_told():
-            run.tell(FAILED)
+            run.tell(GOOD, FAILED)
             raise error
 
     with pytest.raises(type(error)) as caught:
         work()
     assert caught.value is error
     assert run.events[-1] == RunInterrupted(run.directory.path, 2, 5)
-    assert len(run.events) == 3
+    assert len(run.events) == 4
     assert (run.status()["state"], run.status()["failed"]) == ("stopped", 1)
+    assert run.status()["best_value"] == GOOD.value
 
 
 @pytest.mark.parametrize("name", ["study.journal", "trials.table", "entries"])

@@ -35,8 +35,8 @@ class Work:
 
     def finish(self) -> None:
         run, study = self.study.run, self.study
-        tally = Tally("run", 3, study.counts, run.history.started_at)
-        tell_end(run, tally, self.events.append, study.best, worked=True)
+        tally = Tally("run", 3, study.counts, run.history.started_at, best=study.best)
+        tell_end(run, tally, self.events.append, worked=True)
 
 
 def test_the_result_is_of_the_best_trial(tmp_path):

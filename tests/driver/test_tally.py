@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from seedwise.driver import tally as module
 from seedwise.driver.tally import Tally
 from seedwise.model.trials import TrialState
+from tests.builders import trial
 
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
+BEST = trial(1, 1.5)
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -55,7 +57,7 @@ def test_before_the_first_trial_nobody_knows_how_long_it_takes(now):
 def test_each_told_trial_counts_by_its_state(now):
     tally = make(COMPLETE=2, FAIL=1)
     for state in (COMPLETE, FAIL, PRUNED, COMPLETE):
-        tally.tell(state)
+        tally.tell(state, None)
     status = tally.status("running", 2)
     assert (status.done, status.failed, status.pruned) == (4, 2, 1)
     assert (status.running, status.pending) == (2, 1)
@@ -70,7 +72,7 @@ def test_each_told_trial_counts_by_its_state(now):
 def test_the_counts_add_up(n_trials, told, n_in_flight, state):
     tally = make(n_trials)
     for one in told:
-        tally.tell(one)
+        tally.tell(one, None)
     status = tally.status(state, n_in_flight)
     assert status.n_told == len(told)
     assert min(status.pending, status.running) >= 0
@@ -81,8 +83,8 @@ def test_the_counts_add_up(n_trials, told, n_in_flight, state):
 def test_the_rate_is_of_this_driver_and_tells_the_end(now):
     tally = make(COMPLETE=4)
     now.s = 30.0
-    tally.tell(COMPLETE)
-    tally.tell(FAIL)
+    tally.tell(COMPLETE, None)
+    tally.tell(FAIL, None)
     now.s = 40.0
     status = tally.status("running", 1)
     assert status.trials_per_s == pytest.approx(2 / 40)
@@ -95,30 +97,30 @@ def test_the_clock_starts_when_the_work_does(now):
     now.s = 1000.0
     tally.begin()
     now.s = 1010.0
-    tally.tell(COMPLETE)
+    tally.tell(COMPLETE, None)
     assert tally.status("running", 1).trials_per_s == pytest.approx(0.1)
 
 
 def test_what_the_files_say_counts_in_the_end_and_the_rate_stays(now):
     tally = make(5, COMPLETE=1)
     now.s = 10.0
-    tally.tell(COMPLETE)
-    tally.count_anew({COMPLETE: 7, FAIL: 2})
+    tally.tell(COMPLETE, None)
+    tally.count_anew({COMPLETE: 7, FAIL: 2}, BEST)
     status = tally.status("finished")
     assert (status.done, status.failed, status.n_trials, status.pending) == (7, 2, 9, 0)
-    assert status.trials_per_s == pytest.approx(0.1)
+    assert (status.trials_per_s, status.best_value) == (pytest.approx(0.1), 1.5)
 
 
 def test_within_no_time_the_rate_is_no_division_by_zero(now):
     tally = make()
-    tally.tell(COMPLETE)
+    tally.tell(COMPLETE, None)
     assert tally.status("running", 1).trials_per_s > 0
 
 
 @pytest.mark.parametrize("state", ["finished", "stopped"])
 def test_what_does_not_go_on_has_no_end_to_expect(now, state):
     tally = make()
-    tally.tell(COMPLETE)
+    tally.tell(COMPLETE, None)
     now.s = 10.0
     status = tally.status(state, 3)
     assert status.expected_end_utc is None
@@ -128,14 +130,14 @@ def test_what_does_not_go_on_has_no_end_to_expect(now, state):
 
 def test_when_all_are_told_no_end_is_to_come(now):
     tally = make(1)
-    tally.tell(COMPLETE)
+    tally.tell(COMPLETE, None)
     now.s = 10.0
     assert tally.status("running", 0).expected_end_utc is None
 
 
 def test_an_end_that_no_calendar_has_is_far_away(now):
     tally = make(10**18)
-    tally.tell(COMPLETE)
+    tally.tell(COMPLETE, None)
     now.s = 10.0
     assert tally.status("running", 1).expected_end_utc > "2060"
 
@@ -147,5 +149,15 @@ def test_of_more_told_trials_than_are_asked_for_all_count(now):
 
 def test_what_is_known_besides_is_passed_on(now):
     entries = {"pending": 1, "running": 0, "done": 2, "failed": 0}
-    status = Tally("entries", 9, {}, "", lambda: entries).status("running", 0, 0.5)
-    assert (status.kind, status.best_value, status.entries) == ("entries", 0.5, entries)
+    status = Tally("entries", 9, {}, "", lambda: entries).status("running")
+    assert (status.kind, status.best_value, status.entries) == ("entries", None, entries)
+
+
+@pytest.mark.parametrize("state", ["running", "finished", "stopped"])
+def test_the_best_is_known_before_during_and_after_the_work(now, state):
+    tally = Tally("run", 9, {COMPLETE: 1}, "", best=BEST)
+    assert tally.status(state).best_value == 1.5
+    tally.begin()
+    assert tally.status(state).best_value == 1.5
+    tally.tell(COMPLETE, trial(2, 0.5))
+    assert tally.status(state).best_value == 0.5

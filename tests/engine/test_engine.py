@@ -159,6 +159,16 @@ def test_all_chunks_of_all_trials_in_flight_are_out_at_once():
     assert not work.engine.done
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_the_seeds_that_are_done_are_counted_until_their_trial_is_told(in_order):
+    work = Work(FakeChannel(noisy), rules(2, 2, in_order=in_order)).begin()
+    results, n_done = all_results(work.channel), []
+    for key in [(1, 0), (1, 2), (0, 1), (1, 1), (0, 0), (0, 2)]:
+        work.engine.take([results[key]])
+        n_done.append(work.engine.n_seeds_done)
+    assert n_done == ([5, 7, 12, 17, 22, 0] if in_order else [5, 7, 12, 5, 10, 0])
+
+
 def all_results(channel) -> dict[tuple[int, int], ChunkResult]:
     """Return the results of all chunks that are out, by trial and chunk."""
     results = {}

@@ -159,6 +159,14 @@ def test_the_failure_that_is_told_is_the_first_in_the_order_of_the_seeds(order):
     assert trial.outcome(prunes=False).error == "seed 106: ValueError: no 1"
 
 
+def test_seeds_on_record_are_done_once_and_those_that_come_too():
+    trial = opened([done(), done(), broken(1)])
+    assert trial.n_seeds_done == 5
+    chunk = min(trial.missing)
+    trial.take(done(5, chunk=chunk))
+    assert trial.n_seeds_done == 10
+
+
 def test_what_comes_after_a_chunk_that_failed_is_not_waited_for():
     trial = opened(retries=0)
     trial.take(broken(1))

@@ -55,9 +55,9 @@ def test_this_process_is_of_this_host_and_alive():
     assert before <= datetime.fromisoformat(me.acquired_at) <= datetime.now(UTC)
 
 
-def test_in_words():
-    me = this_process("mine")
-    assert str(me) == f"process {os.getpid()} on {me.host}, since {me.acquired_at}"
+def test_in_words_with_local_time(in_india):
+    me = attrs.evolve(this_process("mine"), acquired_at="2026-08-01T10:00:00+00:00")
+    assert str(me) == f"process {os.getpid()} on {me.host}, since 2026-08-01 15:30:00+05:30"
 
 
 def test_the_machine_is_not_named(monkeypatch):

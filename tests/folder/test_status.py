@@ -26,6 +26,8 @@ BEGAN, RESUMED, ENDED = (f"2026-08-01T{hour}:00:00.250000+00:00" for hour in (10
 SAID = run_status(
     pending=7,
     running=3,
+    running_seeds=300,
+    running_seeds_done=120,
     done=6,
     failed=3,
     pruned=1,
@@ -123,7 +125,13 @@ def test_after_a_kill_it_is_stopped_and_nothing_is_in_flight(directory, driver):
     driver.wait()
     assert directory.lease.exists()
     assert read_status(directory) == attrs.evolve(
-        SAID, state="stopped", pending=10, running=0, expected_end_utc=None
+        SAID,
+        state="stopped",
+        pending=10,
+        running=0,
+        running_seeds=0,
+        running_seeds_done=0,
+        expected_end_utc=None,
     )
 
 

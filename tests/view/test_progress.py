@@ -292,8 +292,8 @@ def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
         ({"trials_per_s": 1234.5}, "3 of 20 trials told, 1.23e+03 a second"),
         ({"trials_per_s": 0.01234}, "3 of 20 trials told, 0.0123 a second"),
         (
-            {"expected_end_utc": "2030-01-01T00:10:00+00:00"},
-            "3 of 20 trials told, expected end 2030-01-01T00:10:00+00:00",
+            {"running": 4, "running_seeds": 400, "running_seeds_done": 123},
+            "3 of 20 trials told, 4 running with 123 of 400 seeds done",
         ),
         ({"best_value": 1 / 3}, "3 of 20 trials told, best 0.333333"),
         ({"best_value": 0.0}, "3 of 20 trials told, best 0"),
@@ -313,6 +313,46 @@ def test_how_far_it_is_is_a_line_of_what_is_known(brief, more, line):
     for _ in range(2):
         brief(TrialFinished(FIRST, None, FIRST, 20))
     assert brief(Progress(run_status(**more))) == f"seedwise: {line}\n"
+
+
+def test_the_expected_end_is_in_local_time(brief, in_india):
+    for _ in range(2):
+        brief(TrialFinished(FIRST, None, FIRST, 20))
+    line = brief(Progress(run_status(expected_end_utc="2020-01-01T10:10:00+00:00")))
+    assert line.endswith("told, expected end 2020-01-01 15:40 (at any moment)\n")
+
+
+# While no trial is told because trials take long.
+
+
+def within_trials(brief: Brief, *done: int) -> list[str]:
+    """Return what is written while these numbers of seeds are done, one each ten seconds."""
+    written = []
+    for n_done in done:
+        brief.now.s += 10.0
+        status = run_status(running=2, running_seeds=40, running_seeds_done=n_done, pool=POOL)
+        written.append(brief(Progress(status)))
+    return written
+
+
+def test_within_long_trials_the_seeds_that_are_done_are_written_each_half_minute(brief):
+    line = "seedwise: 3 of 20 trials told, 2 running with {} of 40 seeds done, 3/8 workers\n"
+    assert within_trials(brief, 0, 3, 5, 7) == ["", "", line.format(5), ""]
+    assert within_trials(brief, 8, 9, 9) == ["", line.format(9), ""]
+
+
+def test_a_trial_that_was_written_is_news_enough(brief):
+    within_trials(brief, 1, 2)
+    brief(TrialFinished(FIRST, None, FIRST, 20))
+    assert within_trials(brief, 3, 4) == ["", ""]
+
+
+def test_that_no_seed_was_done_since_the_last_line_is_not_written(brief):
+    assert [bool(line) for line in within_trials(brief, 0, 0, 0, 0, 6, 6, 6, 6, 6)] == [
+        *[False] * 4,
+        True,
+        *[False] * 4,
+    ]
 
 
 # While nothing is told because all workers are waited for.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +22,8 @@ RUNNING = run_status(
     n_trials=200,
     pending=117,
     running=16,
+    running_seeds=16_000,
+    running_seeds_done=1234,
     done=60,
     failed=2,
     pruned=5,
@@ -33,13 +34,20 @@ RUNNING = run_status(
 )
 POOL = pool_status()
 STOPPED = attrs.evolve(
-    RUNNING, state="stopped", pending=133, running=0, expected_end_utc=None, driver=None
+    RUNNING,
+    state="stopped",
+    pending=133,
+    running=0,
+    running_seeds=0,
+    expected_end_utc=None,
+    driver=None,
 )
 NEW = attrs.evolve(
     RUNNING,
     n_trials=0,
     pending=0,
     running=0,
+    running_seeds=0,
     done=0,
     failed=0,
     pruned=0,
@@ -58,15 +66,6 @@ def run_dir(tmp_path) -> Path:
     return directory.path
 
 
-@pytest.fixture
-def in_india(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
 def row(status: RunStatus, name: str) -> str | None:
     """Return what the row of a name says."""
     lines = status_lines(status, Path(), now_utc=NOW)
@@ -80,7 +79,7 @@ def test_a_run_that_goes_on(in_india):
         "driver        process 4242 on login1, since 2026-08-01T10:00:00+00:00",
         "trials        67 of 200 told, 33.5 %",
         "  pending     117   58.5 %",
-        "  running      16    8.0 %",
+        "  running      16    8.0 %  1234 of their 16000 seeds done",
         "  done         60   30.0 %",
         "  failed        2    1.0 %",
         "  pruned        5    2.5 %",

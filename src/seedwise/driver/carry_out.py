@@ -112,13 +112,18 @@ def carry_out(
         with _discarded_unless_begun(run):
             work = kind(run, listen)
             tally = Tally(
-                options.kind, work.n_trials, work.counts, run.history.started_at, work.entries
+                options.kind,
+                work.n_trials,
+                work.counts,
+                run.history.started_at,
+                work.entries,
+                work.best,
             )
             if work.jobs:
                 _work_on(work, tally, stop, listen)
         work.write_summary()
-        tally.count_anew(work.counts)
-        tell_end(work.run, tally, listen, work.best, worked=work.is_prepared)
+        tally.count_anew(work.counts, work.best)
+        tell_end(work.run, tally, listen, worked=work.is_prepared)
         return work.result()
 
 

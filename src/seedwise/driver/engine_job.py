@@ -31,6 +31,11 @@ class EngineJob:
         """How many trials are in flight."""
         return self._engine.n_in_flight if self._engine is not None else 0
 
+    @property
+    def n_seeds_done(self) -> int:
+        """How many seeds of the trials in flight are evaluated."""
+        return self._engine.n_seeds_done if self._engine is not None else 0
+
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
         self._closing.close()
@@ -68,7 +73,7 @@ class EngineJob:
     def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
         """Tell that the work begins; `best` is the best trial told before."""
         self.summary.write(best)
-        workplace.report.begin(best)
+        workplace.report.begin()
 
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""

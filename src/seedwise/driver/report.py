@@ -25,7 +25,6 @@ from seedwise.model.events import (
 )
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.status import RunStatus
-from seedwise.model.trials import TrialResult
 
 _logger = logging.getLogger("seedwise")
 
@@ -51,11 +50,15 @@ class Listeners:
 
 
 class InFlight(Protocol):
-    """What knows how many trials it has in flight."""
+    """What knows how many trials it has in flight, and how much of them is done."""
 
     @property
     def n_in_flight(self) -> int:
         """How many trials are in flight."""
+
+    @property
+    def n_seeds_done(self) -> int:
+        """How many of their seeds are evaluated."""
 
 
 class Report:
@@ -77,16 +80,14 @@ class Report:
         self._listen = listen
         self._place = place
         self._jobs = jobs
-        self._best: TrialResult | None = None
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
         self._progress_due.due()
 
-    def begin(self, best: TrialResult | None) -> None:
-        """Tell that the work begins; `best` is the best trial told before."""
+    def begin(self) -> None:
+        """Tell that the work begins."""
         self._run.guard()
-        self._best = best
         self._tally.begin()
         self._write_status()
         directory, place, n_told = self._run.directory, self._place, self._tally.counts.total()
@@ -100,15 +101,15 @@ class Report:
             self._listen(event)
             return
         is_first = not self._tally.counts.total()
-        self._tally.tell(event.trial.state)
+        # Entries have a best trial each.
+        best = None if isinstance(self._run.options, EntriesOptions) else event.best
+        self._tally.tell(event.trial.state, best)
         self._listen(event)
         if is_first and event.trial.stderr == 0.0:
             self.note(
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
                 f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
             )
-        # Entries have a best trial each.
-        self._best = None if isinstance(self._run.options, EntriesOptions) else event.best
         if self._status_due.due():
             self._write_status()
         self._tell_progress()
@@ -135,9 +136,12 @@ class Report:
 
     def _status(self) -> RunStatus:
         n_in_flight = sum(job.n_in_flight for job in self._jobs)
-        value = self._best.value if self._best else None
-        status = self._tally.status("running", n_in_flight, value)
-        return attrs.evolve(status, pool=self._place.pool())
+        return attrs.evolve(
+            self._tally.status("running", n_in_flight),
+            running_seeds=n_in_flight * len(self._run.parts.plan.seeds),
+            running_seeds_done=sum(job.n_seeds_done for job in self._jobs),
+            pool=self._place.pool(),
+        )
 
 
 @contextlib.contextmanager
@@ -166,16 +170,14 @@ def tell_end(
     run: Run,
     tally: Tally,
     listen: Callable[[Event], None],
-    best: TrialResult | None,
     *,
     worked: bool,
 ) -> None:
     """Write that the run ended, finished or for want of time, and tell it to the listeners."""
-    n_told = tally.counts.total()
+    n_told, best = tally.counts.total(), tally.best
     complete = not (run.out_of_time() and n_told < tally.n_trials)
     run.note_end(best, complete=complete)
-    value = best.value if best else None
-    status = tally.status("finished" if complete else "stopped", best_value=value)
+    status = tally.status("finished" if complete else "stopped")
     run.directory.write_status(attrs.asdict(status))
     told = f"{n_told} of {tally.n_trials} trials are told"
     if worked and complete:

@@ -20,6 +20,7 @@ class Tally:
 
     `n_trials` is how many there are to be in all, and `counts` those that are told already, by
     state. `entries` tells how many entries are in which state; None of a run without entries.
+    `best` is the best trial told already; None of entries, which have one each.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Tally:
         counts: Mapping[TrialState, int],
         started_at_utc: str,
         entries: Callable[[], dict[str, int] | None] = lambda: None,
+        best: TrialResult | None = None,
     ) -> None:
         self.counts = Counter(counts)
+        self.best = best
         self.n_trials = max(n_trials, self.counts.total())
         self._kind = kind
         self._started_at_utc = started_at_utc
@@ -42,19 +45,18 @@ class Tally:
         """Start the clock: what was told before does not count for the rate."""
         self._n_told, self._began_s = 0, time.monotonic()
 
-    def count_anew(self, counts: Mapping[TrialState, int]) -> None:
-        """Set the counts to what the files say; the rate stays."""
-        self.counts = Counter(counts)
+    def count_anew(self, counts: Mapping[TrialState, int], best: TrialResult | None) -> None:
+        """Set the counts and the best trial to what the files say; the rate stays."""
+        self.counts, self.best = Counter(counts), best
         self.n_trials = max(self.n_trials, self.counts.total())
 
-    def tell(self, state: TrialState) -> None:
-        """Count a trial that was told."""
+    def tell(self, state: TrialState, best: TrialResult | None) -> None:
+        """Count a trial that was told; `best` is the best trial since then."""
+        self.best = best
         self.counts[state] += 1
         self._n_told += 1
 
-    def status(
-        self, state: str, n_in_flight: int = 0, best_value: float | None = None
-    ) -> RunStatus:
+    def status(self, state: str, n_in_flight: int = 0) -> RunStatus:
         """Return the progress; `state` is "running", "finished" or "stopped"."""
         now = utc_now()
         elapsed_s = max(time.monotonic() - self._began_s, 1e-9)
@@ -77,7 +79,7 @@ class Tally:
             expected_end_utc=end,
             started_at_utc=self._started_at_utc,
             updated_at_utc=now.isoformat(timespec="seconds"),
-            best_value=best_value,
+            best_value=self.best.value if self.best else None,
             entries=self._entries(),
         )
 

@@ -142,6 +142,11 @@ class Engine:
         return len(self._in_flight)
 
     @property
+    def n_seeds_done(self) -> int:
+        """The number of seeds of the trials in flight that are evaluated."""
+        return sum(trial.n_seeds_done for trial in self._in_flight.values())
+
+    @property
     def done(self) -> bool:
         """Whether there is nothing more to do."""
         return self.failed is not None or not self._in_flight

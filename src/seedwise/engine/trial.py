@@ -33,6 +33,7 @@ class OpenTrial:
         self.n_attempts: Counter[int] = Counter()
         self.failure: SeedFailure | None = None
         self.chunk_start = 0  # the first seed of the chunk that failed
+        self.n_seeds_done = 0
         self._losses = np.empty(len(plan.seeds), dtype=np.float64)
         self._components: dict[str, NDArray[np.float64]] = {}
         self._folders: dict[int, str] = {}  # by position of the chunk's first seed
@@ -47,6 +48,7 @@ class OpenTrial:
             if result.losses is not None:
                 self._place(result)
                 covered[result.start : result.start + result.n_seeds] = True
+        self.n_seeds_done = int(np.count_nonzero(covered))
         self.missing = {chunk.index: chunk for chunk in self._plan.chunks(covered)}
         self.n_attempts = Counter(dict.fromkeys(self.missing, 1))
         by_place = {
@@ -79,6 +81,7 @@ class OpenTrial:
         if result.losses is not None:
             del self.missing[result.chunk]
             self._place(result)
+            self.n_seeds_done += result.n_seeds
             return False
         assert result.failure is not None  # a result has one of the two
         return self._note_failure(result.chunk, result.failure, result.folder)

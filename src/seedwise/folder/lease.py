@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -279,6 +280,7 @@ def _parsed(content: bytes) -> Holder | None:
         fields = json.loads(content)
         known = [field.name for field in attrs.fields(Holder) if field.name in fields]
         holder = Holder(**{name: fields[name] for name in known})
+        datetime.fromisoformat(holder.acquired_at)
     except (ValueError, TypeError):
         return None
     types: dict[str, type | tuple[type, ...]] = {

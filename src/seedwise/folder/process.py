@@ -45,9 +45,10 @@ class Holder:
     job_restarts: int = 0
 
     def __str__(self) -> str:
-        """Say who it is."""
+        """Say who it is, and since when by the clock of whoever reads it."""
+        since = datetime.fromisoformat(self.acquired_at).astimezone().isoformat(" ", "seconds")
         job = f" in Slurm job {self.job_id}" if self.job_id else ""
-        return f"process {self.pid} on {self.host}{job}, since {self.acquired_at}"
+        return f"process {self.pid} on {self.host}{job}, since {since}"
 
     def is_of_this_host(self) -> bool:
         """Tell whether this host can see it, so that `state` has a meaning."""

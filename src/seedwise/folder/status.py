@@ -38,6 +38,8 @@ def read_status(directory: RunDirectory) -> RunStatus:
         state="stopped",
         pending=status.pending + status.running,
         running=0,
+        running_seeds=0,
+        running_seeds_done=0,
         expected_end_utc=None,
         entries=_none_running(status.entries),
     )

@@ -19,6 +19,8 @@ class RunStatus:
         How many trials the run is to have, those of all entries together.
     pending, running, done, failed, pruned : int
         How many trials have not begun, are in flight, are complete, have failed, and were pruned.
+    running_seeds, running_seeds_done : int
+        How many seeds the trials in flight have, and how many of these are evaluated.
     trials_per_s : float or None
         Trials that the current or last driver told in a second; None before the first.
     expected_end_utc : str or None
@@ -46,6 +48,8 @@ class RunStatus:
     done: int
     failed: int
     pruned: int
+    running_seeds: int = 0
+    running_seeds_done: int = 0
     trials_per_s: float | None = None
     expected_end_utc: str | None = None
     started_at_utc: str

@@ -29,6 +29,7 @@ from seedwise.model.events import (
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
 from seedwise.view.pool import waiting_words, workers_words
+from seedwise.view.times import end_words
 
 _BRIEF_S = 1.0
 
@@ -38,6 +39,10 @@ _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not imp
 # While some are, it is said when the reason has changed, and no more than once a minute.
 _WAITING_S = 10.0
 _WAITING_STILL_S = 60.0
+
+# While no trial is told for so long, how many seeds of those in flight are done shows that the run
+# goes on.
+_LONG_TRIAL_S = 30.0
 
 
 class ProgressLines:
@@ -53,7 +58,8 @@ class ProgressLines:
     ) -> None:
         self._trials = trials
         self._brief = brief
-        self._written_s = -_BRIEF_S
+        self._written_s = time.monotonic() - _BRIEF_S
+        self._seeds_said = 0
         self._n_left_out = 0
         self._waiting: str | None = None
         self._excluded: dict[str, str] = {}
@@ -103,9 +109,12 @@ class ProgressLines:
 
     def _how_far(self, status: RunStatus) -> list[str]:
         n_left_out, self._n_left_out = self._n_left_out, 0
-        pool = status.pool
         if n_left_out:
             return [_progress(status)]
+        return self._why_waiting(status) or self._within_trials(status)
+
+    def _why_waiting(self, status: RunStatus) -> list[str]:
+        pool = status.pool
         if pool is None or (pool.joined and not (pool.pending and pool.waiting)):
             self._waiting = None
             return []
@@ -118,6 +127,13 @@ class ProgressLines:
             return []
         self._waiting, self._waiting_said_s = pool.waiting, time.monotonic()
         return [f"{_told(status)}, {_waiting(pool)}"]
+
+    def _within_trials(self, status: RunStatus) -> list[str]:
+        now_s, done = time.monotonic(), status.running_seeds_done
+        if done in (0, self._seeds_said) or now_s - self._written_s < _LONG_TRIAL_S:
+            return []
+        self._written_s, self._seeds_said = now_s, done
+        return [_progress(status)]
 
     def _is_due(self) -> bool:
         now_s = time.monotonic()
@@ -196,12 +212,15 @@ def _progress(status: RunStatus) -> str:
     parts = [_told(status)]
     parts += [f"{status.failed} failed"] if status.failed else []
     parts += [f"{status.pruned} pruned"] if status.pruned else []
+    if status.running_seeds_done:
+        of_seeds = f"{status.running_seeds_done} of {status.running_seeds} seeds"
+        parts.append(f"{status.running} running with {of_seeds} done")
     if status.entries is not None:
         parts.append(f"{status.entries['done']} of {sum(status.entries.values())} entries done")
     if status.trials_per_s is not None:
         parts.append(f"{status.trials_per_s:.3g} a second")
     if status.expected_end_utc is not None:
-        parts.append(f"expected end {status.expected_end_utc}")
+        parts.append(f"expected end {end_words(status.expected_end_utc, datetime.now(UTC))}")
     if status.best_value is not None:
         parts.append(f"best {status.best_value:.6g}")
     if status.pool is not None and status.pool.joined != status.pool.wanted:

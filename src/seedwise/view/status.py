@@ -88,14 +88,14 @@ def _trials(status: RunStatus) -> list[tuple[str, str]]:
         return [("trials", "not counted yet")]
     n_trials, width = status.n_trials, len(str(status.n_trials))
     told = f"{status.n_told} of {n_trials} told, {_percent(status.n_told, n_trials)} %"
-    counts = {state: getattr(status, state) for state in _TRIAL_STATES}
-    return [
-        ("trials", told),
-        *(
-            (f"  {state}", f"{count:>{width}}  {_percent(count, n_trials):>5} %")
-            for state, count in counts.items()
-        ),
-    ]
+    rows = [("trials", told)]
+    for state in _TRIAL_STATES:
+        count = getattr(status, state)
+        row = f"{count:>{width}}  {_percent(count, n_trials):>5} %"
+        if state == "running" and status.running_seeds:
+            row += f"  {status.running_seeds_done} of their {status.running_seeds} seeds done"
+        rows.append((f"  {state}", row))
+    return rows
 
 
 def _percent(count: int, n_trials: int) -> str:

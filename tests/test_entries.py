@@ -180,10 +180,12 @@ def test_more_entries_take_no_more_threads(fit):
 # Failures.
 
 
-def test_a_failed_entry_leaves_the_others_at_work(fit, tmp_path):
+def test_a_failed_entry_leaves_the_others_at_work(fit, tmp_path, capsys):
     good = fit(run_name_prefix="good")
-    result = fit(bad_ben, run_name_prefix="bad")
+    result = fit(bad_ben, run_name_prefix="bad", progress=True)
     assert list(result.failed) == ["ben"]
+    assert result.outcome.startswith("3 fitted, 1 failed: ben: ValueError: ben does not like ")
+    assert capsys.readouterr().err.splitlines()[-1] == f"seedwise: {result.outcome}"
     error = result.failed["ben"]
     assert isinstance(error, LossFailedError)
     assert "ben does not like" in str(error)
@@ -193,7 +195,9 @@ def test_a_failed_entry_leaves_the_others_at_work(fit, tmp_path):
     assert tables(result) == others
     assert "ben" not in result.best_values_by_entry
     frame = result.to_dataframe().set_index("entry_id")
-    assert frame.loc["ben", "error"].startswith("LossFailedError")
+    assert frame.loc["ben", "error"] == result.outcome.partition("ben: ")[2]
+    assert "ValueError: ben does not like" in error.traceback
+    assert str(frame["n_trials"].dtype) == "Int64"
     assert frame.loc["anna", "best_value"] == result.best_values_by_entry["anna"]
     assert frame.loc["anna", "params_x"] == result.best_params_by_entry["anna"]["x"]
 

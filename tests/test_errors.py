@@ -477,7 +477,7 @@ CASES = [
 each_case = pytest.mark.parametrize(("error", "builtin", "data", "sentence"), CASES)
 
 
-FUNCTIONS = {"replay_command", "resume_command"}
+FUNCTIONS = {"in_a_line", "replay_command", "resume_command"}
 
 
 def test_every_error_is_tried_here():

@@ -176,13 +176,18 @@ def test_trial_nums_and_going_on(sweep, noted, evaluated):
     assert sw.run_status(result.run_dir).pending == 0
 
 
-def test_failed_cases_are_tried_again_only_when_asked_for(sweep, tmp_path, noted, evaluated):
+def test_failed_cases_are_tried_again_only_when_asked_for(
+    sweep, tmp_path, noted, evaluated, capsys
+):
     bad = tmp_path / "bad"
     bad.touch()
     source = xs(0.0, 0.9, 0.1, 1.0)
     options = {"run_name": "mine", "n_seeds": 3, "trial_retry_attempts": 0}
-    result = sweep(noted, source, **options)
+    result = sweep(noted, source, **options, progress=True)
     assert [trial.number for trial in result.failed] == [1, 3]
+    why = "trial 1: seed 0: ArithmeticError: diverged at seed 0"
+    assert result.outcome == f"2 complete, 2 failed, all with ArithmeticError, such as {why}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"seedwise: {result.outcome}"
     assert result.failed[0].error == "seed 0: ArithmeticError: diverged at seed 0"
     assert result.best.number == 0
     assert math.isnan(result.to_dataframe()["value"][1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from seedwise.errors import MissingExtraError
+from seedwise.errors import LossFailedError, MissingExtraError
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.trials import TrialResult, TrialState
@@ -38,6 +38,11 @@ def of_entry(path: Path, value: float, stderr: float | None = 0.25) -> OptimizeR
     )
 
 
+LOSS_FAILED = LossFailedError(
+    3, 7, 5, {"x": 1}, "KeyError", "Traceback\nKeyError: 'rt'\n", run_dir=Path(), message="'rt'"
+)
+
+
 def make(path: Path, stderr: float | None = 0.25) -> MultiOptimizeResult:
     found = {
         entry: of_entry(path / entry, value, stderr) for entry, value in (("b", 2.0), ("c", 1.0))
@@ -51,7 +56,7 @@ def make(path: Path, stderr: float | None = 0.25) -> MultiOptimizeResult:
         best_params_by_entry={entry: one.best_params for entry, one in found.items()},
         run_dir=str(path),
         mode=ExecutionMode.SINGLE,
-        failed={"a": ValueError("no way")},
+        failed={"a": ValueError("no way:\n\nTraceback: of many\n  lines")},
     )
 
 
@@ -78,8 +83,19 @@ def test_of_an_entry_that_failed_there_is_the_error_and_nothing_else(tmp_path):
     table = make(tmp_path).to_dataframe()
     assert table["error"].isna().tolist() == [True, False, True]
     assert table["error"][1] == "ValueError: no way"
+    assert [str(table[name].dtype) for name in ("best_trial", "n_trials")] == ["Int64"] * 2
+    assert table["n_trials"].tolist()[::2] == [2, 2]
     others = table.drop(columns=["entry_id", "error"])
     assert others.isna().all(axis=1).tolist() == [False, True, False]
+
+
+def test_the_outcome_says_who_failed_and_what_the_loss_raised(tmp_path):
+    result = make(tmp_path)
+    assert result.outcome == "2 fitted, 1 failed: a: ValueError: no way"
+    result = attrs.evolve(result, failed={"a": LOSS_FAILED})
+    assert result.outcome == "2 fitted, 1 failed: a: KeyError: 'rt'"
+    assert result.to_dataframe()["error"][1] == "KeyError: 'rt'"
+    assert attrs.evolve(result, failed={}).outcome == "2 fitted"
 
 
 @pytest.mark.parametrize("stderr", [0.25, None])

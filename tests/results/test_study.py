@@ -20,7 +20,7 @@ from seedwise.study.journal import SingleWriterJournal
 
 TRIALS = (
     TrialResult(0, {"x": 0.5, "kind": "a"}, 2.0, 0.1, 10, TrialState.COMPLETE, 1.0),
-    TrialResult(1, {"x": 0.7, "kind": "b"}, None, None, 0, TrialState.FAIL, 2.0),
+    TrialResult(1, {"x": 0.7, "kind": "b"}, None, None, 0, TrialState.FAIL, 2.0, "seed 3: E: no"),
     TrialResult(2, {"x": 0.9, "kind": "a"}, 1.0, None, 1, TrialState.COMPLETE, 3.0),
 )
 
@@ -52,6 +52,7 @@ def test_the_table_has_a_row_a_trial():
         "n_seeds",
         "state",
         "duration_s",
+        "error",
     ]
     assert table["number"].tolist() == [0, 1, 2]
     assert table["params_x"].tolist() == [0.5, 0.7, 0.9]
@@ -59,6 +60,8 @@ def test_the_table_has_a_row_a_trial():
     assert table["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE"]
     assert table["n_seeds"].tolist() == [10, 0, 1]
     assert table["duration_s"].tolist() == [1.0, 2.0, 3.0]
+    assert table["error"].isna().tolist() == [True, False, True]
+    assert table["error"][1] == "seed 3: E: no"
 
 
 def test_each_component_has_a_column():
@@ -68,6 +71,31 @@ def test_each_component_has_a_column():
     assert table["components_cost"].tolist()[0] == 1.5
     assert table["components_cost"].isna().tolist() == [False, True, True]
     assert table["components_risk"].isna().all()
+
+
+def test_whole_numbers_and_bools_stay_what_they_are_where_others_are_missing():
+    params = [{"x": 0.5}, {"x": 0.7, "n": 2**53 - 1, "flip": True}, {"x": 0.9, "n": 4}]
+    trials = [attrs.evolve(one, params=p) for one, p in zip(TRIALS, params, strict=True)]
+    table = attrs.evolve(make(), trials=tuple(trials)).to_dataframe()
+    assert [str(table[f"params_{name}"].dtype) for name in ("x", "n", "flip")] == [
+        "float64",
+        "Int64",
+        "boolean",
+    ]
+    assert table["params_n"].tolist()[1:] == [2**53 - 1, 4]
+    assert table["params_n"].isna().tolist() == [True, False, False]
+    assert str(table["n_seeds"].dtype) == "int64"
+
+
+def test_the_table_of_no_trial_has_its_columns():
+    table = attrs.evolve(make(), trials=()).to_dataframe()
+    assert len(table) == 0
+    assert {"number", "value", "error"} <= set(table.columns)
+
+
+def test_the_outcome_says_how_many_failed_and_why():
+    assert make().outcome == "2 complete, 1 failed: trial 1: seed 3: E: no"
+    assert attrs.evolve(make(), trials=TRIALS[:1]).outcome == "1 complete"
 
 
 def test_a_failed_trial_has_nan_and_the_column_stays_of_floats():

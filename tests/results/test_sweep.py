@@ -153,6 +153,14 @@ def test_the_best_is_that_of_a_run(tmp_path_factory, values, direction):
     assert result.failed == [one for one in trials if one.value is None]
 
 
+def test_the_outcome_says_how_many_failed_and_the_commonest_why(tmp_path):
+    errors = {1: "seed 3: ValueError: no", 3: "seed 7: KeyError: 7", 4: "KeyError: 'a'"}
+    trials = [trial(n, None, error=errors[n]) if n in errors else trial(n, 1.0) for n in range(6)]
+    assert make(tmp_path, trials).outcome == (
+        "3 complete, 3 failed, 2 of them with KeyError, such as trial 3: seed 7: KeyError: 7"
+    )
+
+
 def test_without_a_trial_there_is_no_best(tmp_path):
     result = make(tmp_path, [])
     assert (result.best, result.failed, list(result.trials)) == (None, [], [])
@@ -234,6 +242,7 @@ def test_the_table_has_a_row_a_trial(result):
         "n_seeds",
         "state",
         "duration_s",
+        "error",
         "components_cost",
         "components_risk",
     ]
@@ -243,6 +252,8 @@ def test_the_table_has_a_row_a_trial(result):
     assert table["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert table["n_seeds"].tolist() == [4, 0, 4, 4]
     assert table["duration_s"].tolist() == [1.25] * 4
+    assert table["error"].isna().tolist() == [True, False, True, True]
+    assert table["error"][1] == "seed 3: ValueError: no"
     assert table["components_cost"].tolist()[::2] == [1.5, math.inf]
     assert table["components_risk"].isna().tolist() == [False, True, True, False]
 

@@ -156,6 +156,10 @@ EVENTS = [
         ["best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'; 12.3 s"],
     ),
     (RunFinished(RUN, None, 0.04), ["done; 0.0 s"]),
+    (
+        RunFinished(RUN, None, 0.04, "29 fitted, 1 failed: p17: ValueError: no"),
+        ["done; 0.0 s", "29 fitted, 1 failed: p17: ValueError: no"],
+    ),
 ]
 
 each_event = pytest.mark.parametrize(("event", "lines"), EVENTS)

@@ -41,7 +41,7 @@ def entries(**failed: Exception) -> MultiOptimizeResult:
         n_entries=2,
         entries=["anna b", "ben"],
         results_by_entry={"anna b": RUN},
-        best_values_by_entry={},
+        best_values_by_entry={"anna b": RUN.best_value},
         best_params_by_entry={},
         run_dir="runs/walk_entries_v0001",
         mode=ExecutionMode.SINGLE,
@@ -89,7 +89,8 @@ def test_of_entries_each_has_its_lines_in_their_order():
         "anna b:",
         *(f"  {line}" for line in OF_RUN),
         "ben:",
-        "  failed: no way",
+        "  failed: ValueError: no way",
+        "1 fitted, 1 failed: ben: ValueError: no way",
     ]
     again = attrs.evolve(result, entries=["ben", "anna b"])
     assert result_lines(again)[0] == "ben:"
@@ -102,8 +103,13 @@ def test_of_a_sweep_how_many_failed_and_the_best(tmp_path):
         "best_trial: 1",
         "best_value: 0.1",
         "x: 0.5",
+        "1 complete, 1 failed: trial 0: it broke",
     ]
 
 
 def test_of_a_sweep_without_a_complete_trial_there_is_no_best(tmp_path):
-    assert result_lines(sweep(tmp_path, None)) == ["trials: 1", "failed: 1"]
+    assert result_lines(sweep(tmp_path, None)) == [
+        "trials: 1",
+        "failed: 1",
+        "0 complete, 1 failed: trial 0: it broke",
+    ]

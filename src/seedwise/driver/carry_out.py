@@ -75,6 +75,10 @@ class Work(ABC, Generic[Result_co]):
         """Return how many entries are in which state; None of a run without entries."""
         return None
 
+    def outcome(self) -> str | None:
+        """Say how many entries or cases succeeded, and how many failed and why."""
+        return None
+
     @abstractmethod
     def write_summary(self) -> None:
         """Write what ``summary.json`` is to say of the whole run by now."""
@@ -123,7 +127,7 @@ def carry_out(
                 _work_on(work, tally, stop, listen)
         work.write_summary()
         tally.count_anew(work.counts, work.best)
-        tell_end(work.run, tally, listen, worked=work.is_prepared)
+        tell_end(work.run, tally, listen, work.outcome(), worked=work.is_prepared)
         return work.result()
 
 

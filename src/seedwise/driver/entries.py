@@ -32,6 +32,7 @@ from seedwise.errors import (
     NotARunError,
     OptionError,
     SpaceError,
+    in_a_line,
 )
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
@@ -91,6 +92,10 @@ class EntriesWork(Work[MultiOptimizeResult]):
         n_left = len(self.run.options.entry_ids) - done - failed - self._n_open
         return {"pending": n_left, "running": self._n_open, "done": done, "failed": failed}
 
+    def outcome(self) -> str:
+        """Say how many entries have a fit, and how many failed and why."""
+        return self._result_so_far().outcome
+
     def write_summary(self) -> None:
         """Write ``summary.json``: the best params of each entry, and the errors."""
         results = self._results
@@ -101,7 +106,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},
                 "best_values_by_entry": {e: r.best_value for e, r in results.items()},
                 "best_stderrs_by_entry": {e: r.best_stderr for e, r in results.items()},
-                "failed": {e: _in_a_line(x) for e, x in self._failed.items()},
+                "failed": {e: in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.counts.total(),
             }
@@ -114,11 +119,15 @@ class EntriesWork(Work[MultiOptimizeResult]):
 
     def result(self) -> MultiOptimizeResult:
         """Return the result; raises AllEntriesFailedError if no entry has one."""
+        result = self._result_so_far()
+        if not result.results_by_entry:
+            raise AllEntriesFailedError(self.run.directory.path, result.failed)
+        return result
+
+    def _result_so_far(self) -> MultiOptimizeResult:
         entries, directory = list(self.run.options.entry_ids), self.run.directory
         results = {entry: self._results[entry] for entry in entries if entry in self._results}
         failed = {entry: self._failed[entry] for entry in entries if entry in self._failed}
-        if not results:
-            raise AllEntriesFailedError(directory.path, failed)
         return MultiOptimizeResult(
             loss_name=self.run.parts.loss.name,
             n_entries=len(entries),
@@ -141,7 +150,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         error: str | None = None
         if isinstance(end, Exception):
             self._failed[entry_id] = end
-            error = _in_a_line(end)
+            error = in_a_line(end)
         else:
             self._results[entry_id] = end
             best = end.best_trial
@@ -261,8 +270,3 @@ class Entry(StudyWork):
         if isinstance(event, TrialFinished):
             event = attrs.evolve(event, entry_id=self.entry_id)
         super().tell(workplace, event)
-
-
-def _in_a_line(error: Exception) -> str:
-    first, _, _ = str(error).partition("\n")
-    return f"{type(error).__name__}: {first.rstrip(':')}"

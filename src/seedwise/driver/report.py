@@ -170,6 +170,7 @@ def tell_end(
     run: Run,
     tally: Tally,
     listen: Callable[[Event], None],
+    outcome: str | None = None,
     *,
     worked: bool,
 ) -> None:
@@ -184,7 +185,7 @@ def tell_end(
         run.log.write("finished", told)
     elif worked:
         run.log.write("stopped", f"time is up; {told}")
-    listen(RunFinished(run.directory.path, best, run.elapsed_s))
+    listen(RunFinished(run.directory.path, best, run.elapsed_s, outcome))
 
 
 def _named(error: BaseException, text: str) -> str:

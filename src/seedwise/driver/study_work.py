@@ -289,4 +289,5 @@ def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedErro
         failed.failure.traceback,
         run_dir=directory.path,
         resume_dir=directory.home.path,
+        message=failed.failure.message,
     )

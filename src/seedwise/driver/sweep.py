@@ -66,6 +66,10 @@ class SweepWork(EngineJob, Work[SweepResult]):
         """The best trial that was told when this driver began, or by its end."""
         return self.result().best
 
+    def outcome(self) -> str:
+        """Say how many cases are complete, and how many failed and why."""
+        return self.result().outcome
+
     def write_summary(self) -> None:
         """Write ``summary.json``."""
         self.summary.write(self.best)

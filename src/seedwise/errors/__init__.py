@@ -66,6 +66,7 @@ from seedwise.errors.run import (
     NoCompleteTrialError,
     RunLockedError,
     RunStopped,
+    in_a_line,
 )
 
 __all__ = [
@@ -118,6 +119,7 @@ __all__ = [
     "TrialDirError",
     "UnknownOptionError",
     "WorkersFailedError",
+    "in_a_line",
     "replay_command",
     "resume_command",
 ]

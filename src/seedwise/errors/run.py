@@ -18,6 +18,7 @@ __all__ = [
     "NoCompleteTrialError",
     "RunLockedError",
     "RunStopped",
+    "in_a_line",
 ]
 
 
@@ -45,8 +46,8 @@ class LossFailedError(SeedwiseError, RuntimeError):
         First seed of the chunk that failed.
     params : dict
         The parameters of the trial.
-    exception_type, traceback : str
-        The exception that the loss raised on the worker, and its traceback, as text.
+    exception_type, message, traceback : str
+        The exception that the loss raised on the worker, its text in one line, and its traceback.
     run_dir : pathlib.Path
         The run's folder.
     """
@@ -62,12 +63,14 @@ class LossFailedError(SeedwiseError, RuntimeError):
         *,
         run_dir: Path,
         resume_dir: Path | None = None,
+        message: str = "",
     ) -> None:
         self.trial = trial
         self.seed = seed
         self.chunk_start = chunk_start
         self.params = dict(params)
         self.exception_type = exception_type
+        self.message = message
         self.traceback = traceback
         self.run_dir = run_dir
         where = (
@@ -89,6 +92,14 @@ class LossFailedError(SeedwiseError, RuntimeError):
 _ADVICE = {
     "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.\n",
 }
+
+
+def in_a_line(error: Exception) -> str:
+    """Return an error in one line, without traceback; of a loss that failed, what it raised."""
+    if isinstance(error, LossFailedError):
+        return ": ".join(filter(None, (error.exception_type, error.message)))
+    first, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {first.rstrip(':')}"
 
 
 class NoCompleteTrialError(SeedwiseError, ValueError):

@@ -82,6 +82,8 @@ class RunFinished:
     best: TrialResult | None
     #: Seconds since the first trial was asked for.
     duration_s: float
+    #: How many entries or cases succeeded, and how many failed and why; None of a single study.
+    outcome: str | None = None
 
 
 @attrs.frozen

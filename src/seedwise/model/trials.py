@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -10,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParamValue
+
+_SEED = re.compile(r"^seed -?\d+: ")
 
 
 class TrialState(enum.StrEnum):
@@ -155,6 +159,26 @@ class TrialResult:
     duration_s: float
     error: str | None = None
     components: dict[str, float] = attrs.field(factory=dict)
+
+
+def failures_in_words(errors: Mapping[str, str]) -> str:
+    """Say how many failed and why; of several, the commonest kind of error with an example.
+
+    `errors` has a line for each that failed, by its name.
+
+    >>> failures_in_words({"p17": "ValueError: no"})
+    '1 failed: p17: ValueError: no'
+    >>> failures_in_words({"p1": "KeyError: 1", "p2": "KeyError: 2", "p3": "ValueError: no"})
+    '3 failed, 2 of them with KeyError, such as p1: KeyError: 1'
+    """
+    kinds = {who: _SEED.sub("", error).partition(":")[0] for who, error in errors.items()}
+    ((kind, count),) = Counter(kinds.values()).most_common(1)
+    who = next(who for who in errors if kinds[who] == kind)
+    example = f"{who}: {errors[who]}"
+    if len(errors) == 1:
+        return f"1 failed: {example}"
+    some = "all" if count == len(errors) else f"{count} of them"
+    return f"{len(errors)} failed, {some} with {kind}, such as {example}"
 
 
 def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from seedwise.errors import in_a_line
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
+from seedwise.model.trials import failures_in_words
 from seedwise.results.study import OptimizeResult
-from seedwise.results.tables import data_frame
+from seedwise.results.tables import by_name, data_frame, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,15 @@ class MultiOptimizeResult:
         found = {entry: result.artifacts() for entry, result in self.results_by_entry.items()}
         return {entry: files for entry, files in found.items() if files}
 
+    @property
+    def outcome(self) -> str:
+        """How many entries have a fit, and how many failed and why, in a line."""
+        words = [f"{len(self.best_values_by_entry)} fitted"]
+        if self.failed:
+            why = {entry: in_a_line(error) for entry, error in self.failed.items()}
+            words.append(failures_in_words(why))
+        return ", ".join(words)
+
     def to_dataframe(self) -> pd.DataFrame:
         """Return the entries as a table.
 
@@ -75,27 +85,27 @@ class MultiOptimizeResult:
             A row for each entry, in their order: ``entry_id``, ``best_value``,
             ``best_stderr``, a ``params_...`` column for each parameter of the best trial,
             ``best_trial``, ``n_trials`` and ``error``, which is missing unless the entry failed.
-            For all trials of an entry see its own `OptimizeResult.to_dataframe`.
+            An error is in one line; `failed` has all of it. Columns of whole numbers are of
+            integers, also where values are missing. For all trials of an entry see its own
+            `OptimizeResult.to_dataframe`.
 
         Raises
         ------
         MissingExtraError
             If pandas is not installed.
         """
-        return data_frame(lambda: [self._row(entry) for entry in self.entries])
+        return data_frame(self._content)
 
-    def _row(self, entry: str) -> dict[str, Any]:
-        result = self.results_by_entry.get(entry)
-        if result is None:
-            error = self.failed[entry]
-            return {"entry_id": entry, "error": f"{type(error).__name__}: {error}"}
-        best = result.best_trial
+    def _content(self) -> dict[str, list[Any]]:
+        results = [self.results_by_entry.get(entry) for entry in self.entries]
+        best = [None if result is None else result.best_trial for result in results]
+        errors = [self.failed.get(entry) for entry in self.entries]
         return {
-            "entry_id": entry,
-            "best_value": result.best_value,
-            "best_stderr": math.nan if result.best_stderr is None else result.best_stderr,
-            **{f"params_{name}": value for name, value in result.best_params.items()},
-            "best_trial": best.number,
-            "n_trials": result.n_trials,
-            "error": None,
+            "entry_id": self.entries,
+            "best_value": numbers(trial.value if trial else None for trial in best),
+            "best_stderr": numbers(trial.stderr if trial else None for trial in best),
+            **by_name("params", [trial.params if trial else {} for trial in best]),
+            "best_trial": [None if trial is None else trial.number for trial in best],
+            "n_trials": [None if result is None else result.n_trials for result in results],
+            "error": [None if error is None else in_a_line(error) for error in errors],
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import attrs
 
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
-from seedwise.model.trials import TrialResult
-from seedwise.results.tables import TrialsResult, by_column
+from seedwise.model.trials import TrialResult, TrialState
+from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
@@ -77,12 +76,22 @@ class OptimizeResult(TrialsResult):
         """
         return load_study(self.study_file, self.study_name)
 
-    def _content(self) -> list[dict[str, Any]]:
-        return [_row(trial) for trial in self.trials]
+    def _content(self) -> dict[str, Any]:
+        trials = self.trials
+        figures = (
+            numbers(trial.value for trial in trials),
+            numbers(trial.stderr for trial in trials),
+            [trial.n_seeds for trial in trials],
+            [trial.state.value for trial in trials],
+            [trial.duration_s for trial in trials],
+            [trial.error for trial in trials],
+        )
+        params = by_name("params", [trial.params for trial in trials])
+        components = by_name("components", [trial.components for trial in trials])
+        return by_column([trial.number for trial in trials], params, figures, components)
 
+    def _errors(self) -> dict[int, str]:
+        return {trial.number: trial.error for trial in self.trials if trial.error is not None}
 
-def _row(trial: TrialResult) -> dict[str, Any]:
-    value = math.nan if trial.value is None else trial.value
-    stderr = math.nan if trial.stderr is None else trial.stderr
-    figures = (value, stderr, trial.n_seeds, trial.state.value, trial.duration_s)
-    return by_column(trial.number, trial.params, figures, trial.components)
+    def _n_complete(self) -> int:
+        return sum(trial.state is TrialState.COMPLETE for trial in self.trials)

@@ -17,7 +17,7 @@ from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-from seedwise.results.tables import TrialsResult, by_column
+from seedwise.results.tables import TrialsResult, by_column, by_name
 
 
 class SweepTrials(Sequence[TrialResult]):
@@ -161,11 +161,18 @@ class SweepResult(TrialsResult):
     def _content(self) -> dict[str, Any]:
         rows = self._rows
         points = [self._cases.params(number) for number in rows.number.tolist()]
-        names = list(points[0]) if points else []
-        params = {name: [point[name] for point in points] for name in names}
+        params = by_name("params", points)
         n_seeds = rows.n_seeds.astype(np.int64)
-        figures = (rows.value, rows.stderr, n_seeds, rows.state_names(), rows.duration_s)
-        return by_column(rows.number, params, figures, rows.components)
+        errors = [rows.errors.get(number) for number in rows.number.tolist()]
+        figures = (rows.value, rows.stderr, n_seeds, rows.state_names(), rows.duration_s, errors)
+        components = {f"components_{name}": part for name, part in rows.components.items()}
+        return by_column(rows.number, params, figures, components)
+
+    def _errors(self) -> dict[int, str]:
+        return self._rows.errors
+
+    def _n_complete(self) -> int:
+        return int((self._rows.state == STATE_CODES[TrialState.COMPLETE]).sum())
 
     def _read(self, trial_num: int) -> TrialLosses:
         if trial_num not in self._rows.number:

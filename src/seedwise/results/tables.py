@@ -2,42 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seedwise.errors import MissingExtraError
 from seedwise.folder.trial_files import artifacts
+from seedwise.model.trials import failures_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIGURES = ("value", "stderr", "n_seeds", "state", "duration_s")
+_FIGURES = ("value", "stderr", "n_seeds", "state", "duration_s", "error")
+
+# The types of columns in which values are missing; pandas would make floats of whole numbers.
+_NULLABLE = {int: "Int64", bool: "boolean"}
 
 
-def data_frame(content: Callable[[], Any]) -> pd.DataFrame:
-    """Return a table of rows or columns. Raises MissingExtraError if pandas is not installed."""
+def data_frame(content: Callable[[], Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a table of columns. Raises MissingExtraError if pandas is not installed."""
     try:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("to_dataframe()", extra="pandas") from None
-    return pd.DataFrame(content())
+    columns = content().items()
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype=_dtype(values)) for name, values in columns}
+    )
+
+
+def _dtype(values: Sequence[Any] | NDArray[Any]) -> Any:
+    """Return the type of a column; None leaves it to pandas."""
+    if isinstance(values, np.ndarray) or None not in values:
+        return None
+    kinds = {type(value) for value in values if value is not None}
+    return _NULLABLE.get(kinds.pop()) if len(kinds) == 1 else None
+
+
+def numbers(values: Iterable[float | None]) -> list[float]:
+    """Return a column of floats, NaN for those that are missing."""
+    return [math.nan if value is None else value for value in values]
+
+
+def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the columns of rows that name their values; what a row does not name is missing."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
 
 
 def by_column(
     number: object,
     params: Mapping[str, object],
-    figures: tuple[object, object, object, object, object],
+    figures: Sequence[object],
     components: Mapping[str, object],
 ) -> dict[str, Any]:
-    """Name the cells of a trial, or whole columns; the figures are value to duration."""
-    return {
-        "number": number,
-        **{f"params_{name}": value for name, value in params.items()},
-        **dict(zip(_FIGURES, figures, strict=True)),
-        **{f"components_{name}": part for name, part in components.items()},
-    }
+    """Name the columns of a table of trials; the figures are value to error."""
+    return {"number": number, **params, **dict(zip(_FIGURES, figures, strict=True)), **components}
 
 
 class TrialsResult(ABC):
@@ -68,9 +93,10 @@ class TrialsResult(ABC):
         -------
         pandas.DataFrame
             A row for each trial: ``number``, a ``params_...`` column for each parameter,
-            ``value``, ``stderr``, ``n_seeds``, ``state``, ``duration_s``, and a
+            ``value``, ``stderr``, ``n_seeds``, ``state``, ``duration_s``, ``error``, and a
             ``components_...`` column for each component. The value and stderr of a failed trial
-            are NaN.
+            are NaN; its error is in one line. Columns of whole numbers are of integers, also
+            where values are missing.
 
         Raises
         ------
@@ -79,6 +105,23 @@ class TrialsResult(ABC):
         """
         return data_frame(self._content)
 
+    @property
+    def outcome(self) -> str:
+        """How many trials are complete, and how many failed and why, in a line."""
+        errors = self._errors()
+        words = [f"{self._n_complete()} complete"]
+        if errors:
+            words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
+        return ", ".join(words)
+
     @abstractmethod
-    def _content(self) -> Any:
-        """Return what the table is made of: its rows, or its columns."""
+    def _content(self) -> dict[str, Any]:
+        """Return the columns of the table."""
+
+    @abstractmethod
+    def _errors(self) -> Mapping[int, str]:
+        """Return why trials failed, by number."""
+
+    @abstractmethod
+    def _n_complete(self) -> int:
+        """Return how many trials are complete."""

@@ -101,7 +101,7 @@ class ProgressLines:
             case RunInterrupted():
                 lines = [*self._exclusions(), *_interrupted(event)]
             case RunFinished():
-                lines = [*self._exclusions(), _end(event)]
+                lines = [*self._exclusions(), *_end(event)]
         return lines
 
     def _exclusions(self) -> list[str]:
@@ -250,10 +250,11 @@ def _entry(event: EntryFinished) -> str:
     return f"{count} best {_mean(event.best)} at {_point(event.best)}"
 
 
-def _end(event: RunFinished) -> str:
-    if event.best is None:
-        return f"done; {event.duration_s:.1f} s"
-    return f"best {_mean(event.best)} at {_point(event.best)}; {event.duration_s:.1f} s"
+def _end(event: RunFinished) -> list[str]:
+    best = event.best
+    found = "done" if best is None else f"best {_mean(best)} at {_point(best)}"
+    lines = [f"{found}; {event.duration_s:.1f} s"]
+    return lines if event.outcome is None else [*lines, event.outcome]
 
 
 def _point(trial: TrialResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from seedwise.errors import in_a_line
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
@@ -12,18 +13,18 @@ def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> 
     if isinstance(result, OptimizeResult):
         return _point(result.best_value, result.best_params)
     if isinstance(result, MultiOptimizeResult):
-        return [line for entry in result.entries for line in _entry(result, entry)]
+        lines = [line for entry in result.entries for line in _entry(result, entry)]
+        return [*lines, result.outcome]
     lines = [f"trials: {result.n_trials}", f"failed: {len(result.failed)}"]
     best = result.best
     if best is not None:
         lines += [f"best_trial: {best.number}", *_point(best.value, best.params)]
-    return lines
+    return [*lines, result.outcome]
 
 
 def _entry(result: MultiOptimizeResult, entry: str) -> list[str]:
     if entry in result.failed:
-        first, _, _ = str(result.failed[entry]).partition("\n")
-        return [f"{entry}:", f"  failed: {first}"]
+        return [f"{entry}:", f"  failed: {in_a_line(result.failed[entry])}"]
     found = result.results_by_entry[entry]
     return [
         f"{entry}:",

@@ -126,8 +126,40 @@ def test_replay_of_what_is_not_there(stopped, arguments, words):
     assert words in shown.output
 
 
+def test_show_has_the_progress_the_trials_and_the_result(stopped):
+    path, _ = stopped
+    shown = invoke("show", path)
+    assert shown.exit_code == 0, shown.output
+    result = sw.open_run(path)
+    progress, empty, header, *rows = shown.output.splitlines()
+    assert progress == f"run, stopped: {result.n_trials} of 6 trials told"
+    assert (empty, header.split()[:3]) == ("", ["number", "params_x", "value"])
+    assert [row.split()[0] for row in rows[: result.n_trials]] == [
+        str(trial.number) for trial in result.trials
+    ]
+    assert "ValueError: unstable at x=" in rows[result.n_trials - 1]
+    assert rows[-1] == result.outcome
+
+
+def test_export_writes_the_table(stopped, tmp_path):
+    path, _ = stopped
+    shown = invoke("export", path, tmp_path / "out.csv")
+    assert (shown.exit_code, shown.output) == (0, "")
+    n_trials = sw.open_run(path).n_trials
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + n_trials
+    for file, words in (
+        (tmp_path / "out.xlsx", "must be a name that ends in .csv or .parquet"),
+        (tmp_path / "no folder" / "out.csv", "No such file or directory"),
+    ):
+        shown = invoke("export", path, file)
+        assert shown.exit_code == 1
+        assert words in shown.output
+
+
 def test_a_folder_that_is_no_run(tmp_path):
     for command in (
+        ["show", tmp_path],
+        ["export", tmp_path, tmp_path / "out.csv"],
         ["resume", tmp_path],
         ["replay", tmp_path, "--trial", 0],
         ["status", tmp_path],

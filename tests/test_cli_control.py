@@ -87,6 +87,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
         if keywords is RUN:
             run.set_pace(0.6)  # a trial takes longer than two looks at its progress
             poll(lambda: sw.run_status(path).running_seeds_done, "seeds in flight", HANGS_S)
+        seen = sw.open_run(path)  # while the driver works
+        assert seen.outcome
         shown = command("stop", path)
         assert shown.returncode == 0, shown.stderr
         assert shown.stdout.splitlines() == [
@@ -103,6 +105,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
         assert (status.best_value is None) == (status.kind == "entries")
         assert kinds(run.directory) == ["started", "asked", "stopped"]
         assert not run.directory.control.exists()
+        if keywords is RUN:
+            assert 0 < seen.n_trials <= status.n_told
+            assert sw.open_run(path).trials[: seen.n_trials] == seen.trials
         assert run.finish(client) == expected
         assert kinds(run.directory)[3:] == ["resumed", "finished"]
 

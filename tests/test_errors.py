@@ -223,7 +223,7 @@ CASES = [
         errors.NoCompleteTrialError(Path("runs/a"), 0, None),
         ValueError,
         {"run_dir": Path("runs/a"), "n_failed": 0},
-        "no trial was completed: none was started before the timeout. The run's folder",
+        "no trial was completed: none was finished by now, or before the timeout. The run",
     ),
     (
         errors.RunExistsError(Path("runs/a")),

@@ -8,6 +8,7 @@ import attrs
 from .api import (
     clean_run,
     connect,
+    open_run,
     replay_seed,
     resume_run,
     run_status,
@@ -92,6 +93,7 @@ from .model.sources.distributions import (
     uniform,
 )
 from .model.space import SearchParam, search_param
+from .model.statistics import Comparison
 from .model.status import PoolStatus, RunStatus
 from .model.trials import TrialResult, TrialState
 from .results.cleaned import CleanedRun
@@ -125,6 +127,7 @@ __all__ = [
     "CleanedRun",
     "ClusterError",
     "ClusterStartError",
+    "Comparison",
     "DamagedFileError",
     "EntryOfARunError",
     "ExecutionMode",
@@ -201,6 +204,7 @@ __all__ = [
     "loguniform_int",
     "loss",
     "manual",
+    "open_run",
     "optimize_entries",
     "optimize_run",
     "randint",

@@ -73,7 +73,7 @@ def test_the_best_is_by_the_direction(tmp_path, direction, number):
             2,
             "all 2 trials failed, the first with: seed 3: ValueError: no",
         ),
-        ([], 0, "none was started before the timeout"),
+        ([], 0, "none was finished by now"),
     ],
 )
 def test_without_a_complete_trial_there_is_no_result(trials, n_failed, sentence, tmp_path):

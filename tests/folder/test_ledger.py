@@ -508,6 +508,27 @@ def test_losses_of_a_trial_that_is_begun_again_are_gone(path):
     assert losses_in(path, 1) == [5.0, None, None, None, None]
 
 
+def test_the_failure_is_the_first_in_the_order_of_the_seeds_that_was_not_mended(path):
+    fill(path, [failure_of(0, 4), failure_of(0, 2), failure_of(0, 0), losses_of(0, 0, [1.0, 2.0])])
+    assert read_trial(path, 0, 6).failure == failure_of(0, 2)[1].failure
+    assert read_trial(path, 1, 6).failure is None
+    with Ledger(path) as ledger:
+        ledger.begin_again([0])
+    assert read_trial(path, 0, 6).failure is None
+
+
+def test_what_was_changed_after_a_trial_is_said_of_it(path):
+    fill(path, [losses_of(n, 0, [1.0]) for n in (0, 1, 2)])
+    with Ledger(path) as ledger:
+        ledger.begin_phase("loss, direction")
+        ledger.record([losses_of(1, 0, [5.0])])
+        ledger.begin_phase("seeds")
+        ledger.begin_again([2])
+        ledger.record([losses_of(2, 0, [5.0])])
+    changed = [read_trial(path, number, 1).changed_since for number in range(3)]
+    assert changed == [("loss", "direction", "seeds"), ("seeds",), ()]
+
+
 def test_losses_at_other_params_are_never_mixed(path):
     old, new = (Proposal(0, {"x": x}) for x in (1.0, 2.0))
     fill(path, [(old, losses_of(0, 0, [1.0, 2.0])[1]), (new, losses_of(0, 1, [3.0])[1])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import pickle
 from pathlib import Path
@@ -10,7 +9,13 @@ from pathlib import Path
 import pytest
 
 import seedwise as sw
-from seedwise.errors import LossFailedError
+from seedwise.errors import (
+    DamagedFileError,
+    LossFailedError,
+    NoCompleteTrialError,
+    SeedwiseError,
+    SpaceError,
+)
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.stop_note import StopNote, read_stop_note, write_stop_note
 from seedwise.study.proposer import Proposer
@@ -81,35 +86,32 @@ def test_without_the_wish_to_stop_it_goes_on(fit, killed_at_the_tell):
     assert [str(trial.state) for trial in result.trials].count("FAIL") == 1
 
 
-class Odd(Exception):  # noqa: N818 - one that can't be pickled
-    def __reduce__(self):
-        raise TypeError("not me")
+NOTED = [
+    LossFailedError(
+        3, 7, 5, {"x": 0.5, "kind": "a"}, "KeyError", "trace", run_dir=Path("r/a"), message="'a'"
+    ),
+    NoCompleteTrialError(Path("runs/a"), 3, "it broke"),
+    DamagedFileError(Path("runs/a/b"), 17, "it is odd"),
+    SpaceError("has no value", "x"),
+]
 
 
-def test_notes(tmp_path):
+@pytest.mark.parametrize("error", NOTED, ids=lambda error: type(error).__name__)
+def test_an_error_is_noted_with_its_data_and_without_a_pickle(tmp_path, monkeypatch, error):
     directory = RunDirectory(tmp_path)
     assert read_stop_note(directory) is None
-    write_stop_note(directory, StopNote(3, ValueError("no way")))
+    for name in ("dumps", "loads"):
+        monkeypatch.delattr(pickle, name)
+    write_stop_note(directory, StopNote(4, error, seen=True))
     note = read_stop_note(directory)
-    assert (note.number, str(note.error), note.seen) == (3, "no way", False)
+    assert (note.number, type(note.error), note.seen) == (4, type(error), True)
+    assert (str(note.error), vars(note.error)) == (str(error), vars(error))
     assert Path(tmp_path / "failure.json").stat().st_mode & 0o777 == 0o600
-    write_stop_note(directory, StopNote(4, Odd("strange"), seen=True))
-    note = read_stop_note(directory)
-    assert (note.number, type(note.error), str(note.error), note.seen) == (
-        4,
-        RuntimeError,
-        "Odd: strange",
-        True,
-    )
-    with pytest.raises(TypeError):
-        pickle.dumps(Odd())
 
 
-def test_a_note_whose_error_can_not_be_read_any_more_has_its_text(tmp_path):
+@pytest.mark.parametrize("kind", ["NoSuchError", "resume_command", "LossFailedError: no"])
+def test_a_note_of_an_error_that_is_unknown_has_its_text(tmp_path, kind):
     directory = RunDirectory(tmp_path)
-    write_stop_note(directory, StopNote(3, ValueError("no way")))
-    content = directory.read_failure()
-    gone = base64.b64encode(b"cno_such_module\nOdd\n.").decode()
-    directory.write_failure({**content, "pickled": gone})
-    note = read_stop_note(directory)
-    assert (type(note.error), str(note.error)) == (RuntimeError, "ValueError: no way")
+    directory.write_failure({"trial": 3, "seen": False, "error": kind, "data": {}})
+    error = read_stop_note(directory).error
+    assert (type(error), str(error)) == (SeedwiseError, kind)

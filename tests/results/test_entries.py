@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 
 from seedwise.errors import LossFailedError, MissingExtraError
@@ -25,16 +26,12 @@ def of_entry(path: Path, value: float, stderr: float | None = 0.25) -> OptimizeR
     )
     return OptimizeResult(
         loss_name="walk",
-        best_value=value,
-        best_params=dict(trials[1].params),
-        best_stderr=stderr,
-        best_n_seeds=4,
-        n_trials=2,
         study_name="walk",
         run_dir=str(path),
         mode=ExecutionMode.SINGLE,
+        direction="minimize",
+        seeds=np.arange(4),
         trials=trials,
-        study_file=path / "study.journal",
     )
 
 
@@ -95,7 +92,7 @@ def test_the_outcome_says_who_failed_and_what_the_loss_raised(tmp_path):
     result = attrs.evolve(result, failed={"a": LOSS_FAILED})
     assert result.outcome == "2 fitted, 1 failed: a: KeyError: 'rt'"
     assert result.to_dataframe()["error"][1] == "KeyError: 'rt'"
-    assert attrs.evolve(result, failed={}).outcome == "2 fitted"
+    assert attrs.evolve(result, failed={}, n_entries=2).outcome == "2 fitted"
 
 
 @pytest.mark.parametrize("stderr", [0.25, None])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import attrs
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -25,20 +26,29 @@ TRIALS = (
 )
 
 
-def make(study_file=Path("study.journal")) -> OptimizeResult:
+def make(run_dir="runs/walk_v0001") -> OptimizeResult:
     return OptimizeResult(
         loss_name="walk",
-        best_value=1.0,
-        best_params={"x": 0.9, "kind": "a"},
-        best_stderr=None,
-        best_n_seeds=1,
-        n_trials=3,
         study_name="walk",
-        run_dir="runs/walk_v0001",
+        run_dir=str(run_dir),
         mode=ExecutionMode.SINGLE,
+        direction="minimize",
+        seeds=np.arange(10),
         trials=TRIALS,
-        study_file=study_file,
     )
+
+
+def test_what_is_said_of_the_best():
+    result = make()
+    assert (result.best_value, result.best_params) == (1.0, {"x": 0.9, "kind": "a"})
+    assert (result.best_stderr, result.best_n_seeds, result.n_trials) == (None, 1, 3)
+    assert attrs.evolve(result, direction="maximize").best_value == 2.0
+
+
+def test_results_are_equal_if_all_of_them_is():
+    assert make() == make()
+    assert make() != attrs.evolve(make(), seeds=np.arange(9))
+    assert make() != attrs.evolve(make(), trials=TRIALS[:2])
 
 
 def test_the_table_has_a_row_a_trial():
@@ -137,7 +147,7 @@ def test_the_study_is_read_from_its_file(tmp_path):
     trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     study.tell(trial, 0.25)
     journal.close()
-    read = make(study_file=path).study()
+    read = make(tmp_path).study()
     assert read.best_value == 0.25
     assert read.best_params == trial.params
 

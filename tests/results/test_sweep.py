@@ -278,16 +278,12 @@ def test_the_table_is_that_of_a_run(result):
 
     of_a_run = OptimizeResult(
         loss_name="walk",
-        best_value=-1.0,
-        best_params=TRIALS[2].params,
-        best_stderr=None,
-        best_n_seeds=4,
-        n_trials=4,
         study_name="walk",
         run_dir=result.run_dir,
         mode=result.mode,
+        direction="minimize",
+        seeds=SEEDS,
         trials=tuple(TRIALS),
-        study_file=Path(),
     ).to_dataframe()
     ours = result.to_dataframe()
     assert set(ours.columns) == set(of_a_run.columns)

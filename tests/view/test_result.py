@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+import numpy as np
 
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable, read_rows
@@ -21,16 +22,12 @@ from tests.builders import trial
 
 RUN = OptimizeResult(
     loss_name="walk",
-    best_value=0.1 + 0.2,
-    best_params={"x": 1 / 3, "n": 3, "kind": "it's", "flip": True},
-    best_stderr=None,
-    best_n_seeds=1,
-    n_trials=1,
     study_name="walk",
     run_dir="runs/walk_v0001",
     mode=ExecutionMode.SINGLE,
-    trials=(),
-    study_file=Path("study.journal"),
+    direction="minimize",
+    seeds=np.arange(4),
+    trials=(trial(0, 0.1 + 0.2, {"x": 1 / 3, "n": 3, "kind": "it's", "flip": True}),),
 )
 CASES = Cases(grid(x=[0.25, 0.5]), SweepOptions(), checked_space({"x": (0, 1)}))
 
@@ -42,7 +39,7 @@ def entries(**failed: Exception) -> MultiOptimizeResult:
         entries=["anna b", "ben"],
         results_by_entry={"anna b": RUN},
         best_values_by_entry={"anna b": RUN.best_value},
-        best_params_by_entry={},
+        best_params_by_entry={"anna b": RUN.best_params},
         run_dir="runs/walk_entries_v0001",
         mode=ExecutionMode.SINGLE,
         failed=failed,
@@ -80,7 +77,21 @@ OF_RUN = [
 
 
 def test_numbers_are_as_python_writes_them():
-    assert result_lines(RUN) == OF_RUN
+    assert result_lines(RUN) == [*OF_RUN, "1 complete"]
+
+
+def test_of_a_run_without_a_complete_trial_there_is_why():
+    failed = attrs.evolve(RUN, trials=(trial(0, None),))
+    assert result_lines(failed) == ["0 complete, 1 failed: trial 0: it broke"]
+
+
+def test_of_an_entry_that_is_not_far_yet_there_is_no_best():
+    result = attrs.evolve(entries(), results_by_entry={"anna b": RUN})
+    assert result_lines(result)[-3:] == [
+        "ben:",
+        "  no complete trial yet",
+        "1 fitted, 1 without a complete trial",
+    ]
 
 
 def test_of_entries_each_has_its_lines_in_their_order():

@@ -3,7 +3,7 @@
 from seedwise.api.begin import optimize_entries, optimize_run, run_sweep
 from seedwise.api.check import check_run
 from seedwise.api.control import clean_run, connect
-from seedwise.api.look import replay_seed, run_status
+from seedwise.api.look import open_run, replay_seed, run_status
 from seedwise.api.resume import resume_run
 from seedwise.api.slurm import slurm_limits
 from seedwise.api.submit import submit_script
@@ -14,6 +14,7 @@ __all__ = [
     "clean_run",
     "connect",
     "load_loss",
+    "open_run",
     "optimize_entries",
     "optimize_run",
     "replay_seed",

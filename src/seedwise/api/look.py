@@ -9,6 +9,10 @@ from seedwise.driver.replay import Replayed, replay
 from seedwise.folder.find import existing_run
 from seedwise.folder.status import read_status
 from seedwise.model.status import RunStatus
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.read import read_result
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 
 
 def run_status(run_dir: str | Path) -> RunStatus:
@@ -46,6 +50,53 @@ def run_status(run_dir: str | Path) -> RunStatus:
     ('finished', 2, 0)
     """
     return read_status(existing_run(run_dir))
+
+
+def open_run(run_dir: str | Path) -> OptimizeResult | MultiOptimizeResult | SweepResult:
+    """Return the result of a run from its folder, as far as it is by now.
+
+    The run may be finished, stopped, at work in another process, or copied from another machine.
+    Nothing is written, and nothing in the folder is run as a program, so neither the loss nor its
+    version of Python is needed. A run that is at work is read as it is at this moment.
+
+    Parameters
+    ----------
+    run_dir : str or pathlib.Path
+        The run's folder, or that of an entry.
+
+    Returns
+    -------
+    OptimizeResult, MultiOptimizeResult or SweepResult
+        The same as from the function that began the run, with the trials that are finished.
+
+    Raises
+    ------
+    NotARunError
+        If the folder holds no run.
+    DamagedFileError
+        If a file of the run is damaged before its end.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed):
+    ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first = sw.optimize_run(
+    ...         walk, n_trials=3, n_seeds=50, workers=1, run_root=folder, progress=False
+    ...     )
+    ...     result = sw.open_run(first.run_dir)
+    ...     losses = result.losses(0)
+    ...     better = result.compare(result.best_trial.number, 0)
+    >>> result == first, losses.shape
+    (True, (50,))
+    >>> better.difference <= 0, better.n_seeds
+    (True, 50)
+    """
+    return read_result(existing_run(run_dir))
 
 
 def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> Replayed:

@@ -26,8 +26,9 @@ from seedwise.view.check import check_lines
 from seedwise.view.cleaned import cleaned_lines
 from seedwise.view.result import result_lines
 from seedwise.view.slurm_limits import limits_lines
-from seedwise.view.status import status_lines
+from seedwise.view.status import progress_line, status_lines
 from seedwise.view.submitted import submitted_lines
+from seedwise.view.table import table_lines, write_table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -173,6 +174,32 @@ def status(run_dir: str, as_json: bool) -> None:
         raise click.ClickException(str(error)) from error
     for line in lines:
         click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+def show(run_dir: str) -> None:
+    """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
+
+    Of entries it shows a row for each; give an entry's folder to see its trials.
+    """
+    try:
+        found, result = api.run_status(run_dir), api.open_run(run_dir)
+    except SeedwiseError as error:
+        raise click.ClickException(str(error)) from error
+    for line in [progress_line(found), "", *table_lines(result), "", *result_lines(result)]:
+        click.echo(line)
+
+
+@main.command()
+@click.argument("run_dir", type=click.Path())
+@click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
+def export(run_dir: str, file: Path) -> None:
+    """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
+    try:
+        write_table(api.open_run(run_dir), file)
+    except (SeedwiseError, OSError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

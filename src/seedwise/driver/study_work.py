@@ -18,7 +18,6 @@ from seedwise.engine.engine import Engine, FailedTrial, Rules
 from seedwise.errors import (
     DamagedFileError,
     LossFailedError,
-    NoCompleteTrialError,
     OptionError,
     SpaceError,
 )
@@ -99,26 +98,18 @@ class StudyWork(EngineJob):
 
     def result(self) -> OptimizeResult:
         """Return the result; raises NoCompleteTrialError if no trial is complete."""
-        best, trials, directory = self.best, self.trials, self.run.directory
-        if best is None:
-            errors = [trial.error for trial in _failed(trials)]
-            raise NoCompleteTrialError(
-                directory.path, len(errors), next(iter(errors), None), directory.home.path
-            )
-        assert best.value is not None  # the best trial is complete
-        return OptimizeResult(
-            loss_name=self.run.parts.loss.name,
-            best_value=best.value,
-            best_params=dict(best.params),
-            best_stderr=best.stderr,
-            best_n_seeds=best.n_seeds,
-            n_trials=len(trials),
-            study_name=self.run.history.study_name,
-            run_dir=str(directory.path),
-            mode=self.run.mode,
-            trials=tuple(trials),
-            study_file=directory.study_file,
+        run = self.run
+        result = OptimizeResult(
+            loss_name=run.parts.loss.name,
+            study_name=run.history.study_name,
+            run_dir=str(run.directory.path),
+            mode=run.mode,
+            direction=run.options.direction,
+            seeds=run.parts.plan.seeds,
+            trials=tuple(self.trials),
         )
+        _ = result.best_trial  # raises if there is none
+        return result
 
     def _note_stop(self, failed: FailedTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number
@@ -208,11 +199,7 @@ def note_stop_seen(directory: RunDirectory) -> None:
 
 def told_trials(run: Run) -> Sequence[TrialResult]:
     """Return the trials that the study file tells, by number; none if there is no study yet."""
-    path = run.directory.study_file
-    try:
-        return read_trials(path, run.history.study_name) if path.exists() else ()
-    except KeyError:  # no study is in it yet
-        return ()
+    return read_trials(run.directory.study_file, run.history.study_name)
 
 
 def _failed(trials: Sequence[TrialResult]) -> list[TrialResult]:

@@ -8,6 +8,7 @@ from typing import Any
 __all__ = [
     "SeedwiseError",
     "masked",
+    "rebuilt",
     "shown",
 ]
 
@@ -16,7 +17,8 @@ __all__ = [
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----[\w+/=\s]*(-----END [A-Z ]+-----)?")
 
 
-def _rebuild(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
+def rebuilt(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
+    """Make an error of its class, arguments and attributes."""
     # Exception.__new__ refuses to make an OSError.
     new = OSError.__new__ if issubclass(cls, OSError) else Exception.__new__
     error = new(cls, *args)
@@ -30,7 +32,7 @@ class SeedwiseError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by data: the arguments of a subclass are its data, not its sentence."""
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return rebuilt, (type(self), self.args, self.__dict__)
 
 
 def shown(value: object, limit: int = 200) -> str:

@@ -125,7 +125,9 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
                 f"To evaluate them again {_retry_advice(run_dir, resume_dir)}"
             )
         else:
-            problem = f"none was started before the timeout. The run's folder is {run_dir}."
+            problem = (
+                f"none was finished by now, or before the timeout. The run's folder is {run_dir}."
+            )
         super().__init__(f"no trial was completed: {problem}")
 
 

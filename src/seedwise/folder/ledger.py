@@ -168,6 +168,10 @@ class TrialLosses:
     losses: NDArray[np.float64]
     #: The named parts of each loss; NaN where a seed has none of the name.
     components: dict[str, NDArray[np.float64]]
+    #: Its first failure, in the order of the seeds, that no later attempt mended.
+    failure: SeedFailure | None
+    #: What the run's results depend on that was changed after they were recorded, in order.
+    changed_since: tuple[str, ...]
 
 
 def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
@@ -180,31 +184,14 @@ def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
     Raises DamagedFileError if a whole record comes after one that is not, or if it is not a
     ledger.
     """
-    losses = np.full(n_seeds, np.nan)
-    components: dict[str, NDArray[np.float64]] = {}
-
-    def start_over() -> None:
-        losses.fill(np.nan)
-        components.clear()
-
-    digest = None
+    found = _Recorded(number, n_seeds)
     wanted = b'%b%d,"' % (_RESULT_BEGIN, number)
     for _, body in frames(path, _FRAMING):
         if body.startswith(wanted, _SIZE.size):
-            header, arrays = _parts(body)
-            if header["digest"] != digest:
-                start_over()
-                digest = header["digest"]
-            result = _result(header, arrays)
-            if result.losses is not None:
-                _place(result, losses, components)
+            found.take(*_parts(body))
         elif not body.startswith(_RESULT_BEGIN, _SIZE.size):
-            header, _ = _parts(body)
-            if number in header.get("redo", ()):
-                start_over()
-            if "phase" in header:
-                digest = None
-    return TrialLosses(losses, components)
+            found.heed(_parts(body)[0])
+    return found.losses()
 
 
 def ledger_end(path: Path) -> int:
@@ -219,6 +206,49 @@ def params_digest(params: Mapping[str, ParamValue]) -> str:
     """Return 12 hexadecimal digits that any change of the params changes."""
     # By repr, which is exact for floats; the params' order is the space's.
     return hashlib.blake2b(repr(sorted(params.items())).encode(), digest_size=6).hexdigest()
+
+
+class _Recorded:
+    """What is on record of a trial, taken in a record at a time."""
+
+    def __init__(self, number: int, n_seeds: int) -> None:
+        self._number = number
+        self._digest: str | None = None
+        self._losses = np.full(n_seeds, np.nan)
+        self._components: dict[str, NDArray[np.float64]] = {}
+        self._failures: dict[int, SeedFailure] = {}  # by position of the chunk
+        self._changed: list[str] = []
+
+    def take(self, header: Mapping[str, Any], arrays: memoryview) -> None:
+        """Take a result of the trial."""
+        if header["digest"] != self._digest:
+            self._start_over()
+            self._digest = header["digest"]
+        result = _result(header, arrays)
+        if result.failure is not None:
+            self._failures[result.start] = result.failure
+        else:
+            self._failures.pop(result.start, None)
+            _place(result, self._losses, self._components)
+
+    def heed(self, header: Mapping[str, Any]) -> None:
+        """Heed a note that earlier results do not count any more."""
+        if self._number in header.get("redo", ()):
+            self._start_over()
+        if "phase" in header:
+            self._digest = None
+            self._changed += header["phase"].split(", ")
+
+    def losses(self) -> TrialLosses:
+        """Return what counts."""
+        failure = self._failures[min(self._failures)] if self._failures else None
+        return TrialLosses(self._losses, self._components, failure, tuple(self._changed))
+
+    def _start_over(self) -> None:
+        self._losses.fill(np.nan)
+        self._components.clear()
+        self._failures.clear()
+        self._changed.clear()
 
 
 class _Dropped:

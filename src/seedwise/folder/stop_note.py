@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import pickle
+from pathlib import Path
+from typing import Any
 
 import attrs
 
+from seedwise import errors
+from seedwise.errors import SeedwiseError
+from seedwise.errors.base import rebuilt
 from seedwise.folder.directory import RunDirectory
 
 #: The number in a note of an entry that did not fail at a trial.
 NO_TRIAL = -1
+
+_PATHS = ("path", "run_dir")
 
 
 @attrs.frozen
@@ -19,7 +24,7 @@ class StopNote:
 
     #: The trial at whose failure it stopped; `NO_TRIAL` if it was something else.
     number: int
-    error: Exception
+    error: SeedwiseError
     #: Whether the user was told, so that the next call resumes the study. A driver that was killed
     #: before that makes no difference.
     seen: bool = False
@@ -27,29 +32,32 @@ class StopNote:
 
 def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
-    text = f"{type(note.error).__name__}: {note.error}"
-    try:
-        pickled = pickle.dumps(note.error)
-        pickle.loads(pickled)
-    except Exception:  # the loss's own exception may not be picklable
-        pickled = pickle.dumps(RuntimeError(text))
+    error = note.error
     directory.write_failure(
         {
             "trial": note.number,
             "seen": note.seen,
-            "error": text,
-            "pickled": base64.b64encode(pickled).decode("ascii"),
+            "error": type(error).__name__,
+            "text": str(error),
+            "data": vars(error),
         }
     )
 
 
 def read_stop_note(directory: RunDirectory) -> StopNote | None:
-    """Read the note; None if the study did not stop."""
+    """Read the note; None if the study did not stop. Nothing in it is run as a program."""
     found = directory.read_failure()
     if not found:
         return None
-    try:
-        error: Exception = pickle.loads(base64.b64decode(found["pickled"]))
-    except Exception:  # its package is gone, or has changed
-        error = RuntimeError(found["error"])
-    return StopNote(found["trial"], error, found["seen"])
+    return StopNote(found["trial"], _error(found), found["seen"])
+
+
+def _error(found: dict[str, Any]) -> SeedwiseError:
+    kind, text = getattr(errors, found["error"], None), found.get("text", found["error"])
+    if not (isinstance(kind, type) and issubclass(kind, SeedwiseError)):
+        return SeedwiseError(text)  # an earlier version wrote it
+    data = {
+        name: Path(value) if name in _PATHS else value for name, value in found["data"].items()
+    }
+    error: SeedwiseError = rebuilt(kind, (text,), data)
+    return error

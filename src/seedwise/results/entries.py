@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class MultiOptimizeResult:
-    """What `optimize_entries` returns.
+    """What `optimize_entries` returns, and `open_run` reads from the run's folder.
 
     Attributes
     ----------
@@ -32,11 +32,11 @@ class MultiOptimizeResult:
     entries : list of str
         The entries, in the given order.
     results_by_entry : dict of str to OptimizeResult
-        The result of each entry that did not fail.
+        The result of each entry that did not fail; without those that have not begun.
     best_values_by_entry : dict of str to float
-        Mean loss of the best trial of each entry that did not fail.
+        Mean loss of the best trial of each entry that did not fail and has a complete trial.
     best_params_by_entry : dict of str to dict
-        Parameters of the best trial of each entry that did not fail.
+        Parameters of these trials.
     run_dir : str
         The run's folder, which holds the folders of the entries.
     mode : ExecutionMode
@@ -74,6 +74,8 @@ class MultiOptimizeResult:
         if self.failed:
             why = {entry: in_a_line(error) for entry, error in self.failed.items()}
             words.append(failures_in_words(why))
+        n_left = self.n_entries - len(self.best_values_by_entry) - len(self.failed)
+        words += [f"{n_left} without a complete trial"] if n_left else []
         return ", ".join(words)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -94,11 +96,12 @@ class MultiOptimizeResult:
         MissingExtraError
             If pandas is not installed.
         """
-        return data_frame(self._content)
+        return data_frame(self.columns)
 
-    def _content(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table, by name: see `to_dataframe`. pandas is not needed."""
         results = [self.results_by_entry.get(entry) for entry in self.entries]
-        best = [None if result is None else result.best_trial for result in results]
+        best = [None if result is None else result.best for result in results]
         errors = [self.failed.get(entry) for entry in self.entries]
         return {
             "entry_id": self.entries,

@@ -6,20 +6,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
+from seedwise.errors import NoCompleteTrialError
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
-from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
     import optuna
 
+_SHOWN = (
+    *("loss_name", "best_value", "best_params", "best_stderr", "best_n_seeds"),
+    *("n_trials", "study_name", "run_dir", "mode"),
+)
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class OptimizeResult(TrialsResult):
-    """What `optimize_run` returns.
+    """What `optimize_run` returns, and `open_run` reads from the run's folder.
+
+    Without a complete trial, as in a run that has just begun, what is said of the best one raises
+    NoCompleteTrialError.
 
     Attributes
     ----------
@@ -42,29 +55,79 @@ class OptimizeResult(TrialsResult):
         The run's folder.
     mode : ExecutionMode
         Where the work was done.
+    direction : {"minimize", "maximize"}
+        Whether the lowest or the highest value is best.
+    seeds : ndarray of int64, shape (n,)
+        The seeds of every trial.
     trials : tuple of TrialResult
-        All trials, by number.
+        All finished trials, by number.
     study_file : pathlib.Path
         The study's file, in Optuna's journal format.
     """
 
     loss_name: str
-    best_value: float
-    best_params: dict[str, ParamValue]
-    best_stderr: float | None
-    best_n_seeds: int
-    n_trials: int
     study_name: str
     run_dir: str
     mode: ExecutionMode
-    trials: tuple[TrialResult, ...] = attrs.field(repr=False)
-    study_file: Path = attrs.field(repr=False)
+    direction: str
+    seeds: NDArray[np.int64] = attrs.field(eq=attrs.cmp_using(np.array_equal))
+    trials: tuple[TrialResult, ...]
+
+    def __repr__(self) -> str:
+        """Show the best trial, and where the others are."""
+        has_best = self.best is not None
+        names = [name for name in _SHOWN if has_best or not name.startswith("best")]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"OptimizeResult({shown})"
+
+    @property
+    def n_trials(self) -> int:
+        """Number of finished trials, failed ones included."""
+        return len(self.trials)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial; of equal ones, the one with the lowest number. None if there is none."""
+        return best_trial(self.trials, self.direction)
 
     @property
     def best_trial(self) -> TrialResult:
         """The best trial; of equal ones, the one with the lowest number."""
-        best = [trial for trial in self.trials if trial.value == self.best_value]
-        return best[0]
+        best = self.best
+        if best is None:
+            errors, path = list(self._errors().values()), Path(self.run_dir)
+            home = run_of_entry(path)
+            raise NoCompleteTrialError(
+                path, len(errors), next(iter(errors), None), home.path if home else path
+            )
+        return best
+
+    @property
+    def best_value(self) -> float:
+        """Mean loss of the best trial."""
+        value = self.best_trial.value
+        assert value is not None  # the best trial is complete
+        return value
+
+    @property
+    def best_params(self) -> dict[str, ParamValue]:
+        """Parameters of the best trial."""
+        return dict(self.best_trial.params)
+
+    @property
+    def best_stderr(self) -> float | None:
+        """Standard error of `best_value`; None for a single seed."""
+        return self.best_trial.stderr
+
+    @property
+    def best_n_seeds(self) -> int:
+        """Number of seeds in the mean."""
+        return self.best_trial.n_seeds
+
+    @property
+    def study_file(self) -> Path:
+        """The study's file, in Optuna's journal format."""
+        return RunDirectory(Path(self.run_dir)).study_file
 
     def study(self) -> optuna.Study:
         """Open the run's Optuna study, for plots and importances.
@@ -72,11 +135,20 @@ class OptimizeResult(TrialsResult):
         Returns
         -------
         optuna.Study
-            The study, read from its file.
-        """
-        return load_study(self.study_file, self.study_name)
+            The study as its file is now. It can't be written to.
 
-    def _content(self) -> dict[str, Any]:
+        Raises
+        ------
+        NoCompleteTrialError
+            If no trial was asked for yet.
+        """
+        try:
+            return load_study(self.study_file, self.study_name)
+        except KeyError:
+            raise NoCompleteTrialError(Path(self.run_dir), 0, None) from None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table, by name: see `to_dataframe`. pandas is not needed."""
         trials = self.trials
         figures = (
             numbers(trial.value for trial in trials),
@@ -89,6 +161,9 @@ class OptimizeResult(TrialsResult):
         params = by_name("params", [trial.params for trial in trials])
         components = by_name("components", [trial.components for trial in trials])
         return by_column([trial.number for trial in trials], params, figures, components)
+
+    def _trial(self, trial_num: int) -> TrialResult | None:
+        return next((trial for trial in self.trials if trial.number == trial_num), None)
 
     def _errors(self) -> dict[int, str]:
         return {trial.number: trial.error for trial in self.trials if trial.error is not None}

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import OptionError
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import TrialLosses, read_trial
 from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
@@ -68,7 +64,7 @@ class SweepTrials(Sequence[TrialResult]):
 
 @attrs.frozen(eq=False)
 class SweepResult(TrialsResult):
-    """What `run_sweep` returns.
+    """What `run_sweep` returns, and `open_run` reads from the run's folder.
 
     Attributes
     ----------
@@ -118,47 +114,8 @@ class SweepResult(TrialsResult):
         failed = np.flatnonzero(self._rows.state != STATE_CODES[TrialState.COMPLETE])
         return [self.trials[int(place)] for place in failed]
 
-    def losses(self, trial_num: int) -> NDArray[np.float64]:
-        """Return the per-seed losses of a trial.
-
-        Parameters
-        ----------
-        trial_num : int
-            The trial's number.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
-            The losses, in the order of `seeds`; NaN for a seed that has none.
-
-        Raises
-        ------
-        OptionError
-            If there is no finished trial of this number.
-        """
-        return self._read(trial_num).losses
-
-    def components(self, trial_num: int) -> dict[str, NDArray[np.float64]]:
-        """Return the per-seed components of a trial.
-
-        Parameters
-        ----------
-        trial_num : int
-            The trial's number.
-
-        Returns
-        -------
-        dict of str to ndarray of float64, shape (n,)
-            The components, in the order of `seeds`; NaN for a seed that has none of this name.
-
-        Raises
-        ------
-        OptionError
-            If there is no finished trial of this number.
-        """
-        return self._read(trial_num).components
-
-    def _content(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table, by name: see `to_dataframe`. pandas is not needed."""
         rows = self._rows
         points = [self._cases.params(number) for number in rows.number.tolist()]
         params = by_name("params", points)
@@ -168,15 +125,12 @@ class SweepResult(TrialsResult):
         components = {f"components_{name}": part for name, part in rows.components.items()}
         return by_column(rows.number, params, figures, components)
 
+    def _trial(self, trial_num: int) -> TrialResult | None:
+        (places,) = np.nonzero(self._rows.number == trial_num)
+        return self.trials[int(places[0])] if len(places) else None
+
     def _errors(self) -> dict[int, str]:
         return self._rows.errors
 
     def _n_complete(self) -> int:
         return int((self._rows.state == STATE_CODES[TrialState.COMPLETE]).sum())
-
-    def _read(self, trial_num: int) -> TrialLosses:
-        if trial_num not in self._rows.number:
-            allowed = f"the number of one of the {self.n_trials} finished trials"
-            raise OptionError("trial_num", trial_num, allowed)
-        ledger = RunDirectory(Path(self.run_dir)).ledger
-        return read_trial(ledger, trial_num, len(self.seeds))

@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import MissingExtraError
+from seedwise.errors import MissingExtraError, OptionError
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.ledger import TrialLosses, read_trial
 from seedwise.folder.trial_files import artifacts
-from seedwise.model.trials import failures_in_words
+from seedwise.model.statistics import Comparison, paired_comparison
+from seedwise.model.trials import TrialResult, failures_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FIGURES = ("value", "stderr", "n_seeds", "state", "duration_s", "error")
+
+# What losses depend on, of all that a run's results do.
+_OF_LOSSES = ("loss", "entry_id")
 
 # The types of columns in which values are missing; pandas would make floats of whole numbers.
 _NULLABLE = {int: "Int64", bool: "boolean"}
@@ -76,6 +82,14 @@ class TrialsResult(ABC):
         def run_dir(self) -> str:
             """The run's folder."""
 
+        @property
+        def n_trials(self) -> int:
+            """Number of finished trials."""
+
+        @property
+        def seeds(self) -> NDArray[np.int64]:
+            """The seeds of every trial."""
+
     def artifacts(self) -> dict[int, tuple[Path, ...]]:
         """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
 
@@ -103,7 +117,127 @@ class TrialsResult(ABC):
         MissingExtraError
             If pandas is not installed.
         """
-        return data_frame(self._content)
+        return data_frame(self.columns)
+
+    def losses(self, trial_num: int) -> NDArray[np.float64]:
+        """Return the per-seed losses of a trial.
+
+        Parameters
+        ----------
+        trial_num : int
+            The trial's number.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            The losses, in the order of `seeds`; NaN for a seed that has none.
+
+        Raises
+        ------
+        OptionError
+            If there is no finished trial of this number, or if the run's seeds were changed after
+            it.
+        """
+        return self._read(trial_num).losses
+
+    def components(self, trial_num: int) -> dict[str, NDArray[np.float64]]:
+        """Return the per-seed components of a trial.
+
+        Parameters
+        ----------
+        trial_num : int
+            The trial's number.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            The components, in the order of `seeds`; NaN for a seed that has none of this name.
+
+        Raises
+        ------
+        OptionError
+            As in `losses`.
+        """
+        return self._read(trial_num).components
+
+    def traceback(self, trial_num: int) -> str | None:
+        """Return the traceback of a trial's first failure, in the order of the seeds.
+
+        Parameters
+        ----------
+        trial_num : int
+            The trial's number.
+
+        Returns
+        -------
+        str or None
+            The traceback from the loss on; of a process that died, what it wrote last. None if
+            the trial did not fail.
+
+        Raises
+        ------
+        OptionError
+            If there is no finished trial of this number.
+        """
+        if self._finished(trial_num).error is None:
+            return None
+        failure = self._recorded(trial_num).failure
+        return None if failure is None else failure.traceback
+
+    def compare(self, first: int, second: int) -> Comparison:
+        """Compare two trials seed by seed, over the seeds that both have a loss of.
+
+        As every trial has the same seeds, this tells two trials apart that their standard errors
+        can't: what a seed does to both cancels out. Of many trials that are compared some differ
+        by chance.
+
+        Parameters
+        ----------
+        first, second : int
+            Numbers of complete trials.
+
+        Returns
+        -------
+        Comparison
+            The mean difference of their losses, first less second, its standard error, and its
+            95 % confidence interval.
+
+        Raises
+        ------
+        OptionError
+            If there is no finished trial of a number, if one failed, if they have no seed in
+            common, or if the loss or the seeds were changed between them.
+        """
+        for number in (first, second):
+            if (error := self._finished(number).error) is not None:
+                raise OptionError("trial_num", number, "a trial that did not fail", error)
+        a, b = self._read(first), self._read(second)
+        changes = [[one for one in read.changed_since if one in _OF_LOSSES] for read in (a, b)]
+        if changes[0] != changes[1]:
+            allowed = "trials of one loss"
+            raise OptionError("trial_num", (first, second), allowed, "It was changed in between.")
+        if not (np.isfinite(a.losses) & np.isfinite(b.losses)).any():
+            raise OptionError("trial_num", (first, second), "trials with a seed in common")
+        return paired_comparison(a.losses, b.losses)
+
+    def _finished(self, trial_num: int) -> TrialResult:
+        trial = self._trial(trial_num)
+        if trial is None:
+            allowed = f"the number of one of the {self.n_trials} finished trials"
+            raise OptionError("trial_num", trial_num, allowed)
+        return trial
+
+    def _recorded(self, trial_num: int) -> TrialLosses:
+        ledger = RunDirectory(Path(self.run_dir)).ledger
+        return read_trial(ledger, trial_num, len(self.seeds))
+
+    def _read(self, trial_num: int) -> TrialLosses:
+        self._finished(trial_num)
+        found = self._recorded(trial_num)
+        if "seeds" in found.changed_since:
+            allowed = "a trial of the run's present seeds"
+            raise OptionError("trial_num", trial_num, allowed, "They were changed after it.")
+        return found
 
     @property
     def outcome(self) -> str:
@@ -115,8 +249,12 @@ class TrialsResult(ABC):
         return ", ".join(words)
 
     @abstractmethod
-    def _content(self) -> dict[str, Any]:
-        """Return the columns of the table."""
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table, by name."""
+
+    @abstractmethod
+    def _trial(self, trial_num: int) -> TrialResult | None:
+        """Return a finished trial by its number; None if there is none."""
 
     @abstractmethod
     def _errors(self) -> Mapping[int, str]:

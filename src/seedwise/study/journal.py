@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -98,24 +99,50 @@ class SingleWriterJournal(BaseJournalBackend):
         return os.fstat(self._file.fileno()).st_size
 
 
+class ReadOnlyJournal(BaseJournalBackend):
+    """The whole records that a journal has now, without a torn one at its end.
+
+    Optuna's own file backend makes a file that is not there, and reads what is torn if it parses.
+    Raises DamagedFileError if another record comes after one that is not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records = [_record(line) for line in _whole_lines(path)]
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read the records from a number on."""
+        return iter(self._records[log_number_from:])
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Refuse to append."""
+        del logs
+        raise io.UnsupportedOperation(f"{self._path} is open for reading only")
+
+
 def journal_end(path: Path) -> int:
     """Return the length of the journal in bytes up to the end of its last whole record.
 
     What comes after that is a record that a crash has torn. A file that is not there has length 0.
     Raises DamagedFileError if another record comes after one that is not whole.
     """
-    if not path.exists():
-        return 0
-    position = 0
-    bad: int | None = None
-    with path.open("rb") as file:
-        for line in file:
-            if bad is not None:
-                raise DamagedFileError(path, bad, "the record's checksum does not match")
-            if not _is_whole(line):
-                bad = position
-            position += len(line)
-    return position if bad is None else bad
+    return sum(map(len, _whole_lines(path)))
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    try:
+        content = path.read_bytes()  # at once: its writer may be at work
+    except FileNotFoundError:
+        return
+    position, bad = 0, None
+    for line in io.BytesIO(content):
+        if bad is not None:
+            raise DamagedFileError(path, bad, "the record's checksum does not match")
+        if _is_whole(line):
+            yield line
+        else:
+            bad = position
+        position += len(line)
 
 
 def turn_direction(path: Path, direction: str) -> None:

@@ -224,22 +224,25 @@ def _require_compatible(
 
 def read_trials(path: Path, study_name: str) -> list[TrialResult]:
     """Return the finished trials in a study file, by number; no cluster is needed."""
-    trials = load_study(path, study_name).get_trials(deepcopy=False)
-    return [_result(trial) for trial in trials if trial.state.is_finished()]
+    return [_result(trial) for trial in _trials(path, study_name) if trial.state.is_finished()]
 
 
 def take_back(path: Path, study_name: str, numbers: Collection[int]) -> None:
     """Have trials in a study file be in flight as before they were told."""
-    trials = load_study(path, study_name).get_trials(deepcopy=False)
+    trials = _trials(path, study_name)
     take_back_tells(path, {t._trial_id for t in trials if t.number in numbers})  # noqa: SLF001
 
 
 def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:
     """Return the params of all trials in a study file, by number; no cluster is needed."""
-    if not path.exists():  # Optuna would make it
-        return {}
-    trials = load_study(path, study_name).get_trials(deepcopy=False)
-    return {trial.number: trial.params for trial in trials}
+    return {trial.number: trial.params for trial in _trials(path, study_name)}
+
+
+def _trials(path: Path, study_name: str) -> list[FrozenTrial]:
+    try:
+        return load_study(path, study_name).get_trials(deepcopy=False)
+    except KeyError:  # there is no study yet
+        return []
 
 
 def _result(trial: FrozenTrial) -> TrialResult:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from optuna_integration.dask import DaskStorage
 
 from seedwise.errors import StudyFileError
-from seedwise.study.journal import SingleWriterJournal
+from seedwise.study.journal import ReadOnlyJournal, SingleWriterJournal
 
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
@@ -118,9 +117,13 @@ def journal_position(storage: CachedDaskStorage) -> int:
 
 
 def load_study(path: Path, study_name: str) -> optuna.Study:
-    """Load a study from its file with stock Optuna."""
+    """Load a study from its file, as it is now; nothing is ever written to it.
+
+    Raises KeyError if there is no such study yet, and DamagedFileError if the file is damaged
+    before its end.
+    """
     with quiet_optuna():
-        storage: BaseStorage = JournalStorage(JournalFileBackend(str(path)))
+        storage: BaseStorage = JournalStorage(ReadOnlyJournal(path))
         return optuna.load_study(study_name=study_name, storage=storage)
 
 

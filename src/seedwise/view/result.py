@@ -11,7 +11,9 @@ from seedwise.results.sweep import SweepResult
 def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> list[str]:
     """Return a result as lines, with numbers as Python writes them."""
     if isinstance(result, OptimizeResult):
-        return _point(result.best_value, result.best_params)
+        best = result.best
+        found = [] if best is None else _point(best.value, best.params)
+        return [*found, result.outcome]
     if isinstance(result, MultiOptimizeResult):
         lines = [line for entry in result.entries for line in _entry(result, entry)]
         return [*lines, result.outcome]
@@ -25,11 +27,10 @@ def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> 
 def _entry(result: MultiOptimizeResult, entry: str) -> list[str]:
     if entry in result.failed:
         return [f"{entry}:", f"  failed: {in_a_line(result.failed[entry])}"]
-    found = result.results_by_entry[entry]
-    return [
-        f"{entry}:",
-        *(f"  {line}" for line in _point(found.best_value, found.best_params)),
-    ]
+    if entry not in result.best_values_by_entry:
+        return [f"{entry}:", "  no complete trial yet"]
+    point = _point(result.best_values_by_entry[entry], result.best_params_by_entry[entry])
+    return [f"{entry}:", *(f"  {line}" for line in point)]
 
 
 def _point(value: float | None, params: dict[str, float | int | str | bool]) -> list[str]:

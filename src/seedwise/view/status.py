@@ -58,6 +58,11 @@ def status_lines(
     return lines
 
 
+def progress_line(status: RunStatus) -> str:
+    """Return how far a run is, in a line."""
+    return f"{status.kind}, {status.state}: {status.n_told} of {status.n_trials} trials told"
+
+
 def _losses(run_dir: Path) -> list[tuple[str, str]]:
     """Return why the last driver's most recent workers were lost or refused."""
     try:

@@ -1,0 +1,119 @@
+"""The reading of a result from a run's folder, whether a driver works on the run or not.
+
+Only JSON, the study, the trial table and the ledger are read, up to their last whole record.
+Nothing is written, no lock is taken, and nothing in the folder is run as a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.errors import SeedwiseError
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.stop_note import read_stop_note
+from seedwise.folder.table_rows import read_rows
+from seedwise.model.options.entries import entry_labels
+from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.points import Cases
+from seedwise.model.sources import source_from_manifest
+from seedwise.model.space import space_from_json
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult, SweepTrials
+from seedwise.study.proposer import read_trials
+
+
+def read_result(
+    directory: RunDirectory,
+) -> OptimizeResult | MultiOptimizeResult | SweepResult:
+    """Read what is told of a run by now.
+
+    Raises NotARunError if the folder holds no run that this version can read, and DamagedFileError
+    if a file is damaged before its end.
+    """
+    meta = directory.read_meta()
+    if meta["kind"] == "entries":
+        return _read_entries(directory, meta)
+    if meta["kind"] == "sweep":
+        return _read_sweep(directory, meta)
+    return _read_study(directory, meta)
+
+
+def _read_study(directory: RunDirectory, meta: Mapping[str, Any]) -> OptimizeResult:
+    return OptimizeResult(
+        loss_name=meta["loss_name"],
+        study_name=meta["study_name"],
+        run_dir=str(directory.path),
+        mode=ExecutionMode(meta["mode"]),
+        direction=meta["options"]["direction"],
+        seeds=_seeds(meta),
+        trials=tuple(read_trials(directory.study_file, meta["study_name"])),
+    )
+
+
+def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult:
+    options, space = meta["options"], space_from_json(meta["parameter_space"])
+    given = {name: options[name] for name in ("overrides", "trial_zero")}
+    cases = Cases(source_from_manifest(meta["source"]), SweepOptions(**given), space)
+    rows = read_rows(directory.trial_table)
+    return SweepResult(
+        loss_name=meta["loss_name"],
+        run_dir=str(directory.path),
+        mode=ExecutionMode(meta["mode"]),
+        direction=options["direction"],
+        n_trials=len(rows.number),
+        seeds=_seeds(meta),
+        trials=SweepTrials(rows, cases),
+        rows=rows,
+        cases=cases,
+    )
+
+
+def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOptimizeResult:
+    entries = list(meta["options"]["entry_ids"])
+    labels = entry_labels(entries)
+    said_failed = directory.read_summary().get("failed", {})
+    results: dict[str, OptimizeResult] = {}
+    failed: dict[str, Exception] = {}
+    for entry in entries:
+        one = RunDirectory(directory.entries / labels[entry], directory)
+        try:
+            if entry in said_failed:
+                failed[entry] = _error(one, said_failed[entry])
+            elif one.has_begun:
+                results[entry] = _read_study(one, one.read_meta())
+        except SeedwiseError as error:  # the others can still be read
+            failed[entry] = error
+    best = {entry: trial for entry, one in results.items() if (trial := one.best) is not None}
+    return MultiOptimizeResult(
+        loss_name=meta["loss_name"],
+        n_entries=len(entries),
+        entries=entries,
+        results_by_entry=results,
+        best_values_by_entry={entry: results[entry].best_value for entry in best},
+        best_params_by_entry={entry: dict(trial.params) for entry, trial in best.items()},
+        run_dir=str(directory.path),
+        mode=ExecutionMode(meta["mode"]),
+        failed=failed,
+    )
+
+
+def _error(directory: RunDirectory, said: str) -> Exception:
+    """Return the error of an entry that failed; `said` is what the run's summary says of it."""
+    note = read_stop_note(directory)
+    if note is not None and not note.seen:
+        return note.error
+    _ = _read_study(directory, directory.read_meta()).best_trial  # raises if there is none
+    return SeedwiseError(said)
+
+
+def _seeds(meta: Mapping[str, Any]) -> NDArray[np.int64]:
+    given = meta["options"]["seeds"]
+    if given is not None:
+        return np.array(given, dtype=np.int64)
+    return np.arange(meta["n_seeds"], dtype=np.int64) + int(meta["seed_start"])

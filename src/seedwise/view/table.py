@@ -1,0 +1,89 @@
+"""The table of a result: as lines for a terminal, and as a file for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from seedwise.errors import MissingExtraError, OptionError
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
+
+Result: TypeAlias = OptimizeResult | MultiOptimizeResult | SweepResult
+
+_MOST_ROWS = 100
+_WIDEST = 60
+
+
+def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
+    """Return the table of a result as lines; of more than `most` rows the first and the last."""
+    columns = result.columns()
+    n_rows = min(map(len, columns.values()))
+    head = n_rows if n_rows <= most else most // 2
+    shown = [*range(head), *range(max(head, n_rows - most // 2), n_rows)]
+    cells = [[name, *(_cell(values[row]) for row in shown)] for name, values in columns.items()]
+    widths = [max(map(len, column)) for column in cells]
+    rows = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*cells, strict=True)
+    ]
+    if len(shown) < n_rows:
+        rows.insert(1 + head, f"... {n_rows - len(shown)} more; seedwise export has them all")
+    return rows
+
+
+def write_table(result: Result, path: Path) -> None:
+    """Write the table of a result to a file, in the format that its name says.
+
+    Raises OptionError if it is neither .csv nor .parquet, or if Parquet can't hold a column,
+    MissingExtraError if the packages for Parquet are missing, and OSError if the file can't be
+    written.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise OptionError("file", str(path), "a name that ends in .csv or .parquet")
+    path.write_bytes(_csv(result) if path.suffix == ".csv" else _parquet(result, path))
+
+
+def _csv(result: Result) -> bytes:
+    columns = {name: _plain(values) for name, values in result.columns().items()}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(["" if _is_missing(value) else value for value in row])
+    return text.getvalue().encode()
+
+
+def _parquet(result: Result, path: Path) -> bytes:
+    file = io.BytesIO()
+    try:
+        result.to_dataframe().to_parquet(file, engine="pyarrow")
+    except ImportError:
+        raise MissingExtraError("a .parquet file", extra="parquet") from None
+    except (TypeError, ValueError) as error:  # pyarrow's own errors are of these kinds
+        hint = f"Parquet can't hold the table: {error}"
+        raise OptionError("file", str(path), "a name that ends in .csv", hint) from error
+    return file.getvalue()
+
+
+def _plain(values: Any) -> Sequence[Any]:
+    plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return plain
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: Any) -> str:
+    if _is_missing(value):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = " ".join(str(value).split())
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."

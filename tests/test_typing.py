@@ -71,6 +71,11 @@ assert_type(status, sw.RunStatus)
 assert_type(status.n_told, int)
 again = sw.resume_run(Path("runs/mine"), n_trials=5)
 assert_type(again, sw.OptimizeResult | sw.MultiOptimizeResult | sw.SweepResult)
+seen = sw.open_run("runs/mine")
+assert_type(seen, sw.OptimizeResult | sw.MultiOptimizeResult | sw.SweepResult)
+assert_type(result.best, sw.TrialResult | None)
+assert_type(result.compare(0, 1), sw.Comparison)
+assert_type(result.traceback(0), str | None)
 """
 
 BAD = [
@@ -78,7 +83,7 @@ BAD = [
     "sw.optimize_run(l, n_trials='3')",
     "sw.optimize_run(l, 3)",
     "sw.SlurmOptions(queue='x')",
-    "result.best",
+    "result.best.value",
     "sw.optimize_run(l, enqueu=None)",
     "sw.optimize_run(l, enqueue=[{'x': 0.5}])",
     "sw.optimize_run(l, worker_time_limit=7200)",

@@ -11,12 +11,18 @@ import attrs
 import optuna
 import pytest
 
-from seedwise.cluster.place import Place
+from seedwise.cluster.place import Demand, Place
 from seedwise.disk.every import Every
 from seedwise.driver import report as module
 from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
-from seedwise.driver.report import Listeners, Report, interruption_told, tell_end
+from seedwise.driver.report import (
+    Listeners,
+    Report,
+    interruption_told,
+    tell_end,
+    work_remarks,
+)
 from seedwise.driver.run import take_up
 from seedwise.driver.tally import Summary, Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
@@ -748,3 +754,27 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
     assert entries.run.events[before:] == []
     assert entries.run.status()["state"] == "running"
     assert [kind for kind, _ in logged(entries.run)] == ["started"]
+
+
+# What the use of the workers shows.
+
+
+@pytest.mark.parametrize(
+    ("workers", "demand", "busy_s", "worker_s", "words"),
+    [
+        (4, Demand(8, 1), 100.0, 110.0, []),
+        (4, Demand(1, 1), 100.0, 110.0, ["only 1 of 4 workers could have a chunk"]),
+        (4, Demand(3, 1), 100.0, 110.0, ["only 3 of 4 workers could have a chunk"]),
+        (4, Demand(4, 2), 100.0, 55.0, ["only 2 of 4 workers could have a chunk"]),
+        (4, Demand(1, 1), 10.0, 20.0, []),  # it was over soon
+        (4, Demand(8, 1), 100.0, 200.0, ["nothing to do for 50% of their time"]),
+        (4, Demand(8, 2), 100.0, 100.0, ["nothing to do for 50% of their time"]),
+        (4, Demand(8, 1), 100.0, None, []),  # the cluster was passed
+        ((1, 4), Demand(8, 1), 100.0, 110.0, []),
+    ],
+)
+def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
+    options = RunOptions.from_keywords({"workers": workers})
+    remarks = work_remarks(options, demand, busy_s, worker_s)
+    assert len(remarks) == len(words)
+    assert all(some in remark for some, remark in zip(words, remarks, strict=True))

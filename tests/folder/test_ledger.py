@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
 from seedwise.folder import ledger as module
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trial
+from seedwise.folder.ledger import Ledger, TrialLosses, ledger_end, params_digest, read_trials
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
 
 # Any text, with lone surrogates, as in names of files that are not UTF-8.
@@ -136,6 +136,10 @@ def fill(path, kept) -> list[int]:
             ledger.record([entry])
             ends.append(ledger_end(path))
     return ends
+
+
+def read_trial(path, number: int, n_seeds: int) -> TrialLosses:
+    return read_trials(path, [number], n_seeds)[number]
 
 
 @pytest.fixture

@@ -80,6 +80,8 @@ class DaskDispatcher:
         self._checked_s = self._looked_s = time.monotonic()
         #: Whether a chunk was evaluated, which shows that the loss works on the workers.
         self.has_evaluated = False
+        #: Seconds that workers took for the chunks that came back.
+        self.busy_s = 0.0
         if self._clock is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
 
@@ -260,6 +262,7 @@ class DaskDispatcher:
         return results
 
     def _note(self, order: Order, result: ChunkResult) -> None:
+        self.busy_s += result.duration_s
         if self._clock is not None:
             self._clock.note_end(order.trial, result.chunk)
         if self._walltime is not None:

@@ -13,7 +13,14 @@ from seedwise.disk.aside import writing
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.open_files import allow_many_files
 from seedwise.driver.parts import Parts
-from seedwise.driver.report import InFlight, Listeners, Report, interruption_told, tell_end
+from seedwise.driver.report import (
+    InFlight,
+    Listeners,
+    Report,
+    interruption_told,
+    tell_end,
+    work_remarks,
+)
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
 from seedwise.driver.tally import Tally
@@ -90,6 +97,10 @@ class Work(ABC, Generic[Result_co]):
         """Conclude when all jobs are done, and the workers are still there."""
 
     @abstractmethod
+    def remarks(self) -> Sequence[str]:
+        """Return what is to be said of the run at its end."""
+
+    @abstractmethod
     def result(self) -> Result_co:
         """Return the result of the run as it is now."""
 
@@ -127,7 +138,9 @@ def carry_out(
                 _work_on(work, tally, stop, listen)
         work.write_summary()
         tally.count_anew(work.counts, work.best)
-        tell_end(work.run, tally, listen, work.outcome(), worked=work.is_prepared)
+        worked = work.is_prepared
+        remarks = work.remarks() if worked else ()
+        tell_end(work.run, tally, listen, work.outcome(), worked=worked, remarks=remarks)
         return work.result()
 
 
@@ -147,6 +160,8 @@ def _work_on(
             work.begin(workplace)
             work_through(workplace, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
+            busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
+            run.note_remarks(work_remarks(run.options, workplace.demand, busy_s, worker_s))
 
 
 def _witness_of(run: Run) -> contextlib.AbstractContextManager[ForkedWitness | None]:

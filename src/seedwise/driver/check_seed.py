@@ -8,7 +8,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,9 @@ class _OneSeed(Optimization):
             self._checked = self._look(workplace, self.trials[0])
         else:  # now, before the worker's own end
             self._watch.log_tail = _last_log(self.run.directory.log_dir)
+
+    def remarks(self) -> Sequence[str]:
+        return ()
 
     def result(self) -> CheckedSeed:  # type: ignore[override]
         if self._checked is None:

@@ -96,6 +96,10 @@ class EntriesWork(Work[MultiOptimizeResult]):
         """Say how many entries have a fit, and how many failed and why."""
         return self._result_so_far().outcome
 
+    def remarks(self) -> Sequence[str]:
+        """Return what the entries and the work on them show."""
+        return self._result_so_far().remarks
+
     def write_summary(self) -> None:
         """Write ``summary.json``: the best params of each entry, and the errors."""
         results = self._results

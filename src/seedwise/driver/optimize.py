@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from seedwise.driver.carry_out import Work
 from seedwise.driver.run import Run
@@ -34,6 +34,10 @@ class Optimization(StudyWork, Work[OptimizeResult]):
     def write_summary(self) -> None:
         """Write ``summary.json``."""
         self.summary.write(self.best)
+
+    def remarks(self) -> Sequence[str]:
+        """Return what the study and the work on it show."""
+        return () if self.best is None else self.result().remarks
 
     def conclude(self, workplace: Workplace) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
 
-from seedwise.cluster.place import Place
+from seedwise.cluster.place import Demand, Place
 from seedwise.disk.every import Every
-from seedwise.driver.run import Run
+from seedwise.driver.run import AnyOptions, Run
 from seedwise.driver.tally import Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.model.events import (
@@ -31,6 +33,10 @@ _logger = logging.getLogger("seedwise")
 _STATUS_EVERY_S = 0.5
 _REFRESH_EVERY_S = 2.0
 _PROGRESS_EVERY_S = 5.0
+
+# Of shorter work, what it wastes is not worth a word.
+_LONG_S = 30.0
+_IDLE = 0.3
 
 
 class Listeners:
@@ -84,6 +90,9 @@ class Report:
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
         self._progress_due.due()
+        #: Seconds that the workers were there, together; None if they are not ours to count.
+        self.worker_s: float | None = 0.0
+        self._counted_s = time.monotonic()
 
     def begin(self) -> None:
         """Tell that the work begins."""
@@ -123,9 +132,18 @@ class Report:
         """Tell the progress, also while no trial is told."""
         if self._refresh_due.due():
             self._run.guard()
+            self._count_workers()
             with contextlib.suppress(RunFileError):  # no work is lost with it
                 self._write_status()
         self._tell_progress()
+
+    def _count_workers(self) -> None:
+        pool, now_s = self._place.pool(), time.monotonic()
+        if pool is None:
+            self.worker_s = None
+        elif self.worker_s is not None:
+            self.worker_s += pool.joined * (now_s - self._counted_s)
+        self._counted_s = now_s
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
@@ -173,6 +191,7 @@ def tell_end(
     outcome: str | None = None,
     *,
     worked: bool,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write that the run ended, finished or for want of time, and tell it to the listeners."""
     n_told, best = tally.counts.total(), tally.best
@@ -185,7 +204,32 @@ def tell_end(
         run.log.write("finished", told)
     elif worked:
         run.log.write("stopped", f"time is up; {told}")
-    listen(RunFinished(run.directory.path, best, run.elapsed_s, outcome))
+    listen(RunFinished(run.directory.path, best, run.elapsed_s, outcome, tuple(remarks)))
+
+
+def work_remarks(
+    options: AnyOptions, demand: Demand, busy_s: float, worker_s: float | None
+) -> list[str]:
+    """Return what the use of the workers shows.
+
+    `busy_s` is what all chunks took, and `worker_s` how long the workers were there, together.
+    """
+    remarks = []
+    asked_for = options.workers if isinstance(options.workers, int) else os.cpu_count() or 1
+    could_work = demand.workers(asked_for)
+    if busy_s >= _LONG_S and could_work < asked_for:
+        remarks.append(
+            f"only {could_work} of {asked_for} workers could have a chunk: the trials in flight "
+            f"have {demand.chunks} at most; a smaller chunk_size, or more max_concurrent_trials, "
+            "uses them all"
+        )
+    idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
+    if busy_s >= _LONG_S and idle >= _IDLE:
+        remarks.append(
+            f"the workers had nothing to do for {idle:.0%} of their time: fewer workers, or more "
+            "max_concurrent_trials, waste less"
+        )
+    return remarks
 
 
 def _named(error: BaseException, text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeAlias
 
 import attrs
@@ -86,15 +86,23 @@ class Run:
     def note_end(self, best: TrialResult | None, *, complete: bool) -> None:
         """Write how the run ended; it is complete if nothing is left to do."""
         self.guard()
-        self.directory.write_meta(
+        directory = self.directory
+        remarks = directory.read_meta().get("remarks", []) if directory.has_begun else []
+        directory.write_meta(
             {
                 **self._meta(),
+                "remarks": remarks,
                 **({"completed_at_utc": utc_now().isoformat()} if complete else {}),
                 "duration_seconds": self.elapsed_s,
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,
             }
         )
+
+    def note_remarks(self, remarks: Sequence[str]) -> None:
+        """Write what is to be said of the work of this driver."""
+        self.guard()
+        self.directory.write_meta({**self.directory.read_meta(), "remarks": list(remarks)})
 
     def _write_parts(self) -> None:
         before = None if self.history.is_new else saved_version(self.directory)

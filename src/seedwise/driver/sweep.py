@@ -70,6 +70,10 @@ class SweepWork(EngineJob, Work[SweepResult]):
         """Say how many cases are complete, and how many failed and why."""
         return self.result().outcome
 
+    def remarks(self) -> Sequence[str]:
+        """Return what the cases and the work on them show."""
+        return self.result().remarks
+
     def write_summary(self) -> None:
         """Write ``summary.json``."""
         self.summary.write(self.best)

@@ -40,6 +40,8 @@ class Workplace:
     #: What is told of the run.
     report: Report
     stop: StopSignals
+    #: How much work can be in flight.
+    demand: Demand
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def open_workplace(
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
-            yield Workplace(place, loss_id, dispatcher, report, stop)
+            yield Workplace(place, loss_id, dispatcher, report, stop, demand)
 
 
 class _LateTrials:

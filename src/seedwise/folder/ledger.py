@@ -174,8 +174,8 @@ class TrialLosses:
     changed_since: tuple[str, ...]
 
 
-def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
-    """Read the losses of a trial's seeds, of which the latest count.
+def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, TrialLosses]:
+    """Read the losses of some trials' seeds, of which the latest count; in one pass.
 
     Losses at other params, or of an older state of the loss or of the seeds, are dropped as soon
     as newer ones are on record: they are never mixed, and those of a trial that was told before a
@@ -184,14 +184,16 @@ def read_trial(path: Path, number: int, n_seeds: int) -> TrialLosses:
     Raises DamagedFileError if a whole record comes after one that is not, or if it is not a
     ledger.
     """
-    found = _Recorded(number, n_seeds)
-    wanted = b'%b%d,"' % (_RESULT_BEGIN, number)
+    found = {number: _Recorded(number, n_seeds) for number in numbers}
     for _, body in frames(path, _FRAMING):
-        if body.startswith(wanted, _SIZE.size):
-            found.take(*_parts(body))
-        elif not body.startswith(_RESULT_BEGIN, _SIZE.size):
-            found.heed(_parts(body)[0])
-    return found.losses()
+        number = _trial_number(body)
+        if number in found:
+            found[number].take(*_parts(body))
+        elif number is None:
+            header, _ = _parts(body)
+            for one in found.values():
+                one.heed(header)
+    return {number: one.losses() for number, one in found.items()}
 
 
 def ledger_end(path: Path) -> int:

@@ -84,6 +84,8 @@ class RunFinished:
     duration_s: float
     #: How many entries or cases succeeded, and how many failed and why; None of a single study.
     outcome: str | None = None
+    #: What its figures show, in sentences without a full stop.
+    remarks: tuple[str, ...] = ()
 
 
 @attrs.frozen

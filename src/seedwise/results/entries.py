@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from seedwise.errors import in_a_line
+from seedwise.folder.directory import RunDirectory
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
@@ -66,6 +67,16 @@ class MultiOptimizeResult:
         """
         found = {entry: result.artifacts() for entry, result in self.results_by_entry.items()}
         return {entry: files for entry, files in found.items() if files}
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the figures of the entries show, in sentences without a full stop."""
+        of_entries = [
+            f"{entry}: {remark}"
+            for entry, result in self.results_by_entry.items()
+            for remark in result.remarks
+        ]
+        return (*of_entries, *RunDirectory(Path(self.run_dir)).read_meta().get("remarks", ()))
 
     @property
     def outcome(self) -> str:

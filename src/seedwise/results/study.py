@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.space import ParamValue
+from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.storage import load_study
@@ -161,6 +162,16 @@ class OptimizeResult(TrialsResult):
         params = by_name("params", [trial.params for trial in trials])
         components = by_name("components", [trial.components for trial in trials])
         return by_column([trial.number for trial in trials], params, figures, components)
+
+    def _remarks(
+        self, directory: RunDirectory, searched: ParameterSpace | None = None
+    ) -> Iterator[str]:
+        meta = directory.read_meta()
+        space, held = space_from_json(meta["parameter_space"]), meta["options"]["overrides"] or {}
+        searched = {name: param for name, param in space.items() if name not in held}
+        yield from super()._remarks(directory, searched)
+        if self._errors():
+            yield self.outcome
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         return next((trial for trial in self.trials if trial.number == trial_num), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from seedwise.errors import MissingExtraError, OptionError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import TrialLosses, read_trial
+from seedwise.folder.ledger import TrialLosses, read_trials
 from seedwise.folder.trial_files import artifacts
+from seedwise.model.space import ParameterSpace
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
+from seedwise.results.remarks import study_remarks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +87,14 @@ class TrialsResult(ABC):
         @property
         def n_trials(self) -> int:
             """Number of finished trials."""
+
+        @property
+        def trials(self) -> Sequence[TrialResult]:
+            """All finished trials, by number."""
+
+        @property
+        def direction(self) -> str:
+            """Whether the lowest or the highest value is best."""
 
         @property
         def seeds(self) -> NDArray[np.int64]:
@@ -229,7 +239,7 @@ class TrialsResult(ABC):
 
     def _recorded(self, trial_num: int) -> TrialLosses:
         ledger = RunDirectory(Path(self.run_dir)).ledger
-        return read_trial(ledger, trial_num, len(self.seeds))
+        return read_trials(ledger, [trial_num], len(self.seeds))[trial_num]
 
     def _read(self, trial_num: int) -> TrialLosses:
         self._finished(trial_num)
@@ -240,6 +250,16 @@ class TrialsResult(ABC):
         return found
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the figures show that is worth a thought, in sentences without a full stop.
+
+        They are worked out from the trials and their losses. Whether workers had nothing to do is
+        that of the driver which finished the run.
+        """
+        directory = RunDirectory(Path(self.run_dir))
+        return (*self._remarks(directory), *directory.read_meta().get("remarks", ()))
+
+    @property
     def outcome(self) -> str:
         """How many trials are complete, and how many failed and why, in a line."""
         errors = self._errors()
@@ -247,6 +267,12 @@ class TrialsResult(ABC):
         if errors:
             words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
         return ", ".join(words)
+
+    def _remarks(
+        self, directory: RunDirectory, searched: ParameterSpace | None = None
+    ) -> Iterator[str]:
+        ledger, n_seeds = directory.ledger, len(self.seeds)
+        return study_remarks(self.trials, self.direction, ledger, n_seeds, searched or {})
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not imp
 
 # While no worker is there, why they are pending is said when the reason changes, and now and then.
 # While some are, it is said when the reason has changed, and no more than once a minute.
+_MOST_REMARKS = 12
 _WAITING_S = 10.0
 _WAITING_STILL_S = 60.0
 
@@ -254,6 +255,9 @@ def _end(event: RunFinished) -> list[str]:
     best = event.best
     found = "done" if best is None else f"best {_mean(best)} at {_point(best)}"
     lines = [f"{found}; {event.duration_s:.1f} s"]
+    lines += [f"remark: {remark}" for remark in event.remarks[:_MOST_REMARKS]]
+    if (n_more := len(event.remarks) - _MOST_REMARKS) > 0:
+        lines.append(f"remark: {n_more} more are in result.remarks")
     return lines if event.outcome is None else [*lines, event.outcome]
 
 

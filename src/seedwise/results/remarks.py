@@ -1,0 +1,154 @@
+"""What a good colleague would say about a study, from its trials and their losses."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.folder.ledger import read_trials
+from seedwise.model.space import ParameterSpace, SearchParam
+from seedwise.model.statistics import paired_comparison
+from seedwise.model.trials import TrialResult, best_trial
+
+# With fewer, the best is at an edge by chance.
+_FEWEST_TRIALS = 10
+
+# Part of a range, on the scale on which it is searched.
+_EDGE = 0.01
+
+# So many trials are compared with the best, to read no more losses than that takes.
+_MOST_COMPARED = 50
+
+# The differences are to be so many times the noise.
+_CLEARLY = 3.0
+
+_FEWEST_WHOLE_NUMBERS = 10
+
+
+def study_remarks(
+    trials: Sequence[TrialResult],
+    direction: str,
+    ledger: Path,
+    n_seeds: int,
+    searched: ParameterSpace,
+) -> Iterator[str]:
+    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters."""
+    complete = [trial for trial in trials if trial.value is not None]
+    best = best_trial(complete, direction)
+    if best is None:
+        return
+    if len(complete) >= _FEWEST_TRIALS:
+        for name, param in searched.items():
+            yield from _edge(name, param, best)
+    for name, param in searched.items():
+        yield from _whole_numbers(name, param)
+    if n_seeds > 1 and all(trial.stderr == 0.0 for trial in complete):
+        yield (
+            f"all {n_seeds} seeds of a trial gave the same value: the loss does not depend on its "
+            "seed, and one seed would do"
+        )
+        return
+    others = [trial for trial in complete if trial.params != best.params]
+    if n_seeds > 1 and others:
+        yield from _compared(best, others, direction, ledger, n_seeds)
+
+
+def _edge(name: str, param: SearchParam, best: TrialResult) -> Iterator[str]:
+    value = best.params.get(name)
+    if param.range is None or not isinstance(value, float | int):
+        return
+    low, high = param.range
+    scale = math.log if param.log else float
+    if not low <= value <= high or low == high:
+        return
+    place = (scale(value) - scale(low)) / (scale(high) - scale(low))
+    is_at_end = value in (low, high) if param.dtype == "int" else not _EDGE < place < 1 - _EDGE
+    if is_at_end:
+        yield (
+            f"the best {name}, {value:.6g}, is at the edge of its range, {low:g} to {high:g}: a "
+            "wider one may hold a better point"
+        )
+
+
+def _whole_numbers(name: str, param: SearchParam) -> Iterator[str]:
+    if param.range is None or param.dtype != "float" or param.log or param.step is not None:
+        return
+    low, high = param.range
+    if low >= 0 and low % 1 == high % 1 == 0 and high - low >= _FEWEST_WHOLE_NUMBERS:
+        bounds = f"({low:g}, {high:g})"
+        yield (
+            f"{name} was searched as a float, as {bounds} means; whole numbers are "
+            f"search_param(range={bounds}, dtype='int')"
+        )
+
+
+def _compared(
+    best: TrialResult,
+    others: Sequence[TrialResult],
+    direction: str,
+    ledger: Path,
+    n_seeds: int,
+) -> Iterator[str]:
+    sign = -1.0 if direction == "maximize" else 1.0
+    ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
+    near, spread = ranked[:_MOST_COMPARED], ranked[:: -(-len(ranked) // _MOST_COMPARED)]
+    numbers = {best.number, *(trial.number for trial in (*near, *spread))}
+    losses = {number: one.losses for number, one in read_trials(ledger, numbers, n_seeds).items()}
+    n_alike = sum(not _is_worse(sign, losses, best, trial) for trial in near)
+    if n_alike:
+        which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
+        yield (
+            f"{n_alike} of the {which} can't be told from the best trial, {best.number}, seed by "
+            "seed (95 %): its value is in part luck, so evaluate the best ones on other seeds"
+        )
+    if len(others) + 1 >= _FEWEST_TRIALS:
+        yield from _noise(best, others, [losses[trial.number] for trial in spread], losses)
+
+
+def _is_worse(
+    sign: float,
+    losses: Mapping[int, NDArray[np.float64]],
+    best: TrialResult,
+    trial: TrialResult,
+) -> bool:
+    a, b = losses[trial.number], losses[best.number]
+    if not (np.isfinite(a) & np.isfinite(b)).any():
+        return True  # of an older state of the seeds
+    interval = paired_comparison(sign * a, sign * b).interval
+    return interval is not None and interval[0] > 0
+
+
+def _noise(
+    best: TrialResult,
+    others: Sequence[TrialResult],
+    spread: Sequence[NDArray[np.float64]],
+    losses: Mapping[int, NDArray[np.float64]],
+) -> Iterator[str]:
+    """Compare the noise of a difference, seed by seed, with the differences of the means."""
+    of_best = losses[best.number]
+    pairs = [one for one in spread if (np.isfinite(one) & np.isfinite(of_best)).any()]
+    errors = [paired_comparison(one, of_best).stderr for one in pairs]
+    known = [error for error in errors if error is not None]
+    if not known:
+        return
+    noise = statistics.median(known) / math.sqrt(2)  # of one of the two
+    of_means = statistics.pstdev([_value(best), *map(_value, others)])
+    true_part = math.sqrt(max(of_means**2 - noise**2, 0.0))
+    if noise == 0.0 or true_part >= noise:
+        return
+    n_seeds = best.n_seeds
+    enough = n_seeds * (_CLEARLY * noise / max(true_part, noise / _CLEARLY)) ** 2
+    yield (
+        f"the noise of {n_seeds} seeds (±{noise:.2g}) is larger than the differences between the "
+        f"trials: about {float(f'{enough:.1g}'):.0f} seeds would show them"
+    )
+
+
+def _value(trial: TrialResult) -> float:
+    assert trial.value is not None  # only complete trials are compared
+    return trial.value

@@ -1,0 +1,150 @@
+"""What is said of a study: it is said where it is so, and not elsewhere."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import seedwise as sw
+from seedwise.folder.ledger import Ledger
+from seedwise.model.space import search_param
+from seedwise.model.statistics import estimate
+from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
+from seedwise.results.remarks import study_remarks
+
+N_SEEDS = 50
+SPACE = {"x": search_param(range=(-1.0, 1.0))}
+NOISE = np.random.default_rng(1).normal(size=N_SEEDS)
+
+
+def told(path, losses, params, searched=SPACE, direction="minimize"):
+    """What is said of trials with these losses, at these params."""
+    trials, records = [], []
+    for number, (row, point) in enumerate(zip(losses, params, strict=True)):
+        array = np.asarray(row, dtype=float)
+        found = estimate(array)
+        records.append(
+            (Proposal(number, point), ChunkResult(number, 0, 1, 0, len(array), losses=array))
+        )
+        outcome = found.mean, found.stderr, found.n_seeds, TrialState.COMPLETE
+        trials.append(TrialResult(number, point, *outcome, duration_s=1.0))
+    with Ledger(path) as ledger:
+        ledger.record(records)
+    return list(study_remarks(trials, direction, path, len(losses[0]), searched))
+
+
+def means(values, noise=0.01, common=True):
+    """Losses of trials with these means; with the same noise for each, or noise of their own."""
+    rng = np.random.default_rng(2)
+    own = [NOISE if common else rng.normal(size=N_SEEDS) for _ in values]
+    return [value + noise * one for value, one in zip(values, own, strict=True)]
+
+
+def points(values):
+    return [{"x": float(value)} for value in values]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "chunks.ledger"
+
+
+CLEAR = [1.0, *(2.0 + 0.5 * i for i in range(11))]
+INSIDE = points(np.linspace(-0.5, 0.5, 12))
+
+
+def test_of_a_clear_study_nothing_is_said(path):
+    assert told(path, means(CLEAR), INSIDE) == []
+
+
+@pytest.mark.parametrize(
+    ("param", "value", "is_said"),
+    [
+        (search_param(range=(0.0, 1.0)), 0.999, True),
+        (search_param(range=(0.0, 1.0)), 0.001, True),
+        (search_param(range=(0.0, 1.0)), 0.98, False),
+        (search_param(range=(0.0, 1.0)), 1.5, False),  # trial_zero may lie outside
+        (search_param(range=(1e-4, 1.0), log=True), 1.05e-4, True),
+        (search_param(range=(1e-4, 1.0), log=True), 2e-3, False),
+        (search_param(range=(0, 9), dtype="int"), 9, True),
+        (search_param(range=(0, 9), dtype="int"), 8, False),
+        (search_param(allowed=[1, 2]), 2, False),
+    ],
+)
+def test_a_best_point_at_the_edge(path, param, value, is_said):
+    params = [{"x": value}, *({"x": 0.5} for _ in CLEAR[1:])]
+    said = told(path, means(CLEAR), params, {"x": param})
+    assert any("is at the edge of its range" in remark for remark in said) is is_said
+
+
+@pytest.mark.parametrize(
+    ("param", "is_said"),
+    [
+        (search_param(range=(5, 50)), True),
+        (search_param(range=(-1, 1)), False),
+        (search_param(range=(5, 50), dtype="int"), False),
+        (search_param(range=(5, 50), step=5), False),
+        (search_param(range=(5.5, 50)), False),
+        (search_param(range=(1, 100), log=True), False),
+    ],
+)
+def test_a_range_of_whole_numbers_that_was_searched_as_floats(path, param, is_said):
+    said = told(path, means(CLEAR), points([20.5] * 12), {"x": param})
+    assert any("search_param(range=(5, 50), dtype='int')" in remark for remark in said) is is_said
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_trials_that_can_not_be_told_from_the_best(path, direction):
+    sign = 1.0 if direction == "minimize" else -1.0
+    values = [sign * one for one in (1.0, 1.0001, 1.0002, *CLEAR[3:])]
+    losses = means(values, noise=0.1, common=False)
+    (remark,) = told(path, losses, INSIDE, direction=direction)
+    assert remark.startswith("2 of the 11 others can't be told from the best trial, ")
+    # The same differences are seen where all have the same noise.
+    path.unlink()
+    assert told(path, means(values, noise=0.1), INSIDE, direction=direction) == []
+
+
+def test_the_same_point_again_is_not_another(path):
+    params = [INSIDE[0], INSIDE[0], *INSIDE[2:]]
+    assert told(path, means([1.0, 1.0, *CLEAR[2:]]), params) == []
+
+
+def test_a_loss_without_noise(path):
+    (remark,) = told(path, means(CLEAR, noise=0.0), INSIDE)
+    assert remark.startswith("all 50 seeds of a trial gave the same value")
+
+
+def test_noise_that_hides_the_differences(path):
+    losses = means([1.0 + 0.01 * i for i in range(12)], noise=1.0, common=False)
+    said = told(path, losses, INSIDE)
+    assert len(said) == 2
+    assert said[1].startswith("the noise of 50 seeds (±0.1")
+    assert "is larger than the differences between the trials" in said[1]
+
+
+def test_of_single_seeds_and_of_no_trial_little_is_said(path):
+    assert told(path, [[value] for value in CLEAR], INSIDE) == []
+    assert list(study_remarks([], "minimize", path, 1, SPACE)) == []
+
+
+def test_they_are_told_at_the_end_and_are_in_the_result(client, tmp_path, capsys):
+    @sw.loss(name="slope", description="best at an end", parameter_space={"x": (0.0, 1.0)})
+    def slope(params, seed):
+        if params["x"] > 0.9:
+            raise ArithmeticError("too far")
+        return params["x"] + random.Random(seed).gauss(0, 0.001)
+
+    options = {"n_trials": 12, "n_seeds": 20, "cluster": client, "run_root": tmp_path}
+    zero = {"trial_zero": {"x": 0.0}, "fail_on_chunk_error": False, "run_name": "a"}
+    result = sw.optimize_run(slope, **options, **zero)
+    said = capsys.readouterr().err
+    assert result.remarks[0].startswith("the best x, 0, is at the edge of its range, 0 to 1")
+    assert "failed" in result.remarks[-1]
+    assert all(f"seedwise: remark: {remark}\n" in said for remark in result.remarks)
+    assert sw.open_run(result.run_dir).remarks == result.remarks
+    # A finished run that is called again has nothing to say.
+    sw.optimize_run(slope, **options, **zero)
+    assert "remark" not in capsys.readouterr().err

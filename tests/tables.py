@@ -1,8 +1,9 @@
-"""The trial table as bits, and the tables of a test's cases."""
+"""The trial table as bits, the modes of a run's files, and the tables of a test's cases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +40,8 @@ def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
     if isinstance(result, sw.SweepResult):
         return [*rows, result.best and result.best.number]
     return [*rows, (bits(result.best_value), result.best_params)]
+
+
+def others_may_read(run_dir: str | Path) -> list[str]:
+    """Return what in a run's folder is not for its owner alone."""
+    return [str(path) for path in Path(run_dir).rglob("*") if path.stat().st_mode & 0o077]

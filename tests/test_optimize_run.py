@@ -20,7 +20,7 @@ from seedwise.errors import (
     OptionError,
 )
 from tests.losses import bowl, picky
-from tests.tables import bits, table
+from tests.tables import bits, others_may_read, table
 
 
 @pytest.fixture
@@ -110,6 +110,7 @@ def test_the_run_folder(run, tmp_path):
     folder = tmp_path / "bowl_v0001"
     assert result.run_dir == str(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
+    assert others_may_read(folder) == []
     names = {path.name for path in folder.iterdir()}
     assert names == {
         ".gitignore",

@@ -22,7 +22,7 @@ from seedwise.errors import (
     UnknownOptionError,
 )
 from tests.losses import bowl
-from tests.tables import table
+from tests.tables import others_may_read, table
 
 GRID = {
     "x": [-1.0, 0.5],
@@ -114,6 +114,7 @@ def test_each_case_has_the_mean_over_the_seeds(sweep, options):
 def test_slurm_gives_the_same(sweep, slurm):
     result = sweep(cluster="slurm", workers=2, mem_per_cpu="256M", slurm_qos=None)
     assert table(result) == table(sweep())
+    assert others_may_read(result.run_dir) == []
 
 
 def test_the_result(sweep):

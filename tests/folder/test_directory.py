@@ -203,7 +203,7 @@ def test_what_is_cut_off_is_kept_aside(directory, torn, length, fence):
     (aside,) = (directory.path / "cut").iterdir()
     assert aside.name.startswith(f"chunks.ledger-from-{length}-")
     assert aside.read_bytes() == data[length:]
-    assert mode(aside.parent) == 0o700
+    assert (mode(aside.parent), mode(aside)) == (0o700, 0o600)
     assert not list(directory.path.glob(".*.new"))
 
 

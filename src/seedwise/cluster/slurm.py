@@ -38,6 +38,7 @@ from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
 from seedwise.cluster.pool.waiting import Waiting
+from seedwise.disk.aside import replace_file
 from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
@@ -213,7 +214,7 @@ def _script_kept(tag: RunTag) -> Iterator[None]:
     except SubmitRefusedError as error:
         path = tag.log_dir.parent.parent / "refused_job.sh"
         try:
-            path.write_text(error.script, encoding="utf-8")
+            replace_file(path, error.script.encode(), durable=False)
         except OSError:  # the refusal is more important
             raise error from None
         raise SubmitRefusedError(error.stderr, error.script, error.problems, path) from None
@@ -300,7 +301,7 @@ class _Queue:
 def _parts(
     script: str, members: _Members, target: Target, tag: RunTag, book: JobBook
 ) -> PoolParts:
-    (tag.log_dir / "job.sh").write_text(script)
+    replace_file(tag.log_dir / "job.sh", script.encode(), durable=False)
     queue = _Queue(script, tag)
     nodes = BadNodes(queue.try_without)
     return PoolParts(

@@ -268,7 +268,9 @@ class RunDirectory:
         with path.open("rb") as file:
             file.seek(length)
             tail = file.read()
-        (folder / f"{path.name}-from-{length}-{time.time_ns()}").write_bytes(tail)
+        kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
+        kept.touch(mode=0o600)
+        kept.write_bytes(tail)
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

@@ -70,6 +70,7 @@ def run_command(
             text=True,
             errors="replace",
             env=_plain_environment() if env is None else env,
+            umask=0o077,  # sbatch hands it on to a job's log
             start_new_session=True,  # a Ctrl-C in the terminal must not reach it
         )
     except OSError as error:

@@ -90,7 +90,7 @@ class SingleWriterJournal(BaseJournalBackend):
 
     def _load(self) -> list[dict[str, Any]]:
         if self._pending is None:
-            self.path.touch()
+            self.path.touch(mode=0o600)
             with self.path.open("rb") as file:
                 self._pending = [_record(line) for line in file]
         return self._pending

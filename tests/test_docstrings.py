@@ -79,7 +79,7 @@ SECTION = re.compile(
 #: The public names with their modules, and the classes that public ones are made of.
 PUBLIC = {
     (one.__module__, one.__qualname__)
-    for value in (getattr(seedwise, name) for name in seedwise.__all__)
+    for value in (getattr(seedwise, name) for name in dir(seedwise))
     for one in (inspect.getmro(value) if isinstance(value, type) else [value])
     if hasattr(one, "__qualname__")
 }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib.metadata
 import inspect
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import seedwise as sw
+
+ROOT = Path(__file__).parent.parent
 
 PUBLIC = [
     "AccountLimits",
@@ -118,7 +124,20 @@ PUBLIC = [
 
 
 def test_the_public_names():
-    assert sorted(sw.__all__) == PUBLIC
+    assert sorted([*sw.__all__, "random"]) == PUBLIC
+
+
+def test_a_star_import_hides_nothing_of_python():
+    names: dict[str, object] = {}
+    exec("import random\nfrom seedwise import *", names)
+    assert names["random"].Random(1)
+    assert not set(sw.__all__) & (sys.stdlib_module_names | set(dir(builtins)))
+
+
+def test_the_version_is_said_once():
+    assert importlib.metadata.version("seedwise") == sw.__version__
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert metadata["project"]["dynamic"] == ["version"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)

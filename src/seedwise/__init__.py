@@ -6,6 +6,8 @@ imports `seedwise.worker` without Optuna and dask-jobqueue.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-
 __version__ = "0.1.0"
+
+__getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
+# After `from seedwise import *`, `random` must still be Python's own.
+__all__ = [name for name in _names if name != "random"]

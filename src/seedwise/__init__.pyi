@@ -77,9 +77,9 @@ from .model.sources import (
     RandomSource,
     grid,
     manual,
-    random,
     source_from_manifest,
 )
+from .model.sources import random as random  # not in __all__: Python has one of its own
 from .model.sources.distributions import (
     Choice,
     LogUniform,
@@ -112,6 +112,8 @@ from .slurm.limits.records import (
 if not typing.TYPE_CHECKING:  # lazy_loader finds them here, and checkers at the end of the file
     from .api import check_run, optimize_entries, optimize_run, run_sweep
     from .model.options.slurm import SlurmOptions
+
+__version__: str
 
 __all__ = [
     "AccountLimits",
@@ -208,7 +210,6 @@ __all__ = [
     "optimize_entries",
     "optimize_run",
     "randint",
-    "random",
     "replay_seed",
     "resume_run",
     "run_status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,6 +271,94 @@ def test_a_signal_has_its_exit_code(number, code, monkeypatch):
 
     monkeypatch.setattr(api, "resume_run", resume_run)
     assert invoke("resume", "runs/a").exit_code == code
+
+
+# What a shell asks for, and how the command is started.
+
+ENDED = """
+import contextlib, sys
+from seedwise.cli import main
+
+with contextlib.suppress(SystemExit):
+    main(sys.argv[1:], prog_name="seedwise")
+print(sorted({"dask", "distributed", "numpy", "optuna"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("--version", f"seedwise, version {sw.__version__}"),
+        ("resume --help", "--sampler [tpe|random|"),
+        ("resu<TAB>", "plain,resume"),
+        ("check --samp<TAB>", "plain,--sampler"),
+        ("check --sampler <TAB>", "plain,nsgaii"),
+        ("resume --direction ma<TAB>", "plain,maximize"),
+        ("check --mode <TAB>", "plain,single"),
+        ("resume --resume <TAB>", "plain,auto"),
+    ],
+)
+def test_the_shell_is_answered_without_numpy_and_dask(line, answer):
+    words = line.removesuffix("<TAB>").split(" ")
+    completing = {
+        "_SEEDWISE_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"seedwise {line.removesuffix('<TAB>')}",
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, *words],
+        env=os.environ | (completing if line.endswith("<TAB>") else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_the_help_shows_the_choices_and_the_defaults_of_a_new_run():
+    text = " ".join(invoke("check", "--help").output.split())
+    for words in (
+        "--sampler [tpe|random|qmc|cmaes|gp|nsgaii]",
+        "[default: (tpe)]",
+        "--direction [minimize|maximize]",
+        "[default: (minimize)]",
+        "--mode [single|distributed]",
+        "[default: (single)]",
+        "[default: (2:00:00)]",
+        "[default: (off)]",
+    ):
+        assert words in text
+    assert "default:" not in invoke("resume", "--help").output  # those are of the run
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("--sampler", "tpee", "'nsgaii'"),
+        ("--direction", "up", "'maximize'"),
+        ("--mode", "x", "'single'"),
+    ],
+)
+def test_a_choice_that_there_is_not(tmp_path, flag, value, allowed):
+    shown = invoke("resume", tmp_path, flag, value)
+    assert shown.exit_code == 2
+    assert f"Invalid value for '{flag}': '{value}'" in shown.output
+    assert allowed in shown.output
+
+
+def test_python_m_seedwise_is_the_command(stopped, tmp_path):
+    def run(*words):
+        command = [sys.executable, "-m", "seedwise", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert run("--version").stdout == f"seedwise, version {sw.__version__}\n"
+    assert "Usage: python -m seedwise resume " in run("resume", "--help").stdout
+    path = tmp_path / "fit"
+    shutil.copytree(stopped[0], path)
+    done = run("resume", str(path), "--no-fail-on-chunk-error", "--use-processes")
+    assert done.returncode == 0, done.stderr
+    assert "best_value: " in done.stdout
 
 
 def test_a_value_that_is_none(tmp_path):

@@ -37,6 +37,7 @@ MAY_IMPORT = {
         "model errors"
     ),
     "cli": "api view model errors",
+    "__main__": "cli",
 }
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import click
 
-from seedwise import api
+import seedwise
 from seedwise.errors import RunStopped, SeedwiseError, resume_command
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
@@ -22,17 +22,17 @@ from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.options.sweep import SweepOptions
-from seedwise.view.check import check_lines
 from seedwise.view.cleaned import cleaned_lines
-from seedwise.view.result import result_lines
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import progress_line, status_lines
 from seedwise.view.submitted import submitted_lines
 from seedwise.view.table import table_lines, write_table
 
+# Each TAB in a shell imports this module: what brings NumPy or Dask is imported where it is used.
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="seedwise")
+@click.version_option(seedwise.__version__, prog_name="seedwise")
 def main() -> None:
     """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
 
@@ -58,13 +58,16 @@ def _flags(command: Any) -> Any:
     return _with_flags(command, flags)
 
 
-def _with_flags(command: Any, flags: dict[str, CommandOption]) -> Any:
+def _with_flags(
+    command: Any, flags: dict[str, CommandOption], *, show_defaults: bool = False
+) -> Any:
     for option in reversed(flags.values()):
         parse = _workers if option.flag == _WORKERS.flag else option.parse
         command = click.option(
             option.flag,
             default=None,
-            type=parse,
+            show_default=option.default if show_defaults else None,
+            type=click.Choice(option.choices, case_sensitive=False) if option.choices else parse,
             metavar=option.metavar,
             help=f"{option.help} Can be given again." if option.several else option.help,
             multiple=option.several,
@@ -102,6 +105,9 @@ def resume(run_dir: str, code: str | None, **flags: Any) -> None:
 
     Options that are not given stay as in the call that began the run.
     """
+    from seedwise import api
+    from seedwise.view.result import result_lines
+
     given = _given({"code": code, **flags})
     try:
         result = api.resume_run(run_dir, **given)
@@ -130,7 +136,7 @@ _NO_CHECK_FLAGS = (
 
 def _check_flags(command: Any) -> Any:
     options = [*command_options(RunOptions, _NO_CHECK_FLAGS), *command_options(SlurmOptions)]
-    return _with_flags(command, {option.flag: option for option in options})
+    return _with_flags(command, {option.flag: option for option in options}, show_defaults=True)
 
 
 @main.command()
@@ -143,6 +149,9 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     SCRIPT.py:LOSS is the script, or package.module, and the name of the loss. The name may be left
     out if there is only one. The options are those of the run. The check leaves nothing behind.
     """
+    from seedwise import api
+    from seedwise.view.check import check_lines
+
     given = _given(flags)
     try:
         names = given.keys() & set(keyword_names(SlurmOptions))
@@ -164,6 +173,8 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
 def status(run_dir: str, as_json: bool) -> None:
     """Show the progress of the run in RUN_DIR, whether a driver works on it or not."""
+    from seedwise import api
+
     try:
         found = api.run_status(run_dir)
         if as_json:
@@ -206,6 +217,8 @@ def export(run_dir: str, file: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
 def slurm(as_json: bool) -> None:
     """Show what this machine's Slurm cluster allows you: partitions, nodes, accounts, QoS."""
+    from seedwise import api
+
     try:
         limits = api.slurm_limits()
     except SeedwiseError as error:
@@ -258,6 +271,8 @@ def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     WORKERS is a number, such as 40, or two bounds, such as 10:200, between which the number
     follows the work.
     """
+    from seedwise import api
+
     try:
         api.connect(run_dir).scale(workers)
     except SeedwiseError as error:
@@ -273,6 +288,8 @@ def stop(run_dir: str) -> None:
 
     Its driver ends as after Ctrl-C, but with exit code 75.
     """
+    from seedwise import api
+
     try:
         run = api.connect(run_dir)
         run.stop()
@@ -294,6 +311,8 @@ def clean(run_dir: str, take_over: bool) -> None:
 
     The exit code is 1 if Slurm does not answer, as jobs may then be left.
     """
+    from seedwise import api
+
     try:
         cleaned = api.clean_run(run_dir, take_over=take_over)
     except SeedwiseError as error:
@@ -311,6 +330,8 @@ def clean(run_dir: str, take_over: bool) -> None:
 @click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
 def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
     """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
+    from seedwise import api
+
     try:
         replayed = api.replay_seed(run_dir, trial=trial, seed=seed)
     except Exception as error:

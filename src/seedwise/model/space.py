@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import attrs
-import numpy as np
 
 from seedwise.errors import SpaceError
 
@@ -46,6 +45,11 @@ class SearchParam:
     allowed: tuple[ParamValue, ...] | None = None
     log: bool = False
     step: float | None = None
+
+
+def plain_scalar(value: Any) -> Any:
+    """Return a scalar of numpy as Python has it, and anything else as it is; numpy stays out."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def space_to_json(space: ParameterSpace) -> dict[str, Any]:
@@ -230,8 +234,8 @@ def _choice(allowed: object, dtype: str | None) -> SearchParam:
         raise SpaceError(f"allowed={allowed!r}: must be a list of values")
     if not allowed:
         raise SpaceError("allowed is empty; give at least one value")
-    # numpy scalars become plain Python values: they travel as JSON in the study file.
-    values = [value.item() if isinstance(value, np.generic) else value for value in allowed]
+    # Plain Python values travel as JSON in the study file.
+    values = [plain_scalar(value) for value in allowed]
     inferred = _common_dtype(values)
     if dtype == "float" and inferred == "int":
         values, inferred = [float(value) for value in values], "float"

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from seedwise.errors import OptionError
-from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
+from seedwise.model.space import ParameterSpace, ParamValue, SearchParam, plain_scalar
 
 #: A number of steps this close to a whole number is whole.
 ROUNDING = 1e-9
@@ -31,8 +29,7 @@ def typed_values(
 
 def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
     """Return a value in the type of its parameter; raise OptionError if it has another type."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = plain_scalar(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if param.dtype == "float" and number and math.isfinite(value):
         return float(value)

@@ -12,6 +12,7 @@ from seedwise.errors import OptionError
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
 
+DIRECTIONS = ("minimize", "maximize")
 SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsgaii")
 
 
@@ -120,8 +121,8 @@ def walltime(name: str, value: Any) -> None:
 
 def direction(name: str, value: Any) -> None:
     """Allow one of Optuna's directions."""
-    if not isinstance(value, str) or value not in ("minimize", "maximize"):
-        raise OptionError(name, value, "'minimize' or 'maximize'")
+    if not isinstance(value, str) or value not in DIRECTIONS:
+        raise OptionError(name, value, " or ".join(map(repr, DIRECTIONS)))
 
 
 def resume(name: str, value: Any) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 import attrs
-import numpy as np
 
 from seedwise.errors import OptionError
+from seedwise.model.space import plain_scalar
 
 R = TypeVar("R")
 T = TypeVar("T", bound=type)
@@ -36,6 +36,8 @@ class Forms:
     accepts: Any = None
     #: Reads the value from the text of a command line; raises ValueError.
     parse: Parse | None = None
+    #: The texts that a command line takes; empty for any that `parse` can read.
+    choices: Sequence[str] = ()
     to_json: Callable[[Any], Any] | None = None
     from_json: Callable[[Any], Any] | None = None
 
@@ -57,6 +59,7 @@ def option(
             "check": check,
             "convert": convert,
             "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
+            "choices": tuple(forms.choices),
             "to_json": forms.to_json,
             "from_json": forms.from_json,
             "accepts": forms.accepts,
@@ -125,13 +128,15 @@ def keyword_docs(options: type) -> str:
     """Return the numpydoc entries of a class of options."""
     entries = []
     for field in _fields(options):
-        default = field.default
-        if isinstance(default, enum.Enum):
-            default = default.value
+        default = _default(field)
         shown = "optional" if default is None else f"default {default!r}"
         text = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
         entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{_indent(text)}")
     return "\n".join(entries)
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    return field.default.value if isinstance(field.default, enum.Enum) else field.default
 
 
 def documented(options: T) -> T:
@@ -159,7 +164,7 @@ def keyword_signature(
     return inspect.Signature([*own, *keywords], return_annotation=returns)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class CommandOption:
     """An option on a command line."""
 
@@ -167,27 +172,35 @@ class CommandOption:
     flag: str
     #: Reads the value from text; raises ValueError.
     parse: Parse
+    #: The texts that it takes; empty for any that `parse` can read.
+    choices: Sequence[str]
     #: What stands for the value in the help; None for a plain type.
     metavar: str | None
     help: str
+    #: The default of a new run; None if the help says it in words.
+    default: str | None
     #: Whether it may be given more than once, each time for one more line.
-    several: bool = False
+    several: bool
 
 
 def command_options(options: type, leave_out: Sequence[str] = ()) -> list[CommandOption]:
     """Return the command-line flags of a class of options, without those in `leave_out`."""
-    flags = []
-    for field in _fields(options):
-        if field.name not in leave_out:
-            flag = f"--{field.name.replace('_', '-')}"
-            if field.metadata["parse"] is bool:
-                flag = f"{flag}/--no-{flag[2:]}"
-            parse = field.metadata["parse"]
-            metavar = None if isinstance(parse, type) else parse.__name__.strip("_").upper()
-            text = field.metadata["doc"].replace("`", "")
-            several = field.metadata["type"].startswith("sequence of str")
-            flags.append(CommandOption(flag, parse, metavar, text, several))
-    return flags
+    return [_command_option(field) for field in _fields(options) if field.name not in leave_out]
+
+
+def _command_option(field: attrs.Attribute[Any]) -> CommandOption:
+    name, parse, default = field.name.replace("_", "-"), field.metadata["parse"], _default(field)
+    if parse is bool:
+        default = "on" if default else "off"
+    return CommandOption(
+        flag=f"--{name}/--no-{name}" if parse is bool else f"--{name}",
+        parse=parse,
+        choices=field.metadata["choices"],
+        metavar=None if isinstance(parse, type) else parse.__name__.strip("_").upper(),
+        help=field.metadata["doc"].replace("`", ""),
+        default=None if default in (None, ()) else str(default),
+        several=field.metadata["type"].startswith("sequence of str"),
+    )
 
 
 def takes(options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
@@ -228,8 +241,7 @@ def _plain(value: Any) -> Any:
     # of an enum of text becomes text: a run's folder holds them as JSON.
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
-    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return value.item()
+    value = plain_scalar(value)
     return str.__str__(value) if isinstance(value, str) else value
 
 

@@ -9,7 +9,12 @@ import attrs
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
-from seedwise.model.sources import ParameterSource, source_from_manifest
+
+
+def _source(manifest: dict[str, Any]) -> Any:
+    from seedwise.model.sources import source_from_manifest  # with numpy
+
+    return source_from_manifest(manifest)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,6 +33,7 @@ class StudyOptions(WorkOptions):
         f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
         "copy of it is used. Seed it, or the run can't be repeated.",
         checks.sampler,
+        forms=Forms(choices=checks.SAMPLERS),
     )
     random_seed: int = option(
         123,
@@ -42,15 +48,13 @@ class StudyOptions(WorkOptions):
         "n - k are told, so k is part of what decides the result.",
         checks.positive,
     )
-    enqueue: ParameterSource | None = option(
+    enqueue: Any = option(
         None,
         "GridSource, RandomSource or ManualSource",
         "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "
         "what a case does not name.",
         checks.source,
-        forms=Forms(
-            to_json=lambda source: source.to_manifest_dict(), from_json=source_from_manifest
-        ),
+        forms=Forms(to_json=lambda source: source.to_manifest_dict(), from_json=_source),
     )
     refine_search_factor: float | None = option(
         None,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
-import numpy as np
 
 from seedwise.errors import OptionError
 from seedwise.model.options import checks
@@ -18,7 +17,7 @@ from seedwise.model.options.hints import refuse_unknown
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
 from seedwise.model.slurm_time import as_timedelta, walltime
-from seedwise.model.space import ParamValue
+from seedwise.model.space import ParamValue, plain_scalar
 
 
 def _integers(text: str) -> list[int]:
@@ -51,9 +50,7 @@ def _number(value: Any) -> Any:
 def _plain_dict(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {
-        name: one.item() if isinstance(one, np.generic) else one for name, one in value.items()
-    }
+    return {name: plain_scalar(one) for name, one in value.items()}
 
 
 # Options of all runs but those of entries, which have one of each for every entry.
@@ -119,12 +116,20 @@ class WorkOptions:
         "can say more.",
         None,
         execution_mode,
-        forms=Forms(to_json=lambda mode: execution_mode(mode).value, from_json=execution_mode),
+        forms=Forms(
+            choices=[mode.value for mode in ExecutionMode],
+            to_json=lambda mode: execution_mode(mode).value,
+            from_json=execution_mode,
+        ),
     )
 
     # What is searched.
     direction: str = option(
-        "minimize", "{'minimize', 'maximize'}", "Which mean loss is best.", checks.direction
+        "minimize",
+        "{'minimize', 'maximize'}",
+        "Which mean loss is best.",
+        checks.direction,
+        forms=Forms(choices=checks.DIRECTIONS),
     )
     overrides: dict[str, ParamValue] | None = option(
         None,
@@ -186,6 +191,7 @@ class WorkOptions:
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
         checks.resume,
+        forms=Forms(choices=["auto"]),
     )
     accept_changes: bool = option(
         False,

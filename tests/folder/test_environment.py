@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 from seedwise.folder.directory import FORMAT_VERSION
 from seedwise.folder.environment import environment
@@ -36,6 +39,7 @@ def test_that_of_an_entry_is_that_of_its_run(tmp_path):
     assert entry.read_environment() == directory.read_environment()
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine")
 def test_the_commit_of_the_folder_is_recorded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("GIT_AUTHOR", "GIT_COMMITTER"):

@@ -85,7 +85,6 @@ BAD = [
     "sw.SlurmOptions(queue='x')",
     "result.best.value",
     "sw.optimize_run(l, enqueu=None)",
-    "sw.optimize_run(l, enqueue=[{'x': 0.5}])",
     "sw.optimize_run(l, worker_time_limit=7200)",
     "sw.optimize_run(l, slurm='p')",
     "sw.optimize_run(l, overrides=[0.5])",

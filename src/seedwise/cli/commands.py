@@ -25,8 +25,6 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.view.cleaned import cleaned_lines
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import progress_line, status_lines
-from seedwise.view.submitted import submitted_lines
-from seedwise.view.table import table_lines, write_table
 
 # Each TAB in a shell imports this module: what brings NumPy or Dask is imported where it is used.
 
@@ -194,6 +192,10 @@ def show(run_dir: str) -> None:
 
     Of entries it shows a row for each; give an entry's folder to see its trials.
     """
+    from seedwise import api
+    from seedwise.view.result import result_lines
+    from seedwise.view.table import table_lines
+
     try:
         found, result = api.run_status(run_dir), api.open_run(run_dir)
     except SeedwiseError as error:
@@ -207,6 +209,9 @@ def show(run_dir: str) -> None:
 @click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
 def export(run_dir: str, file: Path) -> None:
     """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
+    from seedwise import api
+    from seedwise.view.table import write_table
+
     try:
         write_table(api.open_run(run_dir), file)
     except (SeedwiseError, OSError) as error:
@@ -250,6 +255,9 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     When the walltime is nearly up, the run is stopped in order, and a new job runs the script
     again with the same ARGUMENTS, and resumes the run.
     """
+    from seedwise import api
+    from seedwise.view.submitted import submitted_lines
+
     given = _given(flags)
     try:
         names = given.keys() & set(keyword_names(SlurmOptions))

@@ -402,6 +402,43 @@ def test_a_way_to_reach_code(text):
     assert differences(small(text), small(text.replace("1", "2")), "loss")
 
 
+IN_A_PACKAGE = {
+    "a constant of the package": "from . import n\ndef loss(): return n\n# p\nn = 1",
+    "a function of the package": (
+        "from . import one\ndef loss(): return one()\n# p\ndef one(): return 1"
+    ),
+    "what the package takes from a module": (
+        "from . import one\ndef loss(): return one()\n"
+        "# p\nfrom .core import one\n# p.core\ndef one(): return 1"
+    ),
+    "what the import of the package does": "def loss(): return 0\n# p\nprint(1)",
+    "what the package sets in a module": (
+        "from .consts import n\ndef loss(): return n\n"
+        "# p\nfrom . import consts\nconsts.n = 1\n# p.consts\nn = 0"
+    ),
+    "what a module patches that the package imports": (
+        "n = 0\ndef loss(): return n\n# p\nfrom . import patch\n"
+        "# p.patch\nfrom . import fit\nfit.n = 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", IN_A_PACKAGE.values(), ids=IN_A_PACKAGE)
+@pytest.mark.parametrize("entry", ["p.fit", "p.models.fit"])
+def test_a_loss_in_a_package_reaches_the_packages_around_it(text, entry):
+    """Python imports them before the module of the loss."""
+    text = text.replace("from .", "from .." if entry.count(".") > 1 else "from .", 1)
+    before, after = ({entry: "", **small(one)} for one in (text, text.replace("1", "2")))
+    for sources in (before, after):
+        sources[entry] = sources.pop("__main__")
+        sources.setdefault("p.models", "")
+    pieces = [
+        {key: piece.text for key, piece in reached(sources, entry, ["loss"]).items()}
+        for sources in (before, after)
+    ]
+    assert pieces[0] != pieces[1]
+
+
 NO_WAYS = {
     "an import that is not used": (
         "from m import plot\ndef loss(): pass\n# m\ndef plot(): return 1"

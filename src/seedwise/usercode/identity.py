@@ -10,6 +10,7 @@ import ast
 import builtins
 import difflib
 import functools
+import itertools
 import re
 from collections.abc import Collection, Iterator, Mapping
 
@@ -53,10 +54,13 @@ def reached(
     used = {*names, *(() if home.keys() & names else home)}
     found: dict[tuple[str, str], Piece] = {}
     while True:
+        named = [name for name in sources if _is_named(name, used)]
+        # With a module, Python imports the packages around it.
+        modules = [each for name in (entry, *named) for each in _with_packages(name)]
         fresh = {
             (module, label): piece
-            for module in sources
-            if module == entry or used & {(last := module.rpartition(".")[2]), f".{last}"}
+            for module in modules
+            if module in sources
             for label, piece in _pieces(sources[module], own).items()
             if (module, label) not in found
             and (piece.is_kept or label in used or not used.isdisjoint(_READ_ALL))
@@ -65,6 +69,15 @@ def reached(
             return found
         found |= fresh
         used.update(*(piece.names for piece in fresh.values()))
+
+
+def _is_named(module: str, used: Collection[str]) -> bool:
+    last = module.rpartition(".")[2]
+    return last in used or f".{last}" in used
+
+
+def _with_packages(module: str) -> Iterator[str]:
+    return itertools.accumulate(module.split("."), "{}.{}".format)
 
 
 def difference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ from seedwise.driver.report import (
     Listeners,
     Report,
     interruption_told,
+    plan_notes,
     tell_end,
     work_remarks,
 )
@@ -767,6 +769,7 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
         (4, Demand(3, 1), 100.0, 110.0, ["only 3 of 4 workers could have a chunk"]),
         (4, Demand(4, 2), 100.0, 55.0, ["only 2 of 4 workers could have a chunk"]),
         (4, Demand(1, 1), 10.0, 20.0, []),  # it was over soon
+        (None, Demand(8, 1), 100.0, 110.0, []),
         (4, Demand(8, 1), 100.0, 200.0, ["nothing to do for 50% of their time"]),
         (4, Demand(8, 2), 100.0, 100.0, ["nothing to do for 50% of their time"]),
         (4, Demand(8, 1), 100.0, None, []),  # the cluster was passed
@@ -778,3 +781,26 @@ def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
     remarks = work_remarks(options, demand, busy_s, worker_s)
     assert len(remarks) == len(words)
     assert all(some in remark for some, remark in zip(words, remarks, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "demand", "n_seeds", "words"),
+    [
+        ({}, Demand(1, 1), 100, ["chunk_size, such as 25, or more max_concurrent_trials"]),
+        ({"cluster": "slurm"}, Demand(1, 1), 100, ["so only one worker has work"]),
+        ({}, Demand(2, 1), 100, []),
+        ({"workers": 1}, Demand(1, 1), 100, []),
+        ({}, Demand(1, 1), 1, []),
+        (
+            {"cluster": "slurm", "worker_parallelism": 4},
+            *(Demand(8, 1), 100, ["4 seeds at once share 1 CPU of a job: cpus_per_task=4"]),
+        ),
+        ({"cluster": "slurm", "worker_parallelism": 4, "cpus_per_task": 4}, Demand(8, 1), 9, []),
+        ({"worker_parallelism": 4}, Demand(8, 1), 100, []),
+    ],
+)
+def test_what_the_options_waste(monkeypatch, keywords, demand, n_seeds, words):
+    monkeypatch.setattr("seedwise.driver.report.os", SimpleNamespace(cpu_count=lambda: 8))
+    notes = list(plan_notes(RunOptions.from_keywords(keywords), demand, n_seeds))
+    assert len(notes) == len(words)
+    assert all(some in note for some, note in zip(words, notes, strict=True))

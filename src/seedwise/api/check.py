@@ -105,6 +105,7 @@ def _report(
         vectorized=loss.vectorized,
         workers=workers,
         worker_parallelism=options.worker_parallelism,
+        use_processes=options.use_processes,
         cpus_per_worker=cpus,
         walltime_s=checked.walltime_s,
         trial_limit_s=options.trial_limit_s,

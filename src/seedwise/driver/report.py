@@ -207,6 +207,25 @@ def tell_end(
     listen(RunFinished(run.directory.path, best, run.elapsed_s, outcome, tuple(remarks)))
 
 
+def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:
+    """Yield what wastes workers or CPUs, as far as the options tell."""
+    if n_seeds == 1:
+        return
+    could_be_more = options.workers != 1 and (options.place != "local" or os.cpu_count() != 1)
+    if demand.chunks == 1 and could_be_more:
+        yield (
+            f"the {n_seeds} seeds of a trial are one chunk, so only one worker has work; a "
+            f"smaller chunk_size, such as {-(-n_seeds // 4)}, or more max_concurrent_trials uses "
+            "more"
+        )
+    if options.place == "slurm" and options.worker_parallelism > options.cpus_per_task:
+        n_at_once, cpus = options.worker_parallelism, options.cpus_per_task
+        yield (
+            f"{n_at_once} seeds at once share {cpus} CPU{'s' if cpus > 1 else ''} of a job: "
+            f"cpus_per_task={n_at_once} gives each its own"
+        )
+
+
 def work_remarks(
     options: AnyOptions, demand: Demand, busy_s: float, worker_s: float | None
 ) -> list[str]:
@@ -214,17 +233,20 @@ def work_remarks(
 
     `busy_s` is what all chunks took, and `worker_s` how long the workers were there, together.
     """
+    if busy_s < _LONG_S:
+        return []
     remarks = []
-    asked_for = options.workers if isinstance(options.workers, int) else os.cpu_count() or 1
-    could_work = demand.workers(asked_for)
-    if busy_s >= _LONG_S and could_work < asked_for:
+    there = options.workers
+    if there is None and options.place == "local":
+        there = os.cpu_count()
+    if isinstance(there, int) and (could_work := demand.workers(there)) < there:
         remarks.append(
-            f"only {could_work} of {asked_for} workers could have a chunk: the trials in flight "
-            f"have {demand.chunks} at most; a smaller chunk_size, or more max_concurrent_trials, "
-            "uses them all"
+            f"only {could_work} of {there} workers could have a chunk: the trials in flight have "
+            f"{demand.chunks} at most; a smaller chunk_size, or more max_concurrent_trials, uses "
+            "them all"
         )
     idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
-    if busy_s >= _LONG_S and idle >= _IDLE:
+    if idle >= _IDLE:
         remarks.append(
             f"the workers had nothing to do for {idle:.0%} of their time: fewer workers, or more "
             "max_concurrent_trials, waste less"

@@ -55,6 +55,8 @@ class CheckReport:
         Workers that the run would have, which are jobs on Slurm; None for a passed cluster.
     worker_parallelism : int
         Seeds that run at once in a worker; chunks, if the loss is vectorized.
+    use_processes : bool
+        Whether these run in processes, and not in threads.
     cpus_per_worker : int or None
         CPUs that a Slurm job gets, which can be more than it asks for; None outside of Slurm.
     walltime_s : float or None
@@ -95,6 +97,7 @@ class CheckReport:
     vectorized: bool = False
     workers: int | None = None
     worker_parallelism: int = 1
+    use_processes: bool = False
     cpus_per_worker: int | None = None
     walltime_s: float | None = None
     trial_limit_s: float | None = None

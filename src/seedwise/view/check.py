@@ -111,6 +111,12 @@ def _advice(report: CheckReport) -> list[str]:
             "would fail: raise it or leave it out, or use more workers or fewer "
             "max_concurrent_trials"
         )
+    if report.n_chunks_in_flight == 1 and report.n_seeds > 1 and not report.chunk_is_short:
+        lines.append(
+            "a trial is one chunk, so only one worker has work: use a smaller chunk_size or more "
+            "max_concurrent_trials"
+        )
+    lines += _on_a_workers_cpus(report)
     if report.n_idle_workers and report.workers is not None:
         what = "jobs" if report.place == "slurm" else "workers"
         needed = report.workers - report.n_idle_workers
@@ -118,6 +124,26 @@ def _advice(report: CheckReport) -> list[str]:
         lines.append(
             f"{report.n_idle_workers} of {report.workers} {what} would never get a chunk: use "
             f"workers={needed}{smaller} or more max_concurrent_trials"
+        )
+    return lines
+
+
+def _on_a_workers_cpus(report: CheckReport) -> list[str]:
+    lines, at_once, cpus = [], report.worker_parallelism, report.cpus_per_worker
+    if cpus is not None and at_once > cpus:
+        lines.append(
+            f"{at_once} seeds at once share {_counted(cpus, 'CPU')} of a job: use "
+            f"cpus_per_task={at_once}"
+        )
+    elif cpus is not None and cpus > 2 * at_once and not report.vectorized:  # 2 may be one core
+        lines.append(
+            f"a seed has {cpus // at_once} CPUs: if the loss uses one only, use "
+            f"worker_parallelism={cpus}"
+        )
+    if at_once > 1 and not report.use_processes and not report.vectorized:
+        lines.append(
+            "the times assume that threads run at once: a loss in pure Python needs "
+            "use_processes=True for that"
         )
     return lines
 

@@ -109,32 +109,36 @@ def start(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(client, tmp_path):
-    def run(**keywords):
+    def run(loss=bowl, **keywords):
         fixed = {"cluster": client, "run_root": tmp_path / "runs", "progress": False}
-        return sw.optimize_run(bowl, n_seeds=4, **{**fixed, **keywords})
+        return sw.optimize_run(loss, n_seeds=4, **{**fixed, **keywords})
 
     return run
 
 
 def test_calls_without_a_name_go_on_with_their_runs_in_the_next_job(run, start):
     start("12.0")
-    first, second = run(n_trials=2), run(n_trials=3)
-    start("13.0")
-    again = [run(n_trials=2), run(n_trials=3), run(n_trials=2)]
-    assert [Path(result.run_dir).name for result in again] == [
-        "bowl_v0001",
-        "bowl_v0002",
-        "bowl_v0003",
-    ]
-    assert [result.trials for result in again[:2]] == [first.trials, second.trials]
+    first, second = run(n_trials=2), run(n_trials=3, random_seed=5)
+    with pytest.raises(sw.OptionError, match="run_name=None: must be a name for each"):
+        run(n_trials=4)
+    start("13.0")  # which leaves the first out
+    again = run(n_trials=3, random_seed=5)
+    assert (again.run_dir, again.trials) == (second.run_dir, second.trials)
+    start("14.0")
+    again = run(n_trials=2)
+    assert (again.run_dir, again.trials) == (first.run_dir, first.trials)
+    assert Path(run(n_trials=2, random_seed=6).run_dir).name == "bowl_v0003"
 
 
-def test_another_script_in_the_next_job_is_refused_and_not_mixed(run, start):
+def test_another_loss_in_the_next_job_is_refused_and_not_mixed(run, start):
     start("12.0")
     run(n_trials=2)
     start("13.0")
+    other = sw.loss(name="bowl", description="another", parameter_space=bowl.parameter_space)(
+        lambda params, seed: 0.0
+    )
     with pytest.raises(sw.ChangedRunError):
-        run(n_trials=2, random_seed=5)
+        run(other, n_trials=2)
 
 
 def test_the_next_job_does_not_begin_a_run_anew(run, start):

@@ -697,7 +697,7 @@ def optimize_entries(
     ------
     OptionError
         If a keyword has a value that is not allowed, or if there are no entries, or if two entries
-        are equal. Raised before anything starts.
+        are equal but for case. Raised before anything starts.
     ClusterError
         If the cluster can't start.
     AllEntriesFailedError

@@ -9,15 +9,16 @@ import attrs
 import pytest
 
 from seedwise.disk.lines import read_lines
-from seedwise.errors import RunFileError
+from seedwise.errors import OptionError, RunFileError
 from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE, Call
 
-WALK = Call("/runs", None, "walk", ["fit.py"])
+WALK = Call("/runs", None, "walk", "gain 1", ["fit.py"])
 NAMED = attrs.evolve(WALK, run_name="mine")
 OTHERS = [
     attrs.evolve(WALK, run_root="/other"),
     attrs.evolve(WALK, loss_name="swim"),
     attrs.evolve(WALK, argv=["fit.py", "anna"]),
+    attrs.evolve(WALK, options="gain 2"),
     NAMED,
 ]
 
@@ -34,19 +35,31 @@ def begin(notes, monkeypatch, tmp_path):
 
     def begin(start: str, call: Call, new: str) -> str:
         monkeypatch.setenv(START_VARIABLE, start)
-        run = call.run_before() or new
+        run = call.run_before("run_name") or new
         call.note(tmp_path / run)
         return run
 
     return begin
 
 
-def test_a_later_job_takes_up_the_runs_in_their_order(begin):
-    assert [begin("12.0", WALK, new) for new in ("v1", "v2")] == ["v1", "v2"]
-    assert [begin("13.0", WALK, new) for new in ("v3", "v3", "v3")] == ["v1", "v2", "v3"]
-    assert begin("14.0", WALK, "v4") == "v1"
-    # The job before it did not come as far as the one before that.
-    assert [begin("15.0", WALK, "v4") for _ in range(4)] == ["v1", "v2", "v3", "v4"]
+def test_a_later_job_takes_up_the_run_of_the_same_call(begin):
+    other = attrs.evolve(WALK, options="gain 2")
+    assert [begin("12.0", call, new) for call, new in ((WALK, "v1"), (other, "v2"))] == [
+        "v1",
+        "v2",
+    ]
+    # It may leave out what is done.
+    assert begin("13.0", other, "v3") == "v2"
+    assert begin("14.0", WALK, "v3") == "v1"
+
+
+def test_equal_calls_without_a_name_are_refused(begin):
+    begin("12.0", WALK, "v1")
+    with pytest.raises(OptionError, match="run_name=None: must be a name for each of several"):
+        begin("12.0", WALK, "v2")
+    assert begin("13.0", WALK, "v2") == "v1"
+    begin("13.0", NAMED, "mine")
+    assert begin("13.0", NAMED, "other") == "mine"
 
 
 def test_a_job_that_slurm_restarts_is_a_later_one(begin):
@@ -64,13 +77,13 @@ def test_another_call_takes_up_a_run_of_its_own(begin, other):
 
 def test_the_arguments_are_those_of_this_process(monkeypatch):
     monkeypatch.setattr("sys.argv", ["fit.py", "--fast"])
-    assert Call("/runs", None, "walk").argv == ["fit.py", "--fast"]
+    assert Call("/runs", None, "walk", "").argv == ["fit.py", "--fast"]
 
 
 def test_elsewhere_nothing_is_noted_or_known(monkeypatch, tmp_path):
     monkeypatch.delenv(NOTES_VARIABLE, raising=False)
     WALK.note(tmp_path / "v1")
-    assert WALK.run_before() is None
+    assert WALK.run_before("run_name") is None
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     ------
     OptionError
         If a keyword has a value that is not allowed, or if there are no entries, or if two entries
-        are equal. Raised before anything starts.
+        are equal but for case. Raised before anything starts.
     ClusterError
         If the cluster can't start.
     AllEntriesFailedError
@@ -226,8 +227,9 @@ def _begin(
     parts = make_parts(loss, options, source=source)
     stem = f"{loss.name}{kind.name_suffix}"
     root = Path(options.run_root).expanduser().absolute()
-    call = Call(str(root), options.run_name, stem)
-    name, note = call.run_before(), None
+    decides = {name: value for name, value in parts.depends_on.items() if name != "loss"}
+    call = Call(str(root), options.run_name, stem, json.dumps(decides, sort_keys=True))
+    name, note = call.run_before(options.name_keyword), None
     if name is None:
         name, note = _name_and_note(options, root, stem)
         if options.clean_run_dir:

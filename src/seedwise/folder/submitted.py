@@ -1,8 +1,8 @@
 """The runs that a script begins in a job of `seedwise submit`: its next job resumes them.
 
 The next job runs the script again from its first line, so a call without a `run_name` would begin
-another run. Each call notes its run, and the same call in a later job takes it up: the first of
-those that are alike takes the first run, the second the second.
+another run. Each call notes its run, and the same call in a later job takes it up. A later job may
+leave calls out, so it would not be known which of two equal calls is which: that is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from seedwise.disk.lines import append_lines, read_lines
-from seedwise.errors import RunFileError
+from seedwise.errors import OptionError, RunFileError
 
 #: The variable that names the file of these notes; it is set in such a job only.
 NOTES_VARIABLE = "SEEDWISE_SUBMITTED_RUNS"
@@ -30,20 +30,24 @@ class Call:
     #: None is the next free number.
     run_name: str | None
     loss_name: str
+    #: What decides its results, but for the code of the loss: that is compared with the run's.
+    options: str
     argv: list[str] = attrs.field(factory=lambda: list(sys.argv))
 
-    def run_before(self) -> str | None:
-        """Return the name of the run that it had in an earlier job; None if it had none."""
+    def run_before(self, name_keyword: str) -> str | None:
+        """Return the name of the run that it had in an earlier job; None if it had none.
+
+        Raises OptionError if this job has made an equal call without a name before.
+        """
         path, start = _place()
         if path is None:
             return None
-        runs: dict[str, list[str]] = {start: []}
-        for note in read_lines(path):
-            if note.get("call") == attrs.asdict(self):
-                runs.setdefault(note["start"], []).append(note["run"])
-        n_before = len(runs.pop(start))
-        had = [some[n_before] for some in runs.values() if len(some) > n_before]
-        return had[-1] if had else None
+        mine = [note for note in read_lines(path) if note.get("call") == attrs.asdict(self)]
+        if self.run_name is None and any(note["start"] == start for note in mine):
+            allowed = "a name for each of several equal calls in a submitted script"
+            hint = "Without it, the next job could not tell which run is which call's."
+            raise OptionError(name_keyword, None, allowed, hint)
+        return mine[-1]["run"] if mine else None
 
     def note(self, run_dir: Path) -> None:
         """Note the run that it has; does nothing elsewhere than in such a job."""

@@ -41,32 +41,29 @@ def _entries(name: str, value: Any) -> None:
 def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     """Return the folder name of each entry: letters, digits, ``_``, ``-`` and ``.`` only.
 
-    An id that is not such a name, or is long, has a digest in its folder's name. So has an id that
-    differs from an earlier one in case only, as some file systems ignore case. Raises OptionError
-    if an entry is given twice.
+    An id that is not such a name, or is long, has a digest in its folder's name, which depends on
+    the id alone. Raises OptionError if an entry is given twice, or if two differ in case only, as
+    some file systems ignore case.
 
-    >>> entry_labels(("p-01", "p 01", "P-01"))
-    {'p-01': 'p-01', 'p 01': 'p_01-7f1f4dcf', 'P-01': 'P-01-c1a381c449e5097a'}
+    >>> entry_labels(("p-01", "p 01"))
+    {'p-01': 'p-01', 'p 01': 'p_01-7f1f4dcf'}
     """
     labels: dict[str, str] = {}
-    taken: set[str] = set()
+    taken: dict[str, str] = {}
     for entry in entry_ids:
         if entry in labels:
             raise OptionError("entry_ids", entry, "without duplicates", "It is given twice.")
         label = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry).strip("_").lstrip(".-_") or "entry"
         if label != entry or len(label) > _LONGEST_LABEL:
-            label = _with_digest(label, entry, n_bytes=4)
-        if label.casefold() in taken:
-            label = _with_digest(label, entry, n_bytes=8)
-        taken.add(label.casefold())
+            text = entry.encode(errors="backslashreplace")
+            digest = hashlib.blake2b(text, digest_size=4).hexdigest()
+            label = f"{label[: _LONGEST_LABEL - 9]}-{digest}"
+        other = taken.setdefault(label.casefold(), entry)
+        if other != entry:
+            hint = f"{other!r} and {entry!r} would both have the folder {label!r}."
+            raise OptionError("entry_ids", entry, "ids that differ in more than case", hint)
         labels[entry] = label
     return labels
-
-
-def _with_digest(label: str, entry: str, n_bytes: int) -> str:
-    text = entry.encode(errors="backslashreplace")
-    digest = hashlib.blake2b(text, digest_size=n_bytes).hexdigest()
-    return f"{label[: _LONGEST_LABEL - len(digest) - 1]}-{digest}"
 
 
 @attrs.frozen(kw_only=True)

@@ -117,6 +117,11 @@ LINK = {
         *(None, {"JUPYTERHUB_SERVICE_PREFIX": "/user/ann/"}),
         *("http://127.0.0.1:8787/status", ""),
     ),
+    "with a query": (
+        *("http://{host}:{port}/status?theme=dark", {}),
+        *("http://127.0.0.1:8787/status?theme=dark", None),
+    ),
+    "with a fragment": ("https://x.edu/p/{port}/#top", {}, "https://x.edu/p/8787/", "x.edu"),
     "with a variable that is not set": ("{NOPE}/status", {}, "http://127.0.0.1:8787/status", None),
 }
 
@@ -127,7 +132,8 @@ def test_the_link_follows_dasks_setting(monkeypatch, setting, variables, link, h
         monkeypatch.setenv(name, value)
     with dask.config.set({"distributed.dashboard.link": setting} if setting else {}):
         expected = link or setting.format(port=8787)
-        assert dashboard_link(8787, "secret") == f"{expected}?token=secret"
+        mark = "&" if "?" in expected else "?"
+        assert dashboard_link(8787, "secret") == f"{expected}{mark}token=secret"
         assert proxy_host() == host
 
 

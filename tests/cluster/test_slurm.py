@@ -319,8 +319,10 @@ def test_the_interface_of_the_nodes_need_not_be_here(slurm):
         check_place(RunOptions.from_keywords(options))
 
     check(interface="ib9", scheduler_interface="lo")
-    with pytest.raises(OptionError, match=r"SlurmOptions\(interface=\.\.\., scheduler_interface="):
+    with pytest.raises(OptionError, match=r"^interface='ib9': .*, scheduler_interface="):
         check(interface="ib9")
+    with pytest.raises(OptionError, match=r"^scheduler_interface='ib9'"):
+        check(interface="lo", scheduler_interface="ib9")
 
 
 def test_no_sbatch(tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def test_runs_are_numbered(tmp_path):
 def test_the_newest_run_is_the_one_to_resume(tmp_path):
     def begin(**content):
         directory = open_run_directory(tmp_path, None, "walk")
-        directory.write_meta({"kind": "run", **content})
+        directory.write_meta({"kind": "run", "loss_name": "walk", **content})
 
     assert unfinished_run(tmp_path / "none", "walk", "run") is None
     begin()
@@ -69,8 +69,10 @@ def test_the_newest_run_is_the_one_to_resume(tmp_path):
     assert unfinished_run(tmp_path, "walk", "run").name == "walk_v0001"
     begin(completed_at_utc="2026-01-01T00:00:00+00:00")
     assert unfinished_run(tmp_path, "walk", "run") is None
+    begin(loss_name="walk ")
+    assert unfinished_run(tmp_path, "walk", "run") is None  # it is another loss's
     begin()
-    (tmp_path / "walk_v0004" / "meta.json").write_text("{")
+    (tmp_path / "walk_v0005" / "meta.json").write_text("{")
     assert unfinished_run(tmp_path, "walk", "run") is None
 
 

@@ -19,17 +19,20 @@ SPACE = {"x": search_param(range=(-1.0, 1.0))}
 NOISE = np.random.default_rng(1).normal(size=N_SEEDS)
 
 
+def trial(number, losses, point):
+    found = estimate(np.asarray(losses, dtype=float))
+    outcome = found.mean, found.stderr, found.n_seeds, TrialState.COMPLETE
+    return TrialResult(number, point, *outcome, duration_s=1.0)
+
+
 def told(path, losses, params, searched=SPACE, direction="minimize"):
     """What is said of trials with these losses, at these params."""
     trials, records = [], []
     for number, (row, point) in enumerate(zip(losses, params, strict=True)):
         array = np.asarray(row, dtype=float)
-        found = estimate(array)
-        records.append(
-            (Proposal(number, point), ChunkResult(number, 0, 1, 0, len(array), losses=array))
-        )
-        outcome = found.mean, found.stderr, found.n_seeds, TrialState.COMPLETE
-        trials.append(TrialResult(number, point, *outcome, duration_s=1.0))
+        result = ChunkResult(number, 0, 1, 0, len(array), losses=array)
+        records.append((Proposal(number, point), result))
+        trials.append(trial(number, row, point))
     with Ledger(path) as ledger:
         ledger.record(records)
     return list(study_remarks(trials, direction, path, len(losses[0]), searched))
@@ -128,6 +131,22 @@ def test_noise_that_hides_the_differences(path):
 def test_of_single_seeds_and_of_no_trial_little_is_said(path):
     assert told(path, [[value] for value in CLEAR], INSIDE) == []
     assert list(study_remarks([], "minimize", path, 1, SPACE)) == []
+
+
+def test_losses_of_other_seeds_or_of_another_loss_are_not_compared(path):
+    losses = means([1.0, 1.0001, 1.0002, *CLEAR[3:]], noise=0.1, common=False)
+    told(path, losses, INSIDE)  # all but one before the change
+    with Ledger(path) as ledger:
+        ledger.begin_phase("seeds")
+        last = Proposal(12, {"x": 0.1})
+        ledger.record([(last, ChunkResult(12, 0, 1, 0, N_SEEDS, losses=losses[0] - 1))])
+    trials = [
+        trial(number, row, point)
+        for number, (row, point) in enumerate(
+            zip([*losses, losses[0] - 1], [*INSIDE, {"x": 0.1}], strict=True)
+        )
+    ]
+    assert list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE)) == []
 
 
 def test_they_are_told_at_the_end_and_are_in_the_result(client, tmp_path, capsys):

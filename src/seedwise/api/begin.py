@@ -231,7 +231,7 @@ def _begin(
     call = Call(str(root), options.run_name, stem, json.dumps(decides, sort_keys=True))
     name, note = call.run_before(options.name_keyword), None
     if name is None:
-        name, note = _name_and_note(options, root, stem)
+        name, note = _name_and_note(options, root, loss.name)
         if options.clean_run_dir:
             _clean(options)
     directory = open_run_directory(root, name, stem)
@@ -240,13 +240,14 @@ def _begin(
 
 
 def _name_and_note(
-    options: RunOptions | EntriesOptions | SweepOptions, root: Path, stem: str
+    options: RunOptions | EntriesOptions | SweepOptions, root: Path, loss_name: str
 ) -> tuple[str | None, str | None]:
     """Return the name of the run's folder, and what to say of a run that might be resumed."""
-    name = options.run_name
-    unfinished = unfinished_run(root, stem, options.kind) if name is None else None
+    if options.run_name is not None:
+        return options.run_name, None
+    unfinished = unfinished_run(root, loss_name, options.kind, options.name_suffix)
     if unfinished is None:
-        return name, None
+        return None, None
     if options.resume == "auto":
         return unfinished.name, None
     if lease_holder(unfinished.lease) is not None:

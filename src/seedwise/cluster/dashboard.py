@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from distributed import Client, Scheduler
 from distributed.utils import format_dashboard_link
@@ -69,11 +69,15 @@ def dashboard_link(port: int, token: str | None) -> str:
     >>> dashboard_link(8787, "secret")
     'http://127.0.0.1:8787/status?token=secret'
     """
+    link: str
     try:
         link = format_dashboard_link(_LOOPBACK, port)
     except (LookupError, ValueError):  # it names a variable that is not set
         link = f"http://{_LOOPBACK}:{port}/status"
-    return link if token is None else f"{link}?token={token}"
+    if token is None:
+        return link
+    link = urldefrag(link).url
+    return f"{link}{'&' if '?' in link else '?'}token={token}"
 
 
 def proxy_host() -> str | None:

@@ -32,7 +32,9 @@ def check_place(options: WorkOptions) -> None:
     if options.place == "local":
         _require_children()
     elif options.place == "slurm":
-        require_slurm(scheduler_interface(options.slurm))
+        has_own = options.slurm is not None and options.slurm.scheduler_interface is not None
+        keyword = "scheduler_interface" if has_own else "interface"
+        require_slurm(scheduler_interface(options.slurm), keyword)
     elif options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"

@@ -70,10 +70,15 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     return directory
 
 
-def unfinished_run(run_root: Path, loss_name: str, kind: str) -> RunDirectory | None:
-    """Return the newest of the runs that `open_run_directory` named, if it is not finished."""
+def unfinished_run(
+    run_root: Path, loss_name: str, kind: str, suffix: str = ""
+) -> RunDirectory | None:
+    """Return the newest of the loss's runs that `open_run_directory` named, if it is unfinished.
+
+    `suffix` follows the loss's name in theirs.
+    """
     root = run_root.expanduser().absolute()
-    stem = _stem(loss_name)
+    stem = _stem(f"{loss_name}{suffix}")
     numbers = _numbers(root, stem) if root.is_dir() else {}
     for number in sorted(numbers, reverse=True):
         directory = RunDirectory(root / numbers[number])
@@ -82,6 +87,8 @@ def unfinished_run(run_root: Path, loss_name: str, kind: str) -> RunDirectory | 
                 meta = directory.read_meta()
             except (NotARunError, OSError):
                 return None
+            if meta.get("loss_name") != loss_name:  # "fit p1" and "fit_p1" have the same folders
+                continue
             can_be_resumed = meta.get("kind") == kind and "completed_at_utc" not in meta
             return directory if can_be_resumed else None
     return None

@@ -23,6 +23,7 @@ _EDGE = 0.01
 
 # So many trials are compared with the best, to read no more losses than that takes.
 _MOST_COMPARED = 50
+_MOST_LOSSES = 2_000_000
 
 # The differences are to be so many times the noise.
 _CLEARLY = 3.0
@@ -80,10 +81,9 @@ def _whole_numbers(name: str, param: SearchParam) -> Iterator[str]:
         return
     low, high = param.range
     if low >= 0 and low % 1 == high % 1 == 0 and high - low >= _FEWEST_WHOLE_NUMBERS:
-        bounds = f"({low:g}, {high:g})"
         yield (
-            f"{name} was searched as a float, as {bounds} means; whole numbers are "
-            f"search_param(range={bounds}, dtype='int')"
+            f"{name} was searched as a float; for whole numbers, give "
+            f"search_param(range=({low:g}, {high:g}), dtype='int')"
         )
 
 
@@ -96,9 +96,16 @@ def _compared(
 ) -> Iterator[str]:
     sign = -1.0 if direction == "maximize" else 1.0
     ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
-    near, spread = ranked[:_MOST_COMPARED], ranked[:: -(-len(ranked) // _MOST_COMPARED)]
+    most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // n_seeds))
+    near, spread = ranked[:most], ranked[:: -(-len(ranked) // most)]
     numbers = {best.number, *(trial.number for trial in (*near, *spread))}
-    losses = {number: one.losses for number, one in read_trials(ledger, numbers, n_seeds).items()}
+    read = read_trials(ledger, numbers, n_seeds)
+    losses = {
+        number: one.losses
+        for number, one in read.items()
+        if one.changed_since == read[best.number].changed_since  # of the same loss and seeds
+    }
+    near, spread = ([one for one in some if one.number in losses] for some in (near, spread))
     n_alike = sum(not _is_worse(sign, losses, best, trial) for trial in near)
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
@@ -116,10 +123,7 @@ def _is_worse(
     best: TrialResult,
     trial: TrialResult,
 ) -> bool:
-    a, b = losses[trial.number], losses[best.number]
-    if not (np.isfinite(a) & np.isfinite(b)).any():
-        return True  # of an older state of the seeds
-    interval = paired_comparison(sign * a, sign * b).interval
+    interval = paired_comparison(sign * losses[trial.number], sign * losses[best.number]).interval
     return interval is not None and interval[0] > 0
 
 
@@ -130,9 +134,7 @@ def _noise(
     losses: Mapping[int, NDArray[np.float64]],
 ) -> Iterator[str]:
     """Compare the noise of a difference, seed by seed, with the differences of the means."""
-    of_best = losses[best.number]
-    pairs = [one for one in spread if (np.isfinite(one) & np.isfinite(of_best)).any()]
-    errors = [paired_comparison(one, of_best).stderr for one in pairs]
+    errors = [paired_comparison(one, losses[best.number]).stderr for one in spread]
     known = [error for error in errors if error is not None]
     if not known:
         return

@@ -105,11 +105,12 @@ class QueuedJob:
         return self.state in _PENDING
 
 
-def require_slurm(interface: str | None) -> None:
+def require_slurm(interface: str | None, keyword: str = "interface") -> None:
     """Refuse to start without Slurm, or with a network interface that is not there.
 
-    Without `interface` Dask chooses one. Raises SlurmNotFoundError if there is no ``sbatch``, and
-    OptionError if this machine has no such interface.
+    Without `interface` Dask chooses one; `keyword` is the option that gave it. Raises
+    SlurmNotFoundError if there is no ``sbatch``, and OptionError if this machine has no such
+    interface.
     """
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
@@ -120,7 +121,7 @@ def require_slurm(interface: str | None) -> None:
             "SlurmOptions(interface=..., scheduler_interface=...)."
         )
         allowed = f"one of this machine's: {', '.join(known)}"
-        raise OptionError("interface", interface, allowed, hint)
+        raise OptionError(keyword, interface, allowed, hint)
 
 
 def quoted(text: str) -> str:

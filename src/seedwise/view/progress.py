@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import time
@@ -156,7 +157,7 @@ def _may_be_read_by_others(stream: object) -> bool:
 
 def _without_token(event: RunStarted) -> RunStarted:
     """Replace the dashboard's link by the path of the file that holds it."""
-    link, _, token = (event.dashboard or "").partition("?token=")
+    link, *token = re.split("[?&]token=", event.dashboard or "")
     if not token:
         return event
     file = RunDirectory(event.run_dir).key_dir / _LINK_FILE

@@ -19,12 +19,14 @@ from click.testing import CliRunner
 import seedwise as sw
 from seedwise import api
 from seedwise.cli import main
+from seedwise.driver.parts import read_saved
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_names
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
+from tests.losses import bowl
 
 COMMAND = Path(sys.executable).parent / "seedwise"
 
@@ -260,6 +262,34 @@ def test_every_option_but_the_folders_is_a_flag_and_reaches_the_api(monkeypatch)
     for name in names - of_the_folder - {"slurm", "enqueue", "clean_run_dir", "assume_yes"}:
         assert f"--{name.replace('_', '-')}" in text
     assert "LAMBDA" not in text
+
+
+def test_each_field_of_the_jobs_options_can_be_changed_when_a_run_is_resumed(client, tmp_path):
+    began = {"partition": "old", "account": "lab", "prologue": ["module load python"]}
+    common = {"n_seeds": 2, "cluster": client, "run_root": tmp_path, "progress": False}
+    for slurm in (began, None):
+        run_dir = Path(sw.optimize_run(bowl, n_trials=1, slurm=slurm, **common).run_dir)
+        changed = [
+            *("--partition", "new", "--interface", "ib0", "--local-directory", "/scratch"),
+            *("--python", "apptainer exec 'my image.sif' python"),
+            *("--extra-directives", "--gres=gpu:1", "--extra-directives", "--exclusive"),
+        ]
+        shown = invoke(
+            *("resume", run_dir, "--cluster", client.scheduler.address, "--n-trials", 2, *changed)
+        )
+        assert shown.exit_code == 0, shown.output
+        given = {
+            "partition": "new",
+            "interface": "ib0",
+            "local_directory": "/scratch",
+            "python": ["apptainer", "exec", "my image.sif", "python"],
+            "extra_directives": ["--gres=gpu:1", "--exclusive"],
+        }
+        wanted = sw.SlurmOptions(**{**(slurm or {}), **given})
+        assert read_saved(RunDirectory(run_dir)).keywords["slurm"] == wanted
+    shown = invoke("resume", run_dir, "--partition", "")
+    assert shown.exit_code == 1
+    assert "Error: partition=''" in shown.output
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from seedwise.api.begin import carry_out_as_asked
 from seedwise.cluster.open import check_place
@@ -11,6 +14,7 @@ from seedwise.driver.parts import make_parts, read_saved, require_cluster
 from seedwise.errors import EntryOfARunError, LossNotFoundError, OptionError
 from seedwise.folder.find import existing_run
 from seedwise.model.loss import LossDefinition
+from seedwise.model.options.slurm import SlurmOptions
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
@@ -36,7 +40,8 @@ def resume_run(
         ``package.module:name``. None takes the copy of the code in the folder. If the loss has
         changed, `accept_changes` must be True.
     **options
-        Keywords of the function that began the run; they replace the saved ones.
+        Keywords of the function that began the run; they replace the saved ones. `slurm` replaces
+        all of its fields; the flags of ``seedwise resume`` replace one each.
 
     Returns
     -------
@@ -91,6 +96,12 @@ def resume_run(
         parts = make_parts(_loss_now(code, saved.loss.name), checked, saved.source)
     check_place(checked)
     return carry_out_as_asked(parts, checked, directory)  # type: ignore[no-any-return]
+
+
+def changed_slurm(run_dir: str | Path, fields: Mapping[str, Any]) -> SlurmOptions:
+    """Return what a run's Slurm jobs need, with these fields instead of the saved ones."""
+    saved = read_saved(existing_run(run_dir).home).keywords.get("slurm")
+    return attrs.evolve(saved or SlurmOptions(), **fields)
 
 
 def _loss_now(code: str, name: str) -> LossDefinition:

@@ -53,7 +53,8 @@ def _flags(command: Any) -> Any:
         for kind in (RunOptions, EntriesOptions, SweepOptions)
         for option in command_options(kind, _NO_FLAGS)
     }
-    return _with_flags(command, flags)
+    of_jobs = {option.flag: option for option in command_options(SlurmOptions)}
+    return _with_flags(command, flags | of_jobs)
 
 
 def _with_flags(
@@ -75,6 +76,11 @@ def _with_flags(
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value not in (None, ())}
+
+
+def _of_slurm(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the fields of SlurmOptions out of what was given."""
+    return {name: given.pop(name) for name in keyword_names(SlurmOptions) if name in given}
 
 
 _WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
@@ -101,13 +107,16 @@ def _workers(text: str) -> int | tuple[int, int]:
 def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     """Resume the run in RUN_DIR, up to its number of trials.
 
-    Options that are not given stay as in the call that began the run.
+    Options that are not given stay as in the call that began the run, those of its Slurm jobs
+    included.
     """
     from seedwise import api
     from seedwise.view.result import result_lines
 
     given = _given({"code": code, **flags})
     try:
+        if fields := _of_slurm(given):
+            given["slurm"] = api.changed_slurm(run_dir, fields)
         result = api.resume_run(run_dir, **given)
     except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
         sys.exit(stopped.code)
@@ -152,9 +161,8 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
 
     given = _given(flags)
     try:
-        names = given.keys() & set(keyword_names(SlurmOptions))
-        if names:
-            given["slurm"] = SlurmOptions(**{name: given.pop(name) for name in names})
+        if fields := _of_slurm(given):
+            given["slurm"] = SlurmOptions(**fields)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report alone
             report = api.check_run(api.load_loss(loss), **given)
     except RunStopped as stopped:
@@ -260,8 +268,7 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
 
     given = _given(flags)
     try:
-        names = given.keys() & set(keyword_names(SlurmOptions))
-        slurm = SlurmOptions(**{name: given.pop(name) for name in names})
+        slurm = SlurmOptions(**_of_slurm(given))
         job, job_id = api.submit_script(script, arguments, SubmitOptions(**given), slurm)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error

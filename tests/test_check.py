@@ -16,7 +16,7 @@ from dask.system import CPU_COUNT
 
 import seedwise as sw
 from seedwise import api
-from seedwise.api.check import _n_workers
+from seedwise.api.check import _defaults, _n_workers
 from seedwise.cli import main
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
@@ -143,6 +143,12 @@ def test_for_other_programs(folder, at_client):
     assert found["value"] == found["params"]["x"] + 9.0
     assert (found["n_chunks"], found["job_id"], found["job_script"]) == (1, None, None)
     assert found["versions"]["seedwise"] == sw.__version__
+    assert found["defaults"] == {
+        "n_trials": 10,
+        "chunk_size": 100,
+        "max_concurrent_trials": 1,
+        "worker_parallelism": 1,
+    }
     assert 0 < found["seed_s"] <= found["first_s"]
     assert "checking" not in done.stderr
 
@@ -267,6 +273,35 @@ def test_bounds_of_workers_and_local_workers():
     assert n_workers(cluster="slurm", workers=(6, 9), array_parallelism_limit=5) == 5
     assert n_workers(cluster="local") == min(4, CPU_COUNT)
     assert n_workers(cluster="local", worker_parallelism=CPU_COUNT) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, "n_trials n_seeds chunk_size max_concurrent_trials workers worker_parallelism"),
+        (
+            {"num_chunks": 4, "seeds": range(40), "max_concurrent_trials": 2, "workers": 1},
+            "n_trials worker_parallelism",
+        ),
+        (
+            {"n_trials": 3, "n_seeds": 40, "chunk_size": 9, "worker_parallelism": 2},
+            "max_concurrent_trials workers",
+        ),
+    ],
+)
+def test_defaults_of_the_plan_are_what_was_not_given(options, names):
+    plan = seed_plan(n_seeds=40, chunk_size=10)
+    defaults = _defaults(RunOptions.from_keywords(options), plan, 4)
+    assert " ".join(defaults) == names
+    values = {
+        "n_trials": 10,
+        "n_seeds": 40,
+        "chunk_size": 10,
+        "max_concurrent_trials": 1,
+        "workers": 4,
+        "worker_parallelism": 1,
+    }
+    assert defaults == {name: values[name] for name in names.split()}
 
 
 # The command.

@@ -56,6 +56,13 @@ def test_a_report():
     ]
 
 
+def test_the_plan_names_what_was_not_given():
+    assert "not given" not in "\n".join(check_lines(report()))
+    lines = check_lines(report(defaults={"n_trials": 20, "n_seeds": 400}))
+    said = "n_trials=20, n_seeds=400: defaults, as the call in the script is not read"
+    assert f"  not given         {said}" in lines[lines.index("plan") :]
+
+
 def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
     lines = check_lines(
         report(place="passed", workers=None, cpus_per_worker=None, walltime_s=None)

@@ -121,7 +121,26 @@ def _report(
         versions=checked.versions,
         job_script=checked.job_script,
         warnings=tuple(found),
+        defaults=_defaults(options, plan, workers),
     )
+
+
+def _defaults(options: RunOptions, plan: SeedPlan, workers: int | None) -> dict[str, int]:
+    """Return what the plan shows of options that were not given."""
+    values = {
+        "n_trials": options.n_trials,
+        "n_seeds": len(plan.seeds),
+        "chunk_size": plan.chunk_size,
+        "max_concurrent_trials": options.max_concurrent_trials,
+        "workers": workers,
+        "worker_parallelism": options.worker_parallelism,
+    }
+    given = set(options.given)
+    given |= {"n_seeds"} if "seeds" in given else set()
+    given |= {"chunk_size"} if "num_chunks" in given else set()
+    return {
+        name: value for name, value in values.items() if value is not None and name not in given
+    }
 
 
 def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int | None:

@@ -154,7 +154,8 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
 
     SCRIPT.py:LOSS is the script, or package.module, and the name of the loss. The name may be left
-    out if there is only one. The options are those of the run. The check leaves nothing behind.
+    out if there is only one. Give the options of the run: the call in the script is not read. The
+    check leaves nothing behind.
     """
     from seedwise import api
     from seedwise.view.check import check_lines

@@ -86,6 +86,8 @@ class CheckReport:
         The script of the job; None outside of Slurm.
     warnings : tuple of str
         What Slurm's limits do to the plan: jobs wait longer, or fewer run at once.
+    defaults : dict of str to int
+        Options that the plan depends on and that were not given, with the values that it has.
     """
 
     loss_name: str
@@ -113,6 +115,7 @@ class CheckReport:
     versions: Mapping[str, str] = attrs.field(factory=dict)
     job_script: str | None = attrs.field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+    defaults: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def n_chunks(self) -> int:

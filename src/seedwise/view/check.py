@@ -84,6 +84,9 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
         rows.append(("the run takes", f"{run}, once all workers are there"))
     if report.core_hours is not None:
         rows.append(("core hours", f"{report.core_hours:.3g}"))
+    if report.defaults:
+        values = ", ".join(f"{name}={value}" for name, value in report.defaults.items())
+        rows.append(("not given", f"{values}: defaults, as the call in the script is not read"))
     return rows
 
 

@@ -103,6 +103,7 @@ def test_a_file_takes_a_number_too(tmp_path):
         ("../up", ".._up_v0001"),
         ("größe$(x)\n", "gr__e__x___v0001"),
         ("a.b-c_D9", "a.b-c_D9_v0001"),
+        ("-x-", "_x-_v0001"),
     ],
 )
 def test_odd_characters_of_a_loss_name_are_replaced(tmp_path, loss_name, name):

@@ -120,7 +120,7 @@ def is_unborn(path: Path) -> bool:
 
 
 def _stem(loss_name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", loss_name)
+    return re.sub(r"^-|[^A-Za-z0-9._-]", "_", loss_name)
 
 
 def _numbers(root: Path, stem: str) -> dict[int, str]:

@@ -62,7 +62,7 @@ WHOLE = "a whole number above 0"
 NUMBER = "a finite number above 0"
 TEXT = "a non-empty string, or None"
 TRUTH = "True or False"
-FOLDER = "the name of a folder, without a path"
+FOLDER = "the name of a folder, without a path or a - at its start"
 PART = "a number above 0 and below 1"
 NAMED = "a dict of parameter names to values, such as {'x': 0.3}"
 SOURCE = "a source, made with grid(), random() or manual()"
@@ -220,6 +220,7 @@ def test_what_was_given_is_known():
         ("mode", None, MODE),
         ("run_name", "a/b", FOLDER),
         ("run_name", "..", FOLDER),
+        ("run_name", "-x", FOLDER),
         ("run_name", "", TEXT),
         ("mem_per_cpu", "2X", MEMORY),
         ("mem_per_cpu", "G", MEMORY),

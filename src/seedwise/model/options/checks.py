@@ -102,8 +102,9 @@ def text(name: str, value: Any) -> None:
 def folder_name(name: str, value: Any) -> None:
     """Allow the name of a folder, without a path."""
     text(name, value)
-    if value in (".", "..") or Path(value).name != value or not value.isprintable():
-        raise OptionError(name, value, "the name of a folder, without a path")
+    bad = value in (".", "..") or Path(value).name != value or not value.isprintable()
+    if bad or value.startswith("-"):  # commands would take it for a flag
+        raise OptionError(name, value, "the name of a folder, without a path or a - at its start")
 
 
 def memory(name: str, value: Any) -> None:

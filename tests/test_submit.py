@@ -59,7 +59,10 @@ def test_what_is_submitted_and_shown(here, fake_sbatch):
     (folder,) = (here / "submitted").iterdir()
     name = f"seedwise-{folder.name}"
     assert re.fullmatch(r"my_fit-[0-9a-f]{8}", folder.name)
-    assert shown.output.splitlines() == [
+    assert (
+        shown.stderr == "note: --cpus 3 goes to my fit.py; for the job put it before the script\n"
+    )
+    assert shown.stdout.splitlines() == [
         f"submitted: job 12, named {name}",
         f"log: {folder}/driver.log",
         f"to follow it: tail -F {folder}/driver.log",
@@ -76,6 +79,23 @@ def test_what_is_submitted_and_shown(here, fake_sbatch):
     assert mode(folder) == 0o700
     assert {mode(path) for path in folder.iterdir()} == {0o600}
     assert (folder / ".gitignore").read_text() == "*\n"
+
+
+def test_what_is_for_the_script_alone_is_not_noted(here, fake_sbatch):
+    fake_sbatch("echo 12")
+    (here / "fit.py").touch()
+    shown = submit("fit.py", "--n-trials", "5", "--walltime=5", "--memory", "-h")
+    assert shown.stderr.splitlines() == [
+        "note: --walltime 5 goes to fit.py; for the job put it before the script",
+        "note: --memory goes to fit.py; for the job put it before the script",
+    ]
+
+
+def test_the_help_shows_defaults_and_what_has_a_meaning():
+    text = " ".join(submit("--help").output.split())
+    assert re.search(r"--cpus INTEGER CPUs of the job\. +\[default: \(?1\)?\]", text)
+    assert re.search(r"Memory of the job\. +\[default: \(?2G\)?\]", text)
+    assert "interface" not in text
 
 
 def test_what_is_refused_leaves_nothing(here, fake_sbatch):

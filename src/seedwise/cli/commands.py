@@ -14,6 +14,7 @@ import attrs
 import click
 
 import seedwise
+from seedwise.cli.flags import HintingCommand, misplaced
 from seedwise.errors import RunStopped, SeedwiseError, resume_command
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
@@ -96,7 +97,7 @@ def _workers(text: str) -> int | tuple[int, int]:
     return value  # type: ignore[no-any-return]
 
 
-@main.command()
+@main.command(cls=HintingCommand)
 @click.argument("run_dir", type=click.Path())
 @click.option(
     "--code",
@@ -146,7 +147,7 @@ def _check_flags(command: Any) -> Any:
     return _with_flags(command, {option.flag: option for option in options}, show_defaults=True)
 
 
-@main.command()
+@main.command(cls=HintingCommand)
 @click.argument("loss", metavar="SCRIPT.py:LOSS")
 @_check_flags
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
@@ -242,7 +243,7 @@ def slurm(as_json: bool) -> None:
 
 
 # What is for workers only.
-_NO_SUBMIT_FLAGS = ("interface", "local_directory", "python")
+_NO_SUBMIT_FLAGS = ("interface", "local_directory", "python", "scheduler_interface")
 
 
 def _submit_flags(command: Any) -> Any:
@@ -250,19 +251,20 @@ def _submit_flags(command: Any) -> Any:
         *command_options(SubmitOptions),
         *command_options(SlurmOptions, _NO_SUBMIT_FLAGS),
     ]
-    return _with_flags(command, {option.flag: option for option in options})
+    return _with_flags(command, {option.flag: option for option in options}, show_defaults=True)
 
 
 # What follows the script is for the script.
-@main.command(context_settings={"allow_interspersed_args": False})
+@main.command(cls=HintingCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("script", type=click.Path(exists=True, dir_okay=False), metavar="SCRIPT.py")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @_submit_flags
 def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     """Submit SCRIPT.py, which begins a run, as a small Slurm job.
 
-    When the walltime is nearly up, the run is stopped in order, and a new job runs the script
-    again with the same ARGUMENTS, and resumes the run.
+    ARGUMENTS are for the script; options of the job come before it. When the walltime is nearly
+    up, the run is stopped in order, and a new job runs the script again with the same ARGUMENTS,
+    and resumes the run.
     """
     from seedwise import api
     from seedwise.view.submitted import submitted_lines
@@ -270,6 +272,8 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     given = _given(flags)
     try:
         slurm = SlurmOptions(**_of_slurm(given))
+        for note in misplaced(click.get_current_context().command, script, arguments):
+            click.echo(note, err=True)
         job, job_id = api.submit_script(script, arguments, SubmitOptions(**given), slurm)
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
+from click.testing import CliRunner
 
+from seedwise.cli import main
 from seedwise.errors import UnknownOptionError
 from seedwise.model.options import hints
 from seedwise.model.options.entries import EntriesOptions
@@ -125,3 +128,85 @@ def test_no_word_is_in_the_tables_twice():
     assert len(words) == len(set(words))
     taken = {*keyword_names(RUN), *keyword_names(SLURM)} & set(words)
     assert not taken
+
+
+# On the command line.
+
+
+def shown(*words: str) -> str:
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2, done.output
+    return done.output.splitlines()[-1].removeprefix("Error: No such option: ")
+
+
+DIRECTIVES = "an option of sbatch goes into --extra-directives, as in --extra-directives="
+
+
+@pytest.mark.parametrize("command", ["check", "resume"])
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--gres gpu:1", "--gres; use --extra-directives=--gres=gpu:1."),
+        ("--gres=gpu:1", "--gres; use --extra-directives=--gres=gpu:1."),
+        ("--mail-user --json", "--mail-user; use --extra-directives=--mail-user=...."),
+        ("--exclusive", "--exclusive; use --extra-directives=--exclusive."),
+        ("--n_trials 5", "--n_trials; did you mean --n-trials?"),
+        ("--n-trails 5", "--n-trails; did you mean --n-trials?"),
+        ("--num-samples 5", "--num-samples; use --n-trials=100."),
+        ("--time 3:00", "--time; use --worker-time-limit=02:00:00."),
+        ("-t 3:00", "-t; use --worker-time-limit=02:00:00."),
+        ("-p cpu", "-p; did you mean --partition?"),
+        ("-C avx", "-C; use --extra-directives=--constraint=avx."),
+        ("--qos urgent", "--qos; use --slurm-qos=short."),
+        ("--x0 1", "--x0; use --trial-zero='{\"x\": 0.3}'."),
+        ("--verbose", "--verbose; use --no-progress."),
+        (
+            "--pruner x",
+            "--pruner; a trial is not stopped early: it is evaluated on all its seeds.",
+        ),
+        (
+            "--seed 1",
+            (
+                "--seed; use --random-seed=1 for the sampler, or --n-seeds=1000 for the seeds of "
+                "each trial."
+            ),
+        ),
+        ("--zzz", f"--zzz; {DIRECTIVES}--gres=gpu:1; --help lists all options."),
+    ],
+)
+def test_a_flag_that_does_not_exist_has_a_hint(command, words, hint):
+    assert shown(command, *words.split(), "fit.py") == hint
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            "--qos urgent",
+            f"--qos; {DIRECTIVES}--qos=urgent; what is for the script goes after it.",
+        ),
+        (
+            "--n-trials 5",
+            f"--n-trials; {DIRECTIVES}--qos=urgent; what is for the script goes after it.",
+        ),
+        ("--gres gpu:1", "--gres; use --extra-directives=--gres=gpu:1."),
+        ("--worker-time-limit 5", "--worker-time-limit; use --walltime."),
+        ("--time 5", "--time; use --walltime."),
+        ("--mem 4G", "--mem; use --memory."),
+        ("--cpus-per-task 4", "--cpus-per-task; use --cpus."),
+        ("-c 4", "-c; use --cpus."),
+    ],
+)
+def test_a_flag_that_submit_does_not_have_has_a_hint(words, hint):
+    assert shown("submit", *words.split(), "fit.py") == hint
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_hint_shows_on_the_command_line_is_a_flag_that_can_be_read(part):
+    name, *_ = part.partition("=")
+    command = main.commands["resume"]
+    if f"--{name.replace('_', '-')}" not in [flag for one in command.params for flag in one.opts]:
+        assert name in ("enqueue", "run_name", "run_name_prefix", "run_root")
+        return
+    flag, *_ = shlex.split(hints._as_flag(part.replace("{flag}", "gres"), "x"))
+    command.make_context("resume", ["runs/a", flag])

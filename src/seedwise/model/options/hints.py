@@ -1,10 +1,13 @@
-"""What to use instead of a keyword that does not exist."""
+"""What to use instead of a keyword or a flag that does not exist."""
 
 from __future__ import annotations
 
+import ast
 import difflib
+import json
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Sequence
 
 from seedwise.errors import UnknownOptionError
 
@@ -80,6 +83,20 @@ _SAID = {
     "run_sweep takes it.": "source trial_nums",
 }
 
+# Flags of sbatch of one letter.
+_LETTERS = {
+    "A": "account",
+    "C": "constraint",
+    "G": "gpus",
+    "N": "nodes",
+    "c": "cpus_per_task",
+    "p": "partition",
+    "q": "qos",
+    "t": "time",
+    "w": "nodelist",
+    "x": "exclude",
+}
+
 _USE = {word: parts for parts, words in _INSTEAD.items() for word in words.split()}
 _SAY = {word: sentence for sentence, words in _SAID.items() for word in words.split()}
 
@@ -121,3 +138,50 @@ def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str |
     if option in of_slurm:
         return re.sub(r"^\S+", r"slurm=SlurmOptions(\g<0>)", part)
     return part if option in known else None
+
+
+def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:
+    """Return what to use instead of a flag that a command does not have.
+
+    `value` is what seems to be its value. `known` are the options of the command.
+    """
+    name = flag.lstrip("-").replace("-", "_")
+    name = _LETTERS.get(name, name)
+    if name in _SAY:
+        return _SAY[name].format(name=name)
+    own = next((parts for parts in _INSTEAD if parts.startswith(f"{name}=")), "")
+    group = _USE.get(name, own)
+    found = [
+        _as_flag(part.replace("{flag}", name.replace("_", "-")), value)
+        for part in group.split("; ")
+        if part.partition("=")[0] in known
+    ]
+    # A command may have another word of the group, as submit does.
+    found = found or [f"--{word}" for word in _INSTEAD.get(group, "").split() if word in known]
+    if found and name not in known:
+        return f"use {', or '.join(found)}."
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean --{close[0].replace('_', '-')}?"
+    if "slurm_qos" in known:
+        return f"{_OF_SBATCH}--gres=gpu:1; --help lists all options."
+    return f"{_OF_SBATCH}--qos=urgent; what is for the script goes after it."
+
+
+_OF_SBATCH = "an option of sbatch goes into --extra-directives, as in --extra-directives="
+
+
+def _as_flag(part: str, value: str | None) -> str:
+    """Return an option and its value in Python, with words after it, as on a command line."""
+    option, _, rest = part.partition("=")
+    name = option.replace("_", "-")
+    text, blank, words = rest.partition(" ")
+    example = ast.literal_eval(text)
+    if isinstance(example, bool):
+        return f"--{'' if example else 'no-'}{name}{blank}{words}"
+    if isinstance(example, list):
+        example = example[0]
+    if isinstance(example, dict):
+        example = shlex.quote(json.dumps(example))
+    shown = "..." if example is ... else str(example)
+    given = "..." if value is None else shlex.quote(value)
+    return f"--{name}={shown.replace('...', given)}{blank}{words}"

@@ -147,12 +147,18 @@ def test_show_has_the_progress_the_trials_and_the_result(stopped):
 def test_export_writes_the_table(stopped, tmp_path):
     path, _ = stopped
     shown = invoke("export", path, tmp_path / "out.csv")
-    assert (shown.exit_code, shown.output) == (0, "")
     n_trials = sw.open_run(path).n_trials
+    wrote = f"wrote {tmp_path / 'out.csv'}: {n_trials} row{'s' * (n_trials > 1)}\n"
+    assert (shown.exit_code, shown.output) == (0, wrote)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + n_trials
+    (tmp_path / "a.csv").mkdir()
     for file, words in (
         (tmp_path / "out.xlsx", "must be a name that ends in .csv or .parquet"),
-        (tmp_path / "no folder" / "out.csv", "No such file or directory"),
+        (
+            tmp_path / "no folder" / "out.csv",
+            f"must be in a folder that exists. There is no folder {tmp_path / 'no folder'}: make",
+        ),
+        (tmp_path / "a.csv", "Is a directory"),
     ):
         shown = invoke("export", path, file)
         assert shown.exit_code == 1
@@ -391,7 +397,23 @@ def test_python_m_seedwise_is_the_command(stopped, tmp_path):
     assert "best_value: " in done.stdout
 
 
-def test_a_value_that_is_none(tmp_path):
-    shown = invoke("resume", tmp_path, "--workers", "four")
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("resume a --workers four", "'four' is not a number of workers; give a whole number"),
+        ("resume a --workers 6:1", "in '6:1' the first bound is above the second; give a whole"),
+        (
+            "check a --worker-time-limit 2h",
+            "'2h' is not a time as Slurm writes it, such as 02:00:",
+        ),
+        ("submit --walltime 2h fit.py", "'2h' is not a time as Slurm writes it, such as 02:00:00"),
+        ("check a --worker-time-limit UNLIMITED", "'UNLIMITED' is longer than a job can last"),
+        ("check a --seeds 1,b", "'1,b' is not a list of whole numbers, such as 3,1,2"),
+        ("resume a --overrides {x", "'{x' is not JSON, such as '{\"x\": 0.3}' (Expecting"),
+    ],
+)
+def test_a_value_that_can_not_be_read_is_said_with_one_that_can(words, problem):
+    shown = invoke(*words.split())
     assert shown.exit_code == 2
-    assert "Invalid value for '--workers'" in shown.output
+    (flag,) = re.findall(r"--[a-z-]+", words)
+    assert f"Error: Invalid value for '{flag}': {problem}" in shown.output

@@ -88,12 +88,16 @@ _WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--wor
 
 
 def _workers(text: str) -> int | tuple[int, int]:
+    value: Any = None
     try:
-        value: Any = _WORKERS.parse(text)
+        value = _WORKERS.parse(text)
         checks.workers("workers", value)
     except ValueError:  # its message speaks of Python values
+        problem = f"{text!r} is not a number of workers"
+        if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+            problem = f"in {text!r} the first bound is above the second"
         wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
-        raise click.BadParameter(f"{text!r} is not a number of workers; {wanted}") from None
+        raise click.BadParameter(f"{problem}; {wanted}") from None
     return value  # type: ignore[no-any-return]
 
 
@@ -223,9 +227,10 @@ def export(run_dir: str, file: Path) -> None:
     from seedwise.view.table import write_table
 
     try:
-        write_table(api.open_run(run_dir), file)
+        n_rows = write_table(api.open_run(run_dir), file)
     except (SeedwiseError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {file}: {n_rows} row{'' if n_rows == 1 else 's'}")
 
 
 @main.command()

@@ -32,7 +32,8 @@ def time_s(text: str) -> float | None:
         return None
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is not a time as Slurm writes it, such as 1-12:00:00")
+        example = "02:00:00 or 1-12:00:00"
+        raise ValueError(f"{text!r} is not a time as Slurm writes it, such as {example}")
     parts = [float(part) for part in (match["of_day"] or match["of_hour"]).split(":")]
     parts[-1] += float(match["fraction"] or 0)
     if match["days"] is not None:

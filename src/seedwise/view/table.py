@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ _WIDEST = 60
 def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
     """Return the table of a result as lines; of more than `most` rows the first and the last."""
     columns = result.columns()
-    n_rows = min(map(len, columns.values()))
+    n_rows = _n_rows(columns)
     head = n_rows if n_rows <= most else most // 2
     shown = [*range(head), *range(max(head, n_rows - most // 2), n_rows)]
     cells = [[name, *(_cell(values[row]) for row in shown)] for name, values in columns.items()]
@@ -37,24 +37,32 @@ def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
     return rows
 
 
-def write_table(result: Result, path: Path) -> None:
-    """Write the table of a result to a file, in the format that its name says.
+def write_table(result: Result, path: Path) -> int:
+    """Write the table of a result to a file, in the format that its name says; return its rows.
 
-    Raises OptionError if it is neither .csv nor .parquet, or if Parquet can't hold a column,
-    MissingExtraError if the packages for Parquet are missing, and OSError if the file can't be
-    written.
+    Raises OptionError if it is neither .csv nor .parquet, if its folder is not there, or if
+    Parquet can't hold a column, MissingExtraError if the packages for Parquet are missing, and
+    OSError if the file can't be written.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise OptionError("file", str(path), "a name that ends in .csv or .parquet")
-    path.write_bytes(_csv(result) if path.suffix == ".csv" else _parquet(result, path))
+    if not path.parent.is_dir():
+        hint = f"There is no folder {path.parent}: make it first."
+        raise OptionError("file", str(path), "in a folder that exists", hint)
+    columns = result.columns()
+    path.write_bytes(_csv(columns) if path.suffix == ".csv" else _parquet(result, path))
+    return _n_rows(columns)
 
 
-def _csv(result: Result) -> bytes:
-    columns = {name: _plain(values) for name, values in result.columns().items()}
+def _n_rows(columns: Mapping[str, Any]) -> int:
+    return min(map(len, columns.values()))
+
+
+def _csv(columns: Mapping[str, Any]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for row in zip(*columns.values(), strict=True):
+    for row in zip(*map(_plain, columns.values()), strict=True):
         writer.writerow(["" if _is_missing(value) else value for value in row])
     return text.getvalue().encode()
 

@@ -21,7 +21,10 @@ from seedwise.model.space import ParamValue, plain_scalar
 
 
 def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of whole numbers, such as 3,1,2") from None
 
 
 def _bounds(text: str) -> int | tuple[int, ...]:
@@ -34,7 +37,10 @@ def _path(value: Any) -> Any:
 
 
 def _json(text: str) -> Any:
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON, such as '{{\"x\": 0.3}}' ({error})") from None
 
 
 def _number(value: Any) -> Any:

@@ -12,6 +12,7 @@ import attrs
 
 from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
+from seedwise.driver.same_run import decides_losses
 from seedwise.errors import ChangedRunError
 from seedwise.folder.code_files import drop_code
 from seedwise.folder.directory import RunDirectory, utc_now
@@ -76,6 +77,8 @@ class Run:
         directory, is_whole_run = self.directory, self.directory.parent is None
         if is_whole_run:
             self._write_parts()
+            if decides_losses(self.history.changes):
+                directory.write_reference({})  # before meta.json, which makes it the run's past
         directory.write_meta(self._meta())
         if is_whole_run:
             kind = "started" if self.history.is_new else "resumed"

@@ -19,7 +19,6 @@ import numpy as np
 
 from seedwise.dispatch.self_check import Answer, Record
 from seedwise.driver.run import Run
-from seedwise.driver.same_run import decides_losses
 from seedwise.model.loss import LossDefinition
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.chunk import Reference
@@ -87,11 +86,8 @@ def forked_witness(loss: LossDefinition) -> Iterator[ForkedWitness]:
 
 
 def record_of(run: Run) -> Record | None:
-    """Return what a run has on record of its first seed; None if its losses are other ones now."""
-    directory = run.directory.home
-    if decides_losses(run.history.changes):
-        directory.write_reference({})  # whatever happens before there is another
-    content = directory.read_reference()
+    """Return what a run has on record of its first seed; None if there is nothing."""
+    content = run.directory.home.read_reference()
     if "reference" not in content:
         return None
     return Record(Reference(**content["reference"]), content["loss"])

@@ -282,7 +282,7 @@ def done(folder: Path) -> set[tuple[int, int]]:
 @pytest.mark.slurm
 @pytest.mark.full
 def test_slurm_itself_says_that_the_walltime_is_nearly_up(fit, here, client):
-    (here / "pace").write_text("0.6")
+    (here / "pace").write_text("3")
     submitted = fit("--walltime", "00:01:00")
     submitted.wait_for("resumes the run")
     (here / "pace").write_text("0")

@@ -31,16 +31,17 @@ def site(slurm, monkeypatch):
 
 @pytest.mark.parametrize("use_processes", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize(
-    ("signals", "code", "resumed_on_slurm"),
+    ("signals", "code", "in_order", "resumed_on_slurm"),
     [
-        pytest.param([signal.SIGINT], 130, True, id="SIGINT", marks=pytest.mark.full),
-        pytest.param([signal.SIGINT, signal.SIGINT], 130, False, id="SIGINT twice"),
-        pytest.param([signal.SIGTERM], 143, False, id="SIGTERM"),
-        pytest.param([signal.SIGHUP], 129, True, id="SIGHUP", marks=pytest.mark.full),
+        pytest.param([signal.SIGINT], 130, True, True, id="SIGINT", marks=pytest.mark.full),
+        pytest.param([signal.SIGINT, signal.SIGINT], 130, False, False, id="SIGINT twice"),
+        # As `timeout` sends it: to its child and to the group.
+        pytest.param([signal.SIGTERM] * 2, 143, True, False, id="SIGTERM twice"),
+        pytest.param([signal.SIGHUP], 129, True, True, id="SIGHUP", marks=pytest.mark.full),
     ],
 )
 def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
-    signals, code, resumed_on_slurm, use_processes, site, client, tmp_path
+    signals, code, in_order, resumed_on_slurm, use_processes, site, client, tmp_path
 ):
     keywords = {**ON_SLURM, "use_processes": use_processes}
     with driver(tmp_path, "run", keywords, pace_s=0.01) as run:
@@ -49,11 +50,13 @@ def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
         run.set_pace(LONG_S)
         for number in signals:
             run.process.send_signal(number)
+            poll(lambda: "the run stops in order" in run.stderr, "the signal to be seen")
         assert run.wait() == code, run.stderr
         poll(lambda: not jobs(site), "the jobs to be gone", GONE_S)
         assert "RunStopped" not in run.stderr, run.stderr  # no traceback of it
-        if len(signals) == 1:
+        if in_order:
             assert f"seedwise resume {run.directory.path}" in run.stderr
+            assert not run.directory.key_dir.exists()
         told = told_values(run.directory)
         assert 4 <= len(told) < RUN["n_trials"]
         run.set_pace(0)

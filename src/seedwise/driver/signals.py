@@ -1,4 +1,4 @@
-"""What stops a run while it is on: a first signal, or a request, in order; a second at once."""
+"""What stops a run while it is on: a first signal, or a request, in order; another at once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from seedwise.errors import RunStopped
+
+# `timeout` and a terminal that closes send their signal twice: to the process and to its group.
+# Nobody repeats Ctrl-C so quickly without meaning it.
+_SENT_TWICE = (signal.SIGTERM, signal.SIGHUP)
+_TWICE_WITHIN_S = 2.0
 
 _DEFAULTS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -31,15 +37,21 @@ class StopSignals:
         self._stopping = False
         self._ending = False
         self._number: int | None = None
+        self._first_s = 0.0
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Stop the run; the second time, end the process. A request counts for no signal."""
         del frame
+        now_s = time.monotonic()
         if self._number is None:
-            self._stopping, self._number = True, number
+            self._stopping, self._number, self._first_s = True, number, now_s
+            _say_stopping(number)
             if self._ending:  # as was requested: to break that off would leave jobs behind
                 return
             self.check()
+        is_repeated = {self._number, number} <= {*_SENT_TWICE}
+        if is_repeated and now_s - self._first_s < _TWICE_WITHIN_S:
+            return
         at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
             at_once()
@@ -57,6 +69,17 @@ class StopSignals:
         if self._stopping:
             self._ending = True
             raise RunStopped(self._run_dir, self._number)
+
+
+def _say_stopping(number: int) -> None:
+    another = "another Ctrl-C" if number == signal.SIGINT else "another one after 2 s"
+    with contextlib.suppress(Exception):  # it is closed, or was just being written to
+        print(
+            f"seedwise: {signal.Signals(number).name}: the run stops in order; {another} ends it "
+            "at once",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _in_notebook() -> bool:

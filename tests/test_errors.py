@@ -114,8 +114,8 @@ CASES = [
         {"trial": 3, "seed": None, "params": {}, "exception_type": "TrialTimeout"},
         (
             "the loss failed in trial 3, the chunk that begins with seed 5, with params {}:\n\n"
-            "it died\n\nTo see it happen here: seedwise replay runs/a --trial 3 --pdb\n"
-            "Raise slurm_timeout_minutes if the loss may take that long.\nTo evaluate the trial"
+            "it died\n\nRaise slurm_timeout_minutes if the loss may take that long: seedwise "
+            "resume runs/a --retry-failed --slurm-timeout-minutes MINUTES\nTo resume without"
         ),
     ),
     (

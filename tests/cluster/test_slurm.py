@@ -18,7 +18,13 @@ from seedwise.cluster.job import job_name
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm import _cancel_all
-from seedwise.errors import LossFailedError, OptionError, SlurmNotFoundError, SubmitRefusedError
+from seedwise.errors import (
+    LossFailedError,
+    NoCompleteTrialError,
+    OptionError,
+    SlurmNotFoundError,
+    SubmitRefusedError,
+)
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
@@ -268,6 +274,17 @@ def test_a_loss_that_raises_on_slurm(slurm, tmp_path):
     with pytest.raises(LossFailedError, match="ZeroDivisionError") as caught:
         small(tmp_path, loss)
     assert (caught.value.trial, caught.value.seed) == (0, 0)
+
+
+def test_a_job_with_too_little_memory_for_the_loss(slurm, tmp_path):
+    @sw.loss(name="large", description="large", parameter_space={"x": (0, 1)})
+    def large(params, seed):
+        return float(len(bytearray(900_000_000)) > 0) + 0 * time.sleep(1)
+
+    with pytest.raises(NoCompleteTrialError, match="The job has 600 MB: give more") as caught:
+        small(tmp_path, large, mem_per_cpu="600M", n_trials=1, n_seeds=1, use_processes=True)
+    resume = f"seedwise resume {caught.value.run_dir} --retry-failed --mem-per-cpu 2G"
+    assert str(caught.value).endswith(f"such as mem_per_cpu='2G': {resume}")
 
 
 def test_slurm_timeout_bounds_the_running_time_of_a_trial(slurm, tmp_path, monkeypatch, capsys):

@@ -34,6 +34,7 @@ from seedwise.folder.find import entry_directory, open_run_directory
 from seedwise.model.events import (
     ChunkLost,
     Event,
+    Noted,
     Progress,
     RunFinished,
     RunInterrupted,
@@ -46,7 +47,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid
 from seedwise.model.status import PoolStatus
-from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
 from tests.losses import bowl
 
 GOOD = TrialResult(0, {"x": 0.5, "kind": "plain"}, 2.0, 0.1, 6, TrialState.COMPLETE, 1.0)
@@ -313,6 +314,38 @@ def test_pruned_trials_are_told_and_have_not_failed(run):
     run.tell(attrs.evolve(FAILED, state=TrialState.PRUNED))
     summary = run.summary()
     assert (summary["n_told"], summary["n_failed"]) == (2, 0)
+
+
+MEMORY, CRASH = (
+    SeedFailure(0, 7, kind, "it took 900 MB", "", FailureKind.DIED)
+    for kind in ("MemoryExceeded", "ProcessDied")
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "failures", "n_trials", "is_noted"),
+    [
+        ([], [MEMORY] * 4, 5, True),
+        ([], [MEMORY] * 3, 3, False),  # nothing is left to stop
+        ([], [MEMORY, MEMORY, CRASH, MEMORY], 5, False),
+        ([], [MEMORY, None, MEMORY, MEMORY], 5, False),
+        ([GOOD], [MEMORY] * 3, 5, False),
+        ([FAILED], [MEMORY] * 3, 5, False),
+    ],
+)
+def test_it_is_noted_once_that_the_first_trials_all_failed(
+    tmp_path, before, failures, n_trials, is_noted
+):
+    run = Case(tmp_path, n_trials=n_trials)
+    run.begin(*before)
+    for failure in failures:
+        run.take(TrialFinished(FAILED if failure else GOOD, failure, None, n_trials))
+    text = (
+        "the first 3 trials failed: MemoryExceeded: it took 900 MB; is the run worth going on "
+        f"with? To stop it: Ctrl-C, or seedwise stop {run.directory.path}"
+    )
+    noted = [event for event in run.events if isinstance(event, Noted)]
+    assert noted == [Noted(text)] * is_noted
 
 
 def test_other_events_are_told_only(run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -27,12 +28,16 @@ from seedwise.model.events import (
 )
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.status import RunStatus
+from seedwise.model.trials import SeedFailure
 
 _logger = logging.getLogger("seedwise")
 
 _STATUS_EVERY_S = 0.5
 _REFRESH_EVERY_S = 2.0
 _PROGRESS_EVERY_S = 5.0
+
+# One failed trial may be an odd point.
+_FIRST_FAILURES = 3
 
 # Of shorter work, what it wastes is not worth a word.
 _LONG_S = 30.0
@@ -93,6 +98,7 @@ class Report:
         #: Seconds that the workers were there, together; None if they are not ours to count.
         self.worker_s: float | None = 0.0
         self._counted_s = time.monotonic()
+        self._failures: list[SeedFailure] = []
 
     def begin(self) -> None:
         """Tell that the work begins."""
@@ -119,9 +125,26 @@ class Report:
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
                 f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
             )
+        if event.failure is not None:
+            self._note_failure(event.failure)
         if self._status_due.due():
             self._write_status()
         self._tell_progress()
+
+    def _note_failure(self, failure: SeedFailure) -> None:
+        """Tell if all the first trials failed for the same cause, and others are to follow."""
+        if len(self._failures) == _FIRST_FAILURES:
+            return
+        self._failures.append(failure)
+        n_told, kinds = self._tally.counts.total(), {one.exception_type for one in self._failures}
+        if n_told != _FIRST_FAILURES or len(self._failures) < n_told or len(kinds) > 1:
+            return
+        if n_told < self._tally.n_trials:
+            stop = f"seedwise stop {shlex.quote(str(self._run.directory.path))}"
+            self.note(
+                f"the first {n_told} trials failed: {failure.exception_type}: {failure.message}; "
+                f"is the run worth going on with? To stop it: Ctrl-C, or {stop}"
+            )
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from seedwise.errors.advice import remedy
 from seedwise.errors.base import SeedwiseError, shown
 
 __all__ = [
@@ -61,6 +62,8 @@ class CheckFailedError(SeedwiseError, RuntimeError):
         with_params = f", with params {self.params!r}" if self.params else ""
         log = f"The job's log ends with:\n\n{log_tail}\n\n" if log_tail else ""
         advice = _CHECK_ADVICE.get(exception_type)
+        if (found := remedy(f"{exception_type}: {traceback}")) is not None:
+            advice = f"{found[0]}."
         if advice is None:
             advice = "To see it happen here, call the loss with these params and this seed."
         super().__init__(
@@ -77,8 +80,6 @@ _CHECK_ADVICE = {
     "ImportError": _MISSING,
     "ModuleNotFoundError": _MISSING,
     "ChunkTooLongError": "Use a longer worker_time_limit.",
-    "ChunkTimeout": "Raise chunk_timeout_seconds if a seed may take that long.",
-    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.",
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seedwise.errors.advice import remedy_command
 from seedwise.errors.base import SeedwiseError
 from seedwise.errors.commands import replay_command, resume_command
 
@@ -22,13 +23,17 @@ __all__ = [
 ]
 
 
-def _retry_advice(run_dir: Path, resume_dir: Path | None) -> str:
+def _advice(failure: str, replay: str, what: str, run_dir: Path, resume_dir: Path | None) -> str:
+    """Say how to evaluate `what` again: with more of what it lacked, or with a corrected loss."""
     home = resume_dir or run_dir
+    if (found := remedy_command(failure, home)) is not None:
+        return found
     name = "run_name" if home == run_dir else "run_name_prefix"
     return (
-        f"with a corrected loss: run the script again with {name}={home.name!r}, "
-        f"accept_changes=True, retry_failed=True, or {resume_command(home)} --code SCRIPT.py "
-        "--accept-changes --retry-failed"
+        f"To see it happen here: {replay} --pdb\n"
+        f"To evaluate {what} again with a corrected loss: run the script again with "
+        f"{name}={home.name!r}, accept_changes=True, retry_failed=True, or "
+        f"{resume_command(home)} --code SCRIPT.py --accept-changes --retry-failed"
     )
 
 
@@ -76,22 +81,15 @@ class LossFailedError(SeedwiseError, RuntimeError):
         where = (
             f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
         )
-        advice = _ADVICE.get(exception_type)
+        failure, replay = f"{exception_type}: {message}", replay_command(run_dir, trial, seed)
         resume = resume_command(resume_dir or run_dir)
         super().__init__(
             f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
             f"{traceback.rstrip()}\n\n"
-            f"To see it happen here: {replay_command(run_dir, trial, seed)} --pdb\n"
-            f"{advice or ''}"
-            f"To evaluate the trial again {_retry_advice(run_dir, resume_dir)}\n"
+            f"{_advice(failure, replay, 'the trial', run_dir, resume_dir)}\n"
             f"To resume without this trial: {resume}\n"
             f"To resume without any that fails: {resume} --no-fail-on-chunk-error"
         )
-
-
-_ADVICE = {
-    "TrialTimeout": "Raise slurm_timeout_minutes if the loss may take that long.\n",
-}
 
 
 def in_a_line(error: Exception) -> str:
@@ -119,10 +117,10 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
         self.run_dir = run_dir
         self.n_failed = n_failed
         if n_failed:
+            replay = replay_command(run_dir, 0, None)
             problem = (
                 f"all {n_failed} trials failed, the first with: {example}\n"
-                f"To see it happen here: {replay_command(run_dir, 0, None)} --pdb\n"
-                f"To evaluate them again {_retry_advice(run_dir, resume_dir)}"
+                f"{_advice(example or '', replay, 'them', run_dir, resume_dir)}"
             )
         else:
             problem = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self._needs_process = False
         self._was_asked = False  # for the reference
         self._vectorized: bool | None = None
-        self._children = _Children(self.shipment, getattr(manager, "memory_limit", None))
+        limit_b = getattr(manager, "memory_limit", None)
+        self._children = _Children(self.shipment, limit_b, _job_words(worker))
         # It starts its threads only when there is work for them.
         self._threads = ThreadPoolExecutor(
             self.parallelism, thread_name_prefix=f"seedwise-seeds-{self.name}"
@@ -194,11 +196,12 @@ def _joined(blocks: Sequence[SeedBlock]) -> SeedBlock:
 class _Children:
     """A worker's child processes, and the memory that they may take together with it."""
 
-    def __init__(self, shipment: Shipment, memory_limit_b: int | None) -> None:
+    def __init__(self, shipment: Shipment, memory_limit_b: int | None, job_words: str) -> None:
         # None without a limit: then nothing needs to be watched while a child is waited for.
         self.watch = self._check_memory if memory_limit_b else None
         self._shipment = shipment
         self._limit_b = memory_limit_b or 0
+        self._job_words = job_words
         self._all: list[Child] = []
         self._idle: list[Child] = []
         self.closed = False
@@ -253,7 +256,16 @@ class _Children:
             return
         text = (
             f"its worker's processes took {total_b / 1e6:.0f} MB "
-            f"of the {self._limit_b / 1e6:.0f} MB that the worker may have"
+            f"of the {self._limit_b / 1e6:.0f} MB that the worker may have{self._job_words}"
         )
         _, largest = max(zip(sizes_b, children, strict=True), key=lambda pair: pair[0])
         largest.kill(Verdict(FailureKind.DIED, "MemoryExceeded", text))
+
+
+def _job_words(worker: Any) -> str:
+    """Say what the Slurm job has that holds the worker; empty if it was not made for it."""
+    job_id, memory_mb = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_MEM_PER_NODE")
+    if not (job_id and memory_mb and str(getattr(worker, "name", "")).endswith(f"-{job_id}")):
+        return ""
+    n_cpus = os.environ.get("SLURM_CPUS_PER_TASK", "1")
+    return f"; its job has {memory_mb} MB for {n_cpus} CPU{'' if n_cpus == '1' else 's'}"

@@ -456,6 +456,15 @@ CASES = [
         "3 jobs in a row ended before their worker joined; the last one: exited with code 3.\nIts",
     ),
     (
+        errors.WorkersFailedError(2, "the last line is 'it\\'s gone \"x\"'", 'it\'s gone "x"\n'),
+        RuntimeError,
+        {"n_jobs": 2, "log_tail": 'it\'s gone "x"\n'},
+        (
+            "2 jobs in a row ended before their worker joined; the last one: the last line is "
+            "'it\\'s gone \"x\"'.\nCheck that"
+        ),
+    ),
+    (
         errors.WorkersFailedError(4, "exited with code 3", "", ["n1", "n2", "n1"]),
         RuntimeError,
         {"n_jobs": 4, "nodes": ("n1", "n2")},

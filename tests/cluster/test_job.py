@@ -18,6 +18,7 @@ from seedwise.cluster.dask_settings import scheduler_interface, thread_settings
 from seedwise.cluster.job import (
     JobPlan,
     job_keywords,
+    require_python,
     worker_memory_b,
 )
 from seedwise.cluster.place import RunTag
@@ -164,6 +165,45 @@ def test_the_prologue_and_blanks_in_paths():
     for what in ("CA_FILE", "WORKER__CERT"):
         assert f"\nexport DASK_DISTRIBUTED__COMM__TLS__{what}='-----BEGIN\nits lines'\n" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("python", "advice"),
+    [
+        ("wrap.sh", "write ./wrap.sh."),
+        ("wrap.sh -x", "write ./wrap.sh."),
+        ("plain.sh", "chmod +x ./plain.sh, or write 'bash ./plain.sh'."),
+        ("./plain.sh", "chmod +x ./plain.sh, or write 'bash ./plain.sh'."),
+        (["{here}/plain.sh"], "chmod +x {here}/plain.sh, or write 'bash {here}/plain.sh'."),
+        ("./wrap.sh", None),
+        ("~/wrap.sh", None),
+        ("{here}/wrap.sh", None),
+        ("bash plain.sh", None),
+        ("no_such_file.sh", None),
+        ("/opt/only/on/nodes/python", None),
+        ("$HOME/plain.sh", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("whose", ["call", "site"])
+def test_a_command_that_no_shell_could_start_is_refused(
+    python, advice, whose, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, mode in (("wrap.sh", 0o755), ("plain.sh", 0o644)):
+        (tmp_path / name).touch(mode)
+    here = str(tmp_path)
+    command = [python[0].format(here=here)] if isinstance(python, list) else python
+    command = command.format(here=here) if isinstance(command, str) else command
+    of_call = sw.SlurmOptions(python=command if whose == "call" else None)
+    with dask.config.set({"jobqueue.slurm.python": command if whose == "site" else None}):
+        if advice is None:
+            require_python(of_call)
+            return
+        with pytest.raises(sw.OptionError, match="a command that a shell can start") as caught:
+            require_python(of_call)
+    assert str(caught.value).endswith(advice.format(here=here))
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,20 @@ def test_workers_in_a_container(slurm, tmp_path):
     assert images.read_text() == "my image.sif\n" * 2
 
 
+def test_a_command_that_is_not_there_ends_the_run_after_two_nodes(slurm, tmp_path, capsys):
+    wrap = tmp_path / "wrap.sh"
+    wrap.write_text('exec /no/such/python "$@"\n')
+    with pytest.raises(sw.OptionError, match=f"write 'bash {wrap}'"):
+        small(tmp_path, slurm=sw.SlurmOptions(interface="lo", python=str(wrap)))
+    site = sw.SlurmOptions(interface="lo", python=f"bash {wrap}")
+    with pytest.raises(sw.WorkersFailedError, match="/no/such/python") as caught:
+        small(tmp_path, slurm=site, workers=4, cpus_per_task=5, progress=True)
+    assert len(caught.value.nodes) == 2
+    said = capsys.readouterr().err
+    assert said.count("No such file") == 1
+    assert "excluded node" not in said
+
+
 def test_loss_module_and_the_forwarded_argv(site, tmp_path):
     """The loss's name depends on sys.argv, so that a worker finds it only with ours."""
     (tmp_path / "dynamic.py").write_text(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +19,7 @@ from distributed import Security
 
 from seedwise.cluster.dask_settings import WORKER_SETTINGS, thread_settings
 from seedwise.cluster.place import RunTag
+from seedwise.errors import OptionError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
@@ -118,9 +122,29 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
 
 def _python(slurm: SlurmOptions) -> str:
     """Return the command that starts Python on the nodes, for a shell."""
-    # The site's text is read as the option's is.
-    given = slurm.python or SlurmOptions(python=_site("python") or None).python
+    given = _python_words(slurm)
     return " ".join(map(_word_in_shell, given)) if given else shlex.quote(sys.executable)
+
+
+def _python_words(slurm: SlurmOptions) -> Sequence[str]:
+    # The site's text is read as the option's is.
+    return slurm.python or SlurmOptions(python=_site("python") or None).python or ()
+
+
+def require_python(slurm: SlurmOptions) -> None:
+    """Refuse a command that no shell could start, as far as its file is here.
+
+    Raises OptionError if the file can't be executed, or would be looked for on PATH only.
+    """
+    words = _python_words(slurm)
+    path = Path(words[0]).expanduser() if words else Path()
+    if not path.is_file() or shutil.which(path.absolute() if "/" in words[0] else path):
+        return
+    start = shlex.quote(str(path) if path.is_absolute() else f"./{path}")
+    hint = f"A shell looks for a plain word on PATH only: write {start}."
+    if not os.access(path, os.X_OK):
+        hint = f"The file is not executable: chmod +x {start}, or write 'bash {start}'."
+    raise OptionError("python", shlex.join(words), "a command that a shell can start", hint)
 
 
 def job_name(run_name: str) -> str:

@@ -10,11 +10,13 @@ from distributed import Client, get_worker
 from distributed.threadpoolexecutor import thread_state
 
 from seedwise.cluster.dask_settings import scheduler_interface
+from seedwise.cluster.job import require_python
 from seedwise.cluster.local import open_local
 from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.errors import NestedDriverError, OptionError
 from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.main_guard import require_main_guard
@@ -25,8 +27,9 @@ def check_place(options: WorkOptions) -> None:
 
     Raises NestedDriverError if this process can't start workers, or is a task that its own workers
     would wait for, MainGuardError if each worker would run the script again, SlurmNotFoundError if
-    there is no ``sbatch``, and OptionError if this machine has no such network interface, or if
-    `workers` is given together with a cluster, which is never scaled.
+    there is no ``sbatch``, and OptionError if this machine has no such network interface, if the
+    file that is to start Python can't be started, or if `workers` is given together with a
+    cluster, which is never scaled.
     """
     require_main_guard()
     if options.place == "local":
@@ -35,6 +38,7 @@ def check_place(options: WorkOptions) -> None:
         has_own = options.slurm is not None and options.slurm.scheduler_interface is not None
         keyword = "scheduler_interface" if has_own else "interface"
         require_slurm(scheduler_interface(options.slurm), keyword)
+        require_python(options.slurm or SlurmOptions())
     elif options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"

@@ -106,7 +106,7 @@ class PoolStatus:
 class PoolNews:
     """Something that happened to the workers of a run."""
 
-    #: submitted, joined, lost, left, refused, excluded, scaled, unknown, or known (again).
+    #: submitted, joined, lost, alike, left, refused, excluded, scaled, unknown, or known (again).
     kind: str
     #: What happened, in a sentence without a full stop.
     text: str

@@ -101,7 +101,7 @@ class ProgressLines:
             case Noted():
                 lines = [f"note: {event.text}"]
             case RunInterrupted():
-                lines = [*self._exclusions(), *_interrupted(event)]
+                lines = _interrupted(event)
             case RunFinished():
                 lines = [*self._exclusions(), *_end(event)]
         return lines

@@ -85,6 +85,7 @@ def test_the_nodes_that_are_excluded(tmp_path, ends, excluded):
     assert found == (["n1", "n2", "n3"] if excluded is None else excluded)
 
 
+GONE_1, GONE_2 = "FAILED|127:0|n1", "FAILED|127:0|n2"
 BAD_1, BAD_2, BAD_3, NOWHERE = (f"FAILED|1:0|{node}" for node in ("n1", "n2", "n3", "(null)"))
 
 
@@ -101,6 +102,14 @@ BAD_1, BAD_2, BAD_3, NOWHERE = (f"FAILED|1:0|{node}" for node in ("n1", "n2", "n
         (("n1",), [BAD_1, BAD_1], None),
         (("n1",), [BAD_1, BAD_1, BAD_1], ("n1",)),
         (("n1",), ["NODE_FAIL|0:0|n1"] * 5, None),
+        # The command is not there, so that the nodes are not to blame.
+        (("n1", "n2", "n3", "n4"), [GONE_1, GONE_2], ("n1", "n2")),
+        (("n1", "n2", "n3", "n4"), [GONE_1, GONE_1, GONE_1, "FAILED|126:0|n2"], ("n1", "n2")),
+        (("n1", "n2", "n3", "n4"), [GONE_1, BAD_2], None),
+        (("n1", "n2", "n3", "n4"), [GONE_1] * 9, None),
+        (("n1", "n2", "n3", "n4"), ["a worker joined", GONE_1, GONE_2], None),
+        (("n1",), [GONE_1] * 2, None),
+        (("n1",), [GONE_1] * 3, ("n1",)),
     ],
 )
 def test_the_run_ends_when_jobs_fail_on_different_nodes(tmp_path, usable, ends, nodes):
@@ -117,10 +126,52 @@ def test_while_slurm_does_not_answer_a_node_is_neither_excluded_nor_the_last():
         assert nodes.note_early_end("n1", "7", "it failed", 0.0) is None
     assert not nodes.no_others
     news = nodes.note_early_end("n1", "8", "it failed", 1.0)
-    why = "3 jobs ended there before their worker joined; the last one: it failed"
+    why = "3 jobs ended there before their worker joined"
     assert (news.kind, news.job_id, news.warns) == ("excluded", "8", True)
     assert news.text == f"excluded node n1: {why}"
-    assert nodes.excluded(1.0) == {"n1": why}
+    assert nodes.excluded(1.0) == {"n1": f"{why}; the last one: it failed"}
+
+
+@pytest.mark.parametrize(
+    "end", ["FAILED|127:0|{}", "FAILED|126:0|{}", pytest.param("FAILED|1:0|{}", id="no module")]
+)
+def test_a_command_that_is_not_there_is_told_once_and_excludes_no_node(tmp_path, end):
+    nodes = BadNodes(lambda _: Answer(True))
+    ids = [str(number) for number in range(100, 108)]
+    known = parse_sacct("".join(f"{i}|{end.format(f'n{i[-1]}')}|2G\n" for i in ids))
+    known |= parse_sacct("".join(f"{i}|{end.format('n1')}|2G\n" for i in ids[:4]))
+    for job_id in ids:
+        (tmp_path / f"{job_id}.err").write_text("python: No module named distributed\n")
+    ended = EndedJobs(lambda _: known, tmp_path, nodes)
+    for job_id in ids[:4]:
+        ended.add(PoolJob(job_id), 0.0)
+    news, error = ended.explain(0.0, at_work=False)
+    assert error is None
+    assert [one.text.partition(":")[0] for one in news if one.warns] == [
+        "a job on n1 ended before its worker joined",
+        "3 more jobs ended in the same way",
+        "excluded node n1",
+    ]
+    assert [one.job_id for one in news if one.kind == "lost"] == ids[:4]  # for the log of events
+    for job_id in ids[4:]:
+        ended.add(PoolJob(job_id), 10.0)
+    news, error = ended.explain(10.0, at_work=False)
+    assert error.nodes == ("n1", "n4")
+    assert str(error).count("No module named distributed") == 1
+    assert [one.text for one in news if one.warns] == ["1 more job ended in the same way"]
+    assert nodes.excluded(10.0) == {}
+
+
+def test_each_reason_is_told_and_again_after_a_worker_joined(tmp_path):
+    known = parse_sacct("7|FAILED|1:0|n1|2G\n8|FAILED|3:0|n2|2G\n9|FAILED|3:0|n2|2G")
+    ended = EndedJobs(lambda _: known, tmp_path, BadNodes(lambda _: Answer(True)))
+    told = []
+    for now_s, job_id in enumerate(known):
+        ended.add(PoolJob(job_id), now_s * APART_S)
+        told.append(ended.explain(now_s * APART_S, at_work=True)[0][0].warns)
+        if job_id == "8":
+            ended.a_worker_joined()
+    assert told == [True, True, True]
 
 
 @pytest.mark.parametrize("node", ["", "(null)", "n[1-2]", "n1,n2", "n1"])

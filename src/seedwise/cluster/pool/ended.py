@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ _ASK_FOR_S = 8.0
 
 # On different nodes, if there is more than one.
 _MOST_FAILED_STARTS = 3
+
+# After such ends on so many nodes it is the command that starts Python.
+_MOST_NODES_WITHOUT = 2
+_NOT_STARTED = (126, 127)
+_NOT_THERE = "No module named"
 
 _LATE = "its worker did not join in time, so it was cancelled"
 _BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
@@ -48,6 +54,11 @@ class EndedJobs:
         #: Their nodes, since the last worker joined; None if unknown.
         self._failed_starts: list[str | None] = []
         self._faults: dict[str, str] = {}
+        #: Why jobs ended early, as it was told since then.
+        self._told: set[str] = set()
+        self._has_joined = False
+        #: The nodes where the command did not start, before any worker joined.
+        self._without_command: set[str] = set()
 
     def fault(self, job_id: str) -> str | None:
         """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
@@ -56,6 +67,8 @@ class EndedJobs:
     def a_worker_joined(self) -> None:
         """Note that jobs can work."""
         self._failed_starts.clear()
+        self._told.clear()
+        self._has_joined = True
 
     def add(self, job: PoolJob, now_s: float) -> None:
         """Take in a job that ended."""
@@ -67,13 +80,15 @@ class EndedJobs:
         """Return news of the jobs whose end is explained by now, and the error that ends the run.
 
         There is an error if jobs fail at their start, one after the other and wherever they run,
-        and no worker is `at_work`.
+        and no worker is `at_work`. A reason is shown once.
         """
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None
         self._asked_s = now_s
         ends = self._ask(list(self._open)) or {}
         news: list[PoolNews] = []
+        excluded: list[PoolNews] = []
+        error: WorkersFailedError | None = None
         for job_id, grave in list(self._open.items()):
             end = ends.get(job_id)
             if end is None and now_s < grave.ask_until_s:
@@ -85,15 +100,30 @@ class EndedJobs:
                 continue
             words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
             self._faults[job_id] = words if end is not None and end.is_own_fault else ""
-            news.append(_lost(grave.job, end, words))
+            news.append(self._lost(grave.job, end, words))
             if grave.job.joined:
                 continue
-            news += self._note_early_end(grave.job, end, words, now_s)
+            excluded += self._note_early_end(grave.job, end, words, now_s)
             if self._nothing_starts and not at_work:
                 nodes = [node for node in self._failed_starts if node is not None]
                 tail, n_jobs = log_tail(self._log_dir, job_id), len(self._failed_starts)
-                return news, WorkersFailedError(n_jobs, words, tail, nodes)
-        return news, None
+                error = WorkersFailedError(n_jobs, words, tail, nodes)
+                break
+        if n_alike := sum(not one.warns for one in news if one.kind == "lost"):
+            more = f"{n_alike} more job{'s' if n_alike > 1 else ''} ended in the same way"
+            news.append(PoolNews(kind="alike", text=more, warns=True))
+        return news + excluded, error
+
+    def _lost(self, job: PoolJob, end: JobEnd | None, words: str) -> PoolNews:
+        where = f" on {end.node}" if end is not None and end.node else ""
+        if job.joined:
+            text = f"a worker{where} was lost: {words}"
+            return PoolNews(kind="lost", text=text, job_id=job.job_id, warns=True)
+        of_any = re.sub(rf"\b{job.job_id}\b", "", words)
+        is_new = of_any not in self._told
+        self._told.add(of_any)
+        text = f"a job{where} ended before its worker joined: {words}"
+        return PoolNews(kind="lost", text=text, job_id=job.job_id, warns=is_new)
 
     def _note_early_end(
         self, job: PoolJob, end: JobEnd | None, words: str, now_s: float
@@ -102,14 +132,29 @@ class EndedJobs:
         failed = self._is_own_fault(job, end)
         if failed:
             self._failed_starts.append(node)
+        if failed and node is not None and self._lacks_command(job, end):
+            self._without_command.add(node)
+            if self._is_commands_fault:
+                self._nodes.forget()
+                return []
         if node is None or not (failed or (end is not None and end.state in _BY_NODE)):
             return []
         found = self._nodes.note_early_end(node, job.job_id, words, now_s)
         return [] if found is None else [found]
 
+    def _lacks_command(self, job: PoolJob, end: JobEnd | None) -> bool:
+        code = 0 if end is None else end.exit_code
+        return code in _NOT_STARTED or _NOT_THERE in log_tail(self._log_dir, job.job_id)
+
+    @property
+    def _is_commands_fault(self) -> bool:
+        return not self._has_joined and len(self._without_command) >= _MOST_NODES_WITHOUT
+
     @property
     def _nothing_starts(self) -> bool:
         starts = self._failed_starts
+        if self._is_commands_fault:
+            return True
         if self._nodes.no_others:
             return len(starts) >= _MOST_FAILED_STARTS
         # A node that is unknown may be another one.
@@ -123,11 +168,3 @@ class EndedJobs:
             return end.is_own_fault
         # A job that was cancelled while it was queued has neither run nor written a log.
         return job.started_s is not None or bool(log_tail(self._log_dir, job.job_id))
-
-
-def _lost(job: PoolJob, end: JobEnd | None, words: str) -> PoolNews:
-    where = f" on {end.node}" if end is not None and end.node else ""
-    what = f"a worker{where} was lost"
-    if not job.joined:
-        what = f"a job{where} ended before its worker joined"
-    return PoolNews(kind="lost", text=f"{what}: {words}", job_id=job.job_id, warns=True)

@@ -54,8 +54,9 @@ class BadNodes:
         if not answer.accepted:
             return None
         self._ends_s.pop(node, None)  # it may be forgotten meanwhile
-        why = f"{len(ends_s)} jobs ended there before their worker joined; the last one: {words}"
-        self._exclusions[node] = _Exclusion(why, now_s + _FORGOTTEN_AFTER_S)
+        why = f"{len(ends_s)} jobs ended there before their worker joined"
+        until_s = now_s + _FORGOTTEN_AFTER_S
+        self._exclusions[node] = _Exclusion(f"{why}; the last one: {words}", until_s)
         text = f"excluded node {node}: {why}"
         return PoolNews(kind="excluded", text=text, job_id=job_id, warns=True)
 

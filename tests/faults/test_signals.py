@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+import seedwise as sw
+from seedwise.view.status import status_lines
 from tests.faults.harness import GONE_S, driver, expected_table, told_values
 from tests.testbed.daemons import poll
 
@@ -78,6 +80,12 @@ def test_the_jobs_of_a_killed_driver_are_cancelled_when_the_run_goes_on(site, cl
         left = [line.split()[0] for line in jobs(site).splitlines()]
         assert run.kill()
         assert left
+        path = run.directory.path
+        told = status_lines(sw.run_status(path), path)[1]
+        assert told.split(maxsplit=1) == [
+            "driver",
+            f"was killed; jobs may be left: seedwise clean {path}",
+        ]
         assert run.finish(client) == expected_table(client, RUN)
         poll(lambda: not jobs(site), "the jobs to be gone", GONE_S)
         states = site.run(

@@ -141,6 +141,17 @@ EVENTS = [
         ],
     ),
     (
+        PoolChanged(
+            PoolNews(kind="scaled", text="2 workers wanted"),
+            attrs.evolve(POOL, least=2, most=2, wanted=4, joined=4, pending=0),
+        ),
+        ["2 workers wanted; 4 at work, 2 leave after their chunk"],
+    ),
+    (
+        PoolChanged(PoolNews(kind="scaled", text="2 to 10 workers wanted"), POOL),
+        ["2 to 10 workers wanted; 3 at work, 5 pending"],
+    ),
+    (
         RunInterrupted(RUN, 4, 20),
         [
             "stopped with 4 of 20 trials told; nothing is lost",

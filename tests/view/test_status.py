@@ -118,6 +118,28 @@ def test_an_entry_is_gone_on_with_as_a_part_of_its_run(run_dir):
     assert shlex.split(status_lines(STOPPED, entry.path)[-1])[-1] == str(run_dir)
 
 
+@pytest.mark.parametrize("of_entry", [False, True])
+def test_a_driver_that_was_killed_may_have_left_jobs(run_dir, of_entry):
+    directory = home = RunDirectory(run_dir)
+    if of_entry:
+        directory = entry_directory(home, "anna")
+        directory.write_meta({})
+
+    def driver() -> str | None:
+        lines = status_lines(STOPPED, directory.path)
+        return next((line[7:].strip() for line in lines if line.startswith("driver ")), None)
+
+    assert driver() is None
+    home.lease.touch()
+    assert driver() == "was killed"  # local workers end with it
+    home.log_dir.mkdir()
+    home.jobs_file.touch()
+    command = shlex.join(["seedwise", "clean", str(run_dir)])
+    assert driver() == f"was killed; jobs may be left: {command}"
+    home.lease.unlink()
+    assert driver() is None  # it let go, and its jobs are gone
+
+
 def test_one_that_is_finished_is_not_gone_on_with():
     lines = status_lines(attrs.evolve(STOPPED, state="finished"), Path("of no run"))
     assert lines[0].split() == ["run", "finished"]
@@ -138,7 +160,8 @@ def test_one_that_has_just_begun():
         ({}, "3 at work, 5 pending of 8 wanted (2 to 10)"),
         ({"joined": 8, "pending": 0}, "8 at work of 8 wanted (2 to 10)"),
         ({"least": 8, "most": 8}, "3 at work, 5 pending of 8 wanted"),
-        ({"least": 9, "most": 9}, "3 at work, 5 pending of 8 wanted (9)"),
+        ({"least": 9, "most": 9}, "3 at work, 5 pending of 9 wanted"),
+        ({"least": 2, "most": 2, "pending": 0}, "3 at work of 2 wanted, 1 leaves after its chunk"),
         ({"lost": 2}, "3 at work, 5 pending of 8 wanted (2 to 10), 2 lost so far"),
     ],
 )

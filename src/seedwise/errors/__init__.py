@@ -20,7 +20,7 @@ from seedwise.errors.cluster import (
     SubmitRefusedError,
     WorkersFailedError,
 )
-from seedwise.errors.commands import replay_command, resume_command
+from seedwise.errors.commands import clean_command, replay_command, resume_command
 from seedwise.errors.control import (
     NoDriverError,
     NotAnsweredError,
@@ -119,6 +119,7 @@ __all__ = [
     "TrialDirError",
     "UnknownOptionError",
     "WorkersFailedError",
+    "clean_command",
     "in_a_line",
     "replay_command",
     "resume_command",

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 __all__ = [
+    "clean_command",
     "replay_command",
     "resume_command",
 ]
@@ -14,6 +15,11 @@ __all__ = [
 def resume_command(run_dir: Path) -> str:
     """Return the command that resumes a run."""
     return f"seedwise resume {shlex.quote(str(run_dir))}"
+
+
+def clean_command(run_dir: Path) -> str:
+    """Return the command that cancels what a killed driver left."""
+    return f"seedwise clean {shlex.quote(str(run_dir))}"
 
 
 def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:

@@ -141,8 +141,8 @@ class TrialResult:
     state : TrialState
         ``COMPLETE``, ``FAIL`` or ``PRUNED``.
     duration_s : float
-        Seconds from asking for the point to telling its value. They include waiting for workers,
-        and the time between two drivers.
+        Seconds from when the driver asked for the point, or took the trial up from an earlier
+        driver, to telling its value. They include waiting for workers.
     error : str or None
         Why it failed, in one line; None if it is complete.
     components : dict of str to float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import pickle
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ class Proposer:
         self.n_asked = len(trials)
         self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
         self._ids = {trial.number: trial._trial_id for trial in self._unfinished}  # noqa: SLF001
+        # When they were asked for, the study says; but nobody worked on them since then.
+        self._taken_up_s = dict.fromkeys(self._ids, time.monotonic())
         for key, value in plan.attributes.items():
             if self._study.user_attrs.get(key) != value:
                 self._study.set_user_attr(key, value)
@@ -120,6 +123,8 @@ class Proposer:
                 attributes["components"] = outcome.components
         else:
             attributes["error"] = outcome.error
+        if outcome.number in self._taken_up_s:
+            attributes["duration_s"] = time.monotonic() - self._taken_up_s[outcome.number]
         with self._at_work():
             for key, value in attributes.items():
                 self._storage.set_trial_user_attr(self._ids[outcome.number], key, value)
@@ -247,6 +252,7 @@ def _trials(path: Path, study_name: str) -> list[FrozenTrial]:
 
 def _result(trial: FrozenTrial) -> TrialResult:
     duration = trial.duration
+    duration_s = duration.total_seconds() if duration is not None else 0.0
     return TrialResult(
         number=trial.number,
         params=trial.params,
@@ -254,7 +260,7 @@ def _result(trial: FrozenTrial) -> TrialResult:
         stderr=trial.user_attrs.get("stderr"),
         n_seeds=trial.user_attrs["n_seeds"],
         state=TrialState(trial.state.name),
-        duration_s=duration.total_seconds() if duration is not None else 0.0,
+        duration_s=trial.user_attrs.get("duration_s", duration_s),
         error=trial.user_attrs.get("error"),
         components=trial.user_attrs.get("components", {}),
     )

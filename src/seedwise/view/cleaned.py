@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
+from seedwise.errors import clean_command
 from seedwise.results.cleaned import CleanedRun
 
 _MOST_IDS = 20
@@ -19,7 +19,7 @@ def cleaned_lines(cleaned: CleanedRun) -> list[str]:
         f"the results stay in {run_dir}",
     ]
     if cleaned.jobs_unknown is not None:
-        lines.append(f"to try again: seedwise clean {shlex.quote(str(run_dir))}")
+        lines.append(f"to try again: {clean_command(run_dir)}")
     return lines
 
 

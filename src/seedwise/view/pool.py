@@ -10,16 +10,28 @@ from seedwise.view.times import end_words
 
 def workers_words(pool: PoolStatus) -> str:
     """Return how many workers are at work, pending and wanted."""
-    if pool.pending:
-        parts = [f"{pool.joined} at work, {pool.pending} pending of {pool.wanted} wanted"]
-    else:
-        parts = [f"{pool.joined} at work of {pool.wanted} wanted"]
-    if (pool.least, pool.most) != (pool.wanted, pool.wanted):
-        few = f"{pool.least}" if pool.least == pool.most else f"{pool.least} to {pool.most}"
-        parts.append(f" ({few})")
-    if pool.lost:
-        parts.append(f", {pool.lost} lost so far")
-    return "".join(parts)
+    wanted = min(max(pool.wanted, pool.least), pool.most)  # it follows new bounds a moment later
+    words = f"{_present(pool)} of {wanted} wanted"
+    if (pool.least, pool.most) != (wanted, wanted):
+        words += f" ({pool.least} to {pool.most})"
+    words += _leaving(pool)
+    return f"{words}, {pool.lost} lost so far" if pool.lost else words
+
+
+def scaled_words(pool: PoolStatus) -> str:
+    """Return how many workers there are, after how many are wanted."""
+    return f"{_present(pool)}{_leaving(pool)}"
+
+
+def _present(pool: PoolStatus) -> str:
+    return f"{pool.joined} at work" + (f", {pool.pending} pending" if pool.pending else "")
+
+
+def _leaving(pool: PoolStatus) -> str:
+    n_leaving = pool.joined - pool.most
+    if n_leaving <= 0:
+        return ""
+    return f", {n_leaving} {'leaves after its' if n_leaving == 1 else 'leave after their'} chunk"
 
 
 def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:

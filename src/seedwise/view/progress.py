@@ -29,7 +29,7 @@ from seedwise.model.events import (
 )
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
-from seedwise.view.pool import waiting_words, workers_words
+from seedwise.view.pool import scaled_words, waiting_words, workers_words
 from seedwise.view.times import end_words
 
 _BRIEF_S = 1.0
@@ -241,8 +241,11 @@ def _waiting(pool: PoolStatus) -> str:
 
 
 def _pool_changed(event: PoolChanged) -> str:
-    now = "" if event.pool is None else f"; workers: {workers_words(event.pool)}"
-    return f"{event.news.text}{now}"
+    if event.pool is None:
+        return event.news.text
+    if event.news.kind == "scaled":
+        return f"{event.news.text}; {scaled_words(event.pool)}"
+    return f"{event.news.text}; workers: {workers_words(event.pool)}"
 
 
 def _entry(event: EntryFinished) -> str:

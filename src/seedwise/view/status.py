@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from seedwise.errors import NotARunError, resume_command
+from seedwise.errors import NotARunError, clean_command, resume_command
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import RunStatus
@@ -31,6 +31,8 @@ def status_lines(
     rows = [(status.kind, status.state)]
     if status.driver is not None:
         rows.append(("driver", status.driver))
+    elif status.state == "stopped" and (killed := _killed(run_dir)) is not None:
+        rows.append(("driver", killed))
     if status.pool is not None:
         rows.append(("workers", workers_words(status.pool)))
         waiting = waiting_words(status.pool, now_utc)
@@ -61,6 +63,19 @@ def status_lines(
 def progress_line(status: RunStatus) -> str:
     """Return how far a run is, in a line."""
     return f"{status.kind}, {status.state}: {status.n_told} of {status.n_trials} trials told"
+
+
+def _killed(run_dir: Path) -> str | None:
+    """Say that the last driver was killed, which let go of nothing; None if it was not."""
+    try:
+        home = existing_run(run_dir).home
+    except NotARunError:  # to resume it is refused, too
+        return None
+    if not home.lease.exists():
+        return None
+    if not home.jobs_file.exists():
+        return "was killed"
+    return f"was killed; jobs may be left: {clean_command(home.path)}"
 
 
 def _losses(run_dir: Path) -> list[tuple[str, str]]:

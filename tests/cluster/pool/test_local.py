@@ -380,4 +380,4 @@ def test_replacements_are_within_a_budget(cluster):
 def test_what_was_asked_for_in_words(cluster, least, most, text):
     pool = make_pool(cluster)
     pool.scale(least, most)
-    assert pool.news()[0].text == f"asked for {text}"
+    assert pool.news()[0].text == f"{text} wanted"

@@ -46,9 +46,9 @@ def test_a_limit_goes_before():
     target = Target(1, 4, 1, limit=5)
     target.scale(2, 40)
     assert (target.least, target.most) == (2, 5)
-    assert target.words == "asked for 2 to 5 workers, which is the limit of 5"
+    assert target.words == "2 to 5 workers wanted, which is the limit of 5"
     target.scale(1, 1)
-    assert target.words == "asked for 1 worker"
+    assert target.words == "1 worker wanted"
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40))

@@ -327,7 +327,7 @@ def test_fewer_by_request_first_those_that_wait_then_idle_ones_then_busy_ones(po
     steps(pool, world)
     assert world.cancelled == ["103"]
     assert world.departed == ["102", "101"]
-    assert news(pool, "scaled")[0].text == "asked for 1 worker"
+    assert news(pool, "scaled")[0].text == "1 worker wanted"
     world.lose("101", "102", state="COMPLETED")
     steps(pool, world, 20)
     assert len(world.submitted) == 4

@@ -69,8 +69,7 @@ class LocalPool:
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
         self._target.scale(least, most)
-        bounds = _counted(most) if least == most else f"{least} to {_counted(most)}"
-        self._news.append(PoolNews(kind="scaled", text=f"asked for {bounds}", warns=True))
+        self._news.append(PoolNews(kind="scaled", text=self._target.words, warns=True))
         self.step()
 
     def news(self) -> Sequence[PoolNews]:

@@ -50,7 +50,7 @@ class Target:
         least = "" if self.least == self.most else f"{self.least} to "
         workers = "worker" if self.most == 1 else "workers"
         at_limit = f", which is the limit of {self.limit}" if self.most == self.limit else ""
-        return f"asked for {least}{self.most} {workers}{at_limit}"
+        return f"{least}{self.most} {workers} wanted{at_limit}"
 
     def wanted(self, chunks_out: int, now_s: float) -> int:
         """Return how many workers are wanted for the chunks that are evaluated or wait for one."""

@@ -37,20 +37,21 @@ class OptionError(SeedwiseError, ValueError):
 
 
 class UnknownOptionError(SeedwiseError, TypeError):
-    """Raised when a keyword does not exist.
+    """Raised when a keyword does not exist, or a value is given without its keyword.
 
     Attributes
     ----------
-    name : str
-        The keyword.
+    name : str or None
+        The keyword; None for a value without one.
     known : tuple of str
         The keywords that exist.
     """
 
-    def __init__(self, name: str, known: Sequence[str], hint: str) -> None:
+    def __init__(self, name: str | None, known: Sequence[str], hint: str) -> None:
         self.name = name
         self.known = tuple(known)
-        super().__init__(f"unknown keyword {name!r}: {hint}")
+        what = "value without a keyword" if name is None else f"unknown keyword {name!r}"
+        super().__init__(f"{what}: {hint}")
 
 
 class SpaceError(SeedwiseError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from seedwise.errors import LossDefinitionError, LossSignatureError, OptionError
+from seedwise.model.options.hints import hinted
 from seedwise.model.seeds import checked_seed
 from seedwise.model.space import ParameterSpace, checked_space
 
@@ -92,6 +93,7 @@ class LossDefinition:
         return self.function(dict(params), seed, context=context.copy())
 
 
+@hinted
 def loss(
     *,
     name: str | None = None,

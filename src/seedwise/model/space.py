@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from seedwise.errors import SpaceError
+from seedwise.errors.base import shown
+from seedwise.model.options.hints import hinted
 
 ParamValue: TypeAlias = float | int | str | bool
 DType: TypeAlias = Literal["float", "int", "str", "bool"]
@@ -75,11 +77,12 @@ def space_from_json(content: Mapping[str, Mapping[str, Any]]) -> ParameterSpace:
     return space
 
 
+@hinted
 def search_param(
     *,
     range: Sequence[float] | None = None,
     allowed: Sequence[ParamValue] | None = None,
-    dtype: str | None = None,
+    dtype: str | type | None = None,
     log: bool = False,
     step: float | None = None,
 ) -> SearchParam:
@@ -93,9 +96,10 @@ def search_param(
         Bounds, both included.
     allowed : sequence, optional
         Values to choose from, all of one type: float, int, str or bool.
-    dtype : {"float", "int", "log", "str", "bool"}, optional
-        Type of the values. ``"log"`` is a synonym of ``"float"`` with ``log=True``. None means
-        float for a range, and the type of the values for `allowed`.
+    dtype : {"float", "int", "log", "str", "bool"} or type, optional
+        Type of the values; Python's own types, such as ``int``, are accepted too. ``"log"`` is a
+        synonym of ``"float"`` with ``log=True``. None means float for a range, and the type of the
+        values for `allowed`.
     log : bool, default False
         Search the range on a logarithmic scale.
     step : float or int, optional
@@ -122,6 +126,8 @@ def search_param(
     >>> sw.search_param(allowed=["fast", "slow"]).dtype
     'str'
     """
+    if isinstance(dtype, type) and dtype in (float, int, str, bool):
+        dtype = dtype.__name__
     if dtype is not None and dtype not in ("float", "int", "log", "str", "bool"):
         raise SpaceError(f"dtype={dtype!r}: must be 'float', 'int', 'log', 'str' or 'bool'")
     if dtype == "bool" and range is None and allowed is None:
@@ -173,16 +179,23 @@ def _keywords(spec: Any) -> dict[str, Any]:
         return {"range": spec}
     raise SpaceError(
         f"got {spec!r}; give a tuple (low, high), or search_param(...), or a distribution such "
-        "as uniform(low, high)"
+        f"as uniform(low, high){_choice_hint(spec)}"
     )
+
+
+def _choice_hint(values: object) -> str:
+    """Return how to search a list of values of a type, to follow a problem; "" for others."""
+    if not isinstance(values, list | tuple) or len(set(map(type, values))) != 1:
+        return ""
+    return f"; for a choice: search_param(allowed={shown([*values])})"
 
 
 def _bounds(range: object) -> tuple[float, float]:
     if isinstance(range, str) or not isinstance(range, Sequence) or len(range) != 2:
-        raise SpaceError(f"range={range!r}: must be two numbers (low, high)")
+        raise SpaceError(f"range={range!r}: must be two numbers (low, high){_choice_hint(range)}")
     for bound in range:
         if not _is_number(bound):
-            raise SpaceError(f"range={range!r}: {bound!r} is not a number")
+            raise SpaceError(f"range={range!r}: {bound!r} is not a number{_choice_hint(range)}")
         if not _is_finite(bound):
             raise SpaceError(f"range={range!r}: bounds must be finite; {bound!r} is not")
     low, high = range

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 
 import pytest
 from click.testing import CliRunner
 
+import seedwise as sw
 from seedwise.cli import main
 from seedwise.errors import UnknownOptionError
 from seedwise.model.options import hints
@@ -19,6 +21,7 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import manual
 
 RUN, ENTRIES, SWEEP, SLURM = RunOptions, EntriesOptions, SweepOptions, SlurmOptions
+PUBLIC = {name: getattr(sw, name) for name in ("random", *sw.__all__)}
 NO_SEARCH = "a sweep takes its points from its source, and goes on after a case that fails."
 
 
@@ -49,6 +52,7 @@ def message(kind: type, name: str) -> str:
             ),
         ),
         (SWEEP, "n_jobs", "use workers=40 for processes here or jobs on Slurm."),
+        (SWEEP, "jobs", "use workers=40 for processes here or jobs on Slurm."),
         (RUN, "n_workers", "use workers=40."),
         (RUN, "pruner", "a trial is not stopped early: it is evaluated on all its seeds."),
         (RUN, "catch", "use fail_on_chunk_error=False to go on after a trial that fails."),
@@ -96,6 +100,15 @@ def message(kind: type, name: str) -> str:
         (RUN, "partion", "did you mean slurm=SlurmOptions(partition=...)?"),
         (SLURM, "partion", "did you mean 'partition'?"),
         (SLURM, "zzz", f"known are {', '.join(keyword_names(SLURM))}."),
+        # Of many keywords the nearest three.
+        (
+            RUN,
+            "memoize",
+            (
+                "nearest are mode, mem_per_cpu, timeout; help() of the function shows all "
+                f"{len(keyword_names(RUN))}."
+            ),
+        ),
     ],
 )
 def test_an_unknown_keyword_has_a_hint(kind, name, hint):
@@ -105,6 +118,52 @@ def test_an_unknown_keyword_has_a_hint(kind, name, hint):
 def test_the_fields_of_a_dict_for_slurm_have_hints_too():
     with pytest.raises(UnknownOptionError, match=r"'gres': use extra_directives=\['--gres"):
         RUN.from_keywords({"slurm": {"gres": "gpu:1"}})
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        ("search_param(low=0, high=1)", "unknown keyword 'low': use range=(0, 1)."),
+        ("search_param(high=1, low=0)", "unknown keyword 'high': use range=(0, 1)."),
+        ("search_param(choices=[1, 2])", "unknown keyword 'choices': use allowed=['x', 'y']."),
+        ("search_param(type='int')", "unknown keyword 'type': use dtype='int'."),
+        ("search_param(rang=(0, 1))", "unknown keyword 'rang': did you mean 'range'?"),
+        ("search_param(zzz=1)", "'zzz': known are range, allowed, dtype, log, step."),
+        (
+            "search_param((1, 2))",
+            "value without a keyword: (1, 2). Write search_param(range=(1, 2))",
+        ),
+        ("loss(space={})", "unknown keyword 'space': use parameter_space={'x': (0, 1)}."),
+        ("loss(params={})", "unknown keyword 'params': use parameter_space={'x': (0, 1)}."),
+        ("loss(vectorize=True)", "unknown keyword 'vectorize': use vectorized=True."),
+        ("loss(print)", "<built-in function print>. Write @loss(name='walk', description='where"),
+        ("grid({'a': [1, 2]})", "value without a keyword: {'a': [1, 2]}. Write grid(a=[1, 2])."),
+        ("random({}, n=5)", "unknown keyword 'n': use n_trials=5, seed=1."),
+        ("random({}, n_trials=5, rng=0)", "unknown keyword 'rng': use seed=1."),
+        ("manual(params=[{}])", "unknown keyword 'params': use cases=[{'a': 1}, {'a': 2}]."),
+        ("manual([{}], [], 3)", "value without a keyword: 3. Write manual([{'a': 1}, {'a': 2}])."),
+    ],
+)
+def test_the_functions_around_a_run_have_hints_too(call, hint):
+    with pytest.raises(UnknownOptionError) as caught:
+        eval(call, PUBLIC)
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize("name", hints._FUNCTIONS)
+def test_what_such_a_hint_says_can_be_written(name):
+    example, table = hints._FUNCTIONS[name]
+    for call in example.removeprefix("@").split(" or "):
+        eval(call, PUBLIC)
+    for part in table:
+        inspect.signature(getattr(sw, name)).bind_partial(**eval(f"dict({part})", PUBLIC))
+    words = " ".join(table.values()).split()
+    assert len(words) == len(set(words))
+    assert not {*inspect.signature(getattr(sw, name)).parameters} & set(words)
+
+
+def test_grid_takes_any_name():
+    assert sw.grid(n=[1], function=[2]).names == ("function", "n")
 
 
 PARTS = [part for parts in hints._INSTEAD for part in parts.split("; ")]

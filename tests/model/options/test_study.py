@@ -216,7 +216,7 @@ def test_what_was_given_is_known():
         ("slurm_qos", 1, TEXT),
         ("direction", "up", "'minimize' or 'maximize'"),
         ("direction", None, "'minimize' or 'maximize'"),
-        ("mode", "slurm", MODE),
+        ("mode", "both", MODE),
         ("mode", None, MODE),
         ("run_name", "a/b", FOLDER),
         ("run_name", "..", FOLDER),
@@ -381,6 +381,21 @@ def test_a_dict_of_its_fields_becomes_slurm_options_and_is_checked():
         given(slurm={"partition": " "})
 
 
+@pytest.mark.parametrize(
+    ("keywords", "hint"),
+    [
+        ({"mode": "slurm"}, "Write mode='distributed', or cluster='slurm'."),
+        ({"mode": "Local"}, "Write mode='single', or cluster='local'."),
+        ({"cluster": "distributed"}, "Write cluster='slurm', or mode='distributed'."),
+        ({"cluster": "single"}, "Write cluster='local', or mode='single'."),
+    ],
+)
+def test_a_mode_and_a_cluster_that_are_mixed_up(keywords, hint):
+    with pytest.raises(OptionError) as caught:
+        given(**keywords)
+    assert str(caught.value).endswith(hint)
+
+
 def test_optunas_and_rays_mode_is_the_direction():
     with pytest.raises(
         OptionError, match=r"'distributed'\. direction='minimize' or 'maximize' say"
@@ -424,8 +439,10 @@ def test_what_is_not_a_command(value):
 def test_an_unknown_keyword_is_refused_with_those_that_are_known():
     with pytest.raises(TypeError, match="unknown keyword 'n_trails': did you mean 'n_trials'"):
         given(n_trails=3)
-    known = r"unknown keyword 'zzz': known are n_trials, n_seeds, "
-    with pytest.raises(TypeError, match=known) as caught:
+    nearest = (
+        r"unknown keyword 'zzz': nearest are \w+, \w+, \w+; help\(\) of the function shows all"
+    )
+    with pytest.raises(TypeError, match=nearest) as caught:
         given(zzz=3)
     assert caught.value.known == tuple(keyword_names(RunOptions))
 

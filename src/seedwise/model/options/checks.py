@@ -148,7 +148,11 @@ def cluster(name: str, value: Any) -> None:
     known = "None, 'local', 'slurm', a Dask cluster, a Dask client, or a scheduler's address"
     if isinstance(value, str):
         if value not in ("local", "slurm") and ":" not in value:
-            raise OptionError(name, value, known)
+            hint = {
+                "distributed": "Write cluster='slurm', or mode='distributed'.",
+                "single": "Write cluster='local', or mode='single'.",
+            }.get(value, "")
+            raise OptionError(name, value, known, hint)
     elif not hasattr(value, "scheduler_info"):
         raise OptionError(name, value, known)
 

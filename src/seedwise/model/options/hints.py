@@ -1,15 +1,26 @@
-"""What to use instead of a keyword or a flag that does not exist."""
+"""What to use instead of an argument or a flag that does not exist."""
 
 from __future__ import annotations
 
 import ast
 import difflib
+import functools
+import inspect
 import json
 import re
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from seedwise.errors import UnknownOptionError
+from seedwise.errors.base import shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _by_word(table: Mapping[str, str]) -> dict[str, str]:
+    return {word: instead for instead, words in table.items() for word in words.split()}
+
 
 # What says the same here as keywords of sbatch, dask-jobqueue, submitit, Optuna, Ray Tune, joblib
 # and SciPy. Each part between semicolons begins with an option and a value without blanks.
@@ -22,7 +33,7 @@ _INSTEAD = {
     "chunk_size=100": "batch_size",
     "workers=40": "max_workers n_processes n_workers num_workers",
     "workers=40 for processes here or jobs on Slurm; max_concurrent_trials=4 for trials at once": (
-        "n_jobs"
+        "jobs n_jobs"
     ),
     "max_concurrent_trials=4": "max_concurrent",
     "cluster='slurm' or a Dask cluster, client or address": "address backend client executor",
@@ -97,8 +108,48 @@ _LETTERS = {
     "x": "exclude",
 }
 
-_USE = {word: parts for parts, words in _INSTEAD.items() for word in words.split()}
-_SAY = {word: sentence for sentence, words in _SAID.items() for word in words.split()}
+# The same of the functions that describe a loss and the cases of a sweep, and how each is called.
+_FUNCTIONS = {
+    "search_param": (
+        "search_param(range=(1, 2)) or search_param(allowed=['x', 'y'])",
+        {
+            "range=(0, 1)": "bounds high interval low lower max min upper",
+            "allowed=['x', 'y']": "categories choice choices options values",
+            "dtype='int'": "kind type",
+            "log=True": "log_scale logscale scale",
+            "step=0.5": "increment q resolution",
+        },
+    ),
+    "loss": (
+        "@loss(name='walk', description='where it ends', parameter_space={'x': (0, 1)})",
+        {
+            "parameter_space={'x': (0, 1)}": (
+                "bounds config param_space parameters params search_space space"
+            ),
+            "description='where it ends'": "desc doc help",
+            "seed_start=0": "first_seed seed",
+            "vectorized=True": "batch batched vectorise vectorised vectorize",
+        },
+    ),
+    "grid": ("grid(a=[1, 2])", {}),
+    "random": (
+        "random({'a': uniform(0, 1)}, n_trials=5, seed=1)",
+        {
+            "n_trials=5, seed=1": "count n n_cases n_points n_samples num_samples num_trials size",
+            "seed=1": "random_seed random_state rng",
+            "space={'a': uniform(0, 1)}": "distributions parameter_space search_space",
+        },
+    ),
+    "manual": (
+        "manual([{'a': 1}, {'a': 2}])",
+        {"cases=[{'a': 1}, {'a': 2}]": "params points trials values"},
+    ),
+}
+
+_FEW = 10
+
+_USE = _by_word(_INSTEAD)
+_SAY = _by_word(_SAID)
 
 
 def refuse_unknown(
@@ -113,6 +164,28 @@ def refuse_unknown(
             raise UnknownOptionError(name, known, _hint(name, known, of_slurm))
 
 
+def hinted(function: F) -> F:
+    """Have one of `_FUNCTIONS` say what to write instead of an argument that it does not take."""
+    example, table = _FUNCTIONS[function.__name__]
+    use = _by_word(table)
+    parameters = inspect.signature(function).parameters.values()
+    known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+    takes_any = len(known) < len(parameters)
+    n_by_place = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        if len(args) > n_by_place:
+            raise UnknownOptionError(None, known, f"{shown(args[n_by_place])}. Write {example}.")
+        for name in () if takes_any else keywords:
+            if name not in known:
+                hint = f"use {use[name]}." if name in use else _nearest(name, known)
+                raise UnknownOptionError(name, known, hint)
+        return function(*args, **keywords)
+
+    return cast("F", call)
+
+
 def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
     if name in _SAY:
         return _SAY[name].format(name=name)
@@ -125,11 +198,18 @@ def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
         if of_slurm:
             return "a sweep takes its points from its source, and goes on after a case that fails."
         return f"SlurmOptions does not have it: give the function {parts[0]}."
+    return _nearest(name, known, of_slurm)
+
+
+def _nearest(name: str, known: Sequence[str], of_slurm: Sequence[str] = ()) -> str:
     close = difflib.get_close_matches(name, [*known, *of_slurm], n=1)
-    if not close:
+    if close:
+        wanted = f"slurm=SlurmOptions({close[0]}=...)" if close[0] in of_slurm else repr(close[0])
+        return f"did you mean {wanted}?"
+    if len(known) <= _FEW:
         return f"known are {', '.join(known)}."
-    wanted = f"slurm=SlurmOptions({close[0]}=...)" if close[0] in of_slurm else repr(close[0])
-    return f"did you mean {wanted}?"
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0)
+    return f"nearest are {', '.join(nearest)}; help() of the function shows all {len(known)}."
 
 
 def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str | None:

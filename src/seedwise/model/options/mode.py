@@ -6,6 +6,13 @@ import enum
 
 from seedwise.errors import OptionError
 
+_DIRECTION = "direction='minimize' or 'maximize' says which mean loss is best."
+_HINTS = {
+    **dict.fromkeys(("min", "max", "minimize", "maximize"), _DIRECTION),
+    "slurm": "Write mode='distributed', or cluster='slurm'.",
+    "local": "Write mode='single', or cluster='local'.",
+}
+
 
 class ExecutionMode(enum.Enum):
     """Where a run's work is done: on this machine, or as Slurm jobs."""
@@ -43,6 +50,5 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
     try:
         return ExecutionMode(str(mode).lower())
     except ValueError:
-        hint = "direction='minimize' or 'maximize' says which mean loss is best."
-        asked = str(mode).lower() in ("min", "max", "minimize", "maximize")
-        raise OptionError("mode", mode, "'single' or 'distributed'", hint * asked) from None
+        hint = _HINTS.get(str(mode).lower(), "")
+        raise OptionError("mode", mode, "'single' or 'distributed'", hint) from None

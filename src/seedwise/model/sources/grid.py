@@ -10,6 +10,7 @@ import attrs
 from numpy.typing import NDArray
 
 from seedwise.errors import SourceError
+from seedwise.model.options.hints import hinted
 from seedwise.model.sources.axes import (
     Axis,
     axis,
@@ -74,6 +75,7 @@ class GridSource(Source):
         return dict(zip(self.names, reversed(values), strict=True))
 
 
+@hinted
 def grid(**values: Sequence[Any] | NDArray[Any]) -> GridSource:
     """Make a source of all combinations of values.
 

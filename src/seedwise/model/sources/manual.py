@@ -9,6 +9,7 @@ import attrs
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
+from seedwise.model.options.hints import hinted
 from seedwise.model.sources.case import Source
 from seedwise.model.sources.manifests import (
     VERSION,
@@ -93,6 +94,7 @@ class ManualSource(Source):
         return dict(zip(self._names, self._rows[position], strict=True))
 
 
+@hinted
 def manual(cases: Sequence[Mapping[str, Any]], tags: Sequence[str] | None = None) -> ManualSource:
     """Make a source of listed cases.
 

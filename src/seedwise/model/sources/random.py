@@ -11,6 +11,7 @@ from numpy.random import PCG64, Generator, SeedSequence
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
+from seedwise.model.options.hints import hinted
 from seedwise.model.sources.case import Source
 from seedwise.model.sources.distributions import Distribution, distribution_from_manifest
 from seedwise.model.sources.manifests import VERSION, checked_name, checked_source, decoded_dict
@@ -90,6 +91,7 @@ class RandomSource(Source):
         return {name: distribution.draw(rng) for name, distribution in self._space}
 
 
+@hinted
 def random(space: Mapping[str, Distribution], n_trials: int, seed: int) -> RandomSource:
     """Make a source of independent draws; each case is the same at any time and place.
 

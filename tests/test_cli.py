@@ -116,6 +116,15 @@ def test_replay_without_a_seed_goes_through_all(stopped):
     assert "unstable at x=" in shown.output
 
 
+def test_replay_shows_the_frames_of_the_loss_alone(stopped):
+    path, stderr = stopped
+    failed = int(re.search(r"--trial (\d+)", stderr)[1])
+    first, file, *_ = invoke("replay", path, "--trial", failed).output.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert file.startswith('  File "')
+    assert f'"{Path(sw.__file__).parent}/' not in file
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

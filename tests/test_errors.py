@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import platform
 import shlex
@@ -601,3 +602,21 @@ def test_the_commands_are_to_be_pasted(name):
     assert shlex.split(errors.replay_command(folder, 3, None)) == replay
     assert shlex.split(errors.replay_command(folder, 3, -5)) == [*replay, "--seed", "-5"]
     assert shlex.split(errors.replay_command(folder, 3, 0)) == [*replay, "--seed", "0"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem", "helps"),
+    [
+        (None, "a return is missing", False),
+        ((1, 2), "of a tuple it is not known what counts", False),
+        ("not finite", "str is not a number", False),
+        (math.nan, "not finite", True),
+    ],
+)
+def test_to_resume_without_a_trial_is_advised_where_it_may_help(returned, problem, helps):
+    message = str(errors.LossValueError(returned, problem))
+    error = errors.LossFailedError(
+        3, 7, 5, {}, "LossValueError", "", run_dir=Path("a"), message=message
+    )
+    assert ("To resume without" in str(error)) is helps
+    assert "To evaluate the trial again with a corrected loss" in str(error)

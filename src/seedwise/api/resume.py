@@ -12,6 +12,7 @@ from seedwise.api.begin import carry_out_as_asked
 from seedwise.cluster.open import check_place
 from seedwise.driver.parts import make_parts, read_saved, require_cluster
 from seedwise.errors import EntryOfARunError, LossNotFoundError, OptionError
+from seedwise.errors.base import without_own_frames
 from seedwise.folder.find import existing_run
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.slurm import SlurmOptions
@@ -21,6 +22,7 @@ from seedwise.results.sweep import SweepResult
 from seedwise.usercode.find import load_loss
 
 
+@without_own_frames
 def resume_run(
     run_dir: str | Path, *, code: str | None = None, **options: Any
 ) -> OptimizeResult | MultiOptimizeResult | SweepResult:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import click
 import seedwise
 from seedwise.cli.flags import HintingCommand, misplaced
 from seedwise.errors import RunStopped, SeedwiseError, resume_command
+from seedwise.errors.base import users_traceback
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import CommandOption, command_options, keyword_names
@@ -362,7 +362,7 @@ def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
     except Exception as error:
         if isinstance(error, SeedwiseError) and not debug:
             raise click.ClickException(str(error)) from error
-        traceback.print_exc()
+        click.echo("".join(users_traceback(error).format()), err=True, nl=False)
         if debug:
             pdb.post_mortem(error.__traceback__)
         sys.exit(1)

@@ -1,17 +1,26 @@
-"""The base class of every error, and the form in which messages show a value."""
+"""The base class of every error, and the form in which messages show values and tracebacks."""
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Any
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 __all__ = [
     "SeedwiseError",
     "masked",
     "rebuilt",
     "shown",
+    "users_traceback",
+    "without_own_frames",
 ]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+# As frames write it.
+_OWN_FOLDER = __file__.rpartition("errors/")[0]
 
 # Blanks end some of its lines; the end may be cut off.
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----[\w+/=\s]*(-----END [A-Z ]+-----)?")
@@ -47,3 +56,26 @@ def shown(value: object, limit: int = 200) -> str:
 def masked(text: str) -> str:
     """Return a text without the certificates and keys in it."""
     return _PEM.sub(lambda found: f"({found[1].lower()} left out)", text)
+
+
+def users_traceback(error: BaseException) -> traceback.TracebackException:
+    """Return an error and its traceback without frames of seedwise, unless there are no others."""
+    found = traceback.TracebackException.from_exception(error)
+    users = [frame for frame in found.stack if not frame.filename.startswith(_OWN_FOLDER)]
+    if users or isinstance(error, SeedwiseError):
+        found.stack = traceback.StackSummary.from_list(users)
+    return found
+
+
+def without_own_frames(function: F) -> F:
+    """Have a function raise a SeedwiseError as if it began there: its text says all."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **keywords: Any) -> Any:
+        try:
+            return function(*args, **keywords)
+        except SeedwiseError as error:
+            error.__traceback__ = None
+            raise
+
+    return cast("F", call)

@@ -72,6 +72,9 @@ class CheckFailedError(SeedwiseError, RuntimeError):
         )
 
 
+#: What is wrong with a loss that is NaN or infinite.
+NOT_FINITE = "not finite"
+
 _MISSING = (
     "The Python of the workers must be able to import what the loss imports: see "
     "SlurmOptions(python=..., prologue=...)."

@@ -11,6 +11,7 @@ from typing import Any
 from seedwise.errors.advice import remedy_command
 from seedwise.errors.base import SeedwiseError
 from seedwise.errors.commands import replay_command, resume_command
+from seedwise.errors.loss import NOT_FINITE
 
 __all__ = [
     "AllEntriesFailedError",
@@ -83,12 +84,16 @@ class LossFailedError(SeedwiseError, RuntimeError):
         )
         failure, replay = f"{exception_type}: {message}", replay_command(run_dir, trial, seed)
         resume = resume_command(resume_dir or run_dir)
+        others = (
+            f"\nTo resume without this trial: {resume}\n"
+            f"To resume without any that fails: {resume} --no-fail-on-chunk-error"
+        )
+        if exception_type == "LossValueError" and f": {NOT_FINITE}. " not in message:
+            others = ""  # a function without a return fails in each trial
         super().__init__(
             f"the loss failed in trial {trial}, {where}, with params {self.params!r}:\n\n"
             f"{traceback.rstrip()}\n\n"
-            f"{_advice(failure, replay, 'the trial', run_dir, resume_dir)}\n"
-            f"To resume without this trial: {resume}\n"
-            f"To resume without any that fails: {resume} --no-fail-on-chunk-error"
+            f"{_advice(failure, replay, 'the trial', run_dir, resume_dir)}{others}"
         )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-import seedwise
-from seedwise.errors import SeedwiseError
+from seedwise.errors.base import users_traceback
 from seedwise.model.loss import LossDefinition
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
@@ -33,8 +30,6 @@ _INTEGER_WANTED = re.compile(
     "interpreted as an integer|non-int of type|indices must be integers|only integers, slices|"
     "integer argument expected|sequence of integers|sequence or an integer|non-integer arg"
 )
-
-_OWN_FOLDER = os.path.dirname(seedwise.__file__) + os.sep  # noqa: PTH120 - as frames write it
 
 
 @attrs.frozen(eq=False)
@@ -108,15 +103,11 @@ def _with_remark(
 
 def failure_from(error: BaseException, position: int, seed: int | None) -> SeedFailure:
     """Turn an exception into data, with its traceback from the user's function on."""
-    frames = traceback.TracebackException.from_exception(error)
-    users = [frame for frame in frames.stack if not frame.filename.startswith(_OWN_FOLDER)]
-    if users or isinstance(error, SeedwiseError):
-        frames.stack = traceback.StackSummary.from_list(users)
     try:
         message = str(error).strip().partition("\n")[0]
     except Exception:
         message = "the exception has no text: its __str__ failed"
-    text = "".join(frames.format())
+    text = "".join(users_traceback(error).format())
     return SeedFailure(position, seed, type(error).__name__, message, text + _remedy(text))
 
 

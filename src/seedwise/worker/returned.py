@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.errors import LossValueError
+from seedwise.errors.loss import NOT_FINITE
 from seedwise.model.statistics import exact_mean
 
 # One for all seeds: most losses return a number.
@@ -95,7 +96,7 @@ def read_arrays(
 def check_finite(value: float) -> float:
     """Return a loss that is finite; raise LossValueError for NaN and infinity."""
     if not math.isfinite(value):
-        raise LossValueError(value, "not finite")
+        raise LossValueError(value, NOT_FINITE)
     return value
 
 

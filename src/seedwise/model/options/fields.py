@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar, get_type_hints
 import attrs
 
 from seedwise.errors import OptionError
+from seedwise.errors.base import without_own_frames
 from seedwise.model.space import plain_scalar
 
 R = TypeVar("R")
@@ -217,6 +218,7 @@ def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
     hints = inspect.get_annotations(function, eval_str=True)
     names = [parameter.name for parameter in own]
 
+    @without_own_frames
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> R:
         given = [*args, *(keywords.pop(name) for name in names[len(args) :] if name in keywords)]

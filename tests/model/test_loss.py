@@ -104,6 +104,24 @@ def test_arguments_in_another_order_are_refused(function, problem):
         define(function)
 
 
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda params, seed, rng: 0, "rng"),
+        (lambda params, seed, rng, /: 0, "rng"),
+        (lambda p, s, model, scale=1.0: 0, "model"),
+        (functools.partial(lambda scale, params, seed, data: 0, 1.0), "data"),
+    ],
+)
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_third_parameter_of_another_name_is_refused(function, name, vectorized):
+    with pytest.raises(LossSignatureError) as caught:
+        loss(**FIELDS, vectorized=vectorized)(function)
+    assert f"would get the context, a dict, as its {name}: it must take" in str(caught.value)
+    rng = f"rng = np.random.default_rng({'seeds' if vectorized else 'seed'}) in the loss. Give a"
+    assert rng in str(caught.value)
+
+
 def test_what_is_no_function_is_refused():
     with pytest.raises(LossSignatureError, match="loss 3 is not a function and can't be called"):
         define(3)
@@ -113,7 +131,7 @@ def test_what_is_no_function_is_refused():
     ("function", "expected"),
     [
         (lambda params, seed: (params, seed), ({"x": 1.0}, 7)),
-        (lambda params, seed, c, /: (params, seed, c), ({"x": 1.0}, 7, {"entry_id": "p1"})),
+        (lambda params, seed, ctx, /: (params, seed, ctx), ({"x": 1.0}, 7, {"entry_id": "p1"})),
         (lambda params, seed, *, context: (params, context), ({"x": 1.0}, {"entry_id": "p1"})),
     ],
 )
@@ -124,7 +142,7 @@ def test_evaluate_gives_each_shape_its_arguments(function, expected):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda params, seed, c, /: (params.clear(), c.clear()),
+        lambda params, seed, ctx, /: (params.clear(), ctx.clear()),
         lambda params, seed, *, context: (params.clear(), context.clear()),
     ],
 )

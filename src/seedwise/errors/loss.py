@@ -114,13 +114,18 @@ class LossSignatureError(SeedwiseError, TypeError):
     """
 
     def __init__(
-        self, function: str, signature: str, vectorized: bool, problem: str = "can't be called"
+        self,
+        function: str,
+        signature: str,
+        vectorized: bool,
+        problem: str = "can't be called",
+        hint: str = "",
     ) -> None:
         self.signature = signature
-        seed = "seeds" if vectorized else "seed"
+        seed, end = "seeds" if vectorized else "seed", f" {hint}" if hint else ""
         super().__init__(
             f"loss {function}{signature} {problem}: it must take (params, {seed}), "
-            f"(params, {seed}, context) or (params, {seed}, *, context)."
+            f"(params, {seed}, context) or (params, {seed}, *, context).{end}"
         )
 
 

@@ -218,6 +218,8 @@ def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
         except TypeError:
             continue
         if shape is CallShape.PARAMS_SEED or _takes_context(signature, bound):
+            if shape is CallShape.PARAMS_SEED_CONTEXT:
+                _check_third(name, signature, list(bound.arguments)[-1], vectorized)
             _check_order(name, signature, list(bound.arguments)[: len(args)], vectorized)
             return shape
     raise LossSignatureError(name, str(signature), vectorized)
@@ -232,6 +234,20 @@ def _check_order(
             given = ("params", "seeds" if vectorized else "seed", "the context")[place]
             problem = f"would get {given} as its {name}"
             raise LossSignatureError(function, str(signature), vectorized, problem)
+
+
+def _check_third(
+    function: str, signature: inspect.Signature, third: str, vectorized: bool
+) -> None:
+    """Refuse a third argument that is not named as any of those that the loss gets."""
+    if third not in _PLACES:
+        seed = "seeds" if vectorized else "seed"
+        problem = f"would get the context, a dict, as its {third}"
+        hint = (
+            f"For random numbers write rng = np.random.default_rng({seed}) in the loss. Give a "
+            "parameter of your own a default, and call the context by its name."
+        )
+        raise LossSignatureError(function, str(signature), vectorized, problem, hint)
 
 
 def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:

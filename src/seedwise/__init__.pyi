@@ -448,7 +448,7 @@ def check_run(
         Memory of a Slurm job for each CPU.
     slurm_qos : str or None, default 'short'
         QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
+        note. None asks for no QoS.
     array_parallelism_limit : int, optional
         Largest number of Slurm jobs at once. None is no limit beyond `workers`.
     slurm_poll_seconds : int, default 15
@@ -682,7 +682,7 @@ def optimize_entries(
         Memory of a Slurm job for each CPU.
     slurm_qos : str or None, default 'short'
         QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
+        note. None asks for no QoS.
     array_parallelism_limit : int, optional
         Largest number of Slurm jobs at once. None is no limit beyond `workers`.
     slurm_poll_seconds : int, default 15
@@ -908,7 +908,7 @@ def optimize_run(
         Memory of a Slurm job for each CPU.
     slurm_qos : str or None, default 'short'
         QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
+        note. None asks for no QoS.
     array_parallelism_limit : int, optional
         Largest number of Slurm jobs at once. None is no limit beyond `workers`.
     slurm_poll_seconds : int, default 15
@@ -1111,7 +1111,7 @@ def run_sweep(
         Memory of a Slurm job for each CPU.
     slurm_qos : str or None, default 'short'
         QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a
-        warning. None asks for no QoS.
+        note. None asks for no QoS.
     array_parallelism_limit : int, optional
         Largest number of Slurm jobs at once. None is no limit beyond `workers`.
     slurm_poll_seconds : int, default 15

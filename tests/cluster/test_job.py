@@ -38,7 +38,7 @@ KEYS = Security(
 
 def keywords_of(threads=1, log_dir="/logs", security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
-    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"), "driver")
+    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"), print, "driver")
     return job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security))
 
 
@@ -503,20 +503,19 @@ def test_a_prologue_of_one_line_is_a_line():
         (["--no-lifetime-restart --lifetime '5 m'"], "--no-lifetime-restart --lifetime '5 m'"),
     ],
 )
-def test_a_lifetime_would_break_chunks_off(arguments, dropped):
+def test_a_lifetime_would_break_chunks_off(capsys, arguments, dropped):
     arguments = ["--resources a=1", *arguments, "--preload x.py"]
-    with (
-        dask.config.set({"jobqueue.slurm.worker-extra-args": arguments}),
-        pytest.warns(UserWarning, match=f"^{dropped} of jobqueue.slurm.worker-extra-args is left"),
-    ):
+    with dask.config.set({"jobqueue.slurm.worker-extra-args": arguments}):
         text = script()
+    note = capsys.readouterr().out
+    assert note.startswith(f"{dropped} of jobqueue.slurm.worker-extra-args is left out")
     assert "lifetime" not in text
     assert " --resources a=1 --preload x.py --no-dashboard " in text
 
 
 def options_of_the_scheduler(site, security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
-    tag = RunTag("run", "run-id", Path("/logs"), Path("/my keys"), Path("/jobs"))
+    tag = RunTag("run", "run-id", Path("/logs"), Path("/my keys"), Path("/jobs"), print)
     with dask.config.set({"jobqueue.slurm.scheduler-options": site}):
         return _scheduler_options(JobPlan(tag, 1, _host(options), security))
 

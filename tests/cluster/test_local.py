@@ -86,7 +86,7 @@ def test_demand(chunks, at_once, most, workers):
 
 @pytest.fixture
 def tag(tmp_path):
-    return RunTag("a", "id", tmp_path / "slurm", tmp_path / "keys", tmp_path / "jobs.jsonl")
+    return RunTag("a", "id", tmp_path / "slurm", tmp_path / "keys", tmp_path / "jobs.jsonl", print)
 
 
 def options(**keywords):
@@ -189,7 +189,7 @@ def status_of(link):
 def locked(tmp_path_factory):
     """Give a place that no test does harm to, with its tag."""
     folder = tmp_path_factory.mktemp("locked")
-    tag = RunTag("a", "id", folder / "slurm", folder / "keys", folder / "jobs.jsonl")
+    tag = RunTag("a", "id", folder / "slurm", folder / "keys", folder / "jobs.jsonl", print)
     with open_local(options(), Demand(4, 1), tag) as place:
         yield place, tag
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from distributed import Client
@@ -25,6 +26,8 @@ from seedwise.errors import (
     SlurmNotFoundError,
     SubmitRefusedError,
 )
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.events import read_events
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
@@ -259,10 +262,16 @@ def test_loss_module_and_the_forwarded_argv(site, tmp_path):
     assert "defined no loss 'dynamic_blue'" in done.stderr
 
 
-def test_a_refused_qos_is_left_out_with_one_warning(slurm, tmp_path):
-    with pytest.warns(UserWarning, match=r"slurm_qos='nosuch' is left out.*Invalid qos") as seen:
-        small(tmp_path, slurm_qos="nosuch")
-    assert len(seen) == 1
+def test_a_refused_qos_is_left_out_with_a_note(slurm, tmp_path, capsys):
+    result = small(tmp_path, slurm_qos="nosuch", progress=True)  # a warning would be an error here
+    said = "slurm_qos='nosuch' is left out: Slurm takes the job without it, but with it Slurm says"
+    assert capsys.readouterr().err.count(f"seedwise: note: {said}") == 1
+    notes = [
+        event
+        for event in read_events(RunDirectory(Path(result.run_dir)))
+        if event["kind"] == "note"
+    ]
+    assert notes[0]["text"].startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +399,7 @@ def test_a_module_that_lies_in_the_jobs_folder_is_not_imported(site, tmp_path, m
 def test_jobs_of_a_driver_that_took_over_are_left_alone(site, tmp_path):
     """Of two drivers of a run, the one that was silent for long ends last."""
     tags = [
-        RunTag("run", "0" * 32, tmp_path, tmp_path / "keys", tmp_path / "jobs.jsonl")
+        RunTag("run", "0" * 32, tmp_path, tmp_path / "keys", tmp_path / "jobs.jsonl", print)
         for _ in range(2)
     ]
     wait, name = "#!/bin/sh\nsleep 600\n".replace, job_name("run")

@@ -20,6 +20,7 @@ from seedwise.driver.parts import entry_parts, make_parts, read_saved
 from seedwise.driver.report import (
     Listeners,
     Report,
+    Reporter,
     interruption_told,
     plan_notes,
     tell_end,
@@ -122,7 +123,7 @@ class Case:
         self.worked, self.tally = True, self._tally(*trials, best=best)
         every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
-        self.report = Report(self.run, self.tally, self.listen, self.place, [self])
+        self.report = Report(Reporter(self.run, self.tally, self.listen, [self]), self.place)
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)

@@ -7,8 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -163,7 +162,7 @@ def worker_memory_b(job_memory: str) -> int:
 
 
 def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
-    arguments = [*_site_worker_arguments(), "--no-dashboard"]
+    arguments = [*_site_worker_arguments(plan.tag.note), "--no-dashboard"]
     arguments += ["--preload", "seedwise.worker.own_group"]
     arguments += ["--preload-nanny", "seedwise.worker.scratch"]
     if not interface:
@@ -173,16 +172,15 @@ def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
     return arguments
 
 
-def _site_worker_arguments() -> list[str]:
+def _site_worker_arguments(note: Callable[[str], None]) -> list[str]:
     arguments = _given_or_site(None, "worker-extra-args")
     text = " ".join(str(argument) for argument in arguments)
     dropped = _LIFETIME.findall(text)
     if not dropped:
         return arguments
-    warnings.warn(
+    note(
         f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave by "
-        "themselves before their job's walltime, when their chunks are done.",
-        stacklevel=2,
+        "themselves before their job's walltime, when their chunks are done"
     )
     return _LIFETIME.sub("", text).split()
 

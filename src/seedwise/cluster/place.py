@@ -44,6 +44,8 @@ class RunTag:
     key_dir: Path
     #: File that the id of each job is written to before it is used.
     jobs_file: Path
+    #: Tells something that whoever watches the run should know.
+    note: Callable[[str], None]
     #: What tells this driver from all others of the run; its jobs carry it, too.
     driver_id: str = attrs.field(factory=lambda: uuid.uuid4().hex[:8])
 

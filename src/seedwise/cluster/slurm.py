@@ -173,7 +173,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
         plan = JobPlan(tag, demand.chunks_per_worker, _host(options), security)
         with _script_kept(tag):
-            keywords = check_jobs(options, job_keywords(options, plan), _script, high)
+            keywords = check_jobs(options, job_keywords(options, plan), _script, high, tag.note)
         token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         cluster = _start(keywords, plan, token)
@@ -329,10 +329,9 @@ def _cancel_all(tag: RunTag, book: JobBook) -> None:
             if time.monotonic() < until_s:
                 time.sleep(_CANCEL_AGAIN_S)
                 continue
-            warnings.warn(
+            tag.note(
                 f"Slurm does not answer ({error.text}), so jobs of {tag.name} may be left. They "
-                f"end by themselves; seedwise clean {tag.log_dir.parent} cancels them.",
-                stacklevel=2,
+                f"end by themselves; seedwise clean {tag.log_dir.parent} cancels them"
             )
         return
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from seedwise.cluster.place import Place
 from seedwise.disk.aside import writing
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.open_files import allow_many_files
@@ -16,7 +15,7 @@ from seedwise.driver.parts import Parts
 from seedwise.driver.report import (
     InFlight,
     Listeners,
-    Report,
+    Reporter,
     interruption_told,
     plan_notes,
     tell_end,
@@ -150,13 +149,11 @@ def _work_on(
 ) -> None:
     run = work.run
 
-    def report_on(place: Place) -> Report:
-        return Report(run, tally, listen, place, work.jobs)
-
+    reporter = Reporter(run, tally, listen, work.jobs)
     with interruption_told(run, tally, listen), _witness_of(run) as witness:
         _cancel_left_jobs(run)
         with open_workplace(
-            run, work.n_trials_at_once, stop, report_on, packs=work.packs, witness=witness
+            run, work.n_trials_at_once, stop, reporter, packs=work.packs, witness=witness
         ) as workplace:
             for note in plan_notes(run.options, workplace.demand, len(run.parts.plan.seeds)):
                 workplace.report.note(note)

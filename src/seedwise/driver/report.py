@@ -72,25 +72,32 @@ class InFlight(Protocol):
         """How many of their seeds are evaluated."""
 
 
+@attrs.frozen
+class Reporter:
+    """What tells of a run: notes, also before there is a place, and then its report."""
+
+    run: Run
+    tally: Tally
+    listen: Callable[[Event], None]
+    #: What is worked on.
+    jobs: Sequence[InFlight]
+
+    def note(self, text: str) -> None:
+        """Tell something that whoever watches the run should know."""
+        self.run.log.write("note", text)
+        self.listen(Noted(text))
+
+
 class Report:
-    """Tells the progress of a run whose workers are asked for.
+    """Tells the progress of a run whose workers are asked for."""
 
-    `jobs` are what is worked on.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        tally: Tally,
-        listen: Callable[[Event], None],
-        place: Place,
-        jobs: Sequence[InFlight],
-    ) -> None:
-        self._run = run
-        self._tally = tally
-        self._listen = listen
+    def __init__(self, reporter: Reporter, place: Place) -> None:
+        self.note = reporter.note
+        self._run = reporter.run
+        self._tally = reporter.tally
+        self._listen = reporter.listen
+        self._jobs = reporter.jobs
         self._place = place
-        self._jobs = jobs
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
@@ -145,11 +152,6 @@ class Report:
                 f"the first {n_told} trials failed: {failure.exception_type}: {failure.message}; "
                 f"is the run worth going on with? To stop it: Ctrl-C, or {stop}"
             )
-
-    def note(self, text: str) -> None:
-        """Tell something that whoever watches the run should know."""
-        self._run.log.write("note", text)
-        self._listen(Noted(text))
 
     def refresh(self) -> None:
         """Tell the progress, also while no trial is told."""

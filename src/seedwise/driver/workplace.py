@@ -17,7 +17,7 @@ from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
 from seedwise.dispatch.traffic import Traffic
 from seedwise.driver.housekeeping import Housekeeper, requests_of
-from seedwise.driver.report import Report
+from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
@@ -49,14 +49,14 @@ def open_workplace(
     run: Run,
     n_trials_at_once: int,
     stop: StopSignals,
-    report_on: Callable[[Place], Report],
+    reporter: Reporter,
     *,
     packs: bool = False,
     witness: Witness | None = None,
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
-    `report_on` makes the report of the run at the cluster. With `packs` chunks of several trials
+    `reporter` tells of the run. With `packs` chunks of several trials
     may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
     cluster is closed in the end.
     """
@@ -67,14 +67,14 @@ def open_workplace(
     with (
         requests_of(run) as control,
         ExitStack() as when_closed,
-        open_place(options, demand, _tag(run)) as place,
+        open_place(options, demand, _tag(run, reporter)) as place,
     ):
         stop.at_once = place.cancel_at_once
-        report = report_on(place)
+        report = Report(reporter, place)
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
         on_slurm = options.place == "slurm"
-        late_trials = _LateTrials(options, report.note)
+        late_trials = _LateTrials(options, reporter.note)
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
@@ -89,7 +89,7 @@ def open_workplace(
         self_check = None
         if options.self_check:
             keep = functools.partial(keep_record, run)
-            self_check = SelfCheck(witness, report.note, keep, record_of(run))
+            self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
 
         def look() -> None:
             if dispatcher.has_evaluated:
@@ -131,7 +131,7 @@ class _LateTrials:
             )
 
 
-def _tag(run: Run) -> RunTag:
+def _tag(run: Run, reporter: Reporter) -> RunTag:
     directory = run.directory
     return RunTag(
         directory.name,
@@ -139,6 +139,7 @@ def _tag(run: Run) -> RunTag:
         directory.log_dir,
         directory.key_dir,
         directory.jobs_file,
+        reporter.note,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -87,7 +88,7 @@ def test_a_qos_that_is_set_for_all_jobs_goes_before_the_default(monkeypatch, key
     monkeypatch.setattr(preflight, "test_submit", lambda _: Answer(True))
     monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: SlurmLimits(user="me"))
     options = RunOptions.from_keywords(keywords)
-    checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1)
+    checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1, print)
     assert checked["job_extra_directives"] == asked
 
 
@@ -119,7 +120,7 @@ def judge(monkeypatch):
             return "\n".join(["#!/bin/sh", "#SBATCH -t 120", *text, ""])
 
         options = RunOptions.from_keywords(keywords)
-        return check_jobs(options, {"job_extra_directives": list(lines)}, script, 4)[
+        return check_jobs(options, {"job_extra_directives": list(lines)}, script, 4, print)[
             "job_extra_directives"
         ]
 
@@ -130,9 +131,9 @@ def accepts(_):
     return Answer(True)
 
 
-def test_nodes_that_are_down_now_are_waited_for(judge):
-    with pytest.warns(UserWarning, match="(?s)has to wait: .*all down or drained now"):
-        found = judge(lambda _: Answer(False, DRAINED), "--constraint=a100", slurm_qos="long")
+def test_nodes_that_are_down_now_are_waited_for(judge, capsys):
+    found = judge(lambda _: Answer(False, DRAINED), "--constraint=a100", slurm_qos="long")
+    assert re.search("(?s)has to wait: .*all down or drained now", capsys.readouterr().out)
     assert found == ["--qos=long", "--constraint=a100"]
 
 
@@ -141,25 +142,25 @@ def test_nodes_that_there_are_none_of_are_not(judge):
         judge(lambda _: Answer(False, DRAINED), "--constraint=h100", slurm_qos="long")
 
 
-def test_of_an_expression_slurm_is_to_say_it(judge):
+def test_of_an_expression_slurm_is_to_say_it(judge, capsys):
     """Whether nodes with both are down, or there are none, is not known before."""
-    with pytest.warns(UserWarning, match="has to wait"):
-        judge(lambda _: Answer(False, DRAINED), "--constraint=a100&ib", slurm_qos="long")
+    judge(lambda _: Answer(False, DRAINED), "--constraint=a100&ib", slurm_qos="long")
+    assert "has to wait" in capsys.readouterr().out
 
 
-def test_a_qos_that_nobody_asked_for_refuses_no_run(judge):
-    with pytest.warns(UserWarning, match="could never start it .*QoS short allows at most 1 h"):
-        assert judge(accepts) == []
+def test_a_qos_that_nobody_asked_for_refuses_no_run(judge, capsys):
+    assert judge(accepts) == []
+    assert re.search("could never start it .*short allows at most 1 h", capsys.readouterr().out)
     with pytest.raises(sw.PreflightError, match="QoS short allows at most 1 h"):
         judge(accepts, slurm_qos="short")
 
 
-def test_a_qos_that_is_refused_is_left_out(judge):
+def test_a_qos_that_is_refused_is_left_out(judge, capsys):
     def says(script):
         return Answer("--qos" not in script, "Invalid qos specification")
 
-    with pytest.warns(UserWarning, match="with it Slurm says: Invalid qos specification"):
-        assert judge(says, slurm_qos="long") == []
+    assert judge(says, slurm_qos="long") == []
+    assert "with it Slurm says: Invalid qos specification" in capsys.readouterr().out
 
 
 def test_what_is_refused_with_and_without_a_qos(judge):
@@ -205,9 +206,16 @@ def test_a_request_that_cant_be_read(line):
 
 
 def small(root, **options):
-    options = {"n_trials": 2, "n_seeds": 4, "workers": 1, "slurm_poll_seconds": 1, **options}
+    options = {
+        "n_trials": 2,
+        "n_seeds": 4,
+        "workers": 1,
+        "slurm_poll_seconds": 1,
+        "progress": False,
+        **options,
+    }
     options.setdefault("slurm", sw.SlurmOptions(interface="lo"))
-    return sw.optimize_run(bowl, cluster="slurm", run_root=root, progress=False, **options)
+    return sw.optimize_run(bowl, cluster="slurm", run_root=root, **options)
 
 
 def site(**options):
@@ -372,7 +380,7 @@ def test_a_site_that_takes_no_mem(slurm, tmp_path, put_before):
 
 @pytest.mark.slurm
 @pytest.mark.timeout(120)
-def test_a_run_that_begins_while_all_nodes_are_drained(slurm, tmp_path):
+def test_a_run_that_begins_while_all_nodes_are_drained(slurm, tmp_path, capsys):
     before = set(slurm.jobs())
 
     def set_nodes(state):
@@ -388,8 +396,8 @@ def test_a_run_that_begins_while_all_nodes_are_drained(slurm, tmp_path):
     set_nodes("drain")
     with ThreadPoolExecutor(1) as thread:
         resumed = thread.submit(resume_when_a_job_waits)
-        with pytest.warns(UserWarning, match="it has to wait: .*not available"):
-            assert small(tmp_path, slurm_qos="short").n_trials == 2
+        assert small(tmp_path, slurm_qos="short", progress=True).n_trials == 2
+        assert re.search("it has to wait: .*not available", capsys.readouterr().err)
         resumed.result()
 
 

@@ -337,7 +337,7 @@ class WorkOptions:
         "short",
         "str or None",
         "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
-        "warning. None asks for no QoS.",
+        "note. None asks for no QoS.",
         lambda name, value: None if value is None else checks.text(name, value),
     )
     array_parallelism_limit: int | None = option(

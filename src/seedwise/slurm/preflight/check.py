@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -59,10 +58,11 @@ def check_jobs(
     keywords: dict[str, Any],
     script: Callable[[dict[str, Any]], str],
     n_jobs: int,
+    note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Refuse jobs that Slurm would not take or never start; return the keywords with their QoS.
 
-    The run's QoS is left out, with a warning, where Slurm takes the job only without it. If the
+    The run's QoS is left out, with a note, where Slurm takes the job only without it. If the
     user has not asked for it, it is also left out if no job of that QoS could start.
 
     `keywords` are those of the job, without a QoS of the run's; `script` makes the job script of
@@ -82,13 +82,12 @@ def check_jobs(
         with_qos = _with_qos(options, keywords)
         verdict = judged(with_qos)
         if with_qos is keywords or verdict.is_kept("slurm_qos" in options.given):
-            verdict.require()
+            verdict.require(note)
             return with_qos
-        judged(keywords).require()
-    warnings.warn(
+        judged(keywords).require(note)
+    note(
         f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, but "
-        f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None.",
-        stacklevel=2,
+        f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None"
     )
     return keywords
 
@@ -159,7 +158,7 @@ class _Verdict:
             return False
         return asked_for or not self._fatal
 
-    def require(self) -> None:
+    def require(self, note: Callable[[str], None]) -> None:
         """Refuse a job that Slurm would not take or never start."""
         if self.answer.accepted:
             if self._fatal:
@@ -168,10 +167,7 @@ class _Verdict:
         if not self.answer.waits or self._fatal:
             raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
         why = "".join(f"\n  {problem}" for problem in self._problems)
-        warnings.warn(
-            f"no node can take such a job right now, so it has to wait: {self.answer.text}{why}",
-            stacklevel=3,
-        )
+        note(f"no node can take such a job right now, so it has to wait: {self.answer.text}{why}")
 
     @property
     def objection(self) -> str:

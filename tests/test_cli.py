@@ -153,6 +153,14 @@ def test_show_has_the_progress_the_trials_and_the_result(stopped):
     assert rows[-1] == result.outcome
 
 
+def test_show_for_other_programs(stopped):
+    path, _ = stopped
+    found = json.loads(invoke("show", path, "--json").output)
+    result = sw.open_run(path)
+    assert found["columns"]["number"] == [trial.number for trial in result.trials]
+    assert (found["best"], found["outcome"]) == (None, result.outcome)
+
+
 def test_export_writes_the_table(stopped, tmp_path):
     path, _ = stopped
     shown = invoke("export", path, tmp_path / "out.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from seedwise.errors import MissingExtraError, OptionError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.results.study import OptimizeResult
-from seedwise.view.table import table_lines, write_table
+from seedwise.view.table import table_json, table_lines, write_table
 from tests.builders import trial
 
 TRIALS = (
@@ -55,6 +56,18 @@ def test_of_many_rows_the_first_and_the_last(n_trials, shown):
     else:
         assert numbers == ["0", "1", "...", str(n_trials - 2), str(n_trials - 1)]
         assert lines[3].startswith(f"... {n_trials - shown} more; seedwise export")
+
+
+def test_as_json_it_has_the_columns_and_the_best():
+    found = json.loads(table_json(RESULT), parse_constant=pytest.fail)  # neither NaN nor Infinity
+    assert list(found["columns"]) == list(RESULT.columns())
+    assert found["columns"]["params_n"] == [None, 2**53 - 1, 7]
+    assert found["columns"]["value"] == [1 / 3, None, 1234567.0]
+    assert found["columns"]["components_cost"] == ["inf", None, 0.25]
+    assert found["best"]["number"] == 0
+    assert found["best"]["params"] == {"x": 0.1 + 0.2, "kind": "a, b"}
+    assert found["best"]["stderr"] is None
+    assert found["outcome"] == RESULT.outcome
 
 
 def test_an_error_is_in_a_line_and_not_too_long():

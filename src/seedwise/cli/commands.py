@@ -201,20 +201,25 @@ def status(run_dir: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("run_dir", type=click.Path())
-def show(run_dir: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+def show(run_dir: str, as_json: bool) -> None:
     """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
 
     Of entries it shows a row for each; give an entry's folder to see its trials.
     """
     from seedwise import api
     from seedwise.view.result import result_lines
-    from seedwise.view.table import table_lines
+    from seedwise.view.table import table_json, table_lines
 
     try:
         found, result = api.run_status(run_dir), api.open_run(run_dir)
+        if as_json:
+            lines = [table_json(result)]
+        else:
+            lines = [progress_line(found), "", *table_lines(result), "", *result_lines(result)]
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
-    for line in [progress_line(found), "", *table_lines(result), "", *result_lines(result)]:
+    for line in lines:
         click.echo(line)
 
 

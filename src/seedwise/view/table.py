@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,23 @@ def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
     if len(shown) < n_rows:
         rows.insert(1 + head, f"... {n_rows - len(shown)} more; seedwise export has them all")
     return rows
+
+
+def table_json(result: Result) -> str:
+    """Return the columns of a result's table, and the result, as a JSON object.
+
+    What is missing is null. JSON has no infinity: it is the text "inf" or "-inf".
+    """
+    columns = {
+        name: [_json_value(value) for value in _plain(values)]
+        for name, values in result.columns().items()
+    }
+    found: dict[str, Any] = {"columns": columns, "outcome": result.outcome}
+    if not isinstance(result, MultiOptimizeResult):  # its rows are the best of the entries
+        best = result.best
+        fields = ("number", "value", "stderr", "n_seeds", "params")
+        found["best"] = best and {name: getattr(best, name) for name in fields}
+    return json.dumps(found, allow_nan=False)
 
 
 def write_table(result: Result, path: Path) -> int:
@@ -82,6 +100,12 @@ def _parquet(result: Result, path: Path) -> bytes:
 def _plain(values: Any) -> Sequence[Any]:
     plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
     return plain
+
+
+def _json_value(value: Any) -> Any:
+    if _is_missing(value):
+        return None
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _is_missing(value: object) -> bool:

@@ -251,5 +251,5 @@ def test_other_losses_are_not_compared_and_the_record_goes(recorded, tmp_path):
     same = {**keywords, "trial_retry_attempts": 3, "accept_changes": True}
     assert record_of(taken_up(copy, **same)) is not None
     changed = {**keywords, "seeds": [3, 5, 9], "accept_changes": True}
-    taken_up(copy, **changed).prepare()  # what it is prepared for may fail before a worker is there
+    taken_up(copy, **changed).prepare()  # it may fail before a worker is there
     assert record_of(taken_up(copy, **same)) is None

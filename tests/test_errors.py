@@ -487,7 +487,7 @@ CASES = [
 each_case = pytest.mark.parametrize(("error", "builtin", "data", "sentence"), CASES)
 
 
-FUNCTIONS = {"in_a_line", "replay_command", "resume_command"}
+FUNCTIONS = {"clean_command", "in_a_line", "replay_command", "resume_command"}
 
 
 def test_every_error_is_tried_here():

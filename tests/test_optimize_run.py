@@ -177,7 +177,7 @@ def test_progress_is_on_stderr_and_false_is_silent(run, tmp_path, capsys):
     lines = err.splitlines()
     assert out == ""
     assert lines[0] == f"seedwise: run folder {tmp_path / 'bowl_v0001'}"
-    assert sum(" trial " in line for line in lines) == 2
+    assert sum("] trial " in line for line in lines) == 2
     assert any("dashboard" in line for line in lines)
     run(n_trials=2, n_seeds=3)
     assert capsys.readouterr() == ("", "")

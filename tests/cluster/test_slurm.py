@@ -166,7 +166,7 @@ def test_a_loss_sees_nothing_of_the_job_that_the_driver_is(site, tmp_path):
     poll(lambda: job_id not in site.jobs(), "the driver to end", 120)
     found = tmp_path / "found"
     assert found.exists(), (tmp_path / "driver.out").read_text()
-    ours = {"JOB_NAME": "seedwise-step_v0001", "CPUS_PER_TASK": "1"}
+    ours = {"JOB_NAME": "step_v0001", "CPUS_PER_TASK": "1"}
     nothing = dict.fromkeys(("ARRAY_TASK_ID", "MEM_PER_CPU", "CPU_BIND"))
     assert found.read_text() == f"{nothing | ours} None\n"
 

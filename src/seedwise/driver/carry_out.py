@@ -17,7 +17,6 @@ from seedwise.driver.report import (
     Listeners,
     Reporter,
     interruption_told,
-    plan_notes,
     tell_end,
     work_remarks,
 )
@@ -155,8 +154,6 @@ def _work_on(
         with open_workplace(
             run, work.n_trials_at_once, stop, reporter, packs=work.packs, witness=witness
         ) as workplace:
-            for note in plan_notes(run.options, workplace.demand, len(run.parts.plan.seeds)):
-                workplace.report.note(note)
             work.begin(workplace)
             work_through(workplace, work.jobs, work.jobs_at_once)
             work.conclude(workplace)

@@ -73,7 +73,7 @@ class EngineJob:
     def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
         """Tell that the work begins; `best` is the best trial told before."""
         self.summary.write(best)
-        workplace.report.begin()
+        workplace.tell_begin()
 
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""

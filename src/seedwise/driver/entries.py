@@ -119,7 +119,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
     def begin(self, workplace: Workplace) -> None:
         """Tell that the work begins, on all entries."""
         self.write_summary()
-        workplace.report.begin()
+        workplace.tell_begin()
 
     def result(self) -> MultiOptimizeResult:
         """Return the result; raises AllEntriesFailedError if no entry has one."""

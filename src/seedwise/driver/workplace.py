@@ -17,7 +17,7 @@ from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
 from seedwise.dispatch.traffic import Traffic
 from seedwise.driver.housekeeping import Housekeeper, requests_of
-from seedwise.driver.report import Report, Reporter
+from seedwise.driver.report import Report, Reporter, plan_notes
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
@@ -42,6 +42,14 @@ class Workplace:
     stop: StopSignals
     #: How much work can be in flight.
     demand: Demand
+    #: What the run's options waste.
+    notes: tuple[str, ...]
+
+    def tell_begin(self) -> None:
+        """Tell that the work begins."""
+        self.report.begin()
+        for note in self.notes:
+            self.report.note(note)
 
 
 @contextmanager
@@ -101,7 +109,8 @@ def open_workplace(
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
-            yield Workplace(place, loss_id, dispatcher, report, stop, demand)
+            notes = tuple(plan_notes(options, demand, len(run.parts.plan.seeds)))
+            yield Workplace(place, loss_id, dispatcher, report, stop, demand, notes)
 
 
 class _LateTrials:

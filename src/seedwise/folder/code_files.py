@@ -23,9 +23,9 @@ def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]
         directory.code.mkdir(mode=0o700, exist_ok=True)
         aside = Path(tempfile.mkdtemp(".new", f".{version}.", directory.code))
         for name, content in files.items():
-            path = aside / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, content, durable=False)
+            for above in reversed(Path(name).parents):
+                (aside / above).mkdir(mode=0o700, exist_ok=True)
+            replace_file(aside / name, content, durable=False)
         drop_code(directory, version)  # a file was edited, or torn by a crash
         aside.rename(folder)
 

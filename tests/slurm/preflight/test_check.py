@@ -287,7 +287,7 @@ def test_a_bad_request_is_said_in_words_and_leaves_no_job(slurm, tmp_path, optio
     if error is sw.SubmitRefusedError:
         assert [caught.value.script_path] == kept == [tmp_path / "refused_job.sh"]
         assert f"The job script is {kept[0]};" in str(caught.value)
-        assert "#SBATCH -J seedwise-bowl_v0001\n" in kept[0].read_text()
+        assert "#SBATCH -J bowl_v0001\n" in kept[0].read_text()
         assert "BEGIN CERT" not in kept[0].read_text() + str(caught.value)
     else:
         assert kept == []

@@ -53,10 +53,11 @@ def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(
         for number in signals:
             run.process.send_signal(number)
             poll(lambda: "the run stops in order" in run.stderr, "the signal to be seen")
-        assert run.wait() == code, run.stderr
+        # The second may come when the run has stopped: then it ends the process as ever.
+        assert run.wait() in ((code,) if in_order else (code, -signals[-1])), run.stderr
         poll(lambda: not jobs(site), "the jobs to be gone", GONE_S)
-        assert "RunStopped" not in run.stderr, run.stderr  # no traceback of it
         if in_order:
+            assert "RunStopped" not in run.stderr, run.stderr  # no traceback of it
             assert f"seedwise resume {run.directory.path}" in run.stderr
             assert not run.directory.key_dir.exists()
         told = told_values(run.directory)

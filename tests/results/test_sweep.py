@@ -153,10 +153,11 @@ def test_the_best_is_that_of_a_run(tmp_path_factory, values, direction):
     assert result.failed == [one for one in trials if one.value is None]
 
 
-def test_the_outcome_says_how_many_failed_and_the_commonest_why(tmp_path):
+@pytest.mark.parametrize("told", [1, -1], ids=["in order", "backwards"])
+def test_the_outcome_says_how_many_failed_and_the_commonest_why(tmp_path, told):
     errors = {1: "seed 3: ValueError: no", 3: "seed 7: KeyError: 7", 4: "KeyError: 'a'"}
     trials = [trial(n, None, error=errors[n]) if n in errors else trial(n, 1.0) for n in range(6)]
-    assert make(tmp_path, trials).outcome == (
+    assert make(tmp_path, trials[::told]).outcome == (
         "3 complete, 3 failed, 2 of them with KeyError, such as trial 3: seed 7: KeyError: 7"
     )
 

@@ -130,7 +130,8 @@ class SweepResult(TrialsResult):
         return self.trials[int(places[0])] if len(places) else None
 
     def _errors(self) -> dict[int, str]:
-        return self._rows.errors
+        # They came in any order, and the one that is named as an example must not depend on it.
+        return dict(sorted(self._rows.errors.items()))
 
     def _n_complete(self) -> int:
         return int((self._rows.state == STATE_CODES[TrialState.COMPLETE]).sum())

@@ -13,7 +13,7 @@ import attrs
 import click
 
 import seedwise
-from seedwise.cli.flags import HintingCommand, misplaced
+from seedwise.cli.flags import HintingCommand, misplaced, saying_why
 from seedwise.errors import RunStopped, SeedwiseError, resume_command
 from seedwise.errors.base import users_traceback
 from seedwise.model.options import checks
@@ -62,7 +62,7 @@ def _with_flags(
     command: Any, flags: dict[str, CommandOption], *, show_defaults: bool = False
 ) -> Any:
     for option in reversed(flags.values()):
-        parse = _workers if option.flag == _WORKERS.flag else option.parse
+        parse = _workers if option.flag == _WORKERS.flag else saying_why(option.parse)
         command = click.option(
             option.flag,
             default=None,

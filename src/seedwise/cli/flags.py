@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -25,6 +27,21 @@ class HintingCommand(click.Command):
             known = [one.removeprefix("--").replace("-", "_") for one in _flags_of(self)]
             hint = flag_hint(name, value, known)
             raise click.UsageError(f"No such option: {name}; {hint}", ctx) from None
+
+
+def saying_why(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser that says why it can't read a text: click 8.1 shows the text alone."""
+    if isinstance(parse, type):
+        return parse
+
+    @functools.wraps(parse)
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return parsed
 
 
 def _flags_of(command: click.Command) -> list[str]:

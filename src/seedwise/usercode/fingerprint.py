@@ -20,7 +20,8 @@ from seedwise.model.loss import LossDefinition
 from seedwise.usercode.installed import is_installed_class, is_installed_code
 from seedwise.usercode.pickling import DISPATCH_TABLE, SourceOf, goes_by_name, no_source
 
-# What pickle writes whole; whether two equal ones are one object differs between processes.
+# What pickle writes whole, and types of arrays too: whether two equal ones are one object differs
+# between processes.
 _WRITTEN = {type(None), bool, int, float, complex, str, bytes, bytearray, tuple, PickleBuffer}
 
 # So many objects count: all of the value's, some of a member's that a set is sorted by, and few
@@ -95,7 +96,7 @@ class _Walk(Pickler):
 
     def persistent_id(self, value: Any) -> object:
         """Return what is written instead of a value; None is the value itself."""
-        if type(value) in _WRITTEN:
+        if type(value) in _WRITTEN or isinstance(value, np.dtype):
             return None
         if type(value) is frozenset:
             return self._members(value)

@@ -144,8 +144,11 @@ def test_a_worker_that_dask_has_forgotten_is_replaced(tag):
         assert place.client.submit(sum, (1, 2)).result(timeout=60) == 3
 
 
-def end_at_once(_, monkeypatch):
-    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+def end_at_once(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'raise SystemExit(1)'\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", os.fsencode(python))
 
 
 def have_no_folder(tmp_path, _):
@@ -204,10 +207,11 @@ def test_everything_is_encrypted_and_on_this_machine_only(locked):
     assert place.client.submit(os.getpid).result() != os.getpid()
     # Not all children: there may be a Slurm among them.
     processes = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
+    name = "net_connections" if hasattr(psutil.Process, "net_connections") else "connections"
     listening = {
         (at.laddr.ip, at.laddr.port)
         for process in processes
-        for at in process.net_connections("inet")
+        for at in getattr(process, name)("inet")  # psutil renamed it in 6.0
         if at.status == psutil.CONN_LISTEN
     }
     ours = {int(address.rpartition(":")[2]) for address in addresses(place.client)}

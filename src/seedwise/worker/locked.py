@@ -9,6 +9,7 @@ import logging
 from typing import Any
 
 from distributed import Nanny, Worker
+from distributed.core import Status
 
 
 def pass_over_strangers() -> None:
@@ -33,3 +34,8 @@ class LockedNanny(Nanny):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, worker_class=LockedWorker, **keywords)
+
+    async def _on_worker_exit(self, exitcode: int) -> None:
+        # Before 2026.6, distributed starts a worker over and over whose process dies as it starts.
+        if self.status not in (Status.init, Status.starting):
+            await super()._on_worker_exit(exitcode)

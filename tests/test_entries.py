@@ -109,7 +109,7 @@ def test_each_entry_is_as_if_it_were_alone(fit, alone, lag, at_once, chunk_size)
 
 @pytest.mark.slurm
 def test_each_entry_is_as_if_it_were_alone_on_slurm(fit, alone, slurm):
-    result = fit(n_trials=N_TRIALS, cluster="slurm", workers=2, mem_per_cpu="256M", slurm_qos=None)
+    result = fit(n_trials=N_TRIALS, cluster="slurm", workers=2, mem_per_cpu="512M", slurm_qos=None)
     assert tables(result) == alone[1]
 
 
@@ -126,7 +126,7 @@ def test_200_entries_on_slurm(fit, slurm, client, tmp_path):
             chunk_size=10,
             cluster="slurm",
             workers=4,
-            mem_per_cpu="256M",
+            mem_per_cpu="512M",
             slurm_qos=None,
         )
     # One pool: all were up when the first entries were told, and none was started for another.

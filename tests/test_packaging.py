@@ -1,4 +1,4 @@
-"""What is given to others: the source distribution, and its tests."""
+"""What is given to others: the source distribution, and what it can be installed with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
+import venv
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,33 @@ def test_the_tests_of_the_sdist_pass(unpacked):
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
     run(sys.executable, *words, "--collect-only", cwd=unpacked, PYTHONPATH=str(unpacked / "src"))
     run(sys.executable, *words, *tests, cwd=unpacked, PYTHONPATH=str(unpacked / "src"))
+
+
+# An optimisation, a sweep and going on, on processes of this machine, and what failed before.
+WITH_FLOORS = [
+    *("cluster/test_local.py", "test_cli.py", "test_optimize_run.py", "test_resume.py"),
+    *("test_sweep.py", "usercode/test_fingerprint.py", "view/test_table.py"),
+]
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+def test_the_oldest_versions_that_may_be_installed_work(tmp_path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    bounds = [
+        *project["project"]["dependencies"],
+        *extras["cmaes"],
+        *extras["pandas"],
+        *extras["qmc"],
+    ]
+    oldest = [bound.replace(">=", "==") for bound in bounds]
+    (tmp_path / "oldest.txt").write_text("\n".join(oldest))
+    venv.create(tmp_path / "env", with_pip=True)
+    python, needed = tmp_path / "env/bin/python", project["dependency-groups"]["test"]
+    needed = [one for one in needed if isinstance(one, str)]
+    run(python, "-m", "pip", "install", "-c", tmp_path / "oldest.txt", ROOT, *needed, cwd=tmp_path)
+    frozen = run(python, "-m", "pip", "freeze", cwd=tmp_path)
+    assert "numpy==2.0.0" in frozen.splitlines()
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not full and not benchmark")
+    run(python, *words, *(f"tests/{name}" for name in WITH_FLOORS), cwd=ROOT)

@@ -112,7 +112,7 @@ def test_each_case_has_the_mean_over_the_seeds(sweep, options):
 
 @pytest.mark.slurm
 def test_slurm_gives_the_same(sweep, slurm):
-    result = sweep(cluster="slurm", workers=2, mem_per_cpu="256M", slurm_qos=None)
+    result = sweep(cluster="slurm", workers=2, mem_per_cpu="512M", slurm_qos=None)
     assert table(result) == table(sweep())
     assert others_may_read(result.run_dir) == []
 

@@ -81,9 +81,9 @@ class EngineJob:
 
     def _emitter(self, workplace: Workplace) -> Callable[[Event], None]:
         def emit(event: Event) -> None:
-            workplace.stop.check()  # a signal that came is heeded now
             if isinstance(event, TrialFinished):
                 self.summary.take(event)
+            workplace.stop.check()  # a signal that came is heeded now
             self.tell(workplace, event)
 
         return emit

@@ -105,6 +105,10 @@ class Summary:
         if self._due.due():
             self.write(event.best)
 
+    def count_anew(self, counts: Mapping[TrialState, int]) -> None:
+        """Set the counts to what the files say: a stop comes between a trial and its event too."""
+        self._counts = Counter(counts)
+
     def write(self, best: TrialResult | None) -> None:
         """Write the file."""
         self._run.guard()

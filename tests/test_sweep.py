@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import seedwise as sw
+from seedwise.driver.sweep import SweepWork
 from seedwise.driver.sweep_proposer import SweepProposer
 from seedwise.errors import (
     AddressError,
@@ -21,6 +22,8 @@ from seedwise.errors import (
     SourceError,
     UnknownOptionError,
 )
+from seedwise.folder.directory import RunDirectory
+from seedwise.model.events import TrialFinished
 from tests.losses import bowl
 from tests.tables import others_may_read, table
 
@@ -175,6 +178,25 @@ def test_trial_nums_and_going_on(sweep, noted, evaluated):
     assert table(sweep(noted, source, run_name="mine", n_seeds=3)) == table(result)
     assert evaluated() == []
     assert sw.run_status(result.run_dir).pending == 0
+
+
+def test_the_summary_of_a_stopped_sweep_has_all_that_was_told(sweep, monkeypatch, tmp_path):
+    """It is written every few seconds only, and at the end."""
+    told = []
+
+    def tell_and_stop(self, workplace, event):
+        if isinstance(event, TrialFinished):
+            told.append(event)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SweepWork, "tell", tell_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(run_name="mine")
+    path = tmp_path / "runs" / "mine"
+    summary, found = RunDirectory(path).read_summary(), sw.open_run(path)
+    assert summary["n_told"] == len(found.trials) >= 3
+    assert summary["best_value"] == found.best.value
 
 
 def test_failed_cases_are_tried_again_only_when_asked_for(

@@ -242,13 +242,18 @@ def handle(monkeypatch) -> FakeHandle:
 
 
 @pytest.mark.parametrize(
-    ("text", "workers", "words"), [("40", 40, "40"), ("10:200", (10, 200), "10 to 200")]
+    ("text", "workers", "words"),
+    [
+        ("1", 1, "1 worker"),
+        ("40", 40, "40 workers"),
+        ("10:200", (10, 200), "10 to 200 workers"),
+    ],
 )
 def test_workers_are_given_as_for_a_run(handle, text, workers, words):
     shown = invoke("scale", "runs/a", text)
     assert shown.exit_code == 0, shown.output
     assert handle.asked == [workers]
-    assert shown.output == f"asked for {words} workers; the driver takes care of it\n"
+    assert shown.output == f"asked for {words}; the driver takes care of it\n"
 
 
 def test_the_command_that_goes_on_is_to_be_pasted(handle):

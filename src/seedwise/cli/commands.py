@@ -308,7 +308,8 @@ def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     except SeedwiseError as error:
         raise click.ClickException(str(error)) from error
     wanted = " to ".join(map(str, workers if isinstance(workers, tuple) else (workers,)))
-    click.echo(f"asked for {wanted} workers; the driver takes care of it")
+    what = "worker" if wanted == "1" else "workers"
+    click.echo(f"asked for {wanted} {what}; the driver takes care of it")
 
 
 @main.command()

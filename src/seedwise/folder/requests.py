@@ -55,7 +55,8 @@ class Request:
         if self.scale is None:
             return f"{self.by} asks to stop"
         low, high = self.scale
-        return f"{self.by} asks for {low if low == high else f'{low} to {high}'} workers"
+        wanted = f"{low} to {high} workers" if low != high else f"{low} worker{'s' * (low != 1)}"
+        return f"{self.by} asks for {wanted}"
 
 
 def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -> None:

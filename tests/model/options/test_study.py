@@ -67,7 +67,7 @@ PART = "a number above 0 and below 1"
 NAMED = "a dict of parameter names to values, such as {'x': 0.3}"
 SOURCE = "a source, made with grid(), random() or manual()"
 MEMORY = "a whole number with K, M, G or T, such as '2G'"
-WALLTIME = "above 0: a timedelta, such as timedelta(hours=2), or a str, such as '02:00:00'"
+WALLTIME = "a timedelta above 0, such as timedelta(hours=2), or a str, such as '02:00:00'"
 MODE = "'single' or 'distributed'"
 WORKERS = "a whole number above 0, or (min, max) with 0 <= min <= max and max above 0"
 

@@ -116,7 +116,7 @@ def memory(name: str, value: Any) -> None:
 def walltime(name: str, value: Any) -> None:
     """Allow a timedelta above 0."""
     if not isinstance(value, timedelta) or value.total_seconds() <= 0:
-        allowed = "above 0: a timedelta, such as timedelta(hours=2), or a str, such as '02:00:00'"
+        allowed = "a timedelta above 0, such as timedelta(hours=2), or a str, such as '02:00:00'"
         raise OptionError(name, value, allowed)
 
 

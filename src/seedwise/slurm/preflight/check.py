@@ -167,7 +167,10 @@ class _Verdict:
         if not self.answer.waits or self._fatal:
             raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
         why = "".join(f"\n  {problem}" for problem in self._problems)
-        note(f"no node can take such a job right now, so it has to wait: {self.answer.text}{why}")
+        note(
+            "no node can take such a job right now, so Slurm refuses it or it has to wait: "
+            f"{self.answer.text}{why}"
+        )
 
     @property
     def objection(self) -> str:

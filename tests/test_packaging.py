@@ -63,7 +63,7 @@ def test_the_tests_of_the_sdist_pass(unpacked):
     run(sys.executable, *words, *tests, cwd=unpacked, PYTHONPATH=str(unpacked / "src"))
 
 
-# An optimisation, a sweep and going on, on processes of this machine, and what failed before.
+# An optimisation, a sweep, resuming, and what failed with the oldest versions.
 WITH_FLOORS = [
     *("cluster/test_local.py", "test_cli.py", "test_optimize_run.py", "test_resume.py"),
     *("test_sweep.py", "usercode/test_fingerprint.py", "view/test_table.py"),
@@ -75,12 +75,9 @@ WITH_FLOORS = [
 def test_the_oldest_versions_that_may_be_installed_work(tmp_path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    bounds = [
-        *project["project"]["dependencies"],
-        *extras["cmaes"],
-        *extras["pandas"],
-        *extras["qmc"],
-    ]
+    bounds = [*project["project"]["dependencies"]]
+    for extra in ("cmaes", "pandas", "qmc"):
+        bounds += extras[extra]
     oldest = [bound.replace(">=", "==") for bound in bounds]
     (tmp_path / "oldest.txt").write_text("\n".join(oldest))
     venv.create(tmp_path / "env", with_pip=True)

@@ -1,4 +1,4 @@
-"""Flags at the wrong command, or at the wrong place: what is said of them."""
+"""What is said of wrong flags: of their names, their places and their values."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_trial_nums_and_going_on(sweep, noted, evaluated):
 
 
 def test_the_summary_of_a_stopped_sweep_has_all_that_was_told(sweep, monkeypatch, tmp_path):
-    """It is written every few seconds only, and at the end."""
+    """It is written every few seconds only; the stop comes when more is told than was shown."""
     told = []
 
     def tell_and_stop(self, workplace, event):
@@ -197,6 +197,8 @@ def test_the_summary_of_a_stopped_sweep_has_all_that_was_told(sweep, monkeypatch
     summary, found = RunDirectory(path).read_summary(), sw.open_run(path)
     assert summary["n_told"] == len(found.trials) >= 3
     assert summary["best_value"] == found.best.value
+    status = sw.run_status(path)
+    assert (status.n_told, status.best_value) == (summary["n_told"], summary["best_value"])
 
 
 def test_failed_cases_are_tried_again_only_when_asked_for(

@@ -27,7 +27,7 @@ from seedwise.driver.witness import ForkedWitness, forked_witness
 from seedwise.driver.workplace import Workplace, open_workplace
 from seedwise.engine.engine import Engine
 from seedwise.engine.loop import work_through
-from seedwise.errors import ClusterStartError, LeaseLostError
+from seedwise.errors import ClusterStartError, LeaseLostError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event, Noted
@@ -149,7 +149,11 @@ def _work_on(
     run = work.run
 
     reporter = Reporter(run, tally, listen, work.jobs)
-    with interruption_told(run, tally, listen), _witness_of(run) as witness:
+    with (
+        interruption_told(run, tally, listen),
+        _counted_when_stopped(work, tally),
+        _witness_of(run) as witness,
+    ):
         _cancel_left_jobs(run)
         with open_workplace(
             run, work.n_trials_at_once, stop, reporter, packs=work.packs, witness=witness
@@ -159,6 +163,21 @@ def _work_on(
             work.conclude(workplace)
             busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
             run.note_remarks(work_remarks(run.options, workplace.demand, busy_s, worker_s))
+
+
+@contextlib.contextmanager
+def _counted_when_stopped(work: Work[object], tally: Tally) -> Iterator[None]:
+    """Have the counts and ``summary.json`` hold all that is told when the work breaks off.
+
+    It can break off between a trial and its event.
+    """
+    try:
+        yield
+    except BaseException:
+        tally.count_anew(work.counts, work.best)
+        with contextlib.suppress(SeedwiseError):  # the error that ends it says more
+            work.write_summary()
+        raise
 
 
 def _witness_of(run: Run) -> contextlib.AbstractContextManager[ForkedWitness | None]:

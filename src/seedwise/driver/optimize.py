@@ -33,7 +33,7 @@ class Optimization(StudyWork, Work[OptimizeResult]):
 
     def write_summary(self) -> None:
         """Write ``summary.json``."""
-        self.summary.write(self.best)
+        self.summary.write(self.best, self.counts)
 
     def remarks(self) -> Sequence[str]:
         """Return what the study and the work on it show."""

@@ -14,7 +14,7 @@ from seedwise.driver.sweep_proposer import SweepProposer
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.errors import OptionError, SeedwiseError
+from seedwise.errors import OptionError
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
 from seedwise.folder.trial_table import TrialTable
@@ -76,8 +76,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
 
     def write_summary(self) -> None:
         """Write ``summary.json``."""
-        self.summary.count_anew(self.counts)
-        self.summary.write(self.best)
+        self.summary.write(self.best, self.counts)
 
     def open(self, workplace: Workplace) -> Engine:
         """Begin the work."""
@@ -101,8 +100,6 @@ class SweepWork(EngineJob, Work[SweepResult]):
         """End the work, done or not."""
         super().close(error)
         self._rows = read_rows(self.run.directory.trial_table)
-        with contextlib.suppress(SeedwiseError):  # what ended the work is told, not this
-            self.write_summary()
 
     def result(self) -> SweepResult:
         """Return the result, of the trials that are told."""

@@ -105,13 +105,13 @@ class Summary:
         if self._due.due():
             self.write(event.best)
 
-    def count_anew(self, counts: Mapping[TrialState, int]) -> None:
-        """Set the counts to what the files say: a stop comes between a trial and its event too."""
-        self._counts = Counter(counts)
-
-    def write(self, best: TrialResult | None) -> None:
-        """Write the file."""
+    def write(
+        self, best: TrialResult | None, counts: Mapping[TrialState, int] | None = None
+    ) -> None:
+        """Write the file; `counts` are those of the files, of which events may not have told."""
         self._run.guard()
+        if counts is not None:
+            self._counts = Counter(counts)
         n_told = self._counts.total()
         self._run.directory.write_summary(
             {

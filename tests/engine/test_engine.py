@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
+from seedwise.engine.race import WholePlan
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.trials import (
     ChunkResult,
@@ -58,7 +59,9 @@ class Work:
         self.folders = FakeFolders()
         self.events = []
         self.channel = channel
-        self.engine = Engine(rules, plan, self.proposer, channel, self.ledger, self.folders)
+        self.engine = Engine(
+            rules, WholePlan(plan), self.proposer, channel, self.ledger, self.folders
+        )
 
     @property
     def trials(self):

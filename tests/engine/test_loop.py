@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.loop import work_through
+from seedwise.engine.race import WholePlan
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult
 from tests.fakes import FakeChannel, FakeFolders, FakeLedger, FakeProposer
@@ -79,7 +80,9 @@ class Job:
         if self._open_error is not None:
             raise self._open_error
         rules = Rules(self._n_trials, lambda: 2, stops_at_failure=True)
-        engine = Engine(rules, PLAN, self.proposer, self.channel, FakeLedger(), FakeFolders())
+        engine = Engine(
+            rules, WholePlan(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
+        )
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)
         return engine

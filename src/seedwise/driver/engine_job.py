@@ -10,6 +10,7 @@ from seedwise.driver.run import Run
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
+from seedwise.engine.race import Allocation
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult
@@ -48,6 +49,7 @@ class EngineJob:
         self,
         workplace: Workplace,
         rules: Rules,
+        allocation: Allocation,
         proposer: Proposer,
         ledger: Ledger,
         closing: contextlib.ExitStack,
@@ -58,7 +60,7 @@ class EngineJob:
         emit = self._emitter(workplace)
         channel = workplace.dispatcher.channel(_errand(run, workplace.loss_id, folders), emit)
         closing.callback(channel.close)
-        engine = Engine(rules, run.parts.plan, proposer, channel, ledger, folders)
+        engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         self.tell_begin(workplace, proposer.best)
         engine.begin(emit, self.out_of_time)

@@ -13,6 +13,7 @@ from seedwise.driver.same_run import (
     CodeIdentity,
     code_identity,
     loss_text,
+    sampler_of,
     what_decides_results,
 )
 from seedwise.errors import NotARunError, OptionError
@@ -26,6 +27,7 @@ from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases, first_points
+from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
@@ -69,6 +71,8 @@ class Parts:
     depends_on: Mapping[str, str]
     #: What ``run.json`` says of the run, and `read_saved` reads.
     saved: Mapping[str, Any]
+    #: Which of the seeds a trial gets.
+    looks: Looks
     #: The space that is searched, with what is held at a value; of a sweep the loss's.
     space: ParameterSpace
     #: Of a study: the sampler as it is before the first trial.
@@ -84,6 +88,11 @@ class Parts:
     def has_function(self) -> bool:
         """Whether the loss can be called in this process."""
         return self.loss.function is not _only_on_workers
+
+    @property
+    def n_chunks(self) -> int:
+        """The most chunks that a trial is cut into."""
+        return -(-self.looks.sizes[-1] // self.plan.chunk_size)
 
     @property
     def all_cases(self) -> Cases:
@@ -128,7 +137,10 @@ def make_parts(
     if study is not None:
         space = with_overrides(space, study.overrides)
     point = first_points(study, space) if study is not None else None
-    sampler = make_sampler(study.sampler, study.random_seed) if study is not None else None
+    trial_looks = looks(study.race if study is not None else False, len(plan.seeds))
+    sampler = None
+    if study is not None:
+        sampler = make_sampler(sampler_of(study, trial_looks), study.random_seed)
     packed = pack(loss, options) if saved is None else saved.packed
     identity = code_identity(loss, packed.shipment) if saved is None else saved.identity
     digest = identity.digest(packed.shipment.code) if saved is None else saved.digest
@@ -151,6 +163,7 @@ def make_parts(
         identity=identity,
         depends_on=what_decides_results(loss, digest, options, plan, source, saved_sampler),
         saved=content,
+        looks=trial_looks,
         space=space,
         sampler=sampler,
         source=source,
@@ -164,20 +177,28 @@ def entry_parts(parts: Parts, options: RunOptions) -> Parts:
     own = {"random_seed": str(options.random_seed), "entry_id": str(options.entry_id)}
     return attrs.evolve(
         parts,
-        sampler=make_sampler(options.sampler, options.random_seed),
+        sampler=make_sampler(sampler_of(options, parts.looks), options.random_seed),
         depends_on={**parts.depends_on, **own},
     )
 
 
 def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
-    """Return the seeds of every trial of a run with these options."""
-    return seed_plan(
+    """Return the seeds of a run with these options."""
+    plan = seed_plan(
         seeds=options.seeds,
         n_seeds=options.n_seeds,
         chunk_size=options.chunk_size,
         num_chunks=options.num_chunks,
         seed_start=loss.seed_start,
     )
+    if not isinstance(options, StudyOptions) or options.chunk_size is not None:
+        return plan
+    trial_looks = looks(options.race, len(plan.seeds))
+    if not trial_looks.saves or len(trial_looks.sizes) > 1:
+        return plan
+    # A part of the plan is cut into as many chunks as the whole would be.
+    chunk_size = -(-trial_looks.sizes[0] // plan.n_chunks)
+    return attrs.evolve(plan, chunk_size=chunk_size)
 
 
 def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:

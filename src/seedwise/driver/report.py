@@ -181,7 +181,7 @@ class Report:
         n_in_flight = sum(job.n_in_flight for job in self._jobs)
         return attrs.evolve(
             self._tally.status("running", n_in_flight),
-            running_seeds=n_in_flight * len(self._run.parts.plan.seeds),
+            running_seeds=n_in_flight * self._run.parts.looks.sizes[-1],
             running_seeds_done=sum(job.n_seeds_done for job in self._jobs),
             pool=self._place.pool(),
         )

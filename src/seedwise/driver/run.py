@@ -132,7 +132,7 @@ class Run:
             "seed_start": int(plan.seeds[0]),
             "seed_end": int(plan.seeds[-1]),
             "chunk_size": plan.chunk_size,
-            "num_chunks": plan.n_chunks,
+            "num_chunks": self.parts.n_chunks,
             "parameter_space": {
                 name: attrs.asdict(param) for name, param in loss.parameter_space.items()
             },

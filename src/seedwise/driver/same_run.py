@@ -13,6 +13,7 @@ from seedwise.model.held import with_overrides
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace
@@ -48,10 +49,15 @@ def what_decides_results(
         "trial_retry_attempts": str(options.trial_retry_attempts),
     }
     if isinstance(options, StudyOptions):
+        trial_looks = looks(options.race, len(seeds))
+        if trial_looks.saves:
+            described["race"] = _raced(trial_looks)
+        if options.max_total_seeds is not None:
+            described["max_total_seeds"] = str(options.max_total_seeds)
         described |= _of_a_study(
             options,
             with_overrides(space, options.overrides),
-            options.sampler if sampler is None else sampler,
+            sampler_of(options, trial_looks) if sampler is None else sampler,
         )
     if isinstance(options, RunOptions | SweepOptions):
         described["entry_id"] = str(options.entry_id)
@@ -67,6 +73,19 @@ def what_decides_results(
 def loss_text(loss: LossDefinition, digest: str) -> str:
     """Return what is written of a loss, by the digest of its code."""
     return f"{loss.name}, code {digest}{', vectorized' if loss.vectorized else ''}"
+
+
+def sampler_of(options: StudyOptions, trial_looks: Looks) -> Any:
+    """Return what samples: by default TPE, of smoothed values where a race saves seeds."""
+    is_plain = options.sampler == "auto" and not trial_looks.saves
+    return "tpe" if is_plain else options.sampler
+
+
+def _raced(trial_looks: Looks) -> str:
+    sizes = trial_looks.sizes
+    if len(sizes) == 1:
+        return f"{sizes[0]} seeds a trial, in turns"
+    return f"looks at {', '.join(map(str, sizes))} seeds, level {trial_looks.level!r}"
 
 
 def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -> dict[str, str]:

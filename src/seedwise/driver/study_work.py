@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
@@ -15,6 +17,7 @@ from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
+from seedwise.engine.race import Racing
 from seedwise.errors import (
     DamagedFileError,
     LossFailedError,
@@ -24,6 +27,7 @@ from seedwise.errors import (
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.history import History
 from seedwise.folder.ledger import Ledger, ledger_end
+from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.held import refined_space
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
@@ -70,6 +74,7 @@ class StudyWork(EngineJob):
         assert self._plan is not None  # or nothing is left to do
         run, options = self.run, self.run.options
         path, accept = run.directory.ledger, options.accept_changes
+        dispatcher = workplace.dispatcher
         with contextlib.ExitStack() as closing:
             ledger = closing.enter_context(Ledger(path, run.guard, accept))
             proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
@@ -83,8 +88,18 @@ class StudyWork(EngineJob):
                 stops_at_failure=_stops_at_failure(run),
                 prunes=options.prune_failed_trials,
                 note_stop=self._note_stop,
+                max_total_seeds=options.max_total_seeds,
+                room=lambda: dispatcher.chunks_wanted - dispatcher.n_outstanding,
             )
-            return self.begin_engine(workplace, rules, proposer, ledger, closing)
+            racing = Racing(
+                run.parts.plan,
+                run.parts.looks,
+                options.direction,
+                options.max_concurrent_trials,
+                proposer.trials,
+                self._losses,
+            )
+            return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
@@ -110,6 +125,10 @@ class StudyWork(EngineJob):
         )
         _ = result.best_trial  # raises if there is none
         return result
+
+    def _losses(self, number: int) -> NDArray[np.float64]:
+        path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)
+        return read_losses(path, [number], n_seeds)[number].losses
 
     def _note_stop(self, failed: FailedTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number

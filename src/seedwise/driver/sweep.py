@@ -14,6 +14,7 @@ from seedwise.driver.sweep_proposer import SweepProposer
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
+from seedwise.engine.race import WholePlan
 from seedwise.errors import OptionError
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
@@ -94,7 +95,8 @@ class SweepWork(EngineJob, Work[SweepResult]):
             closing.callback(table.sync)
             ledger = closing.enter_context(_open_ledger(run, table))
             proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
-            return self.begin_engine(workplace, rules, proposer, ledger, closing)
+            allocation = WholePlan(run.parts.plan)
+            return self.begin_engine(workplace, rules, allocation, proposer, ledger, closing)
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""

@@ -29,6 +29,7 @@ class SweepProposer:
         self.n_asked = table.n_told
         #: The best trial told before.
         self.best = best
+        self.n_seeds_told = 0  # a sweep has no limit of seeds
         self._cases = cases
         self._table = table
         self._numbers = numbers

@@ -71,7 +71,7 @@ def open_workplace(
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
     at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(run.parts.plan.n_chunks * n_trials_at_once, at_once)
+    demand = Demand(run.parts.n_chunks * n_trials_at_once, at_once)
     with (
         requests_of(run) as control,
         ExitStack() as when_closed,

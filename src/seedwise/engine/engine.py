@@ -6,14 +6,16 @@ study, the workers, the ledger and the listeners as protocols.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.race import Allocation
+from seedwise.engine.trial import OpenTrial, Step
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.seeds import Chunk, SeedPlan
+from seedwise.model.seeds import Chunk
 from seedwise.model.trials import (
     ChunkResult,
     FailureKind,
@@ -35,6 +37,10 @@ class Proposer(Protocol):
     @property
     def best(self) -> TrialResult | None:
         """The best trial told so far."""
+
+    @property
+    def n_seeds_told(self) -> int:
+        """How many seeds are in the values that were told."""
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that were asked for earlier and not told, by number."""
@@ -108,6 +114,10 @@ class Rules:
     prunes: bool = False
     #: Takes the trial at which to stop, before it is told; returns whether to stop there.
     note_stop: Callable[[FailedTrial], bool] = lambda _: True
+    #: Once so many seeds are in told trials, no trial is asked for; None is no limit.
+    max_total_seeds: int | None = None
+    #: Returns how many more chunks the workers could take.
+    room: Callable[[], int] = lambda: 0
 
 
 class Engine:
@@ -116,7 +126,7 @@ class Engine:
     def __init__(
         self,
         rules: Rules,
-        plan: SeedPlan,
+        allocation: Allocation,
         proposer: Proposer,
         channel: Channel,
         ledger: Ledger,
@@ -124,14 +134,17 @@ class Engine:
     ) -> None:
         #: The trial at whose failure the run stopped, if it did.
         self.failed: FailedTrial | None = None
+        #: The number of evaluated seeds that no value needed, since a look came early.
+        self.n_seeds_unused = 0
         self._rules = rules
-        self._plan = plan
+        self._allocation = allocation
         self._proposer = proposer
         self.channel = channel
         self._ledger = ledger
         self._folders = folders
         self._in_flight: dict[int, OpenTrial] = {}  # by number, in the order of asking
         self._n_asked = 0
+        self._n_seeds_told = 0
         self._best: TrialResult | None = None
         self._emit: Callable[[Event], None] = lambda _: None
         self._out_of_time: Callable[[], bool] = lambda: False
@@ -161,11 +174,13 @@ class Engine:
         """
         self._emit, self._out_of_time = emit, out_of_time
         self._best = self._proposer.best
+        self._n_seeds_told = self._proposer.n_seeds_told
         for proposal in self._proposer.unfinished():
             self._open(proposal)
         self._n_asked = self._proposer.n_asked
         self._ask_while_allowed()
         self._tell_decided()  # no result will come for what is recorded already
+        self._begin_looks_early()
 
     def take(self, results: Sequence[ChunkResult]) -> None:
         """Take results, in any order; tell the trials that they decide, and ask for others.
@@ -181,8 +196,9 @@ class Engine:
             self._ledger.record([(trial.proposal, result) for trial, result in waited_for])
         for trial, result in waited_for:
             if trial.waits_for(result):  # an earlier one of this batch may have decided
-                self._fold(trial, result)
+                self._follow(trial, trial.take(result))
         self._tell_decided()
+        self._begin_looks_early()
 
     def _ask_while_allowed(self) -> None:
         # With at most k in flight and one told at a time, trial n is asked for when exactly the
@@ -190,6 +206,7 @@ class Engine:
         while (
             len(self._in_flight) < self._rules.in_flight()
             and self._n_asked < self._rules.n_trials
+            and self._n_seeds_told < (self._rules.max_total_seeds or math.inf)
             and not self._out_of_time()
         ):
             proposal = self._proposer.ask()
@@ -199,29 +216,28 @@ class Engine:
             self._open(proposal)
 
     def _open(self, proposal: Proposal) -> None:
-        trial = OpenTrial(proposal, self._plan, self._rules.trial_retry_attempts)
-        trial.take_up(self._ledger.recorded(proposal))
+        own = self._allocation.seeds_of(proposal.number)
+        retries = self._rules.trial_retry_attempts
+        trial = OpenTrial(proposal, self._allocation.plan, retries, own)
         self._in_flight[proposal.number] = trial
-        fresh = [c for index, c in trial.missing.items() if trial.n_attempts[index] == 1]
+        self._follow(trial, trial.take_up(self._ledger.recorded(proposal)))
+
+    def _follow(self, trial: OpenTrial, step: Step) -> None:
+        if step.cancel_from is not None:
+            self.channel.cancel(trial.proposal.number, first_chunk=step.cancel_from)
+        fresh = [chunk for chunk in step.send if trial.n_attempts[chunk.index] == 1]
         if fresh:
-            self.channel.submit(proposal, fresh, attempt=1)
-        for index in trial.missing:
-            if trial.n_attempts[index] > 1:
-                self._try_again(trial, index)
+            self.channel.submit(trial.proposal, fresh, attempt=1)
+        for chunk in step.send:
+            if (attempt := trial.n_attempts[chunk.index]) > 1:
+                died = trial.has_died(chunk.index)
+                self.channel.submit(trial.proposal, [chunk], attempt=attempt, isolated=died)
 
-    def _fold(self, trial: OpenTrial, result: ChunkResult) -> None:
-        if trial.take(result):
-            self._try_again(trial, result.chunk)
-        elif trial.failure is not None and result.failure is not None:
-            self.channel.cancel(result.trial, first_chunk=result.chunk)
-
-    def _try_again(self, trial: OpenTrial, chunk: int) -> None:
-        self.channel.submit(
-            trial.proposal,
-            [trial.missing[chunk]],
-            attempt=trial.n_attempts[chunk],
-            isolated=trial.has_died(chunk),
-        )
+    def _begin_looks_early(self) -> None:
+        # Values do not depend on it: a look is decided by its own seeds alone.
+        for trial in self._in_flight.values():
+            while trial.can_begin_look and self._rules.room() > 0:
+                self._follow(trial, Step(trial.begin_look()))
 
     def _tell_decided(self) -> None:
         while decided := self._decided():
@@ -249,6 +265,10 @@ class Engine:
         # It is in flight until it is told, else an interrupt could lose it.
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
+        self._allocation.take(told, trial.losses)
+        self._n_seeds_told += told.n_seeds
+        if trial.is_dropped:
+            self.n_seeds_unused += trial.n_seeds_done - told.n_seeds
         self.failed = self.failed or failed
         best = best_trial(filter(None, (self._best, told)), self._rules.direction)
         self._best = best

@@ -45,12 +45,14 @@ class SeedPlan:
         """Number of chunks that a trial is cut into."""
         return -(-len(self.seeds) // self.chunk_size)
 
-    def chunks(self, covered: NDArray[np.bool_] | None = None) -> Iterator[Chunk]:
+    def chunks(
+        self, covered: NDArray[np.bool_] | None = None, first_index: int = 0
+    ) -> Iterator[Chunk]:
         """Cut the plan into its chunks, in order, without the positions that are `covered`.
 
         No chunk is longer than `chunk_size` or spans a position that is left out.
         """
-        index = 0
+        index = first_index
         for first, last in self._gaps(covered):
             for start in range(first, last, self.chunk_size):
                 stop = min(start + self.chunk_size, last)

@@ -113,6 +113,8 @@ class TrialOutcome:
     components: dict[str, float] = attrs.field(factory=dict)
     #: Whether the trial failed and is told as pruned.
     pruned: bool = False
+    #: The mean of its own seeds, of a trial that the race dropped; None of any other.
+    raw_value: float | None = None
 
     @property
     def state(self) -> TrialState:
@@ -145,6 +147,9 @@ class TrialResult:
         driver, to telling its value. They include waiting for workers.
     error : str or None
         Why it failed, in one line; None if it is complete.
+    raw_value : float or None
+        Of a trial that the race dropped, the mean loss of its own `n_seeds` seeds; None of any
+        other. Its `value` compares it with the incumbent on all seeds: see `Race`.
     components : dict of str to float
         The mean of each named part of the loss, which it returned as ``components``, or as a dict
         of numbers. NaN if a seed has no part of that name.
@@ -158,6 +163,7 @@ class TrialResult:
     state: TrialState
     duration_s: float
     error: str | None = None
+    raw_value: float | None = None
     components: dict[str, float] = attrs.field(factory=dict)
 
 

@@ -96,6 +96,11 @@ class Proposer:
         """The best trial told so far."""
         return best_trial(self.trials, self._plan.direction)
 
+    @property
+    def n_seeds_told(self) -> int:
+        """How many seeds are in the values that were told."""
+        return sum(trial.n_seeds for trial in self.trials)
+
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that an earlier proposer asked for and did not tell."""
         return [Proposal(trial.number, trial.params) for trial in self._unfinished]
@@ -119,6 +124,8 @@ class Proposer:
         attributes: dict[str, Any] = {"n_seeds": outcome.n_seeds}
         if outcome.state is TrialState.COMPLETE:
             attributes["stderr"] = outcome.stderr
+            if outcome.raw_value is not None:
+                attributes["raw_value"] = outcome.raw_value
             if outcome.components:
                 attributes["components"] = outcome.components
         else:
@@ -262,5 +269,6 @@ def _result(trial: FrozenTrial) -> TrialResult:
         state=TrialState(trial.state.name),
         duration_s=trial.user_attrs.get("duration_s", duration_s),
         error=trial.user_attrs.get("error"),
+        raw_value=trial.user_attrs.get("raw_value"),
         components=trial.user_attrs.get("components", {}),
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.errors import OptionError
+from seedwise.model.racing import Race
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
 
 DIRECTIONS = ("minimize", "maximize")
-SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsgaii")
+SAMPLERS = ("auto", "tpe", "random", "qmc", "cmaes", "gp", "nsgaii")
 
 
 def folder(name: str, value: Any) -> None:
@@ -141,6 +142,12 @@ def sampler(name: str, value: Any) -> None:
     instance = hasattr(value, "sample_relative") and not isinstance(value, type)
     if not isinstance(value, str) and not instance:
         raise OptionError(name, value, known)
+
+
+def race(name: str, value: Any) -> None:
+    """Allow 'auto', True, False and a race."""
+    if value != "auto" and not isinstance(value, bool | Race):
+        raise OptionError(name, value, "'auto', True, False, or a Race")
 
 
 def cluster(name: str, value: Any) -> None:

@@ -1,0 +1,123 @@
+"""Which seeds of the plan a trial gets: all, a part, or look by look in a race."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.model.racing import Looks, dropped_estimate, is_worse
+from seedwise.model.seeds import SeedPlan
+from seedwise.model.statistics import Estimate
+from seedwise.model.trials import TrialResult, best_trial
+
+
+@attrs.frozen(eq=False)
+class TrialSeeds:
+    """Which seeds a trial gets, and when it is dropped."""
+
+    #: Which positions of the plan the trial has at each look.
+    looks: tuple[NDArray[np.bool_], ...]
+    #: The incumbent's losses, by position in the plan; None if nothing can be dropped.
+    incumbent: NDArray[np.float64] | None = None
+    level: float = 0.0
+    sign: float = 1.0
+
+    def drops(self, losses: NDArray[np.float64], look: int) -> bool:
+        """Tell whether the trial is dropped at a look, of which it has all losses."""
+        if self.incumbent is None or look == len(self.looks) - 1:
+            return False
+        differences = losses[self.looks[look]] - self.incumbent[self.looks[look]]
+        return is_worse(self.sign * differences, self.level)
+
+    def estimate(self, losses: NDArray[np.float64], look: int) -> Estimate:
+        """Estimate the mean loss of a trial that was dropped at a look."""
+        assert self.incumbent is not None  # or nothing could be dropped
+        whole = self.looks[-1]  # the incumbent has no others
+        return dropped_estimate(losses[whole], self.incumbent[whole], self.looks[look][whole])
+
+
+class Allocation(Protocol):
+    """Which seeds each trial gets."""
+
+    @property
+    def plan(self) -> SeedPlan:
+        """The seeds there are."""
+
+    def seeds_of(self, number: int) -> TrialSeeds:
+        """Return the seeds of a trial that is asked for."""
+
+    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
+        """Take a trial that is told, and its losses by position in the plan."""
+
+
+class WholePlan:
+    """Gives each trial all seeds."""
+
+    def __init__(self, plan: SeedPlan) -> None:
+        self.plan = plan
+        self._own = TrialSeeds((np.ones(len(plan.seeds), dtype=np.bool_),))
+
+    def seeds_of(self, number: int) -> TrialSeeds:
+        """Return the seeds of a trial."""
+        del number
+        return self._own
+
+    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
+        """Take a trial that is told."""
+
+
+class Racing:
+    """Gives each trial the seeds of its looks.
+
+    With `lag` trials in flight, the incumbent of trial n is the best with all its seeds among the
+    trials up to n - `lag`: exactly those were told when it was asked for. `told` are the trials
+    that earlier processes told, and `read` returns the losses of one by its number.
+    """
+
+    def __init__(
+        self,
+        plan: SeedPlan,
+        looks: Looks,
+        direction: str,
+        lag: int,
+        told: Iterable[TrialResult],
+        read: Callable[[int], NDArray[np.float64]],
+    ) -> None:
+        self.plan = plan
+        self._looks = looks
+        self._direction = direction
+        self._lag = lag
+        self._read = read
+        self._whole = [trial for trial in told if self._is_whole(trial)]
+        self._losses: dict[int, NDArray[np.float64]] = {}
+
+    def seeds_of(self, number: int) -> TrialSeeds:
+        """Return the seeds of a trial."""
+        n_looks = len(self._looks.sizes)
+        wanted = tuple(self._looks.wanted(number, look) for look in range(n_looks))
+        earlier = [trial for trial in self._whole if trial.number <= number - self._lag]
+        best = best_trial(earlier, self._direction)
+        if n_looks == 1 or best is None:
+            return TrialSeeds(wanted[-1:])
+        if best.number not in self._losses:
+            self._losses[best.number] = self._read(best.number)
+        sign = -1.0 if self._direction == "maximize" else 1.0
+        return TrialSeeds(wanted, self._losses[best.number], self._looks.level, sign)
+
+    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
+        """Take a trial that is told; of the best, keep the losses at hand."""
+        if not self._is_whole(trial):
+            return
+        self._whole.append(trial)
+        if best_trial(self._whole, self._direction) is trial:
+            self._losses[trial.number] = losses
+            for number in sorted(self._losses)[: -1 - self._lag]:
+                del self._losses[number]
+
+    def _is_whole(self, trial: TrialResult) -> bool:
+        sizes = self._looks.sizes
+        return len(sizes) > 1 and trial.value is not None and trial.n_seeds == sizes[-1]

@@ -39,10 +39,10 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Job(InFlight, Protocol):
-    """A part of the work, with an engine of its own."""
+    """A part of the work, with engines of its own."""
 
-    def open(self, workplace: Workplace) -> Engine:
-        """Begin; return the engine."""
+    def open(self, workplace: Workplace) -> Engine | None:
+        """Begin what is next of it; return the engine, or None if nothing is left."""
 
     def close(self, error: Exception | None) -> None:
         """End; with an error, raise it to end all jobs, or return to leave the others at work."""

@@ -25,6 +25,8 @@ class EngineJob:
         #: The trial at whose failure the engine stopped.
         self.failed: FailedTrial | None = None
         self._engine: Engine | None = None
+        #: Names the files and tasks of a part of the work that is not the first.
+        self._part = ""
         self._closing = contextlib.ExitStack()
 
     @property
@@ -39,11 +41,16 @@ class EngineJob:
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
-        self._closing.close()
-        self.failed = self._engine.failed if self._engine is not None else None
-        self._engine = None  # it holds all that Optuna knows of the trials
+        self.end_engine()
         if error is not None:
             raise error
+
+    def end_engine(self) -> None:
+        """End the part of the work that is open."""
+        self._closing.close()
+        if self._engine is not None:
+            self.failed = self.failed or self._engine.failed
+        self._engine = None  # it holds all that Optuna knows of the trials
 
     def begin_engine(
         self,
@@ -56,13 +63,15 @@ class EngineJob:
     ) -> Engine:
         """Begin with an engine; what is open already is on `closing`, and closed with it."""
         run = self.run
-        folders = TrialFolders(run.directory.path, run.history.trial_digits)
+        folders = TrialFolders(run.directory.path / self._part, run.history.trial_digits)
         emit = self._emitter(workplace)
-        channel = workplace.dispatcher.channel(_errand(run, workplace.loss_id, folders), emit)
+        errand = _errand(run, workplace.loss_id, folders, self._part)
+        channel = workplace.dispatcher.channel(errand, emit)
         closing.callback(channel.close)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
-        self.tell_begin(workplace, proposer.best)
+        if not self._part:
+            self.tell_begin(workplace, proposer.best)
         engine.begin(emit, self.out_of_time)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
@@ -83,17 +92,19 @@ class EngineJob:
 
     def _emitter(self, workplace: Workplace) -> Callable[[Event], None]:
         def emit(event: Event) -> None:
-            if isinstance(event, TrialFinished):
-                self.summary.take(event)
             workplace.stop.check()  # a signal that came is heeded now
+            if isinstance(event, TrialFinished):
+                if self._part:  # its trials were told in the first part
+                    return
+                self.summary.take(event)
             self.tell(workplace, event)
 
         return emit
 
 
-def _errand(run: Run, loss_id: str, folders: TrialFolders) -> Errand:
+def _errand(run: Run, loss_id: str, folders: TrialFolders, part: str) -> Errand:
     directory, parent = run.directory, run.directory.parent
-    name = directory.name
+    name = f"{directory.name}-{part}" if part else directory.name
     return Errand(
         loss_id=loss_id,
         loss_name=run.parts.loss.name,

@@ -237,24 +237,26 @@ class Entry(StudyWork):
         super().__init__(study)
         self.entry_id: str = study.run.options.entry_id
         self._work = work
+        self._has_begun = False
 
-    def open(self, workplace: Workplace) -> Engine:
-        """Begin the work."""
-        workplace.stop.check()
-        self._work.note_open(1)
-        directory = self.run.directory
-        entry_directory(directory.home, directory.name)
-        self.run.prepare()
+    def open(self, workplace: Workplace) -> Engine | None:
+        """Begin the next part of the work."""
+        if not self._has_begun:
+            self._has_begun = True
+            workplace.stop.check()
+            self._work.note_open(1)
+            directory = self.run.directory
+            entry_directory(directory.home, directory.name)
+            self.run.prepare()
         return super().open(workplace)
 
     def close(self, error: Exception | None) -> None:
         """End the work; an error that is the entry's own leaves the others at work."""
-        is_done = self._engine is not None and self._engine.done
         super().close(None)
         self._work.note_open(-1)
         if error is not None:
             self._work.note_failure(self.entry_id, error)
-        elif is_done:
+        elif self.is_done:
             with self._work.noting_errors(self.entry_id):
                 self.raise_failure()
                 self.run.note_end(self.best, complete=True)

@@ -16,7 +16,8 @@ from seedwise.driver.study_work import (
 )
 from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
-from seedwise.results.study import OptimizeResult
+from seedwise.model.validation import in_words
+from seedwise.results.study import OptimizeResult, read_validation
 
 
 class Optimization(StudyWork, Work[OptimizeResult]):
@@ -30,6 +31,11 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         self.jobs_at_once = 1
         self.n_trials = options.n_trials
         self.n_trials_at_once = options.max_concurrent_trials
+
+    def outcome(self) -> str | None:
+        """Say what the validation found."""
+        found = read_validation(self.run.directory)
+        return None if found is None else in_words(found)
 
     def write_summary(self) -> None:
         """Write ``summary.json``."""

@@ -15,6 +15,16 @@ from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
+from seedwise.driver.validation import (
+    Halving,
+    KeptLedger,
+    begin_validation,
+    candidates,
+    forget_found,
+    is_validated,
+    n_validation_seeds,
+    write_validation,
+)
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
 from seedwise.engine.race import Racing
@@ -32,7 +42,8 @@ from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_
 from seedwise.model.held import refined_space
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-from seedwise.results.study import OptimizeResult
+from seedwise.model.validation import n_evaluations
+from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
 from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
@@ -56,7 +67,11 @@ class StudyWork(EngineJob):
         options = study.run.options
         #: The trials that are told, by number.
         self.trials = study.trials
+        #: Whether all parts of the work came to their end.
+        self.is_done = False
         self._plan = study.plan
+        self._parts_of_work = iter((self._open_search, self._open_validation))
+        self._validated: tuple[Sequence[TrialResult], Halving] | None = None
         super().__init__(study.run, Summary(study.run, options.n_trials, self.counts))
 
     @property
@@ -69,10 +84,20 @@ class StudyWork(EngineJob):
         """How many trials are told, by state."""
         return Counter(trial.state for trial in self.trials)
 
-    def open(self, workplace: Workplace) -> Engine:
-        """Begin the work."""
+    def open(self, workplace: Workplace) -> Engine | None:
+        """Begin the search, and after it the validation of its best trials."""
+        if self._validated is not None:
+            chosen, halving = self._validated
+            write_validation(self.run, chosen, halving.found())
+        part = next(self._parts_of_work, None)
+        engine = None if part is None else part(workplace)
+        self.is_done = engine is None
+        return engine
+
+    def _open_search(self, workplace: Workplace) -> Engine:
         assert self._plan is not None  # or nothing is left to do
         run, options = self.run, self.run.options
+        forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
         dispatcher = workplace.dispatcher
         with contextlib.ExitStack() as closing:
@@ -101,6 +126,35 @@ class StudyWork(EngineJob):
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
+    def _open_validation(self, workplace: Workplace) -> Engine | None:
+        self.end_engine()
+        run = self.run
+        if self.failed is not None or not _is_searched(run, self.trials):
+            return None
+        if is_validated(run, self.trials):
+            return None
+        chosen = candidates(run, self.trials)
+        begin_validation(run, chosen)
+        halving = Halving(run, chosen)
+        self._validated = chosen, halving
+        n_seeds = n_validation_seeds(run)
+        workplace.report.note(
+            f"the search is finished; {len(chosen)} trials are validated on up to {2 * n_seeds} "
+            f"fresh seeds: {n_evaluations(len(chosen), n_seeds)} evaluations at most"
+        )
+        rules = Rules(
+            n_trials=2**63,
+            in_flight=lambda: 2**63,
+            in_order=False,
+            direction=run.options.direction,
+            trial_retry_attempts=run.options.trial_retry_attempts,
+        )
+        self._part = "validation"
+        with contextlib.ExitStack() as closing:
+            ledger = closing.enter_context(Ledger(run.directory.validation_ledger, run.guard))
+            kept = KeptLedger(ledger)
+            return self.begin_engine(workplace, rules, halving, halving, kept, closing)
+
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
         self._plan = None  # the sampler's state may be large, and there may be many entries
@@ -122,6 +176,7 @@ class StudyWork(EngineJob):
             direction=run.options.direction,
             seeds=run.parts.plan.seeds,
             trials=tuple(self.trials),
+            validation=read_validation(run.directory),
         )
         _ = result.best_trial  # raises if there is none
         return result
@@ -141,8 +196,8 @@ class StudyWork(EngineJob):
 
 def finished_study(run: Run) -> Study | None:
     """Return a study of which all trials are told already; None if something is left to do."""
-    path, n_trials = run.directory.study_file, run.options.n_trials
-    if run.history.is_new or run.history.changes or run.directory.n_told() < n_trials:
+    path = run.directory.study_file
+    if run.history.is_new or run.history.changes:
         return None
     if not path.exists() or journal_end(path) < path.stat().st_size:
         return None
@@ -151,7 +206,15 @@ def finished_study(run: Run) -> Study | None:
     none_in_flight = len(read_params(path, name)) == len(trials)
     if run.options.retry_failed and _failed(trials):
         return None
-    return Study(run, trials) if len(trials) >= n_trials and none_in_flight else None
+    is_finished = none_in_flight and _is_searched(run, trials) and is_validated(run, trials)
+    return Study(run, trials) if is_finished else None
+
+
+def _is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
+    """Tell whether no further trial is asked for."""
+    most = run.options.max_total_seeds
+    n_seeds = sum(trial.n_seeds for trial in trials)
+    return len(trials) >= run.options.n_trials or (most is not None and n_seeds >= most)
 
 
 def recovered_study(run: Run) -> Study:

@@ -79,8 +79,10 @@ class SweepWork(EngineJob, Work[SweepResult]):
         """Write ``summary.json``."""
         self.summary.write(self.best, self.counts)
 
-    def open(self, workplace: Workplace) -> Engine:
-        """Begin the work."""
+    def open(self, workplace: Workplace) -> Engine | None:
+        """Begin the work, which has one part."""
+        if self._engine is not None:
+            return None
         run, dispatcher = self.run, workplace.dispatcher
         n_chunks = run.parts.plan.n_chunks
         rules = Rules(

@@ -30,10 +30,10 @@ W = TypeVar("W", bound=Workplace)
 
 
 class Job(Protocol[W_contra]):
-    """The work of one engine."""
+    """Work in parts, of one engine each."""
 
-    def open(self, workplace: W_contra) -> Engine:
-        """Begin; return the engine."""
+    def open(self, workplace: W_contra) -> Engine | None:
+        """Begin the next part and return its engine; None if no part is left."""
 
     def close(self, error: Exception | None) -> None:
         """End; after an error, raise to end all jobs, or return to let the others continue."""
@@ -48,7 +48,7 @@ def work_through(workplace: W, jobs: Iterable[Job[W]], at_once: int) -> None:
             for job in itertools.islice(waiting, at_once - len(active)):
                 _open(job, workplace, active)
             if active:
-                _step(workplace.dispatcher.wait(), active)
+                _step(workplace, active)
             elif (last := next(waiting, None)) is not None:  # all that were opened are finished
                 _open(last, workplace, active)
             else:
@@ -61,20 +61,20 @@ def work_through(workplace: W, jobs: Iterable[Job[W]], at_once: int) -> None:
 def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -> None:
     try:
         engine = job.open(workplace)
+        while engine is not None and engine.done:
+            engine = job.open(workplace)
     except Exception as error:
         job.close(error)
         return
-    if engine.done:
+    if engine is None:
         job.close(None)
     else:
         active[engine.channel] = job, engine
 
 
-def _step(
-    results: Sequence[tuple[Any, ChunkResult]], active: dict[Any, tuple[Job[W], Engine]]
-) -> None:
+def _step(workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -> None:
     by_channel: dict[Any, list[ChunkResult]] = {}
-    for channel, result in results:
+    for channel, result in workplace.dispatcher.wait():
         by_channel.setdefault(channel, []).append(result)
     for channel, its_results in by_channel.items():
         if channel not in active:  # late results of a finished job
@@ -88,4 +88,4 @@ def _step(
             continue
         if engine.done:
             del active[channel]
-            job.close(None)
+            _open(job, workplace, active)

@@ -75,6 +75,8 @@ class RunDirectory:
     )
     #: The record of chunk results.
     ledger: Path = _in_folder("chunks.ledger")
+    #: The record of chunk results on fresh seeds.
+    validation_ledger: Path = _in_folder("validation.ledger")
     #: The told trials of a sweep.
     trial_table: Path = _in_folder("trials.table")
     #: Folder of the entries' folders.
@@ -97,6 +99,7 @@ class RunDirectory:
     _meta_file: Path = _in_folder("meta.json")
     _reference_file: Path = _in_folder("reference.json")
     _failure_file: Path = _in_folder("failure.json")
+    _validation_file: Path = _in_folder("validation.json")
     _parts_file: Path = _in_home("run.json")
 
     @property
@@ -179,6 +182,14 @@ class RunDirectory:
     def remove_failure(self) -> None:
         """Remove ``failure.json``, if there is one."""
         self._failure_file.unlink(missing_ok=True)
+
+    def write_validation(self, content: Mapping[str, Any]) -> None:
+        """Write ``validation.json``: of what the validation is, and what it found."""
+        self._write_json(self._validation_file, content)
+
+    def read_validation(self) -> dict[str, Any]:
+        """Read ``validation.json``; it is empty if there was no validation."""
+        return self._read_json(self._validation_file)
 
     def require_own(self, *files: Path) -> None:
         """Refuse a folder that others can write to: see the function `require_own`."""

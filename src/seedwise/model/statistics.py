@@ -63,11 +63,15 @@ def paired_comparison(first: NDArray[np.float64], second: NDArray[np.float64]) -
     """
     differences = first - second
     found = estimate(differences[~np.isnan(differences)])
-    interval = None
-    if found.stderr is not None:
-        reach = _t_975(found.n_seeds - 1) * found.stderr
-        interval = (found.mean - reach, found.mean + reach)
-    return Comparison(found.mean, found.stderr, interval, found.n_seeds)
+    return Comparison(found.mean, found.stderr, confidence_interval(found), found.n_seeds)
+
+
+def confidence_interval(found: Estimate) -> tuple[float, float] | None:
+    """Return the 95 % confidence interval of a mean, by Student's t; None for a single seed."""
+    if found.stderr is None:
+        return None
+    reach = _t_975(found.n_seeds - 1) * found.stderr
+    return found.mean - reach, found.mean + reach
 
 
 def _t_975(freedom: int) -> float:

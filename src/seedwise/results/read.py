@@ -23,7 +23,7 @@ from seedwise.model.points import Cases
 from seedwise.model.sources import source_from_manifest
 from seedwise.model.space import space_from_json
 from seedwise.results.entries import MultiOptimizeResult
-from seedwise.results.study import OptimizeResult
+from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.results.sweep import SweepResult, SweepTrials
 from seedwise.study.proposer import read_trials
 
@@ -53,6 +53,7 @@ def _read_study(directory: RunDirectory, meta: Mapping[str, Any]) -> OptimizeRes
         direction=meta["options"]["direction"],
         seeds=_seeds(meta),
         trials=tuple(read_trials(directory.study_file, meta["study_name"])),
+        validation=read_validation(directory),
     )
 
 

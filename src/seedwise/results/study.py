@@ -16,6 +16,7 @@ from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.model.validation import Validation, validation_from_json
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.storage import load_study
 
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     *("loss_name", "best_value", "best_params", "best_stderr", "best_n_seeds"),
+    *("validated_value", "validated_stderr", "validated_params"),
     *("n_trials", "study_name", "run_dir", "mode"),
 )
+
+
+def read_validation(directory: RunDirectory) -> Validation | None:
+    """Return what the validation of a study found; None if there was none, or not yet."""
+    found = directory.read_validation().get("found")
+    return None if found is None else validation_from_json(found)
 
 
 @attrs.frozen(repr=False)
@@ -56,6 +64,14 @@ class OptimizeResult(TrialsResult):
         The run's folder.
     mode : ExecutionMode
         Where the work was done.
+    validated_value, validated_stderr, validated_interval : optional
+        Mean loss of the winner of the validation on fresh seeds that had no part in choosing it,
+        its standard error, and the 95 % confidence interval. These are to be reported. None
+        without a validation.
+    validated_params : dict or None
+        Parameters of the winner of the validation.
+    validation : Validation or None
+        What the validation found of each candidate; None if there was none, or not yet.
     direction : {"minimize", "maximize"}
         Whether the lowest or the highest value is best.
     seeds : ndarray of int64, shape (n,)
@@ -73,11 +89,16 @@ class OptimizeResult(TrialsResult):
     direction: str
     seeds: NDArray[np.int64] = attrs.field(eq=attrs.cmp_using(np.array_equal))
     trials: tuple[TrialResult, ...]
+    validation: Validation | None = None
 
     def __repr__(self) -> str:
         """Show the best trial, and where the others are."""
         has_best = self.best is not None
-        names = [name for name in _SHOWN if has_best or not name.startswith("best")]
+        left_out = (
+            *(() if has_best else ("best",)),
+            *(() if self.validation is not None else ("validated",)),
+        )
+        names = [name for name in _SHOWN if not name.startswith(left_out)]
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"OptimizeResult({shown})"
 
@@ -124,6 +145,27 @@ class OptimizeResult(TrialsResult):
     def best_n_seeds(self) -> int:
         """Number of seeds in the mean."""
         return self.best_trial.n_seeds
+
+    @property
+    def validated_value(self) -> float | None:
+        """Mean loss of the winner on fresh seeds that had no part in choosing it."""
+        return None if self.validation is None else self.validation.value
+
+    @property
+    def validated_stderr(self) -> float | None:
+        """Standard error of `validated_value`."""
+        return None if self.validation is None else self.validation.stderr
+
+    @property
+    def validated_interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of the winner's mean loss."""
+        return None if self.validation is None else self.validation.interval
+
+    @property
+    def validated_params(self) -> dict[str, ParamValue] | None:
+        """Parameters of the winner."""
+        found = None if self.validation is None else self.validation.params
+        return None if found is None else dict(found)
 
     @property
     def study_file(self) -> Path:

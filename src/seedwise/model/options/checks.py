@@ -60,6 +60,13 @@ def not_negative(name: str, value: Any) -> None:
         raise OptionError(name, value, "a whole number, 0 or above")
 
 
+def fresh_seeds(name: str, value: Any) -> None:
+    """Allow 0 and whole numbers above 1."""
+    if not _is_whole(value) or value < 0 or value == 1:
+        allowed = "0, or a whole number above 1"
+        raise OptionError(name, value, allowed, "A single seed has no standard error.")
+
+
 def positive_number(name: str, value: Any) -> None:
     """Allow a finite number above 0."""
     try:

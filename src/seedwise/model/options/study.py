@@ -71,6 +71,21 @@ class StudyOptions(WorkOptions):
         "None is no limit.",
         checks.positive,
     )
+    n_validation_seeds: int | None = option(
+        None,
+        "int",
+        "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
+        "among the candidates on so many, and its value is the mean of as many others: "
+        "`validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get "
+        "fewer seeds than that, else 0.",
+        checks.fresh_seeds,
+    )
+    n_validation_candidates: int = option(
+        8,
+        "int",
+        "How many of the best trials are validated.",
+        checks.positive,
+    )
     sampler: Any = option(
         "auto",
         "str or optuna.samplers.BaseSampler",

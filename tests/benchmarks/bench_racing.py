@@ -1,0 +1,336 @@
+"""Compare how many seeds searches need on noisy problems, at equal budgets of seeds.
+
+    python -m tests.benchmarks.bench_racing [--repetitions N] [--problems "bowl 4,learner 5"]
+
+Each search runs on the engine itself, with evaluations in this process. "full" gives each trial
+all 256 seeds, as `race=False` does, and reports its best trial; its budget is that of 100 trials.
+What is compared is the true loss of the reported winner, less the lowest: the regret. Repetitions
+are paired: all searches of one have the same noise. A row is written to a JSON file for each
+search and budget, and a table at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import heapq
+import itertools
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import numpy as np
+import optuna
+
+from seedwise.driver.validation import Halving, candidates
+from seedwise.engine.engine import Engine, Rules
+from seedwise.engine.race import Racing
+from seedwise.model.racing import Race, looks
+from seedwise.model.seeds import Chunk, SeedPlan, seed_plan
+from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult, best_trial
+from seedwise.model.validation import n_evaluations
+from seedwise.study.distributions import distributions
+from seedwise.study.samplers import make_sampler
+from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
+
+N_SEEDS = 256
+FULL_BUDGET = 100 * N_SEEDS
+SHARES = (0.05, 0.08, 0.1, 0.125, 0.167, 0.2, 0.25, 0.333, 0.5, 0.7, 1.0)
+
+
+@attrs.frozen
+class Method:
+    """A way to search."""
+
+    race: str | bool | Race = False
+    sampler: str = "tpe"
+    lag: int = 1
+    #: Fresh seeds on which the winner is chosen; 0 reports the best trial.
+    n_validation_seeds: int = 0
+    n_candidates: int = 8
+    #: Shares of the full budget after which it is not continued.
+    until: float = 1.0
+
+
+def part(n: int) -> Race:
+    return Race(first_look=n, contender_seeds=n)
+
+
+METHODS = {
+    "full": Method(),
+    "full, validated": Method(n_validation_seeds=256),
+    "race": Method(True),
+    "race, validated": Method(True, n_validation_seeds=256),
+    "race, smoothed": Method(True, "auto", n_validation_seeds=256),
+    "16 seeds": Method(part(16), n_validation_seeds=256, until=0.34),
+    "16 seeds, smoothed": Method(part(16), "auto", n_validation_seeds=256, until=0.34),
+    "32 seeds": Method(part(32), n_validation_seeds=256, until=0.5),
+    "32 seeds, smoothed": Method(part(32), "auto", n_validation_seeds=256, until=0.5),
+    "32 seeds, smoothed, lag 4": Method(part(32), "auto", 4, 256, until=0.5),
+    "32 seeds, smoothed, lag 16": Method(part(32), "auto", 16, 256, until=0.5),
+}
+
+
+class InMemoryProposer:
+    """An Optuna study in memory, told as `seedwise.study.proposer` tells one."""
+
+    n_asked = 0
+    best = None
+
+    def __init__(self, problem: Shape | Simulator, sampler: optuna.samplers.BaseSampler) -> None:
+        self.study = optuna.create_study(sampler=sampler)
+        self.results: list[TrialResult] = []
+        self._space = distributions(problem.space)
+        self._asked: dict[int, optuna.Trial] = {}
+
+    @property
+    def n_seeds_told(self) -> int:
+        return sum(result.n_seeds for result in self.results)
+
+    def unfinished(self) -> Sequence[Proposal]:
+        return ()
+
+    def ask(self) -> Proposal:
+        trial = self.study.ask(self._space)
+        self._asked[trial.number] = trial
+        return Proposal(trial.number, dict(trial.params))
+
+    def tell(self, outcome: TrialOutcome) -> TrialResult:
+        trial = self._asked.pop(outcome.number)
+        trial.set_user_attr("stderr", outcome.stderr)
+        trial.set_user_attr("n_seeds", outcome.n_seeds)
+        self.study.tell(trial, outcome.value)
+        result = TrialResult(
+            number=outcome.number,
+            params=trial.params,
+            value=outcome.value,
+            stderr=outcome.stderr,
+            n_seeds=outcome.n_seeds,
+            state=outcome.state,
+            duration_s=0.0,
+        )
+        self.results.append(result)
+        return result
+
+
+class Slots:
+    """Evaluates chunks in this process, as so many slots would, a second of their time a seed."""
+
+    def __init__(self, problem: Shape | Simulator, repetition: int, n_slots: int = 1) -> None:
+        self.n_evaluated = 0
+        self.now_s = 0.0
+        self._problem = problem
+        self._repetition = repetition
+        self._n_free = n_slots
+        self._waiting: list[tuple[Proposal, Chunk]] = []
+        self._running: list[tuple[float, int, Proposal, Chunk]] = []  # by their end
+        self._order = itertools.count()
+
+    def room(self) -> int:
+        return self._n_free - len(self._waiting)
+
+    def submit(self, proposal, chunks, attempt, isolated=False) -> None:
+        self._waiting += [(proposal, chunk) for chunk in chunks]
+        self._start()
+
+    def cancel(self, trial, first_chunk=0) -> None:
+        self._waiting = [
+            (proposal, chunk)
+            for proposal, chunk in self._waiting
+            if proposal.number != trial or chunk.index < first_chunk
+        ]
+
+    def next(self) -> ChunkResult:
+        self.now_s, _, proposal, chunk = heapq.heappop(self._running)
+        self._n_free += 1
+        self._start()
+        losses = self._problem.losses(proposal.params, chunk.seeds, self._repetition)
+        return ChunkResult(
+            proposal.number, chunk.index, 1, chunk.start, len(losses), np.asarray(losses)
+        )
+
+    def _start(self) -> None:
+        while self._n_free and self._waiting:
+            proposal, chunk = self._waiting.pop(0)
+            end_s = self.now_s + len(chunk.seeds)
+            heapq.heappush(self._running, (end_s, next(self._order), proposal, chunk))
+            self._n_free -= 1
+            self.n_evaluated += len(chunk.seeds)
+
+
+class Forgetful:
+    """A ledger and folders that keep nothing."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[int, list[ChunkResult]] = {}
+
+    def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
+        return self._recorded.get(proposal.number, ())
+
+    def record(self, entries) -> None:
+        for proposal, result in entries:
+            self._recorded.setdefault(proposal.number, []).append(result)
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def settle(self, number, accepted, about) -> None:
+        """Do nothing."""
+
+
+def run_of(method: Method, plan: SeedPlan) -> Any:
+    """Return what the validation asks of a run."""
+    options = SimpleNamespace(
+        direction="minimize",
+        n_validation_seeds=method.n_validation_seeds,
+        n_validation_candidates=method.n_candidates,
+    )
+    return SimpleNamespace(options=options, parts=SimpleNamespace(plan=plan, looks=None))
+
+
+def search(
+    problem: Shape | Simulator, method: Method, repetition: int
+) -> Iterator[tuple[float, int, dict[str, Any], float, float | None]]:
+    """Yield at each share of the budget: seeds spent, params, and the reported value and error."""
+    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=N_SEEDS)
+    proposer = InMemoryProposer(problem, make_sampler(method.sampler, repetition))
+    here, ledger = Slots(problem, repetition), Forgetful()
+    racing = Racing(plan, looks(method.race, N_SEEDS), "minimize", method.lag, (), lambda _: None)
+    rules = Rules(10**9, lambda: method.lag)
+    engine = Engine(rules, racing, proposer, here, ledger, ledger)
+    engine.begin(lambda _: None)
+    for share in (share for share in SHARES if share <= method.until):
+        while here.n_evaluated + cost(method, len(proposer.results)) < share * FULL_BUDGET:
+            engine.take([here.next()])
+        if proposer.results:
+            yield share, *winner(problem, method, proposer.results, here.n_evaluated, repetition)
+
+
+def cost(method: Method, n_trials: int) -> int:
+    if not method.n_validation_seeds:
+        return 0
+    return n_evaluations(min(method.n_candidates, n_trials), method.n_validation_seeds)
+
+
+def winner(problem, method, results, n_spent, repetition):
+    """Return seeds spent, params, value and error of what is reported after these trials."""
+    if not method.n_validation_seeds:
+        best = best_trial(results, "minimize")
+        return n_spent, best.params, best.value, best.stderr
+    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=N_SEEDS)
+    run = run_of(method, plan)
+    halving = Halving(run, candidates(run, results))
+    here, ledger = Slots(problem, repetition), Forgetful()
+    rules = Rules(2**62, lambda: 2**62, in_order=False)
+    engine = Engine(rules, halving, halving, here, ledger, ledger)
+    engine.begin(lambda _: None)
+    while not engine.done:
+        engine.take([here.next()])
+    found = halving.found()
+    return n_spent + here.n_evaluated, found.params, found.value, found.stderr
+
+
+def rows(name: str, problem_name: str, repetition: int) -> list[dict[str, Any]]:
+    """Return what a search reports at each share of the budget."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    problem, began_s = PROBLEMS[problem_name], time.perf_counter()
+    return [
+        {
+            "method": name,
+            "problem": problem_name,
+            "repetition": repetition,
+            "share": share,
+            "spent": spent,
+            "true": problem.true_loss(params),
+            "lowest": problem.lowest,
+            "value": value,
+            "stderr": stderr,
+            "wall_s": time.perf_counter() - began_s,
+        }
+        for share, spent, params, value, stderr in search(problem, METHODS[name], repetition)
+    ]
+
+
+class Table:
+    """The regrets of all searches, by method, problem and share of the budget."""
+
+    def __init__(self, found: Sequence[dict[str, Any]]) -> None:
+        lowest: dict[str, float] = {}
+        for row in found:
+            name = row["problem"]
+            lowest[name] = min(lowest.get(name, math.inf), row["lowest"], row["true"] - 1e-6)
+        self.methods = list(dict.fromkeys(row["method"] for row in found))
+        self.problems = list(dict.fromkeys(row["problem"] for row in found))
+        self.regrets: dict[tuple[str, str, float], dict[int, float]] = {}
+        for row in found:
+            key = row["method"], row["problem"], row["share"]
+            regret = row["true"] - lowest[row["problem"]]
+            self.regrets.setdefault(key, {})[row["repetition"]] = regret
+
+    def regret(self, method: str, problem: str, share: float) -> float:
+        """Return the median over the repetitions; NaN if there is none."""
+        found = self.regrets.get((method, problem, share), {})
+        return statistics.median(found.values()) if found else math.nan
+
+    def ratio(self, method: str, problem: str, share: float) -> float:
+        """Return the regret relative to that of the full search at its full budget."""
+        return self.regret(method, problem, share) / self.regret("full", problem, 1.0)
+
+    def equal_at(self, method: str, problem: str) -> float:
+        """Return the least share of the budget at which it is as good as the full search."""
+        good = (share for share in SHARES if self.ratio(method, problem, share) <= 1)
+        return next(good, math.inf)
+
+    def print(self) -> None:
+        print("\nRegret relative to the full search at its full budget, geometric mean")
+        print(" " * 28 + "".join(f"{share:8.3g}" for share in SHARES))
+        for method in self.methods:
+            means = [
+                math.exp(np.mean([math.log(self.ratio(method, p, share)) for p in self.problems]))
+                for share in SHARES
+            ]
+            print(f"{method:28}" + "".join(f"{mean:8.2f}" for mean in means))
+        print("\nShare of the budget at which it is as good as the full search")
+        print(" " * 28 + "".join(f"{name[:9]:>10}" for name in self.problems) + "    median")
+        for method in self.methods:
+            equal = [self.equal_at(method, problem) for problem in self.problems]
+            shown = "".join(f"{share:10.3g}" for share in (*equal, statistics.median(equal)))
+            print(f"{method:28}{shown}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--problems", default=",".join(PROBLEMS), type=str)
+    parser.add_argument("--methods", default=";".join(METHODS))
+    parser.add_argument("--output", type=Path, default=Path("racing.jsonl"))
+    given = parser.parse_args()
+    problems = [name for name in PROBLEMS if name in given.problems]
+    tasks = [
+        (method, problem, repetition)
+        for repetition in range(given.repetitions)
+        for problem in problems
+        for method in given.methods.split(";")
+    ]
+    found: list[dict[str, Any]] = []
+    with (
+        concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool,
+        given.output.open("w") as file,
+    ):
+        for some in pool.map(rows, *zip(*tasks, strict=True)):
+            found += some
+            file.writelines(f"{json.dumps(row)}\n" for row in some)
+    Table(found).print()
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.exit(main())

@@ -129,10 +129,15 @@ class Slots:
         self.now_s = 0.0
         self._problem = problem
         self._repetition = repetition
+        self.n_slots = n_slots
         self._n_free = n_slots
         self._waiting: list[tuple[Proposal, Chunk]] = []
         self._running: list[tuple[float, int, Proposal, Chunk]] = []  # by their end
         self._order = itertools.count()
+
+    def again(self) -> Slots:
+        """Return as many slots, free, at time 0."""
+        return Slots(self._problem, self._repetition, self.n_slots)
 
     def room(self) -> int:
         return self._n_free - len(self._waiting)
@@ -196,22 +201,41 @@ def run_of(method: Method, plan: SeedPlan) -> Any:
     return SimpleNamespace(options=options, parts=SimpleNamespace(plan=plan, looks=None))
 
 
+@attrs.frozen
+class Found:
+    """What a search reports at a share of the full budget, if it ends there."""
+
+    share: float
+    n_evaluated: int
+    #: Simulated time.
+    time_s: float
+    params: dict[str, Any]
+    value: float
+    stderr: float | None
+
+
 def search(
-    problem: Shape | Simulator, method: Method, repetition: int
-) -> Iterator[tuple[float, int, dict[str, Any], float, float | None]]:
-    """Yield at each share of the budget: seeds spent, params, and the reported value and error."""
-    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=N_SEEDS)
+    problem: Shape | Simulator, method: Method, repetition: int, n_slots: int = 1
+) -> Iterator[Found]:
+    """Yield what a search reports at each share of the budget."""
+    trial_looks = looks(method.race, N_SEEDS)
+    chunk_size = -(-trial_looks.sizes[0] * method.lag // n_slots)
+    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=min(chunk_size, N_SEEDS))
     proposer = InMemoryProposer(problem, make_sampler(method.sampler, repetition))
-    here, ledger = Slots(problem, repetition), Forgetful()
-    racing = Racing(plan, looks(method.race, N_SEEDS), "minimize", method.lag, (), lambda _: None)
-    rules = Rules(10**9, lambda: method.lag)
-    engine = Engine(rules, racing, proposer, here, ledger, ledger)
+    slots, ledger = Slots(problem, repetition, n_slots), Forgetful()
+    racing = Racing(plan, trial_looks, "minimize", method.lag, (), lambda _: None)
+    rules = Rules(10**9, lambda: method.lag, room=slots.room)
+    engine = Engine(rules, racing, proposer, slots, ledger, ledger)
     engine.begin(lambda _: None)
     for share in (share for share in SHARES if share <= method.until):
-        while here.n_evaluated + cost(method, len(proposer.results)) < share * FULL_BUDGET:
-            engine.take([here.next()])
-        if proposer.results:
-            yield share, *winner(problem, method, proposer.results, here.n_evaluated, repetition)
+        while slots.n_evaluated + cost(method, len(proposer.results)) < share * FULL_BUDGET:
+            engine.take([slots.next()])
+        if proposer.results and method.n_validation_seeds:
+            yield validated(method, proposer, slots, share)
+        elif proposer.results:
+            best = best_trial(proposer.results, "minimize")
+            reported = best.params, best.value, best.stderr
+            yield Found(share, slots.n_evaluated, slots.now_s, *reported)
 
 
 def cost(method: Method, n_trials: int) -> int:
@@ -220,22 +244,20 @@ def cost(method: Method, n_trials: int) -> int:
     return n_evaluations(min(method.n_candidates, n_trials), method.n_validation_seeds)
 
 
-def winner(problem, method, results, n_spent, repetition):
-    """Return seeds spent, params, value and error of what is reported after these trials."""
-    if not method.n_validation_seeds:
-        best = best_trial(results, "minimize")
-        return n_spent, best.params, best.value, best.stderr
-    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=N_SEEDS)
-    run = run_of(method, plan)
-    halving = Halving(run, candidates(run, results))
-    here, ledger = Slots(problem, repetition), Forgetful()
+def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share: float) -> Found:
+    """Return what is reported if the search ends now, and is validated."""
+    slots, ledger = searched.again(), Forgetful()
+    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=-(-N_SEEDS // slots.n_slots))
+    halving = Halving(run_of(method, plan), candidates(run_of(method, plan), proposer.results))
     rules = Rules(2**62, lambda: 2**62, in_order=False)
-    engine = Engine(rules, halving, halving, here, ledger, ledger)
+    engine = Engine(rules, halving, halving, slots, ledger, ledger)
     engine.begin(lambda _: None)
     while not engine.done:
-        engine.take([here.next()])
+        engine.take([slots.next()])
     found = halving.found()
-    return n_spent + here.n_evaluated, found.params, found.value, found.stderr
+    n_evaluated = searched.n_evaluated + slots.n_evaluated
+    time_s = searched.now_s + slots.now_s
+    return Found(share, n_evaluated, time_s, found.params, found.value, found.stderr)
 
 
 def rows(name: str, problem_name: str, repetition: int) -> list[dict[str, Any]]:
@@ -247,15 +269,15 @@ def rows(name: str, problem_name: str, repetition: int) -> list[dict[str, Any]]:
             "method": name,
             "problem": problem_name,
             "repetition": repetition,
-            "share": share,
-            "spent": spent,
-            "true": problem.true_loss(params),
+            "share": found.share,
+            "n_evaluated": found.n_evaluated,
+            "true": problem.true_loss(found.params),
             "lowest": problem.lowest,
-            "value": value,
-            "stderr": stderr,
+            "value": found.value,
+            "stderr": found.stderr,
             "wall_s": time.perf_counter() - began_s,
         }
-        for share, spent, params, value, stderr in search(problem, METHODS[name], repetition)
+        for found in search(problem, METHODS[name], repetition)
     ]
 
 

@@ -76,7 +76,7 @@ def test_the_oldest_versions_that_may_be_installed_work(tmp_path):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     bounds = [*project["project"]["dependencies"]]
-    for extra in ("cmaes", "pandas", "qmc"):
+    for extra in ("cmaes", "pandas"):
         bounds += extras[extra]
     oldest = [bound.replace(">=", "==") for bound in bounds]
     (tmp_path / "oldest.txt").write_text("\n".join(oldest))

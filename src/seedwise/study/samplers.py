@@ -23,7 +23,7 @@ _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
 }
 
-_NEEDS = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
+_NEEDS = {"cmaes": ("cmaes",), "gp": ("torch",)}
 
 
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:

@@ -119,7 +119,7 @@ def test_a_worker_needs_neither_optuna_nor_dask_jobqueue():
     code = (
         "import sys, seedwise.worker.plugin, seedwise.worker.chunk\n"
         "heavy = {'optuna', 'optuna_integration', 'dask_jobqueue', 'bokeh', 'pandas', 'plotly', "
-        "'scipy'}\n"
+        "'scipy', 'threadpoolctl'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

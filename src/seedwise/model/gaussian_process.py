@@ -1,0 +1,212 @@
+"""A Gaussian process with known noise: its kernel, its hyperparameters, and how well it predicts.
+
+Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006: the kernel is their
+equation 4.17, the likelihood and its gradient 5.8 and 5.9, leaving one out 5.10 to 5.12.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_ROOT_5 = math.sqrt(5)
+
+# Values have mean 0 and variance 1. Their common level is a constant with a prior of variance 1.
+_LEVEL = 1.0
+
+# Added to each noise variance, so that points that are there twice can be told without noise.
+JITTER = 1e-6
+
+# Priors of the logarithms (mean, standard deviation), and their bounds. The lengths' mean grows
+# with the number of parameters d, as the distance of two points does.
+_LENGTH_PRIOR, _LENGTH_BOUNDS = (math.log(0.3), 0.6), (-4.0, 3.0)
+_AMPLITUDE_PRIOR, _AMPLITUDE_BOUNDS = (0.0, 1.5), (-6.0, 4.0)
+_NOISE_PRIOR, _NOISE_BOUNDS = (0.0, 0.4), (-3.0, 0.7)
+# Where no trial has a standard error, the noise is found from the values alone.
+_FREE_NOISE_PRIOR, _FREE_NOISE_BOUNDS = (0.0, 2.0), (-7.0, 2.3)
+
+# BLAS differs in the last bits between CPUs; decimals beyond these could carry that further.
+_DECIMALS = 3
+_ITERATIONS = 30
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Have BLAS use a single thread: small matrices are faster, and their bits always the same."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@functools.cache
+def _blas() -> Any:
+    import scipy.linalg  # noqa: F401  # it has a BLAS of its own, which is to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@attrs.frozen(eq=False)
+class Kernel:
+    """Matérn 5/2 with a length for each parameter, plus a constant for the common level."""
+
+    #: Length of each column of the points; columns of one category share theirs.
+    lengths: Floats
+    amplitude: float
+
+    def __call__(self, one: Floats, other: Floats) -> Floats:
+        """Return the covariances of points, (n, d) and (m, d), as (n, m)."""
+        one, other = one / self.lengths, other / self.lengths
+        squares = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * (one @ other.T)
+        return self.amplitude * _matern(np.maximum(squares, 0))[0] + _LEVEL
+
+
+def _matern(squares: Floats) -> tuple[Floats, Floats]:
+    """Return the correlations at squared distances, and the factor of their derivatives."""
+    scaled = _ROOT_5 * np.sqrt(squares)
+    decay = np.exp(-scaled)
+    slope = (1 + scaled) * decay
+    return slope + (5 / 3) * squares * decay, (5 / 3) * slope
+
+
+def lower_factor(matrix: Floats) -> Floats:
+    """Return the lower Cholesky factor of a matrix."""
+    from scipy.linalg import cholesky
+
+    lower: Floats = cholesky(matrix, lower=True, check_finite=False)
+    return lower
+
+
+def solve_lower(lower: Floats, right: Floats, transposed: bool = False) -> Floats:
+    """Solve a lower triangular system, or that of its transpose."""
+    from scipy.linalg import solve_triangular
+
+    solved: Floats = solve_triangular(
+        lower, right, lower=True, trans=int(transposed), check_finite=False
+    )
+    return solved
+
+
+def inverse(lower: Floats) -> Floats:
+    """Return the inverse of the matrix of a lower Cholesky factor."""
+    from scipy.linalg.lapack import dpotri
+
+    found: Floats = np.tril(dpotri(lower, lower=1)[0])
+    return found + np.tril(found, -1).T
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """What hyperparameters are fitted to: points and their noisy values."""
+
+    points: Floats  # (n, number of columns)
+    #: Number of the parameter that a column of the points belongs to.
+    parameters: NDArray[np.intp]
+    #: Of mean 0 and variance 1.
+    values: Floats
+    #: Noise variance of each value.
+    noise: Floats
+    #: Whether the noise is a guess; its factor is free then.
+    noise_is_guessed: bool
+
+
+def fit(sample: Sample) -> tuple[Kernel, float]:
+    """Return the most probable kernel and factor of the noise."""
+    from scipy.optimize import minimize
+
+    n_parameters = int(sample.parameters.max()) + 1
+    means, sds, bounds = _priors(n_parameters, sample.noise_is_guessed)
+    differences = sample.points[:, None, :] - sample.points[None, :, :]
+    squares = np.stack(
+        [(differences[:, :, sample.parameters == j] ** 2).sum(-1) for j in range(n_parameters)]
+    )
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        value, gradient = _negative_log_likelihood(theta, squares, sample)
+        offsets = (theta - means) / sds
+        return value + 0.5 * float(offsets @ offsets), gradient + offsets / sds
+
+    start = np.zeros(n_parameters + 2)
+    best: Any = None
+    for length in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
+        start[:n_parameters] = math.log(length)
+        found = minimize(
+            loss,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": _ITERATIONS},
+        )
+        if best is None or found.fun < best.fun:
+            best = found
+    theta = np.exp(np.round(best.x, _DECIMALS))
+    kernel = Kernel(theta[:n_parameters][sample.parameters], float(theta[n_parameters]))
+    return kernel, float(theta[-1])
+
+
+def _priors(
+    n_parameters: int, noise_is_guessed: bool
+) -> tuple[Floats, Floats, list[tuple[float, float]]]:
+    mean, sd = _LENGTH_PRIOR
+    lengths = (mean + 0.5 * math.log(n_parameters), sd)
+    noise = _FREE_NOISE_PRIOR if noise_is_guessed else _NOISE_PRIOR
+    noise_bounds = _FREE_NOISE_BOUNDS if noise_is_guessed else _NOISE_BOUNDS
+    means, sds = np.array([*[lengths] * n_parameters, _AMPLITUDE_PRIOR, noise]).T
+    return means, sds, [*[_LENGTH_BOUNDS] * n_parameters, _AMPLITUDE_BOUNDS, noise_bounds]
+
+
+def _negative_log_likelihood(
+    theta: Floats, squares: Floats, sample: Sample
+) -> tuple[float, Floats]:
+    """Return it (without its constant) and its gradient in the logarithms of the parameters."""
+    weights = np.exp(-2 * theta[:-2])
+    amplitude, factor = np.exp(theta[-2:])
+    correlations, slopes = _matern(np.tensordot(weights, squares, 1))
+    covariance = amplitude * correlations
+    lower = lower_factor(covariance + _LEVEL + np.diag(factor * sample.noise + JITTER))
+    precision = inverse(lower)
+    solved = precision @ sample.values
+    value = 0.5 * float(sample.values @ solved) + float(np.log(np.diag(lower)).sum())
+    outer = precision - np.outer(solved, solved)
+    of_lengths = weights * np.tensordot(squares, outer * (amplitude * slopes), 2)
+    of_amplitude = np.vdot(outer, covariance)
+    of_noise = factor * (np.diag(outer) @ sample.noise)
+    return value, 0.5 * np.concatenate([of_lengths, [of_amplitude, of_noise]])
+
+
+def gain(sample: Sample, kernel: Kernel, factor: float) -> Floats:
+    """Return by how much each value is better predicted from the others than by their mean.
+
+    The difference of two log densities of a value, given all others: by the process, and by a
+    model in which the trials differ, but neighbours are no more alike than others.
+    """
+    noise = factor * sample.noise + JITTER
+    precision = inverse(lower_factor(kernel(sample.points, sample.points) + np.diag(noise)))
+    variances = 1 / np.diag(precision)
+    by_process = _log_density(variances * (precision @ sample.values), variances)
+    by_mean = max(
+        (_by_mean(sample.values, noise + spread) for spread in np.geomspace(1e-3, 3, 16)),
+        key=lambda densities: float(densities.sum()),
+    )
+    return by_process - by_mean
+
+
+def _by_mean(values: Floats, variances: Floats) -> Floats:
+    """Return the log density of each value, given the others, if only their level is common."""
+    weights = 1 / variances
+    others = 1 / _LEVEL + weights.sum() - weights
+    means = ((weights * values).sum() - weights * values) / others
+    return _log_density(values - means, variances + 1 / others)
+
+
+def _log_density(residuals: Floats, variances: Floats) -> Floats:
+    return -0.5 * (np.log(variances) + residuals**2 / variances)

@@ -1,0 +1,301 @@
+"""The smoothed values of trials: what a trial's neighbours say of its mean, beside its own seeds.
+
+Each trial's value is a noisy mean with a standard error. A Gaussian process over all told trials
+(`gaussian_process`) takes neighbours as replicates of one another, as kriging with noise does
+(Picheny et al., Technometrics 55, 2013). All of it is a pure function of the told trials.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from seedwise.model import gaussian_process as gp
+from seedwise.model.gaussian_process import JITTER, Floats, Kernel, Sample
+
+#: The share of a value's distance from the posterior mean that is left to it. What the kernel
+#: can't follow, such as a step, is not lost altogether.
+KAPPA = 0.02
+
+_FIRST = 10  # trials to begin with
+_GROWTH, _LONGEST = 0.15, 100  # a new fit after so many more trials, as a share and at most
+_FOR_FIT, _FOR_POSTERIOR = 300, 1000  # trials to learn from, at most
+# A trial's variance over seeds is mixed with that of all, as if these were so many seeds.
+_POOLED_SEEDS = 10
+# How much better the values must be predicted from their neighbours, in log density: this, and a
+# half for each length that was fitted, as in Akaike's criterion. Of noise alone some 5 % does so.
+_SURE, _SURE_OF_LENGTH = 1.5, 0.5
+_GUESSED_NOISE = 0.1  # of the variance of the values, where no trial has a standard error
+# Far below the median values are compressed, and far above they are all alike.
+_LINEAR, _TOP = 5.0, 5.0
+_LARGEST = 1e300
+_LARGEST_STDERR = 10  # on the scale of the model
+# The posterior mean has some twelve digits. Equal trials are equal on every CPU.
+_DECIMALS = 9
+
+
+@attrs.frozen(eq=False)
+class Told:
+    """Trials that were told, in their order."""
+
+    #: A row for each trial, in [0, 1]: a column for a number, and for a category one for each
+    #: choice, which is √½ where it was chosen.
+    points: Floats
+    #: Number of the parameter that a column of the points belongs to.
+    parameters: NDArray[np.intp]
+    #: To be minimised, and finite.
+    values: Floats
+    #: Standard errors of the values; NaN for a single seed.
+    stderrs: Floats
+    n_seeds: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        """Return the number of trials."""
+        return len(self.values)
+
+    def first(self, n: int) -> Told:
+        """Return the first n trials."""
+        return Told(
+            self.points[:n], self.parameters, self.values[:n], self.stderrs[:n], self.n_seeds[:n]
+        )
+
+    def same(self, other: Told) -> bool:
+        """Return whether another has the same trials."""
+        return all(
+            np.array_equal(one, two, equal_nan=True)
+            for one, two in zip(attrs.astuple(self), attrs.astuple(other), strict=True)
+        )
+
+
+@attrs.frozen(eq=False)
+class Scale:
+    """The scale on which the values are modelled: linear below the median, logarithmic above.
+
+    It has mean 0 and variance 1 over the trials that it was made from.
+    """
+
+    center: float
+    unit: float
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Scale | None:
+        """Return the scale of some values; None if all are the same."""
+        # A quarter of the values, whose differences are finite even of 1e308.
+        q = np.quantile(values / 4, [0, 0.1, 0.5, 0.9, 1])
+        unit = next((u for u in (q[2] - q[1], q[2] - q[0], q[3] - q[2], q[4] - q[2]) if u > 0), 0)
+        if not unit:
+            return None
+        bare = cls(float(q[2]), float(unit), 0.0, 1.0)
+        warped, _ = bare.forward(values)
+        sd = float(warped.std())
+        return attrs.evolve(bare, mean=float(warped.mean()), sd=sd) if sd > 0 else None
+
+    def forward(self, values: Floats) -> tuple[Floats, Floats]:
+        """Return values on this scale, and the slope there: the factor of a standard error."""
+        with np.errstate(over="ignore"):
+            z = np.clip((values / 4 - self.center) / self.unit, -_LARGEST, _LARGEST)
+            below, above = np.maximum(-z - _LINEAR, 0), np.maximum(z, 0)
+            slopes = 1 / (1 + below) / (1 + above) / self.sd / self.unit / 4
+        warped = np.clip(z, -_LINEAR, 0) - np.log1p(below) + np.minimum(np.log1p(above), _TOP)
+        return (warped - self.mean) / self.sd, np.minimum(slopes, _LARGEST)
+
+    def back(self, warped: Floats) -> Floats:
+        """Return values of this scale as losses."""
+        w = warped * self.sd + self.mean
+        limit = np.log(_LARGEST)
+        below = np.expm1(np.clip(-w - _LINEAR, 0, limit))
+        above = np.expm1(np.clip(w, 0, limit))
+        z = np.clip(w, -_LINEAR, 0) - below + above
+        with np.errstate(over="ignore"):
+            losses: Floats = np.nan_to_num(4 * (self.center + self.unit * z))
+        return losses
+
+
+@attrs.frozen(eq=False)
+class Noise:
+    """How noisy the values of trials are, on the scale of the model."""
+
+    scale: Scale
+    #: Variance over seeds, pooled over the trials; None if no trial has a standard error.
+    pooled: float | None
+
+    @classmethod
+    def of(cls, told: Told, scale: Scale) -> Noise:
+        """Pool the variance over seeds of all trials."""
+        variances = _variances_over_seeds(told, scale)
+        freedom = np.where(np.isnan(variances), 0, told.n_seeds - 1)
+        if not freedom.any():
+            return cls(scale, None)
+        return cls(scale, float(np.nansum(freedom * variances) / freedom.sum()))
+
+    def variances(self, told: Told) -> Floats:
+        """Return the variance of each trial's value."""
+        if self.pooled is None:
+            return np.full(len(told), _GUESSED_NOISE)
+        own = _variances_over_seeds(told, self.scale)
+        freedom = np.where(np.isnan(own), 0, told.n_seeds - 1)
+        pooled = _POOLED_SEEDS * self.pooled + freedom * np.nan_to_num(own)
+        mixed: Floats = pooled / (_POOLED_SEEDS + freedom) / told.n_seeds
+        return mixed
+
+
+def _variances_over_seeds(told: Told, scale: Scale) -> Floats:
+    """Return the variance over seeds of each trial's loss; NaN for a single seed."""
+    with np.errstate(over="ignore"):
+        stderrs = told.stderrs * scale.forward(told.values)[1]
+    variances: Floats = np.minimum(stderrs, _LARGEST_STDERR) ** 2 * told.n_seeds
+    return variances
+
+
+@attrs.frozen(eq=False)
+class Process:
+    """A Gaussian process that was fitted to trials, before it knows the trials told since."""
+
+    kernel: Kernel
+    #: The factor of the noise.
+    factor: float
+    scale: Scale
+    noise: Noise
+    #: Numbers of the trials that it learns from; the others are left out to bound the cost.
+    rows: NDArray[np.intp]
+    #: Cholesky factor of the covariance of their values.
+    lower: Floats
+    left_out: NDArray[np.intp]
+    #: Posterior means of the trials that are left out.
+    left_out_means: Floats
+
+
+@attrs.frozen(eq=False)
+class Surrogate:
+    """What smooths the values of trials, fitted to the first of them."""
+
+    #: The trials that it was fitted to.
+    told: Told
+    #: None if neighbours explain nothing; values then stay as they are.
+    process: Process | None
+
+    @property
+    def explains(self) -> bool:
+        """Whether a trial's neighbours say something of its value."""
+        return self.process is not None
+
+    @gp.one_blas_thread()
+    def smoothed(self, told: Told, kappa: float = KAPPA) -> Floats:
+        """Return the smoothed values of trials, of which the first are those of the fit."""
+        if self.process is None:
+            return told.values
+        values, means = _posterior_means(self.process, told, len(self.told))
+        return _back(self.process.scale, means + kappa * (values - means))
+
+    @gp.one_blas_thread()
+    def posterior(self, told: Told) -> tuple[Floats, Floats]:
+        """Return the posterior means of trials, and their standard deviations.
+
+        Where neighbours explain nothing, these are the values and their standard errors, NaN for
+        a single seed. What is a mean on the logarithmic part of the scale is a median of losses.
+        """
+        if self.process is None:
+            return told.values, told.stderrs
+        scale = self.process.scale
+        _, means = _posterior_means(self.process, told, len(self.told))
+        losses = _back(scale, means)
+        sds = _posterior_sds(self.process, told, len(self.told))
+        return losses, sds / scale.forward(losses)[1]
+
+
+def fitted_at(n: int) -> int:
+    """Return to how many of n told trials a surrogate is fitted; 0 if they are too few."""
+    if n < _FIRST:
+        return 0
+    at = _FIRST
+    while (then := at + 1 + min(int(_GROWTH * at), _LONGEST)) <= n:
+        at = then
+    return at
+
+
+@gp.one_blas_thread()
+def fit_surrogate(told: Told) -> Surrogate:
+    """Fit a surrogate to the first `fitted_at` of some trials."""
+    first = told.first(fitted_at(len(told)))
+    scale = Scale.of(first.values) if first.points.size else None
+    if scale is None:
+        return Surrogate(first, None)
+    noise = Noise.of(first, scale)
+    if noise.pooled == 0:
+        return Surrogate(first, None)  # exact values need no smoothing
+    values, variances = scale.forward(first.values)[0], noise.variances(first)
+
+    def sample(rows: NDArray[np.intp]) -> Sample:
+        guessed = noise.pooled is None
+        return Sample(first.points[rows], first.parameters, values[rows], variances[rows], guessed)
+
+    few = sample(_rows(values, _FOR_FIT))
+    kernel, factor = gp.fit(few)
+    n_parameters = int(first.parameters.max()) + 1
+    if gp.gain(few, kernel, factor).sum() <= _SURE + _SURE_OF_LENGTH * n_parameters:
+        return Surrogate(first, None)
+    rows = _rows(values, _FOR_POSTERIOR)
+    many = sample(rows)
+    covariance = kernel(many.points, many.points) + np.diag(factor * many.noise + JITTER)
+    lower = gp.lower_factor(covariance)
+    left_out = np.setdiff1d(np.arange(len(first)), rows)
+    solved = gp.solve_lower(lower, gp.solve_lower(lower, many.values), transposed=True)
+    left_out_means = kernel(first.points[left_out], many.points) @ solved
+    process = Process(kernel, factor, scale, noise, rows, lower, left_out, left_out_means)
+    return Surrogate(first, process)
+
+
+def _rows(values: Floats, n: int) -> NDArray[np.intp]:
+    """Return the numbers of at most n trials: the lowest, and as many, evenly, of the others."""
+    if len(values) <= n:
+        return np.arange(len(values))
+    order = np.argsort(values, kind="stable")
+    others = np.sort(order[n // 2 :])
+    spread = others[np.linspace(0, len(others) - 1, n - n // 2).round().astype(int)]
+    return np.sort(np.concatenate([order[: n // 2], spread]))
+
+
+def _back(scale: Scale, warped: Floats) -> Floats:
+    return scale.back(np.round(warped, _DECIMALS))
+
+
+def _posterior_means(process: Process, told: Told, n_fitted: int) -> tuple[Floats, Floats]:
+    """Return values and posterior means, on the scale of the model."""
+    values = process.scale.forward(told.values)[0]
+    noise = process.factor * process.noise.variances(told) + JITTER
+    lower, edge, corner = _extended(process, told, n_fitted)
+    first = gp.solve_lower(lower, values[process.rows])
+    since = gp.solve_lower(corner, values[n_fitted:] - edge @ first)
+    since = gp.solve_lower(corner, since, transposed=True)
+    first = gp.solve_lower(lower, first - edge.T @ since, transposed=True)
+    means = values.copy()
+    # The covariance with a trial is that of its value less the noise: no kernel is needed.
+    means[process.rows] -= noise[process.rows] * first
+    means[n_fitted:] -= noise[n_fitted:] * since
+    means[process.left_out] = process.left_out_means
+    return values, means
+
+
+def _posterior_sds(process: Process, told: Told, n_fitted: int) -> Floats:
+    """Return posterior standard deviations, on the scale of the model."""
+    lower, edge, corner = _extended(process, told, n_fitted)
+    first = gp.solve_lower(lower, process.kernel(told.points[process.rows], told.points))
+    since = process.kernel(told.points[n_fitted:], told.points) - edge @ first
+    since = gp.solve_lower(corner, since)
+    prior = process.kernel(told.points[:1], told.points[:1])[0, 0]
+    explained = (first * first).sum(0) + (since * since).sum(0)
+    sds: Floats = np.sqrt(np.maximum(prior - explained, 0))
+    return sds
+
+
+def _extended(process: Process, told: Told, n_fitted: int) -> tuple[Floats, Floats, Floats]:
+    """Return the Cholesky factor as blocks: of the fit, and of the trials told since."""
+    points = told.points[n_fitted:]
+    noise = process.factor * process.noise.variances(told)[n_fitted:] + JITTER
+    across = process.kernel(told.points[process.rows], points)
+    edge = gp.solve_lower(process.lower, across).T
+    corner = gp.lower_factor(process.kernel(points, points) + np.diag(noise) - edge @ edge.T)
+    return process.lower, edge, corner

@@ -342,7 +342,7 @@ print(sorted({"dask", "distributed", "numpy", "optuna"} & set(sys.modules)), fil
     ("line", "answer"),
     [
         ("--version", f"seedwise, version {sw.__version__}"),
-        ("resume --help", "--sampler [tpe|random|"),
+        ("resume --help", "--sampler [auto|tpe|random|"),
         ("resu<TAB>", "plain,resume"),
         ("check --samp<TAB>", "plain,--sampler"),
         ("check --sampler <TAB>", "plain,nsgaii"),
@@ -372,7 +372,7 @@ def test_the_shell_is_answered_without_numpy_and_dask(line, answer):
 def test_the_help_shows_the_choices_and_the_defaults_of_a_new_run():
     text = " ".join(invoke("check", "--help").output.split())
     for words in (
-        "--sampler [tpe|random|qmc|cmaes|gp|nsgaii]",
+        "--sampler [auto|tpe|random|qmc|cmaes|gp|nsgaii]",
         "[default: (tpe)]",
         "--direction [minimize|maximize]",
         "[default: (minimize)]",

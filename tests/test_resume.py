@@ -108,9 +108,14 @@ PASSED_SAMPLER = optuna.samplers.TPESampler(seed=5, n_startup_trials=4)
 @pytest.mark.parametrize(
     ("sampler", "lag"),
     some(
-        itertools.product(["tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER], [1, 3]),
+        itertools.product(
+            ["auto", "tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER], [1, 3]
+        ),
         ("tpe", 1),
-        *((sampler, 3) for sampler in ["tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER]),
+        *(
+            (sampler, 3)
+            for sampler in ["auto", "tpe", "random", "qmc", "cmaes", "nsgaii", PASSED_SAMPLER]
+        ),
     ),
     ids=lambda value: "a TPESampler" if value is PASSED_SAMPLER else str(value),
 )

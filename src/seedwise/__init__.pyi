@@ -343,8 +343,10 @@ def check_run(
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
     sampler : str or optuna.samplers.BaseSampler, default 'tpe'
-        Sampler: 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler of your
-        own. A copy of it is used. Seed it, or the run can't be repeated.
+        Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
+        over smoothed values: a trial's neighbours count as replicates of it, as far as they
+        predict it.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
@@ -575,8 +577,10 @@ def optimize_entries(
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
     sampler : str or optuna.samplers.BaseSampler, default 'tpe'
-        Sampler: 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler of your
-        own. A copy of it is used. Seed it, or the run can't be repeated.
+        Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
+        over smoothed values: a trial's neighbours count as replicates of it, as far as they
+        predict it.
     run_name_prefix : str, optional
         Name of the run's folder, which holds the folders of the entries. If it holds a run,
         that run is resumed. None is a new run, named after the loss, with ``_entries`` and the
@@ -803,8 +807,10 @@ def optimize_run(
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
     sampler : str or optuna.samplers.BaseSampler, default 'tpe'
-        Sampler: 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler of your
-        own. A copy of it is used. Seed it, or the run can't be repeated.
+        Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
+        over smoothed values: a trial's neighbours count as replicates of it, as far as they
+        predict it.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.

@@ -10,8 +10,10 @@ import pytest
 from seedwise.errors import MissingExtraError
 from seedwise.model.options.checks import SAMPLERS
 from seedwise.study.samplers import _MAKERS, make_sampler
+from seedwise.study.smoothed import SmoothedTPESampler
 
 CLASSES = {
+    "auto": SmoothedTPESampler,
     "tpe": optuna.samplers.TPESampler,
     "random": optuna.samplers.RandomSampler,
     "qmc": optuna.samplers.QMCSampler,

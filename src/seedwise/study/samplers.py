@@ -11,10 +11,12 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from seedwise.errors import MissingExtraError, OptionError
+from seedwise.study.smoothed import SmoothedTPESampler
 
 # What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; without
 # these switches it would warn at each parameter of each trial.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
+    "auto": SmoothedTPESampler,
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),

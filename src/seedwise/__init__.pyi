@@ -276,9 +276,13 @@ def check_run(
     workers: int | tuple[int, int] | None = None,
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
-    sampler: typing.Any = "tpe",
+    sampler: typing.Any = "auto",
     run_name: str | None = None,
     entry_id: str | None = None,
+    race: typing.Any = "auto",
+    max_total_seeds: int | None = None,
+    n_validation_seeds: int | None = None,
+    n_validation_candidates: int = 8,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
     enqueue: typing.Any = None,
@@ -342,16 +346,32 @@ def check_run(
     mode : ExecutionMode or str, default 'single'
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
-    sampler : str or optuna.samplers.BaseSampler, default 'tpe'
+    sampler : str or optuna.samplers.BaseSampler, default 'auto'
         Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
-        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
-        over smoothed values: a trial's neighbours count as replicates of it, as far as they
-        predict it.
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is
+        'tpe' if all trials get all seeds; with fewer, TPE is shown values that are smoothed
+        over the trials.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
     entry_id : str, optional
         Participant, condition or data set; the loss gets it in `context`.
+    race : 'auto', bool or Race, default 'auto'
+        How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at
+        least, and the next trial those that follow; with fewer than 32 seeds, all trials get
+        all. True drops a trial early that is worse than the best so far, with the defaults of
+        `Race`. False gives all trials all seeds. On the command line auto, on, off, or such as
+        first_look=16,level=0.2.
+    max_total_seeds : int, optional
+        Once the trials have so many seeds together, the search ends, whatever `n_trials` says.
+        None is no limit.
+    n_validation_seeds : int, optional
+        Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
+        among the candidates on so many, and its value is the mean of as many others:
+        `validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get
+        fewer seeds than that, else 0.
+    n_validation_candidates : int, default 8
+        How many of the best trials are validated.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1
@@ -507,9 +527,13 @@ def optimize_entries(
     workers: int | tuple[int, int] | None = None,
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
-    sampler: typing.Any = "tpe",
+    sampler: typing.Any = "auto",
     run_name_prefix: str | None = None,
     max_concurrent_entries: int | None = None,
+    race: typing.Any = "auto",
+    max_total_seeds: int | None = None,
+    n_validation_seeds: int | None = None,
+    n_validation_candidates: int = 8,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
     enqueue: typing.Any = None,
@@ -576,11 +600,11 @@ def optimize_entries(
     mode : ExecutionMode or str, default 'single'
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
-    sampler : str or optuna.samplers.BaseSampler, default 'tpe'
+    sampler : str or optuna.samplers.BaseSampler, default 'auto'
         Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
-        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
-        over smoothed values: a trial's neighbours count as replicates of it, as far as they
-        predict it.
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is
+        'tpe' if all trials get all seeds; with fewer, TPE is shown values that are smoothed
+        over the trials.
     run_name_prefix : str, optional
         Name of the run's folder, which holds the folders of the entries. If it holds a run,
         that run is resumed. None is a new run, named after the loss, with ``_entries`` and the
@@ -588,6 +612,22 @@ def optimize_entries(
     max_concurrent_entries : int, optional
         Number of entries that are worked on at once; they progress together. None is all of
         them.
+    race : 'auto', bool or Race, default 'auto'
+        How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at
+        least, and the next trial those that follow; with fewer than 32 seeds, all trials get
+        all. True drops a trial early that is worse than the best so far, with the defaults of
+        `Race`. False gives all trials all seeds. On the command line auto, on, off, or such as
+        first_look=16,level=0.2.
+    max_total_seeds : int, optional
+        Once the trials have so many seeds together, the search ends, whatever `n_trials` says.
+        None is no limit.
+    n_validation_seeds : int, optional
+        Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
+        among the candidates on so many, and its value is the mean of as many others:
+        `validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get
+        fewer seeds than that, else 0.
+    n_validation_candidates : int, default 8
+        How many of the best trials are validated.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1
@@ -741,9 +781,13 @@ def optimize_run(
     workers: int | tuple[int, int] | None = None,
     cluster: typing.Any = None,
     mode: ExecutionMode | str = ExecutionMode.SINGLE,
-    sampler: typing.Any = "tpe",
+    sampler: typing.Any = "auto",
     run_name: str | None = None,
     entry_id: str | None = None,
+    race: typing.Any = "auto",
+    max_total_seeds: int | None = None,
+    n_validation_seeds: int | None = None,
+    n_validation_candidates: int = 8,
     random_seed: int = 123,
     max_concurrent_trials: int = 1,
     enqueue: typing.Any = None,
@@ -806,16 +850,32 @@ def optimize_run(
     mode : ExecutionMode or str, default 'single'
         'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and
         can say more.
-    sampler : str or optuna.samplers.BaseSampler, default 'tpe'
+    sampler : str or optuna.samplers.BaseSampler, default 'auto'
         Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
-        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is TPE
-        over smoothed values: a trial's neighbours count as replicates of it, as far as they
-        predict it.
+        of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is
+        'tpe' if all trials get all seeds; with fewer, TPE is shown values that are smoothed
+        over the trials.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.
     entry_id : str, optional
         Participant, condition or data set; the loss gets it in `context`.
+    race : 'auto', bool or Race, default 'auto'
+        How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at
+        least, and the next trial those that follow; with fewer than 32 seeds, all trials get
+        all. True drops a trial early that is worse than the best so far, with the defaults of
+        `Race`. False gives all trials all seeds. On the command line auto, on, off, or such as
+        first_look=16,level=0.2.
+    max_total_seeds : int, optional
+        Once the trials have so many seeds together, the search ends, whatever `n_trials` says.
+        None is no limit.
+    n_validation_seeds : int, optional
+        Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
+        among the candidates on so many, and its value is the mean of as many others:
+        `validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get
+        fewer seeds than that, else 0.
+    n_validation_candidates : int, default 8
+        How many of the best trials are validated.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1

@@ -1,6 +1,7 @@
 """The end of ``seedwise/__init__.pyi``, made from the options: what editors and checkers see.
 
-``python -m tests.stub`` writes it.
+``python -m tests.stub`` writes it. An option that several functions share has its description
+in `optimize_run` only; ``help()`` shows it in each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ MARK = "# Made by python -m tests.stub, from here on.\n"
 
 _TRIPLE = '"""'
 
+#: Where the options are described that others share.
+_FIRST = sw.optimize_run
+_ENTRY = re.compile(r"^(\w+) : .*\n(?: {4}.*\n)+", re.MULTILINE)
+_SHARED = "**options\n    The others are described in `optimize_run`.\n"
+
 
 def stub_text() -> str:
     """Return the whole stub: what is written by hand, and what is made."""
@@ -40,7 +46,8 @@ def functions_with_options() -> list[str]:
 def _class(options: type) -> str:
     parameters = inspect.signature(options, eval_str=True).parameters.values()
     lines = "\n".join(f"    {_parameter(parameter)}" for parameter in parameters)
-    return f"@attrs.frozen(kw_only=True)\nclass {options.__name__}:\n{_doc(options)}\n\n{lines}\n"
+    doc = _indented(_doc(options))
+    return f"@attrs.frozen(kw_only=True)\nclass {options.__name__}:\n{doc}\n\n{lines}\n"
 
 
 def _function(function: Any) -> str:
@@ -50,7 +57,8 @@ def _function(function: Any) -> str:
     lines = [f"    {_parameter(parameter)},\n" for parameter in parameters]
     lines.insert(n_own, "    *,\n")
     returns = _type(signature.return_annotation)
-    return f"def {function.__name__}(\n{''.join(lines)}) -> {returns}:\n{_doc(function)}\n"
+    doc = _doc(function) if function is _FIRST else _doc_without_shared(function, parameters)
+    return f"def {function.__name__}(\n{''.join(lines)}) -> {returns}:\n{_indented(doc)}\n"
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
@@ -72,7 +80,20 @@ def _doc(documented: Any) -> str:
     doc = inspect.getdoc(documented) or ""
     assert _TRIPLE not in doc
     assert "\\" not in doc
-    return textwrap.indent(f"{_TRIPLE}{doc.strip()}\n{_TRIPLE}", "    ")
+    return doc.strip()
+
+
+def _doc_without_shared(function: Any, parameters: list[inspect.Parameter]) -> str:
+    options = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
+    first = {found.group() for found in _ENTRY.finditer(_doc(_FIRST))}
+    entries = [found for found in _ENTRY.finditer(_doc(function)) if found[1] in options]
+    kept = "".join(found.group() for found in entries if found.group() not in first)
+    start, end = entries[0].start(), entries[-1].end()
+    return _doc(function)[:start] + kept + _SHARED + _doc(function)[end:]
+
+
+def _indented(doc: str) -> str:
+    return textwrap.indent(f"{_TRIPLE}{doc}\n{_TRIPLE}", "    ")
 
 
 if __name__ == "__main__":

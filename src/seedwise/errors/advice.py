@@ -8,8 +8,6 @@ from pathlib import Path
 
 from seedwise.errors.commands import resume_command
 
-__all__ = ["remedy", "remedy_command"]
-
 _OF_TIME = {
     "ChunkTimeout": (
         "Raise chunk_timeout_seconds if a seed may take that long",

@@ -8,15 +8,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-__all__ = [
-    "SeedwiseError",
-    "masked",
-    "rebuilt",
-    "shown",
-    "users_traceback",
-    "without_own_frames",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 # As frames write it.

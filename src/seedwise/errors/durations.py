@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "exact_duration",
-    "rough_duration",
-]
-
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 

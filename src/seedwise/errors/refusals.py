@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["what_to_change"]
-
 _DIRECTIVES = "change SlurmOptions(extra_directives=...)"
 
 # By what is in sbatch's words; they are Slurm's own, or those of the site's rules. The first match

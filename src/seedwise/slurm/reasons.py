@@ -40,15 +40,11 @@ def explain(reason: str) -> Reason:
         text = text[1:-1].strip()
     if " " not in text:  # scontrol makes one word of a sentence
         text = text.replace("_", " ")
-    for rule in _RULES:
-        match = rule.pattern.fullmatch(text)
-        if match:
-            return rule.reason(match)
+    for rules, never_clears in _TABLES:
+        for rule in rules:
+            if match := re.fullmatch(rule.pattern, text, re.IGNORECASE):
+                return rule.reason(match, never_clears)
     return Reason(code=text, words=f"Slurm gives the reason {text!r}")
-
-
-def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE)
 
 
 @attrs.frozen
@@ -58,13 +54,12 @@ class _Rule:
     The groups ``whose``, ``what`` and ``nodes`` of the pattern fill the texts.
     """
 
-    pattern: re.Pattern[str] = attrs.field(converter=_compiled)
+    pattern: str
     words: str
     advice: str = ""
-    never_clears: bool = False
     code: str | None = None
 
-    def reason(self, match: re.Match[str]) -> Reason:
+    def reason(self, match: re.Match[str], never_clears: bool) -> Reason:
         """Return the reason that a text stands for."""
         groups = match.groupdict()
         whose, elsewhere = _WHOSE[(groups.get("whose") or "qos").lower()]
@@ -76,7 +71,7 @@ class _Rule:
             code=self.code or match.group(),
             words=self.words.format(**filled),
             advice=self.advice.format(**filled),
-            never_clears=self.never_clears,
+            never_clears=never_clears,
         )
 
 
@@ -113,33 +108,32 @@ _WHAT = {
 _WHO_AND = r"(?P<whose>QOS|Assoc)"
 _RELEASE = "find out who holds your jobs, and release them with 'scontrol release'"
 
-_LIMITS = (
-    # The job asks for more or less than any job may have, whatever other jobs hold.
+# The job asks for more or less than any job may have, whatever other jobs hold.
+_LIMITS_OF_A_JOB = (
     _Rule(
         _WHO_AND + r"MaxWallDurationPerJob(Limit)?",
         "its worker_time_limit is longer than {whose} allows a job",
         "choose a shorter worker_time_limit or {elsewhere}",
-        True,
     ),
     _Rule(
         _WHO_AND + r"Max(?P<what>\w+?)Min(ute)?sPerJob(Limit)?",
         "it asks for more {what} times minutes than {whose} allows a job",
         "choose a shorter worker_time_limit, {less} or {elsewhere}",
-        True,
     ),
     _Rule(
         _WHO_AND + r"Max(?P<what>\w+?)Per(Job|Node)(Limit)?",
         "it asks for more {what} than {whose} allows a job",
         "choose {less} or {elsewhere}",
-        True,
     ),
     _Rule(
         r"QOSMin(?P<what>\w+?)(NotSatisfied)?",
         "it asks for less {what} than its QoS demands of a job",
         "ask for more of it, or choose {elsewhere}",
-        True,
     ),
-    # These end by themselves when other jobs end.
+)
+
+# These end by themselves when other jobs end.
+_LIMITS_OF_ALL_JOBS = (
     _Rule(
         r"QOSMaxJobsPer(User|Account|Acct)(Limit)?|QOSJobLimit",
         "its QoS allows no more jobs to run at once",
@@ -212,66 +206,56 @@ _NEVER = (
         r"PartitionTimeLimit",
         "its worker_time_limit is longer than its partition allows",
         f"choose a shorter worker_time_limit or {_OTHER_PARTITION}",
-        True,
     ),
     _Rule(
         r"MaxMemPerLimit",
         "it asks for more memory than its partition allows for each CPU or node",
         f"choose {_LESS_MEM} or {_OTHER_PARTITION}",
-        True,
     ),
     _Rule(
         r"BadConstraints",
         "no node of its partition has what it asks for",
         f"choose {_LESS_CPU}, {_LESS_MEM} or {_OTHER_PARTITION}, or {_OTHER_DIRECTIVES}",
-        True,
     ),
     _Rule(
         r"InvalidAccount",
         "its account is not valid, or has ended",
         f"choose {_OTHER_ACCOUNT}; 'sacctmgr show associations user=$USER' lists yours",
-        True,
     ),
     _Rule(
         r"AccountNotAllowed",
         "its partition takes no jobs of its account",
         f"choose {_OTHER_ACCOUNT} or {_OTHER_PARTITION}",
-        True,
     ),
-    _Rule(r"InvalidQOS", "its QoS is not valid", f"choose {_OTHER_QOS}", True),
+    _Rule(r"InvalidQOS", "its QoS is not valid", f"choose {_OTHER_QOS}"),
     _Rule(
         r"QOSNotAllowed",
         "its account or partition takes no jobs of its QoS",
         f"choose {_OTHER_QOS} or {_OTHER_PARTITION}",
-        True,
     ),
-    _Rule(r"JobHeldUser", "it is held by you or by a coordinator of your account", _RELEASE, True),
+    _Rule(r"JobHeldUser", "it is held by you or by a coordinator of your account", _RELEASE),
     _Rule(
         r"JobHeldAdmin",
         "it is held by an administrator",
         "ask the administrators: only they can release it",
-        True,
     ),
     _Rule(
         r"JobHoldMaxRequeue|.*\bheld\b.*|.*special exit state.*",
         "it could not be started, was queued again, and is held",
         f"{_RELEASE}, or cancel it; if it happens again, ask the administrators",
-        True,
     ),
     _Rule(
         r"DependencyNeverSatisfied",
         "it waits for another job that did not end as it should",
         _OTHER_DIRECTIVES,
-        True,
     ),
     _Rule(
         r"Reservation (?:\S+ (?:was|is) )?(?:Deleted|Invalid)|Reservation(?:Deleted|Invalid)",
         "its reservation is gone",
         _OTHER_DIRECTIVES,
-        True,
-        "ReservationDeleted",
+        code="ReservationDeleted",
     ),
-    _Rule(r"DeadLine", "it can't end before the deadline it was given", _OTHER_DIRECTIVES, True),
+    _Rule(r"DeadLine", "it can't end before the deadline it was given", _OTHER_DIRECTIVES),
 )
 
 _OTHERS = (
@@ -342,5 +326,10 @@ _OTHERS = (
     _Rule(r"SystemFailure", "Slurm or the system below it failed", "ask the administrators"),
 )
 
-# The first match counts: exact names go before families of names.
-_RULES = _NEVER + _OTHERS + _LIMITS
+#: With whether they never clear. The first match counts: exact names go before families of names.
+_TABLES = (
+    (_NEVER, True),
+    (_OTHERS, False),
+    (_LIMITS_OF_A_JOB, True),
+    (_LIMITS_OF_ALL_JOBS, False),
+)

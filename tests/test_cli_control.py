@@ -13,7 +13,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 import seedwise as sw
-from seedwise import api
 from seedwise.cli import main
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
@@ -237,7 +236,7 @@ class FakeHandle:
 @pytest.fixture
 def handle(monkeypatch) -> FakeHandle:
     handle = FakeHandle()
-    monkeypatch.setattr(api, "connect", lambda run_dir: handle)
+    monkeypatch.setattr(sw, "connect", lambda run_dir: handle)
     return handle
 
 
@@ -300,7 +299,7 @@ def test_what_was_done_is_said(monkeypatch):
         assert (run_dir, take_over) == ("runs/a", True)
         return sw.CleanedRun(Path("runs/a"), ("41", "42"), ("keys", "control"))
 
-    monkeypatch.setattr(api, "clean_run", clean_run)
+    monkeypatch.setattr(sw, "clean_run", clean_run)
     assert invoke("clean", "runs/a", "--take-over").output.splitlines() == [
         "cancelled jobs: 41, 42",
         "removed: keys, control",
@@ -313,7 +312,7 @@ def test_what_slurm_does_not_tell_is_said_and_is_no_success(monkeypatch):
     found = sw.CleanedRun(
         Path("runs/my fit"), (), ("keys",), "slurm_load_jobs error:\n timed out", noted
     )
-    monkeypatch.setattr(api, "clean_run", lambda run_dir, *, take_over: found)
+    monkeypatch.setattr(sw, "clean_run", lambda run_dir, *, take_over: found)
     shown = invoke("clean", "runs/my fit")
     assert shown.exit_code == 1
     assert shown.output.splitlines() == [
@@ -329,7 +328,7 @@ def test_what_slurm_does_not_tell_is_said_and_is_no_success(monkeypatch):
 
 def test_the_jobs_of_a_copy_are_said_to_be_anothers(monkeypatch):
     found = sw.CleanedRun(Path("runs/b"), copy_of=Path("runs/a"))
-    monkeypatch.setattr(api, "clean_run", lambda run_dir, *, take_over: found)
+    monkeypatch.setattr(sw, "clean_run", lambda run_dir, *, take_over: found)
     shown = invoke("clean", "runs/b")
     assert shown.exit_code == 0
     assert shown.output.splitlines()[0] == (

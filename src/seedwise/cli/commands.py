@@ -30,7 +30,19 @@ from seedwise.view.status import progress_line, status_lines
 # Each TAB in a shell imports this module: what brings NumPy or Dask is imported where it is used.
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands whose errors are shown in words, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
+            sys.exit(stopped.code)
+        except SeedwiseError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(seedwise.__version__, prog_name="seedwise")
 def main() -> None:
     """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
@@ -48,19 +60,20 @@ _NO_FLAGS = (
 )
 
 
+_RUN_DIR = click.argument("run_dir", type=click.Path())
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print a JSON object, for other programs."
+)
+
+
 def _flags(command: Any) -> Any:
-    flags = {
-        option.flag: option
-        for kind in (RunOptions, EntriesOptions, SweepOptions)
-        for option in command_options(kind, _NO_FLAGS)
-    }
-    of_jobs = {option.flag: option for option in command_options(SlurmOptions)}
-    return _with_flags(command, flags | of_jobs)
+    kinds = (RunOptions, EntriesOptions, SweepOptions)
+    options = [option for kind in kinds for option in command_options(kind, _NO_FLAGS)]
+    return _with_flags(command, [*options, *command_options(SlurmOptions)])
 
 
-def _with_flags(
-    command: Any, flags: dict[str, CommandOption], *, show_defaults: bool = False
-) -> Any:
+def _with_flags(command: Any, options: list[CommandOption], *, show_defaults: bool = False) -> Any:
+    flags = {option.flag: option for option in options}  # kinds of runs share most of them
     for option in reversed(flags.values()):
         parse = _workers if option.flag == _WORKERS.flag else saying_why(option.parse)
         command = click.option(
@@ -73,6 +86,10 @@ def _with_flags(
             multiple=option.several,
         )(command)
     return command
+
+
+def _print(lines: list[str]) -> None:
+    click.echo("\n".join(lines))
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +119,7 @@ def _workers(text: str) -> int | tuple[int, int]:
 
 
 @main.command(cls=HintingCommand)
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 @click.option(
     "--code",
     metavar="SCRIPT.PY[:NAME]",
@@ -119,16 +136,9 @@ def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     from seedwise.view.result import result_lines
 
     given = _given({"code": code, **flags})
-    try:
-        if fields := _of_slurm(given):
-            given["slurm"] = api.changed_slurm(run_dir, fields)
-        result = api.resume_run(run_dir, **given)
-    except RunStopped as stopped:  # click would call a KeyboardInterrupt an error
-        sys.exit(stopped.code)
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in result_lines(result):
-        click.echo(line)
+    if fields := _of_slurm(given):
+        given["slurm"] = api.changed_slurm(run_dir, fields)
+    _print(result_lines(api.resume_run(run_dir, **given)))
 
 
 # Options that cannot be given as text, or that only an existing run has.
@@ -148,13 +158,13 @@ _NO_CHECK_FLAGS = (
 
 def _check_flags(command: Any) -> Any:
     options = [*command_options(RunOptions, _NO_CHECK_FLAGS), *command_options(SlurmOptions)]
-    return _with_flags(command, {option.flag: option for option in options}, show_defaults=True)
+    return _with_flags(command, options, show_defaults=True)
 
 
 @main.command(cls=HintingCommand)
 @click.argument("loss", metavar="SCRIPT.py:LOSS")
 @_check_flags
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+@_JSON
 def check(loss: str, as_json: bool, **flags: Any) -> None:
     """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
 
@@ -166,90 +176,67 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     from seedwise.view.check import check_lines
 
     given = _given(flags)
+    if fields := _of_slurm(given):
+        given["slurm"] = SlurmOptions(**fields)
     try:
-        if fields := _of_slurm(given):
-            given["slurm"] = SlurmOptions(**fields)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report alone
             report = api.check_run(api.load_loss(loss), **given)
     except RunStopped as stopped:
         click.echo(str(stopped), err=True)
-        sys.exit(stopped.code)
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in [json.dumps(report.to_dict())] if as_json else check_lines(report):
-        click.echo(line)
+        raise
+    _print([json.dumps(report.to_dict())] if as_json else check_lines(report))
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+@_RUN_DIR
+@_JSON
 def status(run_dir: str, as_json: bool) -> None:
     """Show the progress of the run in RUN_DIR, whether a driver works on it or not."""
-    from seedwise import api
-
-    try:
-        found = api.run_status(run_dir)
-        if as_json:
-            lines = [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
-        else:
-            lines = status_lines(found, Path(run_dir))
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in lines:
-        click.echo(line)
+    found = seedwise.run_status(run_dir)
+    if as_json:
+        _print([json.dumps({**attrs.asdict(found), "n_told": found.n_told})])
+    else:
+        _print(status_lines(found, Path(run_dir)))
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+@_RUN_DIR
+@_JSON
 def show(run_dir: str, as_json: bool) -> None:
     """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
 
     Of entries it shows a row for each; give an entry's folder to see its trials.
     """
-    from seedwise import api
     from seedwise.view.result import result_lines
     from seedwise.view.table import table_json, table_lines
 
-    try:
-        found, result = api.run_status(run_dir), api.open_run(run_dir)
-        if as_json:
-            lines = [table_json(result)]
-        else:
-            lines = [progress_line(found), "", *table_lines(result), "", *result_lines(result)]
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in lines:
-        click.echo(line)
+    found, result = seedwise.run_status(run_dir), seedwise.open_run(run_dir)
+    if as_json:
+        _print([table_json(result)])
+    else:
+        _print([progress_line(found), "", *table_lines(result), "", *result_lines(result)])
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 @click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
 def export(run_dir: str, file: Path) -> None:
     """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
-    from seedwise import api
     from seedwise.view.table import write_table
 
     try:
-        n_rows = write_table(api.open_run(run_dir), file)
-    except (SeedwiseError, OSError) as error:
+        n_rows = write_table(seedwise.open_run(run_dir), file)
+    except OSError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"wrote {file}: {n_rows} row{'' if n_rows == 1 else 's'}")
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for other programs.")
+@_JSON
 def slurm(as_json: bool) -> None:
     """Show what this machine's Slurm cluster allows you: partitions, nodes, accounts, QoS."""
-    from seedwise import api
-
-    try:
-        limits = api.slurm_limits()
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in [json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits):
-        click.echo(line)
+    limits = seedwise.slurm_limits()
+    _print([json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits))
 
 
 # What is for workers only.
@@ -257,11 +244,8 @@ _NO_SUBMIT_FLAGS = ("interface", "local_directory", "python", "scheduler_interfa
 
 
 def _submit_flags(command: Any) -> Any:
-    options = [
-        *command_options(SubmitOptions),
-        *command_options(SlurmOptions, _NO_SUBMIT_FLAGS),
-    ]
-    return _with_flags(command, {option.flag: option for option in options}, show_defaults=True)
+    of_slurm = command_options(SlurmOptions, _NO_SUBMIT_FLAGS)
+    return _with_flags(command, command_options(SubmitOptions) + of_slurm, show_defaults=True)
 
 
 # What follows the script is for the script.
@@ -280,20 +264,15 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     from seedwise.view.submitted import submitted_lines
 
     given = _given(flags)
-    try:
-        slurm = SlurmOptions(**_of_slurm(given))
-        for note in misplaced(click.get_current_context().command, script, arguments):
-            click.echo(note, err=True)
-        job, job_id = api.submit_script(script, arguments, SubmitOptions(**given), slurm)
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in submitted_lines(job, job_id):
-        click.echo(line)
+    slurm = SlurmOptions(**_of_slurm(given))
+    for note in misplaced(click.get_current_context().command, script, arguments):
+        click.echo(note, err=True)
+    _print(submitted_lines(*api.submit_script(script, arguments, SubmitOptions(**given), slurm)))
 
 
 # So that -5 is refused as a number of workers, and not as an unknown flag.
 @main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 @click.argument("workers", type=_workers)
 def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     """Change the number of workers of the run in RUN_DIR, while its driver works.
@@ -301,37 +280,27 @@ def scale(run_dir: str, workers: int | tuple[int, int]) -> None:
     WORKERS is a number, such as 40, or two bounds, such as 10:200, between which the number
     follows the work.
     """
-    from seedwise import api
-
-    try:
-        api.connect(run_dir).scale(workers)
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
+    seedwise.connect(run_dir).scale(workers)
     wanted = " to ".join(map(str, workers if isinstance(workers, tuple) else (workers,)))
     what = "worker" if wanted == "1" else "workers"
     click.echo(f"asked for {wanted} {what}; the driver takes care of it")
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 def stop(run_dir: str) -> None:
     """Stop the run in RUN_DIR in order, so that it can be resumed.
 
     Its driver ends as after Ctrl-C, but with exit code 75.
     """
-    from seedwise import api
-
-    try:
-        run = api.connect(run_dir)
-        run.stop()
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
+    run = seedwise.connect(run_dir)
+    run.stop()
     click.echo("asked to stop; the driver ends the run")
     click.echo(f"to resume: {resume_command(run.path)}")
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 @click.option(
     "--take-over",
     is_flag=True,
@@ -342,32 +311,24 @@ def clean(run_dir: str, take_over: bool) -> None:
 
     The exit code is 1 if Slurm does not answer, as jobs may then be left.
     """
-    from seedwise import api
-
-    try:
-        cleaned = api.clean_run(run_dir, take_over=take_over)
-    except SeedwiseError as error:
-        raise click.ClickException(str(error)) from error
-    for line in cleaned_lines(cleaned):
-        click.echo(line)
+    cleaned = seedwise.clean_run(run_dir, take_over=take_over)
+    _print(cleaned_lines(cleaned))
     if cleaned.jobs_unknown is not None:
         sys.exit(1)
 
 
 @main.command()
-@click.argument("run_dir", type=click.Path())
+@_RUN_DIR
 @click.option("--trial", type=int, required=True, help="Number of the trial.")
 @click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
 @click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
 def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
     """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
-    from seedwise import api
-
     try:
-        replayed = api.replay_seed(run_dir, trial=trial, seed=seed)
+        replayed = seedwise.replay_seed(run_dir, trial=trial, seed=seed)
     except Exception as error:
         if isinstance(error, SeedwiseError) and not debug:
-            raise click.ClickException(str(error)) from error
+            raise
         click.echo("".join(users_traceback(error).format()), err=True, nl=False)
         if debug:
             pdb.post_mortem(error.__traceback__)

@@ -18,6 +18,7 @@ from seedwise.slurm import driver_job as module
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.driver_job import DriverJob, submit_again, submit_driver
 from seedwise.slurm.limits.records import PartitionLimits, SlurmLimits
+from seedwise.slurm.preflight import check
 from seedwise.slurm.queue import directive_words
 from tests.testbed.daemons import poll
 
@@ -43,7 +44,7 @@ def site(monkeypatch):
         limits = SlurmLimits(
             user="me", partitions=partitions, enforce=("limits",), version="22.05", **known
         )
-        monkeypatch.setattr(module, "read_slurm_limits", lambda timeout_s: limits)
+        monkeypatch.setattr(check, "read_slurm_limits", lambda timeout_s: limits)
 
     site()
     return site

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.errors import ClusterStartError, PreflightError, SlurmNotFoundError
+from seedwise.errors import ClusterStartError, PreflightError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.slurm_time import time_text
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.limits.read import read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.preflight.check import request_in
-from seedwise.slurm.preflight.rules import problems
+from seedwise.slurm.preflight.check import known_limits, script_problems
 from seedwise.slurm.queue import quoted, quoted_file, submit_job
 
 _DAY_S = 86_400.0
-_LIMITS_S = 5.0
 # Before the walltime's end: for the driver to cancel its jobs, and for a busy Slurm to take the
 # next one. At most a quarter of the walltime.
 _SIGNAL_S = 120
@@ -88,7 +85,7 @@ class DriverJob:
 
         Raises PreflightError if such a job could never start.
         """
-        limits = _limits()
+        limits = known_limits()
         walltime_s = _walltime_s(options, slurm, limits)
         again = [sys.executable, "-P", "-m", __name__, str(self.script_file)]
         script = _SCRIPT.format(
@@ -100,7 +97,13 @@ class DriverJob:
             command=shlex.join(self.command),
             submit_again=shlex.join(again),
         )
-        _refuse_what_never_starts(script, limits)
+        fatal = [
+            attrs.evolve(problem, option=_FLAGS.get(problem.option, problem.option))
+            for problem in script_problems(script, 1, limits)
+            if problem.fatal
+        ]
+        if fatal:
+            raise PreflightError(fatal)
         return script
 
     def _directives(
@@ -156,41 +159,18 @@ def submit_again(script_file: Path) -> None:
             return
 
 
-def _limits() -> SlurmLimits | None:
-    try:
-        return read_slurm_limits(_LIMITS_S)
-    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
-        return None
-
-
-def _walltime_s(options: SubmitOptions, slurm: SlurmOptions, limits: SlurmLimits | None) -> float:
+def _walltime_s(options: SubmitOptions, slurm: SlurmOptions, limits: SlurmLimits) -> float:
     """Return the walltime: a day, or the longest that the partitions allow."""
     if options.walltime is not None:
         return max(1.0, options.walltime.total_seconds())
     names = slurm.partition.split(",") if slurm.partition else []
     limits_s = [
         partition.max_time_s
-        for partition in (limits.partitions if limits else ())
+        for partition in limits.partitions
         if (partition.name in names if names else partition.is_default)
         and partition.knows("max_time_s")
     ]
     return min([_DAY_S, *(limit_s for limit_s in limits_s if limit_s is not None)])
-
-
-def _refuse_what_never_starts(script: str, limits: SlurmLimits | None) -> None:
-    """Raise PreflightError if Slurm would take the job, and could never start it."""
-    try:
-        request = request_in(script, n_jobs=1)
-    except ValueError:  # a form of an option that Slurm knows and we don't
-        return
-    found = problems(request, limits, accepted=True) if limits is not None else ()
-    fatal = [
-        attrs.evolve(problem, option=_FLAGS.get(problem.option, problem.option))
-        for problem in found
-        if problem.fatal
-    ]
-    if fatal:
-        raise PreflightError(fatal)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from seedwise.slurm.commands import CommandError, run_command
+from seedwise.slurm.limits.words import records
 from seedwise.slurm.logs import last_lines
 
 _FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
@@ -133,14 +134,12 @@ def parse_scontrol(text: str) -> dict[str, JobEnd]:
     Jobs that have not ended are left out.
     """
     ends: dict[str, JobEnd] = {}
-    for line in text.splitlines():
-        # The first of a key counts: what the user named, such as the command, comes later.
-        found: dict[str, str] = {}
-        for key, value in re.findall(r"(?:^|\s)([\w/]+)=(\S*)", line):
-            found.setdefault(key, value)
-        job_id = found.get("JobId", "")
-        mem = re.search(r"\bMinMemory(CPU|Node)=(\S+)", line)
-        memory = f"--mem{'-per-cpu' if mem[1] == 'CPU' else ''}={mem[2]}" if mem else None
+    for found in records(text, "JobId"):
+        job_id, memory = found["JobId"], None
+        if "MinMemoryCPU" in found:
+            memory = f"--mem-per-cpu={found['MinMemoryCPU']}"
+        elif "MinMemoryNode" in found:
+            memory = f"--mem={found['MinMemoryNode']}"
         state, code = found.get("JobState", ""), found.get("ExitCode", "")
         end = _job_end(job_id, state, code, found.get("NodeList", ""), memory)
         if end is not None and found.get("Reason") == "OutOfMemory":

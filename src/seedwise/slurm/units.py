@@ -11,15 +11,8 @@ _MEMORY = re.compile(
     r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTPE])?(?:i?B)?[cn]?", re.ASCII | re.IGNORECASE
 )
 
-#: Slurm counts memory in steps of 1024, and calls it MB.
-_UNITS_MB = {
-    "K": 1 / 1024,
-    "M": 1.0,
-    "G": 1024.0,
-    "T": 1024.0**2,
-    "P": 1024.0**3,
-    "E": 1024.0**4,
-}
+#: Each is 1024 of the one before.
+_UNITS = "KMGTPE"
 
 
 def memory_mb(text: str) -> float | None:
@@ -39,7 +32,8 @@ def memory_mb(text: str) -> float | None:
     match = _MEMORY.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an amount of memory as Slurm writes it, such as 2G")
-    return float(match["number"]) * _UNITS_MB[(match["unit"] or "M").upper()]
+    power = _UNITS.index((match["unit"] or "M").upper()) - _UNITS.index("M")
+    return float(match["number"]) * 1024.0**power
 
 
 def memory_text(mb: float | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.limits.records import AccountLimits, QosLimits
 from seedwise.slurm.limits.words import Reader, name, names, number, rows, tres
@@ -67,7 +65,7 @@ def _account(record: dict[str, str]) -> AccountLimits:
         account=record["Account"],
         partition=name(record["Partition"]),
         is_default=record["Account"].casefold() == record["DefaultAccount"].casefold(),
-        default_qos=read("default_qos", "DefaultQOS", _some(name), None),
+        default_qos=read("default_qos", "DefaultQOS", _default_qos, None),
         qos=read("qos", "QOS", _permitted, ()),
         max_time_s=read("max_time_s", "MaxWall", _time_s, None),
         max_jobs=read("max_jobs", "MaxJobs", number, None),
@@ -76,15 +74,10 @@ def _account(record: dict[str, str]) -> AccountLimits:
     )
 
 
-def _some(parse: Callable[[str], str | None]) -> Callable[[str], str | None]:
-    """Return a parser for which an empty text is unknown, because Slurm chooses then."""
-
-    def parsed(text: str) -> str | None:
-        if not text:
-            raise ValueError("nothing")
-        return parse(text)
-
-    return parsed
+def _default_qos(text: str) -> str | None:
+    if not text:  # Slurm chooses then
+        raise ValueError("nothing")
+    return name(text)
 
 
 def _permitted(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -20,16 +20,11 @@ from seedwise.errors import (
 )
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.limits.read import read_slurm_limits
+from seedwise.slurm.limits.read import limits_in, read_slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.request import Problem, Request
 from seedwise.slurm.preflight.rules import given_cpus, problems
-from seedwise.slurm.queue import (
-    Answer,
-    directive_words,
-    sbatch_environment,
-    test_submit,
-)
+from seedwise.slurm.queue import Answer, directive_words, sbatch_environment, test_submit
 from seedwise.slurm.units import memory_mb
 
 #: The walltime of a request for no limit.
@@ -73,11 +68,16 @@ def check_jobs(
     _refuse_other_clusters(keywords["job_extra_directives"])
     # Limits and test-submit are both slow on a busy cluster, so they run at the same time.
     with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
-        limits = reader.submit(read_slurm_limits, _LIMITS_S)
+        limits = reader.submit(known_limits)
 
         def judged(some: dict[str, Any]) -> _Verdict:
             text = script(some)
-            return _Verdict(text, _heard(test_submit(text)), limits, n_jobs)
+            answer = test_submit(text)
+            if answer.unheard:
+                said = f"Slurm does not answer: {answer.text}"
+                raise ClusterStartError("the pool of Slurm jobs", said)
+            found = script_problems(text, n_jobs, limits.result(), accepted=answer.accepted)
+            return _Verdict(text, answer, found)
 
         with_qos = _with_qos(options, keywords)
         verdict = judged(with_qos)
@@ -98,19 +98,34 @@ def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
     One job with this script was tried already; `n_jobs` are to run at once. The CPUs are None if
     unknown. Raises PreflightError if no such job can start.
     """
-    try:
-        request = request_in(script, n_jobs)
-    except ValueError:  # a form of an option that Slurm knows and we don't
-        return [], None
-    try:
-        limits = read_slurm_limits(_LIMITS_S)
-    except SlurmNotFoundError:  # sbatch is there, and nothing to ask
-        return [], request.cpus
-    found = problems(request, limits, accepted=True)
+    limits = known_limits()
+    found = script_problems(script, n_jobs, limits)
     fatal = [problem for problem in found if problem.fatal]
     if fatal:
         raise PreflightError(fatal)
-    return [str(problem) for problem in found], given_cpus(request, limits)
+    try:
+        cpus = given_cpus(request_in(script, n_jobs), limits)
+    except ValueError:
+        return [], None
+    return [str(problem) for problem in found], cpus
+
+
+def known_limits() -> SlurmLimits:
+    """Return what Slurm allows; nothing is known where there is ``sbatch`` and nothing to ask."""
+    try:
+        return read_slurm_limits(_LIMITS_S)
+    except SlurmNotFoundError:
+        return limits_in({})
+
+
+def script_problems(
+    script: str, n_jobs: int, limits: SlurmLimits, *, accepted: bool = True
+) -> tuple[Problem, ...]:
+    """Return what is known to be wrong with a job script, of which `n_jobs` are to run at once."""
+    try:
+        return problems(request_in(script, n_jobs), limits, accepted=accepted)
+    except ValueError:  # a form of an option that Slurm knows and we don't
+        return ()
 
 
 def request_in(script: str, n_jobs: int) -> Request:
@@ -145,12 +160,11 @@ def asks_for_qos(directives: Iterable[str]) -> bool:
 
 @attrs.frozen
 class _Verdict:
-    """What Slurm says of a job script, and what its limits say."""
+    """What Slurm says of a job script, and what is known to be wrong with it."""
 
     script: str
     answer: Answer
-    limits: Future[SlurmLimits]
-    n_jobs: int
+    problems: tuple[Problem, ...]
 
     def is_kept(self, asked_for: bool) -> bool:
         """Tell whether to keep the QoS: Slurm takes the job, and it can start or was asked for."""
@@ -166,7 +180,7 @@ class _Verdict:
             return
         if not self.answer.waits or self._fatal:
             raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
-        why = "".join(f"\n  {problem}" for problem in self._problems)
+        why = "".join(f"\n  {problem}" for problem in self.problems)
         note(
             "no node can take such a job right now, so Slurm refuses it or it has to wait: "
             f"{self.answer.text}{why}"
@@ -180,16 +194,8 @@ class _Verdict:
         return f"Slurm could never start it ({'; '.join(map(str, self._fatal))})"
 
     @property
-    def _problems(self) -> tuple[Problem, ...]:
-        try:
-            request = request_in(self.script, self.n_jobs)
-            return problems(request, self.limits.result(), accepted=self.answer.accepted)
-        except (SlurmNotFoundError, ValueError):  # nothing to ask, or a form that we don't know
-            return ()
-
-    @property
     def _fatal(self) -> list[Problem]:
-        return [problem for problem in self._problems if problem.fatal]
+        return [problem for problem in self.problems if problem.fatal]
 
 
 def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -207,9 +213,3 @@ def _refuse_other_clusters(directives: Iterable[str]) -> None:
         if re.match(r"\s*(--clusters?\b|-M)", line):
             allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
             raise OptionError("extra_directives", line, allowed)
-
-
-def _heard(answer: Answer) -> Answer:
-    if answer.unheard:
-        raise ClusterStartError("the pool of Slurm jobs", f"Slurm does not answer: {answer.text}")
-    return answer

@@ -162,7 +162,7 @@ def have_no_folder(tmp_path, _):
 )
 def test_workers_that_do_not_start_any_more_end_the_run(tag, tmp_path, monkeypatch, spoil, why):
     with dask.config.set({}), open_local(options(workers=1), Demand(4, 1), tag) as place:
-        place.workers._failed_starts = Backoff(0.2, 60.0)  # that it waits longer: pool/test_local
+        place._failed_starts = Backoff(0.2, 60.0)  # that it waits longer: pool/test_local
         cluster = place.client.cluster
         nanny = cluster.workers[0]
         nanny.status = Status.failed

@@ -7,11 +7,10 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from multiprocessing import spawn
 from typing import Any
 
-import attrs
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
@@ -25,40 +24,12 @@ from seedwise.cluster.dask_settings import (
 )
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
-from seedwise.cluster.place import Demand, Place, RunTag
-from seedwise.cluster.pool.local import LocalPool
+from seedwise.cluster.place import Demand, RunTag
+from seedwise.cluster.pool.local import LocalPlace
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.status import PoolNews, PoolStatus
-
-
-@attrs.define(eq=False, kw_only=True)
-class LocalPlace(Place):
-    """A LocalCluster of ours, and the pool that keeps its workers."""
-
-    workers: LocalPool
-
-    def check(self) -> None:
-        """Replace what is gone for good; raises if no worker starts."""
-        self.workers.step()
-
-    def scale(self, least: int, most: int) -> None:
-        """Change the bounds of the number of workers."""
-        self.workers.scale(least, most)
-
-    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
-        """Have the number of workers follow the work."""
-        self.workers.follow(chunks_out, depart)
-
-    def news(self) -> Sequence[PoolNews]:
-        """Return what happened to the workers since this was last called."""
-        return self.workers.news()
-
-    def pool(self) -> PoolStatus:
-        """Return how many workers there are and are wanted."""
-        return self.workers.status()
 
 
 def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
@@ -89,7 +60,8 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
             slots=high * demand.chunks_per_worker,
             dashboard=dashboard,
             tunnel=tunnel,
-            workers=LocalPool(cluster, client, Target(low, high, demand.chunks_per_worker)),
+            cluster=cluster,
+            target=Target(low, high, demand.chunks_per_worker),
             closing=closing.pop_all(),
         )
 

@@ -11,9 +11,10 @@ import pytest
 from distributed.core import Status
 
 import seedwise as sw
-from seedwise.cluster.pool.local import LocalPool
+from seedwise.cluster.pool.local import LocalPlace
 from seedwise.cluster.pool.size import Target
 from seedwise.errors import ClusterStartError
+from seedwise.model.options.mode import ExecutionMode
 from tests.faults.harness import RUN, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.testbed.daemons import poll
@@ -199,74 +200,81 @@ def cluster():
     return Cluster()
 
 
-def make_pool(cluster, least=1, most=None):
-    return LocalPool(cluster, cluster, Target(least, most or least, 1), lambda: cluster.now_s)
+def make_place(cluster, least=1, most=None):
+    return LocalPlace(
+        client=cluster,
+        mode=ExecutionMode.SINGLE,
+        description="a local cluster",
+        cluster=cluster,
+        target=Target(least, most or least, 1),
+        clock=lambda: cluster.now_s,
+    )
 
 
-def steps(pool, cluster, seconds=1):
+def steps(place, cluster, seconds=1):
     for _ in range(seconds):
         cluster.now_s += 1
-        pool.step()
+        place.check()
 
 
 def test_a_worker_that_dask_has_forgotten_is_replaced(cluster):
     """It closes a worker that is away for long, and goes on counting it."""
-    pool = make_pool(cluster)
-    steps(pool, cluster, 2)
+    place = make_place(cluster)
+    steps(place, cluster, 2)
     del cluster.workers[0]
     cluster.lose(0)
-    steps(pool, cluster)
-    assert (pool.status().joined, pool.status().lost, cluster.n_started) == (1, 1, 2)
-    assert [news.text for news in pool.news()] == ["worker 0 was lost, and does not come back"]
+    steps(place, cluster)
+    assert (place.pool().joined, place.pool().lost, cluster.n_started) == (1, 1, 2)
+    assert [news.text for news in place.news()] == ["worker 0 was lost, and does not come back"]
 
 
 def test_a_worker_that_is_to_leave_and_that_dask_has_forgotten_has_left(cluster):
-    pool = make_pool(cluster, 2)
-    steps(pool, cluster, 2)
-    pool.scale(1, 1)
-    (leaving,) = pool._leaving
+    place = make_place(cluster, 2)
+    steps(place, cluster, 2)
+    place.scale(1, 1)
+    (leaving,) = place._leaving
     del cluster.workers[leaving]
     cluster.lose(leaving)
-    steps(pool, cluster)
-    assert [news.kind for news in pool.news()] == ["scaled", "left"]
-    assert (pool.status().joined, pool.status().pending, cluster.n_started) == (1, 0, 2)
+    steps(place, cluster)
+    assert [news.kind for news in place.news()] == ["scaled", "left"]
+    assert (place.pool().joined, place.pool().pending, cluster.n_started) == (1, 0, 2)
 
 
 def test_workers_that_are_being_created_are_waited_for(cluster):
     cluster.instantly = False
-    pool = make_pool(cluster, 3)
-    steps(pool, cluster, 100)
-    assert (pool.status().pending, cluster.n_started) == (3, 3)
+    place = make_place(cluster, 3)
+    steps(place, cluster, 100)
+    assert (place.pool().pending, cluster.n_started) == (3, 3)
     cluster.create()
-    steps(pool, cluster)
-    assert (pool.status().joined, cluster.n_started) == (3, 3)
+    steps(place, cluster)
+    assert (place.pool().joined, cluster.n_started) == (3, 3)
 
 
 def test_a_worker_that_starts_anew_is_waited_for_unless_it_hangs(cluster):
-    pool = make_pool(cluster)
-    steps(pool, cluster)
+    place = make_place(cluster)
+    steps(place, cluster)
     nanny = cluster.workers[0]
     cluster.lose(0)
-    steps(pool, cluster, 200)
+    steps(place, cluster, 200)
     cluster.join(0)
-    steps(pool, cluster)
+    steps(place, cluster)
     cluster.lose(0)
-    steps(pool, cluster, 200)
+    steps(place, cluster, 200)
     assert (cluster.n_started, nanny.closed) == (1, False)
-    steps(pool, cluster, 200)
+    steps(place, cluster, 200)
     assert (cluster.n_started, nanny.closed) == (2, True)
-    assert pool.status().joined == 1
+    assert place.pool().joined == 1
 
 
 def test_what_dask_forgets_meanwhile_is_no_error(cluster):
-    pool = make_pool(cluster)
-    steps(pool, cluster)
+    place = make_place(cluster)
+    steps(place, cluster)
     nanny = cluster.workers[0]
     cluster.kill(0)
     del cluster.worker_spec[0]
-    steps(pool, cluster)
+    steps(place, cluster)
     assert nanny not in cluster.workers.values()
-    assert pool.status().joined == 1
+    assert place.pool().joined == 1
 
 
 def test_a_nanny_that_can_not_be_closed_is_no_error(cluster):
@@ -274,35 +282,35 @@ def test_a_nanny_that_can_not_be_closed_is_no_error(cluster):
         async def close(self):
             raise TimeoutError
 
-    pool = make_pool(cluster)
-    steps(pool, cluster)
+    place = make_place(cluster)
+    steps(place, cluster)
     cluster.workers[0] = Stuck(Status.closed, alive=False)
     cluster.lose(0)
-    steps(pool, cluster)
-    assert pool.status().joined == 1
+    steps(place, cluster)
+    assert place.pool().joined == 1
 
 
 def test_workers_are_looked_at_in_the_loop_only(cluster):
-    pool = make_pool(cluster, 3)
-    steps(pool, cluster)
-    pool.scale(1, 1)
-    assert pool.status().joined == 3
+    place = make_place(cluster, 3)
+    steps(place, cluster)
+    place.scale(1, 1)
+    assert place.pool().joined == 3
     assert len(cluster.callbacks) == 1  # that has two of them leave
-    assert len(pool._leaving) == 2
+    assert len(place._leaving) == 2
 
 
 def test_workers_that_never_start_end_the_run(cluster):
     cluster.starts = False
-    pool = make_pool(cluster, 8)
+    place = make_place(cluster, 8)
     with pytest.raises(ClusterStartError) as caught:
-        steps(pool, cluster, 600)
+        steps(place, cluster, 600)
     assert str(caught.value) == (
         "local workers did not start: 3 attempts in a row failed, the last one with "
         "OSError: No space left on device"
     )
     assert cluster.n_started == 8 + 1 + 1
     assert cluster.now_s > 2 + 4
-    assert [news.text.partition(":")[0] for news in pool.news()] == [
+    assert [news.text.partition(":")[0] for news in place.news()] == [
         "8 workers did not start",
         "1 worker did not start",
         "1 worker did not start",
@@ -310,17 +318,17 @@ def test_workers_that_never_start_end_the_run(cluster):
     with pytest.raises(
         ClusterStartError
     ):  # the first one may have been told to who asked to scale
-        pool.step()
+        place.check()
 
 
 def test_workers_that_can_not_even_be_made_end_the_run(cluster):
     """Dask then counts them, and has no nanny of them."""
     cluster.starts, cluster.instantly = False, False
-    pool = make_pool(cluster)
+    place = make_place(cluster)
 
     def go_on():
         for _ in range(600):
-            steps(pool, cluster)
+            steps(place, cluster)
             cluster.is_creating = False
 
     with pytest.raises(ClusterStartError, match="no reason given"):
@@ -329,48 +337,48 @@ def test_workers_that_can_not_even_be_made_end_the_run(cluster):
 
 
 def test_as_many_as_start_are_enough_to_go_on_with(cluster):
-    pool = make_pool(cluster, 2)
-    steps(pool, cluster)
+    place = make_place(cluster, 2)
+    steps(place, cluster)
     cluster.starts = False
-    pool.scale(1000, 1000)
-    steps(pool, cluster, 600)
-    assert pool.status().joined == 2
+    place.scale(1000, 1000)
+    steps(place, cluster, 600)
+    assert place.pool().joined == 2
     assert cluster.n_started < 2 + 998 + 20
     cluster.starts = True
-    steps(pool, cluster, 70)
-    assert pool.status().joined == 1000
+    steps(place, cluster, 70)
+    assert place.pool().joined == 1000
 
 
 def test_one_that_joins_between_failures_shows_that_they_can_start(cluster):
-    pool = make_pool(cluster)
+    place = make_place(cluster)
     for _ in range(5):
         cluster.starts = False
-        steps(pool, cluster, 2)  # the first or the second attempt fails
+        steps(place, cluster, 2)  # the first or the second attempt fails
         cluster.starts = True
-        steps(pool, cluster, 60)
-        assert pool.status().joined == 1
+        steps(place, cluster, 60)
+        assert place.pool().joined == 1
         cluster.kill(0)
 
 
 def test_workers_that_are_killed_after_they_joined_have_not_failed_to_start(cluster):
-    pool = make_pool(cluster)
+    place = make_place(cluster)
     for _ in range(5):
-        steps(pool, cluster, 20)
+        steps(place, cluster, 20)
         cluster.kill(0)
-    steps(pool, cluster)
-    assert pool.status().joined == 1
-    assert {news.text for news in pool.news()} == {"worker 0 was lost, and does not come back"}
+    steps(place, cluster)
+    assert place.pool().joined == 1
+    assert {news.text for news in place.news()} == {"worker 0 was lost, and does not come back"}
 
 
 def test_replacements_are_within_a_budget(cluster):
-    pool = make_pool(cluster)
+    place = make_place(cluster)
     for _ in range(50):
-        steps(pool, cluster)
+        steps(place, cluster)
         if 0 in cluster.workers:
             cluster.kill(0)
     assert cluster.n_started == 4  # in a minute
-    steps(pool, cluster, 60)
-    assert pool.status().joined == 1
+    steps(place, cluster, 60)
+    assert place.pool().joined == 1
 
 
 @pytest.mark.parametrize(
@@ -378,6 +386,6 @@ def test_replacements_are_within_a_budget(cluster):
     [(1, 1, "1 worker"), (2, 2, "2 workers"), (1, 2, "1 to 2 workers")],
 )
 def test_what_was_asked_for_in_words(cluster, least, most, text):
-    pool = make_pool(cluster)
-    pool.scale(least, most)
-    assert pool.news()[0].text == f"{text} wanted"
+    place = make_place(cluster)
+    place.scale(least, most)
+    assert place.news()[0].text == f"{text} wanted"

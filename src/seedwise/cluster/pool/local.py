@@ -1,4 +1,4 @@
-"""The pool of local workers: as many as are wanted, and a new one for each that is gone."""
+"""Local workers: as many as are wanted, and a new one for each that is gone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from distributed import Client
+import attrs
 from distributed.core import Status
 
-from seedwise.cluster.place import run_soon
+from seedwise.cluster.place import Place, run_soon
 from seedwise.cluster.pool.pace import Backoff, Budget
 from seedwise.cluster.pool.size import Target
 from seedwise.errors import ClusterStartError
@@ -26,76 +26,73 @@ _MOST_FAILED_STARTS = 3
 _GIVEN_UP = {Status.closing, Status.closed, Status.failed, Status.closing_gracefully}
 
 
-class LocalPool:
-    """Keeps as many local workers as are wanted.
+@attrs.define(eq=False, kw_only=True)
+class LocalPlace(Place):
+    """A LocalCluster of ours, which keeps as many workers as are wanted."""
 
-    The `cluster` is a LocalCluster that also has `is_creating`, whether it is making workers or is
-    about to, and `start_error`, why they last failed to start. The `clock` gives seconds and never
-    goes back.
-    """
+    #: Also has `is_creating`, whether it is making workers or is about to, and `start_error`, why
+    #: they last failed to start.
+    cluster: Any
+    target: Target
+    #: Gives seconds, and never goes back.
+    clock: Callable[[], float] = time.monotonic
+    _chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
+    _depart: Callable[..., None] = attrs.field(init=False, default=lambda **_: None)
+    _news: collections.deque[PoolNews] = attrs.field(init=False, factory=collections.deque)
+    #: When each worker that must leave was last asked to.
+    _leaving: dict[Any, float] = attrs.field(init=False, factory=dict)
+    _dead_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
+    _absent_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
+    _joined: set[Any] = attrs.field(init=False)
+    _n_failed_starts: int = attrs.field(init=False, default=0)  # in a row
+    _failed_starts: Backoff = attrs.field(init=False, factory=lambda: Backoff(2.0, 60.0))
+    _budget: Budget = attrs.field(init=False, factory=Budget)
+    _error: ClusterStartError | None = attrs.field(init=False, default=None)
+    _n_lost: int = attrs.field(init=False, default=0)
+    _wanted: int = attrs.field(init=False)
 
-    def __init__(
-        self,
-        cluster: Any,
-        client: Client,
-        target: Target,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.chunks_out: Callable[[], int] = lambda: 0
-        #: Has the worker that it runs on finish what it does, and leave.
-        self.depart: Callable[..., None] = lambda **_: None
-        self._cluster = cluster
-        self._client = client
-        self._target = target
-        self._clock = clock
-        self._news: collections.deque[PoolNews] = collections.deque()
-        #: When each worker that must leave was last asked to.
-        self._leaving: dict[Any, float] = {}
-        self._dead_since_s: dict[Any, float] = {}
-        self._absent_since_s: dict[Any, float] = {}
-        # The first workers have started: otherwise there would be no cluster.
-        self._joined = set(cluster.worker_spec)
-        self._n_failed_starts = 0  # in a row
-        self._failed_starts = Backoff(2.0, 60.0)
-        self._budget = Budget()
-        self._error: ClusterStartError | None = None
-        self._n_lost = 0
-        self._wanted = target.least
+    @_joined.default
+    def _first_joined(self) -> set[Any]:
+        return set(self.cluster.worker_spec)  # otherwise there would be no cluster
+
+    @_wanted.default
+    def _first_wanted(self) -> int:
+        return self.target.least
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
         """Have the number of workers follow the work."""
-        self.chunks_out, self.depart = chunks_out, depart
+        self._chunks_out, self._depart = chunks_out, depart
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
-        self._target.scale(least, most)
-        self._news.append(PoolNews(kind="scaled", text=self._target.words, warns=True))
-        self.step()
+        self.target.scale(least, most)
+        self._news.append(PoolNews(kind="scaled", text=self.target.words, warns=True))
+        self.check()
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened since this was last called."""
         return [self._news.popleft() for _ in range(len(self._news))]
 
-    def status(self) -> PoolStatus:
+    def pool(self) -> PoolStatus:
         """Return how many workers there are and are wanted."""
         # The loop's thread may be changing these: they may be counted, but not iterated.
-        joined = len(self._cluster.scheduler.workers)
+        joined = len(self.cluster.scheduler.workers)
         return PoolStatus(
-            least=self._target.least,
-            most=self._target.most,
+            least=self.target.least,
+            most=self.target.most,
             wanted=self._wanted,
             joined=joined,
-            pending=max(0, len(self._cluster.worker_spec) - len(self._leaving) - joined),
+            pending=max(0, len(self.cluster.worker_spec) - len(self._leaving) - joined),
             lost=self._n_lost,
         )
 
-    def step(self) -> None:
+    def check(self) -> None:
         """Compare once what is wanted with what there is, and act.
 
         Raises ClusterStartError if there is no worker and none starts, attempt after attempt.
         """
-        self._wanted = self._target.wanted(self.chunks_out(), self._clock())
-        self._cluster.sync(self._mend)
+        self._wanted = self.target.wanted(self._chunks_out(), self.clock())
+        self.cluster.sync(self._mend)
 
     async def _mend(self) -> None:
         """Act in the loop of the cluster, because that loop changes what is looked at here."""
@@ -106,7 +103,7 @@ class LocalPool:
 
     async def _look(self) -> None:
         """Note the workers that have joined, and forget those that are gone for good."""
-        cluster, now_s = self._cluster, self._clock()
+        cluster, now_s = self.cluster, self.clock()
         names = cluster.worker_spec.keys() | cluster.workers.keys()
         self._joined &= names
         # A worker may have come and gone since the last look; one that never came has failed.
@@ -125,11 +122,11 @@ class LocalPool:
         await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
 
     def _present(self) -> dict[Any, Any]:
-        return {worker.name: worker for worker in self._cluster.scheduler.workers.values()}
+        return {worker.name: worker for worker in self.cluster.scheduler.workers.values()}
 
     def _gone(self, now_s: float) -> list[Any]:
         """Return the names of workers that will not come or not come back."""
-        cluster = self._cluster
+        cluster = self.cluster
         # Dask lists the workers that it creates once all of them have started or failed. It counts
         # those that it could not make, or has closed after a long absence, but does not list them.
         unlisted = [name for name in cluster.worker_spec if name not in cluster.workers]
@@ -146,8 +143,8 @@ class LocalPool:
     def _forget(self, name: Any) -> bool:
         """Forget a worker; return whether it had joined or was to leave."""
         # Dask's own callbacks may have forgotten it already.
-        self._cluster.worker_spec.pop(name, None)
-        self._cluster.workers.pop(name, None)
+        self.cluster.worker_spec.pop(name, None)
+        self.cluster.workers.pop(name, None)
         self._dead_since_s.pop(name, None)
         self._absent_since_s.pop(name, None)
         had_joined = name in self._joined
@@ -164,7 +161,7 @@ class LocalPool:
     def _start_failed(self, n_workers: int, now_s: float) -> None:
         self._n_failed_starts += 1
         self._failed_starts.failed(now_s)
-        why = _root(self._cluster.start_error)
+        why = _root(self.cluster.start_error)
         text = f"{_counted(n_workers)} did not start: {why}"
         self._news.append(PoolNews(kind="lost", text=text, warns=True))
         # Workers that had joined and are away are restarted by their nannies.
@@ -174,7 +171,7 @@ class LocalPool:
 
     def _fit(self) -> None:
         """Start workers, or have some leave."""
-        now_s, spec, present = self._clock(), self._cluster.worker_spec, self._present()
+        now_s, spec, present = self.clock(), self.cluster.worker_spec, self._present()
         again = [name for name, asked_s in self._leaving.items() if now_s > asked_s + _ASK_AGAIN_S]
         # Their nannies may have restarted them.
         again = [n for n in again if n in present and present[n].status is Status.running]
@@ -188,25 +185,25 @@ class LocalPool:
             busy = [name for name in staying if present[name].processing]
             going = idle[: n_alive - self._wanted]
             # After the bounds were lowered, busy workers may have to go as well.
-            going += busy[: max(0, n_alive - self._target.most - len(going))]
+            going += busy[: max(0, n_alive - self.target.most - len(going))]
             self._let_go(going, present)
 
     def _start(self, n_missing: int, now_s: float) -> None:
         if not self._failed_starts.is_over(now_s):
             return
-        n_there = len(self._cluster.worker_spec)
+        n_there = len(self.cluster.worker_spec)
         if self._failed_starts.is_on:  # one shows whether starting works again
             n_missing = min(n_missing, 1) if n_there == len(self._joined) else 0
-        n_new = min(n_missing, self._budget.left(self._target.most, now_s))
+        n_new = min(n_missing, self._budget.left(self.target.most, now_s))
         for _ in range(n_new):
             self._budget.spend(now_s)
         if n_new:
-            self._cluster.scale(n_there + n_new)
+            self.cluster.scale(n_there + n_new)
 
     def _let_go(self, names: Sequence[Any], present: Mapping[Any, Any]) -> None:
-        self._leaving |= dict.fromkeys(names, self._clock())
+        self._leaving |= dict.fromkeys(names, self.clock())
         addresses = [present[name].address for name in names]
-        run_soon(self._client, self.depart, addresses, reason="not needed")
+        run_soon(self.client, self._depart, addresses, reason="not needed")
 
 
 def _counted(n_workers: int) -> str:

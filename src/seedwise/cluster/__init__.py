@@ -1,4 +1,1 @@
-"""Where the work runs: LocalCluster, SLURMCluster, or what the caller passes.
-
-Knows no loss, no study, no statistics. Imports `model` and `errors`.
-"""
+"""Where the work runs: LocalCluster, SLURMCluster, or what the caller passes."""

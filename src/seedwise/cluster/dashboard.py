@@ -35,12 +35,6 @@ def dashboard_address() -> str:
     return f"{_LOOPBACK}:{_USUAL_PORT}"
 
 
-def dashboard_port(client: Client) -> int | None:
-    """Return the port of the dashboard; None if there is none."""
-    port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
-    return port
-
-
 def host_name() -> str:
     """Return the name by which others reach this machine."""
     host = socket.getfqdn()
@@ -103,7 +97,7 @@ def published_link(
 
     A link with a token is written down for `seedwise status`, which may be called elsewhere.
     """
-    port = dashboard_port(client)
+    port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     if not port:
         return None, None
     link = dashboard_link(port, token)

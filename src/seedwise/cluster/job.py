@@ -298,14 +298,10 @@ def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[A
 def _site_setting(key: str) -> Any:
     """Return a setting of Dask's that is not just dask-jobqueue's own default."""
     value = dask.config.get(key, None)
-    if value is None or value != dask.config.get(key, None, config=_shipped_defaults()):
+    shipped = dask.config.merge(*dask.config.defaults)
+    if value is None or value != dask.config.get(key, None, config=shipped):
         return value
     return dask.config.get(key, None, config=dask.config.collect())
-
-
-def _shipped_defaults() -> dict[str, Any]:
-    merged: dict[str, Any] = dask.config.merge(*dask.config.defaults)
-    return merged
 
 
 def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:

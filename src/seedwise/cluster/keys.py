@@ -68,11 +68,8 @@ def write_link(folder: Path, link: str) -> None:
     KeyFolderError if it can't be written.
     """
     try:
-        handle = _open(folder)
-        try:
+        with _opened(folder) as handle:
             _write(handle, LINK_FILE, f"{link}\n".encode())
-        finally:
-            os.close(handle)
     except OSError as error:
         raise KeyFolderError(folder / LINK_FILE, f"it can't be written ({error})") from error
 
@@ -85,14 +82,11 @@ def remove_keys(folder: Path) -> bool:
     """
     removed = False
     with contextlib.suppress(OSError):
-        handle = _open(folder)
-        try:
+        with _opened(folder) as handle:
             for name in _NAMES:
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=handle)
                     removed = True
-        finally:
-            os.close(handle)
         folder.rmdir()
         removed = True
     return removed
@@ -113,18 +107,20 @@ def _make(folder: Path, key: bytes) -> None:
         with contextlib.suppress(FileExistsError):  # the check tells whether it may be used
             make_own_folder(folder)
         _check(folder, stat.S_ISDIR, "a folder")
-        handle = _open(folder)
-        try:
+        with _opened(folder) as handle:
             _write(handle, KEY_FILE, key)
             os.fsync(handle)
-        finally:
-            os.close(handle)
     except OSError as error:
         raise KeyFolderError(folder, f"no keys can be made there ({error})") from error
 
 
-def _open(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _write(folder: int, name: str, data: bytes) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import re
 import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +36,6 @@ from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target, worker_bounds
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
-from seedwise.cluster.pool.waiting import Waiting
 from seedwise.disk.aside import replace_file
 from seedwise.errors import ClusterStartError, SubmitRefusedError
 from seedwise.model.options.mode import ExecutionMode
@@ -71,19 +69,12 @@ _EVERYWHERE = {"", None, "0.0.0.0", "::", "[::]", "*"}  # one address it is to b
 
 @contextlib.contextmanager
 def _signals_left_alone() -> Iterator[None]:
-    """Undo what importing dask-jobqueue 0.9.0 does to SIGINT; let it import in any thread."""
-    if threading.current_thread() is threading.main_thread():
-        before = signal.getsignal(signal.SIGINT)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-    else:
-        install, signal.signal = signal.signal, lambda *_: None
-        try:
-            yield
-        finally:
-            signal.signal = install
+    """Keep dask-jobqueue 0.9.0 from taking SIGINT when it is imported, in whichever thread."""
+    install, signal.signal = signal.signal, lambda *_: None
+    try:
+        yield
+    finally:
+        signal.signal = install
 
 
 with _signals_left_alone():
@@ -185,7 +176,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         members = _Members(client, cluster.scheduler)
         limit = options.array_parallelism_limit
         target = Target(low, high, demand.chunks_per_worker, limit)
-        script = _script(keywords, members.scheduler_address)
+        script = _script(keywords, cluster.scheduler_address)
         parts = _parts(script, members, target, tag, book)
         pool = SlurmPool(parts, min(_LOOK_EVERY_S, options.slurm_poll_seconds))
         closing.callback(pool.stop)
@@ -248,11 +239,6 @@ class _Members(SchedulerPlugin):  # type: ignore[misc]
     def leaves(self, job_id: str) -> bool:
         return job_id in self._leaving
 
-    @property
-    def scheduler_address(self) -> str:
-        address: str = self._scheduler.address
-        return address
-
     def look(self) -> Mapping[str, Member]:
         return {
             str(worker.name).removeprefix(_WORKER): Member(
@@ -311,7 +297,6 @@ def _parts(
         note=book.note,
         ended=EndedJobs(partial(ask_ends, timeout_s=5), tag.log_dir, nodes),
         nodes=nodes,
-        waiting=Waiting(),
         script=script,
     )
 

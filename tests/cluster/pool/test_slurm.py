@@ -10,7 +10,6 @@ from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
-from seedwise.cluster.pool.waiting import Waiting
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
 from seedwise.errors.refusals import what_to_change
 from seedwise.slurm.commands import CommandError
@@ -118,7 +117,6 @@ def make_pool(world, log_dir, least, most, limit=None):
         note=world.noted.append,
         ended=EndedJobs(lambda ids: world.ends, log_dir, nodes),
         nodes=nodes,
-        waiting=Waiting(),
         script="#!/bin/sh",
     )
     return SlurmPool(parts, 15, clock=lambda: world.now_s)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import attrs
-
 from seedwise.cluster.pool.jobs import PoolJob
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.errors import WorkersFailedError
@@ -31,12 +29,6 @@ _LATE = "its worker did not join in time, so it was cancelled"
 _BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
 
 
-@attrs.define
-class _Grave:
-    job: PoolJob
-    ask_until_s: float
-
-
 class EndedJobs:
     """The jobs that ended without being told to."""
 
@@ -49,7 +41,8 @@ class EndedJobs:
         self._ask = ask
         self._log_dir = log_dir
         self._nodes = nodes
-        self._open: dict[str, _Grave] = {}
+        #: Jobs, each with until when Slurm is asked about it.
+        self._open: dict[str, tuple[PoolJob, float]] = {}
         self._asked_s = float("-inf")
         #: Their nodes, since the last worker joined; None if unknown.
         self._failed_starts: list[str | None] = []
@@ -72,7 +65,7 @@ class EndedJobs:
 
     def add(self, job: PoolJob, now_s: float) -> None:
         """Take in a job that ended."""
-        self._open[job.job_id] = _Grave(job, now_s + _ASK_FOR_S)
+        self._open[job.job_id] = job, now_s + _ASK_FOR_S
 
     def explain(
         self, now_s: float, *, at_work: bool
@@ -89,21 +82,21 @@ class EndedJobs:
         news: list[PoolNews] = []
         excluded: list[PoolNews] = []
         error: WorkersFailedError | None = None
-        for job_id, grave in list(self._open.items()):
+        for job_id, (job, ask_until_s) in list(self._open.items()):
             end = ends.get(job_id)
-            if end is None and now_s < grave.ask_until_s:
+            if end is None and now_s < ask_until_s:
                 continue
             del self._open[job_id]
-            if grave.job.leaving and (end is None or end.state == "COMPLETED"):
+            if job.leaving and (end is None or end.state == "COMPLETED"):
                 self._faults[job_id] = ""
                 news.append(PoolNews(kind="left", text="a worker left", job_id=job_id))
                 continue
-            words = _LATE if grave.job.given_up else describe_end(end, self._log_dir, job_id)
+            words = _LATE if job.given_up else describe_end(end, self._log_dir, job_id)
             self._faults[job_id] = words if end is not None and end.is_own_fault else ""
-            news.append(self._lost(grave.job, end, words))
-            if grave.job.joined:
+            news.append(self._lost(job, end, words))
+            if job.joined:
                 continue
-            excluded += self._note_early_end(grave.job, end, words, now_s)
+            excluded += self._note_early_end(job, end, words, now_s)
             if self._nothing_starts and not at_work:
                 nodes = [node for node in self._failed_starts if node is not None]
                 tail, n_jobs = log_tail(self._log_dir, job_id), len(self._failed_starts)

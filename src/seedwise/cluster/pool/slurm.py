@@ -21,7 +21,12 @@ from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.pace import Backoff
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.submitter import Submitter
-from seedwise.cluster.pool.waiting import Waiting
+from seedwise.cluster.pool.waiting import (
+    expected_start_utc,
+    never_clears,
+    never_starts,
+    waiting_words,
+)
 from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import QueuedJob
@@ -60,7 +65,6 @@ class PoolParts:
     note: Callable[[str], None]
     ended: EndedJobs
     nodes: BadNodes
-    waiting: Waiting
     #: The job script, for error messages.
     script: str
 
@@ -146,7 +150,7 @@ class SlurmPool:
         """Return how many workers there are and are wanted."""
         target, jobs = self._parts.target, list(self.jobs.values())
         pending = [job for job in jobs if job.counts and job.member is None]
-        waiting, away = self._parts.waiting, self._slurm_away.is_on
+        away = self._slurm_away.is_on
         return PoolStatus(
             least=target.least,
             most=target.most,
@@ -154,8 +158,8 @@ class SlurmPool:
             joined=sum(job.member is not None for job in jobs),
             pending=len(pending),
             lost=self._n_lost,
-            waiting="Slurm does not answer" if away else waiting.words(pending),
-            expected_start_utc=waiting.expected_start_utc(pending),
+            waiting="Slurm does not answer" if away else waiting_words(pending),
+            expected_start_utc=expected_start_utc(pending),
             excluded_nodes=self._parts.nodes.excluded(self._clock()),
         )
 
@@ -260,7 +264,7 @@ class SlurmPool:
     def _take_in(self, job: PoolJob, queued: QueuedJob, now_s: float) -> None:
         job.queued = queued
         if queued.is_pending:
-            doomed = self._parts.waiting.never_clears(queued)
+            doomed = never_clears(queued)
             job.doomed_looks = job.doomed_looks + 1 if doomed else 0
             if doomed:
                 self._look_soon(now_s + _SOON_S)
@@ -309,7 +313,7 @@ class SlurmPool:
         doomed = [job for job in there if job.doomed_looks > 1]
         if not doomed:
             return
-        error = self._parts.waiting.error(doomed[0])
+        error = never_starts(doomed[0])
         if len(doomed) == len(there):
             self.error = self.error or error
         elif not self._submitter.doomed.is_on:

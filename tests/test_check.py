@@ -16,11 +16,12 @@ from click.testing import CliRunner
 from dask.system import CPU_COUNT
 
 import seedwise as sw
-from seedwise import api
+from seedwise.api import check as api_check
 from seedwise.api.check import _defaults, _n_workers
 from seedwise.cli import main
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
+from seedwise.usercode.find import load_loss
 from tests.losses import bowl, bowls
 from tests.testbed.daemons import HANGS_S
 
@@ -204,7 +205,7 @@ def test_the_error_has_its_data(folder, loss, client, monkeypatch):
     where = {"cluster": client} if loss == "unstable" else {"workers": 1}
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
-    definition = api.load_loss(f"fit.py:{loss}")
+    definition = load_loss(f"fit.py:{loss}")
     with pytest.raises(sw.CheckFailedError) as caught:
         sw.check_run(definition, **where, seeds=[5, 6], progress=False)
     error = caught.value
@@ -315,8 +316,8 @@ def test_the_flags_reach_the_api(monkeypatch):
         given.update(keywords, loss=loss)
         raise sw.SeedwiseError("enough")
 
-    monkeypatch.setattr(api, "load_loss", lambda text: f"<{text}>")
-    monkeypatch.setattr(api, "check_run", check_run)
+    monkeypatch.setattr(api_check, "load_loss", lambda text: f"<{text}>")
+    monkeypatch.setattr(api_check, "check_run", check_run)
     words = ["fit.py:walk", "--cluster", "slurm", "--workers", "4:9", "--partition", "cpu"]
     words += ["--prologue", "module load python", "--prologue", "source venv/bin/activate"]
     words += ["--run-root", "scratch", "--python", "apptainer exec 'my image.sif' python"]

@@ -17,7 +17,6 @@ import pytest
 from click.testing import CliRunner
 
 import seedwise as sw
-from seedwise import api
 from seedwise.cli import main
 from seedwise.driver.parts import read_saved
 from seedwise.folder.directory import RunDirectory
@@ -254,7 +253,7 @@ def test_every_option_but_the_folders_is_a_flag_and_reaches_the_api(monkeypatch)
         given.update(keywords, run_dir=run_dir)
         raise sw.SeedwiseError("enough")
 
-    monkeypatch.setattr(api, "resume_run", resume_run)
+    monkeypatch.setattr(sw, "resume_run", resume_run)
     texts = {
         "--seeds": "3,1,2",
         "--workers": "4:100",
@@ -322,7 +321,7 @@ def test_a_signal_has_its_exit_code(number, code, monkeypatch):
     def resume_run(run_dir, **keywords):
         raise sw.RunStopped(Path(run_dir), number)
 
-    monkeypatch.setattr(api, "resume_run", resume_run)
+    monkeypatch.setattr(sw, "resume_run", resume_run)
     assert invoke("resume", "runs/a").exit_code == code
 
 

@@ -5,15 +5,10 @@ import typing
 
 import attrs
 
-from .api import (
-    clean_run,
-    connect,
-    open_run,
-    replay_seed,
-    resume_run,
-    run_status,
-    slurm_limits,
-)
+from .api.control import clean_run, connect
+from .api.look import open_run, replay_seed, run_status
+from .api.resume import resume_run
+from .api.slurm import slurm_limits
 from .driver.replay import Replayed
 from .errors import (
     AddressError,
@@ -110,7 +105,8 @@ from .slurm.limits.records import (
 )
 
 if not typing.TYPE_CHECKING:  # lazy_loader finds them here, and checkers at the end of the file
-    from .api import check_run, optimize_entries, optimize_run, run_sweep
+    from .api.begin import optimize_entries, optimize_run, run_sweep
+    from .api.check import check_run
     from .model.options.slurm import SlurmOptions
 
 __version__: str

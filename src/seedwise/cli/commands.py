@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +68,17 @@ _JSON = click.option(
 )
 
 
-def _flags(command: Any) -> Any:
-    kinds = (RunOptions, EntriesOptions, SweepOptions)
-    options = [option for kind in kinds for option in command_options(kind, _NO_FLAGS)]
-    return _with_flags(command, [*options, *command_options(SlurmOptions)])
-
-
-def _with_flags(command: Any, options: list[CommandOption], *, show_defaults: bool = False) -> Any:
+def _flags(
+    *kinds: type, leave_out: Sequence[str], show_defaults: bool = False
+) -> Callable[[Any], Any]:
+    """Give a command a flag for each option of these kinds, and of Slurm jobs."""
+    options = [one for kind in (*kinds, SlurmOptions) for one in command_options(kind, leave_out)]
     flags = {option.flag: option for option in options}  # kinds of runs share most of them
-    for option in reversed(flags.values()):
+    return functools.partial(_with_flags, options=[*flags.values()], show_defaults=show_defaults)
+
+
+def _with_flags(command: Any, options: list[CommandOption], show_defaults: bool) -> Any:
+    for option in reversed(options):
         parse = _workers if option.flag == _WORKERS.flag else saying_why(option.parse)
         command = click.option(
             option.flag,
@@ -125,20 +129,20 @@ def _workers(text: str) -> int | tuple[int, int]:
     metavar="SCRIPT.PY[:NAME]",
     help="Where the loss is now; without it, the copy of the code in RUN_DIR is run.",
 )
-@_flags
+@_flags(RunOptions, EntriesOptions, SweepOptions, leave_out=_NO_FLAGS)
 def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     """Resume the run in RUN_DIR, up to its number of trials.
 
     Options that are not given stay as in the call that began the run, those of its Slurm jobs
     included.
     """
-    from seedwise import api
+    from seedwise.api.resume import changed_slurm
     from seedwise.view.result import result_lines
 
     given = _given({"code": code, **flags})
     if fields := _of_slurm(given):
-        given["slurm"] = api.changed_slurm(run_dir, fields)
-    _print(result_lines(api.resume_run(run_dir, **given)))
+        given["slurm"] = changed_slurm(run_dir, fields)
+    _print(result_lines(seedwise.resume_run(run_dir, **given)))
 
 
 # Options that cannot be given as text, or that only an existing run has.
@@ -156,14 +160,9 @@ _NO_CHECK_FLAGS = (
 )
 
 
-def _check_flags(command: Any) -> Any:
-    options = [*command_options(RunOptions, _NO_CHECK_FLAGS), *command_options(SlurmOptions)]
-    return _with_flags(command, options, show_defaults=True)
-
-
 @main.command(cls=HintingCommand)
 @click.argument("loss", metavar="SCRIPT.py:LOSS")
-@_check_flags
+@_flags(RunOptions, leave_out=_NO_CHECK_FLAGS, show_defaults=True)
 @_JSON
 def check(loss: str, as_json: bool, **flags: Any) -> None:
     """Check a run before its first job: options, Slurm's limits, and one seed on one worker.
@@ -172,7 +171,7 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     out if there is only one. Give the options of the run: the call in the script is not read. The
     check leaves nothing behind.
     """
-    from seedwise import api
+    from seedwise.api.check import check_script
     from seedwise.view.check import check_lines
 
     given = _given(flags)
@@ -180,7 +179,7 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
         given["slurm"] = SlurmOptions(**fields)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report alone
-            report = api.check_run(api.load_loss(loss), **given)
+            report = check_script(loss, **given)
     except RunStopped as stopped:
         click.echo(str(stopped), err=True)
         raise
@@ -243,16 +242,11 @@ def slurm(as_json: bool) -> None:
 _NO_SUBMIT_FLAGS = ("interface", "local_directory", "python", "scheduler_interface")
 
 
-def _submit_flags(command: Any) -> Any:
-    of_slurm = command_options(SlurmOptions, _NO_SUBMIT_FLAGS)
-    return _with_flags(command, command_options(SubmitOptions) + of_slurm, show_defaults=True)
-
-
 # What follows the script is for the script.
 @main.command(cls=HintingCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("script", type=click.Path(exists=True, dir_okay=False), metavar="SCRIPT.py")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@_submit_flags
+@_flags(SubmitOptions, leave_out=_NO_SUBMIT_FLAGS, show_defaults=True)
 def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     """Submit SCRIPT.py, which begins a run, as a small Slurm job.
 
@@ -260,14 +254,14 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     up, the run is stopped in order, and a new job runs the script again with the same ARGUMENTS,
     and resumes the run.
     """
-    from seedwise import api
+    from seedwise.api.submit import submit_script
     from seedwise.view.submitted import submitted_lines
 
     given = _given(flags)
     slurm = SlurmOptions(**_of_slurm(given))
     for note in misplaced(click.get_current_context().command, script, arguments):
         click.echo(note, err=True)
-    _print(submitted_lines(*api.submit_script(script, arguments, SubmitOptions(**given), slurm)))
+    _print(submitted_lines(*submit_script(script, arguments, SubmitOptions(**given), slurm)))
 
 
 # So that -5 is refused as a number of workers, and not as an unknown flag.

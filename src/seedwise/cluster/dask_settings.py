@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import dask
 
+from seedwise.errors import ClusterStartError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 
@@ -59,6 +61,17 @@ def quiet_dask() -> Iterator[None]:
         if has_own_level:
             all_loggers.setLevel(logging.INFO)
         scheduler.removeFilter(_is_news)
+
+
+@contextlib.contextmanager
+def starting(what: str) -> Iterator[None]:
+    """Start a cluster; raises ClusterStartError if it does not start."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            raise ClusterStartError(what, str(error)) from error
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from distributed import Security
 
 from seedwise.cluster.dask_settings import WORKER_SETTINGS, thread_settings
 from seedwise.cluster.place import RunTag
-from seedwise.errors import OptionError
+from seedwise.disk.aside import replace_file
+from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
@@ -149,6 +151,20 @@ def require_python(slurm: SlurmOptions) -> None:
 def job_name(run_name: str) -> str:
     """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
     return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
+
+
+@contextlib.contextmanager
+def script_kept(tag: RunTag) -> Iterator[None]:
+    """Keep the script of a refused job beside the run's folder, which goes if the run is new."""
+    try:
+        yield
+    except SubmitRefusedError as error:
+        path = tag.log_dir.parent.parent / "refused_job.sh"
+        try:
+            replace_file(path, error.script.encode(), durable=False)
+        except OSError:  # the refusal is more important
+            raise error from None
+        raise SubmitRefusedError(error.stderr, error.script, error.problems, path) from None
 
 
 def worker_memory_b(job_memory: str) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from multiprocessing import spawn
 from typing import Any
@@ -20,14 +19,14 @@ from seedwise.cluster.dask_settings import (
     WORKER_SETTINGS,
     own_scratch,
     quiet_dask,
+    starting,
     thread_settings,
 )
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.cluster.pool.local import LocalPlace
-from seedwise.cluster.pool.size import Target, worker_bounds
-from seedwise.errors import ClusterStartError
+from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 
@@ -56,7 +55,7 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
         return LocalPlace(
             client=client,
             mode=ExecutionMode.SINGLE,
-            description=_described(low, high),
+            description=f"{span(low, high, 'worker')} on this machine",
             slots=high * demand.chunks_per_worker,
             dashboard=dashboard,
             tunnel=tunnel,
@@ -95,12 +94,6 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _described(low: int, high: int) -> str:
-    if low != high:
-        return f"{low} to {high} workers on this machine"
-    return f"{low} worker{'s' if low > 1 else ''} on this machine"
-
-
 class _Cluster(LocalCluster):  # type: ignore[misc]
     """A LocalCluster that is told the class of its scheduler, and tells how workers start."""
 
@@ -130,24 +123,20 @@ class _Cluster(LocalCluster):  # type: ignore[misc]
 def _start(
     n_workers: int, threads: int, security: Security | None, token: str | None
 ) -> LocalCluster:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Port .* is already in use")
-        try:
-            return _Cluster(
-                scheduler_class(token),
-                n_workers=n_workers,
-                threads_per_worker=threads,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tcp://" if security is None else "tls://",
-                security=security,
-                worker_class="seedwise.worker.locked.LockedNanny",
-                dashboard_address=dashboard_address(),
-                silence_logs=logging.ERROR,
-                preload=["seedwise.worker.own_group"],
-            )
-        except (OSError, RuntimeError) as error:
-            raise ClusterStartError("local workers", str(error)) from error
+    with starting("local workers"):
+        return _Cluster(
+            scheduler_class(token),
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            protocol="tcp://" if security is None else "tls://",
+            security=security,
+            worker_class="seedwise.worker.locked.LockedNanny",
+            dashboard_address=dashboard_address(),
+            silence_logs=logging.ERROR,
+            preload=["seedwise.worker.own_group"],
+        )
 
 
 _spawning = threading.Lock()

@@ -18,7 +18,7 @@ def test_chunks_over_slots_between_the_bounds():
 
 
 def test_fewer_only_after_a_pause():
-    target = Target(1, 10, 1, pause_s=60)
+    target = Target(1, 10, 1)
     assert target.wanted(8, 0) == 8
     assert target.wanted(0, 30) == 8
     assert target.wanted(3, 59) == 8
@@ -28,7 +28,7 @@ def test_fewer_only_after_a_pause():
 
 
 def test_between_two_trials_nothing_changes():
-    target = Target(1, 10, 1, pause_s=60)
+    target = Target(1, 10, 1)
     seen = {target.wanted(0 if second % 20 == 19 else 8, second) for second in range(600)}
     assert seen == {8}
 
@@ -53,9 +53,10 @@ def test_a_limit_goes_before():
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40))
 def test_it_is_the_most_that_was_of_use_within_the_pause(chunks):
-    target = Target(0, 100, 1, pause_s=5)
+    target = Target(0, 100, 1)
     for second, n_chunks in enumerate(chunks):
-        assert target.wanted(n_chunks, second) == max(chunks[max(0, second - 5) : second + 1])
+        within = chunks[max(0, second - 5) : second + 1]
+        assert target.wanted(n_chunks, 12.0 * second) == max(within)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from seedwise.cluster.place import RunTag
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target
-from seedwise.cluster.pool.slurm import PoolParts, SlurmPool
+from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
 from seedwise.errors.refusals import what_to_change
+from seedwise.model.options.mode import ExecutionMode
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
 from seedwise.slurm.queue import Answer, QueuedJob
@@ -26,6 +28,7 @@ class World:
     """Slurm and the scheduler, as far as the pool sees them, and a clock."""
 
     now_s: float = 0.0
+    script: str = "#!/bin/sh"
     queue: dict[str, QueuedJob] = attrs.field(factory=dict)
     workers: dict[str, Member] = attrs.field(factory=dict)
     ends: dict[str, JobEnd] | None = attrs.field(factory=dict)
@@ -41,6 +44,10 @@ class World:
     came_and_went: set[str] = attrs.field(factory=set)
     usable: set[str] = attrs.field(factory=lambda: {"n1", "n2", "n3", "n4"})
     excluded: list[tuple[set[str], list[str]]] = attrs.field(factory=list)
+    depart_on_worker: object = None
+
+    def note(self, job_id):
+        self.noted.append(job_id)
 
     def submit(self):
         self.n_sbatch += 1
@@ -110,16 +117,20 @@ def pool(world, tmp_path):
 
 def make_pool(world, log_dir, least, most, limit=None):
     nodes = BadNodes(world.try_without)
-    parts = PoolParts(
+    return SlurmPlace(
+        client=None,
+        mode=ExecutionMode.DISTRIBUTED,
+        description="jobs",
+        tag=RunTag("walk", "id", log_dir, log_dir / "keys", log_dir / "jobs", print),
+        book=world,
         queue=world,
         members=world,
         target=Target(least, most, slots_per_worker=1, limit=limit),
-        note=world.noted.append,
         ended=EndedJobs(lambda ids: world.ends, log_dir, nodes),
         nodes=nodes,
-        script="#!/bin/sh",
+        look_every_s=15,
+        clock=lambda: world.now_s,
     )
-    return SlurmPool(parts, 15, clock=lambda: world.now_s)
 
 
 def steps(pool, world, seconds=1):
@@ -178,7 +189,7 @@ def test_a_job_that_is_cancelled_in_the_queue_is_replaced_by_one(pool, world):
     assert len(world.submitted) == 5
     steps(pool, world, 60)
     assert len(world.submitted) == 5
-    assert pool.status().lost == 1
+    assert pool.pool().lost == 1
     assert "101" in [one.job_id for one in news(pool, "lost")]
 
 
@@ -222,7 +233,7 @@ def test_a_queue_that_does_not_answer_says_nothing(pool, world):
     steps(pool, world, 60)
     assert world.n_sbatch == 4
     assert len(news(pool, "unknown")) == 1
-    assert pool.status().waiting == "Slurm does not answer"
+    assert pool.pool().waiting == "Slurm does not answer"
     assert world.n_looks < 15  # it backs off
     assert lost
     world.squeue_says = world.sbatch_says = None
@@ -329,7 +340,7 @@ def test_fewer_by_request_first_those_that_wait_then_idle_ones_then_busy_ones(po
     world.lose("101", "102", state="COMPLETED")
     steps(pool, world, 20)
     assert len(world.submitted) == 4
-    assert pool.status().lost == 0
+    assert pool.pool().lost == 0
 
 
 def test_more_by_request(pool, world):
@@ -350,7 +361,7 @@ def test_a_worker_that_leaves_by_itself_is_replaced_at_once(pool, world):
     assert len(world.submitted) == 5
     world.lose("100", state="COMPLETED")
     steps(pool, world, 20)
-    assert (len(world.submitted), pool.status().lost) == (5, 0)
+    assert (len(world.submitted), pool.pool().lost) == (5, 0)
     assert [one.job_id for one in news(pool, "left")] == ["100"]
     assert pool.fault("100") == ""
 
@@ -363,7 +374,7 @@ def test_a_worker_that_dies_while_it_leaves_is_lost_and_why_is_said(pool, world)
     steps(pool, world)
     world.lose("100", state="OUT_OF_MEMORY")
     steps(pool, world, 20)
-    assert (len(world.submitted), pool.status().lost) == (5, 1)
+    assert (len(world.submitted), pool.pool().lost) == (5, 1)
     assert news(pool, "left") == []
     assert "took more memory" in pool.fault("100")
 
@@ -447,18 +458,18 @@ def test_why_it_waits_and_until_when(pool, world):
     for job_id in world.queue:
         world.queue[job_id] = QueuedJob(job_id, "PENDING", "Priority", "2026-11-21T12:00:00")
     steps(pool, world, 5)
-    status = pool.status()
+    status = pool.pool()
     assert (status.wanted, status.joined, status.pending) == (4, 0, 4)
     assert "(Priority)" in status.waiting
     assert status.expected_start_utc.startswith("2026-11-2")
 
 
-def test_a_full_disk_ends_the_run(pool, world):
-    def full(job_id):
+def test_a_full_disk_ends_the_run(pool, monkeypatch):
+    def full(world, job_id):
         raise OSError(28, "No space left on device")
 
-    pool._parts = attrs.evolve(pool._parts, note=full)
-    pool.start()
+    monkeypatch.setattr(World, "note", full)
+    pool.follow(lambda: 100, None)
     pool._thread.join(timeout=30)
     assert isinstance(pool.error, OSError)
 
@@ -622,7 +633,7 @@ def test_an_error_now_and_then_is_no_end(pool, world, monkeypatch, caplog):
         return {}
 
     monkeypatch.setattr(World, "look", look)
-    pool.start()
+    pool.follow(lambda: 100, None)
     poll(lambda: len(world.submitted) == 4, "the pool to go on")
     pool.stop()
     assert pool.error is None
@@ -705,23 +716,22 @@ def test_a_refusal_is_said_once_however_often_there_is_room_again(world, tmp_pat
         world.lose(lost, state="PREEMPTED")
         steps(pool, world, 20)
         world.sbatch_says = REFUSED
-        pool._parts.target.scale(7, 7)  # one more than Slurm takes
+        pool.target.scale(7, 7)  # one more than Slurm takes
         steps(pool, world, 100)
         warned += sum(one.kind == "refused" for one in news(pool))
     assert warned == 1
 
 
-def test_none_is_submitted_any_more_when_it_stops(world, tmp_path):
+def test_none_is_submitted_any_more_when_it_stops(world, tmp_path, monkeypatch):
     pool = make_pool(world, tmp_path, 50, 50)
     pool.proved()
-    note = world.noted.append
 
-    def note_and_stop(job_id):
-        note(job_id)
+    def note_and_stop(world, job_id):
+        world.noted.append(job_id)
         if len(world.noted) == 4:
             pool.halt()
 
-    pool._parts = attrs.evolve(pool._parts, note=note_and_stop)
+    monkeypatch.setattr(World, "note", note_and_stop)
     steps(pool, world)
     assert len(world.submitted) == 4
 
@@ -744,7 +754,7 @@ def test_jobs_to_come_and_jobs_that_wait_are_kept_off_a_bad_node(pool, world):
     lose_on(pool, world, "n1", "101")
     (excluded,) = world.excluded
     assert excluded == ({"n1"}, ["102", "104"])
-    assert list(pool.status().excluded_nodes) == ["n1"]
+    assert list(pool.pool().excluded_nodes) == ["n1"]
     (told,) = news(pool, "excluded")
     assert told.warns
     assert told.text == "excluded node n1: 2 jobs ended there before their worker joined"
@@ -752,7 +762,7 @@ def test_jobs_to_come_and_jobs_that_wait_are_kept_off_a_bad_node(pool, world):
     assert len(world.excluded) == 1
     steps(pool, world, 30)
     assert world.excluded[1:] == [(set(), ["102", "104", "105"])]
-    assert pool.status().excluded_nodes == {}
+    assert pool.pool().excluded_nodes == {}
 
 
 def test_scale_allows_bad_nodes_again(pool, world):
@@ -787,7 +797,7 @@ def test_one_bad_node_neither_ends_the_run_nor_slows_it_down(world, tmp_path):
             else:
                 world.lose(job_id, state="FAILED", node="n1")
     assert pool.error is None
-    assert pool.status().joined == 2
+    assert pool.pool().joined == 2
 
 
 def test_where_all_nodes_are_bad_the_run_ends_soon(world, tmp_path):

@@ -1,13 +1,30 @@
-"""What the pool knows about a job and its worker."""
+"""The pool's jobs: in Slurm's queue, at the scheduler, and what is known about each."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import attrs
+from distributed import Client
+from distributed.core import Status
+from distributed.diagnostics.plugin import SchedulerPlugin
 
-from seedwise.slurm.queue import QueuedJob
+from seedwise.cluster.job import job_name
+from seedwise.cluster.place import RunTag, run_soon
+from seedwise.slurm.queue import (
+    Answer,
+    QueuedJob,
+    exclude_nodes,
+    list_jobs,
+    scancel,
+    submit_job,
+    test_submit,
+)
+
+#: A worker is named by its job's id, after this.
+WORKER = "job-"
+_TAKES_WORK = {Status.init, Status.running}
 
 
 @attrs.frozen
@@ -20,36 +37,87 @@ class Member:
     takes_work: bool
 
 
-class Members(Protocol):
-    """The workers that have joined."""
+class Members(SchedulerPlugin):  # type: ignore[misc]
+    """The workers that have joined the scheduler, which is in this process."""
 
-    def look(self) -> Mapping[str, Member]:
-        """Return them by the id of their job."""
+    def __init__(self, client: Client, scheduler: Any) -> None:
+        self.depart_on_worker: Callable[..., None] = lambda **_: None
+        self._client = client
+        self._scheduler = scheduler
+        self._joined: set[str] = set()
+        self._leaving: set[str] = set()
+        scheduler.add_plugin(self, name="seedwise-members")
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """Note that a worker joins: it may be gone at the next look."""
+        self._joined.add(_job_id(scheduler.workers[worker]))
 
     def joined(self, job_id: str) -> bool:
         """Tell whether a worker has joined, ever; it may be gone by now."""
+        return job_id in self._joined
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Note that a worker is about to leave: it may be gone at the next look."""
+        if isinstance(msg, dict) and msg.get("status") == Status.paused.name:
+            worker = self._scheduler.workers.get(topic)
+            if worker is not None:
+                self._leaving.add(_job_id(worker))
 
     def leaves(self, job_id: str) -> bool:
         """Tell whether a worker has said that it leaves; it may be gone by now."""
+        return job_id in self._leaving
+
+    def look(self) -> Mapping[str, Member]:
+        """Return them by the id of their job."""
+        return {
+            _job_id(worker): Member(len(worker.processing), worker.status in _TAKES_WORK)
+            for worker in self._workers()
+        }
 
     def depart(self, job_ids: Collection[str]) -> None:
         """Have workers finish what they do, and leave."""
+        addresses = [worker.address for worker in self._workers() if _job_id(worker) in job_ids]
+        run_soon(self._client, self.depart_on_worker, addresses, reason="not needed")
+
+    def _workers(self) -> list[Any]:
+        # The event loop adds and removes workers meanwhile.
+        workers = self._scheduler.workers
+        found = [workers.get(address) for address in list(workers)]
+        return [worker for worker in found if worker is not None]
 
 
-class Queue(Protocol):
+def _job_id(worker: Any) -> str:
+    return str(worker.name).removeprefix(WORKER)
+
+
+@attrs.define
+class Queue:
     """Slurm's queue, limited to the run's jobs."""
+
+    script: str
+    tag: RunTag
+    _excluded: Collection[str] = attrs.field(init=False, default=())
 
     def submit(self) -> str | None:
         """Submit a job and return its id; None if sbatch printed no id."""
+        return submit_job(self.script, *self._excluded)
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
         """Return the jobs that are queued or run."""
+        return list_jobs(self.tag.job_tag, known, name=job_name(self.tag.name))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs."""
+        scancel([*job_ids])
 
     def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
         """Keep jobs off these nodes: those to come, and those that wait. Others are allowed."""
+        self._excluded = nodes
+        exclude_nodes(self.script, nodes, waiting)
+
+    def try_without(self, nodes: Collection[str]) -> Answer:
+        """Ask whether Slurm would take a job that may not run on these nodes."""
+        return test_submit(self.script, *nodes)
 
 
 @attrs.define(eq=False)

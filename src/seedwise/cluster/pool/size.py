@@ -29,14 +29,12 @@ class Target:
         most: int,
         slots_per_worker: int,
         limit: int | None = None,
-        pause_s: float = _PAUSE_S,
     ) -> None:
         self.least = least
         self.most = most
         #: Most workers whatever is asked for; None means no limit.
         self.limit = limit
         self._slots_per_worker = slots_per_worker
-        self._pause_s = pause_s
         self._seen: deque[tuple[float, int]] = deque()
 
     def scale(self, least: int, most: int) -> None:
@@ -47,10 +45,8 @@ class Target:
     @property
     def words(self) -> str:
         """The bounds, in words."""
-        least = "" if self.least == self.most else f"{self.least} to "
-        workers = "worker" if self.most == 1 else "workers"
         at_limit = f", which is the limit of {self.limit}" if self.most == self.limit else ""
-        return f"{least}{self.most} {workers} wanted{at_limit}"
+        return f"{span(self.least, self.most, 'worker')} wanted{at_limit}"
 
     def wanted(self, chunks_out: int, now_s: float) -> int:
         """Return how many workers are wanted for the chunks that are evaluated or wait for one."""
@@ -59,9 +55,15 @@ class Target:
         while self._seen and self._seen[-1][1] <= busy:
             self._seen.pop()
         self._seen.append((now_s, busy))
-        while self._seen[0][0] < now_s - self._pause_s:
+        while self._seen[0][0] < now_s - _PAUSE_S:
             self._seen.popleft()
         return max(self.least, min(self.most, self._seen[0][1]))
+
+
+def span(least: int, most: int, what: str) -> str:
+    """Return two bounds of a number in words, such as "2 to 4 workers" or "1 worker"."""
+    low = "" if least == most else f"{least} to "
+    return f"{low}{most} {what}{'' if most == 1 else 's'}"
 
 
 def worker_bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:

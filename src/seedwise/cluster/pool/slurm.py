@@ -15,8 +15,10 @@ from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
+from seedwise.cluster.job import job_name, script_kept
+from seedwise.cluster.place import Place, RunTag
 from seedwise.cluster.pool.ended import EndedJobs
-from seedwise.cluster.pool.jobs import Members, PoolJob, Queue
+from seedwise.cluster.pool.jobs import WORKER, Members, PoolJob, Queue
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.pace import Backoff
 from seedwise.cluster.pool.size import Target
@@ -29,10 +31,12 @@ from seedwise.cluster.pool.waiting import (
 )
 from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.queue import QueuedJob
+from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.queue import QueuedJob, cancel_jobs
 
 _logger = logging.getLogger("seedwise")
 
+_AT_ONCE_S = 4
 _STEP_S = 1.0
 _SOON_S = 2.0
 
@@ -54,63 +58,66 @@ _ENDING = {
 }
 
 
-@attrs.frozen
-class PoolParts:
-    """What the pool works with."""
+@attrs.define(eq=False, kw_only=True)
+class SlurmPlace(Place):
+    """A SLURMCluster of ours, and as many jobs as are wanted."""
 
+    tag: RunTag
+    #: Holds a job's id before anything else is done with it.
+    book: JobBook
     queue: Queue
     members: Members
     target: Target
-    #: Writes down a job's id, before anything else is done with it.
-    note: Callable[[str], None]
     ended: EndedJobs
     nodes: BadNodes
-    #: The job script, for error messages.
-    script: str
+    #: How often Slurm's queue is looked into.
+    look_every_s: float
+    #: Gives seconds, and never goes back.
+    clock: Callable[[], float] = time.monotonic
+    #: The error that ends the run; the driver's main thread raises it.
+    error: Exception | None = attrs.field(init=False, default=None)
+    chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
+    jobs: dict[str, PoolJob] = attrs.field(init=False, factory=dict)
+    _n_lost: int = attrs.field(init=False, default=0)
+    _n_failed_starts: int = attrs.field(init=False, default=0)
+    _excluded: set[str] = attrs.field(init=False, factory=set)
+    _wanted: int = attrs.field(init=False)
+    _looked_s: float = attrs.field(init=False, default=float("-inf"))
+    _look_due_s: float = attrs.field(init=False, default=float("-inf"))
+    _slurm_away: Backoff = attrs.field(init=False, factory=lambda: Backoff(2.0, 10.0))
+    _closing: threading.Event = attrs.field(init=False, factory=threading.Event)
+    _wake: threading.Event = attrs.field(init=False, factory=threading.Event)
+    _submitter: Submitter = attrs.field(init=False)
+    _thread: threading.Thread = attrs.field(init=False)
 
+    @_wanted.default
+    def _first_wanted(self) -> int:
+        return self.target.least
 
-class SlurmPool:
-    """Keeps as many jobs as are wanted.
-
-    It looks into Slurm's queue every `look_every_s`. The `clock` gives seconds and never goes
-    back.
-    """
-
-    def __init__(
-        self,
-        parts: PoolParts,
-        look_every_s: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        #: The error that ends the run; the driver's main thread raises it.
-        self.error: Exception | None = None
-        self.chunks_out: Callable[[], int] = lambda: 0
-        self.jobs: dict[str, PoolJob] = {}
-        self._parts = parts
-        self._look_every_s = look_every_s
-        self._clock = clock
-        self._n_lost = 0
-        self._n_failed_starts = 0
-        self._excluded: set[str] = set()
-        self._wanted = parts.target.least
-        self._looked_s = float("-inf")
-        self._look_due_s = float("-inf")
-        self._slurm_away = Backoff(2.0, 10.0)
-        self._closing = threading.Event()
-        self._submitter = Submitter(
-            parts.queue,
-            parts.script,
+    @_submitter.default
+    def _new_submitter(self) -> Submitter:
+        return Submitter(
+            self.queue,
             self.jobs,
             self._adopt,
-            lambda: self._look_at_queue(clock()),
+            lambda: self._look_at_queue(self.clock()),
             self._closing.is_set,
         )
-        self._news = self._submitter.news
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
 
-    def start(self) -> None:
-        """Begin to keep the pool, in a thread."""
+    @_thread.default
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
+
+    def __exit__(self, *_: object) -> None:
+        """Stop keeping the jobs, and then cancel them and close the rest."""
+        try:
+            self.stop()
+        finally:
+            self.closing.close()
+
+    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
+        """Begin to submit jobs in a thread, as many as the work asks for."""
+        self.chunks_out, self.members.depart_on_worker = chunks_out, depart
         self._thread.start()
 
     def halt(self) -> None:
@@ -124,48 +131,62 @@ class SlurmPool:
         if self._thread.is_alive():
             self._thread.join()
 
+    def cancel_at_once(self) -> None:
+        """Cancel this driver's jobs without waiting for anything."""
+        self.halt()  # or they would be replaced
+        name = job_name(self.tag.name)
+        cancel_jobs(self.tag.job_tag, timeout_s=_AT_ONCE_S, known=self.book.own, name=name)
+
+    def check(self) -> None:
+        """Raise what is wrong with the pool, which keeps itself."""
+        if self.error is not None:
+            with script_kept(self.tag):
+                raise self.error
+
     def proved(self) -> None:
         """Note that a chunk was evaluated: jobs work, so that more may be submitted."""
         self._submitter.proved = True
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
-        self._parts.target.scale(least, most)
+        self.target.scale(least, most)
         self._submitter.begin_anew()
-        self._parts.nodes.forget()
-        self._say("scaled", self._parts.target.words, warns=True)
+        self.nodes.forget()
+        self._say("scaled", self.target.words, warns=True)
         self._wake.set()
 
-    def fault(self, job_id: str) -> str | None:
-        """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
+    def fault(self, worker: str) -> str | None:
+        """Return why a worker's job ended, if that was its own doing."""
+        job_id = worker.removeprefix(WORKER)
         job = self.jobs.get(job_id)
         is_back = job is not None and job.member is not None  # its nanny restarted it
-        return "" if is_back else self._parts.ended.fault(job_id)
+        return "" if is_back else self.ended.fault(job_id)
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened since this was last called."""
-        return [self._news.popleft() for _ in range(len(self._news))]
+        news = self._submitter.news
+        return [news.popleft() for _ in range(len(news))]
 
-    def status(self) -> PoolStatus:
+    def pool(self) -> PoolStatus:
         """Return how many workers there are and are wanted."""
-        target, jobs = self._parts.target, list(self.jobs.values())
+        jobs = list(self.jobs.values())
         pending = [job for job in jobs if job.counts and job.member is None]
         away = self._slurm_away.is_on
         return PoolStatus(
-            least=target.least,
-            most=target.most,
+            least=self.target.least,
+            most=self.target.most,
             wanted=self._wanted,
             joined=sum(job.member is not None for job in jobs),
             pending=len(pending),
             lost=self._n_lost,
             waiting="Slurm does not answer" if away else waiting_words(pending),
             expected_start_utc=expected_start_utc(pending),
-            excluded_nodes=self._parts.nodes.excluded(self._clock()),
+            excluded_nodes=self.nodes.excluded(self.clock()),
         )
 
     def step(self) -> None:
         """Compare and act, once."""
-        now_s = self._clock()
+        now_s = self.clock()
         self._look_at_workers(now_s)
         if now_s >= self._look_due_s and self._slurm_away.is_over(now_s):
             self._look_at_queue(now_s)
@@ -191,13 +212,12 @@ class SlurmPool:
             self._wake.wait(_STEP_S)
 
     def _look_at_workers(self, now_s: float) -> None:
-        members = self._parts.members
-        there = members.look()
+        there = self.members.look()
         for job_id in there.keys() - self.jobs.keys():
             self._adopt(job_id)  # the queue did not list it for a while
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
-            job.leaving = job.leaving or members.leaves(job.job_id)  # its walltime is near
+            job.leaving = job.leaving or self.members.leaves(job.job_id)  # its walltime is near
             if job.member is not None:
                 job.seen_s = now_s
                 self._note_joined(job, now_s)
@@ -206,7 +226,7 @@ class SlurmPool:
                     self._ask_to_leave([job], now_s)
             elif before is not None:
                 self._look_soon(now_s)
-            elif members.joined(job.job_id):  # and went, since the last look
+            elif self.members.joined(job.job_id):  # and went, since the last look
                 self._note_joined(job, now_s)
 
     def _note_joined(self, job: PoolJob, now_s: float) -> None:
@@ -215,7 +235,7 @@ class SlurmPool:
         job.joined, job.joined_s, job.started_s = True, now_s, job.started_s or now_s
         self._submitter.failed_starts.succeeded()
         self._submitter.doomed.succeeded()
-        self._parts.ended.a_worker_joined()
+        self.ended.a_worker_joined()
         self._say("joined", "a worker joined", job)
 
     def _look_soon(self, now_s: float) -> None:
@@ -224,16 +244,16 @@ class SlurmPool:
     def _look_at_queue(self, now_s: float) -> bool:
         """Look into the queue; return whether it answered."""
         try:
-            listed = self._parts.queue.list(self.jobs.keys())
+            listed = self.queue.list(self.jobs.keys())
         except CommandError as error:
             if not self._slurm_away.is_on:
                 self._say("unknown", f"Slurm does not answer; workers continue: {error.text}")
-            self._slurm_away.failed(self._clock())
+            self._slurm_away.failed(self.clock())
             return False
         if self._slurm_away.is_on:
             self._say("known", "Slurm answers again")
             self._slurm_away.succeeded()
-        self._looked_s, self._look_due_s = now_s, now_s + self._look_every_s
+        self._looked_s, self._look_due_s = now_s, now_s + self.look_every_s
         alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
         for job_id in alive.keys() - self.jobs.keys():
             self._adopt(job_id)  # from an sbatch whose answer never came
@@ -250,9 +270,9 @@ class SlurmPool:
         return True
 
     def _adopt(self, job_id: str) -> None:
-        self._parts.note(job_id)
+        self.book.note(job_id)
         self.jobs[job_id] = PoolJob(job_id)
-        self._look_soon(self._clock() + _SOON_S)
+        self._look_soon(self.clock() + _SOON_S)
 
     def _miss(self, job: PoolJob, now_s: float) -> None:
         job.missing_looks += 1
@@ -284,25 +304,25 @@ class SlurmPool:
             what = "a worker left" if job.joined else "a job that is not needed was cancelled"
             self._say("left", what, job)
             return
-        self._parts.ended.add(job, now_s)
+        self.ended.add(job, now_s)
         self._n_failed_starts += not job.joined
 
     def _explain_ended(self, now_s: float) -> None:
         at_work = any(job.member is not None for job in self.jobs.values())
-        news, error = self._parts.ended.explain(now_s, at_work=at_work)
+        news, error = self.ended.explain(now_s, at_work=at_work)
         self._n_lost += sum(one.kind == "lost" for one in news)
-        self._news.extend(news)
+        self._submitter.news.extend(news)
         self.error = self.error or error
 
     def _keep_off_bad_nodes(self, now_s: float) -> None:
-        nodes = set(self._parts.nodes.excluded(now_s))
+        nodes = set(self.nodes.excluded(now_s))
         if nodes == self._excluded or not self._slurm_away.is_over(now_s):
             return
         waiting = [job.job_id for job in self.jobs.values() if job.started_s is None]
         try:
-            self._parts.queue.exclude(nodes, waiting)
+            self.queue.exclude(nodes, waiting)
         except CommandError:
-            self._slurm_away.failed(self._clock())
+            self._slurm_away.failed(self.clock())
             return
         if nodes - self._excluded:
             self._submitter.go_elsewhere()
@@ -322,7 +342,7 @@ class SlurmPool:
         self._cancel(doomed)
 
     def _fit(self, now_s: float) -> None:
-        target = self._parts.target
+        target = self.target
         self._wanted = target.wanted(self.chunks_out(), now_s)
         alive = [job for job in self.jobs.values() if job.counts]
         if len(alive) < self._wanted:
@@ -340,7 +360,7 @@ class SlurmPool:
 
         Busy ones go only if there are more than the upper bound allows.
         """
-        surplus = len(alive) - self._parts.target.most
+        surplus = len(alive) - self.target.most
         waiting = [job for job in reversed(alive) if job.started_s is None][:n_most]
         self._cancel(waiting)
         idle = [job for job in reversed(alive) if job.is_idle]
@@ -356,16 +376,16 @@ class SlurmPool:
         for job in jobs:
             job.leaving, job.asked_s = True, now_s
         if jobs:
-            self._parts.members.depart([job.job_id for job in jobs])
+            self.members.depart([job.job_id for job in jobs])
 
     def _cancel(self, jobs: Collection[PoolJob]) -> bool:
         """Cancel jobs; return whether Slurm answered. If not, the next steps find them again."""
         if not jobs:
             return True
         try:
-            self._parts.queue.cancel([job.job_id for job in jobs])
+            self.queue.cancel([job.job_id for job in jobs])
         except CommandError:
-            self._slurm_away.failed(self._clock())
+            self._slurm_away.failed(self.clock())
             return False
         for job in jobs:
             job.cancelled = True
@@ -375,4 +395,4 @@ class SlurmPool:
         self, kind: str, text: str, job: PoolJob | None = None, *, warns: bool = False
     ) -> None:
         job_id = None if job is None else job.job_id
-        self._news.append(PoolNews(kind=kind, text=text, job_id=job_id, warns=warns))
+        self._submitter.news.append(PoolNews(kind=kind, text=text, job_id=job_id, warns=warns))

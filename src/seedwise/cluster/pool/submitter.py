@@ -25,13 +25,11 @@ class Submitter:
 
     The pool keeps `jobs` up to date, by id. `adopt` takes the id of each new job, `look` looks
     into the queue and returns whether it answered, and `closing` tells whether to submit no more.
-    The `script` is for error messages.
     """
 
     def __init__(
         self,
         queue: Queue,
-        script: str,
         jobs: Mapping[str, PoolJob],
         adopt: Callable[[str], None],
         look: Callable[[], bool],
@@ -49,7 +47,6 @@ class Submitter:
         self.doomed = Backoff(60.0, 1800.0)
         self.proved = False
         self._queue = queue
-        self._script = script
         self._jobs = jobs
         self._adopt = adopt
         self._look = look
@@ -165,7 +162,7 @@ class Submitter:
 
     def _refuse(self, text: str, now_s: float) -> None:
         if not self._jobs:
-            self.error = self.error or SubmitRefusedError(text, self._script)
+            self.error = self.error or SubmitRefusedError(text, self._queue.script)
             return
         if not self._has_warned:
             self._has_warned = True

@@ -43,10 +43,7 @@ def host_name() -> str:
 
 
 def tunnel_command(port: int) -> str:
-    """Return the ssh command that brings this machine's `port` to a laptop.
-
-    A node of a Slurm job is reached through the machine that the job was submitted from.
-    """
+    """Return the ssh command that brings this machine's `port` to a laptop."""
     user, host = getpass.getuser(), host_name()
     login = os.environ.get(LOGIN_VARIABLE) or os.environ.get("SLURM_SUBMIT_HOST")
     is_here = login in (None, host, socket.gethostname())

@@ -50,12 +50,7 @@ def run_keys(folder: Path) -> Iterator[Security]:
 
 
 def check_keys(folder: Path) -> None:
-    """Refuse keys that others could reach.
-
-    Raises KeyFolderError if the folder or a file in it is missing, of the wrong kind, not ours, or
-    open to others, or if everybody may write to a folder above it, and so put a folder of theirs
-    in its place.
-    """
+    """Raise KeyFolderError for keys that others could reach."""
     _check(folder, stat.S_ISDIR, "a folder")
     _check(folder / KEY_FILE, stat.S_ISREG, "a file")
     _check_above(folder)

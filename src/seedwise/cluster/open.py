@@ -23,14 +23,7 @@ from seedwise.usercode.main_guard import require_main_guard
 
 
 def check_place(options: WorkOptions) -> None:
-    """Refuse what can't work here, before anything is made.
-
-    Raises NestedDriverError if this process can't start workers, or is a task that its own workers
-    would wait for, MainGuardError if each worker would run the script again, SlurmNotFoundError if
-    there is no ``sbatch``, and OptionError if this machine has no such network interface, if the
-    file that is to start Python can't be started, or if `workers` is given together with a
-    cluster, which is never scaled.
-    """
+    """Refuse what can't work here, before anything is made."""
     require_main_guard()
     if options.place == "local":
         _require_children()

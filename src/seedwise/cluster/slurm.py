@@ -89,11 +89,7 @@ class _Cluster(SLURMCluster):  # type: ignore[misc]
 
 
 def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
-    """Start a SLURMCluster, and keep a pool of jobs for it; they are submitted as needed.
-
-    Raises SubmitRefusedError if Slurm would refuse the job, and ClusterStartError if the scheduler
-    does not start.
-    """
+    """Start a SLURMCluster, and keep a pool of jobs for it; they are submitted as needed."""
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())

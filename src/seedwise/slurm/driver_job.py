@@ -81,10 +81,7 @@ class DriverJob:
         return self.folder / "driver.log"
 
     def script(self, options: SubmitOptions, slurm: SlurmOptions) -> str:
-        """Return the job script.
-
-        Raises PreflightError if such a job could never start.
-        """
+        """Return the job script; raises PreflightError if such a job could never start."""
         limits = known_limits()
         walltime_s = _walltime_s(options, slurm, limits)
         again = [sys.executable, "-P", "-m", __name__, str(self.script_file)]
@@ -126,10 +123,7 @@ class DriverJob:
 
 
 def submit_driver(script: str) -> str | None:
-    """Submit a driver's job and return its id; None if ``sbatch`` does not print one.
-
-    Raises ClusterStartError if Slurm refuses it, or does not answer.
-    """
+    """Submit a driver's job and return its id; None if ``sbatch`` does not print one."""
     try:
         return submit_job(script)
     except CommandError as error:
@@ -141,10 +135,7 @@ def submit_driver(script: str) -> str | None:
 
 
 def submit_again(script_file: Path) -> None:
-    """Submit the next job, from within the one that ends; a busy Slurm is asked several times.
-
-    Raises CommandError if there is no next job.
-    """
+    """Submit the next job, from within the one that ends; a busy Slurm is asked several times."""
     script = script_file.read_text(encoding="utf-8")
     for n_left in reversed(range(_TRIES)):
         try:

@@ -102,11 +102,7 @@ class JobEnd:
 
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
-    """Return how jobs ended, by job id, from what sacct prints.
-
-    `text` is the output of ``sacct -n -P -o JobIDRaw,State,ExitCode,NodeList,ReqMem``, with the
-    steps. Jobs that have not ended, as far as sacct knows, are left out.
-    """
+    """Return how jobs ended, by id, from what sacct prints of `_FORMAT`; others have not ended."""
     ends: dict[str, JobEnd] = {}
     short_of_memory: set[str] = set()
     for line in text.splitlines():
@@ -129,10 +125,7 @@ def parse_sacct(text: str) -> dict[str, JobEnd]:
 
 
 def parse_scontrol(text: str) -> dict[str, JobEnd]:
-    """Return how jobs ended, by job id, from ``scontrol -o show job``, one job a line.
-
-    Jobs that have not ended are left out.
-    """
+    """Return how jobs ended, by id, from ``scontrol -o show job``; others have not ended."""
     ends: dict[str, JobEnd] = {}
     for found in records(text, "JobId"):
         job_id, memory = found["JobId"], None

@@ -9,10 +9,7 @@ from seedwise.disk.lines import append_lines, read_lines
 
 
 class JobBook:
-    """A file with a line for each job that was submitted, also by a driver that was killed since.
-
-    The file is made with the first job.
-    """
+    """A file with a line for each job that was submitted, also by a driver that was killed."""
 
     def __init__(self, path: Path) -> None:
         #: Ids that this very book has noted.
@@ -27,9 +24,6 @@ class JobBook:
         append_lines(self._path, [line], durable=True)
 
     def ids(self) -> list[str]:
-        """Return the ids of all jobs that were ever submitted for the run, in their order.
-
-        Torn lines are left out. Empty if there is no file.
-        """
+        """Return the ids of all jobs that were ever submitted for the run, in their order."""
         found = (line.get("job_id") for line in read_lines(self._path))
         return list(dict.fromkeys(job_id for job_id in found if isinstance(job_id, str)))

@@ -20,11 +20,7 @@ _ESCAPES = re.compile(
 
 
 def log_tail(log_dir: Path, job_id: str, n_lines: int = 20) -> str:
-    """Return the last lines of a job's error log, or of its output if it has no errors.
-
-    The files are ``<job id>.err`` and ``<job id>.out``. Empty if there is neither. Control
-    sequences of terminals are left out.
-    """
+    """Return the last lines of a job's error log, or of its output if it has no errors."""
     return "\n".join(last_lines(log_dir, job_id)[1][-n_lines:])
 
 

@@ -137,9 +137,9 @@ def quoted_file(folder: Path, name: str) -> str:
 def directive_words(script: str) -> list[str]:
     """Return the words of a job script's ``#SBATCH`` lines, as sbatch reads them.
 
-    Lines after the first command of the script don't count. Raises ValueError if a quote is not
-    closed.
+    Raises ValueError if a quote is not closed.
     """
+    # Lines after the first command of the script don't count.
     head = itertools.takewhile(lambda line: line.strip()[:1] in ("", "#"), script.splitlines())
     lines = [line.removeprefix("#SBATCH ") for line in head if line.startswith("#SBATCH ")]
     return [word for line in lines for word in shlex.split(line, comments=True)]
@@ -172,10 +172,7 @@ def sbatch_environment(script: str) -> dict[str, str]:
 
 
 def test_submit(script: str, *excluded: str) -> Answer:
-    """Ask Slurm whether it would take a job script, without submitting it.
-
-    The job may not run on the nodes that are `excluded`, nor on those that the script excludes.
-    """
+    """Ask Slurm whether it would take a job that goes to none of the nodes that are `excluded`."""
     options = ["--test-only", *_exclude_option(script, excluded)]
     try:
         run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
@@ -258,10 +255,7 @@ def _own_jobs(timeout_s: float) -> str:
 
 
 def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
-    """Cancel jobs; those that are gone already are ignored.
-
-    Raises CommandError if Slurm does not answer.
-    """
+    """Cancel jobs that are not gone already; raises CommandError if Slurm does not answer."""
     if not job_ids:
         return
     try:
@@ -280,9 +274,8 @@ def cancel_jobs(
 ) -> list[str]:
     """Cancel the jobs of a run, such as those of a killed driver, and return their ids.
 
-    The arguments are those of `list_jobs`; `timeout_s` is for each of the two commands. Returns
-    nothing where there is no Slurm. Raises CommandError if there is one that does not answer: then
-    jobs may be left.
+    `timeout_s` is for each of the two commands. Raises CommandError if there is a Slurm that does
+    not answer: then jobs may be left.
     """
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []

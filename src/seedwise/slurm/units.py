@@ -18,10 +18,8 @@ _UNITS = "KMGTPE"
 def memory_mb(text: str) -> float | None:
     """Return in MB an amount of memory as Slurm writes or reads it; None means no limit.
 
-    A MB is 1024 * 1024 bytes, as Slurm counts. The text is a number with K, M, G, T, P or E, such
-    as ``2G`` or ``62.50G``, or without, which is MB; or ``UNLIMITED`` or ``INFINITE``. What
-    ``sacct`` appends, ``n`` for a node and ``c`` for a CPU, is ignored. Raises ValueError for
-    anything else, such as ``N/A``.
+    A MB is 1024 * 1024 bytes, as Slurm counts. What ``sacct`` appends, ``n`` for a node and ``c``
+    for a CPU, is ignored. Raises ValueError for anything else, such as ``N/A``.
 
     >>> memory_mb("2G"), memory_mb("16000"), memory_mb("512K")
     (2048.0, 16000.0, 0.5)

@@ -45,10 +45,7 @@ class Budget:
         self._spent_s: deque[float] = deque()
 
     def left(self, most_workers: int, now_s: float) -> int:
-        """Return how many jobs may be submitted now.
-
-        A pool of at most `most_workers` may be filled, and filled again, in a minute.
-        """
+        """Return how many jobs may be submitted now: in a minute a pool may be filled twice."""
         while self._spent_s and self._spent_s[0] < now_s - _MINUTE_S:
             self._spent_s.popleft()
         return max(0, 2 * most_workers + 2 - len(self._spent_s))

@@ -67,10 +67,7 @@ def span(least: int, most: int, what: str) -> str:
 
 
 def worker_bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:
-    """Return the least and the most workers, equal if their number is fixed.
-
-    The place of the options is 'local' or 'slurm'.
-    """
+    """Return the least and the most workers, on this machine or on Slurm."""
     limit = options.array_parallelism_limit if options.place == "slurm" else None
     if options.workers is None:
         here = max(1, CPU_COUNT // options.worker_parallelism)

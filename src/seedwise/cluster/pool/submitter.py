@@ -103,10 +103,7 @@ class Submitter:
         return _FIRST_WAVE - sum(job.counts for job in self._jobs.values())
 
     def _waits_in_vain(self, now_s: float) -> bool:
-        """Tell whether none of the first jobs has even started.
-
-        A job that runs will show whether jobs work.
-        """
+        """Tell whether none of the first jobs has even started, to show whether jobs work."""
         if self._first_s is None or now_s - self._first_s <= _FIRST_WAVE_S or not self._jobs:
             return False
         if not self._looked_up:  # what is known of them may be outdated
@@ -134,10 +131,7 @@ class Submitter:
         return job_id
 
     def _found_in_queue(self, now_s: float) -> str | None:
-        """Return the new job after an sbatch that printed no id.
-
-        None if there is no new job, or if that is unknown.
-        """
+        """Return the new job after an sbatch that printed no id; None if none is known."""
         before = set(self._jobs)
         if not self._look():
             self._note_unheard("sbatch printed no job id, and squeue did not answer", now_s)

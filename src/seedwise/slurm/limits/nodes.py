@@ -20,10 +20,7 @@ _BUSY = {"ALLOCATED", "BLOCKED", "COMPLETING", "MIXED", "REBOOT", "RESERVED"}
 
 
 def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
-    """Return what ``scontrol --oneliner show node`` prints, by partition.
-
-    A partition's nodes are None if one of them is not understood.
-    """
+    """Return what ``scontrol --oneliner show node`` prints, by partition, as `together` does."""
     found: defaultdict[str, list[NodeKind | None]] = defaultdict(list)
     for record in records(text, "NodeName"):
         try:
@@ -36,11 +33,7 @@ def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
 
 
 def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
-    """Return the nodes of a line of ``sinfo``; None if they are not understood.
-
-    The keys are ``nodes``, ``node_state``, ``cpus``, ``mem``, ``features``, ``gres`` and
-    ``cpu_states``.
-    """
+    """Return the nodes of a line of ``sinfo``; None if they are not understood."""
     usable, idle = _availability(record["node_state"])
     try:
         n_nodes = int(record["nodes"])
@@ -59,10 +52,7 @@ def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
 
 
 def together(nodes: Iterable[NodeKind | None]) -> tuple[NodeKind, ...] | None:
-    """Return the kinds of nodes, each counted, the smallest first.
-
-    A node that is None was not understood: then the answer is None.
-    """
+    """Return the kinds of nodes, each counted, the smallest first; None if one node is None."""
     alike: defaultdict[NodeKind, list[NodeKind]] = defaultdict(list)
     for node in nodes:
         if node is None:

@@ -54,11 +54,7 @@ _STATES = {
 def partitions_in(
     text: str, nodes_text: str | None, settings: dict[str, str] | None
 ) -> tuple[PartitionLimits, ...]:
-    """Return what ``scontrol --oneliner show partition`` prints, in that order.
-
-    `nodes_text` is what ``scontrol --oneliner show node`` prints, and `settings` are the
-    cluster's; None if unknown.
-    """
+    """Return what ``scontrol --oneliner show`` prints of partitions and nodes; None is unknown."""
     nodes = {} if nodes_text is None else nodes_in(nodes_text)
     return tuple(
         _partition(record, _all_nodes(record, nodes.get(record["PartitionName"])), settings)
@@ -67,11 +63,7 @@ def partitions_in(
 
 
 def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[PartitionLimits, ...]:
-    """Return what ``sinfo`` prints in `SINFO_FORMAT`, in that order.
-
-    It says less than ``scontrol``. A partition has a line for each kind of node. The `settings` of
-    the cluster are None if unknown.
-    """
+    """Return what ``sinfo`` prints in `SINFO_FORMAT`: a line for each kind of node in each."""
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for words in rows(text, len(_SINFO), SEPARATOR):
         record = dict(zip(_SINFO, words, strict=True))

@@ -31,11 +31,9 @@ _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
 
 def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
-    """Ask Slurm what it allows this user.
+    """Ask Slurm what it allows this user; what is not answered within `timeout_s` is unknown.
 
-    All commands together take at most `timeout_s`; what is not answered by then is unknown. A
-    command that fails leaves its part unknown. Raises SlurmNotFoundError if this machine has
-    neither ``scontrol`` nor ``sinfo``.
+    Raises SlurmNotFoundError if this machine has neither ``scontrol`` nor ``sinfo``.
     """
     if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
         raise SlurmNotFoundError("scontrol or sinfo")
@@ -68,9 +66,7 @@ def limits_in(
 ) -> SlurmLimits:
     """Return what the commands' answers say; the rest is unknown.
 
-    `texts` holds what was printed for ``partitions``, ``nodes``, ``settings``, ``qos``,
-    ``accounts`` and ``sinfo``; None, or a missing one, means no answer. `unanswered` says which
-    commands gave no answer, and why.
+    `texts` has the keys of `_COMMANDS` and ``sinfo``; None, or a missing one, means no answer.
     """
     settings = settings_in(texts.get("settings") or "") or None
     partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)

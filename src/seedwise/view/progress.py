@@ -29,8 +29,7 @@ from seedwise.model.events import (
 )
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
-from seedwise.view.pool import scaled_words, waiting_words, workers_words
-from seedwise.view.times import end_words
+from seedwise.view.words import end_words, scaled_words, waiting_words, workers_words
 
 _BRIEF_S = 1.0
 

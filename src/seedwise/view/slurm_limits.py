@@ -38,19 +38,12 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
 
 def _of_all(limits: SlurmLimits) -> list[str]:
     """Return the limits of all jobs."""
-    size, count = limits.max_array_size, limits.max_job_count
-    words = {
-        ("max_array_size",): "no limit" if size is None else f"indices below {size}",
-        ("max_job_count",): "no limit" if count is None else f"{count}, those of all users",
-        ("submit_plugins", "filter_plugins"): (
-            ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
-        ),
-    }
-    titles = ("job arrays", "jobs at once", "site's own rules for jobs")
-    return [
-        f"{title}: {text if limits.knows(*names) else _UNKNOWN}"
-        for title, (names, text) in zip(titles, words.items(), strict=True)
-    ]
+    size = _limit(limits, "max_array_size", lambda size: f"indices below {size}")
+    count = _limit(limits, "max_job_count", lambda count: f"{count}, those of all users")
+    rules = _UNKNOWN
+    if limits.knows("submit_plugins", "filter_plugins"):
+        rules = ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
+    return [f"job arrays: {size}", f"jobs at once: {count}", f"site's own rules for jobs: {rules}"]
 
 
 def _partitions(limits: SlurmLimits) -> list[str]:
@@ -174,7 +167,9 @@ def _one_qos(qos: QosLimits, is_default: bool) -> tuple[str, ...]:
 
 
 def _limit(
-    record: PartitionLimits | QosLimits | AccountLimits, name: str, words: Callable[[Any], str]
+    record: SlurmLimits | PartitionLimits | QosLimits | AccountLimits,
+    name: str,
+    words: Callable[[Any], str],
 ) -> str:
     if not record.knows(name):
         return _UNKNOWN

@@ -9,8 +9,7 @@ from seedwise.errors import NotARunError, clean_command, resume_command
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import RunStatus
-from seedwise.view.pool import waiting_words, workers_words
-from seedwise.view.times import end_words
+from seedwise.view.words import end_words, waiting_words, workers_words
 
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
 

@@ -1,11 +1,11 @@
-"""How many workers a run has, in words."""
+"""Workers and times, in words."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
+from seedwise.errors.durations import rough_duration
 from seedwise.model.status import PoolStatus
-from seedwise.view.times import end_words
 
 
 def workers_words(pool: PoolStatus) -> str:
@@ -40,3 +40,14 @@ def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
     if pool.expected_start_utc is not None:
         parts.append(f"expected start {end_words(pool.expected_start_utc, now_utc)}")
     return "; ".join(parts) or None
+
+
+def end_words(end_utc: str, now_utc: datetime) -> str:
+    """Return a time in local time, and how far it is from now.
+
+    Such as ``2026-08-01 19:12 (in 3 h 12 min)``. `end_utc` is in ISO 8601.
+    """
+    end = datetime.fromisoformat(end_utc)
+    left_s = round((end - now_utc).total_seconds())
+    when = "at any moment" if left_s <= 0 else f"in {rough_duration(left_s)}"
+    return f"{end.astimezone():%Y-%m-%d %H:%M} ({when})"

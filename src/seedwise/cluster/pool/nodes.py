@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-import attrs
-
 from seedwise.model.status import PoolNews
 from seedwise.slurm.queue import Answer
 
 # One early end may be chance.
 _MOST_EARLY_ENDS = 2
 _FORGOTTEN_AFTER_S = 3600.0
-
-
-@attrs.frozen
-class _Exclusion:
-    why: str
-    until_s: float
 
 
 class BadNodes:
@@ -32,12 +24,13 @@ class BadNodes:
         self.no_others = False
         self._try_without = try_without
         self._ends_s: dict[str, list[float]] = {}
-        self._exclusions: dict[str, _Exclusion] = {}
+        #: Why each is excluded, and until when.
+        self._exclusions: dict[str, tuple[str, float]] = {}
 
     def excluded(self, now_s: float) -> dict[str, str]:
         """Return why nodes are excluded, by their names."""
         exclusions = self._exclusions.copy()  # another thread may ask
-        return {node: one.why for node, one in exclusions.items() if now_s < one.until_s}
+        return {node: why for node, (why, until_s) in exclusions.items() if now_s < until_s}
 
     def note_early_end(self, node: str, job_id: str, words: str, now_s: float) -> PoolNews | None:
         """Note that a job ended before its worker joined; return the news if that is too many."""
@@ -56,7 +49,7 @@ class BadNodes:
         self._ends_s.pop(node, None)  # it may be forgotten meanwhile
         why = f"{len(ends_s)} jobs ended there before their worker joined"
         until_s = now_s + _FORGOTTEN_AFTER_S
-        self._exclusions[node] = _Exclusion(f"{why}; the last one: {words}", until_s)
+        self._exclusions[node] = f"{why}; the last one: {words}", until_s
         text = f"excluded node {node}: {why}"
         return PoolNews(kind="excluded", text=text, job_id=job_id, warns=True)
 

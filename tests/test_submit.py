@@ -41,7 +41,7 @@ def fake_sbatch(here, monkeypatch):
         program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{here}/bin:/usr/bin:/bin")
         monkeypatch.setattr(
-            "seedwise.slurm.preflight.check.read_slurm_limits", lambda _: sw.SlurmLimits()
+            "seedwise.slurm.preflight.check.slurm_limits", lambda timeout_s: sw.SlurmLimits()
         )
 
     return fake_sbatch

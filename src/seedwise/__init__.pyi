@@ -8,7 +8,6 @@ import attrs
 from .api.control import clean_run, connect
 from .api.look import open_run, replay_seed, run_status
 from .api.resume import resume_run
-from .api.slurm import slurm_limits
 from .driver.replay import Replayed
 from .errors import (
     AddressError,
@@ -96,6 +95,7 @@ from .results.entries import MultiOptimizeResult
 from .results.handle import RunHandle
 from .results.study import OptimizeResult
 from .results.sweep import SweepResult
+from .slurm.limits.read import slurm_limits
 from .slurm.limits.records import (
     AccountLimits,
     NodeKind,

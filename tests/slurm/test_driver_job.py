@@ -44,7 +44,7 @@ def site(monkeypatch):
         limits = SlurmLimits(
             user="me", partitions=partitions, enforce=("limits",), version="22.05", **known
         )
-        monkeypatch.setattr(check, "read_slurm_limits", lambda timeout_s: limits)
+        monkeypatch.setattr(check, "slurm_limits", lambda timeout_s: limits)
 
     site()
     return site

@@ -9,7 +9,7 @@ import pytest
 
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
-from seedwise.slurm.limits.read import read_slurm_limits
+from seedwise.slurm.limits.read import slurm_limits
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
 from seedwise.slurm.queue import test_submit as check_submit
 from tests.testbed.daemons import poll
@@ -58,13 +58,13 @@ def test_a_job_from_its_check_to_its_end(slurm, put_before, bodies):
 
 
 def test_what_slurm_allows(slurm, put_before):
-    known = read_slurm_limits()
+    known = slurm_limits()
     put_before(**dict.fromkeys(COMMANDS, SSH))
-    found = read_slurm_limits()
+    found = slurm_limits()
     assert (found.accounts, found.qos, found.unanswered) == (known.accounts, known.qos, {})
     assert _partitions(found) == _partitions(known)
     put_before(scontrol=NO_SCONTROL)
-    assert _partitions(read_slurm_limits()) == _partitions(known)
+    assert _partitions(slurm_limits()) == _partitions(known)
 
 
 def _partitions(limits):

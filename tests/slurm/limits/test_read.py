@@ -13,7 +13,7 @@ from seedwise.model.slurm_time import time_text
 from seedwise.slurm.limits.accounting import accounts_in, qos_in
 from seedwise.slurm.limits.nodes import nodes_in
 from seedwise.slurm.limits.partitions import partitions_in, partitions_of_sinfo
-from seedwise.slurm.limits.read import limits_in, read_slurm_limits
+from seedwise.slurm.limits.read import limits_in, slurm_limits
 from seedwise.slurm.limits.records import NodeKind, SlurmLimits
 from seedwise.slurm.limits.words import settings_in
 from seedwise.slurm.preflight.rules import Request, problems
@@ -328,12 +328,12 @@ def scontrol(folder: Path) -> None:
 
 def test_a_machine_without_slurm(commands):
     with pytest.raises(SlurmNotFoundError, match="there is no scontrol or sinfo on this"):
-        read_slurm_limits()
+        slurm_limits()
 
 
 def test_a_command_that_is_not_there(commands):
     scontrol(commands)
-    limits = read_slurm_limits()
+    limits = slurm_limits()
     assert limits.unknown == ("qos", "accounts")
     assert [partition.name for partition in limits.partitions] == ["cpu", "gpu", "empty"]
     assert limits.unanswered == {
@@ -346,7 +346,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_began(commands):
     scontrol(commands)
     pids = commands.parent / "pids"
     script(commands, "sacctmgr", f"/bin/sleep 600 & echo $! >> {pids}; wait")
-    limits = read_slurm_limits(timeout_s=1)
+    limits = slurm_limits(timeout_s=1)
     assert limits.unknown == ("qos", "accounts")
     assert "sacctmgr gave no answer within" in limits.unanswered["sacctmgr show qos"]
     for pid in map(int, pids.read_text().split()):
@@ -364,7 +364,7 @@ def is_running(pid: int) -> bool:
 def test_a_command_that_fails_says_why(commands):
     scontrol(commands)
     script(commands, "sacctmgr", "echo half an answer; echo 'slurmdbd: no' >&2; exit 1")
-    limits = read_slurm_limits()
+    limits = slurm_limits()
     assert limits.unknown == ("qos", "accounts")
     assert limits.unanswered["sacctmgr show user"] == "slurmdbd: no"
 
@@ -372,13 +372,13 @@ def test_a_command_that_fails_says_why(commands):
 def test_a_command_that_fails_without_a_word(commands):
     scontrol(commands)
     script(commands, "sacctmgr", "echo >&2; exit 1")
-    assert read_slurm_limits().unanswered["sacctmgr show user"] == "it failed without a message"
+    assert slurm_limits().unanswered["sacctmgr show user"] == "it failed without a message"
 
 
 def test_a_user_without_an_account_is_an_answer_and_no_qos_is_none(commands):
     scontrol(commands)
     script(commands, "sacctmgr", "exit 0")
-    limits = read_slurm_limits()
+    limits = slurm_limits()
     assert limits.knows("accounts")
     assert limits.accounts == ()
     assert limits.unanswered == {"sacctmgr show qos": "it printed nothing"}
@@ -388,14 +388,14 @@ def test_a_command_that_can_not_be_run(commands):
     scontrol(commands)
     (commands / "sacctmgr").write_bytes(b"\x7fELF no program")
     (commands / "sacctmgr").chmod(0o755)
-    why = read_slurm_limits().unanswered["sacctmgr show qos"]
+    why = slurm_limits().unanswered["sacctmgr show qos"]
     assert why == "sacctmgr can't be run: Exec format error"
 
 
 def test_commands_speak_english_and_see_no_terminal(commands):
     scontrol(commands)
     script(commands, "sacctmgr", 'read line; echo "lang $LC_ALL, read $line" >&2; exit 1')
-    assert read_slurm_limits().unanswered["sacctmgr show qos"] == "lang C, read"
+    assert slurm_limits().unanswered["sacctmgr show qos"] == "lang C, read"
 
 
 @pytest.mark.parametrize("scontrol_is", ["not there", "broken", "mute"])
@@ -403,7 +403,7 @@ def test_sinfo_stands_in_for_scontrol(commands, scontrol_is):
     script(commands, "sinfo", print_file(commands, SINFO))
     if scontrol_is != "not there":
         script(commands, "scontrol", "exit 1" if scontrol_is == "broken" else "echo hello")
-    limits = read_slurm_limits()
+    limits = slurm_limits()
     assert [partition.name for partition in limits.partitions] == ["cpu", "gpu"]
     assert limits.partitions[0].n_nodes == 3
 
@@ -411,7 +411,7 @@ def test_sinfo_stands_in_for_scontrol(commands, scontrol_is):
 def test_after_a_scontrol_that_hangs_there_is_no_time_for_sinfo(commands):
     script(commands, "sinfo", print_file(commands, SINFO))
     script(commands, "scontrol", "exec /bin/sleep 600")
-    limits = read_slurm_limits(timeout_s=0.5)
+    limits = slurm_limits(timeout_s=0.5)
     assert not limits.knows("partitions")
     assert limits.unanswered["sinfo"] == "there was no time left for it"
 
@@ -423,7 +423,7 @@ ASKED = Request(time_s=300, memory_mb=500, cpus=1)
 
 @pytest.mark.slurm
 def test_the_real_slurm(slurm):
-    limits = read_slurm_limits()
+    limits = slurm_limits()
     assert (limits.unknown, limits.unanswered) == ((), {})
     assert (limits.cluster, limits.user) == ("testbed", "root")
     main, tiny = limits.partitions
@@ -464,7 +464,7 @@ def test_the_real_slurm(slurm):
 )
 def test_the_check_agrees_with_slurm(slurm, what):
     request = attrs.evolve(ASKED, **what)
-    found = problems(request, read_slurm_limits())
+    found = problems(request, slurm_limits())
     assert all(problem.fatal for problem in found)
     assert bool(found) is not accepted(request)
 
@@ -475,7 +475,7 @@ def test_of_a_partition_that_is_not_up(slurm, state):
     request = attrs.evolve(ASKED, partition="tiny")
     slurm.call("scontrol", "update", "partition=tiny", f"state={state}")
     try:
-        (problem,) = problems(request, read_slurm_limits())
+        (problem,) = problems(request, slurm_limits())
         assert problem.fatal is not accepted(request)
     finally:
         slurm.call("scontrol", "update", "partition=tiny", "state=up")
@@ -485,10 +485,10 @@ def test_of_a_partition_that_is_not_up(slurm, state):
 def test_a_node_that_is_drained_is_not_usable(slurm):
     slurm.call("scontrol", "update", "node=n1", "state=drain", "reason=a test State=IDLE")
     try:
-        main, tiny = read_slurm_limits().partitions
+        main, tiny = slurm_limits().partitions
     finally:
         slurm.call("scontrol", "update", "node=n1", "state=resume")
-    poll(lambda: read_slurm_limits().partition("tiny").n_usable == 1, "the node to be back", 60)
+    poll(lambda: slurm_limits().partition("tiny").n_usable == 1, "the node to be back", 60)
     assert (main.n_nodes, main.n_usable, tiny.n_usable) == (4, 3, 0)
 
 

@@ -86,7 +86,7 @@ def test_lines_after_the_first_command_count_for_nothing():
 def test_a_qos_that_is_set_for_all_jobs_goes_before_the_default(monkeypatch, keywords, asked):
     monkeypatch.setenv("SBATCH_QOS", "urgent")
     monkeypatch.setattr(preflight, "test_submit", lambda _: Answer(True))
-    monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: SlurmLimits(user="me"))
+    monkeypatch.setattr(preflight, "slurm_limits", lambda timeout_s: SlurmLimits(user="me"))
     options = RunOptions.from_keywords(keywords)
     checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1, print)
     assert checked["job_extra_directives"] == asked
@@ -113,7 +113,7 @@ def judge(monkeypatch):
 
     def judge(says, *lines, limits=HERE, **keywords):
         monkeypatch.setattr(preflight, "test_submit", says)
-        monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: limits)
+        monkeypatch.setattr(preflight, "slurm_limits", lambda timeout_s: limits)
 
         def script(keywords):
             text = [f"#SBATCH {line}" for line in keywords["job_extra_directives"]]
@@ -185,7 +185,7 @@ def test_another_cluster_is_for_all_commands_or_for_none(judge, line):
 def test_what_is_to_be_said_of_many_jobs(monkeypatch):
     alone = attrs.evolve(HERE.partitions[0], is_exclusive=True)
     limits = attrs.evolve(HERE, partitions=(alone,))
-    monkeypatch.setattr(preflight, "read_slurm_limits", lambda _: limits)
+    monkeypatch.setattr(preflight, "slurm_limits", lambda timeout_s: limits)
     found, cpus = plan_problems("#!/bin/sh\n#SBATCH --cpus-per-task=2\n", 3)
     assert cpus == 8
     assert any("each job has a node to itself" in words for words in found)

@@ -30,10 +30,39 @@ _MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
 
-def read_slurm_limits(timeout_s: float = 10) -> SlurmLimits:
-    """Ask Slurm what it allows this user; what is not answered within `timeout_s` is unknown.
+def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
+    """Return what the Slurm cluster of this machine allows you.
 
-    Raises SlurmNotFoundError if this machine has neither ``scontrol`` nor ``sinfo``.
+    It asks ``scontrol`` and ``sacctmgr``, or ``sinfo``. A record's `unknown` names what they did
+    not answer. A limit of None means no limit.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds that all commands together may take; what is not answered by then is unknown.
+
+    Returns
+    -------
+    SlurmLimits
+        The partitions with their nodes, your accounts, and the QoS.
+
+    Raises
+    ------
+    SlurmNotFoundError
+        If this machine has no Slurm.
+
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> try:
+    ...     partitions = sw.slurm_limits().partitions
+    ... except sw.SlurmNotFoundError:  # this is not a login node
+    ...     partitions = ()
+    >>> for_a_day = [
+    ...     partition.name
+    ...     for partition in partitions
+    ...     if partition.knows("max_time_s") and (partition.max_time_s or 86400) >= 86400
+    ... ]
     """
     if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
         raise SlurmNotFoundError("scontrol or sinfo")

@@ -20,7 +20,7 @@ from seedwise.errors import (
 )
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.limits.read import limits_in, read_slurm_limits
+from seedwise.slurm.limits.read import limits_in, slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.request import Problem, Request
 from seedwise.slurm.preflight.rules import given_cpus, problems
@@ -113,7 +113,7 @@ def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
 def known_limits() -> SlurmLimits:
     """Return what Slurm allows; nothing is known where there is ``sbatch`` and nothing to ask."""
     try:
-        return read_slurm_limits(_LIMITS_S)
+        return slurm_limits(timeout_s=_LIMITS_S)
     except SlurmNotFoundError:
         return limits_in({})
 

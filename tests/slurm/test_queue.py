@@ -290,8 +290,8 @@ def test_nodes_are_excluded(slurm, tmp_path):
         assert nodes(*jobs) == []
     finally:
         scancel(jobs)
-    assert slurm_commands.test_submit(script, "n1", "n2").accepted
-    assert not slurm_commands.test_submit(script, "n1", "n2", "n3").accepted
+    assert slurm_commands.test_submit(script, "n1", "n2") is None
+    assert slurm_commands.test_submit(script, "n1", "n2", "n3") is not None
     poll(lambda: not set(jobs) & set(slurm.jobs()), "the jobs to end")
 
 

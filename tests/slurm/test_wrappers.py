@@ -46,7 +46,7 @@ def put_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize("bodies", [dict.fromkeys(COMMANDS, SSH), {"squeue": WITHOUT_ME}])
 def test_a_job_from_its_check_to_its_end(slurm, put_before, bodies):
     put_before(**bodies)
-    assert check_submit(JOB).accepted
+    assert check_submit(JOB) is None
     job_id = submit_job(JOB)
     (job,) = list_jobs("run-1").values()
     assert (job.job_id, job.partition) == (job_id, "main")

@@ -124,7 +124,11 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
 def _python(slurm: SlurmOptions) -> str:
     """Return the command that starts Python on the nodes, for a shell."""
     given = _python_words(slurm)
-    return " ".join(map(_word_in_shell, given)) if given else shlex.quote(sys.executable)
+    in_shell = [
+        _in_shell(word) if "$" in word or word.startswith("~") else shlex.quote(word)
+        for word in given
+    ]
+    return " ".join(in_shell) or shlex.quote(sys.executable)
 
 
 def _python_words(slurm: SlurmOptions) -> Sequence[str]:
@@ -287,10 +291,6 @@ def _in_shell(folder: str) -> str:
     """Quote a path, except for variables, which are those of the node."""
     folder = re.sub(r"^~(?=/|$)", "$HOME", re.sub(r'(["\\`])', r"\\\1", folder))
     return f'"{folder}"'
-
-
-def _word_in_shell(word: str) -> str:
-    return _in_shell(word) if "$" in word or word.startswith("~") else shlex.quote(word)
 
 
 def _own_address(python: str, scheduler_host: str) -> str:

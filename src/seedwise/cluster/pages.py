@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
 import attrs
 from distributed import Scheduler
-from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -72,17 +71,13 @@ def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Schedule
             strangers = _Strangers(server.handle_stream)
             server.request_callback = _Lock(server.request_callback, token, proxy_host, strangers)
             server.handle_stream = strangers.handle_stream
-            _limit(server.conn_params)
+            # A websocket is exempt once it is open.
+            server.conn_params.header_timeout = _SILENT_S
+            server.conn_params.body_timeout = _SILENT_S
+            server.conn_params.max_header_size = _MOST_HEADER_BYTES
+            server.conn_params.max_body_size = _MOST_BODY_BYTES
 
     return LockedScheduler
-
-
-def _limit(parameters: HTTP1ConnectionParameters) -> None:
-    """Bound what a connection may take; a websocket is exempt once it is open."""
-    parameters.header_timeout = _SILENT_S
-    parameters.body_timeout = _SILENT_S
-    parameters.max_header_size = _MOST_HEADER_BYTES
-    parameters.max_body_size = _MOST_BODY_BYTES
 
 
 class _Strangers:
@@ -112,12 +107,12 @@ class _Strangers:
 
 @attrs.frozen
 class _Answer:
-    """An answer in the application's place."""
+    """An answer in the application's place; without more than a body it is a refusal."""
 
-    status: int
-    reason: str
-    headers: dict[str, str]
     body: bytes
+    status: int = 403
+    reason: str = "Forbidden"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
@@ -149,7 +144,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         origin = headers.get("Origin", f"//{host}").partition("//")[2]
         is_known = name is not None or self._is_the_proxys(host)
         if not is_known or origin != host or not start_line.path.startswith("/"):
-            return _refusal(_OTHER_HOST)
+            return _Answer(_OTHER_HOST)
         # The ports of a host share their cookies, and so do the paths of a proxy.
         cookie = f"{_COOKIE}{name[1] or 80}" if name else f"{_COOKIE}proxy"
         if any(map(self._fits, _in_query(start_line.path))):
@@ -157,7 +152,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
             redirect = _redirect(start_line.path, f"{cookie}={self._token.decode()}", bool(name))
             return redirect if is_page else None
         given = [_in_header(headers), parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
-        return None if any(map(self._fits, given)) else _refusal(_NO_TOKEN)
+        return None if any(map(self._fits, given)) else _Answer(_NO_TOKEN)
 
     def _is_the_proxys(self, host: str) -> bool:
         return self._proxy_host in ("", re.sub(r":\d*$", "", host).lower())
@@ -223,10 +218,6 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         self._inner.on_connection_close()
 
 
-def _refusal(why: bytes) -> _Answer:
-    return _Answer(403, "Forbidden", {}, why)
-
-
 def _redirect(path: str, cookie: str, is_direct: bool) -> _Answer:
     """Have the browser keep the token, and come again without it in the address."""
     path = _without_token(path)
@@ -243,7 +234,7 @@ def _redirect(path: str, cookie: str, is_direct: bool) -> _Answer:
         "Set-Cookie": f"{cookie}; HttpOnly; SameSite=Strict{place}",
         "Referrer-Policy": "no-referrer",
     }
-    return _Answer(302, "Found", headers, b"")
+    return _Answer(b"", 302, "Found", headers)
 
 
 def _ignore_error(future: Any) -> None:

@@ -65,27 +65,6 @@ _SHORT = {"-A": "ACCOUNT", "-C": "CONSTRAINT", "-G": "GPUS", "-p": "PARTITION", 
 
 
 @attrs.frozen
-class Answer:
-    """What ``sbatch --test-only`` answered."""
-
-    #: Whether Slurm would take the job.
-    accepted: bool
-    #: Its words if not; empty if it would.
-    text: str = ""
-    #: Whether Slurm was not reached, so that nothing is known.
-    unheard: bool = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether Slurm has no node for the job right now, and would still take it.
-
-        ``--test-only`` looks only at nodes that are up and not reserved. It says the same of what
-        no node has at all.
-        """
-        return not self.accepted and _NOT_NOW.search(self.text) is not None
-
-
-@attrs.frozen
 class QueuedJob:
     """A job as squeue lists it."""
 
@@ -171,14 +150,22 @@ def sbatch_environment(script: str) -> dict[str, str]:
     }
 
 
-def test_submit(script: str, *excluded: str) -> Answer:
-    """Ask Slurm whether it would take a job that goes to none of the nodes that are `excluded`."""
+def test_submit(script: str, *excluded: str) -> CommandError | None:
+    """Return why Slurm would not take a job that goes to no `excluded` node; None if it would."""
     options = ["--test-only", *_exclude_option(script, excluded)]
     try:
         run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
     except CommandError as error:
-        return Answer(False, error.text, error.unheard)
-    return Answer(True)
+        return error
+    return None
+
+
+def has_no_node_now(refusal: CommandError) -> bool:
+    """Tell whether `test_submit` found no node for the job right now: Slurm may still take it.
+
+    It looks only at nodes that are up and not reserved, and says the same of what no node has.
+    """
+    return _NOT_NOW.search(refusal.text) is not None
 
 
 def submit_job(script: str, *excluded: str) -> str | None:

@@ -7,8 +7,8 @@ import pytest
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import PoolJob
 from seedwise.cluster.pool.nodes import BadNodes
+from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import parse_sacct, parse_scontrol
-from seedwise.slurm.queue import Answer
 
 HOUR_S = 3600.0
 #: Further than the time for which the accounting is asked about a job.
@@ -20,7 +20,9 @@ def excluded_after(tmp_path, ends, *, usable=("n1", "n2", "n3", "n4"), at_work=T
 
     An end is written without the id, as ``FAILED|1:0|n1``; a number is a pause in seconds.
     """
-    nodes = BadNodes(lambda without: Answer(bool(set(usable) - set(without))))
+    nodes = BadNodes(
+        lambda without: None if set(usable) - set(without) else CommandError("no node")
+    )
     known = {}
     ended = EndedJobs(lambda ids: known, tmp_path, nodes)
     now_s, error = 0.0, None
@@ -120,7 +122,7 @@ def test_the_run_ends_when_jobs_fail_on_different_nodes(tmp_path, usable, ends, 
 
 
 def test_while_slurm_does_not_answer_a_node_is_neither_excluded_nor_the_last():
-    answers = [Answer(False, "no answer", unheard=True), Answer(True)]
+    answers = [CommandError("sbatch gave no answer within 8 s"), None]
     nodes = BadNodes(lambda _: answers.pop(0))
     for _ in range(2):
         assert nodes.note_early_end("n1", "7", "it failed", 0.0) is None
@@ -136,7 +138,7 @@ def test_while_slurm_does_not_answer_a_node_is_neither_excluded_nor_the_last():
     "end", ["FAILED|127:0|{}", "FAILED|126:0|{}", pytest.param("FAILED|1:0|{}", id="no module")]
 )
 def test_a_command_that_is_not_there_is_told_once_and_excludes_no_node(tmp_path, end):
-    nodes = BadNodes(lambda _: Answer(True))
+    nodes = BadNodes(lambda _: None)
     ids = [str(number) for number in range(100, 108)]
     known = parse_sacct("".join(f"{i}|{end.format(f'n{i[-1]}')}|2G\n" for i in ids))
     known |= parse_sacct("".join(f"{i}|{end.format('n1')}|2G\n" for i in ids[:4]))
@@ -164,7 +166,7 @@ def test_a_command_that_is_not_there_is_told_once_and_excludes_no_node(tmp_path,
 
 def test_each_reason_is_told_and_again_after_a_worker_joined(tmp_path):
     known = parse_sacct("7|FAILED|1:0|n1|2G\n8|FAILED|3:0|n2|2G\n9|FAILED|3:0|n2|2G")
-    ended = EndedJobs(lambda _: known, tmp_path, BadNodes(lambda _: Answer(True)))
+    ended = EndedJobs(lambda _: known, tmp_path, BadNodes(lambda _: None))
     told = []
     for now_s, job_id in enumerate(known):
         ended.add(PoolJob(job_id), now_s * APART_S)

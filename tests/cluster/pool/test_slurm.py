@@ -16,7 +16,7 @@ from seedwise.errors.refusals import what_to_change
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
-from seedwise.slurm.queue import Answer, QueuedJob
+from seedwise.slurm.queue import QueuedJob
 from tests.testbed.daemons import poll
 
 AWAY = CommandError("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
@@ -76,7 +76,7 @@ class World:
         self.excluded.append((set(nodes), list(waiting)))
 
     def try_without(self, nodes):
-        return Answer(bool(self.usable - set(nodes)))
+        return None if self.usable - set(nodes) else REFUSED
 
     def look(self):
         return dict(self.workers)

@@ -14,6 +14,7 @@ import pytest
 
 import seedwise as sw
 from seedwise.model.options.study import RunOptions
+from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.records import (
     AccountLimits,
     NodeKind,
@@ -23,7 +24,6 @@ from seedwise.slurm.limits.records import (
 )
 from seedwise.slurm.preflight import check as preflight
 from seedwise.slurm.preflight.check import asks_for_qos, check_jobs, plan_problems, request_in
-from seedwise.slurm.queue import Answer
 from tests.losses import bowl
 from tests.testbed.config import NODES
 from tests.testbed.daemons import poll
@@ -85,7 +85,7 @@ def test_lines_after_the_first_command_count_for_nothing():
 )
 def test_a_qos_that_is_set_for_all_jobs_goes_before_the_default(monkeypatch, keywords, asked):
     monkeypatch.setenv("SBATCH_QOS", "urgent")
-    monkeypatch.setattr(preflight, "test_submit", lambda _: Answer(True))
+    monkeypatch.setattr(preflight, "test_submit", lambda _: None)
     monkeypatch.setattr(preflight, "slurm_limits", lambda timeout_s: SlurmLimits(user="me"))
     options = RunOptions.from_keywords(keywords)
     checked = check_jobs(options, {"job_extra_directives": []}, lambda _: "#!/bin/sh\n", 1, print)
@@ -128,23 +128,23 @@ def judge(monkeypatch):
 
 
 def accepts(_):
-    return Answer(True)
+    return None
 
 
 def test_nodes_that_are_down_now_are_waited_for(judge, capsys):
-    found = judge(lambda _: Answer(False, DRAINED), "--constraint=a100", slurm_qos="long")
+    found = judge(lambda _: CommandError(DRAINED), "--constraint=a100", slurm_qos="long")
     assert re.search("(?s)has to wait: .*all down or drained now", capsys.readouterr().out)
     assert found == ["--qos=long", "--constraint=a100"]
 
 
 def test_nodes_that_there_are_none_of_are_not(judge):
     with pytest.raises(sw.SubmitRefusedError, match="have the features a100"):
-        judge(lambda _: Answer(False, DRAINED), "--constraint=h100", slurm_qos="long")
+        judge(lambda _: CommandError(DRAINED), "--constraint=h100", slurm_qos="long")
 
 
 def test_of_an_expression_slurm_is_to_say_it(judge, capsys):
     """Whether nodes with both are down, or there are none, is not known before."""
-    judge(lambda _: Answer(False, DRAINED), "--constraint=a100&ib", slurm_qos="long")
+    judge(lambda _: CommandError(DRAINED), "--constraint=a100&ib", slurm_qos="long")
     assert "has to wait" in capsys.readouterr().out
 
 
@@ -157,7 +157,7 @@ def test_a_qos_that_nobody_asked_for_refuses_no_run(judge, capsys):
 
 def test_a_qos_that_is_refused_is_left_out(judge, capsys):
     def says(script):
-        return Answer("--qos" not in script, "Invalid qos specification")
+        return CommandError("Invalid qos specification") if "--qos" in script else None
 
     assert judge(says, slurm_qos="long") == []
     assert "with it Slurm says: Invalid qos specification" in capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_a_qos_that_is_refused_is_left_out(judge, capsys):
 
 def test_what_is_refused_with_and_without_a_qos(judge):
     with pytest.raises(sw.SubmitRefusedError, match="Job violates"):
-        judge(lambda _: Answer(False, "Job violates accounting/QOS policy"))
+        judge(lambda _: CommandError("Job violates accounting/QOS policy"))
 
 
 def test_a_job_that_the_sites_rules_may_have_changed(judge):

@@ -12,8 +12,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from seedwise.cluster.job import job_name
 from seedwise.cluster.place import RunTag, run_soon
+from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import (
-    Answer,
     QueuedJob,
     exclude_nodes,
     list_jobs,
@@ -115,8 +115,8 @@ class Queue:
         self._excluded = nodes
         exclude_nodes(self.script, nodes, waiting)
 
-    def try_without(self, nodes: Collection[str]) -> Answer:
-        """Ask whether Slurm would take a job that may not run on these nodes."""
+    def try_without(self, nodes: Collection[str]) -> CommandError | None:
+        """Return why Slurm would not take a job that may not run on these nodes."""
         return test_submit(self.script, *nodes)
 
 

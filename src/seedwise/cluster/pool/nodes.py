@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from seedwise.model.status import PoolNews
-from seedwise.slurm.queue import Answer
+from seedwise.slurm.commands import CommandError
 
 # One early end may be chance.
 _MOST_EARLY_ENDS = 2
@@ -15,11 +15,11 @@ _FORGOTTEN_AFTER_S = 3600.0
 class BadNodes:
     """Counts early ends of jobs by node, and excludes nodes for an hour.
 
-    `try_without` asks Slurm whether it takes a job that may not run on some nodes. A node that
+    `try_without` asks why Slurm does not take a job that may not run on some nodes. A node that
     Slurm can't do without is never excluded.
     """
 
-    def __init__(self, try_without: Callable[[Collection[str]], Answer]) -> None:
+    def __init__(self, try_without: Callable[[Collection[str]], CommandError | None]) -> None:
         #: Whether Slurm has only bad nodes for a job, as far as it was asked.
         self.no_others = False
         self._try_without = try_without
@@ -42,9 +42,9 @@ class BadNodes:
         self._ends_s[node] = ends_s
         if len(ends_s) < _MOST_EARLY_ENDS:
             return None
-        answer = self._try_without([*excluded, node])
-        self.no_others = not (answer.accepted or answer.unheard)
-        if not answer.accepted:
+        refusal = self._try_without([*excluded, node])
+        self.no_others = refusal is not None and not refusal.unheard
+        if refusal is not None:
             return None
         self._ends_s.pop(node, None)  # it may be forgotten meanwhile
         why = f"{len(ends_s)} jobs ended there before their worker joined"

@@ -20,11 +20,17 @@ from seedwise.errors import (
 )
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
+from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.read import limits_in, slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.request import Problem, Request
 from seedwise.slurm.preflight.rules import given_cpus, problems
-from seedwise.slurm.queue import Answer, directive_words, sbatch_environment, test_submit
+from seedwise.slurm.queue import (
+    directive_words,
+    has_no_node_now,
+    sbatch_environment,
+    test_submit,
+)
 from seedwise.slurm.units import memory_mb
 
 #: The walltime of a request for no limit.
@@ -72,12 +78,12 @@ def check_jobs(
 
         def judged(some: dict[str, Any]) -> _Verdict:
             text = script(some)
-            answer = test_submit(text)
-            if answer.unheard:
-                said = f"Slurm does not answer: {answer.text}"
+            refusal = test_submit(text)
+            if refusal is not None and refusal.unheard:
+                said = f"Slurm does not answer: {refusal.text}"
                 raise ClusterStartError("the pool of Slurm jobs", said)
-            found = script_problems(text, n_jobs, limits.result(), accepted=answer.accepted)
-            return _Verdict(text, answer, found)
+            found = script_problems(text, n_jobs, limits.result(), accepted=refusal is None)
+            return _Verdict(text, refusal, found)
 
         with_qos = _with_qos(options, keywords)
         verdict = judged(with_qos)
@@ -163,34 +169,34 @@ class _Verdict:
     """What Slurm says of a job script, and what is known to be wrong with it."""
 
     script: str
-    answer: Answer
+    refusal: CommandError | None
     problems: tuple[Problem, ...]
 
     def is_kept(self, asked_for: bool) -> bool:
         """Tell whether to keep the QoS: Slurm takes the job, and it can start or was asked for."""
-        if not (self.answer.accepted or self.answer.waits):
+        if self.refusal is not None and not has_no_node_now(self.refusal):
             return False
         return asked_for or not self._fatal
 
     def require(self, note: Callable[[str], None]) -> None:
         """Refuse a job that Slurm would not take or never start."""
-        if self.answer.accepted:
+        if self.refusal is None:
             if self._fatal:
                 raise PreflightError(self._fatal)
             return
-        if not self.answer.waits or self._fatal:
-            raise SubmitRefusedError(self.answer.text, self.script, self._fatal)
+        if not has_no_node_now(self.refusal) or self._fatal:
+            raise SubmitRefusedError(self.refusal.text, self.script, self._fatal)
         why = "".join(f"\n  {problem}" for problem in self.problems)
         note(
             "no node can take such a job right now, so Slurm refuses it or it has to wait: "
-            f"{self.answer.text}{why}"
+            f"{self.refusal.text}{why}"
         )
 
     @property
     def objection(self) -> str:
         """What is wrong with the job, to follow "with it"."""
-        if not self.answer.accepted:
-            return f"Slurm says: {self.answer.text}"
+        if self.refusal is not None:
+            return f"Slurm says: {self.refusal.text}"
         return f"Slurm could never start it ({'; '.join(map(str, self._fatal))})"
 
     @property

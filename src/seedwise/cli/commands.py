@@ -96,13 +96,11 @@ def _print(lines: list[str]) -> None:
     click.echo("\n".join(lines))
 
 
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flags.items() if value not in (None, ())}
-
-
-def _of_slurm(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the fields of SlurmOptions out of what was given."""
-    return {name: given.pop(name) for name in keyword_names(SlurmOptions) if name in given}
+def _given(flags: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the keywords that were given, and the fields of SlurmOptions that were."""
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    slurm = {name: given.pop(name) for name in keyword_names(SlurmOptions) if name in given}
+    return given, slurm
 
 
 _WORKERS = next(one for one in command_options(RunOptions) if one.flag == "--workers")
@@ -139,9 +137,9 @@ def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     from seedwise.api.resume import changed_slurm
     from seedwise.view.result import result_lines
 
-    given = _given({"code": code, **flags})
-    if fields := _of_slurm(given):
-        given["slurm"] = changed_slurm(run_dir, fields)
+    given, of_slurm = _given({"code": code, **flags})
+    if of_slurm:
+        given["slurm"] = changed_slurm(run_dir, of_slurm)
     _print(result_lines(seedwise.resume_run(run_dir, **given)))
 
 
@@ -174,9 +172,9 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
     from seedwise.api.check import check_script
     from seedwise.view.check import check_lines
 
-    given = _given(flags)
-    if fields := _of_slurm(given):
-        given["slurm"] = SlurmOptions(**fields)
+    given, of_slurm = _given(flags)
+    if of_slurm:
+        given["slurm"] = SlurmOptions(**of_slurm)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # stdout is for the report alone
             report = check_script(loss, **given)
@@ -257,8 +255,8 @@ def submit(script: str, arguments: tuple[str, ...], **flags: Any) -> None:
     from seedwise.api.submit import submit_script
     from seedwise.view.submitted import submitted_lines
 
-    given = _given(flags)
-    slurm = SlurmOptions(**_of_slurm(given))
+    given, of_slurm = _given(flags)
+    slurm = SlurmOptions(**of_slurm)
     for note in misplaced(click.get_current_context().command, script, arguments):
         click.echo(note, err=True)
     _print(submitted_lines(*submit_script(script, arguments, SubmitOptions(**given), slurm)))

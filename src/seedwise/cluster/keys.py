@@ -154,21 +154,15 @@ def _check_above(folder: Path) -> None:
         for path in above:
             mode = path.stat().st_mode
             if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-                raise _open_to_all(path, folder)
+                # To remove it would be bad advice: this folder may hold all that a user has.
+                raise KeyFolderError(
+                    path,
+                    "everybody may write to it, and so could replace the folder that holds the "
+                    f"keys of the run's connections, {folder}",
+                    f"Run 'chmod o-w {shlex.quote(str(path))}', or give another run_root.",
+                )
     except OSError as error:
         raise KeyFolderError(folder, f"what is above it can't be looked at ({error})") from error
-
-
-def _open_to_all(path: Path, folder: Path) -> KeyFolderError:
-    error = KeyFolderError(path, "everybody may write to it")
-    # The usual advice, to remove it, would be bad: this folder may hold all that a user has.
-    text = (
-        f"{path}: {error.problem}, and so could replace the folder that holds the keys of the "
-        f"run's connections, {folder}. Run 'chmod o-w {shlex.quote(str(path))}', or give another "
-        "run_root."
-    )
-    error.args = (text,)
-    return error
 
 
 def _security(folder: Path, certificate: str) -> Security:

@@ -80,14 +80,15 @@ class KeyFolderError(ClusterError):
         The folder or file, and what is wrong with it.
     """
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Path, problem: str, advice: str | None = None) -> None:
         self.path = path
         self.problem = problem
-        super().__init__(
-            f"{path}: {problem}. The keys of a run's connections must be out of reach of other "
-            "users: the folder must be yours and of mode 0700, its files of mode 0600. Remove "
-            "it, or give a run_root on a file system that keeps owners and modes."
+        usual = (
+            "The keys of a run's connections must be out of reach of other users: the folder must "
+            "be yours and of mode 0700, its files of mode 0600. Remove it, or give a run_root on "
+            "a file system that keeps owners and modes."
         )
+        super().__init__(f"{path}: {problem}. {advice or usual}")
 
 
 class MainGuardError(ClusterError):

@@ -24,19 +24,21 @@ def qos_in(text: str) -> tuple[QosLimits, ...]:
     return tuple(_qos(record) for record in table if record["Name"])
 
 
-def accounts_in(text: str, cluster: str | None) -> tuple[AccountLimits, ...] | None:
+def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
     """Return what ``sacctmgr -nP show user withassoc`` prints in `ACCOUNT_FORMAT`.
 
-    Only accounts of `cluster` are returned, because one database can serve several. None if
-    `cluster` is None and several are listed: then it is unknown which accounts are of this
-    cluster.
+    Only accounts of `cluster` are returned, because one database can serve several. None if they
+    are unknown: there is no answer, or it says nothing about this user on this cluster.
     """
+    if text is None:
+        return None
     table = [dict(zip(_ACCOUNT, words, strict=True)) for words in rows(text, len(_ACCOUNT))]
     clusters = {record["Cluster"].casefold() for record in table}
     if cluster is None and len(clusters) > 1:
         return None
     ours = clusters if cluster is None else {cluster.casefold()}
-    return tuple(_account(record) for record in table if record["Cluster"].casefold() in ours)
+    found = tuple(_account(record) for record in table if record["Cluster"].casefold() in ours)
+    return None if text.strip() and not found else found
 
 
 def _qos(record: dict[str, str]) -> QosLimits:

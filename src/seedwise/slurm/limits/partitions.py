@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-import attrs
-
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import SEPARATOR
 from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
@@ -103,7 +101,7 @@ def _partition(
     else:  # a job that names none gets the longest
         default_time_s = max_time_s
         read.unknown += ["default_time_s"] * ("max_time_s" in read.unknown)
-    partition = PartitionLimits(
+    return PartitionLimits(
         name=record["PartitionName"],
         is_default=read("is_default", "Default", truth, False),
         is_hidden=read("is_hidden", "Hidden", truth, False),
@@ -118,9 +116,8 @@ def _partition(
         **_doors(read, "Accounts", "accounts"),
         **_doors(read, "Qos", "qos"),
         **_memory(read, settings),
+        unknown=tuple(read.unknown),  # the last, when all is read
     )
-    # The reader knows all that is unknown only now that it has read everything.
-    return attrs.evolve(partition, unknown=tuple(read.unknown))
 
 
 def _doors(read: Reader, key: str, ours: str) -> dict[str, Any]:

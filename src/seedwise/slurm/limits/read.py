@@ -7,7 +7,6 @@ import pwd
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
 
 import attrs
 
@@ -15,7 +14,7 @@ from seedwise.errors import SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
 from seedwise.slurm.limits.accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
 from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
-from seedwise.slurm.limits.records import AccountLimits, SlurmLimits
+from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.limits.words import Reader, names, number, settings_in
 
 #: With ``--all``, so that partitions that are hidden or for other groups don't seem to be missing.
@@ -102,32 +101,27 @@ def limits_in(
     if not partitions:
         partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
     qos = qos_in(texts.get("qos") or "")
-    accounts = _accounts(texts.get("accounts"), (settings or {}).get("ClusterName"))
-    read, nothing = Reader(settings or {}), cast("tuple[str, ...]", ())
-    found: dict[str, Any] = {
-        "cluster": read("cluster", "ClusterName", str, ""),
-        "version": read("version", "SLURM_VERSION", str, ""),
-        "max_array_size": read("max_array_size", "MaxArraySize", number, None),
-        "max_job_count": read("max_job_count", "MaxJobCount", number, None),
-        "enforce": read("enforce", "AccountingStorageEnforce", names, nothing),
-        "enforce_partition_limits": read(
-            "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
-        ),
-        "submit_plugins": read("submit_plugins", "JobSubmitPlugins", names, nothing),
-        "filter_plugins": read("filter_plugins", "CliFilterPlugins", names, nothing),
-    }
-    missing = {"user": user, "partitions": partitions, "qos": qos}
-    unknown = [*read.unknown, *(name for name, value in missing.items() if not value)]
-    if accounts is None:
-        unknown.append("accounts")
+    accounts = accounts_in(texts.get("accounts"), (settings or {}).get("ClusterName"))
+    read = Reader(settings or {})
+    needed = {"user": user, "partitions": partitions, "qos": qos, "accounts": accounts is not None}
     return SlurmLimits(
         user=user,
         partitions=partitions,
         qos=qos,
         accounts=accounts or (),
+        cluster=read("cluster", "ClusterName", str, ""),
+        version=read("version", "SLURM_VERSION", str, ""),
+        max_array_size=read("max_array_size", "MaxArraySize", number, None),
+        max_job_count=read("max_job_count", "MaxJobCount", number, None),
+        enforce=read("enforce", "AccountingStorageEnforce", names, ()),
+        enforce_partition_limits=read(
+            "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
+        ),
+        submit_plugins=read("submit_plugins", "JobSubmitPlugins", names, ()),
+        filter_plugins=read("filter_plugins", "CliFilterPlugins", names, ()),
         unanswered=unanswered or {},
-        unknown=tuple(unknown),
-        **found,
+        # The last, when all is read.
+        unknown=(*read.unknown, *(name for name, value in needed.items() if not value)),
     )
 
 
@@ -138,13 +132,6 @@ class _Answer:
     command: str
     text: str | None = None
     why: str | None = None
-
-
-def _accounts(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
-    accounts = None if text is None else accounts_in(text, cluster)
-    if not accounts and text and text.strip():
-        return None  # it says something, but nothing about this user on this cluster
-    return accounts
 
 
 def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:

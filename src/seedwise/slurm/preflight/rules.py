@@ -84,15 +84,16 @@ def _account_of(
     request: Request, limits: SlurmLimits, partition: PartitionLimits | None
 ) -> AccountLimits | None:
     """Return the account's limits; those for the partition come before those for all."""
-    ours = [one for one in limits.accounts if _is_account(one, request.account)]
+    name = request.account
+    ours = [
+        one
+        for one in limits.accounts
+        if (one.is_default if name is None else _same(one.account, name))
+    ]
     for one in ours:
         if one.partition is not None and partition and one.partition == partition.name:
             return one
     return next((one for one in ours if one.partition is None), None)
-
-
-def _is_account(account: AccountLimits, name: str | None) -> bool:
-    return account.is_default if name is None else _same(account.account, name)
 
 
 def _unknown_partitions(request: Request, limits: SlurmLimits) -> Iterator[Problem]:

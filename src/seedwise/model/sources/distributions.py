@@ -28,25 +28,26 @@ from seedwise.model.space import SearchParam, search_param
 _LARGEST_INT = 2**53
 
 
-def _number(value: Any) -> float:
+def _number(value: float) -> float:
+    given: object = value  # of any type: only checkers of types heed the annotation
     try:
-        number = float(value) if isinstance(value, numbers.Real) else math.nan
+        number = float(given) if isinstance(given, numbers.Real) else math.nan
     except OverflowError:  # an int beyond the range of floats
         number = math.inf
     # numpy counts its time spans among the integers.
-    if isinstance(value, bool | np.timedelta64) or not math.isfinite(number):
+    if isinstance(given, bool | np.timedelta64) or not math.isfinite(number):
         raise SourceError(f"bound {shown(value)}: must be a finite number")
     return number
 
 
-def _whole(value: Any) -> int:
+def _whole(value: int) -> int:
     _number(value)  # its result is not used: as a float, 2**53 + 1 would be 2**53
     if int(value) != value or abs(value) > _LARGEST_INT:
         raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
     return int(value)
 
 
-def _options(values: Any) -> Axis:
+def _options(values: Sequence[CaseValue] | NDArray[Any]) -> Axis:
     return axis(values, "options")
 
 
@@ -99,14 +100,23 @@ class _IntRange(_Range):
 
 @attrs.frozen
 class Uniform(_FloatRange):
-    """Uniform over the floats of [low, high).
+    """A uniform distribution over the floats of [low, high).
 
-    Attributes
+    Parameters
     ----------
-    low : float
-        The least value.
-    high : float
-        The upper bound; every value is below it.
+    low, high : float
+        The bounds; `high` itself is never drawn.
+
+    Raises
+    ------
+    SourceError
+        If a bound is not a finite number, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import uniform
+    >>> uniform(0, 1)
+    Uniform(low=0.0, high=1.0)
     """
 
     TYPE = "uniform"
@@ -118,14 +128,23 @@ class Uniform(_FloatRange):
 
 @attrs.frozen
 class LogUniform(_FloatRange):
-    """Uniform on a logarithmic scale, over the floats of [low, high).
+    """A uniform distribution on a logarithmic scale, over the floats of [low, high).
 
-    Attributes
+    Parameters
     ----------
-    low : float
-        The least value, above 0.
-    high : float
-        The upper bound; every value is below it.
+    low, high : float
+        The bounds, above 0; `high` itself is never drawn.
+
+    Raises
+    ------
+    SourceError
+        If a bound is not a finite number above 0, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import loguniform
+    >>> loguniform(1e-4, 1e-1)
+    LogUniform(low=0.0001, high=0.1)
     """
 
     TYPE = "loguniform"
@@ -139,12 +158,23 @@ class LogUniform(_FloatRange):
 
 @attrs.frozen
 class RandInt(_IntRange):
-    """Uniform over the integers of [low, high].
+    """A uniform distribution over the integers of [low, high].
 
-    Attributes
+    Parameters
     ----------
     low, high : int
-        The least and the largest value.
+        The bounds, both included, from -2**53 to 2**53.
+
+    Raises
+    ------
+    SourceError
+        If a bound is not a whole number from -2**53 to 2**53, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import randint
+    >>> randint(1, 6)
+    RandInt(low=1, high=6)
     """
 
     TYPE = "randint"
@@ -156,15 +186,26 @@ class RandInt(_IntRange):
 
 @attrs.frozen
 class LogUniformInt(_IntRange):
-    """Uniform on a logarithmic scale, over the integers of [low, high].
+    """A uniform distribution on a logarithmic scale, over the integers of [low, high].
 
     It is log-uniform over the reals of [low, high + 1), rounded down. So every integer k can be
     drawn, with probability log((k + 1) / k) / log((high + 1) / low).
 
-    Attributes
+    Parameters
     ----------
     low, high : int
-        The least value, above 0, and the largest.
+        The bounds, both included, from 1 to 2**53.
+
+    Raises
+    ------
+    SourceError
+        If a bound is not a whole number from 1 to 2**53, or `low` is not below `high`.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import loguniform_int
+    >>> loguniform_int(1, 1024)
+    LogUniformInt(low=1, high=1024)
     """
 
     TYPE = "loguniform_int"
@@ -178,12 +219,25 @@ class LogUniformInt(_IntRange):
 
 @attrs.frozen
 class Choice:
-    """Uniform over a list; a value that is in it twice is drawn twice as often.
+    """A uniform choice from a list; a value that is in it twice is drawn twice as often.
 
-    Attributes
+    Parameters
     ----------
-    options : tuple or range
-        The values to choose from; more than 1,000 evenly spaced ints are a range.
+    options : list, tuple, range or array of shape (n,)
+        Values to choose from: float, int, str, bool, None, or tuples of these. They are kept as a
+        tuple; more than 1,000 evenly spaced ints are kept as a range. In a loss's
+        `parameter_space` they must be of one type and without duplicates.
+
+    Raises
+    ------
+    SourceError
+        If it is not a list, is empty, or has a value of another type.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import choice
+    >>> choice(["adam", "sgd", None])
+    Choice(options=('adam', 'sgd', None))
     """
 
     TYPE: ClassVar[str] = "choice"
@@ -212,141 +266,12 @@ _CLASSES: dict[str, type[Distribution]] = {
     cls.TYPE: cls for cls in (Uniform, LogUniform, RandInt, LogUniformInt, Choice)
 }
 
-
-def uniform(low: float, high: float) -> Uniform:
-    """Describe a uniform distribution over the floats of [low, high).
-
-    Parameters
-    ----------
-    low, high : float
-        The bounds; `high` itself is never drawn.
-
-    Returns
-    -------
-    Uniform
-        The distribution, for `random` or a loss's `parameter_space`.
-
-    Raises
-    ------
-    SourceError
-        If a bound is not a finite number, or `low` is not below `high`.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import uniform
-    >>> uniform(0, 1)
-    Uniform(low=0.0, high=1.0)
-    """
-    return Uniform(low, high)
-
-
-def loguniform(low: float, high: float) -> LogUniform:
-    """Describe a uniform distribution on a logarithmic scale, over the floats of [low, high).
-
-    Parameters
-    ----------
-    low, high : float
-        The bounds, above 0; `high` itself is never drawn.
-
-    Returns
-    -------
-    LogUniform
-        The distribution, for `random` or a loss's `parameter_space`.
-
-    Raises
-    ------
-    SourceError
-        If a bound is not a finite number above 0, or `low` is not below `high`.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import loguniform
-    >>> loguniform(1e-4, 1e-1)
-    LogUniform(low=0.0001, high=0.1)
-    """
-    return LogUniform(low, high)
-
-
-def loguniform_int(low: int, high: int) -> LogUniformInt:
-    """Describe a uniform distribution on a logarithmic scale, over the integers of [low, high].
-
-    Parameters
-    ----------
-    low, high : int
-        The bounds, both included, from 1 to 2**53.
-
-    Returns
-    -------
-    LogUniformInt
-        The distribution, for `random` or a loss's `parameter_space`.
-
-    Raises
-    ------
-    SourceError
-        If a bound is not a whole number from 1 to 2**53, or `low` is not below `high`.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import loguniform_int
-    >>> loguniform_int(1, 1024)
-    LogUniformInt(low=1, high=1024)
-    """
-    return LogUniformInt(low, high)
-
-
-def randint(low: int, high: int) -> RandInt:
-    """Describe a uniform distribution over the integers of [low, high].
-
-    Parameters
-    ----------
-    low, high : int
-        The bounds, both included, from -2**53 to 2**53.
-
-    Returns
-    -------
-    RandInt
-        The distribution, for `random` or a loss's `parameter_space`.
-
-    Raises
-    ------
-    SourceError
-        If a bound is not a whole number from -2**53 to 2**53, or `low` is not below `high`.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import randint
-    >>> randint(1, 6)
-    RandInt(low=1, high=6)
-    """
-    return RandInt(low, high)
-
-
-def choice(options: Sequence[CaseValue] | NDArray[Any]) -> Choice:
-    """Describe a uniform choice from a list; a value that is in it twice is drawn twice as often.
-
-    Parameters
-    ----------
-    options : list, tuple, range or array of shape (n,)
-        Values to choose from: float, int, str, bool, None, or tuples of these.
-
-    Returns
-    -------
-    Choice
-        The distribution, for `random`. In a loss's `parameter_space` its options must be of one
-        type and without duplicates.
-
-    Raises
-    ------
-    SourceError
-        If it is not a list, is empty, or has a value of another type.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import choice
-    >>> choice(["adam", "sgd", None])
-    Choice(options=('adam', 'sgd', None))
-    """
-    return Choice(options)
+# Called like functions, they are named like functions.
+uniform = Uniform
+loguniform = LogUniform
+randint = RandInt
+loguniform_int = LogUniformInt
+choice = Choice
 
 
 def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:

@@ -90,12 +90,9 @@ def axis_from_manifest(values: Any, what: str, parameter: str | None = None) -> 
 def _compact(values: tuple[CaseValue, ...]) -> Axis:
     if len(values) <= _LONGEST_LIST:
         return values
-    first, second, last = values[0], values[1], values[-1]
-    if type(first) is not int or type(second) is not int or type(last) is not int:
+    whole = [value for value in values if type(value) is int]
+    if len(whole) < len(values):
         return values
-    step = second - first
-    if not step or (last - first) // step != len(values) - 1:
-        return values
-    same = range(first, last + step, step)
-    fits = all(type(a) is int and a == b for a, b in zip(values, same, strict=False))
-    return same if fits else values
+    step = whole[1] - whole[0]
+    same = range(whole[0], whole[0] + len(whole) * step, step or 1)
+    return same if list(same) == whole else values

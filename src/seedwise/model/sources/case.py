@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol, SupportsIndex, runtime_checkable
 
@@ -57,23 +57,13 @@ class ParameterSource(Protocol):
         """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
 
 
-class Source(ABC):
-    """A `ParameterSource` except for its cases, which a subclass makes."""
+class Source(ParameterSource):
+    """A source but for what a subclass says of its cases."""
 
     __slots__ = ()
 
     #: Whether index -1 is the last case.
     FROM_END: ClassVar[bool] = False
-
-    @property
-    @abstractmethod
-    def n_cases(self) -> int:
-        """Number of cases; it may be too large for `len`."""
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, sorted."""
 
     @abstractmethod
     def _params(self, position: int) -> dict[str, Any]:

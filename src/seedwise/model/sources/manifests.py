@@ -21,7 +21,7 @@ _MOST_BITS = 2048
 _DEEPEST = 32
 
 
-def plain_value(value: Any, parameter: str | None = None) -> CaseValue:
+def plain_value(value: Any, parameter: str | None = None, depth: int = 0) -> CaseValue:
     """Return a value that a case may hold, as plain Python.
 
     It may be a bool, int, finite float, str or None, a numpy scalar of these, or a list or tuple
@@ -30,7 +30,25 @@ def plain_value(value: Any, parameter: str | None = None) -> CaseValue:
     >>> plain_value([np.int64(1), 1.0, ["a", None]])
     (1, 1.0, ('a', None))
     """
-    return _plain(value, parameter, 0)
+    if depth > _DEEPEST:
+        raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
+    if type(value) is list or type(value) is tuple:
+        return tuple(plain_value(item, parameter, depth + 1) for item in value)
+    # The item() of a time span may be an int, which loses its unit.
+    span = isinstance(value, np.timedelta64 | np.datetime64)
+    plain = value.item() if isinstance(value, np.generic) and not span else value
+    # Not isinstance: JSON would keep only the value of an enum.
+    if type(plain) not in (bool, int, float, str, type(None)):
+        raise SourceError(
+            f"value {shown(value)}: must be a float, int, str, bool or None, or a list or tuple "
+            "of these",
+            parameter,
+        )
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise SourceError(f"value {shown(value)}: must be finite", parameter)
+    if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:
+        raise SourceError(f"value is an int of more than {_MOST_BITS} bits", parameter)
+    return plain  # type: ignore[no-any-return]
 
 
 def checked_name(name: Any) -> str:
@@ -49,9 +67,17 @@ def encoded(value: CaseValue) -> Any:
     return value
 
 
-def decoded(value: Any, parameter: str | None = None) -> Any:
+def decoded(value: Any, parameter: str | None = None, depth: int = 0) -> Any:
     """Return the value that `encoded` wrote; raise SourceError if it did not write this."""
-    return _decoded(value, parameter, 0)
+    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
+        if depth > _DEEPEST:
+            raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
+        return tuple(decoded(item, parameter, depth + 1) for item in value["tuple"])
+    if isinstance(value, dict | list):
+        raise SourceError(
+            f'manifest: value {shown(value)}: a tuple is written {{"tuple": [...]}}', parameter
+        )
+    return value
 
 
 def decoded_dict(value: Any, what: str, parameter: str | None = None) -> dict[Any, Any]:
@@ -102,51 +128,20 @@ def checked_fields(
     manifest: dict[Any, Any], fields: Collection[str], parameter: str | None = None
 ) -> None:
     """Raise SourceError if a manifest has other keys than ``"type"`` and these."""
-    expected = {"type", *fields}
-    missing = sorted(expected - manifest.keys())
-    unknown = sorted(manifest.keys() - expected, key=repr)
-    problems = [
-        f"{verb} {', '.join(map(shown, keys))}"
-        for verb, keys in (("lacks", missing), ("has the unknown", unknown))
-        if keys
-    ]
-    if problems:
+    if problem := difference(manifest, {"type", *fields}, "unknown"):
         raise SourceError(
-            f"manifest of type {manifest['type']!r}: {' and '.join(problems)}; this seedwise "
-            f"knows manifests of version {VERSION}",
+            f"manifest of type {manifest['type']!r}: {problem}; this seedwise knows manifests of "
+            f"version {VERSION}",
             parameter,
         )
 
 
-def _plain(value: Any, parameter: str | None, depth: int) -> CaseValue:
-    if depth > _DEEPEST:
-        raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
-    if type(value) is list or type(value) is tuple:
-        return tuple(_plain(item, parameter, depth + 1) for item in value)
-    # The item() of a time span may be an int, which loses its unit.
-    span = isinstance(value, np.timedelta64 | np.datetime64)
-    plain = value.item() if isinstance(value, np.generic) and not span else value
-    # Not isinstance: JSON would keep only the value of an enum.
-    if type(plain) not in (bool, int, float, str, type(None)):
-        raise SourceError(
-            f"value {shown(value)}: must be a float, int, str, bool or None, or a list or tuple "
-            "of these",
-            parameter,
-        )
-    if isinstance(plain, float) and not math.isfinite(plain):
-        raise SourceError(f"value {shown(value)}: must be finite", parameter)
-    if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:
-        raise SourceError(f"value is an int of more than {_MOST_BITS} bits", parameter)
-    return plain  # type: ignore[no-any-return]
-
-
-def _decoded(value: Any, parameter: str | None, depth: int) -> Any:
-    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
-        if depth > _DEEPEST:
-            raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
-        return tuple(_decoded(item, parameter, depth + 1) for item in value["tuple"])
-    if isinstance(value, dict | list):
-        raise SourceError(
-            f'manifest: value {shown(value)}: a tuple is written {{"tuple": [...]}}', parameter
-        )
-    return value
+def difference(found: Collection[Any], expected: Collection[str], additional: str) -> str:
+    """Return in words which names are missing, and which are additional; empty if none is."""
+    missing = sorted(set(expected) - set(found))
+    more = sorted(set(found) - set(expected), key=repr)
+    return " and ".join(
+        f"{verb} {', '.join(map(shown, names))}"
+        for verb, names in (("lacks", missing), (f"has the {additional}", more))
+        if names
+    )

@@ -18,6 +18,7 @@ from seedwise.model.sources.manifests import (
     checked_source,
     decoded,
     decoded_dict,
+    difference,
     encoded,
     plain_value,
 )
@@ -50,7 +51,10 @@ class ManualSource(Source):
         if not names:
             raise SourceError("case 0 has no parameter")
         for index, row in enumerate(rows):
-            _check_same_names(index, row, names)
+            if problem := difference(row, names, "additional"):
+                raise SourceError(
+                    f"case {index} {problem}: all cases must have the names of case 0"
+                )
         self.__attrs_init__(
             names, tuple(tuple(row[name] for name in names) for row in rows), _checked_tags(tags)
         )
@@ -132,20 +136,6 @@ def _case(index: int, case: Any) -> dict[str, CaseValue]:
         return {checked_name(name): plain_value(value, name) for name, value in case.items()}
     except SourceError as error:
         raise SourceError(f"case {index}: {error.problem}", error.parameter) from None
-
-
-def _check_same_names(index: int, row: Mapping[str, Any], names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in row]
-    more = sorted(row.keys() - set(names))
-    problems = [
-        f"{verb} {', '.join(map(repr, listed))}"
-        for verb, listed in (("lacks", missing), ("has the additional", more))
-        if listed
-    ]
-    if problems:
-        raise SourceError(
-            f"case {index} {' and '.join(problems)}: all cases must have the names of case 0"
-        )
 
 
 def _checked_tags(tags: Any) -> tuple[str, ...]:

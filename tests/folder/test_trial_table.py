@@ -143,25 +143,22 @@ def new_path(tmp_path_factory):
 # What is written is read.
 
 
-@pytest.mark.parametrize("rows_a_block", [1, 2, 4096])
 @given(openings=st.lists(STEPS, max_size=3))
-def test_what_is_told_and_begun_again_is_known_and_read(openings, rows_a_block, new_path):
+def test_what_is_told_and_begun_again_is_known_and_read(openings, new_path):
     path, told = new_path(), {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial_rows, "_ROWS_A_BLOCK", rows_a_block)
-        for steps in openings:
-            with TrialTable(path) as table:
-                assert_knows(table, told)
-                for step in steps:
-                    if isinstance(step, set):
-                        table.begin_again(step)
-                        told = {n: trial for n, trial in told.items() if n not in step}
-                    else:
-                        add(table, step)
-                        told |= last_of(step)
-                assert_knows(table, told)
-            assert table_end(path) == path.stat().st_size
-        assert_holds(path, told)
+    for steps in openings:
+        with TrialTable(path) as table:
+            assert_knows(table, told)
+            for step in steps:
+                if isinstance(step, set):
+                    table.begin_again(step)
+                    told = {n: trial for n, trial in told.items() if n not in step}
+                else:
+                    add(table, step)
+                    told |= last_of(step)
+            assert_knows(table, told)
+        assert table_end(path) == path.stat().st_size
+    assert_holds(path, told)
 
 
 def test_the_trials_are_told_in_any_order(path):

@@ -57,7 +57,6 @@ _ROW_TYPE = np.dtype(
     ]
 )
 _COLUMNS = [name for name in _ROW_TYPE.names or () if name != "mark"]
-_ROWS_A_BLOCK = 4096
 _NUMBERS_A_RECORD = 8192
 _LONGEST_ERROR = 1000
 
@@ -96,13 +95,13 @@ def read_rows(path: Path, *, tails: bool = True) -> TableRows:
     errors and components are left out. Raises DamagedFileError if a whole record comes after one
     that is not, or if it is not a trial table.
     """
-    columns = _Columns(tails=tails)
+    rows = _Rows(tails=tails)
     for _, body in frames(path, FRAMING):
         if body.startswith(_AGAIN_BEGIN):
-            columns.add_again(_numbers(body))
+            rows.add_again(_numbers(body))
         else:
-            columns.add(body)
-    return columns.rows()
+            rows.add(body)
+    return rows.told()
 
 
 def table_end(path: Path) -> int:
@@ -159,64 +158,45 @@ def _numbers(body: bytes) -> NDArray[np.int64]:
     return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
 
 
-class _Columns:
-    """Columns that grow by a record at a time, with no object for each of them."""
+class _Rows:
+    """Rows as they come, with no object for each of them."""
 
     def __init__(self, *, tails: bool) -> None:
         self._tails = tails
-        self._block = bytearray()  # rows that are not in the columns yet
-        self._columns = {name: bytearray() for name in _COLUMNS}
+        self._data = bytearray()
         self._errors: dict[int, str] = {}  # by row
         self._components: dict[str, array[float]] = {}
         self._n_rows = 0
 
     def add(self, body: bytes) -> None:
         """Add a trial."""
-        self._block += memoryview(body)[: _ROW.size]
+        self._data += memoryview(body)[: _ROW.size]
         if self._tails and len(body) > _ROW.size:
             self._add_tail(json.loads(body[_ROW.size :]))
         self._n_rows += 1
-        if len(self._block) == _ROWS_A_BLOCK * _ROW.size:
-            self._end_block()
 
     def add_again(self, numbers: NDArray[np.int64]) -> None:
         """Add rows that say that trials are not told any more."""
-        self._end_block()
         rows = np.zeros(len(numbers), dtype=_ROW_TYPE)
         rows["number"] = numbers
-        self._take_in(rows)
+        self._data += rows.tobytes()
         self._n_rows += len(rows)
 
-    def rows(self) -> TableRows:
-        """Return the last row of each trial that is told; the columns are used up."""
-        self._end_block()
-        kept = self._kept()
-        errors = self._kept_errors(kept)
-        columns = {name: _chosen(self._column(name, pop=True), kept) for name in _COLUMNS}
+    def told(self) -> TableRows:
+        """Return the last row of each trial that is told, in the order of their numbers."""
+        rows = np.frombuffer(self._data, dtype=_ROW_TYPE)
+        kept = _last_told(rows["number"], rows["state"])
+        counts = np.zeros(len(rows), dtype=bool)
+        counts[kept] = True
+        errors = {
+            int(rows["number"][row]): text for row, text in self._errors.items() if counts[row]
+        }
         components = {}
-        for name in list(self._components):
+        for name in self._components:
             self._pad(name)
-            component = np.frombuffer(self._components.pop(name), dtype=np.float64)
-            components[name] = _chosen(component, kept)
+            components[name] = np.array(self._components[name])[kept]
+        columns = {name: rows[name][kept] for name in _COLUMNS}
         return TableRows(**columns, errors=errors, components=components)
-
-    def _kept(self) -> NDArray[np.intp] | None:
-        """Return the rows that count, in the order of their numbers; None means all, as is."""
-        numbers, states = self._column("number"), self._column("state")
-        if states.all() and (np.diff(numbers) > 0).all():
-            return None
-        order = np.argsort(numbers, kind="stable")
-        is_last = np.append(np.diff(numbers[order]) != 0, True)
-        last = order[is_last]
-        told: NDArray[np.intp] = last[states[last] != NOT_TOLD]
-        return told
-
-    def _kept_errors(self, kept: NDArray[np.intp] | None) -> dict[int, str]:
-        numbers = self._column("number")
-        counts = np.full(self._n_rows, kept is None)
-        if kept is not None:
-            counts[kept] = True
-        return {int(numbers[row]): text for row, text in self._errors.items() if counts[row]}
 
     def _add_tail(self, tail: dict[str, Any]) -> None:
         if "error" in tail:
@@ -228,23 +208,12 @@ class _Columns:
     def _pad(self, name: str) -> None:
         """Fill a component's column with NaN up to the next row."""
         column = self._components.setdefault(name, array("d"))
-        n_missing = self._n_rows - len(column)
-        if n_missing:
-            column.frombytes(np.full(n_missing, np.nan).tobytes())
-
-    def _end_block(self) -> None:
-        self._take_in(np.frombuffer(self._block, dtype=_ROW_TYPE))
-        self._block = bytearray()
-
-    def _take_in(self, rows: NDArray[Any]) -> None:
-        for name, column in self._columns.items():
-            column.extend(rows[name].tobytes())
-
-    def _column(self, name: str, *, pop: bool = False) -> NDArray[Any]:
-        data = self._columns.pop(name) if pop else self._columns[name]
-        field = _ROW_TYPE[name]
-        return np.frombuffer(data, dtype=field.base).reshape(-1, *field.shape)
+        column.frombytes(np.full(self._n_rows - len(column), np.nan).tobytes())
 
 
-def _chosen(column: NDArray[Any], kept: NDArray[np.intp] | None) -> NDArray[Any]:
-    return column if kept is None else column[kept]
+def _last_told(numbers: NDArray[np.int64], states: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the rows that count, in the order of their numbers."""
+    _, from_end = np.unique(numbers[::-1], return_index=True)
+    last = len(numbers) - 1 - from_end
+    told: NDArray[np.intp] = last[states[last] != NOT_TOLD]
+    return told

@@ -134,16 +134,12 @@ class _Codes:
         self._blocks: dict[int, bytearray] = {}
 
     def get(self, number: int) -> int:
-        """Return a number's byte."""
         block = self._blocks.get(number // _STATES_A_BLOCK)
         return block[number % _STATES_A_BLOCK] if block is not None else 0
 
     def set(self, number: int, code: int) -> None:
-        """Set a number's byte."""
-        key = number // _STATES_A_BLOCK
-        if key not in self._blocks:
-            self._blocks[key] = bytearray(_STATES_A_BLOCK)
-        self._blocks[key][number % _STATES_A_BLOCK] = code
+        block = self._blocks.setdefault(number // _STATES_A_BLOCK, bytearray(_STATES_A_BLOCK))
+        block[number % _STATES_A_BLOCK] = code
 
 
 class _Best:
@@ -156,13 +152,11 @@ class _Best:
         self._least: dict[float, tuple[float, int]] = {}
 
     def add(self, number: int, value: float) -> None:
-        """Add the value of a number."""
         if math.isnan(value):
             return
         for sign in (1.0, -1.0):
             pair = (sign * value, number)
-            if sign not in self._least or pair < self._least[sign]:
-                self._least[sign] = pair
+            self._least[sign] = min(pair, self._least.get(sign, pair))
 
     def add_all(self, numbers: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Add values of numbers that ascend."""
@@ -171,12 +165,10 @@ class _Best:
                 self.add(int(numbers[index]), float(values[index]))
 
     def drop(self, number: int) -> None:
-        """Take the value of a number away."""
         if any(number == other for _, other in self._least.values()):
             self.lost = True
 
     def get(self, direction: str) -> tuple[int, float] | None:
-        """Return number and value of the best in a direction; None if there is none."""
         sign = -1.0 if direction == "maximize" else 1.0
         if sign not in self._least:
             return None

@@ -27,6 +27,7 @@ from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult, Proposal
 from seedwise.usercode.pack import pack
 from tests.dispatch.clusters import die, fake_cluster, hang, real_cluster
+from tests.dispatch.test_clock import n_running
 from tests.losses import bowl
 from tests.tables import table
 from tests.testbed.daemons import poll
@@ -294,12 +295,12 @@ def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(client, t
         channel = dispatcher.channel(errand)
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
-        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
+        poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         channel.cancel(0, first_chunk=1)
-        assert dispatcher._clock.n_running == 1
+        assert n_running(dispatcher._clock) == 1
         (tmp_path / "go").touch()
         await_results(dispatcher, 1)
-        assert dispatcher._clock.n_running == 0
+        assert n_running(dispatcher._clock) == 0
 
 
 @ON_BOTH
@@ -686,7 +687,6 @@ def test_a_worker_that_leaves_has_nothing_evaluated_twice(cluster, tmp_path, pac
     assert losses_by_start([r for _, r in results]) == [seed + 0.5 for seed in seeds]
     assert sorted(seed for seed, _ in evaluations(tmp_path)) == sorted(seeds)
     assert lost == []
-    assert dispatcher.n_seeds_lost_to_walltime == 0
 
 
 @ON_FAKE
@@ -766,7 +766,7 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, clu
     with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand, lost.append)
         channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
-        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
+        poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         two_jobs()
         while not lost:
             assert dispatcher.wait() == []
@@ -779,7 +779,6 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, clu
     assert [task.isolated for task in tasks] == [False, False]
     (needs_s,) = [task.needs_s for task in tasks if task.needs_s is not None]
     assert 400 < needs_s <= 501 * 1.05
-    assert dispatcher.n_seeds_lost_to_walltime == 1
     assert evaluations(tmp_path)[-1][1] in processes  # and not one of its own
 
 
@@ -789,7 +788,7 @@ def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, cluster, tmp_path
     traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
     with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
         dispatcher.channel(errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
-        poll(lambda: dispatcher._clock.n_running == 2, "the workers to say so")
+        poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         dispatcher._clock.longest_left_s = 500.0
         two_jobs()
         with pytest.raises(ChunkTooLongError, match="a chunk of 1 seed takes more than") as caught:

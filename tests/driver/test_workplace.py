@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from seedwise.cluster.place import Place
-from seedwise.driver import workplace as module
+from seedwise.disk import every
 from seedwise.driver.workplace import _LateTrials, _slots
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
@@ -17,7 +17,7 @@ from seedwise.model.status import PoolStatus
 @pytest.fixture
 def now(monkeypatch):
     now = SimpleNamespace(s=1000.0)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.s))
+    monkeypatch.setattr(every, "time", SimpleNamespace(monotonic=lambda: now.s))
     return now
 
 

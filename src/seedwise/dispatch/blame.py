@@ -96,11 +96,4 @@ def _failed(
 ) -> ChunkResult:
     message = text.partition("\n")[0]
     failure = SeedFailure(task.chunk.start, None, exception_type, message, text, kind)
-    return ChunkResult(
-        trial=task.trial,
-        chunk=task.chunk.index,
-        attempt=task.attempt,
-        start=task.chunk.start,
-        n_seeds=len(task.chunk.seeds),
-        failure=failure,
-    )
+    return task.result(failure=failure)

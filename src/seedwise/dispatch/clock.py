@@ -61,12 +61,6 @@ class TrialClock:
         # Starts are noted in Dask's thread, all else is called in the driver's.
         self._lock = threading.Lock()
 
-    @property
-    def n_running(self) -> int:
-        """The number of chunks that run."""
-        with self._lock:
-            return sum(len(runs.starts) for runs in self._runs.values())
-
     def note_start(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take note of the start of a chunk; Dask's event loop calls this."""
         _, message = event

@@ -101,11 +101,6 @@ class DaskDispatcher:
         """How many Dask tasks are out, held back or waiting to be sent."""
         return len(self._out) + len(self._blame) + -(-len(self._backlog) // self._pack.size)
 
-    @property
-    def n_seeds_lost_to_walltime(self) -> int:
-        """Seeds that the end of a job interrupted; they are evaluated again."""
-        return self._walltime.n_seeds_lost if self._walltime is not None else 0
-
     def send(self, orders: Sequence[Order]) -> None:
         """Send out chunks of one trial, or let them wait for others to share a task with."""
         if self._self_check is not None:

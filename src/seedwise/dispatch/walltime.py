@@ -31,8 +31,6 @@ class Walltime:
     """
 
     def __init__(self, walltime_s: float, clock: TrialClock | None) -> None:
-        #: Seeds that the end of a job interrupted.
-        self.n_seeds_lost = 0
         self._times = ChunkTimes(walltime_s)
         self._clock = clock
         self._largest = 1
@@ -66,8 +64,6 @@ class Walltime:
         for order in orders:
             task, n_seeds = order.task, len(order.task.chunk.seeds)
             left_s = self._clock.left_at_start_s(order.trial, task.chunk.index, worker)
-            if left_s is not None:
-                self.n_seeds_lost += n_seeds
             if left_s is not None and len(orders) == 1:  # of a pack it is unknown which chunk ran
                 task = attrs.evolve(task, needs_s=self._times.note_lost(n_seeds, left_s))
             again.append(Order(order.channel, task))

@@ -12,7 +12,6 @@ from seedwise.driver.signals import StopSignals
 from seedwise.errors import LeaseLostError, SeedwiseError
 from seedwise.folder.requests import Control, Request
 from seedwise.model.events import PoolChanged
-from seedwise.model.status import PoolNews
 
 
 @contextlib.contextmanager
@@ -76,9 +75,5 @@ class Housekeeper:
         news = self._place.news()
         self._run.log.write_news(news)
         for one in news:
-            if _is_to_be_seen(one):
+            if one.warns or one.kind == "scaled":
                 self._report.take(PoolChanged(one, self._place.pool()))
-
-
-def _is_to_be_seen(news: PoolNews) -> bool:
-    return news.warns or news.kind == "scaled"

@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
@@ -75,14 +74,9 @@ class ForkedWitness:
         self._folder.cleanup()
 
 
-@contextlib.contextmanager
-def forked_witness(loss: LossDefinition) -> Iterator[ForkedWitness]:
-    """Fork a witness, and end it in the end."""
-    witness = ForkedWitness(loss)
-    try:
-        yield witness
-    finally:
-        witness.close()
+def forked_witness(loss: LossDefinition) -> contextlib.closing[ForkedWitness]:
+    """Fork a witness, which is ended in the end."""
+    return contextlib.closing(ForkedWitness(loss))
 
 
 def record_of(run: Run) -> Record | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -11,6 +10,7 @@ import attrs
 
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
+from seedwise.disk.every import Every
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
@@ -154,15 +154,12 @@ def _tag(run: Run, reporter: Reporter) -> RunTag:
 
 def _slots(place: Place, chunks_per_worker: int) -> Callable[[], int]:
     """Return what tells how many chunks a place may evaluate at once, by its present bounds."""
-    known, until_s = place.slots, -1.0
+    known, due = place.slots, Every(_ASK_EVERY_S)
 
     def slots() -> int:
-        nonlocal known, until_s
-        now_s = time.monotonic()
-        if now_s >= until_s:
-            until_s = now_s + _ASK_EVERY_S
-            if (pool := place.pool()) is not None:
-                known = max(1, pool.most) * chunks_per_worker
+        nonlocal known
+        if due.due() and (pool := place.pool()) is not None:
+            known = max(1, pool.most) * chunks_per_worker
         return known
 
     return slots

@@ -233,14 +233,11 @@ class RunDirectory:
 
     def n_told(self) -> int:
         """Return how many trials ``summary.json`` says are told; 0 if there is none."""
-        n_told: int = self.read_summary().get("n_told", 0)
-        return n_told
+        return int(self.read_summary().get("n_told", 0))
 
     def read_environment(self) -> dict[str, Any]:
         """Read ``environment.json``."""
-        text = (self.home.path / "environment.json").read_text(encoding="utf-8")
-        content: dict[str, Any] = json.loads(text)
-        return content
+        return self._read_json(self.home.path / "environment.json")
 
     def cut_back(self, path: Path, length: int, *, fence: bool) -> None:
         """Cut a file back to a length in bytes; what is cut off is kept under ``cut/``.

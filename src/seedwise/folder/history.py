@@ -6,7 +6,6 @@ import re
 import uuid
 import warnings
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def take_up_history(
     something else before and changes are not accepted, and NotARunError if ``meta.json`` has no
     valid id of the run.
     """
-    now = _iso(utc_now())
+    now = utc_now().isoformat()
     if not directory.has_begun:
         digits = max(3, len(str(n_trials - 1)))
         return History(uuid.uuid4().hex, study_name, dict(depends_on), now, trial_digits=digits)
@@ -143,18 +142,13 @@ def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None
 
 
 def _warn_of_another_cpu(directory: RunDirectory) -> None:
-    before = directory.read_environment().get("cpu_model")
-    now = environment()["cpu_model"]
+    before, now = (one.get("cpu_model") for one in (directory.read_environment(), environment()))
     if before != now:
         warnings.warn(
             f"{directory.path} was begun on a CPU {before!r} and is resumed on {now!r}: the same "
             "bits are promised for one model only.",
             stacklevel=2,
         )
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat()
 
 
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -11,8 +11,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.model.status import PoolStatus, RunStatus
 
-_FIELDS = [field.name for field in attrs.fields(RunStatus)]
-_POOL_FIELDS = [field.name for field in attrs.fields(PoolStatus)]
+_T = TypeVar("_T", RunStatus, PoolStatus)
 
 
 def read_status(directory: RunDirectory) -> RunStatus:
@@ -50,18 +49,15 @@ def _said(directory: RunDirectory) -> RunStatus | None:
     if directory.parent is not None:
         return None
     content = directory.read_status()
-    try:
-        # By name: a later version may say more.
-        said = RunStatus(**{name: content[name] for name in _FIELDS if name in content})
-    except TypeError:
-        return None
-    return attrs.evolve(said, pool=_pool(content.get("pool")))
+    said = _read_as(RunStatus, content)
+    return said and attrs.evolve(said, pool=_read_as(PoolStatus, content.get("pool")))
 
 
-def _pool(content: Any) -> PoolStatus | None:
-    """Return how many workers there are; None if that is unknown, or can't be read."""
-    try:
-        return PoolStatus(**{name: content[name] for name in _POOL_FIELDS if name in content})
+def _read_as(kind: type[_T], content: Any) -> _T | None:
+    """Return a record of what a file says; None if it can't be read."""
+    names = [field.name for field in attrs.fields(kind)]
+    try:  # by name: a later version may say more
+        return kind(**{name: content[name] for name in names if name in content})
     except TypeError:
         return None
 
@@ -69,7 +65,10 @@ def _pool(content: Any) -> PoolStatus | None:
 def _reckoned(directory: RunDirectory) -> RunStatus:
     """Return the progress by ``meta.json`` and ``summary.json``; the second may be missing."""
     meta = directory.read_meta()
-    summary, written_at = _summary(directory)
+    summary, written_s = directory.read_summary(), directory.summary_written_s()
+    written_at = None
+    if summary and written_s is not None:
+        written_at = datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds")
     completed_at = meta.get("completed_at_utc")
     times = (meta["started_at_utc"], *meta["resumed_at_utc"], completed_at, written_at)
     n_told, n_failed, n_pruned = (
@@ -90,14 +89,6 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         updated_at_utc=max((at for at in times if at), key=datetime.fromisoformat),
         best_value=summary.get("best_value"),
     )
-
-
-def _summary(directory: RunDirectory) -> tuple[dict[str, Any], str | None]:
-    """Return ``summary.json`` and when it was written; nothing if it can't be read."""
-    content, written_s = directory.read_summary(), directory.summary_written_s()
-    if not content or written_s is None:
-        return {}, None
-    return content, datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds")
 
 
 def _n_trials(options: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,6 @@ class TrialFolders:
         with contextlib.suppress(OSError):  # there are files, or there is no folder
             self._trials.rmdir()
 
-    def artifacts(self) -> dict[int, tuple[Path, ...]]:
-        """Return the files of the settled trials: see the function `artifacts`."""
-        return _artifacts(self._trials)
-
     def _about_file(self, number: int) -> Path:
         return self._trials / f"{self.stem(number)}.json"
 
@@ -130,27 +126,18 @@ def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
 
     Numbers ascend; paths are absolute and sorted. A trial without a folder is not in it.
     """
-    return _artifacts(_trials_dir(run_dir))
+    found: dict[int, list[Path]] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for path in _trials_dir(run_dir).iterdir():
+            match = _TRIAL.fullmatch(path.name)
+            if match is not None and _is_folder(path):
+                files = found.setdefault(int(match[1]), [])
+                files += [Path(place, name) for place, _, names in os.walk(path) for name in names]
+    return {number: tuple(sorted(found[number])) for number in sorted(found)}
 
 
 def _trials_dir(run_dir: Path) -> Path:
     return run_dir.absolute() / "trials"
-
-
-def _artifacts(trials: Path) -> dict[int, tuple[Path, ...]]:
-    found: dict[int, list[Path]] = {}
-    with contextlib.suppress(FileNotFoundError):
-        for path in trials.iterdir():
-            match = _TRIAL.fullmatch(path.name)
-            if match is not None and _is_folder(path):
-                found.setdefault(int(match[1]), []).extend(_files(path))
-    return {number: tuple(sorted(found[number])) for number in sorted(found)}
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            yield Path(place, name)
 
 
 def _first_position(number: int, name: str) -> int:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -74,6 +75,17 @@ class ChunkTask:
             reference=None,
         )
 
+    def result(self, **found: Any) -> ChunkResult:
+        """Return what was found of the chunk as its result."""
+        return ChunkResult(
+            trial=self.trial,
+            chunk=self.chunk.index,
+            attempt=self.attempt,
+            start=self.chunk.start,
+            n_seeds=len(self.chunk.seeds),
+            **found,
+        )
+
     def fresh_context(self) -> Context:
         """Return the context that the loss may ask for, with a new folder for each evaluation.
 
@@ -125,12 +137,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
         own.note(len(task.chunk.seeds), duration_s)
-    return ChunkResult(
-        trial=task.trial,
-        chunk=task.chunk.index,
-        attempt=task.attempt,
-        start=task.chunk.start,
-        n_seeds=len(task.chunk.seeds),
+    return task.result(
         losses=block.losses,
         failure=block.failure,
         components=block.components,

@@ -22,10 +22,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_all(handle: int, data: bytes, at: int | None = None) -> None:
-    """Write all bytes to an open file, at a position in it if one is given.
-
-    Raises OSError if the disk does not take them all; a part may be in the file then.
-    """
+    """Write all bytes, at a position if one is given; an OSError may leave a part there."""
     left = memoryview(data)
     while left:  # a disk that fills up takes a part first
         n_written = os.write(handle, left) if at is None else os.pwrite(handle, left, at)
@@ -39,11 +36,10 @@ def write_all(handle: int, data: bytes, at: int | None = None) -> None:
 def replacing(path: Path, *, durable: bool = True, aside: Path | None = None) -> Iterator[int]:
     """Open a new file, for its owner only, that takes the name of another when the block ends.
 
-    A reader sees the old file or the new one, never half of one. If the block raises, or the disk
-    does not take the file, the old one stays and the new one is removed.
-
-    `aside` is the name until then, by default ``.NAME.<hex>.new`` in the same folder. The random
-    part lets two processes do the same at once. A durable file is synced before it is renamed.
+    A reader sees the old file or the new one, never half of one. If the block raises, or the
+    disk does not take the file, the old one stays. `aside` is the name until then; the random
+    part of the default lets two processes do the same at once. A durable file is synced before
+    it is renamed.
     """
     aside = aside or path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

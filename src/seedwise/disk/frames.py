@@ -82,10 +82,7 @@ class FrameFile:
         os.close(self._handle)
 
     def append(self, bodies: Iterable[bytes]) -> None:
-        """Append records by their bodies.
-
-        Raises RunFileError if the disk does not take them all; none is kept then.
-        """
+        """Append records by their bodies: all, or none and a RunFileError."""
         data = b"".join(_FRAME.pack(len(body), zlib.crc32(body)) + body for body in bodies)
         if data:
             self._append(data)

@@ -14,10 +14,7 @@ from seedwise.disk.aside import write_all
 def append_lines(
     path: Path, contents: Iterable[Mapping[str, Any]], *, durable: bool = False
 ) -> None:
-    """Append objects to a file; it is made, for its owner only, if there is none.
-
-    Raises OSError if the disk does not take them all.
-    """
+    """Append objects to a file, which is made for its owner only; OSError if they don't fit."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         for content in contents:

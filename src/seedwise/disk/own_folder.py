@@ -7,10 +7,7 @@ from pathlib import Path
 
 
 def make_own_folder(path: Path) -> None:
-    """Make a folder that only its owner may use, whatever the one above it hands down.
-
-    Raises FileExistsError if there is something of that name, and OSError if it can't be made.
-    """
+    """Make a folder that only its owner may use, whatever the one above it hands down."""
     path.mkdir(mode=0o700)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:  # by an access list of the folder above

@@ -56,11 +56,7 @@ class Blame:
         self._held = [held for held in self._held if not unwanted(held.order)]
 
     def settled(self) -> tuple[list[Order], list[tuple[Order, ChunkResult]]]:
-        """Release the chunks of which it is known by now.
-
-        Returns those that must be evaluated again, at no charge, and those that took down their
-        worker, with the results that say so.
-        """
+        """Release the chunks to be evaluated again, and those to blame, with their results."""
         again: list[Order] = []
         results: list[tuple[Order, ChunkResult]] = []
         held, self._held = self._held, []

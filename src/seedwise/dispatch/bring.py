@@ -15,11 +15,7 @@ from seedwise.worker.plugin import LossPlugin
 
 @contextmanager
 def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
-    """Bring a loss to all workers, late ones included, and take it back in the end.
-
-    Yields the loss's id: a hash of its content, and a part that differs for each run on the
-    cluster.
-    """
+    """Bring a loss to all workers, late ones too, under the id that this yields; take it back."""
     loss_id = f"seedwise-{shipment.id}-{uuid.uuid4().hex[:8]}"
     plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
     client.register_plugin(plugin)

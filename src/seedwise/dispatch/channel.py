@@ -60,10 +60,7 @@ class Dispatcher(Protocol):
 
 
 class Channel:
-    """The way of one study, or one sweep, to the workers; made by `DaskDispatcher.channel`.
-
-    `on_lost` is called for each chunk whose worker was lost.
-    """
+    """The way of one study, or one sweep, to the workers; made by `DaskDispatcher.channel`."""
 
     def __init__(
         self,

@@ -111,11 +111,7 @@ class DaskDispatcher:
             self._send([[order] for order in orders])
 
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
-        """Wait until there are results, or for a second.
-
-        Raises ChunkTooLongError if no job lasts long enough for a chunk, and SelfCheckError if a
-        worker makes something else of a seed than the driver or another worker.
-        """
+        """Wait until there are results, or for a second; raise what is to end the run."""
         self._send_backlog()
         self._check_if_due()  # before results are taken: if it raises, none is lost
         results = self._settle()

@@ -54,10 +54,7 @@ class Walltime:
         return self._clock is not None and self._clock.at_its_end(worker)
 
     def note_taken(self, orders: Sequence[Order], worker: str) -> list[Order]:
-        """Take note of a Dask task that was lost in this way; return its chunks, to be sent again.
-
-        `worker` is the address of the worker.
-        """
+        """Take note of a task that was lost in this way; return its chunks, to be sent again."""
         assert self._clock is not None  # without it no worker is known to be lost so
         self._learn()
         again = []

@@ -100,11 +100,7 @@ class CheckedSeed:
 def check_seed(
     loss: LossDefinition, options: RunOptions, seed: int, listen: Callable[[Event], None]
 ) -> CheckedSeed:
-    """Evaluate one seed as a run with these options would.
-
-    Raises CheckFailedError if the loss fails, ClusterError if no worker comes, and RunStopped if a
-    signal came.
-    """
+    """Evaluate one seed as a run with these options would; CheckFailedError if the loss fails."""
     one = RunOptions.from_keywords(_keywords(options, seed))
     parts = make_parts(loss, one)
     with _passing_folder(Path(one.run_root)) as directory:

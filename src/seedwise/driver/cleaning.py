@@ -46,12 +46,8 @@ def clean(
 ) -> CleanedRun:
     """Cancel a run's jobs, and remove keys, requests and what was half written.
 
-    The folder of an entry stands for the run that it belongs to. `take_over` and `tell` are those
-    of `acquire_lease`.
-
-    Raises RunLockedError if a driver works on the run, or may do so, NotYourRunError if the run is
-    another user's, and NotARunError if the folder holds no run, or others could have written to
-    it.
+    The folder of an entry stands for the run that it belongs to. `take_over` and `tell` are
+    those of `acquire_lease`.
     """
     directory = directory.home
     with allowed_to_us(directory.path):
@@ -81,10 +77,8 @@ def clean(
 def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> LeftJobs:
     """Cancel the Slurm jobs of a driver that was killed; we hold the run's lease.
 
-    `last_name` is the name that the folder had for that driver; None is what ``meta.json`` says.
-
-    Raises CommandError if it is unknown whether there are any, and NotARunError if the folder
-    holds no run with an id.
+    `last_name` is the name that the folder had for that driver; None is what ``meta.json``
+    says. Raises CommandError if it is unknown whether there are any.
     """
     meta = directory.read_meta()
     run_id = run_id_of(directory, meta)

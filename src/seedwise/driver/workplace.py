@@ -64,9 +64,8 @@ def open_workplace(
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
-    `reporter` tells of the run. With `packs` chunks of several trials
-    may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
-    cluster is closed in the end.
+    With `packs` chunks of several trials may share a Dask task. `witness` evaluates a seed in
+    the driver's way. What is ours of the cluster is closed in the end.
     """
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.

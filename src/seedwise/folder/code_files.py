@@ -33,11 +33,7 @@ def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]
 def read_code(
     directory: RunDirectory, version: str, hashes: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """Read the files of a version whose SHA-256 are given.
-
-    Raises NotARunError if one is gone, if other users could have written it, or if it is not what
-    was written.
-    """
+    """Read the files of a version; refuse one that is not what was written, by its SHA-256."""
     files = {}
     for name, digest in hashes.items():
         path = directory.code / version / name

@@ -122,11 +122,7 @@ class RunDirectory:
         self._write_json(self._meta_file, meta)
 
     def read_meta(self) -> dict[str, Any]:
-        """Read ``meta.json``.
-
-        Raises NotARunError if there is none, or if a version wrote it whose format this one can't
-        read.
-        """
+        """Read ``meta.json``, or raise NotARunError, also if it has another format."""
         try:
             meta = json.loads(self._meta_file.read_text(encoding="utf-8"))
             version = meta.pop("format_version")
@@ -155,11 +151,7 @@ class RunDirectory:
         self._write_json(self._parts_file, content)
 
     def read_parts(self) -> dict[str, Any]:
-        """Read ``run.json``; it is empty if it is not JSON.
-
-        Raises NotARunError if there is none, or if another user could have written it: it holds
-        programs.
-        """
+        """Read ``run.json``, which must be our own: it holds programs; empty if it is not JSON."""
         self.require_own(self._parts_file)
         return self._read_json(self._parts_file)
 

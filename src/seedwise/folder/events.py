@@ -46,9 +46,5 @@ class EventLog:
 
 
 def read_events(directory: RunDirectory) -> list[dict[str, Any]]:
-    """Read the events of a run and its workers, in their order, without torn lines.
-
-    Each has ``at_utc``, ``kind``, ``text`` and ``job_id``. For an entry it is the log of its run.
-    There are none if there is no log.
-    """
+    """Read the events of a run, or of an entry's run, in their order, without torn lines."""
     return read_lines(directory.event_log)

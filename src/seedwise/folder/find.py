@@ -14,10 +14,7 @@ from seedwise.folder.owner import allowed_to_us
 
 
 def existing_run(path: str | Path) -> RunDirectory:
-    """Return the folder of an existing run.
-
-    Raises NotARunError if there is none, and NotYourRunError if another user keeps it from us.
-    """
+    """Return the folder of an existing run, or of an entry; raise NotARunError if it is none."""
     path = Path(path).expanduser().absolute()
     directory = RunDirectory(path)
     with allowed_to_us(path):
@@ -38,12 +35,8 @@ def existing_run(path: str | Path) -> RunDirectory:
 def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
     """Make the folder of a new run, or find the one of a run to resume.
 
-    Without a name it takes the loss's name and the next free number, such as ``walk_v0001``. A new
-    folder has mode 0700; `run_root` is made if there is none.
-
-    Raises RunExistsError if the name is a folder that holds no run, EntryOfARunError if it is that
-    of an entry, NotARunError if others can write to it, and OptionError if `run_root` can't be
-    made.
+    Without a name it takes the loss's name and the next free number, such as ``walk_v0001``. A
+    new folder has mode 0700; `run_root` is made if there is none.
     """
     root = run_root.expanduser().absolute()
     try:

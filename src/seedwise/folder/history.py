@@ -74,9 +74,8 @@ def take_up_history(
 ) -> History:
     """Begin the history of a new run, or read that of a run to resume.
 
-    `study_name` and `n_trials` are of a new run. Raises ChangedRunError if the results depended on
-    something else before and changes are not accepted, and NotARunError if ``meta.json`` has no
-    valid id of the run.
+    `study_name` and `n_trials` are of a new run. Raises ChangedRunError if the results
+    depended on something else before, unless changes are accepted.
     """
     now = utc_now().isoformat()
     if not directory.has_begun:

@@ -17,10 +17,7 @@ from seedwise.errors import (
 
 @contextlib.contextmanager
 def allowed_to_us(run_dir: Path) -> Iterator[None]:
-    """Raise a refused permission as an error that names the owner of the run.
-
-    Raises NotYourRunError if the run is another user's, and NotARunError if it is ours.
-    """
+    """Raise a refused permission as an error that names the owner of the run, if not us."""
     try:
         yield
     except (PermissionError, RunFileError) as error:
@@ -42,10 +39,7 @@ def require_owner(run_dir: Path) -> None:
 
 
 def require_own(run_dir: Path, *files: Path) -> None:
-    """Refuse a run whose folder, or a given file in it, others can write to.
-
-    What is in it is run as a program. Raises NotARunError then, and if there is no such file.
-    """
+    """Refuse a run if others can write to its folder or a file: it is run as a program."""
     for path in (run_dir, *files):
         try:
             found = path.stat()

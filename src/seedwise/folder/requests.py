@@ -62,13 +62,9 @@ class Request:
 def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -> None:
     """Ask the driver that works on a run for something, and wait for its answer.
 
-    Requests that come quickly one after the other are all done, in their order. With a timeout of
-    0 the request is only left there, if there is a driver. An entry stands for its run.
-
-    Raises NoDriverError if no driver works on the run, or if it ended first; NotAnsweredError if
-    no answer came in time (the request stays, for that driver only); RequestRefusedError if the
-    driver can't do it; NotYourRunError if the run is another user's; and RunFileError if the
-    request can't be written.
+    Requests that come quickly one after the other are all done, in their order. With a timeout
+    of 0 the request is only left there, if there is a driver. An unanswered request stays, for
+    that driver only. An entry stands for its run.
     """
     directory = directory.home
     with allowed_to_us(directory.path):
@@ -126,10 +122,7 @@ class Control:
             _remove(self._folder / name)
 
     def poll(self) -> list[Request]:
-        """Return the unanswered requests, in the order in which they were made.
-
-        It looks once a second; in between it returns nothing, and costs nothing.
-        """
+        """Return the unanswered requests in the order they were made; it looks once a second."""
         if not self._due.due():
             return []
         found: list[tuple[int, Request]] = []

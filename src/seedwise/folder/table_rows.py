@@ -91,9 +91,8 @@ class TableRows:
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
     """Read the told trials, of which the last record of each counts.
 
-    Another process may be writing to the file; if there is none, no trial is told. Without `tails`
-    errors and components are left out. Raises DamagedFileError if a whole record comes after one
-    that is not, or if it is not a trial table.
+    Another process may be writing to the file; if there is none, no trial is told. Without
+    `tails` errors and components are left out.
     """
     rows = _Rows(tails=tails)
     for _, body in frames(path, FRAMING):
@@ -105,18 +104,14 @@ def read_rows(path: Path, *, tails: bool = True) -> TableRows:
 
 
 def table_end(path: Path) -> int:
-    """Return the length of a trial table in bytes up to the end of its last whole record.
-
-    See `seedwise.disk.frames.frames_end`.
-    """
+    """Return the length in bytes up to the end of the last whole record: see `frames_end`."""
     return frames_end(path, FRAMING)
 
 
 def changes(path: Path) -> Iterator[tuple[int, int, float]]:
     """Yield the number, code and value of each trial told, and of each begun again, in order.
 
-    Codes are those of `STATE_CODES`; `NOT_TOLD` means that the trial is not told any more. The
-    value is the mean loss, NaN if there is none.
+    The code of one that is begun again is `NOT_TOLD`; a value that is missing is NaN.
     """
     for _, body in frames(path, FRAMING):
         if body.startswith(_AGAIN_BEGIN):

@@ -73,10 +73,7 @@ class TrialTable:
         return STATES.get(self._codes.get(number))
 
     def best(self, direction: str) -> tuple[int, float] | None:
-        """Return number and value of the best complete trial; None if none is complete.
-
-        Of equal ones it is that of the lowest number.
-        """
+        """Return number and value of the best complete trial, the first of equals."""
         if self._best.lost:
             self._best = _Best()
             if self.counts[TrialState.COMPLETE]:
@@ -86,12 +83,7 @@ class TrialTable:
         return self._best.get(direction)
 
     def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
-        """Append finished trials, each with the digest of its params.
-
-        An error is kept up to its 1,000th letter. For digests see
-        `seedwise.folder.ledger.params_digest`. Raises RunFileError if the disk does not take them
-        all; none is kept then.
-        """
+        """Append finished trials, each with its `params_digest`; all of them, or none."""
         self._file.append(
             row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True)
         )
@@ -100,11 +92,7 @@ class TrialTable:
             self._set(trial.number, STATE_CODES[trial.state], value)
 
     def begin_again(self, numbers: Iterable[int]) -> None:
-        """Note that trials are evaluated again, so that they are not told any more.
-
-        Those that are not told are passed over. Raises RunFileError if the disk does not take the
-        note; all is as before then.
-        """
+        """Note that trials are evaluated again, so not told any more; all of them, or none."""
         told = array("q", (number for number in numbers if self._codes.get(number)))
         self._file.append(again_bodies(told))
         self.sync()

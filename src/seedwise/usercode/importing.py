@@ -92,10 +92,7 @@ def has_imported(code: Code) -> bool:
 
 
 def find_loss(module: str, variable: str) -> LossDefinition:
-    """Return the loss that an import defines; pickles call this, too.
-
-    Raises ImportError if it defines none of this name.
-    """
+    """Return the loss that an import defines, or raise ImportError; pickles call this, too."""
     found = getattr(importlib.import_module(module), variable, None)
     if not isinstance(found, LossDefinition):
         msg = f"the import of {module} defines no loss {variable!r}, but {found!r}"

@@ -47,8 +47,7 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     """Take a snapshot of the user's code, and pack the loss that is in it.
 
     The loss goes by its name in a module if the import of the module makes it, and by value if
-    not. Raises LossTransportError if it then can't be pickled, OptionError if there is no such
-    `loss_module`, and SnapshotError if the code is too large.
+    not.
     """
     sender = uuid.uuid4().hex
     senders[sender] = contextvars.copy_context()

@@ -38,13 +38,10 @@ def no_source(module: str) -> None:
 def dumps(value: object, source_of: SourceOf = no_source) -> bytes:
     """Pickle a value as cloudpickle does, but keep the names of the files that code comes from.
 
-    Without them the traceback of a loss that fails on a worker would show neither file nor lines.
-    `source_of` returns the source of a module that whoever reads the pickle can import, the
-    script too: what such an import defines goes by its name. Plain pickle reads the result.
-
-    >>> import pickle
-    >>> pickle.loads(dumps(lambda x: 2 * x))(4)
-    8
+    Without them the traceback of a loss that fails on a worker would show neither file nor
+    lines. `source_of` returns the source of a module that whoever reads the pickle can import,
+    the script too: what such an import defines goes by its name. Plain pickle reads the
+    result.
     """
     with io.BytesIO() as file:
         _Pickler(file, source_of).dump(value)
@@ -52,10 +49,7 @@ def dumps(value: object, source_of: SourceOf = no_source) -> bytes:
 
 
 def name_of(loss: LossDefinition, source_of: SourceOf) -> tuple[str, str] | None:
-    """Return the module and the variable that hold a loss once the module is imported.
-
-    None of one that no import makes.
-    """
+    """Return the module and the variable that hold a loss once imported; None if none does."""
     home = str(getattr(loss.function, "__module__", None))
     for name in dict.fromkeys((home, SCRIPT, *sys.modules)):
         source, module = source_of(name), sys.modules.get(name)

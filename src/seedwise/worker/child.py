@@ -53,11 +53,7 @@ class Child:
         return 0
 
     def load(self, seeds: NDArray[np.int64], start: int, limits: Limits) -> SeedFailure | None:
-        """Start the process and load the loss, unless that is done; return why it failed.
-
-        A failure names the seeds; `start` is the position of the first in the seed plan. Raises
-        ChildClosedError if the child is closed.
-        """
+        """Start the process and load the loss, unless that is done; return why that fails."""
         with self._in_use:
             if limits.watch is not None:  # here, too: short pieces may fill memory together
                 limits.watch()
@@ -84,11 +80,7 @@ class Child:
         context: dict[str, Any],
         limits: Limits,
     ) -> SeedBlock:
-        """Evaluate consecutive seeds in the process, as `evaluate_block` does.
-
-        The failure may also be how the process ended. Raises ChildClosedError if the child is
-        closed, before or meanwhile.
-        """
+        """Evaluate seeds in the process, as `evaluate_block` does; its death is a failure, too."""
         with self._in_use:
             answer = self.load(seeds, start, limits)
             if answer is None:

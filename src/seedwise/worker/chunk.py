@@ -101,10 +101,7 @@ class ChunkTask:
 
 
 def evaluate_chunk(task: ChunkTask) -> ChunkResult:
-    """Evaluate a chunk on a Dask worker.
-
-    Raises Reschedule if the worker leaves, or if its job ends too soon for the chunk.
-    """
+    """Evaluate a chunk on a Dask worker; Reschedule if that leaves, or has too little time."""
     # Imported here, so that the rest of this module can be used without Dask.
     from distributed import Reschedule, get_worker
 
@@ -150,11 +147,10 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 
 
 def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
-    """Evaluate chunks, of one trial or of several, one by one as one Dask task.
+    """Evaluate chunks one by one as one Dask task; return the results of the first ones.
 
-    Returns the results of the first chunks, at least of one. The others go out again, to all
-    workers: those that half a second was too short for, and those that are left when the worker
-    leaves. Raises Reschedule if that is so before the first chunk.
+    The others go out again, to all workers: those that half a second was too short for, and
+    those that are left when the worker leaves. Raises Reschedule if that is before the first.
     """
     from distributed import Reschedule
 

@@ -28,10 +28,7 @@ class TrialDir:
     run_dir: Path
 
     def make(self) -> Path:
-        """Return the folder, and make it if it is missing; new folders have mode 0700.
-
-        Raises TrialDirError if the run's folder does not exist.
-        """
+        """Return the folder, and make it if it is missing; new folders have mode 0700."""
         self._make(self.path)
         return self.path
 

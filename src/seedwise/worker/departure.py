@@ -31,12 +31,10 @@ _lock = threading.Lock()
 def depart(dask_worker: Any, reason: str) -> None:
     """Have a worker leave once its running chunks are finished and fetched.
 
-    It is given nothing more, and what waits on it goes to other workers. In the end it closes with
-    its nanny, so that the process of its Slurm job ends with exit code 0. Results that are not
-    fetched within a minute go to other workers, or are evaluated again.
-
-    Any thread of the worker may call this, also more than once. ``client.run(depart, reason=...,
-    workers=[address])`` fills in `dask_worker` (Dask knows it by this name).
+    What waits on it goes to other workers, and so do results that are not fetched within a
+    minute. In the end it closes with its nanny, so that its Slurm job ends with exit code 0.
+    Any thread of the worker may call this, also more than once; `Client.run` fills in
+    `dask_worker`, by that name.
     """
     with _lock:
         if is_departing(dask_worker):
@@ -57,10 +55,7 @@ def job_left_s() -> float | None:
 
 
 def leaves_before(dask_worker: Any, needs_s: float | None) -> bool:
-    """Tell whether another worker must evaluate a chunk, which takes at most `needs_s`.
-
-    So it is if this worker is leaving, or if its job ends too soon: then it begins to leave.
-    """
+    """Tell whether another worker must evaluate a chunk; for want of time, begin to leave."""
     if is_departing(dask_worker):
         return True
     left_s = job_left_s()

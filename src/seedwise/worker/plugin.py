@@ -84,10 +84,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                 self._lock.release()
 
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
-        """Evaluate a chunk, its seeds spread over the threads or processes.
-
-        Raises Reschedule if the worker leaves.
-        """
+        """Evaluate a chunk, its seeds spread out; raise Reschedule if the worker leaves."""
         try:
             isolates = self.use_processes or task.isolated or task.time_limit_s is not None
             if isolates or not self._fits_here():

@@ -28,28 +28,17 @@ _T = TypeVar("_T")
 
 
 def read_loss(returned: Any) -> float:
-    """Read the loss of one seed: the number itself, ``total_loss``, or the mean of a dict or list.
-
-    Raises LossValueError if it is none of these, is empty, or is not finite. A masked value of
-    NumPy is NaN.
-
-    >>> from seedwise.worker.returned import read_loss
-    >>> read_loss({"speed": 1.0, "accuracy": 3.0}), read_loss([1, 2.0])
-    (2.0, 1.5)
-    """
+    """Read the loss of one seed: see `read_returned`."""
     return read_returned(returned)[0]
 
 
 def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
-    """Read the loss of one seed, as `read_loss` does, and its components by name.
+    """Read the loss of one seed, and its components by name, which are not to be changed.
 
-    With a ``total_loss`` they are its ``components``, which are numbers, finite or not. Of a dict
-    of numbers they are all of them. A number and a list have none. The mapping is not to be
-    changed. What would be left out is refused with LossValueError.
-
-    >>> from seedwise.worker.returned import read_returned
-    >>> read_returned({"total_loss": 2.0, "components": {"speed": 1}})
-    (2.0, {'speed': 1.0})
+    The loss is a number, the ``total_loss`` of a dict, or else the mean of a dict or a list.
+    The components are those beside a ``total_loss``, which may be infinite or NaN, or else all
+    numbers of a dict. A masked value of NumPy is NaN. Raises LossValueError for what is
+    neither, is empty, is not finite, or would be left out.
     """
     if isinstance(returned, dict):
         if "total_loss" in returned:

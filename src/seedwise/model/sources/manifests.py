@@ -22,13 +22,10 @@ _DEEPEST = 32
 
 
 def plain_value(value: Any, parameter: str | None = None, depth: int = 0) -> CaseValue:
-    """Return a value that a case may hold, as plain Python.
+    """Return a value that a case may hold, as plain Python; raise SourceError for another.
 
-    It may be a bool, int, finite float, str or None, a numpy scalar of these, or a list or tuple
-    of these, which becomes a tuple. Raises SourceError, naming the parameter, for anything else.
-
-    >>> plain_value([np.int64(1), 1.0, ["a", None]])
-    (1, 1.0, ('a', None))
+    It may be a bool, int, finite float, str or None, a numpy scalar of these, or a list or
+    tuple of these, which becomes a tuple.
     """
     if depth > _DEEPEST:
         raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)

@@ -8,7 +8,7 @@ import pytest
 from seedwise.dispatch.blame import overran
 from seedwise.dispatch.channel import Order
 from seedwise.dispatch.clock import TrialClock
-from seedwise.dispatch.walltime import ChunkTimes, Walltime
+from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ChunkTooLongError, ClusterError
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import ChunkResult, SeedFailure
@@ -21,9 +21,50 @@ WALLTIME_S = 2 * HOUR_S
 # What chunks need, by those that are done and those that the end of a job took.
 
 
+def order(chunk=0, n_seeds=10, **task) -> Order:
+    seeds = np.arange(n_seeds)
+    return Order(None, ChunkTask("id", 4, {"x": 0.5}, None, Chunk(chunk, 0, seeds), **task))
+
+
+def done(of: Order, duration_s: float) -> ChunkResult:
+    n_seeds = len(of.task.chunk.seeds)
+    return ChunkResult(4, of.task.chunk.index, 1, 0, n_seeds, duration_s=duration_s)
+
+
+def start(clock, chunk, worker, left_s) -> None:
+    message = {"entry_id": None, "trial": 4, "chunk": chunk, "worker": worker, "left_s": left_s}
+    clock.note_start((1.5e9, message))
+
+
+class Times:
+    """What is learnt of chunks by their sizes alone."""
+
+    def __init__(self, walltime_s: float) -> None:
+        self.clock = TrialClock(1e6)
+        self.walltime = Walltime(walltime_s, self.clock)
+
+    def note(self, n_seeds: int, duration_s: float) -> None:
+        one = order(n_seeds=n_seeds)
+        self.walltime.note(one, done(one, duration_s))
+
+    def needs_s(self, n_seeds: int, at_least_s: float | None = None) -> float | None:
+        return self.walltime.with_needs(order(n_seeds=n_seeds, needs_s=at_least_s)).task.needs_s
+
+    def note_lost(self, n_seeds: int, left_s: float) -> float:
+        longest_s = self.clock.longest_left_s
+        start(self.clock, 0, A, left_s)
+        self.clock.longest_left_s = longest_s
+        (again,) = self.walltime.note_taken([order(n_seeds=n_seeds)], A)
+        return again.task.needs_s
+
+    def check(self, n_seeds: int) -> None:
+        self.walltime._largest = n_seeds
+        self.walltime.check()
+
+
 @pytest.fixture
-def times() -> ChunkTimes:
-    return ChunkTimes(WALLTIME_S)
+def times() -> Times:
+    return Times(WALLTIME_S)
 
 
 def fits(needs_s: float, left_s: float) -> bool:
@@ -72,7 +113,7 @@ def test_no_more_is_asked_of_a_job_than_it_is_sure_to_have(times):
     times.note(10, 6500.0)
     before = times.needs_s(10)
     assert fits(before, 0.9 * (WALLTIME_S - 30) + 0.001)
-    times.longest_s = 4000.0  # Python takes long to start there
+    times.clock.longest_left_s = 4000.0  # Python takes long to start there
     after = times.needs_s(10)
     assert after < before
     assert fits(after, 3600.001)
@@ -80,7 +121,7 @@ def test_no_more_is_asked_of_a_job_than_it_is_sure_to_have(times):
 
 
 def test_of_a_short_walltime_half_is_left_for_chunks():
-    times = ChunkTimes(40.0)
+    times = Times(40.0)
     times.note(1, 10.0)
     assert 10.0 < times.needs_s(1) <= 13.0
     times.check(1)
@@ -138,14 +179,14 @@ def test_small_chunks_say_nothing_of_large_ones(times):
 
 
 def test_a_chunk_that_a_job_took_is_known_to_need_more(times):
-    times.longest_s = 7100.0
+    times.clock.longest_left_s = 7100.0
     assert times.note_lost(100, left_s=600.0) == pytest.approx(630.0)
     times.check(100)
 
 
 def test_what_a_chunk_needs_grows_with_each_job_that_it_is_lost_with_until_the_run_ends(times):
     """Whatever it needs, it is lost to a few jobs at most."""
-    times.longest_s = longest_s = 7100.0
+    times.clock.longest_left_s = longest_s = 7100.0
     lost_with = [60.0]
 
     def work_on() -> None:
@@ -166,7 +207,7 @@ def test_what_a_chunk_needs_grows_with_each_job_that_it_is_lost_with_until_the_r
 
 
 def test_a_chunk_that_took_a_whole_job_ends_the_run(times):
-    times.longest_s = 7150.0
+    times.clock.longest_left_s = 7150.0
     times.note_lost(500, left_s=7150.0)
     with pytest.raises(ChunkTooLongError, match="500 seeds takes more than 1 h 59 min 10 s"):
         times.check(500)
@@ -183,21 +224,6 @@ def clock() -> TrialClock:
 @pytest.fixture
 def walltime(clock) -> Walltime:
     return Walltime(WALLTIME_S, clock)
-
-
-def order(chunk=0, n_seeds=10, **task) -> Order:
-    seeds = np.arange(n_seeds)
-    return Order(None, ChunkTask("id", 4, {"x": 0.5}, None, Chunk(chunk, 0, seeds), **task))
-
-
-def done(of: Order, duration_s: float) -> ChunkResult:
-    n_seeds = len(of.task.chunk.seeds)
-    return ChunkResult(4, of.task.chunk.index, 1, 0, n_seeds, duration_s=duration_s)
-
-
-def start(clock, chunk, worker, left_s) -> None:
-    message = {"entry_id": None, "trial": 4, "chunk": chunk, "worker": worker, "left_s": left_s}
-    clock.note_start((1.5e9, message))
 
 
 def test_chunks_say_what_they_are_expected_to_need(walltime):

@@ -27,27 +27,31 @@ _SURE_PART = 0.9
 class Walltime:
     """Keeps workers from beginning chunks that the end of their job would interrupt.
 
-    Without a clock it is unknown when chunks start, and on which workers.
+    It learns from the finished chunks and from those that were interrupted. Without a clock it is
+    unknown when chunks start, and on which workers.
     """
 
     def __init__(self, walltime_s: float, clock: TrialClock | None) -> None:
-        self._times = ChunkTimes(walltime_s)
+        self._walltime_s = walltime_s
         self._clock = clock
-        self._largest = 1
+        self._recent = Durations(_RECENT)
+        self._largest = 1  # the most seeds of a chunk that was sent
+        self._hopeless: tuple[int, float] | None = None
 
     def with_needs(self, order: Order) -> Order:
-        """Return a chunk together with the time that it is expected to need."""
-        self._learn()
-        n_seeds = len(order.task.chunk.seeds)
+        """Return a chunk with the time that it may need; never more than a job is sure to have."""
+        task, n_seeds = order.task, len(order.task.chunk.seeds)
         self._largest = max(self._largest, n_seeds)
-        needs_s = self._times.needs_s(n_seeds, order.task.needs_s)
-        return Order(order.channel, attrs.evolve(order.task, needs_s=needs_s))
+        known = [s for s in (task.needs_s, self._recent.needs_s(n_seeds)) if s is not None]
+        most_s = _needs_that_fit(_SURE_PART * self._room_s)
+        needs_s = min(max(known), most_s) if known else None
+        return Order(order.channel, attrs.evolve(task, needs_s=needs_s))
 
     def note(self, order: Order, result: ChunkResult) -> None:
         """Take note of a finished chunk."""
         # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
         if result.failure is None and not order.task.isolated:
-            self._times.note(result.n_seeds, result.duration_s)
+            self._recent.note(result.n_seeds, result.duration_s)
 
     def took(self, worker: str) -> bool:
         """Tell whether a worker was lost to the end of its job."""
@@ -56,68 +60,28 @@ class Walltime:
     def note_taken(self, orders: Sequence[Order], worker: str) -> list[Order]:
         """Take note of a task that was lost in this way; return its chunks, to be sent again."""
         assert self._clock is not None  # without it no worker is known to be lost so
-        self._learn()
         again = []
         for order in orders:
             task, n_seeds = order.task, len(order.task.chunk.seeds)
             left_s = self._clock.left_at_start_s(order.trial, task.chunk.index, worker)
             if left_s is not None and len(orders) == 1:  # of a pack it is unknown which chunk ran
-                task = attrs.evolve(task, needs_s=self._times.note_lost(n_seeds, left_s))
+                task = attrs.evolve(task, needs_s=_MORE * left_s)
+                if left_s >= _SURE_PART * self._room_s:  # as much as a job is sure to have
+                    self._hopeless = n_seeds, left_s
             again.append(Order(order.channel, task))
         return again
 
     def check(self) -> None:
-        """Raise ChunkTooLongError if no job lasts long enough for a chunk."""
-        self._learn()
-        self._times.check(self._largest)
+        """Raise ChunkTooLongError if chunks take longer than a job lasts, or one did.
 
-    def _learn(self) -> None:
-        if self._clock is not None:
-            self._times.longest_s = self._clock.longest_left_s
-
-
-class ChunkTimes:
-    """How long chunks take, by the finished ones and those that the end of a job interrupted."""
-
-    def __init__(self, walltime_s: float) -> None:
-        #: The most time that a job had left when it began a chunk; None if unknown.
-        self.longest_s: float | None = None
-        self._walltime_s = walltime_s
-        self._recent = Durations(_RECENT)
-        self._hopeless: tuple[int, float] | None = None
-
-    def note(self, n_seeds: int, duration_s: float) -> None:
-        """Take note of a finished chunk."""
-        self._recent.note(n_seeds, duration_s)
-
-    def needs_s(self, n_seeds: int, at_least_s: float | None = None) -> float | None:
-        """Return how long a chunk is expected to take at most; None if unknown.
-
-        That is never more than a job is sure to have. `at_least_s` is what is known of this very
-        chunk.
-        """
-        known = [s for s in (at_least_s, self._recent.needs_s(n_seeds)) if s is not None]
-        return min(max(known), _needs_that_fit(_SURE_PART * self._room_s)) if known else None
-
-    def note_lost(self, n_seeds: int, left_s: float) -> float:
-        """Take note of a chunk that the end of its job interrupted; return what it needs at least.
-
-        `left_s` is how much longer the job lasted when the chunk began.
-        """
-        if left_s >= _SURE_PART * self._room_s:  # it had as much as a job is sure to have
-            self._hopeless = n_seeds, left_s
-        return _MORE * left_s
-
-    def check(self, n_seeds: int) -> None:
-        """Raise ChunkTooLongError if chunks of `n_seeds` take longer than a job lasts, or one did.
-
-        Of the chunks of about this size the median counts, not the slowest.
+        Of the chunks of about the largest size the median counts, not the slowest.
         """
         if self._hopeless is not None:
             n_lost, left_s = self._hopeless
             raise ChunkTooLongError(
                 n_lost, left_s, self._walltime_s, fits=n_lost // 2, at_least=True
             )
+        n_seeds = self._largest
         if alike := self._recent.comparable(n_seeds):
             needs_s = statistics.median(alike) * n_seeds
             most_s = _needs_that_fit(self._room_s)
@@ -128,8 +92,8 @@ class ChunkTimes:
     @property
     def _room_s(self) -> float:
         """The most time that a job has for a chunk, as far as it is known."""
-        if self.longest_s is not None:
-            return self.longest_s
+        if self._clock is not None and self._clock.longest_left_s is not None:
+            return self._clock.longest_left_s
         return max(self._walltime_s - _START_S, self._walltime_s / 2)
 
 

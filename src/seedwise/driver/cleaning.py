@@ -10,12 +10,7 @@ import attrs
 
 from seedwise.cluster.job import job_name
 from seedwise.cluster.keys import remove_keys
-from seedwise.errors import (
-    CleanRefusedError,
-    EntryOfARunError,
-    NotARunError,
-    RunExistsError,
-)
+from seedwise.errors import CleanRefusedError, EntryOfARunError, NotARunError, RunExistsError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import is_unborn, run_of_entry
 from seedwise.folder.history import original_of, run_id_of

@@ -21,10 +21,7 @@ import attrs
 import psutil  # type: ignore[import-untyped]
 
 from seedwise.disk.aside import replacing, write_all
-from seedwise.errors import (
-    LeaseLostError,
-    RunLockedError,
-)
+from seedwise.errors import LeaseLostError, RunLockedError
 from seedwise.folder.process import Holder, this_process
 
 REFRESH_S = 10.0

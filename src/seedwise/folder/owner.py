@@ -8,11 +8,7 @@ import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
-from seedwise.errors import (
-    NotARunError,
-    NotYourRunError,
-    RunFileError,
-)
+from seedwise.errors import NotARunError, NotYourRunError, RunFileError
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from seedwise.errors import LossNotFoundError, MainGuardError
+from seedwise.errors.base import users_traceback
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.main_guard import no_run_begins
 
@@ -120,11 +121,8 @@ def _failed(error: BaseException, target: str) -> LossNotFoundError:
             'Put it under if __name__ == "__main__":'
         )
         return LossNotFoundError(target, problem)
-    found = traceback.TracebackException.from_exception(error)
-    ours = (__file__, importlib.__file__)
+    found, pythons = users_traceback(error), (importlib.__file__, "<frozen importlib")
     found.stack = traceback.StackSummary.from_list(
-        frame
-        for frame in found.stack
-        if not frame.filename.startswith((*ours, "<frozen importlib"))
+        frame for frame in found.stack if not frame.filename.startswith(pythons)
     )
     return LossNotFoundError(target, "its import fails", traceback="".join(found.format()))

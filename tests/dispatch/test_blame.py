@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from seedwise.dispatch import blame as module
 from seedwise.dispatch.blame import Blame, given_up, overran
 from seedwise.dispatch.channel import Order
 from seedwise.model.seeds import Chunk
@@ -35,9 +38,10 @@ def test_the_clusters_fault_costs_nothing(order):
     assert blame.settled() == ([], [])
 
 
-def test_nobody_waits_for_ever(order):
+def test_nobody_waits_for_ever(order, monkeypatch):
     now = {"s": 0.0}
-    blame = Blame(lambda _: None, clock=lambda: now["s"])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now["s"]))
+    blame = Blame(lambda _: None)
     blame.hold(order, "job-1")
     now["s"] = 14.0
     assert blame.settled() == ([], [])

@@ -41,11 +41,6 @@ class Framing:
     #: Where the mark is, in bytes from the beginning of the body.
     mark_at: int = 0
 
-    @property
-    def shortest_bytes(self) -> int:
-        """Length of the shortest body."""
-        return self.mark_at + len(self.mark)
-
 
 class FrameFile:
     """A file of records that is open for appending.
@@ -158,7 +153,8 @@ def _read_body(file: BinaryIO, room_bytes: int, framing: Framing) -> bytes | Non
     if len(frame) < _FRAME.size:
         return None
     length, checksum = _FRAME.unpack(frame)
-    if not framing.shortest_bytes <= length <= room_bytes - _FRAME.size:
+    shortest = framing.mark_at + len(framing.mark)
+    if not shortest <= length <= room_bytes - _FRAME.size:
         return None
     body = file.read(length)
     return body if len(body) == length and zlib.crc32(body) == checksum else None

@@ -19,7 +19,9 @@ def append_lines(
     try:
         for content in contents:
             # Asked before each line, and written at once: another process may append, too.
-            before = b"" if _ends_with_a_line(handle) else b"\n"
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            before = b"\n" if is_torn else b""
             write_all(handle, before + f"{json.dumps(content)}\n".encode())
         if durable:
             os.fsync(handle)
@@ -34,11 +36,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return [content for line in lines if (content := _parsed(line)) is not None]
-
-
-def _ends_with_a_line(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    return size == 0 or os.pread(handle, 1, size - 1) == b"\n"
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -31,16 +31,11 @@ class Blame:
     """Holds chunks back until it is known whether they are to blame.
 
     `fault` says, by a worker's name, how the worker's own work ended it; empty if that is not why
-    it was lost, None while unknown. `clock` returns the seconds of a clock that never goes back.
+    it was lost, None while unknown.
     """
 
-    def __init__(
-        self,
-        fault: Callable[[str], str | None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, fault: Callable[[str], str | None]) -> None:
         self._fault = fault
-        self._clock = clock
         self._held: list[_Held] = []
 
     def __len__(self) -> int:
@@ -49,7 +44,7 @@ class Blame:
 
     def hold(self, order: Order, worker: str) -> None:
         """Hold back a chunk that lost the worker of this name."""
-        self._held.append(_Held(order, worker, self._clock() + _PATIENCE_S))
+        self._held.append(_Held(order, worker, time.monotonic() + _PATIENCE_S))
 
     def forget(self, unwanted: Callable[[Order], bool]) -> None:
         """Drop the unwanted chunks."""
@@ -64,7 +59,7 @@ class Blame:
             words = self._fault(one.worker)
             if words:
                 results.append((one.order, died(one.order.task, words)))
-            elif words is not None or self._clock() > one.until_s:
+            elif words is not None or time.monotonic() > one.until_s:
                 again.append(one.order)
             else:
                 self._held.append(one)

@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 from distributed import Client
-from distributed.scheduler import KilledWorker
 
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.optimize import Optimization
@@ -68,7 +67,6 @@ _NOT_OF_ONE_SEED = {
 
 # The first evaluation loads the loss, and what that imports. One that takes a minute says enough.
 _AGAIN_BELOW_S = 60.0
-_LOOK_EVERY_S = 0.02
 
 # A job that was cancelled just now may still write its log.
 _REMOVE_FOR_S = 5.0
@@ -203,15 +201,9 @@ class _OneSeed(Optimization):
         )
         client = workplace.place.client
         future = client.submit(evaluate_chunk, task, workers=[address], pure=False)
-        until_s = time.monotonic() + _AGAIN_BELOW_S
-        while not future.done() and time.monotonic() < until_s:
-            workplace.stop.check()
-            time.sleep(_LOOK_EVERY_S)
-        if future.status != "finished":
-            return first_s
         try:
             again: ChunkResult = future.result(timeout=_AGAIN_BELOW_S)
-        except (KilledWorker, TimeoutError):  # the worker has gone in this moment
+        except Exception:  # it takes too long, or the worker has gone in this moment
             return first_s
         return first_s if again.failure is not None else min(first_s, again.duration_s)
 

@@ -155,7 +155,11 @@ def acquire_lease(
                 _refuse_if_held(path, os.fstat(handle).st_mtime, take_over)
                 content = json.dumps(attrs.asdict(this_process(token)), indent=2)
                 write_all(handle, f"{content}\n".encode())
-            return _confirmed(path, token)
+            found = _read(path)
+            if not _carries(found, token):  # without locks another may have been faster
+                holder = "another process" if found is None else found.who
+                raise RunLockedError(path.parent, holder, "It took the lease in this very moment.")
+            return Lease(path, token)
         except BaseException:  # an interrupt, too, is to leave nothing that locks us out
             _remove(path, token)
             raise
@@ -195,14 +199,6 @@ def _wait_while_silent(path: Path, tell: Callable[[str], object]) -> None:
     give_up = time.monotonic() + wait_s
     while _read(path) == found and (left_s := give_up - time.monotonic()) > 0:
         time.sleep(min(left_s, _LOOK_S))
-
-
-def _confirmed(path: Path, token: str) -> Lease:
-    found = _read(path)
-    if not _carries(found, token):  # without locks another may have been faster
-        holder = "another process" if found is None else found.who
-        raise RunLockedError(path.parent, holder, "It took the lease in this very moment.")
-    return Lease(path, token)
 
 
 def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:

@@ -58,11 +58,6 @@ class Code:
         content = [sorted(self.hashes.items()), sorted(map(repr, self.modules.items()))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
-    @property
-    def surroundings(self) -> tuple[object, ...]:
-        """What a process takes from the driver besides the modules."""
-        return self.path, self.cwd, self.argv
-
     def texts(self) -> dict[str, str]:
         """Return the sources as text."""
         return {name: _decoded(source) for name, source in self.sources.items()}

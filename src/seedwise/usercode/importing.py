@@ -42,7 +42,8 @@ class _Held:
     n_holders: int = 0
 
     def is_of(self, code: Code) -> bool:
-        return (self.code.id, self.code.surroundings) == (code.id, code.surroundings)
+        same = self.code.path == code.path and self.code.cwd == code.cwd
+        return same and self.code.argv == code.argv and self.code.id == code.id
 
 
 _lock = threading.RLock()

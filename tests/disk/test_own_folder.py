@@ -1,4 +1,4 @@
-"""Folders that only their owner may use."""
+"""Folders that only their owner may use, and their removal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seedwise.disk.own_folder import make_own_folder
+from seedwise.disk.own_folder import is_folder, make_own_folder, remove
 
 
 def mode(path: Path) -> int:
@@ -38,3 +38,15 @@ def test_what_the_folder_above_hands_down_is_taken_away(tmp_path, monkeypatch):
 def test_one_that_is_there_is_not_made(tmp_path):
     with pytest.raises(FileExistsError):
         make_own_folder(tmp_path)
+
+
+def test_a_link_to_a_folder_is_removed_and_not_followed(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    (folder / "inner").mkdir(parents=True)
+    link.symlink_to(folder)
+    assert [is_folder(path) for path in (folder, link, tmp_path / "none")] == [True, False, False]
+    remove(link)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    remove(folder)
+    remove(folder)
+    assert not list(tmp_path.iterdir())

@@ -43,11 +43,10 @@ class Framing:
 
 
 class FrameFile:
-    """A file of records that is open for appending.
+    """A file of records that is open for appending; made, for its owner only, if there is none.
 
-    It is made, for its owner only, if there is none. It must end with a whole record: see
-    `frames_end`. `guard` is called before each write, and raises if another driver has taken the
-    run over.
+    It must end with a whole record: see `frames_end`. `guard` is called before each write, and
+    raises if another driver has taken the run over.
     """
 
     def __init__(
@@ -133,11 +132,7 @@ def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
 
 
 def frames_end(path: Path, framing: Framing) -> int:
-    """Return the length of a file in bytes up to the end of its last whole record.
-
-    What comes after that is a record that a crash has torn. A file that is not there has length 0.
-    Raises DamagedFileError as `frames` does.
-    """
+    """Return the length in bytes up to the end of the last whole record; 0 without a file."""
     if not path.exists() or path.stat().st_size < len(framing.magic):
         end = 0
     else:

@@ -27,7 +27,6 @@ class Errand:
     entry_id: str | None = None
     #: None means no limit.
     chunk_timeout_s: float | None = None
-    #: See `ChunkTask`.
     attempts_dir: str | None = None
     #: Returns how the name of a trial's folder begins, by the trial's number.
     folder_stem: Callable[[int], str] = lambda _: ""

@@ -26,10 +26,7 @@ class _Start:
 
 @attrs.define
 class _Runs:
-    """How long a trial has run, and which of its chunks run now.
-
-    The clock stands still while no chunk runs.
-    """
+    """How long chunks of a trial have run, at least one at a time, and which run now."""
 
     ran_s: float = 0.0
     #: The time from which on `ran_s` is not counted yet.
@@ -46,10 +43,7 @@ class _Runs:
 
 
 class TrialClock:
-    """Measures how long trials run; time in which all chunks of a trial wait is not counted.
-
-    From the same messages it knows when the jobs of the workers end.
-    """
+    """Measures how long trials run, not counting that they wait; knows when workers' jobs end."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -83,11 +77,7 @@ class TrialClock:
                 del runs.starts[chunk]
 
     def forget(self, trial: TrialKey, chunk: int) -> None:
-        """Forget that a chunk started.
-
-        If no other one runs, the trial's clock stops, and the time since the last end of a chunk
-        is not counted.
-        """
+        """Forget that a chunk started; if no other runs, the time since an end is not counted."""
         with self._lock:
             if (runs := self._runs.get(trial)) is not None:
                 runs.starts.pop(chunk, None)

@@ -12,10 +12,7 @@ _PACKS_PER_SLOT = 3
 
 
 class PackSize:
-    """The size of packs, by how long chunks take.
-
-    `slots` returns how many chunks all workers together can evaluate at once now.
-    """
+    """The size of packs, by how long chunks take; `slots` says how many can run at once now."""
 
     def __init__(self, slots: Callable[[], int]) -> None:
         self.size = 1

@@ -72,10 +72,7 @@ class Walltime:
         return again
 
     def check(self) -> None:
-        """Raise ChunkTooLongError if chunks take longer than a job lasts, or one did.
-
-        Of the chunks of about the largest size the median counts, not the slowest.
-        """
+        """Raise ChunkTooLongError if a chunk was too long, or the median of the largest is."""
         if self._hopeless is not None:
             n_lost, left_s = self._hopeless
             raise ChunkTooLongError(

@@ -77,21 +77,15 @@ _REMOVE_EVERY_S = 0.25
 class CheckedSeed:
     """What one seed showed."""
 
-    #: Its point and its loss.
     trial: TrialResult
-    #: What the worker said of it.
     result: ChunkResult
     #: Seconds that it took again, with the loss loaded, if it was evaluated again.
     seed_s: float
-    #: Seconds that it waited for the worker.
     waited_s: float
-    #: The worker's machine; None is not known.
     host: str | None
-    #: What the worker has of Python, numpy and seedwise.
     versions: dict[str, str]
     #: Seconds after which jobs end.
     walltime_s: float | None
-    #: The jobs' script; None where there is none.
     job_script: str | None
 
 

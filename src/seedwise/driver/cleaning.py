@@ -10,6 +10,7 @@ import attrs
 
 from seedwise.cluster.job import job_name
 from seedwise.cluster.keys import remove_keys
+from seedwise.disk.own_folder import is_folder
 from seedwise.errors import CleanRefusedError, EntryOfARunError, NotARunError, RunExistsError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import is_unborn, run_of_entry
@@ -27,7 +28,6 @@ from seedwise.slurm.queue import cancel_jobs
 class LeftJobs:
     """What became of the jobs that a driver left."""
 
-    #: Ids of those that were cancelled.
     cancelled: tuple[str, ...] = ()
     #: The folder of which this one is a copy; then none is.
     copy_of: Path | None = None
@@ -96,19 +96,14 @@ def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> L
 def _removed(directory: RunDirectory) -> list[Path]:
     """Remove keys, requests and what was half written; return what was there."""
     removed = [directory.key_dir] if remove_keys(directory.key_dir) else []
-    if _is_folder(directory.control):
+    if is_folder(directory.control):
         shutil.rmtree(directory.control, ignore_errors=True)
         removed.append(directory.control)
-    parts = sorted(directory.entries.iterdir()) if _is_folder(directory.entries) else []
-    entries = (RunDirectory(path, directory) for path in parts if _is_folder(path))
+    parts = sorted(directory.entries.iterdir()) if is_folder(directory.entries) else []
+    entries = (RunDirectory(path, directory) for path in parts if is_folder(path))
     for one in (directory, *entries):
         removed += one.sweep()
     return removed
-
-
-def _is_folder(path: Path) -> bool:
-    # What a link leads to is somebody else's.
-    return path.is_dir() and not path.is_symlink()
 
 
 def clean_run_directory(path: Path) -> None:
@@ -131,9 +126,7 @@ def clean_run_directory(path: Path) -> None:
         # Last, what says that it is a run: if this is broken off, it can be done again.
         for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "meta.json"):
             if not entry.name.startswith(directory.lease.name):
-                shutil.rmtree(
-                    entry
-                ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+                shutil.rmtree(entry) if is_folder(entry) else entry.unlink()
 
 
 def _cancel_jobs(directory: RunDirectory) -> None:

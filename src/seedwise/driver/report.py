@@ -79,7 +79,6 @@ class Reporter:
     run: Run
     tally: Tally
     listen: Callable[[Event], None]
-    #: What is worked on.
     jobs: Sequence[InFlight]
 
     def note(self, text: str) -> None:

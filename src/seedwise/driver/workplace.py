@@ -33,14 +33,10 @@ class Workplace:
     """An open cluster that has the loss; all studies of a run share it."""
 
     place: Place
-    #: The loss's id there.
     loss_id: str
-    #: The way to its workers.
     dispatcher: DaskDispatcher
-    #: What is told of the run.
     report: Report
     stop: StopSignals
-    #: How much work can be in flight.
     demand: Demand
     #: What the run's options waste.
     notes: tuple[str, ...]
@@ -116,7 +112,6 @@ class _LateTrials:
     """What is told of trials that run for longer than `slurm_timeout_minutes`."""
 
     def __init__(self, options: WorkOptions, note: Callable[[str], None]) -> None:
-        #: Whether they are ended.
         self.are_ended = options.trial_limit_s is not None
         self._minutes = options.slurm_timeout_minutes
         self._note = note

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.own_folder import remove
 from seedwise.errors import NotARunError
 from seedwise.folder.environment import environment
 from seedwise.folder.owner import require_own
@@ -62,7 +63,6 @@ class RunDirectory:
     #: The run of an entry's folder, where loss, lease, logs and environment are; None for a run.
     parent: RunDirectory | None = None
 
-    #: Name of the run.
     name: str = _derived(lambda directory: directory.path.name)
     #: Optuna's record of the trials, in its journal format.
     study_file: Path = _in_folder("study.journal")
@@ -79,11 +79,9 @@ class RunDirectory:
     validation_ledger: Path = _in_folder("validation.ledger")
     #: The told trials of a sweep.
     trial_table: Path = _in_folder("trials.table")
-    #: Folder of the entries' folders.
     entries: Path = _in_folder("entries")
     #: Who works on the run.
     lease: Path = _in_home("driver.lease")
-    #: Folder of the copies of the user's code.
     code: Path = _in_home("code")
     #: Logs of the Slurm jobs.
     log_dir: Path = _in_home("slurm")
@@ -193,10 +191,7 @@ class RunDirectory:
         # A driver may be writing the lease at this moment.
         left = [path for path in asides if not path.name.startswith(f".{self.lease.name}")]
         for aside in left:
-            if aside.is_dir():
-                shutil.rmtree(aside, ignore_errors=True)
-            else:
-                aside.unlink(missing_ok=True)
+            remove(aside)
         return left
 
     def write_summary(self, content: Mapping[str, Any]) -> None:

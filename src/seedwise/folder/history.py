@@ -23,7 +23,6 @@ class History:
     #: 32 hexadecimal digits, which the run's Slurm jobs carry.
     run_id: str
     study_name: str
-    #: What its results depend on.
     depends_on: Mapping[str, str]
     #: In UTC, as are all times here.
     started_at: str
@@ -45,7 +44,6 @@ class History:
     last_name: str | None = None
     #: The folder that this one is a copy of; the copy gets an id of its own now.
     copy_of: Path | None = None
-    #: Whether the run begins now.
     is_new: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: not self.resumed_at, takes_self=True)
     )
@@ -123,10 +121,7 @@ def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:
 
 
 def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None:
-    """Return the folder that this one is a copy of; None if it is not a copy.
-
-    The jobs with the run's id belong to the original.
-    """
+    """Return the folder that this one is a copy of, whose jobs they are; None without one."""
     run_dir = meta.get("run_dir")
     if not isinstance(run_dir, str):
         return None

@@ -61,10 +61,7 @@ class _Found:
 
 
 class Lease:
-    """The right to write to a run folder, held until `release`. Made by `acquire_lease`.
-
-    The token tells it from all other leases.
-    """
+    """The right to write to a run folder, until `release`; `acquire_lease` makes it."""
 
     def __init__(self, path: Path, token: str) -> None:
         self.path = path

@@ -67,10 +67,7 @@ class Holder:
         return same_job and self.job_restarts < n_restarts
 
     def state(self) -> str | None:
-        """Return the state of a process of this host, as psutil names it; None if it is dead.
-
-        Dead is also a zombie, or a process whose pid belongs to another one now.
-        """
+        """Return its state on this host, as psutil names it; None if it is dead, or a zombie."""
         if self.boot != _boot() or not psutil.pid_exists(self.pid):
             return None
         try:

@@ -194,15 +194,14 @@ def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
     """Return the request in a file; None if there is none."""
     if content is None or content.get("id") != request_id or "scale" not in content:
         return None
-    by, scale = str(content.get("by")), content["scale"]
-    if scale is None:
-        return Request(by=by, id=request_id)
+    scale = content["scale"]
     try:
-        bounds = tuple(scale)
-        checks.workers("workers", bounds)
+        if scale is not None:
+            scale = tuple(scale)
+            checks.workers("workers", scale)
     except (TypeError, OptionError):
         return None
-    return Request(scale=(bounds[0], bounds[1]), by=by, id=request_id)
+    return Request(scale=scale, by=str(content.get("by")), id=request_id)
 
 
 def _remove(path: Path) -> None:

@@ -35,10 +35,7 @@ class Call:
     argv: list[str] = attrs.field(factory=lambda: list(sys.argv))
 
     def run_before(self, name_keyword: str) -> str | None:
-        """Return the name of the run that it had in an earlier job; None if it had none.
-
-        Raises OptionError if this job has made an equal call without a name before.
-        """
+        """Return the name of its run in an earlier job; refuse equal calls without a name."""
         path, start = _place()
         if path is None:
             return None

@@ -12,14 +12,13 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import stat
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.own_folder import is_folder, remove
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
@@ -51,14 +50,12 @@ class TrialFolders:
     def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
         """Keep the files of a trial's accepted evaluations in its folder, and no others.
 
-        To be called when the trial is decided and before it is told. If it is interrupted,
-        the same call again completes it. A folder of earlier evaluations, none of which is
-        accepted now, is removed.
-
-        `accepted` has the names of the evaluations' folders, in the order of the seeds. Of
-        files of the same name and place the first keeps the name, and the others get the
-        position of their evaluation's first seed: ``plot.from-32.png``. `about` is written
-        to the JSON file beside the folder.
+        To be called when the trial is decided and before it is told. If it is interrupted, the
+        same call again completes it. A folder of earlier evaluations, none of which is accepted
+        now, is removed. `accepted` has the names of the evaluations' folders, in the order of the
+        seeds. Of files of the same name and place the first keeps the name, and the others get the
+        position of their evaluation's first seed: ``plot.from-32.png``. `about` goes to the JSON
+        file beside the folder.
         """
         positions = [_first_position(number, name) for name in accepted]
         folder, about_file = self._trials / self.stem(number), self._about_file(number)
@@ -68,7 +65,7 @@ class TrialFolders:
                 self._set_aside(folder)
                 about_file.unlink(missing_ok=True)
             attempts = [self._attempts / name for name in accepted]
-            if any(self._is_there(path) for path in attempts) or (accepted and _is_folder(folder)):
+            if any(self._is_there(path) for path in attempts) or (accepted and is_folder(folder)):
                 self._write_about(number, {**about, _EVALUATIONS: list(accepted)})
             for attempt, position in zip(attempts, positions, strict=True):
                 if self._is_there(attempt):
@@ -77,7 +74,7 @@ class TrialFolders:
 
     def close(self) -> None:
         """Remove what evaluations left; to be called when all trials of the run are told."""
-        _remove(self._attempts)
+        remove(self._attempts)
         with contextlib.suppress(OSError):  # there are files, or there is no folder
             self._trials.rmdir()
 
@@ -85,11 +82,11 @@ class TrialFolders:
         return self._trials / f"{self.stem(number)}.json"
 
     def _is_there(self, attempt: Path) -> bool:
-        return _is_folder(self._attempts) and _is_folder(attempt)
+        return is_folder(self._attempts) and is_folder(attempt)
 
     def _make_attempts(self) -> None:
-        if not _is_folder(self._attempts):
-            _remove(self._attempts)  # a link, say
+        if not is_folder(self._attempts):
+            remove(self._attempts)  # a link, say
         self._attempts.mkdir(mode=0o700, exist_ok=True)
 
     def _set_aside(self, folder: Path) -> None:
@@ -110,24 +107,21 @@ class TrialFolders:
         replace_file(path, text, durable=False, aside=aside)
 
     def _remove_left_overs(self, number: int) -> None:
-        if not _is_folder(self._attempts):
+        if not is_folder(self._attempts):
             return
         for path in list(self._attempts.iterdir()):
             match = _LEFT_OVER.fullmatch(path.name)
             if match is not None and int(match[1]) == number:
-                _remove(path)
+                remove(path)
 
 
 def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
-    """Return the files that losses wrote for the settled trials of a run, by trial number.
-
-    Numbers ascend; paths are absolute and sorted. A trial without a folder is not in it.
-    """
+    """Return the files that losses wrote, absolute and sorted, by numbers of settled trials."""
     found: dict[int, list[Path]] = {}
     with contextlib.suppress(FileNotFoundError):
         for path in _trials_dir(run_dir).iterdir():
             match = _TRIAL.fullmatch(path.name)
-            if match is not None and _is_folder(path):
+            if match is not None and is_folder(path):
                 files = found.setdefault(int(match[1]), [])
                 files += [Path(place, name) for place, _, names in os.walk(path) for name in names]
     return {number: tuple(sorted(found[number])) for number in sorted(found)}
@@ -153,20 +147,12 @@ def _evaluations(about_file: Path) -> set[str]:
         return set()
 
 
-def _is_folder(path: Path) -> bool:
-    """Tell whether a path is a folder, and not a link to one."""
-    try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def _move_content(source: Path, target: Path, position: int) -> None:
     """Move a folder to a name; if that exists, its files into it, under marked names if taken."""
     if not os.path.lexists(target):
         source.rename(target)
         return
-    if not _is_folder(target):
+    if not is_folder(target):
         target.rename(_free(target, position))
         source.rename(target)
         return
@@ -175,7 +161,7 @@ def _move_content(source: Path, target: Path, position: int) -> None:
         with contextlib.suppress(FileNotFoundError):  # what the loss left running took it away
             if not os.path.lexists(place):
                 path.rename(place)
-            elif _is_folder(path) and _is_folder(place):
+            elif is_folder(path) and is_folder(place):
                 _move_content(path, place, position)
             else:
                 path.rename(_free(place, position))
@@ -188,12 +174,3 @@ def _free(place: Path, position: int) -> Path:
         count += 1
         free = place.with_name(f"{place.stem}.from-{position}-{count}{place.suffix}")
     return free
-
-
-def _remove(path: Path) -> None:
-    if _is_folder(path):
-        # What the loss left running may still write to it.
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -1,7 +1,4 @@
-"""The trial table: which trials of a sweep are finished, and the best of them.
-
-For its file, and the reader of all that is in it, see `seedwise.folder.table_rows`.
-"""
+"""The trial table: which trials of a sweep are finished, and the best. See `table_rows`, too."""
 
 from __future__ import annotations
 
@@ -42,7 +39,6 @@ class TrialTable:
     """
 
     def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
-        #: How many trials ended in each state.
         self.counts: Counter[TrialState] = Counter()
         self._path = path
         self._file = FrameFile(path, FRAMING, guard)

@@ -44,7 +44,6 @@ class Code:
     path: tuple[str, ...]
     #: How many entries of `path` are before the first that is Python's or installed.
     n_own: int
-    #: The driver's working directory.
     cwd: str
     #: The driver's ``sys.argv``; None leaves a worker's as it is.
     argv: tuple[str, ...] | None

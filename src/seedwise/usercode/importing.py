@@ -82,10 +82,7 @@ def release(code: Code) -> None:
 
 
 def has_imported(code: Code) -> bool:
-    """Tell whether this process has imported the code from the user's files, which are the same.
-
-    It is so in processes of the same script or notebook.
-    """
+    """Tell whether this process has imported the very same files, as one of the script has."""
     with _lock:  # what another thread imports right now is not there yet
         there = _already_there(code)
         has_script = SCRIPT in there or SCRIPT not in code.modules

@@ -46,8 +46,7 @@ class Packed:
 def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     """Take a snapshot of the user's code, and pack the loss that is in it.
 
-    The loss goes by its name in a module if the import of the module makes it, and by value if
-    not.
+    The loss goes by its name if the import of a module makes it, and by value if not.
     """
     sender = uuid.uuid4().hex
     senders[sender] = contextvars.copy_context()

@@ -38,10 +38,9 @@ def no_source(module: str) -> None:
 def dumps(value: object, source_of: SourceOf = no_source) -> bytes:
     """Pickle a value as cloudpickle does, but keep the names of the files that code comes from.
 
-    Without them the traceback of a loss that fails on a worker would show neither file nor
-    lines. `source_of` returns the source of a module that whoever reads the pickle can import,
-    the script too: what such an import defines goes by its name. Plain pickle reads the
-    result.
+    Without them the traceback of a loss that fails on a worker would show neither file nor lines.
+    `source_of` returns the source of a module that whoever reads the pickle can import, the script
+    too: what such an import defines goes by its name. Plain pickle reads the result.
     """
     with io.BytesIO() as file:
         _Pickler(file, source_of).dump(value)

@@ -55,10 +55,8 @@ class Shipment:
     def load(self, *, as_imported: bool = False) -> LossDefinition:
         """Return the loss, on the worker.
 
-        `as_imported` takes modules as they are if this process has imported the same
-        files. Raises ImportError if the module does not define the loss,
-        LossTransportError if its pickle can't be read, and ForeignCodeError if this
-        process holds other code.
+        `as_imported` takes modules as they are if this process has imported the same files. Raises
+        ImportError, LossTransportError, or ForeignCodeError if this process holds other code.
         """
         if self.python not in (None, sys.version_info[:2]):
             raise LossTransportError.from_other_python(self.name, self.python)

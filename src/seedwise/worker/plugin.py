@@ -87,9 +87,10 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         """Evaluate a chunk, its seeds spread out; raise Reschedule if the worker leaves."""
         try:
             isolates = self.use_processes or task.isolated or task.time_limit_s is not None
-            if isolates or not self._fits_here():
+            loss = None if isolates else self._loss_here()
+            if loss is None:
                 return self._evaluate_in_children(task, context)
-            return self._evaluate_here(task, context)
+            return self._evaluate_here(loss, task, context)
         except BaseException as error:
             if self._children.closed:  # `teardown` broke it off: it goes to another worker
                 raise Reschedule from error
@@ -110,8 +111,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             losses = self.evaluate(task.of_reference(reference), context).losses
         return None if losses is None else float(losses[0])
 
-    def _fits_here(self) -> bool:
-        """Tell whether this process has the loss; it loads it if it may."""
+    def _loss_here(self) -> LossDefinition | None:
+        """Return the loss in this process, loaded if it may be."""
         with self._lock:
             if self._loss is None and not self._needs_process:
                 self._context = self.shipment.context()
@@ -122,13 +123,9 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                     if not is_foreign and not needs_main_thread(str(error)):
                         raise
                     self._needs_process = True
-            return self._loss is not None
+            return self._loss
 
-    def _evaluate_here(self, task: ChunkTask, context: Context) -> SeedBlock:
-        with self._lock:
-            loss = self._loss
-        assert loss is not None  # it fits here
-
+    def _evaluate_here(self, loss: LossDefinition, task: ChunkTask, context: Context) -> SeedBlock:
         def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
             own = self._context.copy()  # several threads can't be in one
             return own.run(evaluate_block, loss, task.params, seeds, start, context)

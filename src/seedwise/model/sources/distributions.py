@@ -275,10 +275,7 @@ choice = Choice
 
 
 def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:
-    """Return the distribution that `to_manifest_dict` wrote.
-
-    Raises SourceError, naming the parameter, if it did not write this.
-    """
+    """Return the distribution that `to_manifest_dict` wrote; SourceError names the parameter."""
     manifest = decoded_dict(manifest, "a distribution", parameter)
     cls = _CLASSES[checked_type(manifest, _CLASSES, parameter)]
     fields = [field.name for field in attrs.fields(cls)]

@@ -85,10 +85,7 @@ def decoded_dict(value: Any, what: str, parameter: str | None = None) -> dict[An
 
 
 def checked_type_of_source(manifest: Any, types: Collection[str]) -> str:
-    """Return the type of a source's manifest.
-
-    Raises SourceError if it is not a manifest of one of `types` in this version.
-    """
+    """Return the type of a source's manifest, if it is one of `types` in this version."""
     manifest = decoded_dict(manifest, "a source")
     # The version is checked first: another one may have other types and keys.
     version = manifest.get("version", VERSION)
@@ -101,10 +98,7 @@ def checked_type_of_source(manifest: Any, types: Collection[str]) -> str:
 
 
 def checked_source(manifest: Any, kind: str, fields: Collection[str]) -> dict[str, Any]:
-    """Return a copy of a source's manifest.
-
-    Raises SourceError if it is not of this type and version, or has other fields than these.
-    """
+    """Return a copy of a source's manifest, if it has this type and these fields."""
     checked_type_of_source(manifest, (kind,))
     checked_fields(manifest, ("version", *fields))
     return dict(manifest)

@@ -18,9 +18,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 import seedwise as sw
 from seedwise.dispatch import clock as trial_clock
 from seedwise.dispatch.bring import bring
-from seedwise.dispatch.channel import Channel, Errand, Order
+from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
 from seedwise.dispatch.dispatcher import DaskDispatcher, _Sent
-from seedwise.dispatch.traffic import Traffic
 from seedwise.errors import ChunkTooLongError, ClusterError, NoCompleteTrialError
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
@@ -698,7 +697,7 @@ def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(cluster):
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
     with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
         channel = dispatcher.channel(errand)
-        dispatcher._walltime._times.note(2, 600.0)  # earlier ones took ten minutes
+        dispatcher._walltime._recent.note(2, 600.0)  # earlier ones took ten minutes
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
         poll(lambda: cluster.workers == [long], "the worker to leave")
@@ -713,7 +712,7 @@ def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(cluster):
         cluster.ends_in(worker, 60)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0, "tick_s": 0.1}
     with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
-        dispatcher._walltime._times.note(2, 600.0)
+        dispatcher._walltime._recent.note(2, 600.0)
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         poll(lambda: cluster.workers == [], "the workers to leave")
         assert dispatcher.wait() == []
@@ -804,7 +803,7 @@ def test_chunks_that_are_too_long_end_the_wait_after_the_results(client):
         dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
         for _ in range(10):
-            dispatcher._walltime._times.note(2, 40.0)
+            dispatcher._walltime._recent.note(2, 40.0)
         with pytest.raises(ChunkTooLongError, match="use chunk_size <= 1, or") as caught:
             dispatcher.wait()
     assert losses_by_start([r for _, r in results]) == expected(PARAMS, plan)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import LossValueError
-from seedwise.worker.returned import check_finite, read_arrays, read_loss, read_returned
+from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 finite = st.floats(-1e100, 1e100)
 
@@ -105,7 +105,7 @@ MASKED = np.ma.array([1.0, 2.0], mask=[False, True])
     ],
 )
 def test_what_is_a_loss(returned, expected):
-    value = read_loss(returned)
+    value, _ = read_returned(returned)
     assert value == expected
     assert type(value) is float
 
@@ -114,8 +114,9 @@ def test_what_is_a_loss(returned, expected):
 def test_the_order_of_a_dict_and_of_a_list_is_of_no_matter(values, random):
     shuffled = random.sample(values, len(values))
     expected = (math.fsum(values) / len(values)).hex()
-    assert read_loss(shuffled).hex() == expected
-    assert read_loss({str(i): value for i, value in enumerate(shuffled)}).hex() == expected
+    assert read_returned(shuffled)[0].hex() == expected
+    named = {str(i): value for i, value in enumerate(shuffled)}
+    assert read_returned(named)[0].hex() == expected
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_the_order_of_a_dict_and_of_a_list_is_of_no_matter(values, random):
 )
 def test_what_is_no_loss(returned, problem):
     with pytest.raises(LossValueError, match=r"^the loss returned ") as caught:
-        read_loss(returned)
+        read_returned(returned)
     assert problem in str(caught.value)
     assert "Return a finite number, a dict of numbers" in str(caught.value)
 
@@ -191,13 +192,13 @@ def test_an_array_is_no_loss(kind):
         for returned in (array, [array], {"a": array}, {"total_loss": array}):
             problem = re.escape(f"an array of shape {shape} is not a number: take its mean")
             with pytest.raises(LossValueError, match=problem) as caught:
-                read_loss(returned)
+                read_returned(returned)
             assert caught.value.value is array
 
 
 def test_a_long_value_is_shown_in_part():
     with pytest.raises(LossValueError, match=r"\.\.\.: str is not a number") as caught:
-        read_loss("x" * 10_000)
+        read_returned("x" * 10_000)
     assert len(str(caught.value)) < 500
 
 
@@ -209,8 +210,7 @@ def test_check_finite():
 
 @pytest.mark.parametrize("returned", [1.5, 2, np.float64(3), [1.0, 2.0], [{"a": 1.0}]])
 def test_a_number_and_a_list_have_no_components(returned):
-    loss, components = read_returned(returned)
-    assert loss == read_loss(returned)
+    _, components = read_returned(returned)
     assert components == {}
     assert components is read_returned(0.0)[1]  # none is made for each seed
 

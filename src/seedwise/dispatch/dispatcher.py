@@ -13,11 +13,10 @@ from distributed.scheduler import KilledWorker
 
 from seedwise.dispatch.averaged import warn_if_averaged
 from seedwise.dispatch.blame import Blame, given_up, overran
-from seedwise.dispatch.channel import Channel, Errand, Order
+from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
-from seedwise.dispatch.traffic import Traffic
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
@@ -215,16 +214,11 @@ class DaskDispatcher:
         """Return, for each channel, the keys of its earliest trial that are out."""
         if self._traffic.packs:
             return []
-        earliest: dict[Channel, tuple[int, set[str]]] = {}
+        trials: dict[Channel, dict[int, set[str]]] = {}
         for key, sent in self._out.items():
             order = sent.orders[0]
-            number, keys = earliest.get(order.channel, (order.task.trial, set()))
-            if order.task.trial < number:
-                number, keys = order.task.trial, set()
-            if order.task.trial == number:
-                keys.add(key)
-            earliest[order.channel] = number, keys
-        return [keys for _, keys in earliest.values()]
+            trials.setdefault(order.channel, {}).setdefault(order.task.trial, set()).add(key)
+        return [keys[min(keys)] for keys in trials.values()]
 
     def _collect(self, keys: Iterable[str]) -> list[tuple[Order, ChunkResult]]:
         results: list[tuple[Order, ChunkResult]] = []

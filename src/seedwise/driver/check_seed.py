@@ -52,7 +52,6 @@ _NOT_OF_ONE_SEED = {
     "chunk_size",
     "clean_run_dir",
     "fail_on_chunk_error",
-    "max_concurrent_trials",
     "n_seeds",
     "num_chunks",
     "prune_failed_trials",
@@ -61,7 +60,6 @@ _NOT_OF_ONE_SEED = {
     "run_name",
     "take_over",
     "timeout",
-    "trial_retry_attempts",
     "workers",
 }
 

@@ -12,10 +12,10 @@ from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.disk.every import Every
 from seedwise.dispatch.bring import bring
+from seedwise.dispatch.channel import Traffic
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
-from seedwise.dispatch.traffic import Traffic
 from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.report import Report, Reporter, plan_notes
 from seedwise.driver.run import Run

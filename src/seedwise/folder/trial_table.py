@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
 from seedwise.disk.frames import FrameFile
@@ -43,7 +42,10 @@ class TrialTable:
         self._path = path
         self._file = FrameFile(path, FRAMING, guard)
         self._codes = _Codes()
-        self._best = _Best()
+        # The least value and the largest, each with the lowest number that has it: with the sign
+        # that makes the best the least.
+        self._least: dict[float, tuple[float, int]] = {}
+        self._best_is_lost = False  # only all values could tell the next
 
     def __enter__(self) -> Self:
         """Open the file and read what is in it."""
@@ -70,13 +72,20 @@ class TrialTable:
 
     def best(self, direction: str) -> tuple[int, float] | None:
         """Return number and value of the best complete trial, the first of equals."""
-        if self._best.lost:
-            self._best = _Best()
+        if self._best_is_lost:
+            self._least, self._best_is_lost = {}, False
             if self.counts[TrialState.COMPLETE]:
                 rows = read_rows(self._path, tails=False)
                 complete = rows.state == STATE_CODES[TrialState.COMPLETE]
-                self._best.add_all(rows.number[complete], rows.value[complete])
-        return self._best.get(direction)
+                numbers, values = rows.number[complete], rows.value[complete]
+                if not np.isnan(values).all():
+                    for index in (np.nanargmin(values), np.nanargmax(values)):
+                        self._note_value(int(numbers[index]), float(values[index]))
+        sign = -1.0 if direction == "maximize" else 1.0
+        if sign not in self._least:
+            return None
+        value, number = self._least[sign]
+        return number, sign * value
 
     def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
         """Append finished trials, each with its `params_digest`; all of them, or none."""
@@ -103,12 +112,18 @@ class TrialTable:
         before = self._codes.get(number)
         if before:
             self.counts[STATES[before]] -= 1
-            self._best.drop(number)
+            self._best_is_lost |= any(number == other for _, other in self._least.values())
         self._codes.set(number, code)
         if code:
             self.counts[STATES[code]] += 1
             if STATES[code] is TrialState.COMPLETE:
-                self._best.add(number, value)
+                self._note_value(number, value)
+
+    def _note_value(self, number: int, value: float) -> None:
+        if not math.isnan(value):
+            for sign in (1.0, -1.0):
+                pair = (sign * value, number)
+                self._least[sign] = min(pair, self._least.get(sign, pair))
 
 
 class _Codes:
@@ -124,37 +139,3 @@ class _Codes:
     def set(self, number: int, code: int) -> None:
         block = self._blocks.setdefault(number // _STATES_A_BLOCK, bytearray(_STATES_A_BLOCK))
         block[number % _STATES_A_BLOCK] = code
-
-
-class _Best:
-    """The smallest and the largest value, each with the lowest number that has it."""
-
-    def __init__(self) -> None:
-        #: Whether one of them was dropped, so that only all values could tell the next.
-        self.lost = False
-        # With the sign that makes the best the least, and with the number.
-        self._least: dict[float, tuple[float, int]] = {}
-
-    def add(self, number: int, value: float) -> None:
-        if math.isnan(value):
-            return
-        for sign in (1.0, -1.0):
-            pair = (sign * value, number)
-            self._least[sign] = min(pair, self._least.get(sign, pair))
-
-    def add_all(self, numbers: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Add values of numbers that ascend."""
-        if not np.isnan(values).all():
-            for index in (np.nanargmin(values), np.nanargmax(values)):
-                self.add(int(numbers[index]), float(values[index]))
-
-    def drop(self, number: int) -> None:
-        if any(number == other for _, other in self._least.values()):
-            self.lost = True
-
-    def get(self, direction: str) -> tuple[int, float] | None:
-        sign = -1.0 if direction == "maximize" else 1.0
-        if sign not in self._least:
-            return None
-        value, number = self._least[sign]
-        return number, sign * value

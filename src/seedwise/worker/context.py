@@ -29,17 +29,14 @@ class TrialDir:
 
     def make(self) -> Path:
         """Return the folder, and make it if it is missing; new folders have mode 0700."""
-        self._make(self.path)
-        return self.path
-
-    def _make(self, folder: Path) -> None:
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)
         except FileNotFoundError:
-            if folder.parent == self.run_dir:
+            if self.path.parent == self.run_dir:
                 raise TrialDirError(self.run_dir) from None
-            self._make(folder.parent)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            attrs.evolve(self, path=self.path.parent).make()
+            self.path.mkdir(mode=0o700, exist_ok=True)
+        return self.path
 
 
 class Context(dict[str, Any]):

@@ -24,7 +24,7 @@ class Durations:
     def __init__(self, most: int) -> None:
         self._recent: deque[tuple[int, float]] = deque(maxlen=most)
         self._known: dict[int, float | None] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def note(self, n_seeds: int, duration_s: float) -> None:
         """Take note of a finished chunk."""
@@ -38,7 +38,7 @@ class Durations:
         A smaller chunk says little: it may have spent most of its time on loading the loss.
         """
         with self._lock:
-            return self._comparable(n_seeds)
+            return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
 
     def needs_s(self, n_seeds: int) -> float | None:
         """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
@@ -54,12 +54,9 @@ class Durations:
     def _needs_s(self, n_seeds: int) -> float | None:
         if not self._recent:
             return None
-        if per_seed := self._comparable(n_seeds):
+        if per_seed := self.comparable(n_seeds):
             return _high(per_seed) * n_seeds * _SAFETY
         return _high([took_s for _, took_s in self._recent]) * _SAFETY
-
-    def _comparable(self, n_seeds: int) -> list[float]:
-        return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
 
 
 def durations_of(dask_worker: object, loss_id: str) -> Durations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import math
 import mmap
 import os
 import queue
@@ -116,25 +117,21 @@ class Process:
     @property
     def offset(self) -> int:
         """Offset of the seed that it evaluates; -1 if unknown."""
-        (offset,) = struct.unpack_from("q", self._offset)
-        return int(offset)
+        return int(struct.unpack_from("q", self._offset)[0])
 
     def ask(self, task: object, limits: Limits) -> Any:
         """Send a task and return the answer; None if the process ended first."""
         struct.pack_into("q", self._offset, 0, -1)
-        left_s = limits.time_s
+        left_s = math.inf if limits.time_s is None else limits.time_s
+        round_s = _SLICE_S if limits.watch is None else _LOOK_EVERY_S
         with suppress(OSError):  # it has ended, which is seen below
             self._connection.send(task)
         while True:
-            tick_s = None if limits.watch is None else _LOOK_EVERY_S
-            slice_s = None if left_s is None else min(left_s, _SLICE_S)
-            timeout_s = min((s for s in (slice_s, tick_s) if s is not None), default=None)
             began_s = time.monotonic()
-            ready = wait([self._connection, self._ended], timeout_s)
-            if left_s is not None:
-                # At most a slice a round: if Slurm suspends the worker for a while, that is not
-                # the loss's fault.
-                left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
+            ready = wait([self._connection, self._ended], min(left_s, round_s))
+            # At most a slice a round: if Slurm suspends the worker for a while, that is not the
+            # loss's fault.
+            left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
             if self._connection in ready:
                 with suppress(EOFError, OSError):
                     return self._connection.recv()
@@ -144,7 +141,7 @@ class Process:
                 return None
             if ready:
                 return None
-            if left_s == 0.0 and limits.time_s is not None:
+            if not left_s:
                 text = limits.overrun.format(limits.time_s)
                 self.kill(Verdict(FailureKind.OVERRAN, "ChunkTimeout", text))
                 return None

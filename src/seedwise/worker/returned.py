@@ -27,11 +27,6 @@ _TUPLE = (
 _T = TypeVar("_T")
 
 
-def read_loss(returned: Any) -> float:
-    """Read the loss of one seed: see `read_returned`."""
-    return read_returned(returned)[0]
-
-
 def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
     """Read the loss of one seed, and its components by name, which are not to be changed.
 
@@ -54,7 +49,7 @@ def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
             raise LossValueError(returned, "an empty list has no mean")
         if len({_form(item) for item in returned}) > 1:
             raise LossValueError(returned, "a list must hold numbers only, or dicts of one form")
-        return exact_mean([read_loss(item) for item in returned]), _NO_COMPONENTS
+        return exact_mean([read_returned(item)[0] for item in returned]), _NO_COMPONENTS
     if returned is None:
         raise LossValueError(None, "a return is missing")
     return check_finite(_number(returned)), _NO_COMPONENTS

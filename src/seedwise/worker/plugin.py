@@ -231,15 +231,13 @@ class _Children:
 
         Every thread that waits for a child calls this; one of them looks, every 0.1 s.
         """
-        if time.monotonic() - self._looked_s < _LOOK_EVERY_S:
-            return
-        if not self._looking.acquire(blocking=False):
-            return
-        try:
-            self._kill_largest()
-        finally:
-            self._looked_s = time.monotonic()
-            self._looking.release()
+        if self._looking.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
+                    self._kill_largest()
+                    self._looked_s = time.monotonic()
+            finally:
+                self._looking.release()
 
     def _kill_largest(self) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -69,10 +70,7 @@ def read_arrays(
     if not (isinstance(returned, dict) and "total_loss" in returned):
         return _array(returned, n_seeds), {}
     losses = _array(returned["total_loss"], n_seeds)
-
-    def read(part: Any) -> NDArray[np.float64]:
-        return _array(part, n_seeds)
-
+    read = functools.partial(_array, n_seeds=n_seeds)
     parts = _components(returned).items()
     return losses, {name: _part(read, name, part) for name, part in parts}
 

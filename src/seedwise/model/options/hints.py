@@ -131,8 +131,8 @@ _FUNCTIONS = {
             "vectorized=True": "batch batched vectorise vectorised vectorize",
         },
     ),
-    "grid": ("grid(a=[1, 2])", {}),
-    "random": (
+    "GridSource": ("grid(a=[1, 2])", {}),
+    "RandomSource": (
         "random({'a': uniform(0, 1)}, n_trials=5, seed=1)",
         {
             "n_trials=5, seed=1": "count n n_cases n_points n_samples num_samples num_trials size",
@@ -140,7 +140,7 @@ _FUNCTIONS = {
             "space={'a': uniform(0, 1)}": "distributions parameter_space search_space",
         },
     ),
-    "manual": (
+    "ManualSource": (
         "manual([{'a': 1}, {'a': 2}])",
         {"cases=[{'a': 1}, {'a': 2}]": "params points trials values"},
     ),
@@ -166,12 +166,12 @@ def refuse_unknown(
 
 def hinted(function: F) -> F:
     """Have one of `_FUNCTIONS` say what to write instead of an argument that it does not take."""
-    example, table = _FUNCTIONS[function.__name__]
+    example, table = _FUNCTIONS[function.__qualname__.removesuffix(".__init__")]
     use = _by_word(table)
     parameters = inspect.signature(function).parameters.values()
-    known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-    takes_any = len(known) < len(parameters)
-    n_by_place = sum(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    known = [one.name for one in parameters if one.name != "self"]
+    n_by_place = sum(one.kind <= one.POSITIONAL_OR_KEYWORD for one in parameters)
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:

@@ -25,16 +25,37 @@ from seedwise.model.sources.manifests import VERSION, checked_name, checked_sour
 
 @attrs.frozen(init=False, repr=False)
 class GridSource(Source):
-    """All combinations of the values of each parameter, as `grid` makes it.
+    """A source of all combinations of values.
 
-    In the order of their names, the last parameter changes with every case, and the first one
-    least often. Values stay in the order in which they are given.
+    In the order of the names, its last parameter changes with every case, as in
+    `itertools.product`. Values stay in the order in which they are given.
+
+    Parameters
+    ----------
+    **values : list, tuple, range or ndarray of shape (n,)
+        The values of each parameter: float, int, str, bool, None, or tuples of these. There must
+        be at least one, and none twice.
+
+    Raises
+    ------
+    SourceError
+        If there is no parameter, or the values of one are not as above; it names that parameter.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources import grid
+    >>> source = grid(rate=[0.01, 0.1], batch=[32, 64])
+    >>> len(source)
+    4
+    >>> source[1]
+    ParamCase(index=1, params={'batch': 32, 'rate': 0.1}, tags=())
     """
 
     _axes: tuple[tuple[str, Axis], ...] = attrs.field(
         eq=lambda axes: tuple((name, comparable(values)) for name, values in axes)
     )
 
+    @hinted
     def __init__(self, /, **values: Sequence[Any] | NDArray[Any]) -> None:
         if not values:
             raise SourceError("a grid needs a parameter, such as grid(rate=[0.1, 0.2])")
@@ -75,34 +96,5 @@ class GridSource(Source):
         return dict(zip(self.names, reversed(values), strict=True))
 
 
-@hinted
-def grid(**values: Sequence[Any] | NDArray[Any]) -> GridSource:
-    """Make a source of all combinations of values.
-
-    Parameters
-    ----------
-    **values : list, tuple, range or ndarray of shape (n,)
-        The values of each parameter: float, int, str, bool, None, or tuples of these. There must
-        be at least one, and none twice.
-
-    Returns
-    -------
-    GridSource
-        The source. In the order of the names, its last parameter changes with every case, as in
-        `itertools.product`.
-
-    Raises
-    ------
-    SourceError
-        If there is no parameter, or the values of one are not as above; it names that parameter.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources import grid
-    >>> source = grid(rate=[0.01, 0.1], batch=[32, 64])
-    >>> len(source)
-    4
-    >>> source[1]
-    ParamCase(index=1, params={'batch': 32, 'rate': 0.1}, tags=())
-    """
-    return GridSource(**values)
+#: Called like a function, it is named like one.
+grid = GridSource

@@ -26,12 +26,26 @@ from seedwise.model.sources.manifests import (
 
 @attrs.frozen(init=False, repr=False)
 class ManualSource(Source):
-    """Listed cases, as `manual` makes it.
+    """A source of listed cases; index -1 is its last case.
 
-    Attributes
+    Parameters
     ----------
-    tags : tuple of str
-        The tags of all cases.
+    cases : list of dict
+        The params of each case, at least one case; all cases have the same names. Values are
+        float, int, str, bool, None, or lists or tuples of these, which become tuples.
+    tags : list of str, optional
+        Labels that all cases get; None means no labels.
+
+    Raises
+    ------
+    SourceError
+        If a case has other names than the first one, or a value is not as above.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources import manual
+    >>> manual([{"rate": 0.1}, {"rate": 0.2}], tags=["pilot"])[-1]
+    ParamCase(index=1, params={'rate': 0.2}, tags=('pilot',))
     """
 
     FROM_END = True
@@ -41,6 +55,7 @@ class ManualSource(Source):
     _rows: tuple[tuple[CaseValue, ...], ...] = attrs.field(eq=repr)
     _tags: tuple[str, ...]
 
+    @hinted
     def __init__(
         self, cases: Sequence[Mapping[str, Any]], tags: Sequence[str] | None = None
     ) -> None:
@@ -98,35 +113,8 @@ class ManualSource(Source):
         return dict(zip(self._names, self._rows[position], strict=True))
 
 
-@hinted
-def manual(cases: Sequence[Mapping[str, Any]], tags: Sequence[str] | None = None) -> ManualSource:
-    """Make a source of listed cases.
-
-    Parameters
-    ----------
-    cases : list of dict
-        The params of each case, at least one case; all cases have the same names. Values are
-        float, int, str, bool, None, or lists or tuples of these, which become tuples.
-    tags : list of str, optional
-        Labels that all cases get; None means no labels.
-
-    Returns
-    -------
-    ManualSource
-        The source; index -1 is its last case.
-
-    Raises
-    ------
-    SourceError
-        If a case has other names than the first one, or a value is not as above.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources import manual
-    >>> manual([{"rate": 0.1}, {"rate": 0.2}], tags=["pilot"])[-1]
-    ParamCase(index=1, params={'rate': 0.2}, tags=('pilot',))
-    """
-    return ManualSource(cases, tags)
+#: Called like a function, it is named like one.
+manual = ManualSource
 
 
 def _case(index: int, case: Any) -> dict[str, CaseValue]:

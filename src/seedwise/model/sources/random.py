@@ -23,25 +23,43 @@ _SEED_BITS = 128
 
 @attrs.frozen(init=False, repr=False)
 class RandomSource(Source):
-    """Independent draws, as `random` makes it.
+    """A source of independent draws; each case is the same at any time and place.
 
     Case i has random bits of its own, made from `seed` and i by `numpy.random.SeedSequence` and
     `numpy.random.PCG64`, whose streams numpy never changes. Its parameters are drawn from these
     bits in the order of their names. So a case depends neither on `n_trials` nor on the cases
     asked for before it, but it does depend on all parameters of the space.
 
-    Attributes
+    Parameters
     ----------
+    space : dict of str to distribution
+        What each parameter is drawn from: `uniform`, `loguniform`, `randint`, `loguniform_int` or
+        `choice`.
     n_trials : int
-        Number of cases.
+        Number of cases, above 0.
     seed : int
-        The number that the draws are made from.
+        The number that the draws are made from: 0 to 2**128 - 1.
+
+    Raises
+    ------
+    SourceError
+        If the space is empty or holds something else than distributions, or a number is not as
+        above.
+
+    Examples
+    --------
+    >>> from seedwise.model.sources.distributions import choice, loguniform
+    >>> from seedwise.model.sources import random
+    >>> space = {"rate": loguniform(1e-4, 1e-1), "rule": choice(["adam", "sgd"])}
+    >>> random(space, n_trials=10**9, seed=7)[999_999_999]
+    ParamCase(index=999999999, params={'rate': 0.006598679783730578, 'rule': 'adam'}, tags=())
     """
 
     _space: tuple[tuple[str, Distribution], ...]
     n_trials: int
     seed: int
 
+    @hinted
     def __init__(self, space: Mapping[str, Distribution], n_trials: int, seed: int) -> None:
         self.__attrs_init__(
             _checked_space(space),
@@ -91,42 +109,8 @@ class RandomSource(Source):
         return {name: distribution.draw(rng) for name, distribution in self._space}
 
 
-@hinted
-def random(space: Mapping[str, Distribution], n_trials: int, seed: int) -> RandomSource:
-    """Make a source of independent draws; each case is the same at any time and place.
-
-    Parameters
-    ----------
-    space : dict of str to distribution
-        What each parameter is drawn from: `uniform`, `loguniform`, `randint`, `loguniform_int` or
-        `choice`.
-    n_trials : int
-        Number of cases, above 0.
-    seed : int
-        The number that the draws are made from: 0 to 2**128 - 1. Each pair of seed and case has
-        random bits of its own.
-
-    Returns
-    -------
-    RandomSource
-        The source. A case depends on `seed`, its index and the space; a larger `n_trials` only
-        adds cases.
-
-    Raises
-    ------
-    SourceError
-        If the space is empty or holds something else than distributions, or a number is not as
-        above.
-
-    Examples
-    --------
-    >>> from seedwise.model.sources.distributions import choice, loguniform
-    >>> from seedwise.model.sources import random
-    >>> space = {"rate": loguniform(1e-4, 1e-1), "rule": choice(["adam", "sgd"])}
-    >>> random(space, n_trials=10**9, seed=7)[999_999_999]
-    ParamCase(index=999999999, params={'rate': 0.006598679783730578, 'rule': 'adam'}, tags=())
-    """
-    return RandomSource(space, n_trials, seed)
+#: Called like a function, it is named like one.
+random = RandomSource
 
 
 def _checked_space(space: Any) -> tuple[tuple[str, Distribution], ...]:

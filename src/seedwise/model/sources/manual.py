@@ -50,10 +50,11 @@ class ManualSource(Source):
 
     FROM_END = True
 
-    _names: tuple[str, ...]
+    #: Sorted.
+    names: tuple[str, ...]
     # Compared by repr, which tells 1, 1.0 and True apart.
     _rows: tuple[tuple[CaseValue, ...], ...] = attrs.field(eq=repr)
-    _tags: tuple[str, ...]
+    tags: tuple[str, ...]
 
     @hinted
     def __init__(
@@ -79,23 +80,13 @@ class ManualSource(Source):
         """Number of cases."""
         return len(self._rows)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, sorted."""
-        return self._names
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Tags of all cases."""
-        return self._tags
-
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
         cases = [
-            {name: encoded(value) for name, value in zip(self._names, row, strict=True)}
+            {name: encoded(value) for name, value in zip(self.names, row, strict=True)}
             for row in self._rows
         ]
-        return {"type": "manual", "version": VERSION, "cases": cases, "tags": [*self._tags]}
+        return {"type": "manual", "version": VERSION, "cases": cases, "tags": [*self.tags]}
 
     @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> ManualSource:
@@ -110,7 +101,7 @@ class ManualSource(Source):
         return cls(cases, fields["tags"])
 
     def _params(self, position: int) -> dict[str, Any]:
-        return dict(zip(self._names, self._rows[position], strict=True))
+        return dict(zip(self.names, self._rows[position], strict=True))
 
 
 #: Called like a function, it is named like one.

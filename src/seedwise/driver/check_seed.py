@@ -108,8 +108,10 @@ def check_seed(
         except ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
             raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
-        except RunStopped as stopped:
-            raise _stopped(stopped) from None
+        except RunStopped as stopped:  # the folder, with which to go on, is about to go
+            by = "" if stopped.signal is None else f" by {stopped.signal.name}"
+            stopped.args = (f"the check was stopped{by}; nothing is left of it",)
+            raise
         except SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
             error.args = (watch.without_folder(str(error)),)
@@ -242,13 +244,6 @@ def _failed(
         failure.traceback,
         tail,
     )
-
-
-def _stopped(stopped: RunStopped) -> RunStopped:
-    """Return what says no more than that: the folder, with which to go on, is about to go."""
-    by = "" if stopped.signal is None else f" by {stopped.signal.name}"
-    stopped.args = (f"the check was stopped{by}; nothing is left of it",)
-    return stopped
 
 
 def _last_log(log_dir: Path) -> str:

@@ -73,7 +73,9 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         summary.get(key, 0) for key in ("n_told", "n_failed", "n_pruned")
     )
     # The options first: they are what a driver that has just begun was asked for.
-    n_trials = max(_n_trials(meta["options"]) or summary.get("n_trials", 0), n_told)
+    options = meta["options"]  # of a sweep they have no number: its source decides
+    asked: int = options.get("n_trials", 0) * len(options.get("entry_ids", [0]))
+    n_trials = max(asked or summary.get("n_trials", 0), n_told)
     return RunStatus(
         kind=meta["kind"],
         state="stopped" if completed_at is None else "finished",
@@ -87,12 +89,6 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         updated_at_utc=max((at for at in times if at), key=datetime.fromisoformat),
         best_value=summary.get("best_value"),
     )
-
-
-def _n_trials(options: dict[str, Any]) -> int:
-    """Return how many trials were asked for; 0 for a sweep, since its source decides."""
-    n_trials: int = options.get("n_trials", 0)
-    return n_trials * len(options.get("entry_ids", [0]))
 
 
 def _none_running(entries: dict[str, int] | None) -> dict[str, int] | None:

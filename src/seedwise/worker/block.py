@@ -108,15 +108,11 @@ def failure_from(error: BaseException, position: int, seed: int | None) -> SeedF
     except Exception:
         message = "the exception has no text: its __str__ failed"
     text = "".join(users_traceback(error).format())
-    return SeedFailure(position, seed, type(error).__name__, message, text + _remedy(text))
-
-
-def _remedy(traceback_text: str) -> str:
-    """Return what to do if an exception, or its cause, is one of a thread; "" for others."""
-    if threading.current_thread() is threading.main_thread():
-        return ""
-    messages = [line for line in traceback_text.splitlines() if not line.startswith(" ")]
-    return _REMEDY if any(map(needs_main_thread, messages)) else ""
+    in_thread = threading.current_thread() is not threading.main_thread()
+    messages = [line for line in text.splitlines() if not line.startswith(" ")]
+    if in_thread and any(map(needs_main_thread, messages)):  # the cause's, perhaps
+        text += _REMEDY
+    return SeedFailure(position, seed, type(error).__name__, message, text)
 
 
 def needs_main_thread(message: str) -> bool:

@@ -132,7 +132,9 @@ class Child:
             raise ChildClosedError
         known = 0 <= offset < len(seeds)
         verdict = process.end()
-        message = f"{verdict.text}{doing} ({_in_words(seeds)})"
+        first, last = int(seeds[0]), int(seeds[-1])
+        which = f"seed {first}" if len(seeds) == 1 else f"seeds {first} to {last}"
+        message = f"{verdict.text}{doing} ({which})"
         return SeedFailure(
             position=start + offset if known else start,
             seed=int(seeds[offset]) if known else None,
@@ -146,8 +148,3 @@ class Child:
         if self._process is not None:
             self._process.release()
             self._process = None
-
-
-def _in_words(seeds: NDArray[np.int64]) -> str:
-    first, last = int(seeds[0]), int(seeds[-1])
-    return f"seed {first}" if len(seeds) == 1 else f"seeds {first} to {last}"

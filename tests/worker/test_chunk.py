@@ -27,6 +27,7 @@ from seedwise.worker import chunk as module
 from seedwise.worker.block import SeedBlock, evaluate_block, failure_from
 from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk, evaluate_pack
 from seedwise.worker.departure import depart
+from seedwise.worker.durations import Durations
 
 PARAMS = {"x": 0.5}
 CONTEXT = {"entry_id": "p1", "trial_number": 4}
@@ -36,7 +37,9 @@ OWN_FILES = str(Path(seedwise.__file__).parent)
 
 def plugin_that(evaluate, reference=None):
     """Return a plugin that evaluates so."""
-    return SimpleNamespace(evaluate=evaluate, evaluate_reference=lambda _: reference)
+    return SimpleNamespace(
+        evaluate=evaluate, evaluate_reference=lambda _: reference, durations=Durations(40)
+    )
 
 
 def define(function, vectorized=False) -> LossDefinition:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from types import SimpleNamespace
-
 import pytest
 
-from seedwise.worker.durations import Durations, durations_of
+from seedwise.worker.durations import Durations
 
 
 @pytest.fixture
@@ -59,20 +56,3 @@ def test_the_last_ones_are_remembered(durations):
     for _ in range(40):
         durations.note(10, 10.0)
     assert durations.comparable(10) == [1.0] * 40
-
-
-def test_a_worker_remembers_losses_apart_for_all_of_its_threads():
-    worker, found = SimpleNamespace(), []
-
-    def look() -> None:
-        found.append(durations_of(worker, "a"))
-        found[-1].note(10, 10.0)
-
-    threads = [threading.Thread(target=look) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(map(id, found))) == 1
-    assert found[0].comparable(10) == [1.0] * 8
-    assert durations_of(worker, "b").needs_s(10) is None

@@ -18,7 +18,7 @@ from seedwise.model.trials import ChunkResult
 from seedwise.worker.block import SeedBlock, failure_from
 from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.departure import job_left_s, leaves_before
-from seedwise.worker.durations import Durations, durations_of
+from seedwise.worker.durations import Durations
 
 _PACK_LIMIT_S = 0.5
 
@@ -106,8 +106,8 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     from distributed import Reschedule, get_worker
 
     worker = get_worker()
-    own = durations_of(worker, task.loss_id)
-    if leaves_before(worker, _needs_s(task, own)):
+    plugin = worker.plugins[task.loss_id]
+    if leaves_before(worker, _needs_s(task, plugin.durations)):
         raise Reschedule
     if task.topic is not None:
         message = {
@@ -122,7 +122,6 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     reference: float | None = None
     began_s = time.perf_counter()
     try:
-        plugin = worker.plugins[task.loss_id]
         reference = plugin.evaluate_reference(task)
         began_s = time.perf_counter()  # it counts in no estimate
         block = plugin.evaluate(task, context)
@@ -133,7 +132,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     duration_s = time.perf_counter() - began_s
     # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
-        own.note(len(task.chunk.seeds), duration_s)
+        plugin.durations.note(len(task.chunk.seeds), duration_s)
     return task.result(
         losses=block.losses,
         failure=block.failure,

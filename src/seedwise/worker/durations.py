@@ -11,12 +11,6 @@ from collections import deque
 _QUANTILE = 0.95
 _SAFETY = 1.2
 
-# Few: a worker goes through all of them for every chunk, however short it is.
-_WORKER_REMEMBERS = 40
-
-_ATTRIBUTE = "_seedwise_durations"
-_lock = threading.Lock()
-
 
 class Durations:
     """The durations of the last `most` chunks; threads may share it."""
@@ -57,16 +51,6 @@ class Durations:
         if per_seed := self.comparable(n_seeds):
             return _high(per_seed) * n_seeds * _SAFETY
         return _high([took_s for _, took_s in self._recent]) * _SAFETY
-
-
-def durations_of(dask_worker: object, loss_id: str) -> Durations:
-    """Return the durations that a worker, with all its threads, has measured of a loss."""
-    with _lock:
-        of_losses: dict[str, Durations] | None = getattr(dask_worker, _ATTRIBUTE, None)
-        if of_losses is None:
-            of_losses = {}
-            setattr(dask_worker, _ATTRIBUTE, of_losses)
-        return of_losses.setdefault(loss_id, Durations(_WORKER_REMEMBERS))
 
 
 def _high(values: list[float]) -> float:

@@ -25,11 +25,15 @@ from seedwise.worker.block import SeedBlock, evaluate_block, needs_main_thread
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context, passing_context
+from seedwise.worker.durations import Durations
 from seedwise.worker.process import Limits, Verdict
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
 _LOOK_EVERY_S = 0.1
+
+# Few: the worker goes through all of them for every chunk, however short it is.
+_DURATIONS_KEPT = 40
 
 
 class LossPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -54,6 +58,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Any) -> None:
         """Prepare a worker; Dask calls this when one joins."""
         manager = getattr(worker, "memory_manager", None)
+        #: What its chunks took on this worker.
+        self.durations = Durations(_DURATIONS_KEPT)
         self._lock = threading.Lock()
         self._loss: LossDefinition | None = None
         # What an import sets in its context, such as numpy's errors, is to count in all threads.

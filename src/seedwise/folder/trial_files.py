@@ -36,12 +36,9 @@ class TrialFolders:
     def __init__(self, run_dir: Path, digits: int) -> None:
         self._trials = _trials_dir(run_dir)
         self._attempts = self._trials / ".attempts"
+        #: Where evaluations write to, each in a folder of its own.
+        self.attempts_dir = str(self._attempts)
         self._digits = digits
-
-    @property
-    def attempts_dir(self) -> str:
-        """Absolute path of the folder that evaluations write to, each in a folder of its own."""
-        return str(self._attempts)
 
     def stem(self, number: int) -> str:
         """Return how the names of a trial begin, such as ``trial_007``."""

@@ -181,11 +181,9 @@ class _Rows:
         """Return the last row of each trial that is told, in the order of their numbers."""
         rows = np.frombuffer(self._data, dtype=_ROW_TYPE)
         kept = _last_told(rows["number"], rows["state"])
-        counts = np.zeros(len(rows), dtype=bool)
-        counts[kept] = True
-        errors = {
-            int(rows["number"][row]): text for row, text in self._errors.items() if counts[row]
-        }
+        failed = np.fromiter(self._errors, dtype=np.intp)
+        failed = failed[np.isin(failed, kept)]
+        errors = {int(rows["number"][row]): self._errors[row] for row in failed.tolist()}
         components = {}
         for name in self._components:
             self._pad(name)

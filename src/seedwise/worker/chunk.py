@@ -170,8 +170,6 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
 def _needs_s(task: ChunkTask, own: Durations) -> float | None:
     # All chunks of a trial go out at once, those of the first trials before anything was known.
     # So what this worker has measured since then counts as well.
-    if job_left_s() is None:
-        return None
     known = [s for s in (task.needs_s, own.needs_s(len(task.chunk.seeds))) if s is not None]
     return max(known, default=None)
 

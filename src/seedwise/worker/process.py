@@ -24,9 +24,7 @@ from typing import IO, Any
 
 import attrs
 
-from seedwise.model.loss import LossDefinition
-from seedwise.model.trials import FailureKind, SeedFailure
-from seedwise.usercode.shipment import Shipment
+from seedwise.model.trials import FailureKind
 from seedwise.worker.block import evaluate_block, failure_from
 
 # Not `-m`: seedwise itself may lie where only the sys.path of this process leads.
@@ -318,9 +316,10 @@ def _serve(
     connection: Connection, tasks: queue.SimpleQueue[Any], note: Callable[[int], None]
 ) -> None:
     shipment, sys.argv = tasks.get()
-    loss = _load(shipment)
-    if isinstance(loss, SeedFailure):
-        connection.send(loss)
+    try:
+        loss = shipment.load()
+    except BaseException as error:
+        connection.send(failure_from(error, 0, None))
     else:
         connection.send(loss.vectorized)
         while True:
@@ -330,10 +329,3 @@ def _serve(
                 sys.stdout.flush()
             connection.send(block)
     tasks.get()  # for ever: the worker kills this process
-
-
-def _load(shipment: Shipment) -> LossDefinition | SeedFailure:
-    try:
-        return shipment.load()
-    except BaseException as error:
-        return failure_from(error, 0, None)

@@ -53,6 +53,14 @@ def test_the_kernel_is_matern_five_halves_plus_a_constant():
     np.testing.assert_allclose(kernel(np.array([[0.1]]), np.array([[0.4], [0.1]])), [[known, 3.0]])
 
 
+def test_points_far_away_are_as_far_from_one_another():
+    """Those of a wider range that was searched before."""
+    kernel, points = Kernel(np.array([0.5]), 2.0), np.array([[0.0], [0.3], [0.3]])
+    far = kernel(points + 1e6, points + 1e6)
+    np.testing.assert_allclose(far, kernel(points, points), atol=1e-8)
+    assert (far == far.T).all()
+
+
 def test_the_gain_is_that_of_leaving_one_out():
     one, kernel = sample(12), Kernel(np.array([0.3, 0.8, 1.0, 1.0, 1.0]), 0.9)
     noise = 1.3 * one.noise + JITTER

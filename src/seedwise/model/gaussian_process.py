@@ -64,9 +64,11 @@ class Kernel:
 
     def __call__(self, one: Floats, other: Floats) -> Floats:
         """Return the covariances of points, (n, d) and (m, d), as (n, m)."""
-        one, other = one / self.lengths, other / self.lengths
-        squares = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * (one @ other.T)
-        return self.amplitude * _matern(np.maximum(squares, 0))[0] + _LEVEL
+        from scipy.spatial.distance import cdist
+
+        squares = cdist(one / self.lengths, other / self.lengths, "sqeuclidean")
+        covariances: Floats = self.amplitude * _matern(squares)[0] + _LEVEL
+        return covariances
 
 
 def _matern(squares: Floats) -> tuple[Floats, Floats]:
@@ -89,6 +91,8 @@ def solve_lower(lower: Floats, right: Floats, transposed: bool = False) -> Float
     """Solve a lower triangular system, or that of its transpose."""
     from scipy.linalg import solve_triangular
 
+    if not right.size:  # SciPy 1.13 refuses it
+        return right
     solved: Floats = solve_triangular(
         lower, right, lower=True, trans=int(transposed), check_finite=False
     )
@@ -121,13 +125,12 @@ class Sample:
 def fit(sample: Sample) -> tuple[Kernel, float]:
     """Return the most probable kernel and factor of the noise."""
     from scipy.optimize import minimize
+    from scipy.spatial.distance import cdist
 
     n_parameters = int(sample.parameters.max()) + 1
     means, sds, bounds = _priors(n_parameters, sample.noise_is_guessed)
-    differences = sample.points[:, None, :] - sample.points[None, :, :]
-    squares = np.stack(
-        [(differences[:, :, sample.parameters == j] ** 2).sum(-1) for j in range(n_parameters)]
-    )
+    columns = [sample.points[:, sample.parameters == j] for j in range(n_parameters)]
+    squares = np.stack([cdist(each, each, "sqeuclidean") for each in columns])
 
     def loss(theta: Floats) -> tuple[float, Floats]:
         value, gradient = _negative_log_likelihood(theta, squares, sample)

@@ -23,9 +23,10 @@ _GROWTH, _LONGEST = 0.15, 100  # a new fit after so many more trials, as a share
 _FOR_FIT, _FOR_POSTERIOR = 300, 1000  # trials to learn from, at most
 # A trial's variance over seeds is mixed with that of all, as if these were so many seeds.
 _POOLED_SEEDS = 10
-# How much better the values must be predicted from their neighbours, in log density: this, and a
-# half for each length that was fitted, as in Akaike's criterion. Of noise alone some 5 % does so.
-_SURE, _SURE_OF_LENGTH = 1.5, 0.5
+# How much better the values must be predicted from their neighbours, in log density: so much times
+# the root of the number of parameters, whose lengths are fitted. Noise alone reaches it by chance
+# in 5 to 10 % of the cases, as was found for 1 to 32 parameters.
+_SURE = 1.5
 _GUESSED_NOISE = 0.1  # of the variance of the values, where no trial has a standard error
 # Far below the median values are compressed, and far above they are all alike.
 _LINEAR, _TOP = 5.0, 5.0
@@ -235,7 +236,7 @@ def fit_surrogate(told: Told) -> Surrogate:
     few = sample(_rows(values, _FOR_FIT))
     kernel, factor = gp.fit(few)
     n_parameters = int(first.parameters.max()) + 1
-    if gp.gain(few, kernel, factor).sum() <= _SURE + _SURE_OF_LENGTH * n_parameters:
+    if gp.gain(few, kernel, factor).sum() <= _SURE * np.sqrt(n_parameters):
         return Surrogate(first, None)
     rows = _rows(values, _FOR_POSTERIOR)
     many = sample(rows)

@@ -67,6 +67,7 @@ def test_smoothed_values_of_a_bowl_err_less_than_the_means(seed):
 
 
 def test_on_noise_alone_it_steps_back():
+    """In two cases of three; in the others, the values are drawn together."""
     steps_back = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -74,9 +75,11 @@ def test_on_noise_alone_it_steps_back():
         trials = told(rng.random((n, d)), rng.normal(0, 1, n), 1.0)
         surrogate = fit_surrogate(trials)
         steps_back += not surrogate.explains
-        if not surrogate.explains:
+        if surrogate.explains:
+            assert np.std(surrogate.smoothed(trials)) < 0.8 * np.std(trials.values)
+        else:
             assert surrogate.smoothed(trials) is trials.values
-    assert steps_back >= 36
+    assert steps_back >= 24
 
 
 def test_without_standard_errors_the_noise_is_found():

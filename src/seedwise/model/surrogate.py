@@ -23,10 +23,6 @@ _GROWTH, _LONGEST = 0.15, 100  # a new fit after so many more trials, as a share
 _FOR_FIT, _FOR_POSTERIOR = 300, 1000  # trials to learn from, at most
 # A trial's variance over seeds is mixed with that of all, as if these were so many seeds.
 _POOLED_SEEDS = 10
-# How much better the values must be predicted from their neighbours, in log density: so much times
-# the root of the number of parameters, whose lengths are fitted. Noise alone reaches it by chance
-# in 5 to 10 % of the cases, as was found for 1 to 32 parameters.
-_SURE = 1.5
 _GUESSED_NOISE = 0.1  # of the variance of the values, where no trial has a standard error
 # Far below the median values are compressed, and far above they are all alike.
 _LINEAR, _TOP = 5.0, 5.0
@@ -175,12 +171,12 @@ class Surrogate:
 
     #: The trials that it was fitted to.
     told: Told
-    #: None if neighbours explain nothing; values then stay as they are.
+    #: None if neighbours predict a value no better than the mean; values then stay as they are.
     process: Process | None
 
     @property
     def explains(self) -> bool:
-        """Whether a trial's neighbours say something of its value."""
+        """Whether a trial's neighbours predict its value better than the mean does."""
         return self.process is not None
 
     @gp.one_blas_thread()
@@ -235,8 +231,9 @@ def fit_surrogate(told: Told) -> Surrogate:
 
     few = sample(_rows(values, _FOR_FIT))
     kernel, factor = gp.fit(few)
-    n_parameters = int(first.parameters.max()) + 1
-    if gp.gain(few, kernel, factor).sum() <= _SURE * np.sqrt(n_parameters):
+    # To be surer costs more than it saves: smoothed noise is still noise, but a weak dependence on
+    # the params is what a search with few seeds lives on.
+    if gp.gain(few, kernel, factor).sum() <= 0:
         return Surrogate(first, None)
     rows = _rows(values, _FOR_POSTERIOR)
     many = sample(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from seedwise.model.surrogate import Surrogate, Told, fit_surrogate, fitted_at
+from seedwise.study.storage import load_study
 
 
 class SmoothedTPESampler(optuna.samplers.TPESampler):
@@ -59,6 +61,22 @@ class SmoothedTPESampler(optuna.samplers.TPESampler):
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
             shown[row] = _with_value(trials[row], value)
         return shown
+
+
+def smoothed_values(path: Path, study_name: str) -> dict[int, float]:
+    """Return the smoothed values of the trials in a study file, by number.
+
+    There are none if a trial's neighbours say nothing of it, so that its value stays as it is.
+    """
+    study = load_study(path, study_name)
+    trials = study.get_trials(deepcopy=False)
+    maximize = study.direction is StudyDirection.MAXIMIZE
+    rows, told = told_trials(trials, maximize)
+    surrogate = fit_surrogate(told)
+    if not surrogate.explains:
+        return {}
+    values = surrogate.smoothed(told) * (-1 if maximize else 1)
+    return {trials[row].number: value for row, value in zip(rows, values.tolist(), strict=True)}
 
 
 class _ShownStudy:

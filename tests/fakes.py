@@ -79,6 +79,7 @@ class FakeProposer:
             state=outcome.state,
             duration_s=0.0,
             error=outcome.error,
+            raw_value=outcome.raw_value,
             components=outcome.components,
         )
         self.results.append(result)

@@ -43,7 +43,8 @@ def walk(params, seed):
 
 
 if __name__ == "__main__":
-    sw.optimize_run(walk, n_trials=6, n_seeds=40, chunk_size=20, workers=1, run_name="fit")
+    plan = {"n_seeds": 40, "chunk_size": 20, "race": False}
+    sw.optimize_run(walk, n_trials=6, **plan, workers=1, run_name="fit")
 """
 MODULE = """
 def simulate(x, seed):
@@ -372,7 +373,7 @@ def test_the_help_shows_the_choices_and_the_defaults_of_a_new_run():
     text = " ".join(invoke("check", "--help").output.split())
     for words in (
         "--sampler [auto|tpe|random|qmc|cmaes|gp|nsgaii]",
-        "[default: (tpe)]",
+        "[default: (auto)]",
         "--direction [minimize|maximize]",
         "[default: (minimize)]",
         "--mode [single|distributed]",

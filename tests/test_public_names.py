@@ -69,6 +69,7 @@ PUBLIC = [
     "PoolStatus",
     "PreflightError",
     "QosLimits",
+    "Race",
     "RandInt",
     "RandomSource",
     "Replayed",

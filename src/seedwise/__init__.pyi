@@ -63,6 +63,7 @@ from .errors import (
 from .model.check_report import CheckReport
 from .model.loss import LossDefinition, loss
 from .model.options.mode import ExecutionMode, execution_mode
+from .model.options.race import Race
 from .model.sources import (
     GridSource,
     ManualSource,
@@ -164,6 +165,7 @@ __all__ = [
     "PoolStatus",
     "PreflightError",
     "QosLimits",
+    "Race",
     "RandInt",
     "RandomSource",
     "Replayed",
@@ -363,7 +365,6 @@ def check_run(
     ...         walk,
     ...         n_trials=20,
     ...         n_seeds=400,
-    ...         chunk_size=100,
     ...         max_concurrent_trials=2,
     ...         workers=4,
     ...         run_root=folder,
@@ -547,9 +548,10 @@ def optimize_run(
 ) -> OptimizeResult:
     """Find the parameters that minimise a noisy loss, averaged over many seeds.
 
-    Every trial is evaluated on the same seeds, in chunks, on a Dask cluster: a LocalCluster on
-    this machine, or Slurm jobs. For given options, the trials and the result are the same bit for
-    bit on any number of workers, on either cluster and for any `chunk_size`.
+    Every trial is evaluated on seeds of one plan, in chunks, on a Dask cluster: a LocalCluster on
+    this machine, or Slurm jobs. Poor trials get few of the seeds: see `race`. For given options,
+    the trials and the result are the same bit for bit on any number of workers, on either cluster
+    and for any `chunk_size`.
 
     Parameters
     ----------
@@ -558,7 +560,7 @@ def optimize_run(
     n_trials : int, default 10
         Total number of trials, including those of a run that is resumed.
     n_seeds : int, optional
-        Seeds of a trial, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.
+        Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.
     workers : int or (min, max), optional
         Number of workers, or bounds within which it follows the work. A worker is a process
         here, and a job on Slurm. None is as many as the chunks in flight can use, within the
@@ -737,7 +739,7 @@ def optimize_run(
     ...         walk, n_trials=5, n_seeds=50, workers=1, run_root=folder, progress=False
     ...     )
     >>> result.n_trials, result.best_n_seeds
-    (5, 50)
+    (5, 16)
     """
 
 def run_sweep(

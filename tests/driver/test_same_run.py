@@ -66,8 +66,9 @@ def changes(loss=LOSSES[0], **keywords) -> set[str]:
 
 #: Values of options that change the results, and what is named then.
 DECIDING = {
-    "seeds": ([3, 1, 2], "seeds"),
-    "n_seeds": (7, "seeds"),
+    "seeds": (range(1, 1001), "seeds"),  # as many, so that trials get as many
+    "n_seeds": (999, "seeds"),
+    "race": (True, "race"),
     "sampler": ("random", "sampler"),
     "random_seed": (1, "random_seed"),
     "direction": ("maximize", "direction"),
@@ -83,6 +84,7 @@ DECIDING = {
 #: Values of options that change where and how the work is done, or how much of it.
 OTHERS = {
     "n_trials": 3,
+    "max_total_seeds": 500,
     "chunk_size": 10,  # with n_seeds
     "num_chunks": 5,  # with n_seeds
     "mode": "distributed",

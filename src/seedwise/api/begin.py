@@ -45,9 +45,10 @@ _KINDS: dict[type[WorkOptions], Callable[..., Work[Any]]] = {
 def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResult:
     """Find the parameters that minimise a noisy loss, averaged over many seeds.
 
-    Every trial is evaluated on the same seeds, in chunks, on a Dask cluster: a LocalCluster on
-    this machine, or Slurm jobs. For given options, the trials and the result are the same bit for
-    bit on any number of workers, on either cluster and for any `chunk_size`.
+    Every trial is evaluated on seeds of one plan, in chunks, on a Dask cluster: a LocalCluster on
+    this machine, or Slurm jobs. Poor trials get few of the seeds: see `race`. For given options,
+    the trials and the result are the same bit for bit on any number of workers, on either cluster
+    and for any `chunk_size`.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResu
     ...         walk, n_trials=5, n_seeds=50, workers=1, run_root=folder, progress=False
     ...     )
     >>> result.n_trials, result.best_n_seeds
-    (5, 50)
+    (5, 16)
     """
     return _begin(RunOptions, loss, keywords)  # type: ignore[no-any-return]
 

@@ -86,15 +86,15 @@ def open_run(run_dir: str | Path) -> OptimizeResult | MultiOptimizeResult | Swee
     ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     first = sw.optimize_run(
-    ...         walk, n_trials=3, n_seeds=50, workers=1, run_root=folder, progress=False
+    ...         walk, n_trials=3, n_seeds=20, workers=1, run_root=folder, progress=False
     ...     )
     ...     result = sw.open_run(first.run_dir)
     ...     losses = result.losses(0)
     ...     better = result.compare(result.best_trial.number, 0)
     >>> result == first, losses.shape
-    (True, (50,))
+    (True, (20,))
     >>> better.difference <= 0, better.n_seeds
-    (True, 50)
+    (True, 20)
     """
     return read_result(existing_run(run_dir))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -52,8 +52,6 @@ def what_decides_results(
         trial_looks = looks(options.race, len(seeds))
         if trial_looks.saves:
             described["race"] = _raced(trial_looks)
-        if options.max_total_seeds is not None:
-            described["max_total_seeds"] = str(options.max_total_seeds)
         described |= _of_a_study(
             options,
             with_overrides(space, options.overrides),
@@ -171,6 +169,6 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
     return CodeIdentity(home, [name])
 
 
-def decides_losses(changes: Mapping[str, tuple[str, str]]) -> bool:
+def decides_losses(changes: Iterable[str]) -> bool:
     """Tell whether a change makes the losses of trials that are not told yet worthless."""
-    return any(name in changes for name in _LOSSES)
+    return not set(_LOSSES).isdisjoint(changes)

@@ -235,7 +235,7 @@ class Engine:
 
     def _begin_looks_early(self) -> None:
         # Values do not depend on it: a look is decided by its own seeds alone.
-        for trial in self._in_flight.values():
+        for trial in self._in_flight.values() if self.failed is None else ():
             while trial.can_begin_look and self._rules.room() > 0:
                 self._follow(trial, Step(trial.begin_look()))
 

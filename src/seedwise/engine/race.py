@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.model.racing import Looks, dropped_estimate, is_worse
+from seedwise.model.racing import Looks, can_be_compared, dropped_estimate, is_worse
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate
 from seedwise.model.trials import TrialResult, best_trial
@@ -30,7 +30,10 @@ class TrialSeeds:
         """Tell whether the trial is dropped at a look, of which it has all losses."""
         if self.incumbent is None or look == len(self.looks) - 1:
             return False
-        differences = losses[self.looks[look]] - self.incumbent[self.looks[look]]
+        own, incumbent = losses[self.looks[look]], self.incumbent[self.looks[-1]]
+        if not (can_be_compared(own) and can_be_compared(incumbent)):
+            return False
+        differences = own - self.incumbent[self.looks[look]]
         return is_worse(self.sign * differences, self.level)
 
     def estimate(self, losses: NDArray[np.float64], look: int) -> Estimate:

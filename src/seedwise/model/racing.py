@@ -8,79 +8,15 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import OptionError
+from seedwise.model.options.race import Race
 from seedwise.model.statistics import Estimate, estimate, exact_mean
 
 # A part of the plan, for each trial another: with fewer seeds its standard error means little.
 _FEWEST_SEEDS = 16
 _PART = 8
 
-
-@attrs.frozen(kw_only=True)
-class Race:
-    """How many seeds a trial gets before it is dropped, and how that is decided.
-
-    A trial is evaluated on the seed plan in looks. At each look but the last it is compared with
-    the incumbent (the best trial with all its seeds among those that were told when the trial was
-    asked for), seed by seed on the seeds that both have. It is dropped if a one-sided paired t
-    test at `level` says that it is worse. A dropped trial is told as complete, with the
-    incumbent's mean plus the mean paired difference: a control variate. It is above the
-    incumbent's mean, so the study's best trial always has all its seeds.
-
-    Parameters
-    ----------
-    first_look : int
-        Number of seeds at the first look. A trial is not dropped with fewer. At least 2.
-    growth : float
-        How many times as many seeds the next look has. Above 1.
-    level : float
-        Level of the test at each look. Above 0 and below 1. At a high level a trial is dropped
-        sooner. A trial that is dropped by mistake costs little, since the sampler returns to its
-        neighbourhood.
-    contender_seeds : int, optional
-        Number of seeds of a trial that is not dropped. None is the whole seed plan. With as many
-        as `first_look` nothing is dropped: each trial gets so many seeds, and the next trial the
-        seeds that follow in the plan.
-
-    Raises
-    ------
-    OptionError
-        If a value is not allowed.
-
-    Notes
-    -----
-    Races on common seeds: Lopez-Ibanez et al., The irace package (Operations Research
-    Perspectives 3, 2016). Control variates: Glasserman, Monte Carlo methods in financial
-    engineering (2003), section 4.1.
-
-    Examples
-    --------
-    >>> import seedwise as sw
-    >>> sw.Race(first_look=16, level=0.2).growth
-    2.0
-    """
-
-    first_look: int = 8
-    growth: float = 2.0
-    level: float = 0.3
-    contender_seeds: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        """Check the values."""
-        contender = self.contender_seeds
-        checks = (
-            ("first_look", _is_whole(self.first_look, 2), "a whole number, 2 or above"),
-            ("growth", _is_number(self.growth, 1, math.inf), "a finite number above 1"),
-            ("level", _is_number(self.level, 0, 1), "a number above 0 and below 1"),
-            (
-                "contender_seeds",
-                contender is None or _is_whole(contender, self.first_look),
-                f"None, or a whole number from first_look={self.first_look} on",
-            ),
-        )
-        for name, fine, allowed in checks:
-            if not fine:
-                raise OptionError(f"race.{name}", getattr(self, name), allowed)
+# Of losses up to this, a difference is finite, and so is its sum with a mean.
+_LARGEST_LOSS = 2.0**1021
 
 
 @attrs.frozen
@@ -128,7 +64,7 @@ def looks(race: str | bool | Race, n_plan: int) -> Looks:
     sizes, size = [], race.first_look
     while size < last:
         sizes.append(size)
-        size = max(size + 1, round(size * race.growth))
+        size = max(size + 1, round(min(size * race.growth, last)))
     return Looks(n_plan, (*sizes, last), race.level)
 
 
@@ -146,6 +82,11 @@ def is_worse(differences: NDArray[np.float64], level: float) -> bool:
     if not found.stderr:
         return found.mean > 0
     return bool(stdtr(found.n_seeds - 1, -found.mean / found.stderr) < level)
+
+
+def can_be_compared(losses: NDArray[np.float64]) -> bool:
+    """Tell whether differences of such losses, and their means, are finite."""
+    return bool(np.abs(losses).max() <= _LARGEST_LOSS)
 
 
 def dropped_estimate(
@@ -171,12 +112,3 @@ def dropped_estimate(
     assert error is not None
     of_difference = difference.stderr * math.sqrt(1 - n / n_plan)
     return Estimate(mean, math.hypot(of_difference, error * math.sqrt(n / n_plan)), n)
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: object, low: float, high: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and low < float(value) < high  # type: ignore[arg-type]

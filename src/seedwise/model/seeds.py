@@ -1,4 +1,4 @@
-"""The seed plan: the replicates that every trial is averaged over, and their chunks."""
+"""The seed plan: the replicates that trials are averaged over, and their chunks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Chunk:
 
 @attrs.frozen(eq=False)
 class SeedPlan:
-    """The ordered seeds of a run; every trial uses the same ones (common random numbers)."""
+    """The ordered seeds of a run; a trial uses all of them, or some (common random numbers)."""
 
     #: In the order in which they are given.
     seeds: NDArray[np.int64]

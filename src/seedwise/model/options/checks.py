@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.errors import OptionError
-from seedwise.model.racing import Race
+from seedwise.model.options.race import Race
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
 

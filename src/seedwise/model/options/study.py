@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 import attrs
 
-from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
-from seedwise.model.racing import Race
 
 
 def _source(manifest: dict[str, Any]) -> Any:
     from seedwise.model.sources import source_from_manifest  # with numpy
 
     return source_from_manifest(manifest)
-
-
-def _race(text: str) -> Any:
-    words = {"auto": "auto", "on": True, "off": False}
-    if text in words:
-        return words[text]
-    try:
-        fields = dict(part.split("=") for part in text.split(","))
-        return Race(**{name: json.loads(value) for name, value in fields.items()})
-    except OptionError:
-        raise
-    except (TypeError, ValueError):
-        names = ", ".join(field.name for field in attrs.fields(Race))
-        allowed = f"auto, on, off, or such as first_look=16,level=0.2 ({names})"
-        raise ValueError(f"{text!r} is not a race: {allowed}") from None
-
-
-def _race_to_json(race: Any) -> Any:
-    return attrs.asdict(race) if isinstance(race, Race) else race
-
-
-def _race_from_json(saved: Any) -> Any:
-    return Race(**saved) if isinstance(saved, dict) else saved
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +37,7 @@ class StudyOptions(WorkOptions):
         "`Race`. False gives all trials all seeds. On the command line auto, on, off, or such as "
         "first_look=16,level=0.2.",
         checks.race,
-        forms=Forms(parse=_race, to_json=_race_to_json, from_json=_race_from_json),
+        forms=Forms(parse=race_from_text, to_json=race_to_json, from_json=race_from_json),
     )
     max_total_seeds: int | None = option(
         None,

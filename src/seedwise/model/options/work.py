@@ -93,7 +93,7 @@ class WorkOptions:
     n_seeds: int | None = option(
         None,
         "int",
-        "Seeds of a trial, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.",
+        "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.",
         checks.positive,
     )
     workers: int | tuple[int, int] | None = option(

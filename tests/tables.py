@@ -31,6 +31,7 @@ def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
             tuple((name, bits(value)) for name, value in trial.params.items()),
             bits(trial.value),
             bits(trial.stderr),
+            bits(trial.raw_value),
             trial.n_seeds,
             trial.state,
             tuple((name, bits(part)) for name, part in sorted(trial.components.items())),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 
+import attrs
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from seedwise.folder.ledger import Ledger
 from seedwise.model.space import search_param
 from seedwise.model.statistics import estimate
 from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
+from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
 
 N_SEEDS = 50
@@ -23,6 +26,23 @@ def trial(number, losses, point):
     found = estimate(np.asarray(losses, dtype=float))
     outcome = found.mean, found.stderr, found.n_seeds, TrialState.COMPLETE
     return TrialResult(number, point, *outcome, duration_s=1.0)
+
+
+def of_parts(path, values, noise, n_parts=4, dropped=()):
+    """What is said of trials that have a part of the seeds each, in turns, or were dropped."""
+    rng, size = np.random.default_rng(4), N_SEEDS // n_parts
+    trials, records = [], []
+    for number, (value, point) in enumerate(zip(values, INSIDE, strict=True)):
+        losses = value + noise * rng.normal(size=size)
+        start = number % n_parts * size
+        records.append(
+            (Proposal(number, point), ChunkResult(number, 0, 1, start, size, losses=losses))
+        )
+        one = trial(number, losses, point)
+        trials.append(attrs.evolve(one, raw_value=one.value) if number in dropped else one)
+    with Ledger(path) as ledger:
+        ledger.record(records)
+    return list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE))
 
 
 def told(path, losses, params, searched=SPACE, direction="minimize"):
@@ -108,6 +128,37 @@ def test_trials_that_can_not_be_told_from_the_best(path, direction):
     # The same differences are seen where all have the same noise.
     path.unlink()
     assert told(path, means(values, noise=0.1), INSIDE, direction=direction) == []
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 4, 12])
+def test_trials_of_different_seeds_are_compared_by_their_means(path, n_parts):
+    values = [1.0, 1.0001, 1.0002, *CLEAR[3:]]
+    (remark,) = of_parts(path, values, 0.1, n_parts)
+    by_seed = ", seed by seed" if n_parts == 1 else ""
+    said = rf"[23] of the 11 others can't be told from the best trial, [012]{by_seed} \(95 %\): "
+    assert re.match(said, remark)
+    path.unlink()
+    assert of_parts(path, CLEAR, 0.01, n_parts) == []
+
+
+def test_the_noise_of_different_seeds_is_that_of_the_means(path):
+    said = of_parts(path, [1.0 + 0.01 * i for i in range(12)], 1.0)
+    assert said[1].startswith("the noise of 12 seeds (±0.")
+
+
+def test_losses_of_a_look_that_began_early_are_not_compared(path):
+    # Trial 1 was dropped after 12 of 50 seeds; by the others it would be as good as the best.
+    losses = means(CLEAR)
+    row = np.concatenate([losses[1][:12], losses[0][12:] - 3])
+    trials = [trial(0, losses[0], INSIDE[0]), trial(1, row[:12], INSIDE[1])]
+    trials[1] = attrs.evolve(trials[1], raw_value=2.0)
+    with Ledger(path) as ledger:
+        ledger.record(
+            (Proposal(number, INSIDE[number]), ChunkResult(number, 0, 1, 0, N_SEEDS, losses=one))
+            for number, one in enumerate([losses[0], row])
+        )
+    assert list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE)) == []
+    assert np.isfinite(read_losses(path, trials, N_SEEDS)[1].losses).sum() == 12
 
 
 def test_the_same_point_again_is_not_another(path):

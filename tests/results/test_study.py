@@ -83,6 +83,14 @@ def test_each_component_has_a_column():
     assert table["components_risk"].isna().all()
 
 
+def test_the_raw_values_have_a_column_if_a_trial_was_dropped():
+    dropped = attrs.evolve(TRIALS[0], raw_value=1.5, components={"cost": 1.5})
+    table = attrs.evolve(make(), trials=(dropped, *TRIALS[1:])).to_dataframe()
+    assert table.columns.tolist()[-2:] == ["raw_value", "components_cost"]
+    assert table["raw_value"].tolist()[0] == 1.5
+    assert table["raw_value"].isna().tolist() == [False, True, True]
+
+
 def test_whole_numbers_and_bools_stay_what_they_are_where_others_are_missing():
     params = [{"x": 0.5}, {"x": 0.7, "n": 2**53 - 1, "flip": True}, {"x": 0.9, "n": 4}]
     trials = [attrs.evolve(one, params=p) for one, p in zip(TRIALS, params, strict=True)]

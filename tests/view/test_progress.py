@@ -76,6 +76,10 @@ EVENTS = [
         ["[ 3/20] trial 2   0.333333 (1 seed)  best so far  0.50 s"],
     ),
     (
+        TrialFinished(attrs.evolve(FIRST, raw_value=2.0), None, BEST, 9),
+        ["[1/9] trial 0  1.23457e+06 ± 0.012 (dropped after 10 seeds)  best 0.333333  1.23 s"],
+    ),
+    (
         TrialFinished(FAILED, NO, BEST, 20),
         [
             "[12/20] trial 11  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s",

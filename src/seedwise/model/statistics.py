@@ -67,6 +67,30 @@ def confidence_interval(found: Estimate) -> tuple[float, float] | None:
     return found.mean - reach, found.mean + reach
 
 
+def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
+    """Compare means of different seeds (Welch, Biometrika 34, 1947).
+
+    >>> unpaired_comparison(Estimate(3.0, 0.3, 9), Estimate(1.0, 0.4, 9)).stderr
+    0.5
+    """
+    n_seeds = min(first.n_seeds, second.n_seeds)
+    difference = first.mean - second.mean
+    if first.stderr is None or second.stderr is None:
+        return Comparison(difference, None, None, n_seeds)
+    stderr = math.hypot(first.stderr, second.stderr)
+    parts = [
+        (one.stderr / stderr) ** 4 / (one.n_seeds - 1)
+        for one in (first, second)
+        if one.stderr and stderr
+    ]
+    from scipy.special import stdtrit
+
+    freedom = 1 / math.fsum(parts) if parts else n_seeds - 1
+    reach = float(stdtrit(freedom, 0.975)) * stderr
+    interval = (difference - reach, difference + reach)
+    return Comparison(difference, stderr, interval, n_seeds)
+
+
 def exact_mean(values: Sequence[float]) -> float:
     """Return the mean from the exactly rounded sum; the order of the values does not change it.
 

@@ -7,13 +7,19 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.folder.ledger import read_trials
 from seedwise.model.space import ParameterSpace, SearchParam
-from seedwise.model.statistics import paired_comparison
+from seedwise.model.statistics import (
+    Comparison,
+    Estimate,
+    paired_comparison,
+    unpaired_comparison,
+)
 from seedwise.model.trials import TrialResult, best_trial
+from seedwise.results.losses import read_losses
 
 # With fewer, the best is at an edge by chance.
 _FEWEST_TRIALS = 10
@@ -48,14 +54,14 @@ def study_remarks(
             yield from _edge(name, param, best)
     for name, param in searched.items():
         yield from _whole_numbers(name, param)
-    if n_seeds > 1 and all(trial.stderr == 0.0 for trial in complete):
+    if best.n_seeds > 1 and all(trial.stderr == 0.0 for trial in complete):
         yield (
-            f"all {n_seeds} seeds of a trial gave the same value: the loss does not depend on its "
-            "seed, and one seed would do"
+            f"all {best.n_seeds} seeds of a trial gave the same value: the loss does not depend "
+            "on its seed, and one seed would do"
         )
         return
     others = [trial for trial in complete if trial.params != best.params]
-    if n_seeds > 1 and others:
+    if best.n_seeds > 1 and others:
         yield from _compared(best, others, direction, ledger, n_seeds)
 
 
@@ -98,57 +104,77 @@ def _compared(
     ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
     most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // n_seeds))
     near, spread = ranked[:most], ranked[:: -(-len(ranked) // most)]
-    numbers = {best.number, *(trial.number for trial in (*near, *spread))}
-    read = read_trials(ledger, numbers, n_seeds)
+    read = read_losses(ledger, (best, *near, *spread), n_seeds)
     losses = {
         number: one.losses
         for number, one in read.items()
         if one.changed_since == read[best.number].changed_since  # of the same loss and seeds
     }
     near, spread = ([one for one in some if one.number in losses] for some in (near, spread))
-    n_alike = sum(not _is_worse(sign, losses, best, trial) for trial in near)
+    compared = [_with_best(best, trial, losses) for trial in near]
+    n_alike = sum(not _is_worse(sign, one) for one in compared)
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
+        by_seed = ", seed by seed" if all(one.is_paired for one in compared) else ""
         yield (
-            f"{n_alike} of the {which} can't be told from the best trial, {best.number}, seed by "
-            "seed (95 %): its value is in part luck, so evaluate the best ones on other seeds"
+            f"{n_alike} of the {which} can't be told from the best trial, {best.number}{by_seed} "
+            "(95 %): its value is in part luck, so evaluate the best ones on other seeds"
         )
     if len(others) + 1 >= _FEWEST_TRIALS:
-        yield from _noise(best, others, [losses[trial.number] for trial in spread], losses)
+        yield from _noise(best, others, [_with_best(best, trial, losses) for trial in spread])
 
 
-def _is_worse(
-    sign: float,
-    losses: Mapping[int, NDArray[np.float64]],
-    best: TrialResult,
-    trial: TrialResult,
-) -> bool:
-    interval = paired_comparison(sign * losses[trial.number], sign * losses[best.number]).interval
-    return interval is not None and interval[0] > 0
+@attrs.frozen
+class _Compared:
+    """How a trial compares with the best."""
+
+    #: Of a difference of two means.
+    comparison: Comparison
+    #: Whether it is by the seeds that both have, and not by the means alone.
+    is_paired: bool
+
+
+def _with_best(
+    best: TrialResult, trial: TrialResult, losses: Mapping[int, NDArray[np.float64]]
+) -> _Compared:
+    own, of_best = losses[trial.number], losses[best.number]
+    n_common = int((np.isfinite(own) & np.isfinite(of_best)).sum())
+    if n_common and n_common >= min(trial.n_seeds, best.n_seeds):
+        return _Compared(paired_comparison(own, of_best), True)
+    return _Compared(unpaired_comparison(_estimate(trial), _estimate(best)), False)
+
+
+def _is_worse(sign: float, compared: _Compared) -> bool:
+    interval = compared.comparison.interval
+    return interval is not None and min(sign * end for end in interval) > 0
 
 
 def _noise(
-    best: TrialResult,
-    others: Sequence[TrialResult],
-    spread: Sequence[NDArray[np.float64]],
-    losses: Mapping[int, NDArray[np.float64]],
+    best: TrialResult, others: Sequence[TrialResult], spread: Sequence[_Compared]
 ) -> Iterator[str]:
-    """Compare the noise of a difference, seed by seed, with the differences of the means."""
-    errors = [paired_comparison(one, losses[best.number]).stderr for one in spread]
-    known = [error for error in errors if error is not None]
+    """Compare the noise of a difference with the differences of the means."""
+    known = [
+        (one.comparison.stderr, one.comparison.n_seeds)
+        for one in spread
+        if one.comparison.stderr is not None
+    ]
     if not known:
         return
-    noise = statistics.median(known) / math.sqrt(2)  # of one of the two
+    noise = statistics.median(error for error, _ in known) / math.sqrt(2)  # of one of the two
+    n_seeds = statistics.median_low(n for _, n in known)
     of_means = statistics.pstdev([_value(best), *map(_value, others)])
     true_part = math.sqrt(max(of_means**2 - noise**2, 0.0))
     if noise == 0.0 or true_part >= noise:
         return
-    n_seeds = best.n_seeds
     enough = n_seeds * (_CLEARLY * noise / max(true_part, noise / _CLEARLY)) ** 2
     yield (
         f"the noise of {n_seeds} seeds (±{noise:.2g}) is larger than the differences between the "
         f"trials: about {float(f'{enough:.1g}'):.0f} seeds would show them"
     )
+
+
+def _estimate(trial: TrialResult) -> Estimate:
+    return Estimate(_value(trial), trial.stderr, trial.n_seeds)
 
 
 def _value(trial: TrialResult) -> float:

@@ -75,7 +75,7 @@ class OptimizeResult(TrialsResult):
     direction : {"minimize", "maximize"}
         Whether the lowest or the highest value is best.
     seeds : ndarray of int64, shape (n,)
-        The seeds of every trial.
+        The run's seeds, of which a trial has all or, by `race`, some.
     trials : tuple of TrialResult
         All finished trials, by number.
     study_file : pathlib.Path
@@ -202,7 +202,10 @@ class OptimizeResult(TrialsResult):
             [trial.error for trial in trials],
         )
         params = by_name("params", [trial.params for trial in trials])
-        components = by_name("components", [trial.components for trial in trials])
+        components: dict[str, Any] = by_name("components", [trial.components for trial in trials])
+        if any(trial.raw_value is not None for trial in trials):
+            raw_values = numbers(trial.raw_value for trial in trials)
+            components = {"raw_value": raw_values, **components}
         return by_column([trial.number for trial in trials], params, figures, components)
 
     def _remarks(

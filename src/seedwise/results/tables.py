@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from seedwise.errors import MissingExtraError, OptionError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import TrialLosses, read_trials
+from seedwise.folder.ledger import TrialLosses
 from seedwise.folder.trial_files import artifacts
 from seedwise.model.space import ParameterSpace
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
+from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TrialsResult(ABC):
 
         @property
         def seeds(self) -> NDArray[np.int64]:
-            """The seeds of every trial."""
+            """The run's seeds, of which a trial has all or some."""
 
     def artifacts(self) -> dict[int, tuple[Path, ...]]:
         """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
@@ -118,9 +119,10 @@ class TrialsResult(ABC):
         pandas.DataFrame
             A row for each trial: ``number``, a ``params_...`` column for each parameter,
             ``value``, ``stderr``, ``n_seeds``, ``state``, ``duration_s``, ``error``, and a
-            ``components_...`` column for each component. The value and stderr of a failed trial
-            are NaN; its error is in one line. Columns of whole numbers are of integers, also
-            where values are missing.
+            ``components_...`` column for each component. If the race dropped trials, there is
+            also ``raw_value``, NaN for the others: see `TrialResult`. The value and stderr of a
+            failed trial are NaN; its error is in one line. Columns of whole numbers are of
+            integers, also where values are missing.
 
         Raises
         ------
@@ -140,7 +142,8 @@ class TrialsResult(ABC):
         Returns
         -------
         ndarray of float64, shape (n,)
-            The losses, in the order of `seeds`; NaN for a seed that has none.
+            The losses, in the order of `seeds`; NaN for a seed that the trial has no loss of, or
+            that came after the race dropped it. Unless it was dropped, its value is their mean.
 
         Raises
         ------
@@ -189,17 +192,17 @@ class TrialsResult(ABC):
         OptionError
             If there is no finished trial of this number.
         """
-        if self._finished(trial_num).error is None:
+        trial = self._finished(trial_num)
+        if trial.error is None:
             return None
-        failure = self._recorded(trial_num).failure
+        failure = self._recorded(trial).failure
         return None if failure is None else failure.traceback
 
     def compare(self, first: int, second: int) -> Comparison:
         """Compare two trials seed by seed, over the seeds that both have a loss of.
 
-        As every trial has the same seeds, this tells two trials apart that their standard errors
-        can't: what a seed does to both cancels out. Of many trials that are compared some differ
-        by chance.
+        This tells two trials apart that their standard errors can't: what a seed does to both
+        cancels out. Of many trials that are compared some differ by chance.
 
         Parameters
         ----------
@@ -227,7 +230,10 @@ class TrialsResult(ABC):
             allowed = "trials of one loss"
             raise OptionError("trial_num", (first, second), allowed, "It was changed in between.")
         if not (np.isfinite(a.losses) & np.isfinite(b.losses)).any():
-            raise OptionError("trial_num", (first, second), "trials with a seed in common")
+            hint = (
+                "The trials of this run have different seeds; with race=False all have the same."
+            )
+            raise OptionError("trial_num", (first, second), "trials with a seed in common", hint)
         return paired_comparison(a.losses, b.losses)
 
     def _finished(self, trial_num: int) -> TrialResult:
@@ -237,13 +243,12 @@ class TrialsResult(ABC):
             raise OptionError("trial_num", trial_num, allowed)
         return trial
 
-    def _recorded(self, trial_num: int) -> TrialLosses:
+    def _recorded(self, trial: TrialResult) -> TrialLosses:
         ledger = RunDirectory(Path(self.run_dir)).ledger
-        return read_trials(ledger, [trial_num], len(self.seeds))[trial_num]
+        return read_losses(ledger, [trial], len(self.seeds))[trial.number]
 
     def _read(self, trial_num: int) -> TrialLosses:
-        self._finished(trial_num)
-        found = self._recorded(trial_num)
+        found = self._recorded(self._finished(trial_num))
         if "seeds" in found.changed_since:
             allowed = "a trial of the run's present seeds"
             raise OptionError("trial_num", trial_num, allowed, "They were changed after it.")

@@ -270,7 +270,9 @@ def _point(trial: TrialResult) -> str:
 
 def _mean(trial: TrialResult) -> str:
     error = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
-    return f"{trial.value:.6g}{error} ({trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''})"
+    seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
+    after = "" if trial.raw_value is None else "dropped after "
+    return f"{trial.value:.6g}{error} ({after}{seeds})"
 
 
 def _short(value: object) -> str:

@@ -36,3 +36,9 @@ def picky(params, seed):
     if seed == 7 and params["x"] > 0:
         raise ZeroDivisionError(f"x={params['x']!r} is too much for seed {seed}")
     return params["x"] + random.Random(seed).random()
+
+
+@sw.loss(name="lonely", description="noise of its own at each point", parameter_space=SPACE)
+def lonely(params, seed):
+    noise = random.Random(f"{sorted(params.items())} {seed}").gauss(0.0, 1.0)
+    return (params["x"] - 0.5) ** 2 + abs(params["n"] - 4) / 7 + noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import seedwise as sw
 from seedwise.api import check as api_check
 from seedwise.api.check import _defaults, _n_workers
 from seedwise.cli import main
+from seedwise.driver.parts import make_parts
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.usercode.find import load_loss
@@ -112,7 +114,7 @@ def test_a_script_from_another_folder(folder, tmp_path):
     elsewhere.mkdir()
     done = check(
         *(folder, folder / "fit.py:walk", "--n-trials", 20, "--n-seeds", 400, "--chunk-size", 20),
-        *("--workers", 3, "--max-concurrent-trials", 2),
+        *("--workers", 3, "--max-concurrent-trials", 2, "--race", "off"),
         cwd=elsewhere,
     )
     assert done.returncode == 0, done.stderr
@@ -264,10 +266,12 @@ def test_a_stop_says_nothing_of_going_on(client, tmp_path):
 
 
 def test_bounds_of_workers_and_local_workers():
-    plan = seed_plan(n_seeds=40, chunk_size=10)
+    def n_workers(**given):
+        options = RunOptions.from_keywords({"n_seeds": 40, "chunk_size": 10, **given})
+        return _n_workers(make_parts(bowl, options), options)
 
-    def n_workers(**options):
-        return _n_workers(bowl, RunOptions.from_keywords(options), plan)
+    assert n_workers(cluster="slurm", workers=(1, 9)) == 2  # a trial has 16 of the seeds
+    n_workers = functools.partial(n_workers, race=False)
 
     assert n_workers(cluster="slurm", workers=(2, 9)) == 4
     assert n_workers(cluster="slurm", workers=(6, 9)) == 6

@@ -377,6 +377,7 @@ def test_what_a_failed_entry_has_out_is_forgotten(fit, tmp_path):
         n_trials=4,
         n_seeds=50,
         chunk_size=1,
+        race=False,
         max_concurrent_trials=4,
         trial_retry_attempts=0,
     )

@@ -400,7 +400,7 @@ def test_code_that_was_edited_is_not_what_resume_run_runs_and_is_refused_elsewhe
 
 def test_the_chunk_size_of_a_run_without_n_seeds_is_free(client, tmp_path):
     options = {"cluster": client, "run_root": tmp_path, "progress": False, "run_name": "a"}
-    sw.optimize_run(bowl, n_trials=1, **options)
+    sw.optimize_run(bowl, n_trials=1, race=False, **options)
     result = sw.resume_run(tmp_path / "a", cluster=client, n_trials=2, chunk_size=500)
     assert [trial.n_seeds for trial in result.trials] == [1000, 1000]
 

@@ -18,6 +18,7 @@ def run(root, loss=bowl, lag=1, **options):
         loss,
         n_trials=N_TRIALS,
         n_seeds=105,
+        race=False,  # see test_race.py
         max_concurrent_trials=lag,
         run_root=root,
         progress=False,

@@ -142,7 +142,7 @@ class Case:
         self.report.take(event)
 
     def finished(self, best: TrialResult | None) -> None:
-        self.tally.count_anew(self.tally.counts, best)
+        self.tally.count_anew(self.tally.n_trials, self.tally.counts, best)
         tell_end(self.run, self.tally, self.listen, worked=self.worked)
 
     def interruption_told(self):

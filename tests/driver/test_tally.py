@@ -105,7 +105,7 @@ def test_what_the_files_say_counts_in_the_end_and_the_rate_stays(now):
     tally = make(5, COMPLETE=1)
     now.s = 10.0
     tally.tell(COMPLETE, None)
-    tally.count_anew({COMPLETE: 7, FAIL: 2}, BEST)
+    tally.count_anew(5, {COMPLETE: 7, FAIL: 2}, BEST)
     status = tally.status("finished")
     assert (status.done, status.failed, status.n_trials, status.pending) == (7, 2, 9, 0)
     assert (status.trials_per_s, status.best_value) == (pytest.approx(0.1), 1.5)

@@ -28,7 +28,8 @@ def report(**fields):
         "first_s": 0.3,
         "seed_s": 0.1,
     }
-    return CheckReport(**{**usual, **fields})
+    given = {**usual, **fields}
+    return CheckReport(**{"n_seeds_of_trial": given["n_seeds"], **given})
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,12 @@ def report(**fields):
         ({"workers": None}, {"n_chunks_at_once": None, "n_seeds_at_once": None, "run_s": None}),
         ({"workers": None}, {"core_hours": None, "n_idle_workers": 0, "chunk_s": 2.0}),
         ({"cpus_per_worker": None}, {"core_hours": None, "run_s": 80.0}),
+        ({"n_seeds_of_trial": 50}, {"n_chunks": 3, "n_idle_workers": 7, "run_s": 40.0}),
+        ({"n_seeds_of_trial": 10}, {"n_chunks": 1, "chunk_s": 1.0, "n_seeds_at_once": 1}),
+        ({"max_total_seeds": 1600}, {"run_s": 4 * 4.0}),
+        ({"max_total_seeds": 1601}, {"run_s": 5 * 4.0}),
+        ({"max_total_seeds": 10**6}, {"run_s": 80.0}),
+        ({"max_total_seeds": 1600, "n_trials_at_once": 4}, {"run_s": 2 * 8 * 2.0}),
     ],
 )
 def test_figures(fields, figures):

@@ -56,6 +56,32 @@ def test_a_report():
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({"n_seeds_of_trial": 50}, ["seeds of a trial  50 of 400, in 3 chunks of 20"]),
+        (
+            {"races": True},
+            [
+                "seeds of a trial  at most 400, in 20 chunks of 20",
+                "the run takes     at most 1 min 20 s, once all workers are there",
+                "core hours        at most 0.444",
+            ],
+        ),
+        (
+            {"max_total_seeds": 1600},
+            [
+                "trials            20, 1 at once, or until they have 1600 seeds",
+                "the run takes     at most 16 s, once all workers are there",
+            ],
+        ),
+    ],
+)
+def test_the_plan_of_a_race_and_of_a_limit_of_seeds(fields, rows):
+    lines = check_lines(report(**fields))
+    assert [f"  {row}" for row in rows if f"  {row}" not in lines] == []
+
+
 def test_the_plan_names_what_was_not_given():
     assert "not given" not in "\n".join(check_lines(report()))
     lines = check_lines(report(defaults={"n_trials": 20, "n_seeds": 400}))

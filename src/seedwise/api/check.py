@@ -8,7 +8,7 @@ from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
 from seedwise.cluster.pool.size import worker_bounds
 from seedwise.driver.check_seed import CheckedSeed, check_seed
-from seedwise.driver.parts import make_parts
+from seedwise.driver.parts import Parts, make_parts
 from seedwise.errors import NotALossError
 from seedwise.model.check_report import CheckReport
 from seedwise.model.loss import LossDefinition
@@ -67,7 +67,6 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     ...         walk,
     ...         n_trials=20,
     ...         n_seeds=400,
-    ...         chunk_size=100,
     ...         max_concurrent_trials=2,
     ...         workers=4,
     ...         run_root=folder,
@@ -80,10 +79,10 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
         raise NotALossError(loss)
     options = RunOptions.from_keywords(keywords)
     check_place(options)
-    plan = make_parts(loss, options).plan
-    seed = int(plan.seeds[0])
+    parts = make_parts(loss, options)
+    seed = int(parts.plan.seeds[0])
     checked = check_seed(loss, options, seed, CheckProgress(options.progress))
-    return _report(loss, options, plan, checked)
+    return _report(parts, options, checked)
 
 
 def check_script(script: str, **keywords: Any) -> CheckReport:
@@ -91,10 +90,9 @@ def check_script(script: str, **keywords: Any) -> CheckReport:
     return check_run(load_loss(script), **keywords)
 
 
-def _report(
-    loss: LossDefinition, options: RunOptions, plan: SeedPlan, checked: CheckedSeed
-) -> CheckReport:
-    workers = _n_workers(loss, options, plan)
+def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckReport:
+    loss, plan, looks = parts.loss, parts.plan, parts.looks
+    workers = _n_workers(parts, options)
     found: list[str] = []
     cpus: int | None = None
     if checked.job_script is not None and workers is not None:
@@ -107,6 +105,9 @@ def _report(
         n_trials=options.n_trials,
         n_trials_at_once=options.max_concurrent_trials,
         n_seeds=len(plan.seeds),
+        n_seeds_of_trial=looks.sizes[-1],
+        races=len(looks.sizes) > 1,
+        max_total_seeds=options.max_total_seeds,
         chunk_size=plan.chunk_size,
         vectorized=loss.vectorized,
         workers=workers,
@@ -149,11 +150,11 @@ def _defaults(options: RunOptions, plan: SeedPlan, workers: int | None) -> dict[
     }
 
 
-def _n_workers(loss: LossDefinition, options: RunOptions, plan: SeedPlan) -> int | None:
+def _n_workers(parts: Parts, options: RunOptions) -> int | None:
     """Return how many workers the run would have; None for a cluster that was passed."""
     if options.place not in ("local", "slurm"):
         return None
-    at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(plan.n_chunks * options.max_concurrent_trials, at_once)
+    at_once = options.worker_parallelism if parts.loss.vectorized else 1
+    demand = Demand(parts.n_chunks * options.max_concurrent_trials, at_once)
     low, high = worker_bounds(options, demand)
     return max(low, demand.workers(high))

@@ -143,7 +143,7 @@ class SelfCheck:
         if not self._knows_chance:  # the chunk that the seed is of is out
             return self._witness is not None or self._error is not None
         if not self._is_settled or self._witness is None:
-            return False  # of a run that is resumed, the next trial has such a chunk
+            return False  # of a run that is resumed, a later trial has such a chunk
         assert self._waits_until_s is not None  # it was asked
         answer = self._witness.answer()
         if answer is None and time.monotonic() < self._waits_until_s:

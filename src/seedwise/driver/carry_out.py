@@ -62,10 +62,13 @@ class Work(ABC, Generic[Result_co]):
     jobs: Sequence[Job]
     #: How many jobs may be open.
     jobs_at_once: int
-    #: How many trials there are to be in all.
-    n_trials: int
     #: How many trials may be in flight.
     n_trials_at_once: int
+
+    @property
+    @abstractmethod
+    def n_trials(self) -> int:
+        """How many trials there are to be in all."""
 
     @property
     @abstractmethod
@@ -136,7 +139,7 @@ def carry_out(
             if work.jobs:
                 _work_on(work, tally, stop, listen)
         work.write_summary()
-        tally.count_anew(work.counts, work.best)
+        tally.count_anew(work.n_trials, work.counts, work.best)
         worked = work.is_prepared
         remarks = work.remarks() if worked else ()
         tell_end(work.run, tally, listen, work.outcome(), worked=worked, remarks=remarks)
@@ -174,7 +177,7 @@ def _counted_when_stopped(work: Work[object], tally: Tally) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        tally.count_anew(work.counts, work.best)
+        tally.count_anew(work.n_trials, work.counts, work.best)
         with contextlib.suppress(SeedwiseError):  # the error that ends it says more
             work.write_summary()
         raise

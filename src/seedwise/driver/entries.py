@@ -64,7 +64,6 @@ class EntriesWork(Work[MultiOptimizeResult]):
         options = run.options
         self.run = run
         self.jobs: list[Entry] = []
-        self.n_trials = options.n_trials * len(options.entry_ids)
         self._listen = listen
         self._labels = entry_labels(options.entry_ids)
         self._results: dict[str, OptimizeResult] = {}
@@ -77,6 +76,14 @@ class EntriesWork(Work[MultiOptimizeResult]):
         n_open = min(options.max_concurrent_entries or len(self.jobs), len(self.jobs))
         self.jobs_at_once = min(n_open, most_entries_open())
         self.n_trials_at_once = options.max_concurrent_trials * n_open
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials there are to be, of all entries together."""
+        ended = self._results.values()  # `max_total_seeds` may leave them with fewer
+        n_left = len(self.run.options.entry_ids) - len(ended)
+        n_trials: int = self.run.options.n_trials * n_left
+        return n_trials + sum(result.n_trials for result in ended)
 
     @property
     def counts(self) -> Counter[TrialState]:

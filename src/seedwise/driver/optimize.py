@@ -29,7 +29,6 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         self.is_prepared = study.plan is not None
         self.jobs = [self] if self.is_prepared else []
         self.jobs_at_once = 1
-        self.n_trials = options.n_trials
         self.n_trials_at_once = options.max_concurrent_trials
 
     def outcome(self) -> str | None:

@@ -178,8 +178,11 @@ class Report:
 
     def _status(self) -> RunStatus:
         n_in_flight = sum(job.n_in_flight for job in self._jobs)
+        status = self._tally.status("running", n_in_flight)
+        if getattr(self._run.options, "max_total_seeds", None) is not None:
+            status = attrs.evolve(status, expected_end_utc=None)  # there may be fewer trials
         return attrs.evolve(
-            self._tally.status("running", n_in_flight),
+            status,
             running_seeds=n_in_flight * self._run.parts.looks.sizes[-1],
             running_seeds_done=sum(job.n_seeds_done for job in self._jobs),
             pool=self._place.pool(),
@@ -232,7 +235,7 @@ def tell_end(
 
 
 def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:
-    """Yield what wastes workers or CPUs, as far as the options tell."""
+    """Yield what wastes workers or CPUs, as far as the options tell; a trial has `n_seeds`."""
     if n_seeds == 1:
         return
     could_be_more = options.workers != 1 and (options.place != "local" or os.cpu_count() != 1)

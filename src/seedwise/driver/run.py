@@ -20,6 +20,7 @@ from seedwise.folder.events import EventLog
 from seedwise.folder.history import History, take_up_history
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.race import Race, race_to_json
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.trials import TrialResult
@@ -121,6 +122,8 @@ class Run:
         for name, value in options.items():
             if hasattr(value, "to_manifest_dict"):
                 options[name] = value.to_manifest_dict()
+            elif isinstance(value, Race):
+                options[name] = race_to_json(value)
         return {
             "kind": self.options.kind,
             "loss_name": loss.name,

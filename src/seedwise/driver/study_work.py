@@ -40,6 +40,7 @@ from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.held import refined_space
+from seedwise.model.options.study import RunOptions
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.model.validation import n_evaluations
@@ -78,6 +79,12 @@ class StudyWork(EngineJob):
     def best(self) -> TrialResult | None:
         """The best trial told."""
         return best_trial(self.trials, self.run.options.direction)
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials there are to be; those told once they have all the seeds."""
+        n_told, options = len(self.trials), self.run.options
+        return n_told if _are_seeds_spent(options, self.trials) else options.n_trials
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -121,7 +128,7 @@ class StudyWork(EngineJob):
                 run.parts.looks,
                 options.direction,
                 options.max_concurrent_trials,
-                proposer.trials,
+                _comparable(run, proposer.trials),
                 self._losses,
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
@@ -212,9 +219,12 @@ def finished_study(run: Run) -> Study | None:
 
 def _is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
     """Tell whether no further trial is asked for."""
-    most = run.options.max_total_seeds
-    n_seeds = sum(trial.n_seeds for trial in trials)
-    return len(trials) >= run.options.n_trials or (most is not None and n_seeds >= most)
+    return len(trials) >= run.options.n_trials or _are_seeds_spent(run.options, trials)
+
+
+def _are_seeds_spent(options: RunOptions, trials: Sequence[TrialResult]) -> bool:
+    most = options.max_total_seeds
+    return most is not None and sum(trial.n_seeds for trial in trials) >= most
 
 
 def recovered_study(run: Run) -> Study:
@@ -282,6 +292,21 @@ def note_stop_seen(directory: RunDirectory) -> None:
 def told_trials(run: Run) -> Sequence[TrialResult]:
     """Return the trials that the study file tells, by number; none if there is no study yet."""
     return read_trials(run.directory.study_file, run.history.study_name)
+
+
+def _comparable(run: Run, trials: Sequence[TrialResult]) -> Sequence[TrialResult]:
+    """Return the told trials with which further ones can be compared, seed by seed."""
+    if not run.history.accepted_changes or len(run.parts.looks.sizes) == 1:
+        return trials
+    numbers = [trial.number for trial in trials]
+    read = read_losses(run.directory.ledger, numbers, len(run.parts.plan.seeds))
+    wanted = run.parts.looks.wanted(0, -1)
+    return [
+        trial
+        for trial in trials
+        if not decides_losses(read[trial.number].changed_since)
+        and np.isfinite(read[trial.number].losses[wanted]).all()
+    ]
 
 
 def _failed(trials: Sequence[TrialResult]) -> list[TrialResult]:

@@ -46,15 +46,20 @@ class SweepWork(EngineJob, Work[SweepResult]):
         self._numbers = numbers
         self._rows = read_rows(run.directory.trial_table)
         if numbers is None:
-            self.n_trials = n_left = self._cases.n_trials
+            self._n_trials = n_left = self._cases.n_trials
         else:
             n_left = len(numbers)
-            self.n_trials = self.counts.total() + n_left
+            self._n_trials = self.counts.total() + n_left
         super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
         self.is_prepared = is_left
         self.jobs = [self] if is_left else []
         self.jobs_at_once = 1
         self.n_trials_at_once = min(n_left, _MOST_AT_ONCE)
+
+    @property
+    def n_trials(self) -> int:
+        """How many cases are to be told in all."""
+        return self._n_trials
 
     @property
     def counts(self) -> Counter[TrialState]:

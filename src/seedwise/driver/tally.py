@@ -45,10 +45,12 @@ class Tally:
         """Start the clock: what was told before does not count for the rate."""
         self._n_told, self._began_s = 0, time.monotonic()
 
-    def count_anew(self, counts: Mapping[TrialState, int], best: TrialResult | None) -> None:
+    def count_anew(
+        self, n_trials: int, counts: Mapping[TrialState, int], best: TrialResult | None
+    ) -> None:
         """Set the counts and the best trial to what the files say; the rate stays."""
         self.counts, self.best = Counter(counts), best
-        self.n_trials = max(self.n_trials, self.counts.total())
+        self.n_trials = max(n_trials, self.counts.total())
 
     def tell(self, state: TrialState, best: TrialResult | None) -> None:
         """Count a trial that was told; `best` is the best trial since then."""

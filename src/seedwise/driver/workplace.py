@@ -104,7 +104,7 @@ def open_workplace(
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
-            notes = tuple(plan_notes(options, demand, len(run.parts.plan.seeds)))
+            notes = tuple(plan_notes(options, demand, run.parts.looks.sizes[-1]))
             yield Workplace(place, loss_id, dispatcher, report, stop, demand, notes)
 
 

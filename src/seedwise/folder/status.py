@@ -76,6 +76,8 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
     options = meta["options"]  # of a sweep they have no number: its source decides
     asked: int = options.get("n_trials", 0) * len(options.get("entry_ids", [0]))
     n_trials = max(asked or summary.get("n_trials", 0), n_told)
+    if completed_at is not None and n_told:
+        n_trials = n_told  # it may have come to its most seeds before
     return RunStatus(
         kind=meta["kind"],
         state="stopped" if completed_at is None else "finished",

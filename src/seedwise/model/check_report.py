@@ -48,7 +48,13 @@ class CheckReport:
     n_trials, n_trials_at_once : int
         Trials of the run, and how many of them may be in flight at once.
     n_seeds, chunk_size : int
-        Seeds of a trial, and of a chunk.
+        Seeds of the run, and of a chunk.
+    n_seeds_of_trial : int
+        Seeds of a trial; with a race, of one that is not dropped.
+    races : bool
+        Whether a trial may be dropped. If so, the figures of a trial and of the run are the most.
+    max_total_seeds : int or None
+        Seeds after which the search ends; None is no limit.
     vectorized : bool
         Whether the loss is called once for each chunk.
     workers : int or None
@@ -96,6 +102,9 @@ class CheckReport:
     n_trials_at_once: int
     n_seeds: int
     chunk_size: int
+    n_seeds_of_trial: int
+    races: bool = False
+    max_total_seeds: int | None = None
     vectorized: bool = False
     workers: int | None = None
     worker_parallelism: int = 1
@@ -120,7 +129,7 @@ class CheckReport:
     @property
     def n_chunks(self) -> int:
         """Chunks of a trial."""
-        return -(-self.n_seeds // self.chunk_size)
+        return -(-self.n_seeds_of_trial // self.chunk_size)
 
     @property
     def n_chunks_in_flight(self) -> int:
@@ -162,7 +171,7 @@ class CheckReport:
         if self.n_chunks_at_once is None:
             return None
         n_trials_at_once = min(self.n_trials_at_once, self.n_trials)
-        return -(-self.n_trials // n_trials_at_once) * self._trials_s
+        return -(-self._n_whole_trials // n_trials_at_once) * self._trials_s
 
     @property
     def trial_is_long(self) -> bool:
@@ -201,7 +210,9 @@ class CheckReport:
             size = max(1, n_rounds * self._seeds_a_round)
             return size if size < own else None
         if self.chunk_is_short:
-            size = min(self.n_seeds, math.ceil(_GOOD_CHUNK_S / seed_s) * self._seeds_a_round)
+            size = min(
+                self.n_seeds_of_trial, math.ceil(_GOOD_CHUNK_S / seed_s) * self._seeds_a_round
+            )
             size = min(size, self._most_seeds_of_a_chunk)
             return size if size > own else None
         return None
@@ -210,6 +221,15 @@ class CheckReport:
         """Return the report as JSON has it, with the figures that follow from it."""
         derived = {name: getattr(self, name) for name in _DERIVED}
         return {**attrs.asdict(self), **derived}
+
+    @property
+    def _n_whole_trials(self) -> int:
+        """How many trials the run has at most, with all their seeds."""
+        if self.max_total_seeds is None:
+            return self.n_trials
+        # When the last of these is told, others are in flight.
+        n_told = -(-self.max_total_seeds // self.n_seeds_of_trial)
+        return min(self.n_trials, n_told + self.n_trials_at_once - 1)
 
     @property
     def _trials_s(self) -> float:
@@ -223,19 +243,20 @@ class CheckReport:
 
     @property
     def _seeds_of_a_chunk(self) -> int:
-        return min(self.chunk_size, self.n_seeds)
+        return min(self.chunk_size, self.n_seeds_of_trial)
 
     @property
     def _most_seeds_of_a_chunk(self) -> int:
         """Seeds of the largest chunk that leaves one for each worker, all of about equal size."""
+        n_seeds = self.n_seeds_of_trial
         if self.workers is None:
-            return self.n_seeds
+            return n_seeds
         n_trials = min(self.n_trials_at_once, self.n_trials)
         n_chunks = -(-self.workers * self._chunks_per_worker // n_trials)
         if n_chunks == 1:
-            return self.n_seeds
+            return n_seeds
         # By rounding, the first size may give too few; the second is the largest with enough.
-        return min(-(-self.n_seeds // n_chunks), (self.n_seeds - 1) // (n_chunks - 1))
+        return min(-(-n_seeds // n_chunks), (n_seeds - 1) // (n_chunks - 1))
 
     @property
     def _seeds_a_round(self) -> int:

@@ -16,15 +16,17 @@ class RunStatus:
     state : {"running", "finished", "stopped"}
         Whether a driver works on it. A stopped run can be resumed.
     n_trials : int
-        How many trials the run is to have, those of all entries together.
+        How many trials the run is to have, those of all entries together; of a finished run, how
+        many it has. Until then there may be fewer, by `max_total_seeds`.
     pending, running, done, failed, pruned : int
         How many trials have not begun, are in flight, are complete, have failed, and were pruned.
     running_seeds, running_seeds_done : int
-        How many seeds the trials in flight have, and how many of these are evaluated.
+        How many seeds the trials in flight get at most, and how many are evaluated.
     trials_per_s : float or None
         Trials that the current or last driver told in a second; None before the first.
     expected_end_utc : str or None
-        When the last trial will be told at that rate, in ISO 8601; None if unknown.
+        When the last trial will be told at that rate, in ISO 8601; None if unknown, as with
+        `max_total_seeds`.
     started_at_utc, updated_at_utc : str
         When the run began, and when a driver last reported its progress, in ISO 8601.
     best_value : float or None

@@ -64,11 +64,14 @@ def _worker(report: CheckReport) -> list[tuple[str, str]]:
 
 
 def _plan(report: CheckReport) -> list[tuple[str, str]]:
-    size = min(report.chunk_size, report.n_seeds)
-    chunks = _counted(report.n_chunks, "chunk")
+    n_seeds = report.n_seeds_of_trial
+    of_all = "" if n_seeds == report.n_seeds else f" of {report.n_seeds}"
+    chunks = f"{_counted(report.n_chunks, 'chunk')} of {min(report.chunk_size, n_seeds)}"
+    most, upto = report.max_total_seeds, "at most " if report.races else ""
+    end = "" if most is None else f", or until they have {_counted(most, 'seed')}"
     rows = [
-        ("trials", f"{report.n_trials}, {report.n_trials_at_once} at once"),
-        ("seeds of a trial", f"{report.n_seeds}, in {chunks} of {size}"),
+        ("trials", f"{report.n_trials}, {report.n_trials_at_once} at once{end}"),
+        ("seeds of a trial", f"{upto}{n_seeds}{of_all}, in {chunks}"),
         ("chunks in flight", str(report.n_chunks_in_flight)),
     ]
     if report.workers is not None:
@@ -78,12 +81,13 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
         rows.append((what, f"{report.workers}{cpus}"))
         rows.append(("seeds at once", str(report.n_seeds_at_once)))
     at_most = "at most " if report.vectorized else ""
+    is_most = report.vectorized or report.races or most is not None
     rows.append(("a chunk takes", f"{at_most}{exact_duration(report.chunk_s)}"))
     if report.run_s is not None:
-        run = f"{at_most}{exact_duration(report.run_s)}"
+        run = f"{'at most ' if is_most else ''}{exact_duration(report.run_s)}"
         rows.append(("the run takes", f"{run}, once all workers are there"))
     if report.core_hours is not None:
-        rows.append(("core hours", f"{report.core_hours:.3g}"))
+        rows.append(("core hours", f"{'at most ' if is_most else ''}{report.core_hours:.3g}"))
     if report.defaults:
         values = ", ".join(f"{name}={value}" for name, value in report.defaults.items())
         rows.append(("not given", f"{values}: defaults, as the call in the script is not read"))
@@ -114,7 +118,11 @@ def _advice(report: CheckReport) -> list[str]:
             "would fail: raise it or leave it out, or use more workers or fewer "
             "max_concurrent_trials"
         )
-    if report.n_chunks_in_flight == 1 and report.n_seeds > 1 and not report.chunk_is_short:
+    if (
+        report.n_chunks_in_flight == 1
+        and report.n_seeds_of_trial > 1
+        and not report.chunk_is_short
+    ):
         lines.append(
             "a trial is one chunk, so only one worker has work: use a smaller chunk_size or more "
             "max_concurrent_trials"

@@ -40,7 +40,8 @@ def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
     ]
     if isinstance(result, sw.SweepResult):
         return [*rows, result.best and result.best.number]
-    return [*rows, (bits(result.best_value), result.best_params)]
+    rows.append((bits(result.best_value), result.best_params))
+    return [*rows, repr(result.validation)] if result.validation is not None else rows
 
 
 def others_may_read(run_dir: str | Path) -> list[str]:

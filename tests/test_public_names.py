@@ -97,6 +97,8 @@ PUBLIC = [
     "TrialState",
     "Uniform",
     "UnknownOptionError",
+    "ValidatedTrial",
+    "Validation",
     "WorkersFailedError",
     "check_run",
     "choice",

@@ -589,14 +589,15 @@ def optimize_run(
         first_look=16,level=0.2.
     max_total_seeds : int, optional
         Once the trials have so many seeds together, the search ends, whatever `n_trials` says.
-        None is no limit.
+        Those of the validation do not count. None is no limit.
     n_validation_seeds : int, optional
         Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
         among the candidates on so many, and its value is the mean of as many others:
-        `validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get
-        fewer seeds than that, else 0.
+        `validated_value` of the result. A finished run can be called again to be validated, or
+        validated otherwise. 0 is no validation. None is `n_seeds` if trials get fewer seeds
+        than that, else 0.
     n_validation_candidates : int, default 8
-        How many of the best trials are validated.
+        How many of the best trials are validated, if `n_validation_seeds` is not 0.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
     max_concurrent_trials : int, default 1
@@ -633,7 +634,7 @@ def optimize_run(
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
     timeout : float, optional
-        Seconds after which no further trial is asked for; those in flight are finished.
+        Seconds after which no trial or validation round begins; those that began are finished.
     progress : bool, default True
         Print a line on stderr for each trial.
     resume : None or 'auto', optional

@@ -51,7 +51,7 @@ def test_chunks_of_a_trial_are_sent_together_with_what_they_need(dispatcher):
     way.submit(PROPOSAL, CHUNKS, attempt=2)
     (orders,) = dispatcher.sent
     assert [order.channel for order in orders] == [way] * 3
-    assert [order.trial for order in orders] == [("anna", 7)] * 3
+    assert [order.trial for order in orders] == [("anna", 7, "")] * 3
     for order, chunk in zip(orders, CHUNKS, strict=True):
         task = order.task
         assert (task.loss_id, task.trial, task.params) == ("walk-1", 7, {"x": 0.5})
@@ -63,7 +63,7 @@ def test_chunks_of_a_trial_are_sent_together_with_what_they_need(dispatcher):
 def test_what_an_errand_leaves_out_is_left_out(dispatcher):
     channel(dispatcher).submit(PROPOSAL, CHUNKS[:1], 1)
     (order,) = dispatcher.orders
-    assert order.trial == (None, 7)
+    assert order.trial == (None, 7, "")
     task = order.task
     assert (task.entry_id, task.time_limit_s, task.attempts_dir) == (None, None, None)
     assert task.folder_stem == ""
@@ -142,6 +142,18 @@ def test_the_key_begins_with_a_word_that_dask_takes_for_a_name(dispatcher, loss_
     stem = channel(dispatcher, loss_name=loss_name).key_stem
     assert stem == f"{prefix}-walk_v0001-0123abcd"
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix)
+
+
+def test_the_parts_of_a_run_share_no_key_with_one_another_or_with_other_entries(dispatcher):
+    names = ("run-a", "run-a-validation-1", "run-a-validation")
+    parts = ("", "validation-1", "validation-2")
+    ways = [channel(dispatcher, run_name=name, part=part) for name in names for part in parts]
+    assert len({way.key_stem for way in ways}) == len(ways)
+    for way in ways:
+        way.submit(PROPOSAL, CHUNKS[:1], 1)
+    trials = [order.trial for order in dispatcher.orders]
+    assert trials == [(None, 7, part) for _ in names for part in parts]
+    assert [order.task.part for order in dispatcher.orders] == [*parts] * 3
 
 
 def test_lost_chunks_are_told_to_whom_it_concerns(dispatcher):

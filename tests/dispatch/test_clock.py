@@ -10,7 +10,7 @@ import pytest
 from seedwise.dispatch import clock as module
 from seedwise.dispatch.clock import TrialClock
 
-FIRST, SECOND = (None, 0), (None, 1)
+FIRST, SECOND = (None, 0, ""), (None, 1, "")
 LIMIT_S = 10.0
 
 
@@ -38,7 +38,7 @@ def clock(now) -> TrialClock:
 
 def start(clock, trial, chunk, worker="tcp://a:1", left_s=None) -> None:
     message: dict[str, Any] = {"chunk": chunk, "worker": worker, "left_s": left_s}
-    message["entry_id"], message["trial"] = trial
+    message["entry_id"], message["trial"], message["part"] = trial
     clock.note_start((1.5e9, message))  # the worker's own time is another clock's
 
 
@@ -125,25 +125,34 @@ def test_starts_may_come_from_another_thread(clock):
 
     def tell() -> None:
         for number in range(n_trials):
-            start(clock, (None, number), 0)
+            start(clock, (None, number, ""), 0)
 
     telling = threading.Thread(target=tell)
     telling.start()
     while telling.is_alive():
         clock.late([FIRST, SECOND])
-        clock.keep_only({(None, number) for number in range(n_trials)})
+        clock.keep_only({(None, number, "") for number in range(n_trials)})
         assert n_running(clock) <= n_trials
     assert n_running(clock) == n_trials
     for number in range(n_trials):
-        clock.note_end((None, number), 0)
+        clock.note_end((None, number, ""), 0)
     assert n_running(clock) == 0
 
 
 def test_trials_of_the_same_number_are_told_apart_by_their_entry(clock, now):
-    start(clock, ("anna", 0), 0)
+    start(clock, ("anna", 0, ""), 0)
     now.s += LIMIT_S + 1
-    start(clock, ("ben", 0), 0)
-    assert clock.late([("anna", 0), ("ben", 0), FIRST]) == [("anna", 0)]
+    start(clock, ("ben", 0, ""), 0)
+    assert clock.late([("anna", 0, ""), ("ben", 0, ""), FIRST]) == [("anna", 0, "")]
+
+
+def test_a_trial_that_is_validated_runs_anew_in_each_round(clock, now):
+    rounds = [(None, 0, part) for part in ("", "validation-1", "validation-2")]
+    for one in rounds:
+        assert clock.late(rounds) == []
+        start(clock, one, 0)
+        now.s += LIMIT_S - 1
+        clock.note_end(one, 0)
 
 
 def test_the_clock_stops_when_no_chunk_of_a_trial_runs_any_more(clock, now):

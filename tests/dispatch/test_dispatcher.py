@@ -245,7 +245,7 @@ def test_a_trial_that_runs_for_too_long_may_go_on(cluster, tmp_path):
         ((_, result),) = await_results(dispatcher, 1)
     assert result.failure is None
     assert late
-    assert set(late) == {(None, 7)}
+    assert set(late) == {(None, 7, "")}
 
 
 @ON_FAKE

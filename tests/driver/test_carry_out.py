@@ -179,7 +179,7 @@ def test_all_entries_have_the_clock_of_the_run(tmp_path, client, monkeypatch):
     directory = open_run_directory(tmp_path, "mine", falls.name)
     with pytest.raises(sw.AllEntriesFailedError):
         carry_out(kind, make_parts(falls, options), options, directory)
-    assert next(asked) > 2
+    assert next(asked) >= 2  # by each entry
     assert json.loads((directory.path / "summary.json").read_text())["n_told"] == 0
 
 

@@ -18,6 +18,7 @@ from seedwise.driver import report as module
 from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
 from seedwise.driver.report import (
+    End,
     Listeners,
     Report,
     Reporter,
@@ -105,6 +106,7 @@ class Case:
             tunnel="ssh -L 1:node:1 node",
         )
         self.n_in_flight = self.n_seeds_done = 0
+        self.validation_seeds = 0, 0
         self.worked = False
         self.tally = self._tally()
 
@@ -143,7 +145,8 @@ class Case:
 
     def finished(self, best: TrialResult | None) -> None:
         self.tally.count_anew(self.tally.n_trials, self.tally.counts, best)
-        tell_end(self.run, self.tally, self.listen, worked=self.worked)
+        complete = not self.run.out_of_time() or self.tally.counts.total() >= self.tally.n_trials
+        tell_end(self.run, self.tally, self.listen, End(worked=self.worked, complete=complete))
 
     def interruption_told(self):
         return interruption_told(self.run, self.tally, self.listen)

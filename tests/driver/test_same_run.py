@@ -107,6 +107,8 @@ OTHERS = {
     "cluster": "slurm",
     "workers": (1, 9),
     "timeout": 60.0,
+    "n_validation_seeds": 64,
+    "n_validation_candidates": 4,
     "progress": False,
     "resume": "auto",
     "accept_changes": True,

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from seedwise.driver.parts import make_parts
-from seedwise.driver.report import tell_end
+from seedwise.driver.report import End, tell_end
 from seedwise.driver.run import take_up
 from seedwise.driver.study_work import Study, StudyWork
 from seedwise.driver.tally import Tally
@@ -36,7 +36,7 @@ class Work:
     def finish(self) -> None:
         run, study = self.study.run, self.study
         tally = Tally("run", 3, study.counts, run.history.started_at, best=study.best)
-        tell_end(run, tally, self.events.append, worked=True)
+        tell_end(run, tally, self.events.append, End(worked=True, complete=True))
 
 
 def test_the_result_is_of_the_best_trial(tmp_path):

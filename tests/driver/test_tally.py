@@ -161,3 +161,32 @@ def test_the_best_is_known_before_during_and_after_the_work(now, state):
     assert tally.status(state).best_value == 1.5
     tally.tell(COMPLETE, trial(2, 0.5))
     assert tally.status(state).best_value == 0.5
+
+
+def test_while_it_validates_the_end_is_that_of_the_validation(now):
+    tally = make(2)
+    for state in (COMPLETE, COMPLETE):
+        now.s += 10
+        tally.tell(state, BEST)
+    now.s += 100
+    tally.note_validation(20, 100)
+    assert tally.status("running").expected_end_utc is None  # nothing was done yet by this driver
+    now.s += 30
+    tally.note_validation(40, 100)
+    status = tally.status("running")
+    assert (status.validation_seeds, status.validation_seeds_done) == (100, 40)
+    assert status.trials_per_s == 0.1
+    assert status.expected_end_utc == "2030-01-01T00:04:00+00:00"  # 60 seeds, at 20 in 30 s
+    assert tally.status("stopped").validation_seeds_done == 40
+    assert tally.status("finished").validation_seeds == 0
+
+
+def test_trials_that_never_come_do_not_decide_the_end_of_a_validation(now):
+    tally = make(1000, COMPLETE=1)
+    tally.tell(COMPLETE, BEST)
+    tally.note_validation(0, 100)
+    now.s += 50
+    tally.note_validation(50, 100)
+    assert tally.status("running").expected_end_utc == "2030-01-01T00:01:40+00:00"
+    # Of entries some may still be searched.
+    assert tally.status("running", 3).expected_end_utc > "2030-01-01T01"

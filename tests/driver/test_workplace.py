@@ -63,9 +63,11 @@ def test_the_slots_follow_the_bounds_of_the_pool(now):
 def test_a_limit_that_strikes_is_told(given, ends, told):
     notes = []
     late = _LateTrials(RunOptions.from_keywords({"cluster": "slurm", **given}), notes.append)
-    late.tell((None, 3))
-    late.tell(("p1", 4))
+    late.tell((None, 3, ""))
+    late.tell(("p1", 4, ""))
+    late.tell((None, 5, "validation-2"))
     assert late.are_ended is ends
-    who = ["trial 3", "trial 4 of entry 'p1'"] if ends else ["trial 3"]  # once is enough
+    who = ["trial 3", "trial 4 of entry 'p1'", "trial 5, on fresh seeds,"]
+    who = who if ends else who[:1]  # once is enough
     assert len(notes) == len(who)
     assert all(note.startswith(told.format(one)) for note, one in zip(notes, who, strict=True))

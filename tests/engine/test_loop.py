@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,30 +63,41 @@ class Job:
         emit: Callable[[Any], None] = lambda event: None,
         open_error: Exception | None = None,
         ends_all: bool = False,
+        n_parts: int = 1,
     ) -> None:
         self.name = name
-        self.proposer = FakeProposer()
+        self.proposers: list[FakeProposer] = []
         self.errors: list[Exception | None] = []
-        self.channel = FakeChannel(loss, random.Random(name), largest_batch=4)
+        self._loss = loss
         self._dispatcher = dispatcher
         self._log = log
         self._n_trials = n_trials
         self._emit = emit
         self._open_error = open_error
         self._ends_all = ends_all
+        self._n_parts = n_parts
 
-    def open(self, workplace: Case) -> Engine:
+    def open(self, workplace: Case) -> Engine | None:
+        if not self._n_parts:
+            return None
+        self._n_parts -= 1
         assert workplace.dispatcher is self._dispatcher
         self._log.append(("open", self.name))
         if self._open_error is not None:
             raise self._open_error
         rules = Rules(self._n_trials, lambda: 2, stops_at_failure=True)
+        self.proposers.append(FakeProposer())
+        self.channel = FakeChannel(self._loss, random.Random(self.name), largest_batch=4)
         engine = Engine(
             rules, WholePlan(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
         )
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)
         return engine
+
+    @property
+    def proposer(self) -> FakeProposer:
+        return self.proposers[-1] if self.proposers else FakeProposer()
 
     def close(self, error: Exception | None) -> None:
         self._log.append(("close", self.name))
@@ -183,6 +195,48 @@ def test_jobs_that_are_done_before_they_begin_need_no_result(case):
     case.work(at_once=2)
     assert case.dispatcher.n_waits == 0
     assert case.log == [(word, name) for name in "abcde" for word in ("open", "close")]
+
+
+@pytest.mark.parametrize("n_trials", [0, 2])
+def test_the_parts_of_a_job_follow_each_other(case, n_trials):
+    first = case.add("a", n_trials=n_trials, n_parts=3)
+    case.add("b", n_trials=2)
+    case.work(at_once=1)
+    assert [len(one.outcomes) for one in first.proposers] == [n_trials] * 3
+    assert case.log == [("open", "a")] * 3 + [("close", "a"), ("open", "b"), ("close", "b")]
+
+
+def test_results_of_a_part_that_is_done_do_not_reach_the_next(case):
+    job = case.add("a", n_trials=1, n_parts=2)
+    open_part, earlier = job.open, []
+
+    def opening(workplace):
+        if earlier:  # of a chunk of the same trial, and of the same number
+            result = ChunkResult(0, 0, 1, 0, 5, losses=np.full(5, np.nan))
+            case.dispatcher.late = [(earlier[0], result)] * 3
+        engine = open_part(workplace)
+        earlier.append(job.channel)
+        return engine
+
+    job.open = opening
+    case.work()
+    values = [one.outcomes[0].value for one in job.proposers]
+    assert values[0] == values[1]
+
+
+def test_an_interrupt_on_opening_a_part_closes_the_job(case):
+    job = case.add("a", n_trials=1, n_parts=2)
+    open_part = job.open
+
+    def opening(workplace):
+        if job.proposers:
+            raise KeyboardInterrupt
+        return open_part(workplace)
+
+    job.open = opening
+    with pytest.raises(KeyboardInterrupt):
+        case.work()
+    assert job.errors == [None]
 
 
 def test_results_of_a_job_that_is_done_are_dropped(case):

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from tests.faults import test_validation_disturbed as validation
 from tests.faults.harness import RUN, driver, expected_table, told_values
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
@@ -56,6 +57,26 @@ def test_no_room_for_the_rest(small_disk, client, tmp_path):
         if full == "study.journal":
             return
     pytest.fail("the study file was never the one that was full")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.full
+def test_no_room_for_the_ledger_of_a_validation(small_disk, client, tmp_path):
+    (tmp_path / "runs").symlink_to(small_disk)
+    with driver(tmp_path, "run", validation.RUN, pace_s=validation.PACE_S) as run:
+        run.start()
+        validation.in_validation(run, 5)
+        filler = fill(small_disk, 0)
+        assert run.wait() == 1
+        error = run.stderr.rstrip().splitlines()[-1]
+        assert "can't be written: No space left on device" in error, run.stderr
+        assert "validation" in error.partition(" can't be written")[0]
+        assert "seedwise resume" in error
+        filler.unlink()
+        before = validation.recorded(run)
+        n_before = len(validation.fresh(run))
+        assert run.finish(client) == expected_table(client, validation.RUN)
+        assert not before & set(validation.fresh(run)[n_before:])
 
 
 def full_after_some_trials(n_pages_left, small_disk, tmp_path, client) -> str:

@@ -216,3 +216,21 @@ def test_of_the_cpu_of_an_entry_its_run_has_told(directory, monkeypatch):
 def test_the_cpu_of_a_new_run_is_any(directory, monkeypatch):
     monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
     take_up(directory)
+
+
+@pytest.mark.parametrize(
+    ("before", "highest"),
+    [
+        ({"options": {"seeds": None}, "seed_end": 99}, 99),
+        ({"options": {"seeds": [5, 700, 3]}, "seed_end": 3}, 700),
+    ],
+)
+def test_the_highest_seed_of_an_earlier_plan_is_kept(directory, before, highest):
+    history = take_up(directory)
+    directory.write_meta({**history.to_meta(), **before})
+    other = {**BEFORE, "seeds": "2 from 0 to 1"}
+    (change,) = take_up(directory, other, accept_changes=True).accepted_changes
+    assert change["highest_seed"] == highest
+    both = take_up(directory, {**other, "loss": "another"}, accept_changes=True)
+    assert "highest_seed" not in both.accepted_changes[-1]
+    assert both.accepted_changes[0]["highest_seed"] == highest

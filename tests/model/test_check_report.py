@@ -157,3 +157,18 @@ def test_all_of_it_is_json():
     again = json.loads(json.dumps(found.to_dict()))
     assert again["params"] == {"x": 0.5, "kind": "plain"}
     assert (again["n_chunks"], again["run_s"], again["advised_chunk_size"]) == (20, 80.0, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "n_evaluations"),
+    [
+        ({}, 0),
+        ({"n_validation_seeds": 0, "n_validation_candidates": 8}, 0),
+        ({"n_validation_seeds": 256, "n_validation_candidates": 8}, 1280),
+        ({"n_validation_seeds": 256, "n_validation_candidates": 99, "n_trials": 1}, 256),
+    ],
+)
+def test_what_the_validation_costs(fields, n_evaluations):
+    found = report(**fields)
+    assert found.n_validation_evaluations == n_evaluations
+    assert found.to_dict()["n_validation_evaluations"] == n_evaluations

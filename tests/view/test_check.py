@@ -155,6 +155,12 @@ def test_advice_does_not_contradict_itself(fields):
     assert not ("is short" in text and "is long" in text)
 
 
+def test_the_plan_says_what_the_validation_costs():
+    text = "\n".join(check_lines(report(n_validation_seeds=256, n_validation_candidates=8)))
+    assert "validation        1280 evaluations of fresh seeds, after the search" in text
+    assert "validation" not in "\n".join(check_lines(report()))
+
+
 def test_a_vectorized_loss_takes_at_most():
     text = "\n".join(check_lines(report(vectorized=True)))
     assert "a chunk takes     at most 2 s" in text

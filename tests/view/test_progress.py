@@ -26,11 +26,14 @@ from seedwise.model.events import (
 )
 from seedwise.model.status import PoolNews, PoolStatus
 from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
+from seedwise.model.validation import Validation
 from seedwise.view import progress as module
 from seedwise.view.progress import ProgressLines
 from tests.builders import pool_status, run_status
 
 FIRST = TrialResult(0, {"x": 0.5}, 1234567.0, 0.012345, 10, TrialState.COMPLETE, 1.234)
+VALIDATED = Validation((), 2, {"x": 1}, 0.5, 0.25, (0, 1), 8)
+WORDS = "validated 0.5 ± 0.25 on 8 fresh seeds (95 % interval 0 to 1): trial 2 at x=1"
 BEST = TrialResult(2, {"x": 1 / 3, "n": 3, "kind": "a"}, 1 / 3, None, 1, TrialState.COMPLETE, 0.5)
 FAILED = TrialResult(
     11, {"x": 0.5}, None, None, 0, TrialState.FAIL, 60.0, "seed 7: ValueError: no"
@@ -123,6 +126,10 @@ EVENTS = [
         ["[1/12] entry 'anna b' best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'"],
     ),
     (
+        EntryFinished("anna", BEST, None, 1, 12, VALIDATED),
+        [f"[1/12] entry 'anna' best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'; {WORDS}"],
+    ),
+    (
         EntryFinished("ben", None, "ValueError: no", 12, 12),
         ["[12/12] entry 'ben' failed: ValueError: no"],
     ),
@@ -154,6 +161,13 @@ EVENTS = [
     (
         PoolChanged(PoolNews(kind="scaled", text="2 to 10 workers wanted"), POOL),
         ["2 to 10 workers wanted; 3 at work, 5 pending"],
+    ),
+    (
+        RunInterrupted(RUN, 20, 20, validating=True),
+        [
+            "stopped with 20 of 20 trials told, in the validation; nothing is lost",
+            "to resume: seedwise resume runs/walk_v0001",
+        ],
     ),
     (
         RunInterrupted(RUN, 4, 20),
@@ -286,6 +300,15 @@ def test_in_brief_how_far_it_is_is_written_if_something_was_left_out(brief):
     brief(event)
     assert brief(Progress(run_status())) == "seedwise: 3 of 20 trials told\n"
     assert brief(Progress(run_status())) == ""
+
+
+def test_how_far_a_validation_is_is_written_now_and_then(brief):
+    status = run_status(validation_seeds=80, validation_seeds_done=10)
+    assert brief(Progress(status)) == ""
+    brief.now.s += 31
+    assert ", validation 10 of 80 fresh seeds done" in brief(Progress(status))
+    brief.now.s += 31
+    assert brief(Progress(status)) == ""  # no more are done
 
 
 def test_in_full_each_trial_is_written(monkeypatch):

@@ -14,6 +14,7 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid
 from seedwise.model.space import checked_space
+from seedwise.model.validation import Validation
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult, SweepTrials
@@ -124,3 +125,15 @@ def test_of_a_sweep_without_a_complete_trial_there_is_no_best(tmp_path):
         "failed: 1",
         "0 complete, 1 failed: trial 0: it broke",
     ]
+
+
+FOUND = Validation((), number=0, params={"x": 0.5}, value=0.25, stderr=0.125, n_seeds=8)
+VALIDATED = ["validated_value: 0.25", "validated_stderr: 0.125", "validated_params: {'x': 0.5}"]
+
+
+def test_the_validated_value_comes_after_the_best():
+    run = attrs.evolve(RUN, validation=FOUND)
+    assert result_lines(run)[-4:-1] == VALIDATED
+    of_entries = attrs.evolve(entries(ben=ValueError("no")), results_by_entry={"anna b": run})
+    assert [line.strip() for line in result_lines(of_entries)][-6:-3] == VALIDATED
+    assert not any("validat" in line for line in result_lines(RUN))

@@ -13,7 +13,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import EventLog
 from seedwise.folder.find import entry_directory
 from seedwise.model.status import PoolNews, RunStatus
-from seedwise.view.status import status_lines
+from seedwise.view.status import progress_line, status_lines
 from tests.builders import pool_status, run_status
 
 NOW = datetime(2026, 8, 1, 10, 30, tzinfo=UTC)
@@ -311,3 +311,16 @@ def test_without_a_time_it_is_now():
     end = (datetime.now(UTC) + timedelta(hours=2, seconds=30)).isoformat()
     lines = status_lines(attrs.evolve(RUNNING, expected_end_utc=end), Path())
     assert any(line.endswith("(in 2 h 0 min)") for line in lines)
+
+
+def test_a_validation_has_a_row_and_its_value_another():
+    validating = attrs.evolve(RUNNING, validation_seeds=1280, validation_seeds_done=300)
+    lines = status_lines(validating, Path("runs/walk_v0001"), now_utc=NOW)
+    assert "validation    300 of 1280 fresh seeds done" in lines
+    assert progress_line(validating).endswith(", validation 300 of 1280 fresh seeds done")
+    done = attrs.evolve(RUNNING, state="finished", validated_value=0.5, validated_stderr=0.125)
+    lines = status_lines(done, Path("runs/walk_v0001"), now_utc=NOW)
+    assert lines[-2:] == [
+        "best so far   0.333333",
+        "validated     0.5 ± 0.12 on fresh seeds",
+    ]

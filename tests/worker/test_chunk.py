@@ -390,7 +390,8 @@ def test_a_worker_says_that_it_starts_where_it_is_asked_to(worker):
     )
     worker.plugins = {"id": plugin}
     evaluate_chunk(task(topic="run"))
-    started = {"entry_id": "p1", "trial": 4, "chunk": 2, "worker": "tcp://w:1", "left_s": None}
+    started = {"entry_id": "p1", "trial": 4, "part": "", "chunk": 2}
+    started |= {"worker": "tcp://w:1", "left_s": None}
     assert worker.events == [("run", started)]
     assert seen == [1]
 

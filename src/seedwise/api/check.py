@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
 from seedwise.cluster.pool.size import worker_bounds
@@ -82,7 +84,11 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     parts = make_parts(loss, options)
     seed = int(parts.plan.seeds[0])
     checked = check_seed(loss, options, seed, CheckProgress(options.progress))
-    return _report(parts, options, checked)
+    return attrs.evolve(
+        _report(parts, options, checked),
+        n_validation_seeds=options.fresh_seeds_of(parts.looks),
+        n_validation_candidates=options.n_validation_candidates,
+    )
 
 
 def check_script(script: str, **keywords: Any) -> CheckReport:

@@ -99,7 +99,9 @@ def open_run(run_dir: str | Path) -> OptimizeResult | MultiOptimizeResult | Swee
     return read_result(existing_run(run_dir))
 
 
-def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> Replayed:
+def replay_seed(
+    run_dir: str | Path, *, trial: int, seed: int | None = None, validation: bool = False
+) -> Replayed:
     """Evaluate a seed of a trial again, in this process and without Dask.
 
     An exception of the loss passes through unchanged, so a debugger stops where it was raised.
@@ -112,6 +114,8 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
         The trial's number.
     seed : int, optional
         The seed. None means all seeds of the run, in order.
+    validation : bool, optional
+        Whether the seed is one of the fresh seeds, on which the best trials were validated.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
     NotARunError
         If the folder holds no run, or if other users could have written to it.
     OptionError
-        If the run has no such trial or seed.
+        If the run has no such trial or seed, or no validation.
 
     Examples
     --------
@@ -140,4 +144,5 @@ def replay_seed(run_dir: str | Path, *, trial: int, seed: int | None = None) -> 
     >>> replayed.losses[2] - replayed.params["x"]
     2.0
     """
-    return replay(directory := existing_run(run_dir), read_saved(directory), trial, seed)
+    directory = existing_run(run_dir)
+    return replay(directory, read_saved(directory), trial, seed, validation=validation)

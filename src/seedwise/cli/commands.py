@@ -313,11 +313,14 @@ def clean(run_dir: str, take_over: bool) -> None:
 @_RUN_DIR
 @click.option("--trial", type=int, required=True, help="Number of the trial.")
 @click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
+@click.option(
+    "--validation", is_flag=True, help="The seed is a fresh one, of the validation of the best."
+)
 @click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
-def replay(run_dir: str, trial: int, seed: int | None, debug: bool) -> None:
+def replay(run_dir: str, trial: int, seed: int | None, validation: bool, debug: bool) -> None:
     """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
     try:
-        replayed = seedwise.replay_seed(run_dir, trial=trial, seed=seed)
+        replayed = seedwise.replay_seed(run_dir, trial=trial, seed=seed, validation=validation)
     except Exception as error:
         if isinstance(error, SeedwiseError) and not debug:
             raise

@@ -25,6 +25,8 @@ class Errand:
     loss_name: str
     run_name: str
     entry_id: str | None = None
+    #: The part of the work, if it is not the first: it has the same trials, and other chunks.
+    part: str = ""
     #: None means no limit.
     chunk_timeout_s: float | None = None
     attempts_dir: str | None = None
@@ -71,7 +73,7 @@ class Order:
     @property
     def trial(self) -> TrialKey:
         """The trial of the chunk."""
-        return self.task.entry_id, self.task.trial
+        return self.task.entry_id, self.task.trial, self.task.part
 
 
 class Dispatcher(Protocol):
@@ -97,7 +99,9 @@ class Channel:
         on_lost: Callable[[ChunkLost], None],
     ) -> None:
         self.on_lost = on_lost
-        self.key_stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{dispatcher.token}"
+        stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{dispatcher.token}"
+        # After the token, which no name of a run or an entry can imitate.
+        self.key_stem = f"{stem}-{errand.part}" if errand.part else stem
         self._dispatcher = dispatcher
         self._errand = errand
 
@@ -115,6 +119,7 @@ class Channel:
                     trial=proposal.number,
                     params=proposal.params,
                     entry_id=errand.entry_id,
+                    part=errand.part,
                     chunk=chunk,
                     attempt=attempt,
                     topic=self._dispatcher.topic,

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import attrs
 
-#: A trial by its entry and its number.
-TrialKey: TypeAlias = tuple[str | None, int]
+#: A trial by its entry, its number, and the part of the work: a validation evaluates it again.
+TrialKey: TypeAlias = tuple[str | None, int, str]
 
 # A worker that is lost this shortly before the end of its job, or later, was lost to that.
 _NEAR_S = 10.0
@@ -58,7 +58,7 @@ class TrialClock:
     def note_start(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take note of the start of a chunk; Dask's event loop calls this."""
         _, message = event
-        trial = message["entry_id"], message["trial"]
+        trial = message["entry_id"], message["trial"], message["part"]
         start = _Start(message["worker"], message["left_s"])
         now_s = time.monotonic()
         with self._lock:

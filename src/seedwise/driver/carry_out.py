@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from seedwise.disk.aside import writing
+from seedwise.disk.open_files import allow_many_files
 from seedwise.driver.cleaning import cancel_left_jobs
-from seedwise.driver.open_files import allow_many_files
 from seedwise.driver.parts import Parts
 from seedwise.driver.report import (
+    End,
     InFlight,
     Listeners,
     Reporter,
@@ -32,6 +33,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event, Noted
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.validation import Validation
 from seedwise.slurm.commands import CommandError
 
 Result = TypeVar("Result")
@@ -79,6 +81,16 @@ class Work(ABC, Generic[Result_co]):
     @abstractmethod
     def best(self) -> TrialResult | None:
         """The best trial told by now; None of entries, which have one each."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, as far as time did not run out."""
+        return not self.run.out_of_time() or self.counts.total() >= self.n_trials
+
+    @property
+    def validation(self) -> Validation | None:
+        """What the validation found; None without one, and of entries, which have one each."""
+        return None
 
     def entries(self) -> dict[str, int] | None:
         """Return how many entries are in which state; None of a run without entries."""
@@ -140,9 +152,11 @@ def carry_out(
                 _work_on(work, tally, stop, listen)
         work.write_summary()
         tally.count_anew(work.n_trials, work.counts, work.best)
+        tally.validated = work.validation
         worked = work.is_prepared
         remarks = work.remarks() if worked else ()
-        tell_end(work.run, tally, listen, work.outcome(), worked=worked, remarks=remarks)
+        end = End(work.outcome(), tuple(remarks), worked=worked, complete=work.is_finished)
+        tell_end(work.run, tally, listen, end)
         return work.result()
 
 

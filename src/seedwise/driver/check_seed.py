@@ -53,6 +53,8 @@ _NOT_OF_ONE_SEED = {
     "clean_run_dir",
     "fail_on_chunk_error",
     "n_seeds",
+    "n_validation_candidates",
+    "n_validation_seeds",
     "num_chunks",
     "prune_failed_trials",
     "refine_search_factor",
@@ -128,6 +130,7 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
         "n_trials": 1,
         "max_concurrent_trials": 1,
         "trial_retry_attempts": 0,
+        "n_validation_seeds": 0,
     }
 
 

@@ -25,19 +25,24 @@ class EngineJob:
         #: The trial at whose failure the engine stopped.
         self.failed: FailedTrial | None = None
         self._engine: Engine | None = None
-        #: Names the files and tasks of a part of the work that is not the first.
+        #: Names the tasks of a part of the work that is not the first.
         self._part = ""
         self._closing = contextlib.ExitStack()
 
     @property
     def n_in_flight(self) -> int:
         """How many trials are in flight."""
-        return self._engine.n_in_flight if self._engine is not None else 0
+        return self._engine.n_in_flight if self._engine is not None and not self._part else 0
 
     @property
     def n_seeds_done(self) -> int:
         """How many seeds of the trials in flight are evaluated."""
-        return self._engine.n_seeds_done if self._engine is not None else 0
+        return self._engine.n_seeds_done if self._engine is not None and not self._part else 0
+
+    @property
+    def validation_seeds(self) -> tuple[int, int]:
+        """How many fresh seeds are evaluated, and are to be; none without a validation."""
+        return 0, 0
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
@@ -63,7 +68,8 @@ class EngineJob:
     ) -> Engine:
         """Begin with an engine; what is open already is on `closing`, and closed with it."""
         run = self.run
-        folders = TrialFolders(run.directory.path / self._part, run.history.trial_digits)
+        home = run.directory.validation if self._part else run.directory.path
+        folders = TrialFolders(home, run.history.trial_digits)
         emit = self._emitter(workplace)
         errand = _errand(run, workplace.loss_id, folders, self._part)
         channel = workplace.dispatcher.channel(errand, emit)
@@ -86,6 +92,12 @@ class EngineJob:
         self.summary.write(best)
         workplace.tell_begin()
 
+    def take(self, workplace: Workplace, event: Event) -> None:
+        """Take an event of the engine."""
+        if isinstance(event, TrialFinished):
+            self.summary.take(event)
+        self.tell(workplace, event)
+
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""
         workplace.report.take(event)
@@ -93,23 +105,19 @@ class EngineJob:
     def _emitter(self, workplace: Workplace) -> Callable[[Event], None]:
         def emit(event: Event) -> None:
             workplace.stop.check()  # a signal that came is heeded now
-            if isinstance(event, TrialFinished):
-                if self._part:  # its trials were told in the first part
-                    return
-                self.summary.take(event)
-            self.tell(workplace, event)
+            self.take(workplace, event)
 
         return emit
 
 
 def _errand(run: Run, loss_id: str, folders: TrialFolders, part: str) -> Errand:
     directory, parent = run.directory, run.directory.parent
-    name = f"{directory.name}-{part}" if part else directory.name
     return Errand(
         loss_id=loss_id,
         loss_name=run.parts.loss.name,
-        run_name=name if parent is None else f"{parent.name}-{name}",
+        run_name=directory.name if parent is None else f"{parent.name}-{directory.name}",
         entry_id=run.options.entry_id,
+        part=part,
         chunk_timeout_s=run.options.chunk_timeout_seconds,
         attempts_dir=folders.attempts_dir,
         folder_stem=folders.stem,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
+from seedwise.disk.open_files import most_entries_open
 from seedwise.driver.carry_out import Work
-from seedwise.driver.open_files import most_entries_open
 from seedwise.driver.parts import entry_parts
 from seedwise.driver.run import Run, take_up
 from seedwise.driver.study_work import (
@@ -40,6 +41,7 @@ from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.validation import Validation
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 
@@ -99,6 +101,11 @@ class EntriesWork(Work[MultiOptimizeResult]):
         n_left = len(self.run.options.entry_ids) - done - failed - self._n_open
         return {"pending": n_left, "running": self._n_open, "done": done, "failed": failed}
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(one.is_finished for one in self.jobs if one.entry_id not in self._failed)
+
     def outcome(self) -> str:
         """Say how many entries have a fit, and how many failed and why."""
         return self._result_so_far().outcome
@@ -117,6 +124,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},
                 "best_values_by_entry": {e: r.best_value for e, r in results.items()},
                 "best_stderrs_by_entry": {e: r.best_stderr for e, r in results.items()},
+                **_validated(results),
                 "failed": {e: in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.counts.total(),
@@ -158,17 +166,18 @@ class EntriesWork(Work[MultiOptimizeResult]):
     def note_end(self, entry_id: str, end: OptimizeResult | Exception) -> None:
         """Take note of how an entry ended; ``summary.json`` says it at once."""
         best: TrialResult | None = None
+        validated: Validation | None = None
         error: str | None = None
         if isinstance(end, Exception):
             self._failed[entry_id] = end
             error = in_a_line(end)
         else:
             self._results[entry_id] = end
-            best = end.best_trial
+            best, validated = end.best_trial, end.validation
         self.write_summary()
         n_ended = len(self._results) + len(self._failed)
         n_entries = len(self.run.options.entry_ids)
-        self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries))
+        self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries, validated))
 
     def note_failure(self, entry_id: str, error: Exception) -> None:
         """Note that an entry failed; raises the error if it is one of the whole run."""
@@ -237,6 +246,18 @@ class EntriesWork(Work[MultiOptimizeResult]):
             self.run.prepare()
 
 
+def _validated(results: Mapping[str, OptimizeResult]) -> dict[str, Any]:
+    found = {entry: one.validation for entry, one in results.items() if one.validation is not None}
+    if not found:
+        return {}
+    return {
+        "validated_params_by_entry": {entry: one.params for entry, one in found.items()},
+        "validated_values_by_entry": {entry: one.value for entry, one in found.items()},
+        "validated_stderrs_by_entry": {entry: one.stderr for entry, one in found.items()},
+        "validated_intervals_by_entry": {entry: one.interval for entry, one in found.items()},
+    }
+
+
 class Entry(StudyWork):
     """The work on one entry."""
 
@@ -266,7 +287,8 @@ class Entry(StudyWork):
         elif self.is_done:
             with self._work.noting_errors(self.entry_id):
                 self.raise_failure()
-                self.run.note_end(self.best, complete=True)
+                self.write_summary()
+                self.run.note_end(self.best, complete=self.is_finished)
                 self._work.note_end(self.entry_id, self.result())
 
     def out_of_time(self) -> bool:
@@ -277,6 +299,11 @@ class Entry(StudyWork):
         """Write the entry's summary; that the work on all begins was told before."""
         del workplace
         self.summary.write(best)
+
+    def note(self, workplace: Workplace, text: str) -> None:
+        """Write something of the work; of many entries it would be too much to show."""
+        del workplace
+        self.run.log.write("note", f"{self.entry_id}: {text}")
 
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""

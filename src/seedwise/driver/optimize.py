@@ -16,7 +16,7 @@ from seedwise.driver.study_work import (
 )
 from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
-from seedwise.model.validation import in_words
+from seedwise.model.validation import Validation, in_words
 from seedwise.results.study import OptimizeResult, read_validation
 
 
@@ -31,14 +31,14 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         self.jobs_at_once = 1
         self.n_trials_at_once = options.max_concurrent_trials
 
+    @property
+    def validation(self) -> Validation | None:
+        """What the validation found; None without one."""
+        return read_validation(self.run.directory)
+
     def outcome(self) -> str | None:
         """Say what the validation found."""
-        found = read_validation(self.run.directory)
-        return None if found is None else in_words(found)
-
-    def write_summary(self) -> None:
-        """Write ``summary.json``."""
-        self.summary.write(self.best, self.counts)
+        return None if self.validation is None else in_words(self.validation)
 
     def remarks(self) -> Sequence[str]:
         """Return what the study and the work on it show."""

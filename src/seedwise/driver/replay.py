@@ -7,13 +7,16 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from seedwise.driver.parts import Saved, plan_of
+from seedwise.driver.validation import seeds_validated_on
 from seedwise.errors import OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
+from seedwise.model.seeds import SeedPlan
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
 from seedwise.worker.context import Context, TrialDir
@@ -39,8 +42,15 @@ class Replayed:
     components: dict[int, dict[str, float]] = attrs.field(factory=dict)
 
 
-def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) -> Replayed:
-    """Evaluate a seed of a trial again; None evaluates all seeds of the run.
+def replay(
+    directory: RunDirectory,
+    saved: Saved,
+    trial: int,
+    seed: int | None,
+    *,
+    validation: bool = False,
+) -> Replayed:
+    """Evaluate a seed of a trial again; None evaluates all seeds of the run, or its validation.
 
     Files that the loss writes to its ``trial_dir`` go to a folder below ``replays``; those of the
     run stay as they are. Raises OptionError if the run has no such trial or seed.
@@ -49,11 +59,12 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)
     params = _params(directory, saved, options, trial)
-    plan = plan_of(saved.loss, options)
-    seeds = plan.seeds.tolist() if seed is None else [seed]
-    if seed is not None and seed not in plan.seeds:
-        allowed = f"one of the run's {len(plan.seeds)} seeds, {plan.seeds[0]} to {plan.seeds[-1]}"
+    of_all = _seeds(directory, plan_of(saved.loss, options), validation=validation)
+    if seed is not None and seed not in of_all:
+        which = "fresh seeds" if validation else "seeds"
+        allowed = f"one of the run's {len(of_all)} {which}, {of_all[0]} to {of_all[-1]}"
         raise OptionError("seed", seed, allowed)
+    seeds = of_all.tolist() if seed is None else [seed]
     items = {"entry_id": _entry_id(directory, saved), "trial_number": trial}
     name = f"trial_{trial:03}-{secrets.token_hex(4)}"
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
@@ -68,6 +79,15 @@ def replay(directory: RunDirectory, saved: Saved, trial: int, seed: int | None) 
     finally:
         shipment.release()
     return replayed
+
+
+def _seeds(directory: RunDirectory, plan: SeedPlan, *, validation: bool) -> NDArray[np.int64]:
+    if not validation:
+        return plan.seeds
+    fresh = seeds_validated_on(directory, plan)
+    if fresh is None:
+        raise OptionError("validation", True, "False: the run has no validation")
+    return fresh
 
 
 def _evaluate(

@@ -71,6 +71,10 @@ class InFlight(Protocol):
     def n_seeds_done(self) -> int:
         """How many of their seeds are evaluated."""
 
+    @property
+    def validation_seeds(self) -> tuple[int, int]:
+        """How many fresh seeds are evaluated, and are to be; none without a validation."""
+
 
 @attrs.frozen
 class Reporter:
@@ -178,6 +182,8 @@ class Report:
 
     def _status(self) -> RunStatus:
         n_in_flight = sum(job.n_in_flight for job in self._jobs)
+        fresh = [job.validation_seeds for job in self._jobs]
+        self._tally.note_validation(sum(done for done, _ in fresh), sum(of for _, of in fresh))
         status = self._tally.status("running", n_in_flight)
         if getattr(self._run.options, "max_total_seeds", None) is not None:
             status = attrs.evolve(status, expected_end_utc=None)  # there may be fewer trials
@@ -207,31 +213,35 @@ def interruption_told(run: Run, tally: Tally, listen: Callable[[Event], None]) -
             if directory.has_results:
                 with contextlib.suppress(Exception):  # the error that ends it says more
                     directory.write_status(attrs.asdict(tally.status("stopped")))
-            listen(RunInterrupted(directory.path, n_told, tally.n_trials))
+            listen(RunInterrupted(directory.path, n_told, tally.n_trials, tally.validates))
         raise
 
 
-def tell_end(
-    run: Run,
-    tally: Tally,
-    listen: Callable[[Event], None],
-    outcome: str | None = None,
-    *,
-    worked: bool,
-    remarks: Sequence[str] = (),
-) -> None:
+@attrs.frozen
+class End:
+    """How a run ended."""
+
+    #: How many entries or cases succeeded, or what the validation found, in words.
+    outcome: str | None = None
+    remarks: tuple[str, ...] = ()
+    #: Whether anything was left to do for this driver.
+    worked: bool = attrs.field(kw_only=True)
+    #: Whether nothing is left to do; else time was up.
+    complete: bool = attrs.field(kw_only=True)
+
+
+def tell_end(run: Run, tally: Tally, listen: Callable[[Event], None], end: End) -> None:
     """Write that the run ended, finished or for want of time, and tell it to the listeners."""
     n_told, best = tally.counts.total(), tally.best
-    complete = not (run.out_of_time() and n_told < tally.n_trials)
-    run.note_end(best, complete=complete)
-    status = tally.status("finished" if complete else "stopped")
+    run.note_end(best, complete=end.complete)
+    status = tally.status("finished" if end.complete else "stopped")
     run.directory.write_status(attrs.asdict(status))
     told = f"{n_told} of {tally.n_trials} trials are told"
-    if worked and complete:
+    if end.worked and end.complete:
         run.log.write("finished", told)
-    elif worked:
+    elif end.worked:
         run.log.write("stopped", f"time is up; {told}")
-    listen(RunFinished(run.directory.path, best, run.elapsed_s, outcome, tuple(remarks)))
+    listen(RunFinished(run.directory.path, best, run.elapsed_s, end.outcome, end.remarks))
 
 
 def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:

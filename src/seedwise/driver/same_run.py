@@ -23,8 +23,8 @@ from seedwise.usercode.fingerprint import fingerprint
 from seedwise.usercode.identity import Piece, reached
 from seedwise.usercode.shipment import Shipment
 
-# Of these a change makes the losses of trials that are not told yet worthless.
-_LOSSES = ("loss", "seeds", "entry_id")
+#: Of these a change makes the losses of trials that are not told yet worthless.
+LOSSES = ("loss", "seeds", "entry_id")
 
 
 def what_decides_results(
@@ -171,4 +171,4 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
 
 def decides_losses(changes: Iterable[str]) -> bool:
     """Tell whether a change makes the losses of trials that are not told yet worthless."""
-    return not set(_LOSSES).isdisjoint(changes)
+    return not set(LOSSES).isdisjoint(changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,12 +17,12 @@ from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
 from seedwise.driver.validation import (
     Halving,
-    KeptLedger,
     begin_validation,
-    candidates,
+    failed_words,
     forget_found,
     is_validated,
-    n_validation_seeds,
+    open_ledger,
+    round_rules,
     write_validation,
 )
 from seedwise.driver.workplace import Workplace
@@ -39,11 +39,11 @@ from seedwise.folder.history import History
 from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
+from seedwise.model.events import Event, TrialFinished
 from seedwise.model.held import refined_space
 from seedwise.model.options.study import RunOptions
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-from seedwise.model.validation import n_evaluations
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
@@ -71,8 +71,8 @@ class StudyWork(EngineJob):
         #: Whether all parts of the work came to their end.
         self.is_done = False
         self._plan = study.plan
-        self._parts_of_work = iter((self._open_search, self._open_validation))
-        self._validated: tuple[Sequence[TrialResult], Halving] | None = None
+        self._parts: Iterator[Engine] | None = None
+        self._halving: Halving | None = None
         super().__init__(study.run, Summary(study.run, options.n_trials, self.counts))
 
     @property
@@ -91,15 +91,57 @@ class StudyWork(EngineJob):
         """How many trials are told, by state."""
         return Counter(trial.state for trial in self.trials)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, of the validation neither."""
+        return _is_searched(self.run, self.trials) and is_validated(self.run, self.trials)
+
+    @property
+    def validation_seeds(self) -> tuple[int, int]:
+        """How many fresh seeds are evaluated, and are to be; none without a validation."""
+        if self._halving is None or self.is_done:
+            return 0, 0
+        of_the_round = self._engine.n_seeds_done if self._engine is not None else 0
+        return self._halving.n_seeds_done(of_the_round), self._halving.n_seeds
+
+    def write_summary(self) -> None:
+        """Write ``summary.json``."""
+        self.summary.write(self.best, self.counts, read_validation(self.run.directory))
+
     def open(self, workplace: Workplace) -> Engine | None:
-        """Begin the search, and after it the validation of its best trials."""
-        if self._validated is not None:
-            chosen, halving = self._validated
-            write_validation(self.run, chosen, halving.found())
-        part = next(self._parts_of_work, None)
-        engine = None if part is None else part(workplace)
+        """Begin the search, and after it round by round the validation of its best trials."""
+        if self._parts is None:
+            self._parts = self._all_parts(workplace)
+        engine = next(self._parts, None)
         self.is_done = engine is None
         return engine
+
+    def _all_parts(self, workplace: Workplace) -> Iterator[Engine]:
+        run = self.run
+        yield self._open_search(workplace)
+        self.end_engine()
+        if self.failed is not None or is_validated(run, self.trials):
+            return
+        if _is_searched(run, self.trials) and not self.out_of_time():
+            self._halving = halving = begin_validation(run, self.trials)
+            self.note(
+                workplace,
+                f"the search is finished; its best trials are validated: {halving.n_seeds} "
+                "evaluations of fresh seeds",
+            )
+            while halving.begin_round():
+                yield self._open_round(workplace, halving)
+                self.end_engine()
+                if halving.n_waiting:
+                    break  # time is up
+            else:
+                write_validation(run, halving.found())
+                return
+        self.note(
+            workplace,
+            "time is up, and the best trials are not validated: resume the run for that, or call "
+            f"it with n_trials={len(self.trials)} to validate those that are told",
+        )
 
     def _open_search(self, workplace: Workplace) -> Engine:
         assert self._plan is not None  # or nothing is left to do
@@ -133,34 +175,23 @@ class StudyWork(EngineJob):
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
-    def _open_validation(self, workplace: Workplace) -> Engine | None:
-        self.end_engine()
-        run = self.run
-        if self.failed is not None or not _is_searched(run, self.trials):
-            return None
-        if is_validated(run, self.trials):
-            return None
-        chosen = candidates(run, self.trials)
-        begin_validation(run, chosen)
-        halving = Halving(run, chosen)
-        self._validated = chosen, halving
-        n_seeds = n_validation_seeds(run)
-        workplace.report.note(
-            f"the search is finished; {len(chosen)} trials are validated on up to {2 * n_seeds} "
-            f"fresh seeds: {n_evaluations(len(chosen), n_seeds)} evaluations at most"
-        )
-        rules = Rules(
-            n_trials=2**63,
-            in_flight=lambda: 2**63,
-            in_order=False,
-            direction=run.options.direction,
-            trial_retry_attempts=run.options.trial_retry_attempts,
-        )
-        self._part = "validation"
+    def _open_round(self, workplace: Workplace, halving: Halving) -> Engine:
+        self._part = f"validation-{halving.n_rounds}"
         with contextlib.ExitStack() as closing:
-            ledger = closing.enter_context(Ledger(run.directory.validation_ledger, run.guard))
-            kept = KeptLedger(ledger)
-            return self.begin_engine(workplace, rules, halving, halving, kept, closing)
+            ledger = closing.enter_context(open_ledger(self.run))
+            rules = round_rules(self.run, halving)
+            return self.begin_engine(workplace, rules, halving, halving, ledger, closing)
+
+    def take(self, workplace: Workplace, event: Event) -> None:
+        """Take an event; of the candidates of the validation, only failures are told."""
+        if self._halving is None or not isinstance(event, TrialFinished):
+            super().take(workplace, event)
+        elif event.failure is not None:
+            self.note(workplace, failed_words(self.run, event.trial, event.failure))
+
+    def note(self, workplace: Workplace, text: str) -> None:
+        """Tell something of the work."""
+        workplace.report.note(text)
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from seedwise.disk.every import Every
 from seedwise.driver.run import Run
@@ -13,6 +14,7 @@ from seedwise.folder.directory import utc_now
 from seedwise.model.events import TrialFinished
 from seedwise.model.status import RunStatus
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.validation import Validation
 
 
 class Tally:
@@ -38,8 +40,12 @@ class Tally:
         self._kind = kind
         self._started_at_utc = started_at_utc
         self._entries = entries
+        #: What the validation found; None without one, or until its end.
+        self.validated: Validation | None = None
+        self._validation_seeds = 0, 0  # done, and how many there are to be
+        self._validation_began: tuple[float, int] | None = None  # when, and how many were done
         self._n_told = 0  # by this driver
-        self._began_s = time.monotonic()
+        self._began_s = self._told_s = time.monotonic()
 
     def begin(self) -> None:
         """Start the clock: what was told before does not count for the rate."""
@@ -57,16 +63,33 @@ class Tally:
         self.best = best
         self.counts[state] += 1
         self._n_told += 1
+        self._told_s = time.monotonic()
+
+    def note_validation(self, n_done: int, n_seeds: int) -> None:
+        """Take how many of the fresh seeds are evaluated."""
+        self._validation_seeds = n_done, n_seeds
+        if n_seeds and self._validation_began is None:
+            self._validation_began = time.monotonic(), n_done
+
+    @property
+    def validates(self) -> bool:
+        """Whether the best trials are being validated."""
+        return self._validation_seeds[1] > 0
 
     def status(self, state: str, n_in_flight: int = 0) -> RunStatus:
         """Return the progress; `state` is "running", "finished" or "stopped"."""
         now = utc_now()
-        elapsed_s = max(time.monotonic() - self._began_s, 1e-9)
         left = max(0, self.n_trials - self.counts.total())
-        rate = self._n_told / elapsed_s if self._n_told else None
+        searches = n_in_flight > 0 or not self.validates
+        until_s = time.monotonic() if searches else self._told_s
+        rate = self._n_told / max(until_s - self._began_s, 1e-9) if self._n_told else None
+        left_s = self._validation_left_s()
+        if searches:
+            left_s = left / rate if left and rate else None
         end = None
-        if rate and left and state == "running":
-            end = (now + timedelta(seconds=min(left / rate, 1e9))).isoformat(timespec="seconds")
+        if left_s is not None and state == "running":
+            end = (now + timedelta(seconds=min(left_s, 1e9))).isoformat(timespec="seconds")
+        n_done, n_seeds = self._validation_seeds if state != "finished" else (0, 0)
         running = min(n_in_flight, left) if state == "running" else 0
         return RunStatus(
             kind=self._kind,
@@ -82,8 +105,21 @@ class Tally:
             started_at_utc=self._started_at_utc,
             updated_at_utc=now.isoformat(timespec="seconds"),
             best_value=self.best.value if self.best else None,
+            validation_seeds=n_seeds,
+            validation_seeds_done=n_done,
+            validated_value=self.validated.value if self.validated else None,
+            validated_stderr=self.validated.stderr if self.validated else None,
             entries=self._entries(),
         )
+
+    def _validation_left_s(self) -> float | None:
+        """Return how long the validation still takes; None if unknown."""
+        if self._validation_began is None:
+            return None
+        (began_s, n_before), (n_done, n_seeds) = self._validation_began, self._validation_seeds
+        if n_done <= n_before:
+            return None
+        return (n_seeds - n_done) * (time.monotonic() - began_s) / (n_done - n_before)
 
 
 class Summary:
@@ -108,7 +144,10 @@ class Summary:
             self.write(event.best)
 
     def write(
-        self, best: TrialResult | None, counts: Mapping[TrialState, int] | None = None
+        self,
+        best: TrialResult | None,
+        counts: Mapping[TrialState, int] | None = None,
+        validated: Validation | None = None,
     ) -> None:
         """Write the file; `counts` are those of the files, of which events may not have told."""
         self._run.guard()
@@ -122,9 +161,21 @@ class Summary:
                 "best_stderr": best.stderr if best else None,
                 "best_n_seeds": best.n_seeds if best else None,
                 "best_trial": best.number if best else None,
+                **({} if validated is None else _of_validation(validated)),
                 "n_trials": max(self._n_trials, n_told),
                 "n_told": n_told,
                 "n_failed": self._counts[TrialState.FAIL],
                 "n_pruned": self._counts[TrialState.PRUNED],
             }
         )
+
+
+def _of_validation(found: Validation) -> dict[str, Any]:
+    return {
+        "validated_value": found.value,
+        "validated_params": found.params,
+        "validated_stderr": found.stderr,
+        "validated_interval": found.interval,
+        "validated_n_seeds": found.n_seeds,
+        "validated_trial": found.number,
+    }

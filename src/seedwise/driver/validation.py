@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.aside import writing
 from seedwise.driver.run import Run
+from seedwise.driver.same_run import LOSSES, decides_losses
+from seedwise.engine.engine import Rules
 from seedwise.engine.race import TrialSeeds
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest
+from seedwise.errors import replay_command
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
-from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult
+from seedwise.model.trials import Proposal, SeedFailure, TrialOutcome, TrialResult
 from seedwise.model.validation import (
     Validation,
     candidate,
     fresh_seeds,
     halving,
+    in_words,
+    n_evaluations,
     pooled,
     probabilities_best,
 )
@@ -27,16 +36,13 @@ from seedwise.model.validation import (
 
 def n_validation_seeds(run: Run) -> int:
     """Return on how many fresh seeds the winner is chosen, and on how many it is evaluated."""
-    given, looks = run.options.n_validation_seeds, run.parts.looks
-    if given is not None:
-        n_seeds: int = given
-        return n_seeds
-    return looks.n_plan if looks.saves else 0
+    found: int = run.options.fresh_seeds_of(run.parts.looks)
+    return found
 
 
 def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the best trials, one of each point, the best first."""
-    sign = _sign(run)
+    sign = -1.0 if run.options.direction == "maximize" else 1.0
     complete = [(sign * trial.value, trial) for trial in trials if trial.value is not None]
     ranked = sorted(complete, key=lambda one: (one[0], one[1].number))
     different: dict[str, TrialResult] = {}
@@ -53,15 +59,21 @@ def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     return "found" in said and said["of"] == _of(run, candidates(run, trials))
 
 
-def begin_validation(run: Run, chosen: Sequence[TrialResult]) -> None:
+def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     """Write of what the validation is; drop what is on record of another loss or other seeds."""
     run.guard()
-    ledger = run.directory.validation_ledger
-    before, now = run.directory.read_validation().get("of", {}), _of(run, chosen)
-    if any(before.get(name) != now[name] for name in ("loss", "seeds", "n_seeds")):
+    directory, chosen = run.directory, candidates(run, trials)
+    ledger = directory.validation_ledger
+    before, now = directory.read_validation().get("of", {}), _of(run, chosen)
+    if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
-    run.directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
-    run.directory.write_validation({"of": now})
+        shutil.rmtree(directory.validation, ignore_errors=True)
+    directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
+    directory.write_validation({"of": now})
+    with writing(directory.validation):  # losses may write files there
+        directory.validation.mkdir(mode=0o700, exist_ok=True)
+    plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
+    return Halving(chosen, plan, run.options.direction, _of_another_loss(run, chosen))
 
 
 def forget_found(run: Run) -> None:
@@ -72,44 +84,119 @@ def forget_found(run: Run) -> None:
         run.directory.write_validation({"of": said["of"]})
 
 
-def write_validation(run: Run, chosen: Sequence[TrialResult], found: Validation) -> None:
+def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
     run.guard()
-    content = {"of": _of(run, chosen), "found": attrs.asdict(found)}
-    run.directory.write_validation(content)
+    said = run.directory.read_validation()
+    run.directory.write_validation({"of": said["of"], "found": attrs.asdict(found)})
+    who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
+    run.log.write("validated", f"{who}{in_words(found)}")
+    with contextlib.suppress(OSError):  # the loss wrote files
+        run.directory.validation.rmdir()
 
 
-def validation_plan(run: Run) -> SeedPlan:
-    """Return the fresh seeds: first those that choose the winner, then those of its value."""
-    plan, n_seeds = run.parts.plan, n_validation_seeds(run)
-    return SeedPlan(fresh_seeds(plan.seeds, 2 * n_seeds), plan.chunk_size)
+def open_ledger(run: Run) -> Ledger:
+    """Return the ledger of the fresh seeds."""
+    # If the sampler's last state was torn, a trial may have been asked for at other params.
+    return Ledger(run.directory.validation_ledger, run.guard, accept_changes=True)
+
+
+def round_rules(run: Run, halving: Halving) -> Rules:
+    """Return the rules of the engine of a round; a failure ends a candidate, and not the run."""
+    return Rules(
+        n_trials=halving.n_waiting,
+        in_flight=lambda: len(halving.plan.seeds) * halving.n_waiting,
+        in_order=False,
+        direction=run.options.direction,
+        trial_retry_attempts=run.options.trial_retry_attempts,
+    )
+
+
+def failed_words(run: Run, trial: TrialResult, failure: SeedFailure) -> str:
+    """Say that a candidate failed, and how to see why."""
+    command = replay_command(run.directory.path, trial.number, failure.seed, validation=True)
+    return (
+        f"trial {trial.number} failed on fresh seeds, and so can't win: {trial.error}; to see "
+        f"why: {command}"
+    )
+
+
+def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.int64] | None:
+    """Return the fresh seeds of a run's validation, in order; None if there was none."""
+    of = directory.read_validation().get("of")
+    if of is None:
+        return None
+    changes = directory.read_meta()["accepted_changes"]
+    return fresh_seeds(_used_seeds(plan, changes), 2 * of["n_seeds"])
 
 
 class Halving:
     """Proposes candidates round by round, and gives each the seeds of the round.
 
-    It is both where the points of an engine come from, and which seeds they get.
+    It is both where the points of an engine come from, and which seeds they get; each round has an
+    engine of its own. `chosen` are the candidates, the best first. Of the seeds of the plan the
+    first half is to choose the winner, and the second half for its value. The search's values of
+    the trials `of_another_loss`, by number, do not count.
     """
 
     best = None
+    n_asked = 0
     n_seeds_told = 0
 
-    def __init__(self, run: Run, chosen: Sequence[TrialResult]) -> None:
-        self.plan = validation_plan(run)
-        self.n_asked = 0
-        self._sign = _sign(run)
-        self._n_choosing = len(self.plan.seeds) // 2
+    def __init__(
+        self,
+        chosen: Sequence[TrialResult],
+        plan: SeedPlan,
+        direction: str,
+        of_another_loss: Collection[int] = (),
+    ) -> None:
+        self.plan = plan
+        #: How many rounds have begun.
+        self.n_rounds = 0
+        #: How many evaluations there are to be in all, unless a seed fails.
+        self.n_seeds = n_evaluations(len(chosen), len(plan.seeds) // 2)
+        self._sign = -1.0 if direction == "maximize" else 1.0
+        self._of_another_loss = of_another_loss
+        self._n_choosing = len(plan.seeds) // 2
         self._rounds = halving(len(chosen), self._n_choosing)
         self._chosen = {trial.number: trial for trial in chosen}
         self._left = list(chosen)  # the best first
-        self._out: list[TrialResult] = []  # the last one out first
+        self._out: list[TrialResult] = []  # the best first
         self._errors: dict[int, str] = {}
-        self._fresh: dict[int, NDArray[np.float64]] = {}  # by position in the plan
+        self._fresh: dict[int, NDArray[np.float64]] = {}  # those that choose the winner
         self._value: Estimate | None = None
+        self._is_choosing = True
+        self._n_new = 0  # seeds that the round adds to each candidate's
+        self._n_done = 0
         self._queue: list[TrialResult] = []
         self._n_waiting = 0
-        self._is_choosing = True
-        self._begin_round()
+
+    @property
+    def n_waiting(self) -> int:
+        """How many candidates of the round are not told."""
+        return self._n_waiting
+
+    def begin_round(self) -> bool:
+        """Begin the next round; tell whether there is one."""
+        if self._value is not None:
+            return False
+        wanted = np.zeros(len(self.plan.seeds), dtype=np.bool_)
+        before = len(self._fresh[self._left[0].number]) if self._fresh and self._left else 0
+        size = next(self._rounds, (0, 0))[1] if self._is_choosing and len(self._left) > 1 else 0
+        self._is_choosing = size > 0
+        if self._is_choosing:
+            wanted[:size] = True
+            self._n_new = size - before
+        else:
+            wanted[self._n_choosing :] = True
+            self._n_new = len(self.plan.seeds) - self._n_choosing
+            if not self._left:  # the winner failed, and the next best takes its place
+                self._left, self._out = self._out[:1], self._out[1:]
+        self._queue = list(self._left)
+        self._n_waiting = len(self._queue)
+        self._own = TrialSeeds((wanted,))
+        self.n_rounds += 1
+        return bool(self._queue)
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return nothing: what was evaluated is in the ledger."""
@@ -120,8 +207,6 @@ class Halving:
         if not self._queue:
             return None
         trial = self._queue.pop(0)
-        self.n_asked += 1
-        self._n_waiting += 1
         return Proposal(trial.number, trial.params)
 
     def seeds_of(self, number: int) -> TrialSeeds:
@@ -134,17 +219,33 @@ class Halving:
         if outcome.error is not None:
             self._errors[outcome.number] = outcome.error
         trial = self._chosen[outcome.number]
-        return attrs.evolve(trial, value=outcome.value, n_seeds=outcome.n_seeds)
+        return attrs.evolve(
+            trial, value=outcome.value, n_seeds=outcome.n_seeds, error=outcome.error
+        )
 
     def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
-        """Take the losses of a candidate; after the last of the round, begin the next."""
+        """Take the losses of a candidate; after the last of the round, see who goes on."""
         self._n_waiting -= 1
+        self._n_done += self._n_new
         if trial.value is not None and self._is_choosing:
             self._fresh[trial.number] = losses[self._own.looks[0]]
         elif trial.value is not None:
             self._value = estimate(losses[self._own.looks[0]])
-        if not self._n_waiting and not self._queue:
+        if not self._n_waiting:
             self._end_round()
+
+    def n_seeds_done(self, n_of_those_in_flight: int) -> int:
+        """Return how many of the evaluations are done.
+
+        `n_of_those_in_flight` are those of the candidates that are not told in this round, of
+        which earlier rounds have some.
+        """
+        if not self._n_waiting:
+            return min(self._n_done, self.n_seeds)
+        waiting = self._left[len(self._left) - self._n_waiting :]
+        before = sum(len(self._fresh.get(trial.number, ())) for trial in waiting)
+        new = min(max(0, n_of_those_in_flight - before), self._n_waiting * self._n_new)
+        return min(self._n_done + new, self.n_seeds)
 
     def found(self) -> Validation:
         """Return what the validation found."""
@@ -174,69 +275,47 @@ class Halving:
         fresh = self._fresh.get(trial.number)
         return None if fresh is None else estimate(fresh)
 
+    def _evidence(self, trial: TrialResult) -> float:
+        fresh = estimate(self._fresh[trial.number])
+        counts = trial.number not in self._of_another_loss
+        return self._sign * (pooled(trial, fresh) if counts else fresh.mean)
+
     def _end_round(self) -> None:
         sound = [trial for trial in self._left if trial.number not in self._errors]
         if self._is_choosing:
-            fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in sound}
-            sound.sort(key=lambda trial: self._sign * pooled(trial, fresh[trial.number]))
+            sound.sort(key=self._evidence)
             n_kept = -(-len(self._left) // 2)
             sound, self._out = sound[:n_kept], [*sound[n_kept:], *self._out]
         self._left = sound
-        if self._value is None:
-            self._begin_round()
-
-    def _begin_round(self) -> None:
-        size = next(self._rounds, (0, 0))[1] if self._is_choosing and len(self._left) > 1 else 0
-        self._is_choosing = size > 0
-        wanted = np.zeros(len(self.plan.seeds), dtype=np.bool_)
-        if self._is_choosing:
-            wanted[:size] = True
-            self._queue = list(self._left)
-        else:
-            wanted[self._n_choosing :] = True
-            if not self._left:  # the winner failed, and the next best takes its place
-                self._left, self._out = self._out[:1], self._out[1:]
-            self._queue = self._left[:1]
-        self._own = TrialSeeds((wanted,))
 
 
-class KeptLedger:
-    """The ledger of a validation, which evaluates a candidate round by round."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._recorded: dict[int, list[ChunkResult]] = {}
-
-    def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
-        """Return what is on record for a candidate, in the order in which it came."""
-        return self._of(proposal)
-
-    def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
-        """Append results."""
-        self._ledger.record(entries)
-        for proposal, result in entries:
-            self._of(proposal).append(result)
-
-    def sync(self) -> None:
-        """Have what was appended on disk before this returns."""
-        self._ledger.sync()
-
-    def _of(self, proposal: Proposal) -> list[ChunkResult]:
-        number = proposal.number
-        if number not in self._recorded:  # the ledger drops what it gave
-            self._recorded[number] = list(self._ledger.recorded(proposal))
-        return self._recorded[number]
+def _of_another_loss(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
+    """Return the candidates, by number, that the search evaluated with an earlier loss."""
+    if not any(decides_losses(one["changes"]) for one in run.history.accepted_changes):
+        return set()
+    path, n_seeds = run.directory.ledger, len(run.parts.plan.seeds)
+    read = read_trials(path, [trial.number for trial in chosen], n_seeds)
+    of_the_loss = {"loss", "entry_id"}
+    return {number for number, one in read.items() if of_the_loss & {*one.changed_since}}
 
 
-def _sign(run: Run) -> float:
-    return -1.0 if run.options.direction == "maximize" else 1.0
+def _fresh_seeds(run: Run) -> NDArray[np.int64]:
+    used = _used_seeds(run.parts.plan, run.history.accepted_changes)
+    return fresh_seeds(used, 2 * n_validation_seeds(run))
 
 
-def _of(run: Run, chosen: Sequence[TrialResult]) -> Mapping[str, Any]:
-    depends_on = run.history.depends_on
+def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
+    """Return the seeds of the plan, with the largest of each plan that the run had before."""
+    earlier = [one["highest_seed"] for one in changes if "highest_seed" in one]
+    return np.concatenate([plan.seeds, np.array(earlier, dtype=np.int64)])
+
+
+def _of(run: Run, chosen: Sequence[TrialResult]) -> dict[str, Any]:
+    depends_on, fresh = run.history.depends_on, _fresh_seeds(run)
     return {
-        "loss": depends_on["loss"],
-        "seeds": depends_on["seeds"],
+        "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
+        "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],
         "n_seeds": n_validation_seeds(run),
+        "direction": run.options.direction,
         "candidates": [[trial.number, trial.value, trial.n_seeds] for trial in chosen],
     }

@@ -119,8 +119,9 @@ class _LateTrials:
 
     def tell(self, trial: TrialKey) -> None:
         """Tell of each that is ended; if none is, of the first only."""
-        entry_id, number = trial
+        entry_id, number, part = trial
         who = f"trial {number}" if entry_id is None else f"trial {number} of entry {entry_id!r}"
+        who += ", on fresh seeds," if part else ""
         if self.are_ended:
             self._note(
                 f"{who} has run for more than slurm_timeout_minutes={self._minutes:g}: its chunks "

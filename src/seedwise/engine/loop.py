@@ -66,6 +66,9 @@ def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -
     except Exception as error:
         job.close(error)
         return
+    except BaseException:  # a signal: the job is not among the active ones, which are closed
+        job.close(None)
+        raise
     if engine is None:
         job.close(None)
     else:

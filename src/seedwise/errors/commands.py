@@ -22,7 +22,10 @@ def clean_command(run_dir: Path) -> str:
     return f"seedwise clean {shlex.quote(str(run_dir))}"
 
 
-def replay_command(run_dir: Path, trial: int, seed: int | None) -> str:
+def replay_command(
+    run_dir: Path, trial: int, seed: int | None, *, validation: bool = False
+) -> str:
     """Return the command that evaluates a trial again on one seed; None means all seeds."""
     which = "" if seed is None else f" --seed {seed}"
+    which += " --validation" if validation else ""
     return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"

@@ -77,6 +77,8 @@ class RunDirectory:
     ledger: Path = _in_folder("chunks.ledger")
     #: The record of chunk results on fresh seeds.
     validation_ledger: Path = _in_folder("validation.ledger")
+    #: Folder of the files that the loss wrote on fresh seeds.
+    validation: Path = _in_folder("validation")
     #: The told trials of a sweep.
     trial_table: Path = _in_folder("trials.table")
     entries: Path = _in_folder("entries")

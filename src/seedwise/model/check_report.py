@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from seedwise.model.space import ParamValue
+from seedwise.model.validation import n_evaluations
 
 # A shorter chunk takes no longer than its way to the worker and back.
 _SHORT_CHUNK_S = 0.1
@@ -24,6 +25,7 @@ _DERIVED = (
     "n_chunks_in_flight",
     "n_chunks_at_once",
     "n_seeds_at_once",
+    "n_validation_evaluations",
     "n_idle_workers",
     "chunk_s",
     "run_s",
@@ -55,6 +57,8 @@ class CheckReport:
         Whether a trial may be dropped. If so, the figures of a trial and of the run are the most.
     max_total_seeds : int or None
         Seeds after which the search ends; None is no limit.
+    n_validation_seeds, n_validation_candidates : int
+        Fresh seeds on which the best trials are validated, 0 for no validation, and how many.
     vectorized : bool
         Whether the loss is called once for each chunk.
     workers : int or None
@@ -105,6 +109,8 @@ class CheckReport:
     n_seeds_of_trial: int
     races: bool = False
     max_total_seeds: int | None = None
+    n_validation_seeds: int = 0
+    n_validation_candidates: int = 0
     vectorized: bool = False
     workers: int | None = None
     worker_parallelism: int = 1
@@ -125,6 +131,14 @@ class CheckReport:
     job_script: str | None = attrs.field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
     defaults: Mapping[str, int] = attrs.field(factory=dict)
+
+    @property
+    def n_validation_evaluations(self) -> int:
+        """Evaluations of fresh seeds in the validation, at most; `run_s` leaves them out."""
+        if not self.n_validation_seeds:
+            return 0
+        n_candidates = min(self.n_validation_candidates, self.n_trials)
+        return n_evaluations(n_candidates, self.n_validation_seeds)
 
     @property
     def n_chunks(self) -> int:

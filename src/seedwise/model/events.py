@@ -9,6 +9,7 @@ import attrs
 
 from seedwise.model.status import PoolNews, PoolStatus, RunStatus
 from seedwise.model.trials import SeedFailure, TrialResult
+from seedwise.model.validation import Validation
 
 
 @attrs.frozen
@@ -60,6 +61,8 @@ class EntryFinished:
     #: Entries that have finished or failed.
     n_ended: int
     n_entries: int
+    #: What its validation found; None if there was none.
+    validated: Validation | None = None
 
 
 @attrs.frozen
@@ -97,6 +100,8 @@ class RunInterrupted:
     n_told: int
     #: How many trials the run is to have.
     n_trials: int
+    #: Whether the best trials were being validated.
+    validating: bool = False
 
 
 @attrs.frozen

@@ -25,13 +25,20 @@ class RunStatus:
     trials_per_s : float or None
         Trials that the current or last driver told in a second; None before the first.
     expected_end_utc : str or None
-        When the last trial will be told at that rate, in ISO 8601; None if unknown, as with
-        `max_total_seeds`.
+        When the last trial will be told at that rate, or, when all are told, the validation be
+        done, in ISO 8601; None if unknown, as with `max_total_seeds`.
     started_at_utc, updated_at_utc : str
         When the run began, and when a driver last reported its progress, in ISO 8601.
     best_value : float or None
         Mean loss of the best trial so far; None if there is none, and for a run of entries, which
-        has one for each entry.
+        has one for each entry. As the best of many noisy means it is biased towards the better
+        side.
+    validation_seeds, validation_seeds_done : int
+        How many evaluations of fresh seeds the validation of the best trials takes, and how many
+        of these are done; 0 while there is none, and after it.
+    validated_value, validated_stderr : float or None
+        Mean loss of the validation's winner on fresh seeds that had no part in choosing it, and
+        its standard error; None without a validation or before its end, and for a run of entries.
     entries : dict of str to int or None
         How many entries are ``pending``, ``running``, ``done`` and ``failed``; None for a run
         without entries.
@@ -57,6 +64,10 @@ class RunStatus:
     started_at_utc: str
     updated_at_utc: str
     best_value: float | None = None
+    validation_seeds: int = 0
+    validation_seeds_done: int = 0
+    validated_value: float | None = None
+    validated_stderr: float | None = None
     entries: dict[str, int] | None = None
     driver: str | None = None
     pool: PoolStatus | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParamValue
-from seedwise.model.statistics import Estimate, confidence_interval
+from seedwise.model.statistics import Estimate, confidence_interval, exact_mean
 from seedwise.model.trials import TrialResult
 
 # Many losses seed NumPy's older generators, which take 32 bits.
@@ -18,6 +19,7 @@ _MOST_32_BITS = 2**32 - 1
 _MOST_64_BITS = 2**63 - 1
 
 _DRAWS = 20_000
+_ROUNDING = 1e-12
 
 
 @attrs.frozen
@@ -37,17 +39,18 @@ class ValidatedTrial:
     search_n_seeds : int
         Number of seeds that it had in the search.
     value : float or None
-        Mean loss on the fresh seeds on which the winner was chosen; None if one failed.
+        Mean loss on the fresh seeds on which the winner was chosen; None if one failed, and of a
+        single candidate, for which there was nothing to choose.
     stderr : float or None
-        Standard error of `value`; None if a seed failed.
+        Standard error of `value`; None without one.
     interval : (float, float) or None
-        95 % confidence interval of the mean loss, by Student's t; None if a seed failed.
+        95 % confidence interval of the mean loss, by Student's t; None without a `value`.
     n_seeds : int
-        Number of fresh seeds; the better candidates have more. 0 if one failed.
+        Number of these seeds; the better candidates have more. 0 without a `value`.
     probability_best : float
-        Probability that its mean loss is the best of the candidates, by these fresh seeds: the
-        share of 20,000 draws of their means from a normal distribution with the covariances that
-        common seeds give. 0 if a seed failed.
+        Probability that its mean loss is the best of the candidates, by these fresh seeds alone:
+        the share of 20,000 draws of their means from a normal distribution with the covariances
+        that common seeds give. 0 if a seed failed.
     error : str or None
         Why a seed failed, in one line; None if none did. Such a candidate does not win.
     """
@@ -70,13 +73,14 @@ class Validation:
     """What the validation of a search found; `OptimizeResult.validation` is one.
 
     The winner is chosen by sequential halving on fresh seeds, which are not in the seed plan
-    (Karnin et al., Almost optimal exploration in multi-armed bandits, ICML 2013). Its value is of
-    further fresh seeds that had no part in the choice, so that it is not biased by it.
+    (Karnin et al., Almost optimal exploration in multi-armed bandits, ICML 2013); the values of
+    the search count there, too. Its own value is of further fresh seeds that had no part in the
+    choice, so that it is not biased by it.
 
     Attributes
     ----------
     candidates : tuple of ValidatedTrial
-        The best first.
+        The winner first, then by how far they came, and last those of which a seed failed.
     number : int or None
         Number of the winner's trial; None if each candidate failed on a fresh seed.
     params : dict or None
@@ -113,7 +117,11 @@ def validation_from_json(saved: dict[str, Any]) -> Validation:
 def in_words(found: Validation) -> str:
     """Say what a validation found, in a line."""
     if found.value is None or found.interval is None or found.params is None:
-        return f"validation: each of the {len(found.candidates)} candidates failed on a fresh seed"
+        n_failed, example = len(found.candidates), found.candidates[0]
+        return (
+            f"validation: all {n_failed} candidates failed on fresh seeds, such as trial "
+            f"{example.number}: {example.error}"
+        )
     point = ", ".join(f"{name}={value!r}" for name, value in found.params.items())
     low, high = found.interval
     return (
@@ -199,7 +207,10 @@ def probabilities_best(losses: Sequence[NDArray[np.float64]], sign: float) -> li
     """
     if len(losses) < 2:
         return [1.0] * len(losses)
-    means = np.array([one.mean() for one in losses])
+    # Squares of huge losses, such as a penalty of 1e300, would overflow.
+    exponent = math.frexp(max(float(np.abs(one).max()) for one in losses))[1]
+    losses = [np.ldexp(one, -exponent) for one in losses]
+    means = np.array([exact_mean(one.tolist()) for one in losses])
     covariance = np.empty((len(losses), len(losses)))
     for i, first in enumerate(losses):
         for j, second in enumerate(losses):
@@ -207,9 +218,11 @@ def probabilities_best(losses: Sequence[NDArray[np.float64]], sign: float) -> li
             common = np.cov(first[:n_common], second[:n_common])
             covariance[i, j] = common[0, 1] / n_most
     scale, directions = np.linalg.eigh(covariance)
-    spread = directions * np.sqrt(np.clip(scale, 0.0, None))
+    scale[scale < _ROUNDING * scale.max()] = 0.0
+    # The square root that is symmetric: it does not depend on the signs of the directions.
+    spread = directions * np.sqrt(scale) @ directions.T
     normal = np.random.default_rng(0).standard_normal((_DRAWS, len(losses)))
-    drawn = sign * (means + normal @ spread.T)
-    is_best = drawn == drawn.min(axis=1, keepdims=True)
+    drawn = sign * (means + normal @ spread)
+    is_best = drawn <= drawn.min(axis=1, keepdims=True) + _ROUNDING  # equal ones share a draw
     shares: list[float] = (is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0).tolist()
     return shares

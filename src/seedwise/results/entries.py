@@ -38,6 +38,10 @@ class MultiOptimizeResult:
         Mean loss of the best trial of each entry that did not fail and has a complete trial.
     best_params_by_entry : dict of str to dict
         Parameters of these trials.
+    validated_values_by_entry : dict of str to float
+        The `validated_value` of each entry that has one; see `OptimizeResult`.
+    validated_params_by_entry : dict of str to dict
+        The `validated_params` of these entries.
     run_dir : str
         The run's folder, which holds the folders of the entries.
     mode : ExecutionMode
@@ -55,6 +59,24 @@ class MultiOptimizeResult:
     run_dir: str
     mode: ExecutionMode
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
+
+    @property
+    def validated_values_by_entry(self) -> dict[str, float]:
+        """The `validated_value` of each entry that has one."""
+        return {
+            entry: one.validated_value
+            for entry, one in self.results_by_entry.items()
+            if one.validated_value is not None
+        }
+
+    @property
+    def validated_params_by_entry(self) -> dict[str, dict[str, ParamValue]]:
+        """The `validated_params` of each entry that has some."""
+        return {
+            entry: one.validated_params
+            for entry, one in self.results_by_entry.items()
+            if one.validated_params is not None
+        }
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
         """Return the files that the loss wrote, by entry and trial number.
@@ -98,6 +120,8 @@ class MultiOptimizeResult:
             A row for each entry, in their order: ``entry_id``, ``best_value``,
             ``best_stderr``, a ``params_...`` column for each parameter of the best trial,
             ``best_trial``, ``n_trials`` and ``error``, which is missing unless the entry failed.
+            If entries were validated, then also ``validated_value``, ``validated_stderr``,
+            ``validated_trial``, and a ``validated_params_...`` column for each parameter.
             An error is in one line; `failed` has all of it. Columns of whole numbers are of
             integers, also where values are missing. For all trials of an entry see its own
             `OptimizeResult.to_dataframe`.
@@ -114,7 +138,7 @@ class MultiOptimizeResult:
         results = [self.results_by_entry.get(entry) for entry in self.entries]
         best = [None if result is None else result.best for result in results]
         errors = [self.failed.get(entry) for entry in self.entries]
-        return {
+        columns: dict[str, Any] = {
             "entry_id": self.entries,
             "best_value": numbers(trial.value if trial else None for trial in best),
             "best_stderr": numbers(trial.stderr if trial else None for trial in best),
@@ -122,4 +146,14 @@ class MultiOptimizeResult:
             "best_trial": [None if trial is None else trial.number for trial in best],
             "n_trials": [None if result is None else result.n_trials for result in results],
             "error": [None if error is None else in_a_line(error) for error in errors],
+        }
+        found = [None if result is None else result.validation for result in results]
+        if not any(found):
+            return columns
+        return {
+            **columns,
+            "validated_value": numbers(one.value if one else None for one in found),
+            "validated_stderr": numbers(one.stderr if one else None for one in found),
+            "validated_trial": [None if one is None else one.number for one in found],
+            **by_name("validated_params", [(one and one.params) or {} for one in found]),
         }

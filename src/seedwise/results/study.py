@@ -16,7 +16,7 @@ from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-from seedwise.model.validation import Validation, validation_from_json
+from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.storage import load_study
 
@@ -206,7 +206,24 @@ class OptimizeResult(TrialsResult):
         if any(trial.raw_value is not None for trial in trials):
             raw_values = numbers(trial.raw_value for trial in trials)
             components = {"raw_value": raw_values, **components}
-        return by_column([trial.number for trial in trials], params, figures, components)
+        columns = by_column([trial.number for trial in trials], params, figures, components)
+        return columns if self.validation is None else {**columns, **self._validated_columns()}
+
+    def _validated_columns(self) -> dict[str, Any]:
+        """Return what the fresh seeds say of each trial; of the winner those of its value, too."""
+        found = self.validation
+        assert found is not None
+        of_each: list[ValidatedTrial | Validation] = [*found.candidates, found]
+        figures: dict[int | None, tuple[float | None, float | None, int]] = {
+            one.number: (one.value, one.stderr, one.n_seeds)
+            for one in of_each  # the winner's last
+        }
+        of = [figures.get(trial.number, (None, None, None)) for trial in self.trials]
+        return {
+            "validation_value": numbers(value for value, _, _ in of),
+            "validation_stderr": numbers(stderr for _, stderr, _ in of),
+            "validation_n_seeds": [n_seeds for _, _, n_seeds in of],
+        }
 
     def _remarks(
         self, directory: RunDirectory, searched: ParameterSpace | None = None

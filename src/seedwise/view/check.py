@@ -74,6 +74,8 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
         ("seeds of a trial", f"{upto}{n_seeds}{of_all}, in {chunks}"),
         ("chunks in flight", str(report.n_chunks_in_flight)),
     ]
+    if n_fresh := report.n_validation_evaluations:
+        rows.insert(2, ("validation", f"{n_fresh} evaluations of fresh seeds, after the search"))
     if report.workers is not None:
         what = "jobs" if report.place == "slurm" else "workers"
         of = report.cpus_per_worker

@@ -29,6 +29,8 @@ from seedwise.model.events import (
 )
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
+from seedwise.model.validation import in_words
+from seedwise.view.validation import validation_words
 from seedwise.view.words import end_words, scaled_words, waiting_words, workers_words
 
 _BRIEF_S = 1.0
@@ -130,7 +132,7 @@ class ProgressLines:
         return [f"{_told(status)}, {_waiting(pool)}"]
 
     def _within_trials(self, status: RunStatus) -> list[str]:
-        now_s, done = time.monotonic(), status.running_seeds_done
+        now_s, done = time.monotonic(), status.running_seeds_done + status.validation_seeds_done
         if done in (0, self._seeds_said) or now_s - self._written_s < _LONG_TRIAL_S:
             return []
         self._written_s, self._seeds_said = now_s, done
@@ -203,8 +205,9 @@ def _lost(event: ChunkLost) -> str:
 
 
 def _interrupted(event: RunInterrupted) -> list[str]:
+    where = ", in the validation" if event.validating else ""
     return [
-        f"stopped with {event.n_told} of {event.n_trials} trials told; nothing is lost",
+        f"stopped with {event.n_told} of {event.n_trials} trials told{where}; nothing is lost",
         f"to resume: {resume_command(event.run_dir)}",
     ]
 
@@ -216,6 +219,8 @@ def _progress(status: RunStatus) -> str:
     if status.running_seeds_done:
         of_seeds = f"{status.running_seeds_done} of {status.running_seeds} seeds"
         parts.append(f"{status.running} running with {of_seeds} done")
+    if status.validation_seeds:
+        parts.append(f"validation {validation_words(status)} done")
     if status.entries is not None:
         parts.append(f"{status.entries['done']} of {sum(status.entries.values())} entries done")
     if status.trials_per_s is not None:
@@ -251,7 +256,8 @@ def _entry(event: EntryFinished) -> str:
     count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
     if event.best is None:
         return f"{count} failed: {event.error}"
-    return f"{count} best {_mean(event.best)} at {_point(event.best)}"
+    line = f"{count} best {_mean(event.best)} at {_point(event.best)}"
+    return line if event.validated is None else f"{line}; {in_words(event.validated)}"
 
 
 def _end(event: RunFinished) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seedwise.errors import in_a_line
+from seedwise.model.validation import in_words
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
@@ -13,7 +14,7 @@ def result_lines(result: OptimizeResult | MultiOptimizeResult | SweepResult) -> 
     if isinstance(result, OptimizeResult):
         best = result.best
         found = [] if best is None else _point(best.value, best.params)
-        return [*found, result.outcome]
+        return [*found, *_validated(result), result.outcome]
     if isinstance(result, MultiOptimizeResult):
         lines = [line for entry in result.entries for line in _entry(result, entry)]
         return [*lines, result.outcome]
@@ -30,8 +31,22 @@ def _entry(result: MultiOptimizeResult, entry: str) -> list[str]:
     if entry not in result.best_values_by_entry:
         return [f"{entry}:", "  no complete trial yet"]
     point = _point(result.best_values_by_entry[entry], result.best_params_by_entry[entry])
+    point += _validated(result.results_by_entry[entry])
     return [f"{entry}:", *(f"  {line}" for line in point)]
 
 
 def _point(value: float | None, params: dict[str, float | int | str | bool]) -> list[str]:
     return [f"best_value: {value!r}", *(f"{name}: {param!r}" for name, param in params.items())]
+
+
+def _validated(result: OptimizeResult) -> list[str]:
+    found = result.validation
+    if found is None:
+        return []
+    if found.value is None:
+        return [in_words(found)]
+    return [
+        f"validated_value: {found.value!r}",
+        f"validated_stderr: {found.stderr!r}",
+        f"validated_params: {found.params!r}",
+    ]

@@ -9,6 +9,7 @@ from seedwise.errors import NotARunError, clean_command, resume_command
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import RunStatus
+from seedwise.view.validation import validation_words
 from seedwise.view.words import end_words, waiting_words, workers_words
 
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
@@ -46,8 +47,7 @@ def status_lines(
         rows.append(("rate", f"{_rate(status.trials_per_s)}{past}"))
     if status.expected_end_utc is not None:
         rows.append(("expected end", end_words(status.expected_end_utc, now_utc)))
-    if status.best_value is not None:
-        rows.append(("best so far", f"{status.best_value:.6g}"))
+    rows += _best(status)
     if status.entries is not None:
         states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
         rows.append(("entries", states))
@@ -61,7 +61,10 @@ def status_lines(
 
 def progress_line(status: RunStatus) -> str:
     """Return how far a run is, in a line."""
-    return f"{status.kind}, {status.state}: {status.n_told} of {status.n_trials} trials told"
+    line = f"{status.kind}, {status.state}: {status.n_told} of {status.n_trials} trials told"
+    if not status.validation_seeds:
+        return line
+    return f"{line}, validation {validation_words(status)} done"
 
 
 def _killed(run_dir: Path) -> str | None:
@@ -114,6 +117,18 @@ def _trials(status: RunStatus) -> list[tuple[str, str]]:
         if state == "running" and status.running_seeds:
             row += f"  {status.running_seeds_done} of their {status.running_seeds} seeds done"
         rows.append((f"  {state}", row))
+    if status.validation_seeds:
+        rows.append(("validation", f"{validation_words(status)} done"))
+    return rows
+
+
+def _best(status: RunStatus) -> list[tuple[str, str]]:
+    rows = []
+    if status.best_value is not None:
+        rows.append(("best so far", f"{status.best_value:.6g}"))
+    if status.validated_value is not None:
+        words = f"{status.validated_value:.6g} ± {status.validated_stderr:.2g} on fresh seeds"
+        rows.append(("validated", words))
     return rows
 
 

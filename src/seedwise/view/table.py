@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
+
 from seedwise.errors import MissingExtraError, OptionError
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
@@ -52,6 +54,8 @@ def table_json(result: Result) -> str:
         best = result.best
         fields = ("number", "value", "stderr", "n_seeds", "params")
         found["best"] = best and {name: getattr(best, name) for name in fields}
+    if isinstance(result, OptimizeResult) and result.validation is not None:
+        found["validation"] = attrs.asdict(result.validation)
     return json.dumps(found, allow_nan=False)
 
 

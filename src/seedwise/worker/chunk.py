@@ -62,6 +62,8 @@ class ChunkTask:
     needs_s: float | None = None
     #: What the worker is to evaluate before its first chunk; None for nothing.
     reference: Reference | None = None
+    #: See `Errand`.
+    part: str = ""
 
     def of_reference(self, reference: Reference) -> ChunkTask:
         """Return the task of the reference, as a chunk of one seed."""
@@ -113,6 +115,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         message = {
             "entry_id": task.entry_id,
             "trial": task.trial,
+            "part": task.part,
             "chunk": task.chunk.index,
             "worker": worker.address,
             "left_s": job_left_s(),

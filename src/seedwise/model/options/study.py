@@ -10,6 +10,7 @@ from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
+from seedwise.model.racing import Looks
 
 
 def _source(manifest: dict[str, Any]) -> Any:
@@ -43,7 +44,7 @@ class StudyOptions(WorkOptions):
         None,
         "int",
         "Once the trials have so many seeds together, the search ends, whatever `n_trials` says. "
-        "None is no limit.",
+        "Those of the validation do not count. None is no limit.",
         checks.positive,
     )
     n_validation_seeds: int | None = option(
@@ -51,14 +52,15 @@ class StudyOptions(WorkOptions):
         "int",
         "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
         "among the candidates on so many, and its value is the mean of as many others: "
-        "`validated_value` of the result. 0 is no validation. None is `n_seeds` if trials get "
-        "fewer seeds than that, else 0.",
+        "`validated_value` of the result. A finished run can be called again to be validated, or "
+        "validated otherwise. 0 is no validation. None is `n_seeds` if trials get fewer seeds "
+        "than that, else 0.",
         checks.fresh_seeds,
     )
     n_validation_candidates: int = option(
         8,
         "int",
-        "How many of the best trials are validated.",
+        "How many of the best trials are validated, if `n_validation_seeds` is not 0.",
         checks.positive,
     )
     sampler: Any = option(
@@ -113,6 +115,12 @@ class StudyOptions(WorkOptions):
         "the run. With False it is marked FAIL, which samplers ignore.",
         checks.truth,
     )
+
+    def fresh_seeds_of(self, looks: Looks) -> int:
+        """Return `n_validation_seeds`, or what it is by default if trials have these looks."""
+        if self.n_validation_seeds is not None:
+            return self.n_validation_seeds
+        return looks.n_plan if looks.saves else 0
 
 
 @attrs.frozen(kw_only=True)

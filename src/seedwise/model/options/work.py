@@ -184,7 +184,7 @@ class WorkOptions:
     timeout: float | None = option(
         None,
         "float",
-        "Seconds after which no further trial is asked for; those in flight are finished.",
+        "Seconds after which no trial or validation round begins; those that began are finished.",
         checks.positive_number,
         _number,
     )

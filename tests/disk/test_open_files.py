@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from seedwise.driver import open_files
-from seedwise.driver.open_files import allow_many_files, most_entries_open
+from seedwise.disk import open_files
+from seedwise.disk.open_files import allow_many_files, most_entries_open
 
 
 @pytest.fixture

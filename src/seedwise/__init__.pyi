@@ -91,6 +91,7 @@ from .model.space import SearchParam, search_param
 from .model.statistics import Comparison
 from .model.status import PoolStatus, RunStatus
 from .model.trials import TrialResult, TrialState
+from .model.validation import ValidatedTrial, Validation
 from .results.cleaned import CleanedRun
 from .results.entries import MultiOptimizeResult
 from .results.handle import RunHandle
@@ -193,6 +194,8 @@ __all__ = [
     "TrialState",
     "Uniform",
     "UnknownOptionError",
+    "ValidatedTrial",
+    "Validation",
     "WorkersFailedError",
     "check_run",
     "choice",

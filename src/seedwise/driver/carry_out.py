@@ -19,6 +19,7 @@ from seedwise.driver.report import (
     Reporter,
     interruption_told,
     tell_end,
+    unused_remarks,
     work_remarks,
 )
 from seedwise.driver.run import AnyOptions, Run, take_up
@@ -179,7 +180,8 @@ def _work_on(
             work_through(workplace, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
             busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
-            run.note_remarks(work_remarks(run.options, workplace.demand, busy_s, worker_s))
+            remarks = work_remarks(run.options, workplace.demand, busy_s, worker_s)
+            run.note_remarks([*unused_remarks(work.jobs), *remarks])
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ class EngineJob:
         self.summary = summary
         #: The trial at whose failure the engine stopped.
         self.failed: FailedTrial | None = None
+        #: How many seeds were evaluated ahead of a look that dropped their trial.
+        self.n_seeds_unused = 0
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""
@@ -55,6 +57,7 @@ class EngineJob:
         self._closing.close()
         if self._engine is not None:
             self.failed = self.failed or self._engine.failed
+            self.n_seeds_unused += self._engine.n_seeds_unused
         self._engine = None  # it holds all that Optuna knows of the trials
 
     def begin_engine(

@@ -72,6 +72,10 @@ class InFlight(Protocol):
         """How many of their seeds are evaluated."""
 
     @property
+    def n_seeds_unused(self) -> int:
+        """How many seeds were evaluated ahead of a look that dropped their trial."""
+
+    @property
     def validation_seeds(self) -> tuple[int, int]:
         """How many fresh seeds are evaluated, and are to be; none without a validation."""
 
@@ -260,6 +264,15 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
         yield (
             f"{n_at_once} seeds at once share {cpus} CPU{'s' if cpus > 1 else ''} of a job: "
             f"cpus_per_task={n_at_once} gives each its own"
+        )
+
+
+def unused_remarks(jobs: Sequence[InFlight]) -> Iterator[str]:
+    """Yield what was evaluated while workers had nothing else to do, and not needed."""
+    if n_unused := sum(job.n_seeds_unused for job in jobs):
+        yield (
+            f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and not "
+            "needed, since their trials were dropped"
         )
 
 

@@ -23,6 +23,7 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.race import Race, race_to_json
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult
 from seedwise.usercode.shipment import Shipment
 
@@ -54,6 +55,16 @@ class Run:
     def mode(self) -> ExecutionMode:
         """Where the work was done last."""
         return ExecutionMode(self.history.mode)
+
+    @property
+    def space(self) -> ParameterSpace:
+        """The space that is searched: what is as it was in the last phase is as narrow."""
+        base, phases = self.parts.space, self.history.phases
+        if not phases:
+            return base
+        last, fields = phases[-1], space_to_json(base)
+        same = {name: last["space"][name] for name in base if last["of"].get(name) == fields[name]}
+        return {**base, **space_from_json(same)}
 
     @property
     def shipment(self) -> Shipment:

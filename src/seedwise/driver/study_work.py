@@ -17,9 +17,11 @@ from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
 from seedwise.driver.validation import (
     Halving,
+    are_seeds_spent,
     begin_validation,
     failed_words,
     forget_found,
+    is_searched,
     is_validated,
     open_ledger,
     round_rules,
@@ -35,14 +37,12 @@ from seedwise.errors import (
     SpaceError,
 )
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.history import History
 from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.held import refined_space
-from seedwise.model.options.study import RunOptions
-from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
+from seedwise.model.space import space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
@@ -84,7 +84,7 @@ class StudyWork(EngineJob):
     def n_trials(self) -> int:
         """How many trials there are to be; those told once they have all the seeds."""
         n_told, options = len(self.trials), self.run.options
-        return n_told if _are_seeds_spent(options, self.trials) else options.n_trials
+        return n_told if are_seeds_spent(options, self.trials) else options.n_trials
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -94,7 +94,7 @@ class StudyWork(EngineJob):
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, of the validation neither."""
-        return _is_searched(self.run, self.trials) and is_validated(self.run, self.trials)
+        return is_searched(self.run, self.trials) and is_validated(self.run, self.trials)
 
     @property
     def validation_seeds(self) -> tuple[int, int]:
@@ -122,7 +122,7 @@ class StudyWork(EngineJob):
         self.end_engine()
         if self.failed is not None or is_validated(run, self.trials):
             return
-        if _is_searched(run, self.trials) and not self.out_of_time():
+        if is_searched(run, self.trials) and not self.out_of_time():
             self._halving = halving = begin_validation(run, self.trials)
             self.note(
                 workplace,
@@ -244,18 +244,8 @@ def finished_study(run: Run) -> Study | None:
     none_in_flight = len(read_params(path, name)) == len(trials)
     if run.options.retry_failed and _failed(trials):
         return None
-    is_finished = none_in_flight and _is_searched(run, trials) and is_validated(run, trials)
+    is_finished = none_in_flight and is_searched(run, trials) and is_validated(run, trials)
     return Study(run, trials) if is_finished else None
-
-
-def _is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
-    """Tell whether no further trial is asked for."""
-    return len(trials) >= run.options.n_trials or _are_seeds_spent(run.options, trials)
-
-
-def _are_seeds_spent(options: RunOptions, trials: Sequence[TrialResult]) -> bool:
-    most = options.max_total_seeds
-    return most is not None and sum(trial.n_seeds for trial in trials) >= most
 
 
 def recovered_study(run: Run) -> Study:
@@ -291,7 +281,7 @@ def recovered_study(run: Run) -> Study:
         path=directory.study_file,
         name=history.study_name,
         direction=options.direction,
-        space=_space(run.parts.space, run.history),
+        space=run.space,
         sampler=run.parts.sampler,
         sampler_name=f"{depends_on['sampler']}, seed {depends_on['random_seed']}",
         checkpoints=checkpoints,
@@ -349,7 +339,7 @@ def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult
 
     Raises SpaceError if one has no value of a parameter that is new.
     """
-    directory, space = run.directory, _space(run.parts.space, run.history)
+    directory, space = run.directory, run.space
     failed = _failed(trials)
     for trial in failed:
         if missing := space.keys() - trial.params.keys():
@@ -383,7 +373,7 @@ def _phases(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]
         hint = "There is no completed trial yet to go around."
         allowed = "None for a run that has no completed trial"
         raise OptionError("refine_search_factor", factor, allowed, hint)
-    space = refined_space(_space(run.parts.space, history), best.params, factor)
+    space = refined_space(run.space, best.params, factor)
     phase = {
         "from_trial": len(read_params(run.directory.study_file, history.study_name)),
         "factor": factor,
@@ -393,15 +383,6 @@ def _phases(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]
         "of": space_to_json(run.parts.space),
     }
     return *history.phases, phase
-
-
-def _space(base: ParameterSpace, history: History) -> ParameterSpace:
-    """Return the space that is searched: what is as it was in the last phase is as narrow."""
-    if not history.phases:
-        return base
-    last, fields = history.phases[-1], space_to_json(base)
-    same = {name: last["space"][name] for name in base if last["of"].get(name) == fields[name]}
-    return {**base, **space_from_json(same)}
 
 
 def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedError:

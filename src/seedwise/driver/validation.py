@@ -19,6 +19,7 @@ from seedwise.engine.race import TrialSeeds
 from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
+from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
 from seedwise.model.trials import Proposal, SeedFailure, TrialOutcome, TrialResult
@@ -32,6 +33,18 @@ from seedwise.model.validation import (
     pooled,
     probabilities_best,
 )
+from seedwise.study.smoothed import SmoothedTPESampler, smoothed_values
+
+
+def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
+    """Tell whether no further trial is asked for, once these are told."""
+    return len(trials) >= run.options.n_trials or are_seeds_spent(run.options, trials)
+
+
+def are_seeds_spent(options: StudyOptions, trials: Sequence[TrialResult]) -> bool:
+    """Tell whether the trials have as many seeds as they may."""
+    most = options.max_total_seeds
+    return most is not None and sum(trial.n_seeds for trial in trials) >= most
 
 
 def n_validation_seeds(run: Run) -> int:
@@ -41,19 +54,24 @@ def n_validation_seeds(run: Run) -> int:
 
 
 def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return the best trials, one of each point, the best first."""
+    """Return the best trials, one of each point, the best first.
+
+    They are the best by what the sampler was shown of them.
+    """
+    shown = {trial.number: trial.value for trial in trials if trial.value is not None}
+    if isinstance(run.parts.sampler, SmoothedTPESampler):
+        shown |= smoothed_values(run.directory.study_file, run.history.study_name)
     sign = -1.0 if run.options.direction == "maximize" else 1.0
-    complete = [(sign * trial.value, trial) for trial in trials if trial.value is not None]
-    ranked = sorted(complete, key=lambda one: (one[0], one[1].number))
+    complete = [trial for trial in trials if trial.value is not None]
     different: dict[str, TrialResult] = {}
-    for _, trial in ranked:
+    for trial in sorted(complete, key=lambda one: (sign * shown[one.number], one.number)):
         different.setdefault(params_digest(trial.params), trial)
     return list(different.values())[: run.options.n_validation_candidates]
 
 
 def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     """Tell whether the validation of these trials is finished, or there is none to be."""
-    if not n_validation_seeds(run) or not candidates(run, trials):
+    if not n_validation_seeds(run) or all(trial.value is None for trial in trials):
         return True
     said = run.directory.read_validation()
     return "found" in said and said["of"] == _of(run, candidates(run, trials))

@@ -18,7 +18,8 @@ from seedwise.model.gaussian_process import JITTER, Floats, Kernel, Sample
 #: can't follow, such as a step, is not lost altogether.
 KAPPA = 0.02
 
-_FIRST = 10  # trials to begin with
+#: With fewer trials, values stay as they are.
+FEWEST_SMOOTHED = 10
 _GROWTH, _LONGEST = 0.15, 100  # a new fit after so many more trials, as a share and at most
 _FOR_FIT, _FOR_POSTERIOR = 300, 1000  # trials to learn from, at most
 # A trial's variance over seeds is mixed with that of all, as if these were so many seeds.
@@ -205,9 +206,9 @@ class Surrogate:
 
 def fitted_at(n: int) -> int:
     """Return to how many of n told trials a surrogate is fitted; 0 if they are too few."""
-    if n < _FIRST:
+    if n < FEWEST_SMOOTHED:
         return 0
-    at = _FIRST
+    at = FEWEST_SMOOTHED
     while (then := at + 1 + min(int(_GROWTH * at), _LONGEST)) <= n:
         at = then
     return at

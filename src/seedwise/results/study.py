@@ -15,9 +15,11 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
+from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
+from seedwise.study.smoothed import smoothed_values
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
@@ -232,8 +234,19 @@ class OptimizeResult(TrialsResult):
         space, held = space_from_json(meta["parameter_space"]), meta["options"]["overrides"] or {}
         searched = {name: param for name, param in space.items() if name not in held}
         yield from super()._remarks(directory, searched)
+        yield from self._not_smoothed(meta["results_depend_on"]["sampler"])
         if self._errors():
             yield self.outcome
+
+    def _not_smoothed(self, sampler: str) -> Iterator[str]:
+        n_noisy = sum(bool(trial.stderr) for trial in self.trials)
+        if sampler != "auto" or n_noisy < FEWEST_SMOOTHED:
+            return
+        if not smoothed_values(self.study_file, self.study_name):
+            yield (
+                "a trial's neighbours do not predict its value, so the sampler was shown the "
+                "values as they are"
+            )
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         return next((trial for trial in self.trials if trial.number == trial_num), None)

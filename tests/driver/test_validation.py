@@ -39,11 +39,11 @@ class Case:
         self.plan = SeedPlan(FRESH, chunk_size)
         self.ledger = FakeLedger()
         self.rounds: list[dict[int, list[int]]] = []
-        self.of_another_loss: tuple[int, ...] = ()
+        self.on_other_terms: tuple[int, ...] = ()
         self.halving = self.begin()
 
     def begin(self) -> Halving:
-        return Halving(self.chosen, self.plan, self.direction, self.of_another_loss)
+        return Halving(self.chosen, self.plan, self.direction, self.on_other_terms)
 
     def open_round(self, rng: random.Random, **channel) -> tuple[Engine, FakeChannel]:
         halving = self.halving
@@ -105,7 +105,7 @@ def test_the_winner_is_chosen_on_pooled_evidence():
     case = Case([(0.0, 1.0), (0.5, 0.9)], lambda p, _: p["x"], n_seeds=100)
     assert case.work().number == 0
     # What an earlier loss gave in the search says nothing of the present one.
-    case.of_another_loss = (0, 1)
+    case.on_other_terms = (0, 1)
     case.halving = case.begin()
     assert case.work().number == 1
 

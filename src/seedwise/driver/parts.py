@@ -194,7 +194,7 @@ def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
     if not isinstance(options, StudyOptions) or options.chunk_size is not None:
         return plan
     trial_looks = looks(options.race, len(plan.seeds))
-    if not trial_looks.saves or len(trial_looks.sizes) > 1:
+    if not trial_looks.in_parts:
         return plan
     # A part of the plan is cut into as many chunks as the whole would be.
     chunk_size = -(-trial_looks.sizes[0] // plan.n_chunks)

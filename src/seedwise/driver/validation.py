@@ -91,7 +91,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
-    return Halving(chosen, plan, run.options.direction, _of_another_loss(run, chosen))
+    return Halving(chosen, plan, run.options.direction, _on_other_terms(run, chosen))
 
 
 def forget_found(run: Run) -> None:
@@ -154,7 +154,7 @@ class Halving:
     It is both where the points of an engine come from, and which seeds they get; each round has an
     engine of its own. `chosen` are the candidates, the best first. Of the seeds of the plan the
     first half is to choose the winner, and the second half for its value. The search's values of
-    the trials `of_another_loss`, by number, do not count.
+    the trials `on_other_terms`, by number, do not count.
     """
 
     best = None
@@ -166,7 +166,7 @@ class Halving:
         chosen: Sequence[TrialResult],
         plan: SeedPlan,
         direction: str,
-        of_another_loss: Collection[int] = (),
+        on_other_terms: Collection[int] = (),
     ) -> None:
         self.plan = plan
         #: How many rounds have begun.
@@ -174,7 +174,7 @@ class Halving:
         #: How many evaluations there are to be in all, unless a seed fails.
         self.n_seeds = n_evaluations(len(chosen), len(plan.seeds) // 2)
         self._sign = -1.0 if direction == "maximize" else 1.0
-        self._of_another_loss = of_another_loss
+        self._on_other_terms = on_other_terms
         self._n_choosing = len(plan.seeds) // 2
         self._rounds = halving(len(chosen), self._n_choosing)
         self._chosen = {trial.number: trial for trial in chosen}
@@ -295,7 +295,7 @@ class Halving:
 
     def _evidence(self, trial: TrialResult) -> float:
         fresh = estimate(self._fresh[trial.number])
-        counts = trial.number not in self._of_another_loss
+        counts = trial.number not in self._on_other_terms
         return self._sign * (pooled(trial, fresh) if counts else fresh.mean)
 
     def _end_round(self) -> None:
@@ -307,8 +307,13 @@ class Halving:
         self._left = sound
 
 
-def _of_another_loss(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
-    """Return the candidates, by number, that the search evaluated with an earlier loss."""
+def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
+    """Return the candidates, by number, whose values of the search do not compare.
+
+    They had other seeds than one another, or an earlier loss.
+    """
+    if run.parts.looks.in_parts:
+        return {trial.number for trial in chosen}
     if not any(decides_losses(one["changes"]) for one in run.history.accepted_changes):
         return set()
     path, n_seeds = run.directory.ledger, len(run.parts.plan.seeds)

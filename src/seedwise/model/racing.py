@@ -35,6 +35,11 @@ class Looks:
         """Whether a trial may end with fewer seeds than the plan has."""
         return self.sizes[0] < self.n_plan
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether each trial gets a part of the seeds, for each another, and none is dropped."""
+        return self.saves and len(self.sizes) == 1
+
     def wanted(self, number: int, look: int) -> NDArray[np.bool_]:
         """Return which positions of the plan a trial has at a look.
 
@@ -42,7 +47,7 @@ class Looks:
         """
         wanted = np.zeros(self.n_plan, dtype=np.bool_)
         size = self.sizes[look]
-        first = number * size % self.n_plan if len(self.sizes) == 1 else 0
+        first = number * size % self.n_plan if self.in_parts else 0
         wanted[first : first + size] = True
         wanted[: max(0, first + size - self.n_plan)] = True
         return wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -10,7 +10,9 @@ from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
-from seedwise.model.racing import Looks
+
+if TYPE_CHECKING:
+    from seedwise.model.racing import Looks  # with numpy
 
 
 def _source(manifest: dict[str, Any]) -> Any:

@@ -363,6 +363,7 @@ def test_on_slurm(site, folder):
     done = check(
         *(folder, "fit.py:walk", *SLURM, "--n-trials", 9, "--n-seeds", 400, "--chunk-size", 20),
         *("--workers", 3, "--cpus-per-task", 2, "--worker-time-limit", "01:00:00"),
+        *("--race", "off"),
     )
     assert done.returncode == 0, done.stderr
     for words in (

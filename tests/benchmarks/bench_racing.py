@@ -23,22 +23,23 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import numpy as np
 import optuna
 
-from seedwise.driver.validation import Halving, candidates
+from seedwise.driver.validation import Halving
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Racing
-from seedwise.model.racing import Race, looks
-from seedwise.model.seeds import Chunk, SeedPlan, seed_plan
+from seedwise.model.options.race import Race
+from seedwise.model.racing import looks
+from seedwise.model.seeds import Chunk, seed_plan
 from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult, best_trial
 from seedwise.model.validation import n_evaluations
 from seedwise.study.distributions import distributions
 from seedwise.study.samplers import make_sampler
+from seedwise.study.smoothed import SmoothedTPESampler
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
 
 N_SEEDS = 256
@@ -56,8 +57,12 @@ class Method:
     #: Fresh seeds on which the winner is chosen; 0 reports the best trial.
     n_validation_seeds: int = 0
     n_candidates: int = 8
-    #: Shares of the full budget after which it is not continued.
+    #: Share of the full budget at which it ends.
     until: float = 1.0
+
+    @property
+    def in_parts(self) -> bool:
+        return looks(self.race, N_SEEDS).in_parts
 
 
 def part(n: int) -> Race:
@@ -94,6 +99,17 @@ class InMemoryProposer:
     @property
     def n_seeds_told(self) -> int:
         return sum(result.n_seeds for result in self.results)
+
+    def best_first(self) -> list[TrialResult]:
+        """Return the trials by the values that the sampler is shown."""
+        shown = {result.number: result.value for result in self.results}
+        if isinstance(self.study.sampler, SmoothedTPESampler):
+            trials = self.study.get_trials(
+                deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]
+            )
+            smoothed = self.study.sampler.smoothed(trials, maximize=False)
+            shown = {trial.number: trial.value for trial in smoothed}
+        return sorted(self.results, key=lambda result: shown[result.number])
 
     def unfinished(self) -> Sequence[Proposal]:
         return ()
@@ -191,16 +207,6 @@ class Forgetful:
         """Do nothing."""
 
 
-def run_of(method: Method, plan: SeedPlan) -> Any:
-    """Return what the validation asks of a run."""
-    options = SimpleNamespace(
-        direction="minimize",
-        n_validation_seeds=method.n_validation_seeds,
-        n_validation_candidates=method.n_candidates,
-    )
-    return SimpleNamespace(options=options, parts=SimpleNamespace(plan=plan, looks=None))
-
-
 @attrs.frozen
 class Found:
     """What a search reports at a share of the full budget, if it ends there."""
@@ -246,17 +252,22 @@ def cost(method: Method, n_trials: int) -> int:
 
 def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share: float) -> Found:
     """Return what is reported if the search ends now, and is validated."""
-    slots, ledger = searched.again(), Forgetful()
-    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=-(-N_SEEDS // slots.n_slots))
-    halving = Halving(run_of(method, plan), candidates(run_of(method, plan), proposer.results))
-    rules = Rules(2**62, lambda: 2**62, in_order=False)
-    engine = Engine(rules, halving, halving, slots, ledger, ledger)
-    engine.begin(lambda _: None)
-    while not engine.done:
-        engine.take([slots.next()])
+    plan = seed_plan(n_seeds=2 * method.n_validation_seeds, seed_start=N_SEEDS)
+    plan = attrs.evolve(plan, chunk_size=-(-N_SEEDS // searched.n_slots))
+    chosen = proposer.best_first()[: method.n_candidates]
+    on_other_terms = [trial.number for trial in chosen] if method.in_parts else ()
+    halving = Halving(chosen, plan, "minimize", on_other_terms)
+    n_evaluated, time_s, ledger = searched.n_evaluated, searched.now_s, Forgetful()
+    while halving.begin_round():
+        slots = searched.again()
+        rules = Rules(halving.n_waiting, lambda: halving.n_waiting, in_order=False)
+        engine = Engine(rules, halving, halving, slots, ledger, ledger)
+        engine.begin(lambda _: None)
+        while not engine.done:
+            engine.take([slots.next()])
+        n_evaluated += slots.n_evaluated
+        time_s += slots.now_s
     found = halving.found()
-    n_evaluated = searched.n_evaluated + slots.n_evaluated
-    time_s = searched.now_s + slots.now_s
     return Found(share, n_evaluated, time_s, found.params, found.value, found.stderr)
 
 

@@ -66,7 +66,7 @@ if __name__ == "__main__":
 
     print("             drift         boundary")
     print("          true    fit     true    fit")
-    for entry, fit in result.best_params_by_entry.items():
+    for entry, fit in result.validated_params_by_entry.items():
         pairs = [f"{TRUTH[entry][name]:7.2f}{fit[name]:7.2f}" for name in ("drift", "boundary")]
         print(f"{entry:<7}{'  '.join(pairs)}")
     for entry, error in result.failed.items():  # the others go on

@@ -29,4 +29,4 @@ if __name__ == "__main__":
     result = fit(cluster, workers=2, chunk_size=10)
     other = fit("local", workers=1, chunk_size=50, progress=False)
     assert bits(result) == bits(other)
-    print(f"{len(result.trials)} trials, the same bits twice: {result.best_params}")
+    print(f"{len(result.trials)} trials, the same bits twice: {result.validated_params}")

@@ -40,7 +40,7 @@ def main():
             partition=given.partition, account=given.account, interface=given.interface
         ),
     )
-    print(f"best parameters: {result.best_params}")
+    print(f"best parameters: {result.validated_params}")
     print(f"run folder:      {result.run_dir}")
 
 

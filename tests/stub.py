@@ -1,7 +1,7 @@
 """The end of ``seedwise/__init__.pyi``, made from the options: what editors and checkers see.
 
 ``python -m tests.stub`` writes it. An option that several functions share has its description
-in `optimize_run` only; ``help()`` shows it in each.
+in `optimize_run` only, which also has the example; ``help()`` shows both in each.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def _doc_without_shared(function: Any, parameters: list[inspect.Parameter]) -> s
     entries = [found for found in _ENTRY.finditer(_doc(function)) if found[1] in options]
     kept = "".join(found.group() for found in entries if found.group() not in first)
     start, end = entries[0].start(), entries[-1].end()
-    return _doc(function)[:start] + kept + _SHARED + _doc(function)[end:]
+    rest = _doc(function)[end:].partition("\n\nExamples\n")[0]
+    return _doc(function)[:start] + kept + _SHARED + rest
 
 
 def _indented(doc: str) -> str:

@@ -354,27 +354,6 @@ def check_run(
         If no worker starts. The error has the end of the job's log.
     RunStopped
         If a signal stopped the check.
-
-    Examples
-    --------
-    >>> import random
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
-    ... def walk(params, seed):
-    ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = sw.check_run(
-    ...         walk,
-    ...         n_trials=20,
-    ...         n_seeds=400,
-    ...         max_concurrent_trials=2,
-    ...         workers=4,
-    ...         run_root=folder,
-    ...         progress=False,
-    ...     )
-    >>> report.n_chunks_in_flight, report.n_seeds_at_once, report.seed_s < 1
-    (8, 4, True)
     """
 
 def optimize_entries(
@@ -471,29 +450,6 @@ def optimize_entries(
         If every entry failed.
     ChangedRunError, RunLockedError, RunStopped
         As in `optimize_run`.
-
-    Examples
-    --------
-    >>> import random
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> REACTION_S = {"anna": 0.4, "ben": 0.6}
-    >>> @sw.loss(name="reaction", description="misfit", parameter_space={"mean": (0, 1)})
-    ... def reaction(params, seed, context):
-    ...     simulated = params["mean"] + random.Random(seed).gauss(0, 0.1)
-    ...     return (simulated - REACTION_S[context["entry_id"]]) ** 2
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_entries(
-    ...         reaction,
-    ...         entry_ids=["anna", "ben"],
-    ...         n_trials=3,
-    ...         n_seeds=50,
-    ...         workers=1,
-    ...         run_root=folder,
-    ...         progress=False,
-    ...     )
-    >>> list(result.best_params_by_entry), result.failed
-    (['anna', 'ben'], {})
     """
 
 def optimize_run(
@@ -822,24 +778,4 @@ def run_sweep(
         If the cluster can't start.
     ChangedRunError, RunLockedError, RunStopped
         As in `optimize_run`.
-
-    Examples
-    --------
-    >>> import random
-    >>> import tempfile
-    >>> import seedwise as sw
-    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
-    ... def walk(params, seed):
-    ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.run_sweep(
-    ...         walk,
-    ...         sw.grid(drift=[-1.0, 0.0, 1.0]),
-    ...         n_seeds=50,
-    ...         workers=1,
-    ...         run_root=folder,
-    ...         progress=False,
-    ...     )
-    >>> result.n_trials, result.best.params
-    (3, {'drift': -1.0})
     """

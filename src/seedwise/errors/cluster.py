@@ -44,10 +44,8 @@ class ChunkTooLongError(ClusterError, ValueError):
     ----------
     n_seeds : int
         Seeds of the chunk.
-    needs_s : float
-        Seconds that it takes; if the end of a job cut it off, the seconds that it had.
-    walltime_s : float
-        Seconds after which jobs end.
+    needs_s, walltime_s : float
+        Seconds that it takes, or had if the end of a job cut it off; seconds after which jobs end.
     fits : int
         The largest `chunk_size` that fits, or one to try if the end of a job cut the chunk off; 0
         if not even one seed fits.
@@ -212,10 +210,8 @@ class WorkersFailedError(ClusterError):
 
     Attributes
     ----------
-    n_jobs : int
-        Number of jobs.
-    log_tail : str
-        The end of the last one's log.
+    n_jobs, log_tail : int, str
+        Number of jobs, and the end of the last one's log.
     nodes : tuple of str
         The nodes that they ran on, as far as they are known.
     """

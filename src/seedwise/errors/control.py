@@ -15,10 +15,8 @@ class NoDriverError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    state : {"running", "finished", "stopped"}
-        The run's state.
+    run_dir, state : pathlib.Path, {"running", "finished", "stopped"}
+        The run's folder, and its state.
     """
 
     def __init__(self, run_dir: Path, state: str) -> None:
@@ -37,10 +35,8 @@ class NotAnsweredError(SeedwiseError, TimeoutError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    holder : str
-        Who works on it.
+    run_dir, holder : pathlib.Path, str
+        The run's folder, and who works on it.
     timeout_s : float
         How long the answer was waited for, in seconds.
     """
@@ -61,10 +57,8 @@ class NotYourRunError(SeedwiseError, PermissionError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    owner : str
-        The user that it belongs to.
+    run_dir, owner : pathlib.Path, str
+        The run's folder, and the user that it belongs to.
     """
 
     def __init__(self, run_dir: Path, owner: str) -> None:
@@ -79,10 +73,8 @@ class RequestRefusedError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    why : str
-        The driver's answer.
+    run_dir, why : pathlib.Path, str
+        The run's folder, and the driver's answer.
     """
 
     def __init__(self, run_dir: Path, why: str) -> None:

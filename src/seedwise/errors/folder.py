@@ -36,13 +36,7 @@ class RunExistsError(SeedwiseError, FileExistsError):
 
 
 class NotARunError(SeedwiseError, FileNotFoundError):
-    """Raised when a folder that is to be resumed or replayed holds no run.
-
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The folder.
-    """
+    """Raised when a folder, `run_dir`, that is to be resumed or replayed holds no run."""
 
     def __init__(self, run_dir: Path, problem: str) -> None:
         self.run_dir = run_dir
@@ -57,10 +51,8 @@ class EntryOfARunError(SeedwiseError, ValueError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The entry's folder.
-    parent : pathlib.Path
-        The folder of the run that it is part of.
+    run_dir, parent : pathlib.Path
+        The entry's folder, and that of the run that it is part of.
     """
 
     def __init__(self, run_dir: Path, parent: Path) -> None:
@@ -122,13 +114,7 @@ class ChangedRunError(SeedwiseError, ValueError):
 
 
 class RunFileError(SeedwiseError, OSError):
-    """Raised when a file of the run can't be written, for example because the disk is full.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    """
+    """Raised when a file of the run, `path`, can't be written, such as when the disk is full."""
 
     def __init__(self, path: Path, problem: str, run_dir: Path) -> None:
         self.path = path
@@ -143,10 +129,8 @@ class DamagedFileError(SeedwiseError, ValueError):
 
     Attributes
     ----------
-    path : pathlib.Path
-        The file.
-    position : int
-        Where the damaged record begins, in bytes from the start of the file.
+    path, position : pathlib.Path, int
+        The file, and where its damaged record begins, in bytes from the start.
     """
 
     def __init__(self, path: Path, position: int, problem: str) -> None:
@@ -164,12 +148,8 @@ class LedgerMismatchError(SeedwiseError, ValueError):
 
     Attributes
     ----------
-    path : pathlib.Path
-        The ledger.
-    trial : int
-        The trial's number.
-    params : dict
-        The params that the study has.
+    path, trial, params : pathlib.Path, int, dict
+        The ledger, the trial's number, and the params that the study has.
     """
 
     def __init__(self, path: Path, trial: int, params: Mapping[str, object]) -> None:
@@ -185,10 +165,7 @@ class LedgerMismatchError(SeedwiseError, ValueError):
 
 
 class StudyFileError(SeedwiseError, OSError):
-    """Raised when the Dask scheduler can't keep the study file in the run's folder.
-
-    `path` is the file.
-    """
+    """Raised when the Dask scheduler can't keep the study file, `path`, in the run's folder."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path

@@ -31,10 +31,8 @@ class CheckFailedError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    loss_name : str
-        Name of the loss.
-    params : dict
-        The params that were tried; empty if unknown.
+    loss_name, params : str, dict
+        The loss's name, and the params that were tried; empty if unknown.
     seed : int or None
         The seed that failed; None if no single seed is to blame, as when the loss can't be loaded.
     exception_type, traceback : str
@@ -87,13 +85,7 @@ _CHECK_ADVICE = {
 
 
 class LossDefinitionError(SeedwiseError, ValueError):
-    """Raised when ``@loss`` lacks its name, description or parameter space.
-
-    Attributes
-    ----------
-    missing : tuple of str
-        The fields that are missing or empty.
-    """
+    """Raised when ``@loss`` lacks its name, description or space; `missing` is a tuple of them."""
 
     def __init__(self, missing: Sequence[str]) -> None:
         self.missing = tuple(missing)
@@ -107,10 +99,7 @@ class LossDefinitionError(SeedwiseError, ValueError):
 class LossSignatureError(SeedwiseError, TypeError):
     """Raised when a loss can't be called with the arguments that it will get, in their order.
 
-    Attributes
-    ----------
-    signature : str
-        The signature of the function, as Python prints it.
+    `signature` is the signature of the function, as Python prints it.
     """
 
     def __init__(
@@ -134,10 +123,8 @@ class LossNotFoundError(SeedwiseError, LookupError):
 
     Attributes
     ----------
-    target : str
-        What was given, such as ``fit.py:walk``.
-    losses : tuple of str
-        Names of the losses that are there.
+    target, losses : str, tuple of str
+        What was given, such as ``fit.py:walk``, and the names of the losses that are there.
     traceback : str or None
         Why the file or module can't be imported; None if it can be.
     """
@@ -224,10 +211,8 @@ class SelfCheckError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    seed : int
-        The seed.
-    params : dict
-        The parameters.
+    seed, params : int, dict
+        The seed and the parameters.
     values : dict of str to float
         The loss, by who evaluated it.
     """
@@ -262,10 +247,7 @@ class SelfCheckError(SeedwiseError, RuntimeError):
 class SnapshotError(SeedwiseError, ValueError):
     """Raised when what seems to be the user's own code is too large to be copied.
 
-    Attributes
-    ----------
-    folders : list of str
-        The folders that it lies in.
+    `folders` is a list of the folders that it lies in.
     """
 
     def __init__(self, size: str, folders: list[str]) -> None:
@@ -280,10 +262,7 @@ class SnapshotError(SeedwiseError, ValueError):
 class ForeignCodeError(SeedwiseError, ImportError):
     """Raised when a process that holds other code of the user's is to load a run's.
 
-    Attributes
-    ----------
-    modules : list of str
-        The modules that are imported already.
+    `modules` is a list of the modules that are imported already.
     """
 
     def __init__(self, modules: list[str]) -> None:
@@ -296,13 +275,7 @@ class ForeignCodeError(SeedwiseError, ImportError):
 
 
 class TrialDirError(SeedwiseError, FileNotFoundError):
-    """Raised when a loss asks for its folder on a machine that can't see the run's folder.
-
-    Attributes
-    ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    """
+    """Raised when a loss asks for its folder on a machine that can't see the run's, `run_dir`."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir

@@ -21,12 +21,8 @@ class OptionError(SeedwiseError, ValueError):
 
     Attributes
     ----------
-    name : str
-        The keyword.
-    value : object
-        The value that was given.
-    allowed : str
-        What is allowed, in words.
+    name, value, allowed : str, object, str
+        The keyword, the value that was given, and in words what is allowed.
     """
 
     def __init__(self, name: str, value: object, allowed: str, hint: str = "") -> None:
@@ -41,10 +37,8 @@ class UnknownOptionError(SeedwiseError, TypeError):
 
     Attributes
     ----------
-    name : str or None
-        The keyword; None for a value without one.
-    known : tuple of str
-        The keywords that exist.
+    name, known : str or None, tuple of str
+        The keyword, which is None for a value without one, and the keywords that exist.
     """
 
     def __init__(self, name: str | None, known: Sequence[str], hint: str) -> None:
@@ -94,10 +88,8 @@ class CaseIndexError(SeedwiseError, IndexError):
 
     Attributes
     ----------
-    index : int
-        The index that was asked for.
-    n_cases : int
-        How many cases the source has.
+    index, n_cases : int
+        The index that was asked for, and how many cases the source has.
     """
 
     def __init__(self, index: int, n_cases: int) -> None:

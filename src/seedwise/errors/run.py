@@ -43,15 +43,13 @@ class LossFailedError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    trial : int
-        The trial's number.
+    trial, params : int, dict
+        The trial's number and parameters.
     seed : int or None
         The first seed that failed, in the order of the seed plan; None if no single seed is to
         blame.
     chunk_start : int
         First seed of the chunk that failed.
-    params : dict
-        The parameters of the trial.
     exception_type, message, traceback : str
         The exception that the loss raised on the worker, its text in one line, and its traceback.
     run_dir : pathlib.Path
@@ -110,10 +108,8 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    n_failed : int
-        How many trials failed.
+    run_dir, n_failed : pathlib.Path, int
+        The run's folder, and how many trials failed.
     """
 
     def __init__(
@@ -189,10 +185,8 @@ class RunLockedError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    holder : str
-        Who works on it.
+    run_dir, holder : pathlib.Path, str
+        The run's folder, and who works on it.
     """
 
     def __init__(self, run_dir: Path, holder: str, advice: str) -> None:
@@ -206,10 +200,8 @@ class LeaseLostError(SeedwiseError, RuntimeError):
 
     Attributes
     ----------
-    run_dir : pathlib.Path
-        The run's folder.
-    holder : str
-        Who works on it now.
+    run_dir, holder : pathlib.Path, str
+        The run's folder, and who works on it now.
     """
 
     def __init__(self, run_dir: Path, holder: str) -> None:

@@ -28,8 +28,6 @@ def submit_script(
     """Submit a script that calls seedwise; return its job, and the job's id if it is known.
 
     The job's files are in a folder of its own in ``submitted/`` of the current folder.
-
-    Raises SlurmNotFoundError, PreflightError or ClusterStartError if there is no such job.
     """
     require_slurm(None)
     here = Path.cwd()

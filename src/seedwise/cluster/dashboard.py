@@ -22,10 +22,8 @@ _USUAL_PORT = 8787
 
 
 def dashboard_address() -> str:
-    """Return where to serve the scheduler's pages: at Dask's usual port, or at any if it is taken.
-
-    Dask would find another port itself, but leave a socket open.
-    """
+    """Return where to serve the pages: at Dask's usual port, or at any if it is taken."""
+    # Dask would find another port itself, but leave a socket open.
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
@@ -52,13 +50,9 @@ def tunnel_command(port: int) -> str:
 
 
 def dashboard_link(port: int, token: str | None) -> str:
-    """Return the link to the dashboard; with a token in it, it is a secret.
+    """Return the link to the dashboard, by Dask's setting ``distributed.dashboard.link``.
 
-    It follows Dask's setting ``distributed.dashboard.link``. The token is None if the pages ask
-    for none.
-
-    >>> dashboard_link(8787, "secret")
-    'http://127.0.0.1:8787/status?token=secret'
+    With a token in it, it is a secret; the token is None if the pages ask for none.
     """
     link: str
     try:

@@ -40,13 +40,9 @@ _MESSAGES_KEPT = 10
 def quiet_dask() -> Iterator[None]:
     """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
 
-    It says that a chunk of a lost worker has failed, while we run it again, and it logs a
-    traceback for a connection that we close. Its loggers are silent while a cluster is open, and
-    speak again before the last of its connections is gone. Of the messages to each worker, which
-    hold whole tasks, it would keep the last thousand in memory; a few will do.
-
-    A script that shows all INFO messages on its own would get some sixty of a run. A level that
-    the user gave to Dask's loggers stays.
+    That is a chunk of a lost worker, which we run again, and a traceback for a connection that we
+    close. Of the messages to each worker, which hold whole tasks, it keeps few in memory. A script
+    that shows INFO would get some sixty messages of a run; a level that the user gave stays.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scheduler, all_loggers = map(logging.getLogger, ("distributed.scheduler", "distributed"))

@@ -137,10 +137,7 @@ def _python_words(slurm: SlurmOptions) -> Sequence[str]:
 
 
 def require_python(slurm: SlurmOptions) -> None:
-    """Refuse a command that no shell could start, as far as its file is here.
-
-    Raises OptionError if the file can't be executed, or would be looked for on PATH only.
-    """
+    """Raise OptionError for a command that no shell could start, as far as its file is here."""
     words = _python_words(slurm)
     path = Path(words[0]).expanduser() if words else Path()
     if not path.is_file() or shutil.which(path.absolute() if "/" in words[0] else path):
@@ -174,8 +171,7 @@ def script_kept(tag: RunTag) -> Iterator[None]:
 def worker_memory_b(job_memory: str) -> int:
     """Return how much of a job's memory a worker and its children may take, in bytes.
 
-    Beyond it the nanny ends the worker, or the worker ends the child, so that it is known which
-    chunk it was. Slurm would end the whole job.
+    Beyond it the nanny ends the worker, or the worker its child; Slurm would end the whole job.
     """
     job_b = int((memory_mb(job_memory) or 0) * 1024**2)
     return max(job_b // 2, int(job_b * (1 - _HEADROOM_PART)) - _HEADROOM_B)
@@ -299,10 +295,7 @@ def _own_address(python: str, scheduler_host: str) -> str:
 
 
 def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[Any, bool]:
-    """Return the call's value, else the site's, else the default; and whether it is the site's.
-
-    The value alone does not tell: the site's may equal the default.
-    """
+    """Return the call's value, else the site's, else the default; and whether it is the site's."""
     if keyword not in options.given:
         for setting in settings:
             value = _site_setting(f"jobqueue.slurm.{setting}")

@@ -26,16 +26,11 @@ _VALID_FOR = timedelta(days=400)
 
 @contextlib.contextmanager
 def run_keys(folder: Path) -> Iterator[Security]:
-    """Make keys in a folder of their own, and remove them in the end.
+    """Make keys in a folder of their own, and remove them in the end, unless others are there.
 
-    There is one key and one certificate, which all sides show and trust: a process that can't read
-    the key gets no connection. What a killed driver left in the folder is removed first. In the
-    end the folder is left alone if another driver has put its own keys there since.
-
-    Scheduler, workers and clients get what this yields. It holds the certificate, which is not
-    secret, and the path of the key: so if another user replaces this folder by theirs, nobody
-    trusts what is in it. Raises KeyFolderError if the folder can't be made, or if others could
-    reach what is in it.
+    There is one key and one certificate, which all sides show and trust. What this yields holds
+    the certificate, which is not secret, and the path of the key: so if another user replaces this
+    folder by theirs, nobody trusts what is in it. Raises KeyFolderError if it is not safe.
     """
     key, certificate = _key_and_certificate()
     made = False
@@ -59,8 +54,7 @@ def check_keys(folder: Path) -> None:
 def write_link(folder: Path, link: str) -> None:
     """Write the dashboard's link, with its token, beside the keys, with which it is removed.
 
-    It is not printed, because what is printed may end up in a log that others read. Raises
-    KeyFolderError if it can't be written.
+    It is not printed, because what is printed may end up in a log that others read.
     """
     try:
         with _opened(folder) as handle:
@@ -70,11 +64,7 @@ def write_link(folder: Path, link: str) -> None:
 
 
 def remove_keys(folder: Path) -> bool:
-    """Remove keys, such as those of a killed driver, and their folder if it is empty then.
-
-    Returns whether there was something to remove. A symbolic link is not followed, and left as it
-    is.
-    """
+    """Remove keys, and their folder if it is empty then; return whether there was something."""
     removed = False
     with contextlib.suppress(OSError):
         with _opened(folder) as handle:

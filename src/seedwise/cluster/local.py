@@ -32,11 +32,7 @@ from seedwise.model.options.work import WorkOptions
 
 
 def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
-    """Start a LocalCluster, bound to the loopback interface.
-
-    Raises ClusterStartError if the workers do not start, and KeyFolderError if there is no safe
-    place for the keys.
-    """
+    """Start a LocalCluster, bound to the loopback interface."""
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
         closing.enter_context(quiet_dask())
@@ -80,10 +76,7 @@ def _settings(options: WorkOptions) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _environment_kept(names: Iterable[str]) -> Iterator[None]:
-    """Undo what Dask's nannies do to this process's own variables.
-
-    The next run would take it for what the user has set.
-    """
+    """Undo what Dask's nannies do to our own variables: the next run would take it as given."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

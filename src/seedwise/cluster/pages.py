@@ -58,10 +58,7 @@ def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Schedule
     """
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
-        """A scheduler that answers 403 on each of its routes without the token.
-
-        Its pages can't be used to exhaust it either: silent connections are closed.
-        """
+        """Answers 403 on each route without the token, and closes silent connections."""
 
         def start_http_server(self, *args: Any, **keywords: Any) -> None:
             super().start_http_server(*args, **keywords)

@@ -30,11 +30,7 @@ def mode_of(cluster: Any) -> ExecutionMode:
 
 
 def open_passed(options: WorkOptions) -> PassedPlace:
-    """Use what the caller passed; of it only a client that was made here is closed in the end.
-
-    Raises AddressError if no scheduler answers at the address, and OptionError if the client is
-    asynchronous, or `mode` contradicts it.
-    """
+    """Use what the caller passed; of it only a client that was made here is closed in the end."""
     mode = mode_of(options.cluster)
     with contextlib.ExitStack() as closing:
         client = _client(options.cluster, closing)

@@ -103,7 +103,7 @@ class Place:
     def fault(self, worker: str) -> str | None:
         """Return why a worker was lost, by its name, if that was its own doing.
 
-        It is not if others cancelled its job. Empty if it was not; None while it is unknown.
+        Empty if it was not, as when others cancelled its job; None while it is unknown.
         """
         del worker
         return ""

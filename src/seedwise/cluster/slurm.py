@@ -130,10 +130,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
 
 
 def _cancel_all(tag: RunTag, book: JobBook) -> None:
-    """Cancel this driver's jobs in the end, and say so if it is not known whether they are.
-
-    Those of another driver, which may have taken over the run, are let alone.
-    """
+    """Cancel this driver's jobs, not those of one that took over; say so if that is unknown."""
     until_s = time.monotonic() + _CANCEL_FOR_S
     while True:
         try:

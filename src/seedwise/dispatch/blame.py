@@ -28,11 +28,7 @@ class _Held:
 
 
 class Blame:
-    """Holds chunks back until it is known whether they are to blame.
-
-    `fault` says, by a worker's name, how the worker's own work ended it; empty if that is not why
-    it was lost, None while unknown.
-    """
+    """Holds chunks back until it is known whether they are to blame; see `Place.fault`."""
 
     def __init__(self, fault: Callable[[str], str | None]) -> None:
         self._fault = fault

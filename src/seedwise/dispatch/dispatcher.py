@@ -189,10 +189,9 @@ class DaskDispatcher:
             self._watch(future)
 
     def _done_keys(self) -> list[str]:
-        """Wait for a task to finish, and a moment longer for others.
+        """Wait for a task to finish, and a moment longer for others: each fetch takes about 1 ms.
 
-        Driver and worker pay about a millisecond for each fetch, not for each result. The moment
-        ends when the earliest trial of a channel is complete, since it can be told then.
+        It ends when the earliest trial of a channel is complete, since it can be told then.
         """
         missing = self._earliest()
         keys: list[str] = []

@@ -30,10 +30,7 @@ _TIMES = 2
 
 
 def remedy(failure: str) -> tuple[str, str] | None:
-    """Return what to change after a failure, and the flags that do; None if it is the loss.
-
-    `failure` begins with the exception's type and its message, with or without the seed.
-    """
+    """Return what to change after a failure, and the flags that do; None if it is the loss."""
     failure = re.sub(r"^seed -?\d+: ", "", failure)
     kind = failure.partition(":")[0]
     return _OF_TIME.get(kind) or (_more_memory(failure) if _OF_MEMORY.match(failure) else None)

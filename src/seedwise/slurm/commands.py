@@ -55,11 +55,10 @@ def run_command(
     timeout_s: float = _TIMEOUT_S,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a command and return what it wrote to standard output.
+    """Run a command and return its output; CommandError if it fails, or takes too long.
 
     Without `env` it gets this process's environment, but plain English, and without the variables
-    that users set for Slurm's commands. Raises CommandError if the command failed, is not there,
-    or gave no answer within `timeout_s`.
+    that users set for Slurm's commands.
     """
     try:
         process = subprocess.Popen(

@@ -143,12 +143,11 @@ def parse_scontrol(text: str) -> dict[str, JobEnd]:
 
 
 def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd] | None:
-    """Ask Slurm how jobs ended, and return the answers by job id.
+    """Ask Slurm how jobs ended, and return the answers by job id; others may still run.
 
     The accounting is asked about all of them at once, and slurmctld, which remembers jobs for some
-    minutes, about those that the accounting does not know. A job that is left out may still run.
-    None if the accounting could not be asked and slurmctld knows nothing. All of it takes at most
-    `timeout_s`.
+    minutes, about those that it does not know. None if nothing could be learnt. All of it takes at
+    most `timeout_s`.
     """
     wanted = list(dict.fromkeys(job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)))
     if not wanted:
@@ -173,10 +172,9 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
 
 
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
-    """Say in a sentence, without a full stop, how a job ended.
+    """Say in a sentence, without a full stop, how a job ended; None if Slurm could not be asked.
 
-    `end` is None if Slurm could not be asked. The sentence quotes the end of the log where that
-    may say more than Slurm.
+    It quotes the end of the log where that may say more than Slurm.
     """
     path, lines = last_lines(log_dir, job_id)
     if end is None:

@@ -85,11 +85,9 @@ class QueuedJob:
 
 
 def require_slurm(interface: str | None, keyword: str = "interface") -> None:
-    """Refuse to start without Slurm, or with a network interface that is not there.
+    """Refuse to start without Slurm, or with a network interface that is not on this machine.
 
-    Without `interface` Dask chooses one; `keyword` is the option that gave it. Raises
-    SlurmNotFoundError if there is no ``sbatch``, and OptionError if this machine has no such
-    interface.
+    Without `interface` Dask chooses one; `keyword` is the option that gave it.
     """
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
@@ -114,10 +112,7 @@ def quoted_file(folder: Path, name: str) -> str:
 
 
 def directive_words(script: str) -> list[str]:
-    """Return the words of a job script's ``#SBATCH`` lines, as sbatch reads them.
-
-    Raises ValueError if a quote is not closed.
-    """
+    """Return the words of a job script's ``#SBATCH`` lines; ValueError for an open quote."""
     # Lines after the first command of the script don't count.
     head = itertools.takewhile(lambda line: line.strip()[:1] in ("", "#"), script.splitlines())
     lines = [line.removeprefix("#SBATCH ") for line in head if line.startswith("#SBATCH ")]
@@ -171,9 +166,8 @@ def has_no_node_now(refusal: CommandError) -> bool:
 def submit_job(script: str, *excluded: str) -> str | None:
     """Submit a job and return its id; it goes to none of the nodes that are `excluded`.
 
-    None if ``sbatch`` succeeded without printing an id: a wrapper may print what it likes, and the
-    queue tells whether there is a job. Raises CommandError if Slurm refuses the job, or does not
-    answer; if it does not answer, there may still be a job.
+    None if ``sbatch`` printed no id, as a wrapper may do. Raises CommandError if Slurm refuses the
+    job, or does not answer; if it does not answer, there may still be a job.
     """
     options = ["--parsable", *_exclude_option(script, excluded)]
     out = run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
@@ -182,10 +176,7 @@ def submit_job(script: str, *excluded: str) -> str | None:
 
 
 def exclude_nodes(script: str, excluded: Collection[str], job_ids: Collection[str]) -> None:
-    """Keep jobs that wait off some nodes, and no longer off those that were excluded before.
-
-    Jobs that have started meanwhile are let alone. Raises CommandError if Slurm does not answer.
-    """
+    """Keep jobs that still wait off some nodes, and no longer off those excluded before."""
     if not job_ids:
         return
     nodes = ",".join([*_excluded_by(script), *excluded])
@@ -206,11 +197,8 @@ def list_jobs(
     """Return the jobs of a run that are queued, running or ending, by id.
 
     `tag` is the run's id, with which the comment of its jobs begins, or the whole comment of the
-    jobs of one of its drivers. `known` are ids of jobs that were submitted for the run, whatever
-    their comment is now. They count only if they have the `name` of the run's jobs, because a
-    Slurm that is set up again starts its ids again. Without `name`, `known` is ignored.
-
-    Raises CommandError if squeue failed: then nothing is known.
+    jobs of one of its drivers. `known` are ids of its jobs, whatever their comment is now; they
+    count only with the `name` of its jobs, because a Slurm that is set up again reuses ids.
     """
     jobs: dict[str, QueuedJob] = {}
     for line in _own_jobs(timeout_s).splitlines():
@@ -259,10 +247,9 @@ def cancel_jobs(
     *,
     name: str | None = None,
 ) -> list[str]:
-    """Cancel the jobs of a run, such as those of a killed driver, and return their ids.
+    """Cancel the jobs of a run, as `list_jobs` finds them, and return their ids.
 
-    `timeout_s` is for each of the two commands. Raises CommandError if there is a Slurm that does
-    not answer: then jobs may be left.
+    Raises CommandError if there is a Slurm that does not answer: then jobs may be left.
     """
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []

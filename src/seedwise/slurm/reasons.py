@@ -25,15 +25,9 @@ class Reason:
 
 
 def explain(reason: str) -> Reason:
-    """Explain why a job waits.
+    """Explain why a job waits, by squeue's ``%r`` or what scontrol writes after ``Reason=``.
 
-    `reason` is what ``squeue`` prints for ``%r``, or ``scontrol`` after ``Reason=``. The words of
-    an unknown reason quote it, and it counts as one that may clear.
-
-    >>> explain("Priority").words
-    'other jobs have a higher priority'
-    >>> explain("PartitionTimeLimit").never_clears
-    True
+    The words of an unknown reason quote it, and it counts as one that may clear.
     """
     text = reason.strip()
     if text.startswith("(") and text.endswith(")"):  # as in squeue's %R

@@ -18,11 +18,8 @@ _UNITS = "KMGTPE"
 def memory_mb(text: str) -> float | None:
     """Return in MB an amount of memory as Slurm writes or reads it; None means no limit.
 
-    A MB is 1024 * 1024 bytes, as Slurm counts. What ``sacct`` appends, ``n`` for a node and ``c``
-    for a CPU, is ignored. Raises ValueError for anything else, such as ``N/A``.
-
-    >>> memory_mb("2G"), memory_mb("16000"), memory_mb("512K")
-    (2048.0, 16000.0, 0.5)
+    A MB is 1024 * 1024 bytes. What ``sacct`` appends, ``n`` for a node and ``c`` for a CPU, is
+    ignored. Raises ValueError for anything else, such as ``N/A``.
     """
     text = text.strip()
     if text.upper() in NO_LIMIT:
@@ -35,13 +32,9 @@ def memory_mb(text: str) -> float | None:
 
 
 def memory_text(mb: float | None) -> str:
-    """Return an amount of memory as Slurm reads it; the inverse of `memory_mb`.
+    """Return an amount of memory as Slurm reads it, in the largest unit in which it is exact.
 
-    A whole number with the largest unit in which it is exact; a fraction of a MB counts as a whole
-    one. Raises ValueError if the amount is below 0 or not finite.
-
-    >>> memory_text(2048), memory_text(16000), memory_text(None)
-    ('2G', '16000M', 'UNLIMITED')
+    A fraction of a MB counts as a whole one.
     """
     if mb is None:
         return "UNLIMITED"
@@ -59,9 +52,6 @@ def readable_memory(mb: float) -> str:
     """Return an amount of memory in MB, GB or TB, cut off after a tenth.
 
     It is never rounded up: a user who asks for what a node is said to have must get it.
-
-    >>> readable_memory(16384), readable_memory(16000), readable_memory(1000)
-    ('16 GB', '15.6 GB', '1000 MB')
     """
     unit = "MB"
     for larger in ("GB", "TB"):

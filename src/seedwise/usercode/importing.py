@@ -54,8 +54,7 @@ def hold(code: Code) -> None:
     """Have this process import the user's code from a snapshot, and import the script.
 
     Path, working directory and arguments are the driver's from now on. Raises ForeignCodeError if
-    the process holds other code, or has imported modules of these names from elsewhere: two
-    versions of a module would be mixed up, and so would the surroundings of two drivers.
+    the process holds other code, or has imported modules of these names from elsewhere.
     """
     global _held  # noqa: PLW0603 - a process has one
     with _lock:

@@ -27,10 +27,7 @@ def no_run_begins() -> Iterator[None]:
 
 
 def require_main_guard() -> None:
-    """Refuse a main script that got here outside of ``if __name__ == "__main__":``.
-
-    Workers import the script, and would make an unguarded call again. Raises MainGuardError.
-    """
+    """Raise MainGuardError if the main script got here outside of its main guard."""
     is_loading = _is_loading.get()
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     # Workers do not import the __main__.py of a package (python -m package).

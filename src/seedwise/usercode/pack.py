@@ -44,10 +44,7 @@ class Packed:
 
 
 def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
-    """Take a snapshot of the user's code, and pack the loss that is in it.
-
-    The loss goes by its name if the import of a module makes it, and by value if not.
-    """
+    """Pack a loss: by its name if an import makes it, else by value; and the user's code."""
     sender = uuid.uuid4().hex
     senders[sender] = contextvars.copy_context()
     module, also = _loss_module(options.loss_module)

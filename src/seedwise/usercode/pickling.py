@@ -38,9 +38,8 @@ def no_source(module: str) -> None:
 def dumps(value: object, source_of: SourceOf = no_source) -> bytes:
     """Pickle a value as cloudpickle does, but keep the names of the files that code comes from.
 
-    Without them the traceback of a loss that fails on a worker would show neither file nor lines.
-    `source_of` returns the source of a module that whoever reads the pickle can import, the script
-    too: what such an import defines goes by its name. Plain pickle reads the result.
+    A traceback of a loss on a worker shows them. `source_of` returns the source of a module that
+    whoever reads the pickle can import: what it defines goes by its name. Plain pickle reads it.
     """
     with io.BytesIO() as file:
         _Pickler(file, source_of).dump(value)
@@ -87,10 +86,7 @@ def is_importable(module: str) -> bool:
 
 @functools.lru_cache(maxsize=500)
 def _defined(source: bytes) -> frozenset[str]:
-    """Return the names that an import of a source may define, and nothing else of it changes.
-
-    What else could are its main guard, and functions that declare a name ``global``.
-    """
+    """Return the names that an import may define, and no main guard or ``global`` changes."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):

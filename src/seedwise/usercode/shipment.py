@@ -55,8 +55,7 @@ class Shipment:
     def load(self, *, as_imported: bool = False) -> LossDefinition:
         """Return the loss, on the worker.
 
-        `as_imported` takes modules as they are if this process has imported the same files. Raises
-        ImportError, LossTransportError, or ForeignCodeError if this process holds other code.
+        `as_imported` takes modules as they are if this process has imported the same files.
         """
         if self.python not in (None, sys.version_info[:2]):
             raise LossTransportError.from_other_python(self.name, self.python)

@@ -42,11 +42,7 @@ def take_snapshot(
     It holds the script, all loaded modules, the modules of `also`, each from a file if one is
     given, what these import by a statement anywhere in them, and so on, and the whole of packages
     with small data files. In a test of pytest's, whose process has loaded all tests, it holds only
-    the script and `also` with what they import.
-
-    What lies below Python's own library, or below a ``site-packages`` or ``dist-packages`` folder,
-    is installed; all else is the user's own, editable installs too. Raises SnapshotError if that
-    is too much.
+    the script and `also` with what they import. Editable installs are the user's own, too.
     """
     main = sys.modules[SCRIPT]
     script = _script(main)

@@ -32,8 +32,7 @@ def depart(dask_worker: Any, reason: str) -> None:
     """Have a worker leave once its running chunks are finished and fetched.
 
     What waits on it goes to other workers, and so do results that are not fetched within a minute.
-    In the end it closes with its nanny, so that its Slurm job ends with exit code 0. Any thread
-    may call this, also more than once; `Client.run` fills in `dask_worker`, by that name.
+    In the end it closes with its nanny. `Client.run` fills in `dask_worker`, by that name.
     """
     with _lock:
         if is_departing(dask_worker):

@@ -27,18 +27,14 @@ class Durations:
             self._known.clear()
 
     def comparable(self, n_seeds: int) -> list[float]:
-        """Return the seconds per seed of the chunks with at least half of `n_seeds`.
-
-        A smaller chunk says little: it may have spent most of its time on loading the loss.
-        """
+        """Return the seconds per seed of chunks of at least half of `n_seeds`; few say little."""
         with self._lock:
             return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
 
     def needs_s(self, n_seeds: int) -> float | None:
         """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
 
-        Where only much smaller chunks are known, it is what they took: how much of that grows with
-        the seeds is unknown.
+        Where only much smaller chunks are known, it is what they took.
         """
         with self._lock:
             if n_seeds not in self._known:

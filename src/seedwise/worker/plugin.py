@@ -40,11 +40,9 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     """A loss on a worker, with the threads or processes that its seeds run in.
 
     The loss is loaded when the first chunk needs it: an error then comes back with the chunk,
-    while one in `setup` would keep the worker from starting. If only processes need the loss, it
-    is loaded only there; so it is, too, if the worker's process holds other code of the user's.
-
-    `parallelism` seeds run at once. A chunk that is isolated or has a time limit runs in a process
-    even without `use_processes`.
+    while one in `setup` would keep the worker from starting. If only processes need the loss, or
+    this one holds other code of the user's, it is loaded only there. `parallelism` seeds run at
+    once. A chunk that is isolated or has a time limit runs in a process in any case.
     """
 
     def __init__(
@@ -103,10 +101,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             raise
 
     def evaluate_reference(self, task: ChunkTask) -> float | None:
-        """Evaluate the seed that all workers evaluate, if it is the first chunk here.
-
-        Not for a chunk that is isolated: only its own seeds are to be blamed for what happens.
-        """
+        """Evaluate the seed that all workers do, before their first chunk; none if isolated."""
         with self._lock:
             reference, asked = task.reference, self._was_asked
             if reference is None or asked or task.isolated:

@@ -186,11 +186,7 @@ class Process:
         return Verdict(FailureKind.DIED, "ProcessDied", text)
 
     def last_lines(self) -> str:
-        """Return the end of its stderr; after a crash, what surrounds the top of the stack.
-
-        Python's report of a crash may be longer than what is shown, and its top says most. The
-        lines before it may give the reason, as a C++ program does.
-        """
+        """Return the end of its stderr; after a crash, what surrounds the top of the stack."""
         lines = list(self._lines)
         crashes = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
         first = max(0, crashes[-1] - _LINES_SHOWN // 2) if crashes else len(lines) - _LINES_SHOWN
@@ -255,10 +251,7 @@ def _shared_file() -> IO[bytes]:
 
 
 def main(connection_fd: int, offset_fd: int) -> None:
-    """Evaluate what the worker sends, until the worker is gone; never returns.
-
-    `offset_fd` is a file of 8 bytes, for the offset of the seed that is being evaluated.
-    """
+    """Evaluate what the worker sends until it is gone; the offset's file has 8 bytes."""
     try:
         _prepare_process()
         for fd in (connection_fd, offset_fd):

@@ -70,10 +70,9 @@ class EndedJobs:
     def explain(
         self, now_s: float, *, at_work: bool
     ) -> tuple[list[PoolNews], WorkersFailedError | None]:
-        """Return news of the jobs whose end is explained by now, and the error that ends the run.
+        """Return news of the jobs whose end is explained by now, each reason once, and an error.
 
-        There is an error if jobs fail at their start, one after the other and wherever they run,
-        and no worker is `at_work`. A reason is shown once.
+        The error ends the run: jobs fail at their start wherever they run, and none is at work.
         """
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None

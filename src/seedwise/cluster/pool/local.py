@@ -87,10 +87,7 @@ class LocalPlace(Place):
         )
 
     def check(self) -> None:
-        """Compare once what is wanted with what there is, and act.
-
-        Raises ClusterStartError if there is no worker and none starts, attempt after attempt.
-        """
+        """Compare once what is wanted with what there is; raise if none starts any more."""
         self._wanted = self.target.wanted(self._chunks_out(), self.clock())
         self.cluster.sync(self._mend)
 

@@ -59,10 +59,9 @@ class Submitter:
         self._looked_up = False
 
     def submit(self, n_missing: int, most_workers: int, now_s: float) -> bool:
-        """Submit jobs, as many as are missing and as may be submitted now.
+        """Submit as many jobs as are missing and allowed; return whether to continue at once.
 
-        Returns whether to continue at once: a few are submitted at a time, so that the pool can
-        look at its workers in between. `most_workers` is the upper bound of the pool.
+        A few are submitted at a time, so that the pool can look at its workers in between.
         """
         waits = (self._unheard, self.failed_starts, self.refused, self.doomed)
         if not all(wait.is_over(now_s) for wait in waits):

@@ -27,8 +27,7 @@ def qos_in(text: str) -> tuple[QosLimits, ...]:
 def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
     """Return what ``sacctmgr -nP show user withassoc`` prints in `ACCOUNT_FORMAT`.
 
-    Only accounts of `cluster` are returned, because one database can serve several. None if they
-    are unknown: there is no answer, or it says nothing about this user on this cluster.
+    Only those of `cluster`, as a database can serve several; None if nothing is known of them.
     """
     if text is None:
         return None

@@ -92,10 +92,7 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
 def limits_in(
     texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
 ) -> SlurmLimits:
-    """Return what the commands' answers say; the rest is unknown.
-
-    `texts` has the keys of `_COMMANDS` and ``sinfo``; None, or a missing one, means no answer.
-    """
+    """Return what the answers say, by keys of `_COMMANDS` or ``sinfo``; the rest is unknown."""
     settings = settings_in(texts.get("settings") or "") or None
     partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
     if not partitions:

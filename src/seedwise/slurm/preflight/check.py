@@ -64,12 +64,8 @@ def check_jobs(
     """Refuse jobs that Slurm would not take or never start; return the keywords with their QoS.
 
     The run's QoS is left out, with a note, where Slurm takes the job only without it. If the
-    user has not asked for it, it is also left out if no job of that QoS could start.
-
-    `keywords` are those of the job, without a QoS of the run's; `script` makes the job script of
-    keywords; `n_jobs` are to run at once. Raises ClusterStartError if Slurm does not answer,
-    SubmitRefusedError if it would refuse the job, PreflightError if it would take the job and
-    could never start it, and OptionError if the jobs are for another cluster.
+    user has not asked for it, it is also left out if no job of that QoS could start. `script`
+    makes the job script of keywords; `n_jobs` are to run at once.
     """
     _refuse_other_clusters(keywords["job_extra_directives"])
     # Limits and test-submit are both slow on a busy cluster, so they run at the same time.
@@ -99,10 +95,9 @@ def check_jobs(
 
 
 def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
-    """Return why jobs would wait longer or fewer would run at once, and the CPUs that each gets.
+    """Return why jobs would wait longer or fewer would run at once, and each one's CPUs if known.
 
-    One job with this script was tried already; `n_jobs` are to run at once. The CPUs are None if
-    unknown. Raises PreflightError if no such job can start.
+    One job with this script was tried. Raises PreflightError if no such job can start.
     """
     limits = known_limits()
     found = script_problems(script, n_jobs, limits)
@@ -135,11 +130,7 @@ def script_problems(
 
 
 def request_in(script: str, n_jobs: int) -> Request:
-    """Return what a job script asks for; where it asks twice, the last counts.
-
-    What it leaves open may be set by sbatch's variables. Raises ValueError if an option can't be
-    read.
-    """
+    """Return what a job script asks for, or sbatch's variables; ValueError if it can't be read."""
     try:
         asked, _ = _OPTIONS.parse_known_args(directive_words(script))
     except argparse.ArgumentError as error:

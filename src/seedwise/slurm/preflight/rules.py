@@ -122,11 +122,7 @@ def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
 
 
 def given_cpus(request: Request, limits: SlurmLimits) -> int:
-    """Return how many CPUs each job is given at least, and counts as having used.
-
-    They can be more than the request asks for: where each job has a node to itself, or where so
-    much memory comes only with more CPUs.
-    """
+    """Return how many CPUs each job is given at least: its node's, or those of its memory."""
     n_cpus = []
     for case in _cases(request, limits):
         found = request.cpus

@@ -33,8 +33,12 @@ def done(of: Order, duration_s: float) -> ChunkResult:
 
 def start(clock, chunk, worker, left_s) -> None:
     message = {
-        "entry_id": None, "part": "", "trial": 4,
-        "chunk": chunk, "worker": worker, "left_s": left_s,
+        "entry_id": None,
+        "part": "",
+        "trial": 4,
+        "chunk": chunk,
+        "worker": worker,
+        "left_s": left_s,
     }
     clock.note_start((1.5e9, message))
 

@@ -142,13 +142,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     ...     return (simulated - REACTION_S[context["entry_id"]]) ** 2
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     result = sw.optimize_entries(
-    ...         reaction,
-    ...         entry_ids=["anna", "ben"],
-    ...         n_trials=3,
-    ...         n_seeds=50,
-    ...         workers=1,
-    ...         run_root=folder,
-    ...         progress=False,
+    ...         reaction, entry_ids=["anna", "ben"], n_trials=3, run_root=folder, progress=False
     ...     )
     >>> list(result.best_params_by_entry), result.failed
     (['anna', 'ben'], {})
@@ -199,14 +193,8 @@ def run_sweep(
     ... def walk(params, seed):
     ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.run_sweep(
-    ...         walk,
-    ...         sw.grid(drift=[-1.0, 0.0, 1.0]),
-    ...         n_seeds=50,
-    ...         workers=1,
-    ...         run_root=folder,
-    ...         progress=False,
-    ...     )
+    ...     source = sw.grid(drift=[-1.0, 0.0, 1.0])
+    ...     result = sw.run_sweep(walk, source, n_seeds=50, run_root=folder, progress=False)
     >>> result.n_trials, result.best.params
     (3, {'drift': -1.0})
     """

@@ -65,17 +65,9 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     ... def walk(params, seed):
     ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     report = sw.check_run(
-    ...         walk,
-    ...         n_trials=20,
-    ...         n_seeds=400,
-    ...         max_concurrent_trials=2,
-    ...         workers=4,
-    ...         run_root=folder,
-    ...         progress=False,
-    ...     )
-    >>> report.n_chunks_in_flight, report.n_seeds_at_once, report.seed_s < 1
-    (8, 4, True)
+    ...     report = sw.check_run(walk, n_seeds=400, workers=4, run_root=folder, progress=False)
+    >>> report.n_seeds, report.n_seeds_at_once, report.seed_s < 1
+    (400, 4, True)
     """
     if not isinstance(loss, LossDefinition):
         raise NotALossError(loss)

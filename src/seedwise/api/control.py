@@ -36,7 +36,7 @@ def connect(run_dir: str | Path) -> RunHandle:
     Examples
     --------
     While a driver works on the run, ``sw.connect("runs/walk_v0001").scale(10, 200)`` changes the
-    number of workers. Without a driver it raises `NoDriverError`:
+    number of workers. Without a driver, it raises `NoDriverError`, and only the status is there:
 
     >>> import tempfile
     >>> import seedwise as sw
@@ -47,14 +47,9 @@ def connect(run_dir: str | Path) -> RunHandle:
     ...     result = sw.optimize_run(
     ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
     ...     )
-    ...     run = sw.connect(result.run_dir)
-    ...     print(run.status().state, run.status().pool)
-    ...     try:
-    ...         run.scale(4)
-    ...     except sw.NoDriverError as error:
-    ...         print(error.state)
-    finished None
-    finished
+    ...     status = sw.connect(result.run_dir).status()
+    >>> status.state, status.pool
+    ('finished', None)
     """
     return RunHandle(existing_run(run_dir).home)
 

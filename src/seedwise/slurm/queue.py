@@ -33,24 +33,9 @@ _NOT_NOW = re.compile(
 _PENDING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 
 # Variables that would override what the job script says.
-_NOT_FOR_SBATCH = frozenset(
-    {
-        "SBATCH_ARRAY_INX",
-        "SBATCH_CLUSTERS",
-        "SBATCH_COMMENT",
-        "SBATCH_ERROR",
-        "SBATCH_INPUT",
-        "SBATCH_JOB_NAME",
-        "SBATCH_MEM_PER_CPU",
-        "SBATCH_MEM_PER_GPU",
-        "SBATCH_MEM_PER_NODE",
-        "SBATCH_NO_REQUEUE",
-        "SBATCH_OPEN_MODE",
-        "SBATCH_OUTPUT",
-        "SBATCH_REQUEUE",
-        "SBATCH_TIMELIMIT",
-        "SBATCH_WAIT",
-    }
+_NOT_FOR_SBATCH = re.compile(
+    r"SBATCH_(ARRAY_INX|CLUSTERS|COMMENT|ERROR|INPUT|JOB_NAME|MEM_PER_(CPU|GPU|NODE)|NO_REQUEUE|"
+    r"OPEN_MODE|OUTPUT|REQUEUE|TIMELIMIT|WAIT)$"
 )
 # What Slurm sets in a job, and a new job would take for its own. Not the variables that say which
 # Slurm to ask, and not what users set for sbatch: of SBATCH_..., Slurm itself sets only bindings.
@@ -130,7 +115,7 @@ def sbatch_environment(script: str) -> dict[str, str]:
         words = directive_words(script)
     except ValueError:  # sbatch will say so
         words = []
-    said = set(_NOT_FOR_SBATCH)
+    said = set()
     for word in words:
         if word.startswith("--"):
             option = word[2:].partition("=")[0]
@@ -141,7 +126,9 @@ def sbatch_environment(script: str) -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in said and not (in_a_job and _OF_A_JOB.match(name))
+        if name not in said
+        and not _NOT_FOR_SBATCH.match(name)
+        and not (in_a_job and _OF_A_JOB.match(name))
     }
 
 

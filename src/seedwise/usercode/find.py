@@ -22,10 +22,9 @@ _argv: dict[int, tuple[str, ...]] = {}
 def load_loss(target: str) -> LossDefinition:
     """Import a loss by ``path/to/script.py:name`` or ``package.module:name``.
 
-    The name is that of the variable or of the loss; it is not needed where there is only one loss.
-    A script is imported under its stem and not as ``__main__``, so that its guarded code does not
-    run; its folder goes to the front of ``sys.path``, as Python does it. A module is also looked
-    for in the current folder. Raises LossNotFoundError also if the import would begin a run.
+    The name is that of the variable or of the loss; it is needed where there are several. A script
+    is imported under its stem, so that its guarded code does not run; its folder goes to the front
+    of ``sys.path``, as Python does it. A module is also looked for in the current folder.
     """
     where, _, name = target.rpartition(":")
     if not where:  # no name is given

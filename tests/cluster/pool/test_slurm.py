@@ -81,11 +81,13 @@ class World:
     def look(self):
         return dict(self.workers)
 
-    def joined(self, job_id):
-        return job_id in self.workers or job_id in self.came_and_went
+    @property
+    def joined(self):
+        return {*self.workers, *self.came_and_went}
 
-    def leaves(self, job_id):
-        return job_id in self.workers and not self.workers[job_id].takes_work
+    @property
+    def leaving(self):
+        return {job_id for job_id, worker in self.workers.items() if not worker.takes_work}
 
     def depart(self, job_ids):
         self.departed += job_ids

@@ -44,28 +44,21 @@ class Members(SchedulerPlugin):  # type: ignore[misc]
         self.depart_on_worker: Callable[..., None] = lambda **_: None
         self._client = client
         self._scheduler = scheduler
-        self._joined: set[str] = set()
-        self._leaving: set[str] = set()
+        #: Jobs whose worker has joined, and has said that it leaves; it may be gone by now.
+        self.joined: set[str] = set()
+        self.leaving: set[str] = set()
         scheduler.add_plugin(self, name="seedwise-members")
 
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """Note that a worker joins: it may be gone at the next look."""
-        self._joined.add(_job_id(scheduler.workers[worker]))
-
-    def joined(self, job_id: str) -> bool:
-        """Tell whether a worker has joined, ever; it may be gone by now."""
-        return job_id in self._joined
+        self.joined.add(_job_id(scheduler.workers[worker]))
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Note that a worker is about to leave: it may be gone at the next look."""
         if isinstance(msg, dict) and msg.get("status") == Status.paused.name:
             worker = self._scheduler.workers.get(topic)
             if worker is not None:
-                self._leaving.add(_job_id(worker))
-
-    def leaves(self, job_id: str) -> bool:
-        """Tell whether a worker has said that it leaves; it may be gone by now."""
-        return job_id in self._leaving
+                self.leaving.add(_job_id(worker))
 
     def look(self) -> Mapping[str, Member]:
         """Return them by the id of their job."""

@@ -217,7 +217,7 @@ class SlurmPlace(Place):
             self._adopt(job_id)  # the queue did not list it for a while
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
-            job.leaving = job.leaving or self.members.leaves(job.job_id)  # its walltime is near
+            job.leaving |= job.job_id in self.members.leaving  # its walltime is near
             if job.member is not None:
                 job.seen_s = now_s
                 self._note_joined(job, now_s)
@@ -226,7 +226,7 @@ class SlurmPlace(Place):
                     self._ask_to_leave([job], now_s)
             elif before is not None:
                 self._look_soon(now_s)
-            elif self.members.joined(job.job_id):  # and went, since the last look
+            elif job.job_id in self.members.joined:  # and went, since the last look
                 self._note_joined(job, now_s)
 
     def _note_joined(self, job: PoolJob, now_s: float) -> None:

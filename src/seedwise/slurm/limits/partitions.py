@@ -40,13 +40,7 @@ _SINFO = {
 #: The format in which ``sinfo`` must print.
 SINFO_FORMAT = SEPARATOR.join(_SINFO.values())
 
-_STATES = {
-    "UP": "up",
-    "DOWN": "down",
-    "DRAIN": "drain",
-    "INACT": "inactive",
-    "INACTIVE": "inactive",
-}
+_STATES = ("up", "down", "drain", "inactive")
 
 
 def partitions_in(
@@ -148,6 +142,7 @@ def _is_exclusive(text: str) -> bool:
 
 
 def _state(text: str) -> str:
-    if text.upper() not in _STATES:
+    state = "inactive" if text.lower() == "inact" else text.lower()
+    if state not in _STATES:
         raise ValueError(text)
-    return _STATES[text.upper()]
+    return state

@@ -695,9 +695,7 @@ def optimize_run(
     ... def walk(params, seed):
     ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         walk, n_trials=5, n_seeds=50, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     result = sw.optimize_run(walk, n_trials=5, n_seeds=50, run_root=folder, progress=False)
     >>> result.n_trials, result.best_n_seeds
     (5, 16)
     """

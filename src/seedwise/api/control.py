@@ -44,9 +44,7 @@ def connect(run_dir: str | Path) -> RunHandle:
     ... def slope(params, seed):
     ...     return params["x"] + seed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     result = sw.optimize_run(slope, n_trials=2, n_seeds=3, run_root=folder, progress=False)
     ...     status = sw.connect(result.run_dir).status()
     >>> status.state, status.pool
     ('finished', None)
@@ -88,9 +86,7 @@ def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
     ... def slope(params, seed):
     ...     return params["x"] + seed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     result = sw.optimize_run(slope, n_trials=2, n_seeds=3, run_root=folder, progress=False)
     ...     cleaned = sw.clean_run(result.run_dir)
     >>> cleaned.cancelled_jobs, cleaned.removed
     ((), ())

@@ -42,9 +42,7 @@ def run_status(run_dir: str | Path) -> RunStatus:
     ... def slope(params, seed):
     ...     return params["x"] + seed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=2, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     result = sw.optimize_run(slope, n_trials=2, n_seeds=3, run_root=folder, progress=False)
     ...     status = sw.run_status(result.run_dir)
     >>> status.state, status.done, status.pending
     ('finished', 2, 0)
@@ -85,9 +83,7 @@ def open_run(run_dir: str | Path) -> OptimizeResult | MultiOptimizeResult | Swee
     ... def walk(params, seed):
     ...     return params["drift"] + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = sw.optimize_run(
-    ...         walk, n_trials=3, n_seeds=20, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     first = sw.optimize_run(walk, n_trials=3, n_seeds=20, run_root=folder, progress=False)
     ...     result = sw.open_run(first.run_dir)
     ...     losses = result.losses(0)
     ...     better = result.compare(result.best_trial.number, 0)
@@ -137,9 +133,7 @@ def replay_seed(
     ... def slope(params, seed):
     ...     return params["x"] + seed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = sw.optimize_run(
-    ...         slope, n_trials=1, n_seeds=3, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     result = sw.optimize_run(slope, n_trials=1, n_seeds=3, run_root=folder, progress=False)
     ...     replayed = sw.replay_seed(result.run_dir, trial=0, seed=2)
     >>> replayed.losses[2] - replayed.params["x"]
     2.0

@@ -72,9 +72,7 @@ def resume_run(
     ... def walk(params, seed):
     ...     return (params["drift"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first = sw.optimize_run(
-    ...         walk, n_trials=3, n_seeds=50, workers=1, run_root=folder, progress=False
-    ...     )
+    ...     first = sw.optimize_run(walk, n_trials=3, n_seeds=50, run_root=folder, progress=False)
     ...     result = sw.resume_run(first.run_dir, n_trials=5)
     >>> result.trials[:3] == first.trials, result.n_trials
     (True, 5)

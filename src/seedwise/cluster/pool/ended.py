@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import attrs
+
 from seedwise.cluster.pool.jobs import PoolJob
 from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.errors import WorkersFailedError
@@ -29,33 +31,25 @@ _LATE = "its worker did not join in time, so it was cancelled"
 _BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
 
 
+@attrs.define(eq=False)
 class EndedJobs:
     """The jobs that ended without being told to."""
 
-    def __init__(
-        self,
-        ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None],
-        log_dir: Path,
-        nodes: BadNodes,
-    ) -> None:
-        self._ask = ask
-        self._log_dir = log_dir
-        self._nodes = nodes
-        #: Jobs, each with until when Slurm is asked about it.
-        self._open: dict[str, tuple[PoolJob, float]] = {}
-        self._asked_s = float("-inf")
-        #: Their nodes, since the last worker joined; None if unknown.
-        self._failed_starts: list[str | None] = []
-        self._faults: dict[str, str] = {}
-        #: Why jobs ended early, as it was told since then.
-        self._told: set[str] = set()
-        self._has_joined = False
-        #: The nodes where the command did not start, before any worker joined.
-        self._without_command: set[str] = set()
-
-    def fault(self, job_id: str) -> str | None:
-        """Return why a job ended by its own fault; empty if it was not, None if unknown yet."""
-        return self._faults.get(job_id)
+    _ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None]
+    _log_dir: Path
+    _nodes: BadNodes
+    #: Why jobs ended by their own fault, by id; empty if it was not that.
+    faults: dict[str, str] = attrs.field(factory=dict)
+    #: Jobs, each with until when Slurm is asked about it.
+    _open: dict[str, tuple[PoolJob, float]] = attrs.field(factory=dict)
+    _asked_s: float = float("-inf")
+    #: Their nodes, since the last worker joined; None if unknown.
+    _failed_starts: list[str | None] = attrs.field(factory=list)
+    #: Why jobs ended early, as it was told since then.
+    _told: set[str] = attrs.field(factory=set)
+    _has_joined: bool = False
+    #: The nodes where the command did not start, before any worker joined.
+    _without_command: set[str] = attrs.field(factory=set)
 
     def a_worker_joined(self) -> None:
         """Note that jobs can work."""
@@ -87,11 +81,11 @@ class EndedJobs:
                 continue
             del self._open[job_id]
             if job.leaving and (end is None or end.state == "COMPLETED"):
-                self._faults[job_id] = ""
+                self.faults[job_id] = ""
                 news.append(PoolNews(kind="left", text="a worker left", job_id=job_id))
                 continue
             words = _LATE if job.given_up else describe_end(end, self._log_dir, job_id)
-            self._faults[job_id] = words if end is not None and end.is_own_fault else ""
+            self.faults[job_id] = words if end is not None and end.is_own_fault else ""
             news.append(self._lost(job, end, words))
             if job.joined:
                 continue

@@ -51,13 +51,10 @@ class LocalPlace(Place):
     _n_lost: int = attrs.field(init=False, default=0)
     _wanted: int = attrs.field(init=False)
 
-    @_joined.default
-    def _first_joined(self) -> set[Any]:
-        return set(self.cluster.worker_spec)  # otherwise there would be no cluster
-
-    @_wanted.default
-    def _first_wanted(self) -> int:
-        return self.target.least
+    def __attrs_post_init__(self) -> None:
+        """Begin with the workers of the cluster, which have joined: else there would be none."""
+        self._joined = set(self.cluster.worker_spec)
+        self._wanted = self.target.least
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
         """Have the number of workers follow the work."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import attrs
 from dask.system import CPU_COUNT
 
 from seedwise.cluster.place import Demand
@@ -17,25 +18,19 @@ _MOST_JOBS = 100  # without `workers`: enough for most, and not a flood of sbatc
 _PAUSE_S = 60.0
 
 
+@attrs.define(eq=False)
 class Target:
     """The number of workers that are wanted: chunks out over slots, between bounds.
 
     It rises at once and falls after a pause.
     """
 
-    def __init__(
-        self,
-        least: int,
-        most: int,
-        slots_per_worker: int,
-        limit: int | None = None,
-    ) -> None:
-        self.least = least
-        self.most = most
-        #: Most workers whatever is asked for; None means no limit.
-        self.limit = limit
-        self._slots_per_worker = slots_per_worker
-        self._seen: deque[tuple[float, int]] = deque()
+    least: int
+    most: int
+    _slots_per_worker: int
+    #: Most workers whatever is asked for; None means no limit.
+    limit: int | None = None
+    _seen: deque[tuple[float, int]] = attrs.field(init=False, factory=deque)
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds, which never exceed the limit."""

@@ -90,23 +90,13 @@ class SlurmPlace(Place):
     _submitter: Submitter = attrs.field(init=False)
     _thread: threading.Thread = attrs.field(init=False)
 
-    @_wanted.default
-    def _first_wanted(self) -> int:
-        return self.target.least
-
-    @_submitter.default
-    def _new_submitter(self) -> Submitter:
-        return Submitter(
-            self.queue,
-            self.jobs,
-            self._adopt,
-            lambda: self._look_at_queue(self.clock()),
-            self._closing.is_set,
+    def __attrs_post_init__(self) -> None:
+        """Prepare what works on this place."""
+        self._wanted = self.target.least
+        self._submitter = Submitter(
+            self.queue, self.jobs, self._adopt, self._look_at_queue, self._closing.is_set
         )
-
-    @_thread.default
-    def _new_thread(self) -> threading.Thread:
-        return threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
 
     def __exit__(self, *_: object) -> None:
         """Stop keeping the jobs, and then cancel them and close the rest."""
@@ -160,7 +150,7 @@ class SlurmPlace(Place):
         job_id = worker.removeprefix(WORKER)
         job = self.jobs.get(job_id)
         is_back = job is not None and job.member is not None  # its nanny restarted it
-        return "" if is_back else self.ended.fault(job_id)
+        return "" if is_back else self.ended.faults.get(job_id)
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened since this was last called."""
@@ -189,7 +179,7 @@ class SlurmPlace(Place):
         now_s = self.clock()
         self._look_at_workers(now_s)
         if now_s >= self._look_due_s and self._slurm_away.is_over(now_s):
-            self._look_at_queue(now_s)
+            self._look_at_queue()
         self._explain_ended(now_s)
         self._keep_off_bad_nodes(now_s)
         if self.error is None and not self._closing.is_set():
@@ -241,8 +231,9 @@ class SlurmPlace(Place):
     def _look_soon(self, now_s: float) -> None:
         self._look_due_s = min(self._look_due_s, max(now_s, self._looked_s + _SOON_S))
 
-    def _look_at_queue(self, now_s: float) -> bool:
+    def _look_at_queue(self) -> bool:
         """Look into the queue; return whether it answered."""
+        now_s = self.clock()
         try:
             listed = self.queue.list(self.jobs.keys())
         except CommandError as error:

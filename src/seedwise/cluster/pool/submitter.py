@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from seedwise.cluster.pool.jobs import PoolJob, Queue
 from seedwise.cluster.pool.pace import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
@@ -20,43 +22,36 @@ _MOST_A_STEP = 10
 _MOST_UNHEARD = 5
 
 
+@attrs.define(eq=False)
 class Submitter:
-    """Submits jobs.
+    """Submits jobs."""
 
-    The pool keeps `jobs` up to date, by id. `adopt` takes the id of each new job, `look` looks
-    into the queue and returns whether it answered, and `closing` tells whether to submit no more.
-    """
-
-    def __init__(
-        self,
-        queue: Queue,
-        jobs: Mapping[str, PoolJob],
-        adopt: Callable[[str], None],
-        look: Callable[[], bool],
-        closing: Callable[[], bool],
-    ) -> None:
-        #: The error that ends the run: Slurm refuses jobs, and there is none.
-        self.error: SubmitRefusedError | None = None
-        #: What happened; the pool takes it from here.
-        self.news: collections.deque[PoolNews] = collections.deque()
-        #: After jobs that ended before their worker came.
-        self.failed_starts = Backoff(2.0, 60.0)
-        #: After Slurm refused a job.
-        self.refused = Backoff(60.0, 1800.0)
-        #: After jobs that could never have started.
-        self.doomed = Backoff(60.0, 1800.0)
-        self.proved = False
-        self._queue = queue
-        self._jobs = jobs
-        self._adopt = adopt
-        self._look = look
-        self._closing = closing
-        self._has_warned = False
-        self._unheard = Backoff(2.0, 10.0)
-        self._n_unheard = 0
-        self._budget = Budget()
-        self._first_s: float | None = None
-        self._looked_up = False
+    _queue: Queue
+    #: By id; the pool keeps it up to date.
+    _jobs: Mapping[str, PoolJob]
+    #: Takes the id of each new job.
+    _adopt: Callable[[str], None]
+    #: Looks into the queue, and returns whether it answered.
+    _look: Callable[[], bool]
+    #: Tells whether to submit no more.
+    _closing: Callable[[], bool]
+    #: The error that ends the run: Slurm refuses jobs, and there is none.
+    error: SubmitRefusedError | None = None
+    #: What happened; the pool takes it from here.
+    news: collections.deque[PoolNews] = attrs.field(factory=collections.deque)
+    #: After jobs that ended before their worker came.
+    failed_starts: Backoff = attrs.field(factory=lambda: Backoff(2.0, 60.0))
+    #: After Slurm refused a job.
+    refused: Backoff = attrs.field(factory=lambda: Backoff(60.0, 1800.0))
+    #: After jobs that could never have started.
+    doomed: Backoff = attrs.field(factory=lambda: Backoff(60.0, 1800.0))
+    proved: bool = False
+    _has_warned: bool = False
+    _unheard: Backoff = attrs.field(factory=lambda: Backoff(2.0, 10.0))
+    _n_unheard: int = 0
+    _budget: Budget = attrs.field(factory=Budget)
+    _first_s: float | None = None
+    _looked_up: bool = False
 
     def submit(self, n_missing: int, most_workers: int, now_s: float) -> bool:
         """Submit as many jobs as are missing and allowed; return whether to continue at once.

@@ -112,20 +112,14 @@ class _Answer:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
+@attrs.frozen(eq=False)
 class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
     """Stands before an application, and lets only requests with the token through."""
 
-    def __init__(
-        self,
-        application: HTTPServerConnectionDelegate,
-        token: str,
-        proxy_host: str | None,
-        strangers: _Strangers,
-    ) -> None:
-        self.application = application
-        self.strangers = strangers
-        self._token = token.encode()
-        self._proxy_host = proxy_host
+    application: HTTPServerConnectionDelegate
+    _token: str = attrs.field(repr=False)
+    _proxy_host: str | None
+    strangers: _Strangers
 
     def start_request(self, server_conn: Any, request_conn: Any) -> _Request:
         return _Request(self, server_conn, request_conn)
@@ -146,7 +140,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         cookie = f"{_COOKIE}{name[1] or 80}" if name else f"{_COOKIE}proxy"
         if any(map(self._fits, _in_query(start_line.path))):
             is_page = start_line.method in ("GET", "HEAD") and "Upgrade" not in headers
-            redirect = _redirect(start_line.path, f"{cookie}={self._token.decode()}", bool(name))
+            redirect = _redirect(start_line.path, f"{cookie}={self._token}", bool(name))
             return redirect if is_page else None
         given = [_in_header(headers), parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
         return None if any(map(self._fits, given)) else _Answer(_NO_TOKEN)
@@ -155,19 +149,19 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         return self._proxy_host in ("", re.sub(r":\d*$", "", host).lower())
 
     def _fits(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), self._token)
+        return secrets.compare_digest(given.encode(), self._token.encode())
 
 
+@attrs.define(eq=False)
 class _Request(HTTPMessageDelegate):  # type: ignore[misc]
     """One request: passed to the application from its headers on, or answered here at its end."""
 
-    def __init__(self, lock: _Lock, server_conn: Any, connection: Any) -> None:
-        self._lock = lock
-        self._server_conn = server_conn
-        self._connection = connection
-        self._answer: _Answer | None = None
-        self._is_head = False
-        self._inner: Any = HTTPMessageDelegate()  # which drops what it gets
+    _lock: _Lock
+    _server_conn: Any
+    _connection: Any
+    _answer: _Answer | None = None
+    _is_head: bool = False
+    _inner: Any = attrs.field(factory=HTTPMessageDelegate)  # which drops what it gets
 
     def headers_received(
         self, start_line: RequestStartLine, headers: HTTPHeaders

@@ -42,6 +42,7 @@ class Framing:
     mark_at: int = 0
 
 
+@attrs.define(eq=False)
 class FrameFile:
     """A file of records that is open for appending; made, for its owner only, if there is none.
 
@@ -49,14 +50,11 @@ class FrameFile:
     raises if another driver has taken the run over.
     """
 
-    def __init__(
-        self, path: Path, framing: Framing, guard: Callable[[], None] = lambda: None
-    ) -> None:
-        self._path = path
-        self._framing = framing
-        self._guard = guard
-        self._handle = -1
-        self._end = 0
+    _path: Path
+    _framing: Framing
+    _guard: Callable[[], None] = lambda: None
+    _handle: int = -1
+    _end: int = 0
 
     def __enter__(self) -> Self:
         """Open the file."""

@@ -66,10 +66,7 @@ def dashboard_link(port: int, token: str | None) -> str:
 
 
 def proxy_host() -> str | None:
-    """Return the host name under which a proxy serves the pages; None if there is no proxy.
-
-    It is empty if a proxy may have any name, as JupyterHub's: the link is then a path.
-    """
+    """Return the host of a proxy that serves the pages; empty for any, None if there is none."""
     host = urlsplit(dashboard_link(_USUAL_PORT, None)).hostname or ""
     if host not in (_LOOPBACK, "localhost", "::1"):
         return host
@@ -84,10 +81,7 @@ def scheduler_class(token: str | None) -> type[Scheduler]:
 def published_link(
     client: Client, token: str | None, key_dir: Path
 ) -> tuple[str | None, str | None]:
-    """Return the dashboard's link and the command that brings it to a laptop, if that takes one.
-
-    A link with a token is written down for `seedwise status`, which may be called elsewhere.
-    """
+    """Return the dashboard's link, also kept for `status`, and the command for a laptop if any."""
     port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     if not port:
         return None, None

@@ -89,11 +89,7 @@ def scheduler_interface(slurm: SlurmOptions | None) -> str | None:
 
 
 def thread_settings(options: WorkOptions) -> dict[str, str]:
-    """Return the variables that tell numeric libraries how many threads each seed may have.
-
-    They are the same here and on Slurm, because the number of threads may change the last bit of a
-    sum.
-    """
+    """Return the variables for a seed's threads, as on Slurm: they may change a sum's last bit."""
     n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return dict.fromkeys(names, n_threads)

@@ -265,8 +265,7 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
 def _scratch(slurm: SlurmOptions) -> list[str]:
     """Make a folder of the job's own, on its node, for the worker's temporary files.
 
-    If the user has named a folder, only that one will do. TMPDIR may have come from the driver's
-    machine, for example from a job that the driver runs in.
+    TMPDIR may have come from the driver's machine; a folder that the user names must do.
     """
     folder = slurm.local_directory or _site("local-directory")
     if folder:

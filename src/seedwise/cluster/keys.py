@@ -133,9 +133,8 @@ def _check(path: Path, is_kind: Callable[[int], bool], kind: str) -> None:
 def _check_above(folder: Path) -> None:
     """Refuse a folder that everybody could rename, even by a folder far above it.
 
-    Workers look for the keys by their path: they would use the keys of whoever makes the next
-    folder of that name. A sticky folder, as /tmp is, lets only owners rename. Folders that a group
-    may write to are accepted, as the folders of a project are like that.
+    Workers look for the keys by their path. A sticky folder, as /tmp is, lets only owners rename.
+    Folders that a group may write to are accepted, as the folders of a project are like that.
     """
     folder = folder.absolute()
     try:

@@ -139,10 +139,7 @@ _prepared = spawn.get_preparation_data
 
 @contextlib.contextmanager
 def _spawned_without_script() -> Iterator[None]:
-    """Have workers not import the script when they are spawned, as they import a snapshot of it.
-
-    By itself multiprocessing has each of its processes import the script as it is now.
-    """
+    """Have multiprocessing not import the script in workers, which import a snapshot of it."""
     global _n_spawning  # noqa: PLW0603 - several runs may be at work
     with _spawning:
         _n_spawning += 1

@@ -36,10 +36,8 @@ def write_all(handle: int, data: bytes, at: int | None = None) -> None:
 def replacing(path: Path, *, durable: bool = True, aside: Path | None = None) -> Iterator[int]:
     """Open a new file, for its owner only, that takes the name of another when the block ends.
 
-    A reader sees the old file or the new one, never half of one. If the block raises, or the disk
-    does not take the file, the old one stays. `aside` is the name until then; the random part of
-    the default lets two processes do the same at once. A durable file is synced before it is
-    renamed.
+    A reader sees the old file or the new one, never half of one. If the block raises, the old one
+    stays. `aside` is the name until then. A durable file is synced before it is renamed.
     """
     aside = aside or path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -46,10 +46,8 @@ class DaskDispatcher:
     """Has chunks evaluated by a Dask cluster.
 
     A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if the
-    chunk has killed the worker, only that process will die, and the reason will be known. If the
-    worker was lost to the end of its job, the chunk goes to a worker with more time.
-
-    `check` is called about every second; it mends the cluster, or raises if no work is possible.
+    chunk has killed the worker, only that process will die, and the reason will be known. `check`
+    is called about every second; it mends the cluster, or raises if no work is possible.
     """
 
     def __init__(

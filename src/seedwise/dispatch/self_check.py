@@ -59,8 +59,7 @@ class SelfCheck:
 
     So no two of them evaluate the seed at the same time, where a loss may write to a folder named
     after it. The driver evaluates it after the first worker. Until then no result is handed on, so
-    a run whose first value is wrong does not begin. `note` takes what the user should know in a
-    line, and `keep` what the run is to have on record. `record` is that of a run that is resumed;
+    a run whose first value is wrong does not begin. `record` is that of a run that is resumed;
     without it, the seed is the first of the first chunk that is sent.
     """
 

@@ -106,8 +106,7 @@ def _text(written: str | bytes | None) -> str:
 def _kill(process: subprocess.Popen[str]) -> None:
     """Kill a command and its children, which hold the pipes open: it may be a site's wrapper.
 
-    The children are killed before the command is waited for: only until then does its id surely
-    name their group.
+    First the children: only until it is waited for does its id surely name their group.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

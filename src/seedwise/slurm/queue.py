@@ -108,8 +108,7 @@ def sbatch_environment(script: str) -> dict[str, str]:
     """Return the environment for submitting a job script, which jobs inherit.
 
     For sbatch, variables override the lines of a script. So what a user has set for all jobs is
-    left out where the script says something itself; elsewhere it holds. Variables of the job that
-    this process runs in are left out.
+    left out where the script says something itself, and so are variables of a job that we are in.
     """
     try:
         words = directive_words(script)
@@ -143,10 +142,7 @@ def test_submit(script: str, *excluded: str) -> CommandError | None:
 
 
 def has_no_node_now(refusal: CommandError) -> bool:
-    """Tell whether `test_submit` found no node for the job right now: Slurm may still take it.
-
-    It looks only at nodes that are up and not reserved, and says the same of what no node has.
-    """
+    """Tell whether `test_submit` found no node that is up; Slurm may still take the job."""
     return _NOT_NOW.search(refusal.text) is not None
 
 

@@ -43,10 +43,7 @@ def explain(reason: str) -> Reason:
 
 @attrs.frozen
 class _Rule:
-    """Reasons that match a pattern, and what is said of them.
-
-    The groups ``whose``, ``what`` and ``nodes`` of the pattern fill the texts.
-    """
+    """Reasons that match a pattern, whose named groups fill what is said of them."""
 
     pattern: str
     words: str

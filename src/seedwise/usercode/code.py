@@ -27,10 +27,7 @@ class Module:
 
 @attrs.frozen
 class Code:
-    """The user's own modules, and how the driver found them: what a process needs to import them.
-
-    Nothing of it decides results but the modules.
-    """
+    """The user's own modules, and how the driver found them: what an import of them needs."""
 
     #: By the names under which they are imported; the script is `SCRIPT`.
     modules: Mapping[str, Module]

@@ -56,9 +56,8 @@ def fingerprint(value: object, source_of: SourceOf = no_source) -> Fingerprint:
     """Say what a function that goes by value does, or how an object is configured.
 
     The same code and data have the same digest in every process of one minor version of
-    Python, on which bytecode depends. Comments, docstrings, the place in the file and unused
-    code make no difference. What goes by name, and what is installed, counts by its name only,
-    and what can't be looked into, such as a lock, by its type.
+    Python, on which bytecode depends. What goes by name, and what is installed, counts by its name
+    only, and what can't be looked into, such as a lock, by its type.
     """
     walk = _Walk(source_of)
     return Fingerprint(walk.digest((sys.version_info[:2], value)), frozenset(walk.names))

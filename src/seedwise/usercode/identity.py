@@ -45,10 +45,7 @@ class Piece:
 def reached(
     sources: Mapping[str, str], entry: str, names: Collection[str]
 ) -> dict[tuple[str, str], Piece]:
-    """Return the pieces of code that a loss reaches, by module and label.
-
-    `sources` are all modules of the user's by name, and `entry` is the loss's own.
-    """
+    """Return the pieces of code that a loss of the module `entry` reaches, by module and label."""
     own = frozenset([".", *(name.partition(".")[0] for name in sources)])
     home = _pieces(sources[entry], own) if entry in sources else {}
     used = {*names, *(() if home.keys() & names else home)}

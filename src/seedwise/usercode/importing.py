@@ -192,8 +192,7 @@ def _spec(code: Code, name: str, as_name: str) -> importlib.machinery.ModuleSpec
 def _file(code: Code, name: str) -> str:
     """Return where a module's file is: what it needs lies beside the one that the user wrote.
 
-    On a machine that does not have it, it is the copy, as it is for a compiled module that has
-    changed since the snapshot was taken.
+    Elsewhere it is the copy, as it is for a compiled module that has changed.
     """
     module, is_source = code.modules[name], name in code.sources
     assert module.copy is not None  # it has a file

@@ -25,10 +25,9 @@ class ChildClosedError(RuntimeError):
 
 
 class Child:
-    """A child process that evaluates seeds; it is started when it is first needed.
+    """A child process that evaluates seeds; it is started when it is first needed, and again.
 
-    One thread at a time uses it, but any thread may call `kill` and `close`. After a death the
-    next use starts another process.
+    One thread at a time uses it, but any thread may call `kill` and `close`.
     """
 
     def __init__(self, shipment: Shipment) -> None:

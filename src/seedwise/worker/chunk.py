@@ -89,11 +89,7 @@ class ChunkTask:
         )
 
     def fresh_context(self) -> Context:
-        """Return the context that the loss may ask for, with a new folder for each evaluation.
-
-        A chunk whose worker was lost may run on two workers for a while; only the files of the
-        evaluation that counts are kept.
-        """
+        """Return the loss's context, with a new folder: two workers may evaluate a chunk."""
         items = {"entry_id": self.entry_id, "trial_number": self.trial}
         if self.attempts_dir is None:
             return Context(items, None)

@@ -42,9 +42,8 @@ class TrialDir:
 class Context(dict[str, Any]):
     """The context of a trial: a dict that answers to ``trial_dir`` without holding it.
 
-    ``in``, ``[]`` and `get` know the key; ``[]`` and `get` make the folder. Iterating, printing,
-    copying or pickling makes no folder and shows no ``trial_dir``. Without a folder there is no
-    such key.
+    If there is a folder, ``in``, ``[]`` and `get` know the key, and ``[]`` and `get` make it.
+    Iterating, printing, copying or pickling makes no folder and shows no ``trial_dir``.
     """
 
     __slots__ = ("folder",)

@@ -62,8 +62,7 @@ def read_arrays(
     """Read the losses of a chunk, and their components, from what a vectorized loss returned.
 
     That is an array of shape (n_seeds,), or a dict with such a ``total_loss`` and ``components``,
-    a dict of such arrays. All of them may be NaN or infinite. Raises LossValueError if anything
-    else is there.
+    a dict of such arrays. All of them may be NaN or infinite.
     """
     if returned is None:
         raise LossValueError(None, "a return is missing")

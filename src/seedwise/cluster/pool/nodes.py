@@ -15,8 +15,7 @@ _FORGOTTEN_AFTER_S = 3600.0
 class BadNodes:
     """Counts early ends of jobs by node, and excludes nodes for an hour.
 
-    `try_without` asks why Slurm does not take a job that may not run on some nodes. A node that
-    Slurm can't do without is never excluded.
+    `try_without` asks why Slurm does not take a job that may not run on some nodes.
     """
 
     def __init__(self, try_without: Callable[[Collection[str]], CommandError | None]) -> None:

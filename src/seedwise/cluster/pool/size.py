@@ -20,10 +20,7 @@ _PAUSE_S = 60.0
 
 @attrs.define(eq=False)
 class Target:
-    """The number of workers that are wanted: chunks out over slots, between bounds.
-
-    It rises at once and falls after a pause.
-    """
+    """The number of workers that are wanted; it rises at once and falls after a pause."""
 
     least: int
     most: int

@@ -347,10 +347,7 @@ class SlurmPlace(Place):
             self._release(alive, len(alive) - self._wanted, now_s)
 
     def _release(self, alive: Sequence[PoolJob], n_most: int, now_s: float) -> None:
-        """Have jobs go: those that have not started, then idle ones.
-
-        Busy ones go only if there are more than the upper bound allows.
-        """
+        """Have jobs go: those that have not started, idle ones, and busy ones above the bound."""
         surplus = len(alive) - self.target.most
         waiting = [job for job in reversed(alive) if job.started_s is None][:n_most]
         self._cancel(waiting)

@@ -11,10 +11,7 @@ from seedwise.slurm.preflight.request import Case, Problem
 
 
 def policy_problems(case: Case) -> Iterator[Problem]:
-    """Yield what QoS and accounts do not allow.
-
-    A job that is too large or too long can never start; of too many jobs some wait.
-    """
+    """Yield what QoS and accounts do not allow: of a job, or of all of them at once."""
     if not case.limits.knows("enforce") or "limits" not in case.limits.enforce:
         return
     yield from _one_job(case)

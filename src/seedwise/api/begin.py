@@ -118,15 +118,11 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
 
     Raises
     ------
-    OptionError
-        If a keyword has a value that is not allowed, or if there are no entries, or if two entries
-        are equal but for case. Raised before anything starts.
-    ClusterError
-        If the cluster can't start.
     AllEntriesFailedError
         If every entry failed.
-    ChangedRunError, RunLockedError, RunStopped
-        As in `optimize_run`.
+    OptionError, ClusterError, ChangedRunError, RunLockedError, RunStopped
+        As in `optimize_run`. OptionError, too, if there are no entries, or if two entries are
+        equal but for case.
 
     Examples
     --------
@@ -174,13 +170,9 @@ def run_sweep(
 
     Raises
     ------
-    OptionError
-        If a keyword has a value that is not allowed, or if the source's names are not those of the
-        loss's parameters. Raised before anything starts.
-    ClusterError
-        If the cluster can't start.
-    ChangedRunError, RunLockedError, RunStopped
-        As in `optimize_run`.
+    OptionError, ClusterError, ChangedRunError, RunLockedError, RunStopped
+        As in `optimize_run`. OptionError, too, if the source's names are not those of the loss's
+        parameters.
 
     Examples
     --------

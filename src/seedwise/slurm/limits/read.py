@@ -73,13 +73,8 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     else:
         del commands["accounts"]
     with ThreadPoolExecutor(len(commands)) as threads:
-        answers = dict(
-            zip(
-                commands,
-                threads.map(lambda name: _answer(commands[name], deadline, name), commands),
-                strict=True,
-            )
-        )
+        found = threads.map(lambda name: _answer(commands[name], deadline, name), commands)
+        answers = dict(zip(commands, found, strict=True))
     if not partitions_in(answers["partitions"].text or "", None, None):
         answers["sinfo"] = _answer(_SINFO, deadline)
     return limits_in(

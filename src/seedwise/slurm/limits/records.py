@@ -87,20 +87,17 @@ class PartitionLimits(_Facts):
     ----------
     name : str
         Its name.
-    is_default : bool
-        Whether jobs that name no partition run here.
-    is_hidden : bool
-        Whether Slurm hides it from those who don't ask for all partitions.
+    is_default, is_hidden : bool
+        Whether jobs that name no partition run here, and whether Slurm hides it from those who
+        don't ask for all partitions.
     state : str
         ``up``; ``down``, where jobs wait; ``drain`` or ``inactive``, where they are refused.
     max_time_s, default_time_s : float or None
         The longest walltime of a job, and the walltime of a job that names none, in seconds; None
         means no limit.
-    max_memory_per_node_mb : float or None
-        Memory that a job may have on a node, in MB of 1024 * 1024 bytes; None means no limit.
-    max_memory_per_cpu_mb : float or None
-        Memory that a job may have for each CPU, in MB; a job that asks for more gets more CPUs.
-        None means no limit.
+    max_memory_per_node_mb, max_memory_per_cpu_mb : float or None
+        Memory that a job may have on a node, and for each CPU, in MB of 1024 * 1024 bytes; a job
+        that asks for more for a CPU gets more CPUs. None means no limit.
     max_cpus_per_node : int or None
         CPUs that the partition's jobs may have on a node; None means no limit.
     is_exclusive : bool
@@ -182,10 +179,8 @@ class QosLimits(_Facts):
 
     Attributes
     ----------
-    name : str
-        Its name.
-    priority : int
-        Jobs of a QoS of higher priority go first.
+    name, priority : str, int
+        Its name; jobs of a QoS of higher priority go first.
     max_time_s : float or None
         The longest walltime of a job, in seconds; here and below None means no limit.
     max_jobs, max_submit_jobs : int or None
@@ -252,20 +247,15 @@ class SlurmLimits(_Facts):
 
     Attributes
     ----------
-    cluster, version : str
-        The cluster's name, and the version of Slurm.
-    user : str
-        The user whose accounts these are.
-    partitions : tuple of PartitionLimits
-        The partitions, hidden ones too.
-    qos : tuple of QosLimits
-        All QoS of the cluster.
+    cluster, version, user : str
+        The cluster's name, the version of Slurm, and the user whose accounts these are.
+    partitions, qos : tuple of PartitionLimits, tuple of QosLimits
+        The partitions, hidden ones too, and all QoS of the cluster.
     accounts : tuple of AccountLimits
         The accounts that the user may use.
-    max_array_size : int or None
-        The indices of a job array's tasks are below it; None means no limit.
-    max_job_count : int or None
-        How many jobs of all users the cluster keeps at once; None means no limit.
+    max_array_size, max_job_count : int or None
+        The indices of a job array's tasks are below the first; the second is how many jobs of all
+        users the cluster keeps at once. None means no limit.
     enforce : tuple of str
         The rules of accounting that hold: ``associations``, ``limits``, ``qos`` and others.
     enforce_partition_limits : str

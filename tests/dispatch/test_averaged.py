@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from seedwise.dispatch.averaged import warn_if_averaged
+from seedwise.dispatch.dispatcher import warn_if_averaged
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.returned import read_returned
 

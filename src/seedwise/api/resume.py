@@ -14,7 +14,6 @@ from seedwise.driver.parts import make_parts, read_saved, require_cluster
 from seedwise.errors import EntryOfARunError, LossNotFoundError, OptionError
 from seedwise.errors.base import without_own_frames
 from seedwise.folder.find import existing_run
-from seedwise.model.loss import LossDefinition
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
@@ -93,7 +92,11 @@ def resume_run(
     if code is None:
         parts = make_parts(saved.loss, checked, saved.source, saved)
     else:
-        parts = make_parts(_loss_now(code, saved.loss.name), checked, saved.source)
+        loss = load_loss(code)
+        if loss.name != saved.loss.name:
+            problem = f"it is loss {loss.name!r}, and the run is of {saved.loss.name!r}"
+            raise LossNotFoundError(code, problem)
+        parts = make_parts(loss, checked, saved.source)
     check_place(checked)
     return carry_out_as_asked(parts, checked, directory)  # type: ignore[no-any-return]
 
@@ -102,11 +105,3 @@ def changed_slurm(run_dir: str | Path, fields: Mapping[str, Any]) -> SlurmOption
     """Return what a run's Slurm jobs need, with these fields instead of the saved ones."""
     saved = read_saved(existing_run(run_dir).home).keywords.get("slurm")
     return attrs.evolve(saved or SlurmOptions(), **fields)
-
-
-def _loss_now(code: str, name: str) -> LossDefinition:
-    loss = load_loss(code)
-    if loss.name != name:
-        problem = f"it is loss {loss.name!r}, and the run is of {name!r}"
-        raise LossNotFoundError(code, problem)
-    return loss

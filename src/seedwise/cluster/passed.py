@@ -34,7 +34,12 @@ def open_passed(options: WorkOptions) -> PassedPlace:
     mode = mode_of(options.cluster)
     with contextlib.ExitStack() as closing:
         client = _client(options.cluster, closing)
-        _check(client, mode, options)
+        if client.asynchronous:
+            allowed = "a client or cluster made with asynchronous=False"
+            raise OptionError("cluster", client, allowed)
+        asked = execution_mode(options.mode)
+        if "mode" in options.given and asked is not mode:
+            raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
         return PassedPlace(
             client=client,
             mode=mode,
@@ -53,11 +58,3 @@ def _client(cluster: Any, closing: contextlib.ExitStack) -> Client:
     except (OSError, ValueError) as error:
         raise AddressError(str(cluster), str(error).partition("\n")[0]) from error
     return closing.enter_context(client)
-
-
-def _check(client: Client, mode: ExecutionMode, options: WorkOptions) -> None:
-    if client.asynchronous:
-        raise OptionError("cluster", client, "a client or cluster made with asynchronous=False")
-    asked = execution_mode(options.mode)
-    if "mode" in options.given and asked is not mode:
-        raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")

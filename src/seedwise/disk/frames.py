@@ -131,10 +131,8 @@ def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
 
 def frames_end(path: Path, framing: Framing) -> int:
     """Return the length in bytes up to the end of the last whole record; 0 without a file."""
-    if not path.exists() or path.stat().st_size < len(framing.magic):
-        end = 0
-    else:
-        end = len(framing.magic)
+    n_magic = len(framing.magic)
+    end = n_magic if path.exists() and path.stat().st_size >= n_magic else 0
     for position, body in frames(path, framing):
         end = position + _FRAME.size + len(body)
     return end

@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
+import numpy as np
 from distributed.scheduler import KilledWorker
 
-from seedwise.dispatch.averaged import warn_if_averaged
 from seedwise.dispatch.blame import Blame, given_up, overran
 from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
@@ -20,6 +21,7 @@ from seedwise.dispatch.self_check import SelfCheck
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
+from seedwise.model.statistics import component_mean
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
 
@@ -323,9 +325,7 @@ class DaskDispatcher:
         out = {order.trial for order in orders}
         self._clock.keep_only(out)
         for trial in self._clock.late(out):
-            if not self._clock.late(
-                [trial]
-            ):  # it shared a pack with the one before, and is sent again
+            if not self._clock.late([trial]):  # it shared a pack with one before, and goes again
                 continue
             if not self._traffic.ends_late_trials:
                 self._traffic.on_late(trial)
@@ -361,3 +361,16 @@ class DaskDispatcher:
 
 def _key_end(task: ChunkTask) -> str:
     return f"t{task.trial:05}-c{task.chunk.index:05}-a{task.attempt}"
+
+
+def warn_if_averaged(result: ChunkResult) -> None:
+    """Warn if the first loss is the mean of several numbers, one of which is named ``loss``."""
+    parts = result.components
+    if result.losses is None or "loss" not in parts or len(parts) == 1:
+        return
+    if result.losses[0] == component_mean(np.array([part[0] for part in parts.values()])):
+        warnings.warn(
+            "the loss returns a dict with a key 'loss': its value is the mean of all numbers in "
+            "the dict. If 'loss' alone counts, return {'total_loss': ..., 'components': {...}}.",
+            stacklevel=2,
+        )

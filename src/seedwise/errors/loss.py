@@ -97,10 +97,7 @@ class LossDefinitionError(SeedwiseError, ValueError):
 
 
 class LossSignatureError(SeedwiseError, TypeError):
-    """Raised when a loss can't be called with the arguments that it will get, in their order.
-
-    `signature` is the signature of the function, as Python prints it.
-    """
+    """Raised when a loss can't be called as it will be; `signature` is that of its function."""
 
     def __init__(
         self,
@@ -245,10 +242,7 @@ class SelfCheckError(SeedwiseError, RuntimeError):
 
 
 class SnapshotError(SeedwiseError, ValueError):
-    """Raised when what seems to be the user's own code is too large to be copied.
-
-    `folders` is a list of the folders that it lies in.
-    """
+    """Raised when the user's own code seems too large to be copied; `folders` holds it."""
 
     def __init__(self, size: str, folders: list[str]) -> None:
         self.folders = folders
@@ -260,10 +254,7 @@ class SnapshotError(SeedwiseError, ValueError):
 
 
 class ForeignCodeError(SeedwiseError, ImportError):
-    """Raised when a process that holds other code of the user's is to load a run's.
-
-    `modules` is a list of the modules that are imported already.
-    """
+    """Raised when a process has imported other code than a run's; `modules` lists what it has."""
 
     def __init__(self, modules: list[str]) -> None:
         self.modules = modules

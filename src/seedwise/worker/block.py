@@ -63,9 +63,7 @@ def evaluate_block(
             note(offset)
         try:
             losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
-        except (
-            BaseException
-        ) as error:  # we take no orders from its KeyboardInterrupt or SystemExit
+        except BaseException as error:  # also a SystemExit: we take no orders from a loss
             failure = failure_from(error, start + offset, seed)
             return SeedBlock(None, _with_remark(failure, loss, params))
         if parts:

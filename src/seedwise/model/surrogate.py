@@ -123,29 +123,27 @@ class Noise:
     @classmethod
     def of(cls, told: Told, scale: Scale) -> Noise:
         """Pool the variance over seeds of all trials."""
-        variances = _variances_over_seeds(told, scale)
-        freedom = np.where(np.isnan(variances), 0, told.n_seeds - 1)
+        variances, freedom = _variances_over_seeds(told, scale)
         if not freedom.any():
             return cls(scale, None)
-        return cls(scale, float(np.nansum(freedom * variances) / freedom.sum()))
+        return cls(scale, float((freedom * variances).sum() / freedom.sum()))
 
     def variances(self, told: Told) -> Floats:
         """Return the variance of each trial's value."""
         if self.pooled is None:
             return np.full(len(told), _GUESSED_NOISE)
-        own = _variances_over_seeds(told, self.scale)
-        freedom = np.where(np.isnan(own), 0, told.n_seeds - 1)
-        pooled = _POOLED_SEEDS * self.pooled + freedom * np.nan_to_num(own)
+        own, freedom = _variances_over_seeds(told, self.scale)
+        pooled = _POOLED_SEEDS * self.pooled + freedom * own
         mixed: Floats = pooled / (_POOLED_SEEDS + freedom) / told.n_seeds
         return mixed
 
 
-def _variances_over_seeds(told: Told, scale: Scale) -> Floats:
-    """Return the variance over seeds of each trial's loss; NaN for a single seed."""
+def _variances_over_seeds(told: Told, scale: Scale) -> tuple[Floats, NDArray[np.intp]]:
+    """Return the variance over seeds of each trial's loss, and its degrees of freedom."""
     with np.errstate(over="ignore"):
         stderrs = told.stderrs * scale.forward(told.values)[1]
-    variances: Floats = np.minimum(stderrs, _LARGEST_STDERR) ** 2 * told.n_seeds
-    return variances
+    variances = np.minimum(stderrs, _LARGEST_STDERR) ** 2 * told.n_seeds
+    return np.nan_to_num(variances), np.where(np.isnan(variances), 0, told.n_seeds - 1)
 
 
 @attrs.frozen(eq=False)
@@ -155,7 +153,6 @@ class Process:
     kernel: Kernel
     #: The factor of the noise.
     factor: float
-    scale: Scale
     noise: Noise
     #: Numbers of the trials that it learns from; the others are left out to bound the cost.
     rows: NDArray[np.intp]
@@ -185,23 +182,10 @@ class Surrogate:
         """Return the smoothed values of trials, of which the first are those of the fit."""
         if self.process is None:
             return told.values
-        values, means = _posterior_means(self.process, told, len(self.told))
-        return _back(self.process.scale, means + kappa * (values - means))
-
-    @gp.one_blas_thread()
-    def posterior(self, told: Told) -> tuple[Floats, Floats]:
-        """Return the posterior means of trials, and their standard deviations.
-
-        Where neighbours explain nothing, these are the values and their standard errors, NaN for
-        a single seed. What is a mean on the logarithmic part of the scale is a median of losses.
-        """
-        if self.process is None:
-            return told.values, told.stderrs
-        scale = self.process.scale
-        _, means = _posterior_means(self.process, told, len(self.told))
-        losses = _back(scale, means)
-        sds = _posterior_sds(self.process, told, len(self.told))
-        return losses, sds / scale.forward(losses)[1]
+        scale = self.process.noise.scale
+        values = scale.forward(told.values)[0]
+        means = _posterior_means(self.process, told, values, len(self.told))
+        return scale.back(np.round(means + kappa * (values - means), _DECIMALS))
 
 
 def fitted_at(n: int) -> int:
@@ -243,7 +227,7 @@ def fit_surrogate(told: Told) -> Surrogate:
     left_out = np.setdiff1d(np.arange(len(first)), rows)
     solved = gp.solve_lower(lower, gp.solve_lower(lower, many.values), transposed=True)
     left_out_means = kernel(first.points[left_out], many.points) @ solved
-    process = Process(kernel, factor, scale, noise, rows, lower, left_out, left_out_means)
+    process = Process(kernel, factor, noise, rows, lower, left_out, left_out_means)
     return Surrogate(first, process)
 
 
@@ -257,15 +241,14 @@ def _rows(values: Floats, n: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([order[: n // 2], spread]))
 
 
-def _back(scale: Scale, warped: Floats) -> Floats:
-    return scale.back(np.round(warped, _DECIMALS))
-
-
-def _posterior_means(process: Process, told: Told, n_fitted: int) -> tuple[Floats, Floats]:
-    """Return values and posterior means, on the scale of the model."""
-    values = process.scale.forward(told.values)[0]
+def _posterior_means(process: Process, told: Told, values: Floats, n_fitted: int) -> Floats:
+    """Return the posterior means of values, both on the scale of the model."""
     noise = process.factor * process.noise.variances(told) + JITTER
-    lower, edge, corner = _extended(process, told, n_fitted)
+    # The Cholesky factor in blocks: of the fit, and of the trials told since.
+    lower, points = process.lower, told.points[n_fitted:]
+    edge = gp.solve_lower(lower, process.kernel(told.points[process.rows], points)).T
+    own = process.kernel(points, points) + np.diag(noise[n_fitted:])
+    corner = gp.lower_factor(own - edge @ edge.T)
     first = gp.solve_lower(lower, values[process.rows])
     since = gp.solve_lower(corner, values[n_fitted:] - edge @ first)
     since = gp.solve_lower(corner, since, transposed=True)
@@ -275,26 +258,4 @@ def _posterior_means(process: Process, told: Told, n_fitted: int) -> tuple[Float
     means[process.rows] -= noise[process.rows] * first
     means[n_fitted:] -= noise[n_fitted:] * since
     means[process.left_out] = process.left_out_means
-    return values, means
-
-
-def _posterior_sds(process: Process, told: Told, n_fitted: int) -> Floats:
-    """Return posterior standard deviations, on the scale of the model."""
-    lower, edge, corner = _extended(process, told, n_fitted)
-    first = gp.solve_lower(lower, process.kernel(told.points[process.rows], told.points))
-    since = process.kernel(told.points[n_fitted:], told.points) - edge @ first
-    since = gp.solve_lower(corner, since)
-    prior = process.kernel(told.points[:1], told.points[:1])[0, 0]
-    explained = (first * first).sum(0) + (since * since).sum(0)
-    sds: Floats = np.sqrt(np.maximum(prior - explained, 0))
-    return sds
-
-
-def _extended(process: Process, told: Told, n_fitted: int) -> tuple[Floats, Floats, Floats]:
-    """Return the Cholesky factor as blocks: of the fit, and of the trials told since."""
-    points = told.points[n_fitted:]
-    noise = process.factor * process.noise.variances(told)[n_fitted:] + JITTER
-    across = process.kernel(told.points[process.rows], points)
-    edge = gp.solve_lower(process.lower, across).T
-    corner = gp.lower_factor(process.kernel(points, points) + np.diag(noise) - edge @ edge.T)
-    return process.lower, edge, corner
+    return means

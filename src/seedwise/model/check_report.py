@@ -20,22 +20,6 @@ _PART_OF_WALLTIME = 0.1
 
 _SHORTEST_SEED_S = 1e-9
 
-_DERIVED = (
-    "n_chunks",
-    "n_chunks_in_flight",
-    "n_chunks_at_once",
-    "n_seeds_at_once",
-    "n_validation_evaluations",
-    "n_idle_workers",
-    "chunk_s",
-    "run_s",
-    "core_hours",
-    "chunk_is_short",
-    "chunk_is_long",
-    "trial_is_long",
-    "advised_chunk_size",
-)
-
 
 @attrs.frozen(kw_only=True)
 class CheckReport:
@@ -148,7 +132,7 @@ class CheckReport:
     @property
     def n_chunks_in_flight(self) -> int:
         """The most chunks that are in flight at once."""
-        return self.n_chunks * min(self.n_trials_at_once, self.n_trials)
+        return self.n_chunks * self._trials_in_flight
 
     @property
     def n_chunks_at_once(self) -> int | None:
@@ -163,9 +147,8 @@ class CheckReport:
         n_chunks = self.n_chunks_at_once
         if n_chunks is None:
             return None
-        if self.vectorized:
-            return n_chunks * self._seeds_of_a_chunk
-        return n_chunks * min(self.worker_parallelism, self._seeds_of_a_chunk)
+        own = self._seeds_of_a_chunk
+        return n_chunks * (own if self.vectorized else min(self.worker_parallelism, own))
 
     @property
     def n_idle_workers(self) -> int:
@@ -177,15 +160,14 @@ class CheckReport:
     @property
     def chunk_s(self) -> float:
         """Seconds that a chunk takes, by the one seed; at most that if the loss is vectorized."""
-        return self._rounds(self._seeds_of_a_chunk) * self.seed_s
+        return -(-self._seeds_of_a_chunk // self._seeds_a_round) * self.seed_s
 
     @property
     def run_s(self) -> float | None:
         """Seconds that the run takes when all workers are there; None if unknown."""
         if self.n_chunks_at_once is None:
             return None
-        n_trials_at_once = min(self.n_trials_at_once, self.n_trials)
-        return -(-self._n_whole_trials // n_trials_at_once) * self._trials_s
+        return -(-self._n_whole_trials // self._trials_in_flight) * self._trials_s
 
     @property
     def trial_is_long(self) -> bool:
@@ -233,8 +215,13 @@ class CheckReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it, with the figures that follow from it."""
-        derived = {name: getattr(self, name) for name in _DERIVED}
-        return {**attrs.asdict(self), **derived}
+        derived = [name for name, one in vars(CheckReport).items() if isinstance(one, property)]
+        public = {name: getattr(self, name) for name in derived if not name.startswith("_")}
+        return {**attrs.asdict(self), **public}
+
+    @property
+    def _trials_in_flight(self) -> int:
+        return min(self.n_trials_at_once, self.n_trials)
 
     @property
     def _n_whole_trials(self) -> int:
@@ -265,8 +252,7 @@ class CheckReport:
         n_seeds = self.n_seeds_of_trial
         if self.workers is None:
             return n_seeds
-        n_trials = min(self.n_trials_at_once, self.n_trials)
-        n_chunks = -(-self.workers * self._chunks_per_worker // n_trials)
+        n_chunks = -(-self.workers * self._chunks_per_worker // self._trials_in_flight)
         if n_chunks == 1:
             return n_seeds
         # By rounding, the first size may give too few; the second is the largest with enough.
@@ -275,6 +261,3 @@ class CheckReport:
     @property
     def _seeds_a_round(self) -> int:
         return 1 if self.vectorized else self.worker_parallelism
-
-    def _rounds(self, n_seeds: int) -> int:
-        return -(-n_seeds // self._seeds_a_round)

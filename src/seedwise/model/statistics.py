@@ -61,10 +61,14 @@ def confidence_interval(found: Estimate) -> tuple[float, float] | None:
     """Return the 95 % confidence interval of a mean, by Student's t; None for a single seed."""
     if found.stderr is None:
         return None
+    return _interval(found.mean, found.stderr, found.n_seeds - 1)
+
+
+def _interval(mean: float, stderr: float, freedom: float) -> tuple[float, float]:
     from scipy.special import stdtrit  # here, since workers do without it
 
-    reach = float(stdtrit(found.n_seeds - 1, 0.975)) * found.stderr
-    return found.mean - reach, found.mean + reach
+    reach = float(stdtrit(freedom, 0.975)) * stderr
+    return mean - reach, mean + reach
 
 
 def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
@@ -83,12 +87,8 @@ def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
         for one in (first, second)
         if one.stderr and stderr
     ]
-    from scipy.special import stdtrit
-
     freedom = 1 / math.fsum(parts) if parts else n_seeds - 1
-    reach = float(stdtrit(freedom, 0.975)) * stderr
-    interval = (difference - reach, difference + reach)
-    return Comparison(difference, stderr, interval, n_seeds)
+    return Comparison(difference, stderr, _interval(difference, stderr, freedom), n_seeds)
 
 
 def exact_mean(values: Sequence[float]) -> float:

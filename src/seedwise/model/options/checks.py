@@ -25,19 +25,13 @@ def folder(name: str, value: Any) -> None:
 
 def lines(name: str, value: Any) -> None:
     """Allow a sequence of lines of text."""
-    fine = isinstance(value, tuple) and all(
-        isinstance(line, str) and line.strip() and "\n" not in line for line in value
-    )
-    if not fine:
+    if not _are_lines(value):
         raise OptionError(name, value, "a list of non-empty strings of one line each")
 
 
 def command(name: str, value: Any) -> None:
     """Allow the words of a command."""
-    fine = isinstance(value, tuple) and all(
-        isinstance(word, str) and word.strip() and "\n" not in word for word in value
-    )
-    if not fine or not value:
+    if not _are_lines(value) or not value:
         allowed = "a command, as a list of words or as text that a shell can split"
         raise OptionError(name, value, allowed, "In text, each quote has to be closed.")
 
@@ -181,6 +175,12 @@ def workers(name: str, value: Any) -> None:
             value,
             "a whole number above 0, or (min, max) with 0 <= min <= max and max above 0",
         )
+
+
+def _are_lines(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(line, str) and line.strip() and "\n" not in line for line in value
+    )
 
 
 def _is_whole(value: Any) -> bool:

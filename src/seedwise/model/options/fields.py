@@ -55,15 +55,12 @@ def option(
     return attrs.field(
         default=default,
         metadata={
+            **attrs.asdict(forms, recurse=False),
             "type": type_,
             "doc": doc,
             "check": check,
             "convert": convert,
             "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
-            "choices": tuple(forms.choices),
-            "to_json": forms.to_json,
-            "from_json": forms.from_json,
-            "accepts": forms.accepts,
         },
     )
 
@@ -132,7 +129,8 @@ def keyword_docs(options: type) -> str:
         default = _default(field)
         shown = "optional" if default is None else f"default {default!r}"
         text = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
-        entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{_indent(text)}")
+        text = textwrap.indent(text, "    ")
+        entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{text}")
     return "\n".join(entries)
 
 
@@ -245,7 +243,3 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(part) for part in value)
     value = plain_scalar(value)
     return str.__str__(value) if isinstance(value, str) else value
-
-
-def _indent(text: str) -> str:
-    return textwrap.indent(text, "    ")

@@ -19,7 +19,6 @@ that are not told. ``{"redo": [...]}``: the trials of these numbers are evaluate
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -49,7 +48,7 @@ _LONGEST_TRACEBACK = 8000
 _NUMBERS_A_RECORD = 10_000
 
 
-class Ledger:
+class Ledger(FrameFile):
     """The chunk results of a run.
 
     The file is made if there is none, and must end with a whole record: see `ledger_end`. `guard`
@@ -65,8 +64,7 @@ class Ledger:
         accept_changes: bool = False,
         told: Callable[[int], bool] = lambda _: False,
     ) -> None:
-        self._path = path
-        self._file = FrameFile(path, _FRAMING, guard)
+        super().__init__(path, _FRAMING, guard)
         self._accept_changes = accept_changes
         self._told = told
         # By trial: the digest of the params and the result, of each chunk.
@@ -74,17 +72,10 @@ class Ledger:
         self._synced_s = 0.0
 
     def __enter__(self) -> Self:
-        """Open the file and read what is in it."""
-        with contextlib.ExitStack() as closing:
-            closing.enter_context(self._file)
-            with writing(self._path):
-                self._read()
-            closing.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._file.__exit__()
+        """Read what is in the file, and open it."""
+        with writing(self._path):
+            self._read()
+        return super().__enter__()
 
     def forget(self, told: Sequence[int]) -> None:
         """Drop trials that were told from memory."""
@@ -109,15 +100,13 @@ class Ledger:
 
         Raises RunFileError if the disk does not take them all; none is kept then.
         """
-        self._file.append(
-            _body(result, params_digest(proposal.params)) for proposal, result in entries
-        )
+        self.append(_body(result, params_digest(proposal.params)) for proposal, result in entries)
         if time.monotonic() - self._synced_s > _SYNC_S:
             self.sync()
 
     def begin_phase(self, reason: str) -> None:
         """Note that all results so far are of an older state of the loss or of the seeds."""
-        self._file.append([_with_header({"phase": reason})])
+        self.append([_with_header({"phase": reason})])
         self.sync()
         self._records.clear()
 
@@ -138,13 +127,13 @@ class Ledger:
                     kept[number] = _without_overruns(self._records[number])
                     yield from (_body(result, digest) for digest, result in kept[number])
 
-        self._file.append(bodies())
+        self.append(bodies())
         self.sync()
         self._records |= kept
 
     def sync(self) -> None:
         """Have what was appended on disk before this returns."""
-        self._file.sync()
+        super().sync()
         self._synced_s = time.monotonic()
 
     def _read(self) -> None:
@@ -197,10 +186,7 @@ def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, T
 
 
 def ledger_end(path: Path) -> int:
-    """Return the length of a ledger in bytes up to the end of its last whole record.
-
-    See `seedwise.disk.frames.frames_end`.
-    """
+    """Return the length in bytes up to the end of the last whole record: see `frames_end`."""
     return frames_end(path, _FRAMING)
 
 
@@ -231,7 +217,7 @@ class _Recorded:
             self._failures[result.start] = result.failure
         else:
             self._failures.pop(result.start, None)
-            _place(result, self._losses, self._components)
+            self._place(result)
 
     def heed(self, header: Mapping[str, Any]) -> None:
         """Heed a note that earlier results do not count any more."""
@@ -245,6 +231,17 @@ class _Recorded:
         """Return what counts."""
         failure = self._failures[min(self._failures)] if self._failures else None
         return TrialLosses(self._losses, self._components, failure, tuple(self._changed))
+
+    def _place(self, result: ChunkResult) -> None:
+        """Put a result's arrays where its seeds are in the plan."""
+        where = slice(result.start, result.start + result.n_seeds)
+        n_seeds = len(self._losses[where])
+        assert result.losses is not None
+        self._losses[where] = result.losses[:n_seeds]
+        for name in dict.fromkeys([*self._components, *result.components]):
+            whole = self._components.setdefault(name, np.full(len(self._losses), np.nan))
+            part = result.components.get(name)
+            whole[where] = np.nan if part is None else part[:n_seeds]
 
     def _start_over(self) -> None:
         self._losses.fill(np.nan)
@@ -358,19 +355,3 @@ def _result(header: Mapping[str, Any], arrays: memoryview) -> ChunkResult:
         worker=header["worker"],
         job_id=header["job_id"],
     )
-
-
-def _place(
-    result: ChunkResult,
-    losses: NDArray[np.float64],
-    components: dict[str, NDArray[np.float64]],
-) -> None:
-    """Put a result's arrays where its seeds are in the plan."""
-    where = slice(result.start, result.start + result.n_seeds)
-    n_seeds = len(losses[where])
-    assert result.losses is not None
-    losses[where] = result.losses[:n_seeds]
-    for name in dict.fromkeys([*components, *result.components]):
-        whole = components.setdefault(name, np.full(len(losses), np.nan))
-        part = result.components.get(name)
-        whole[where] = np.nan if part is None else part[:n_seeds]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from array import array
 from collections import Counter
@@ -29,7 +28,7 @@ from seedwise.model.trials import TrialResult, TrialState
 _STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in bytes
 
 
-class TrialTable:
+class TrialTable(FrameFile):
     """The finished trials of a sweep.
 
     One byte a trial and the best ones are in memory, the rest is in the file. It is made if there
@@ -38,9 +37,8 @@ class TrialTable:
     """
 
     def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
+        super().__init__(path, FRAMING, guard)
         self.counts: Counter[TrialState] = Counter()
-        self._path = path
-        self._file = FrameFile(path, FRAMING, guard)
         self._codes = _Codes()
         # The least value and the largest, each with the lowest number that has it: with the sign
         # that makes the best the least.
@@ -48,18 +46,11 @@ class TrialTable:
         self._best_is_lost = False  # only all values could tell the next
 
     def __enter__(self) -> Self:
-        """Open the file and read what is in it."""
-        with contextlib.ExitStack() as closing:
-            closing.enter_context(self._file)
-            with writing(self._path):
-                for number, code, value in changes(self._path):
-                    self._set(number, code, value)
-            closing.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self._file.__exit__()
+        """Read what is in the file, and open it."""
+        with writing(self._path):
+            for number, code, value in changes(self._path):
+                self._set(number, code, value)
+        return super().__enter__()
 
     @property
     def n_told(self) -> int:
@@ -89,9 +80,7 @@ class TrialTable:
 
     def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
         """Append finished trials, each with its `params_digest`; all of them, or none."""
-        self._file.append(
-            row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True)
-        )
+        self.append(row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True))
         for trial in trials:
             value = math.nan if trial.value is None else trial.value
             self._set(trial.number, STATE_CODES[trial.state], value)
@@ -99,14 +88,10 @@ class TrialTable:
     def begin_again(self, numbers: Iterable[int]) -> None:
         """Note that trials are evaluated again, so not told any more; all of them, or none."""
         told = array("q", (number for number in numbers if self._codes.get(number)))
-        self._file.append(again_bodies(told))
+        self.append(again_bodies(told))
         self.sync()
         for number in told:
             self._set(number, NOT_TOLD, math.nan)
-
-    def sync(self) -> None:
-        """Have what was appended on disk before this returns."""
-        self._file.sync()
 
     def _set(self, number: int, code: int, value: float) -> None:
         before = self._codes.get(number)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import attrs
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -635,10 +636,10 @@ def test_a_tail_of_zeros_is_cut_off(path):
 
 def test_a_ledger_that_can_not_be_read_is_not_left_open(path):
     path.write_bytes(b"this is no ledger, but a text")
-    open_before = os.listdir("/proc/self/fd")
+    n_open = psutil.Process().num_fds()
     with pytest.raises(DamagedFileError):
         Ledger(path).__enter__()
-    assert os.listdir("/proc/self/fd") == open_before
+    assert psutil.Process().num_fds() == n_open
 
 
 # The guard, and when the file is synced.

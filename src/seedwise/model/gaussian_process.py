@@ -189,8 +189,7 @@ def _negative_log_likelihood(
 def gain(sample: Sample, kernel: Kernel, factor: float) -> Floats:
     """Return by how much each value is better predicted from the others than by their mean.
 
-    The difference of two log densities of a value, given all others: by the process, and by a
-    model in which the trials differ, but neighbours are no more alike than others.
+    In log density. By the mean, the trials differ, but neighbours are no more alike than others.
     """
     noise = factor * sample.noise + JITTER
     precision = inverse(lower_factor(kernel(sample.points, sample.points) + np.diag(noise)))

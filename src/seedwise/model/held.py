@@ -16,12 +16,7 @@ from seedwise.model.values import ROUNDING, require_known, typed_value
 def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
     """Return a space in which some parameters are held at a value, in or outside of their range.
 
-    Such a parameter has a range, or a list, of one value. Raises OptionError for an unknown
-    parameter, or for a value of another type.
-
-    >>> from seedwise.model.space import checked_space
-    >>> with_overrides(checked_space({"x": (0, 1), "y": (0, 1)}), {"x": 3})["x"].range
-    (3.0, 3.0)
+    Such a parameter has a range, or a list, of one value. Raises OptionError.
     """
     overrides = overrides or {}
     require_known("overrides", overrides, space)
@@ -42,14 +37,7 @@ def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
 def refined_space(
     space: ParameterSpace, best: Mapping[str, ParamValue], factor: float
 ) -> ParameterSpace:
-    """Return a smaller space around a point of it.
-
-    Each range keeps this share of its width, on its own scale; lists of values stay as they are.
-
-    >>> from seedwise.model.space import checked_space
-    >>> refined_space(checked_space({"x": (0, 1)}), {"x": 0.9}, 0.5)["x"].range
-    (0.65, 1.0)
-    """
+    """Return a space around a point, in which each range keeps this share of its width."""
     return {
         name: _refined(param, best[name], factor) if param.range is not None else param
         for name, param in space.items()

@@ -69,22 +69,10 @@ class LossDefinition:
         return self.function(*args, **kwargs)
 
     def evaluate(self, params: Mapping[str, Any], seed: Any, context: dict[str, Any]) -> Any:
-        """Call the user's function with the arguments that it takes.
+        """Call the user's function with what it takes: copies of params and context, and a seed.
 
-        Parameters
-        ----------
-        params : mapping
-            The trial's parameters; the function gets a copy of its own.
-        seed : int, or ndarray of int64 of shape (n,) for a vectorized loss
-            The replicate, or the chunk's replicates.
-        context : dict
-            ``entry_id`` and ``trial_number``, and on a worker ``trial_dir``; the function gets a
-            copy of its own, of the same class.
-
-        Returns
-        -------
-        object
-            What the function returned.
+        A vectorized loss gets the chunk's seeds, an array of int64. The context has ``entry_id``
+        and ``trial_number``, and on a worker ``trial_dir``.
         """
         if self.call_shape is CallShape.PARAMS_SEED:
             return self.function(dict(params), seed)
@@ -166,8 +154,8 @@ def loss(
     assert name is not None  # for the type checker: nothing is missing
     assert description is not None
     assert parameter_space is not None
-    texts: dict[str, object] = {"name": name, "description": description}
-    for field, value in texts.items():
+    for field in ("name", "description"):
+        value: object = fields[field]
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise OptionError(field, value, "text in one line")
     if len(name) > _LONGEST_NAME:
@@ -251,12 +239,9 @@ def _check_third(
 
 
 def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:
-    """Tell whether the third argument is meant for the context.
-
-    A third parameter with a default, such as ``scale=1.0``, is the user's own, and so are
-    ``*args`` and ``**kwargs``.
-    """
+    """Tell whether the third argument is meant for the context."""
     third = signature.parameters[list(bound.arguments)[-1]]
+    # One with a default, such as scale=1.0, is the user's own, and so are *args and **kwargs.
     if third.kind in (third.VAR_POSITIONAL, third.VAR_KEYWORD):
         return False
     return third.name in ("context", "ctx") or third.default is third.empty

@@ -52,11 +52,9 @@ class Cases:
 def first_points(
     options: StudyOptions, space: ParameterSpace
 ) -> Callable[[int], dict[str, Any] | None]:
-    """Return a function that gives the params that `trial_zero` or `enqueue` set for a trial.
+    """Return a function of a trial's number that gives the params that the call set for it.
 
-    It takes the trial's number and returns all or some of the params; None leaves all of them to
-    the sampler. Raises OptionError if `overrides` hold all parameters, or if a point lies outside
-    of the space that is searched.
+    These are all or some; None leaves all of them to the sampler. Raises OptionError.
     """
     if len(options.overrides or {}) == len(space):
         hint = "Evaluate single points with run_sweep."

@@ -41,10 +41,7 @@ class Looks:
         return self.saves and len(self.sizes) == 1
 
     def wanted(self, number: int, look: int) -> NDArray[np.bool_]:
-        """Return which positions of the plan a trial has at a look.
-
-        Where nothing is dropped, the next trial has the seeds that follow in the plan.
-        """
+        """Return which positions of the plan a trial has at a look."""
         wanted = np.zeros(self.n_plan, dtype=np.bool_)
         size = self.sizes[look]
         first = number * size % self.n_plan if self.in_parts else 0
@@ -76,8 +73,6 @@ def looks(race: str | bool | Race, n_plan: int) -> Looks:
 def is_worse(differences: NDArray[np.float64], level: float) -> bool:
     """Tell whether the mean of paired differences is above 0, by a one-sided t test.
 
-    Without any variance, it is worse if the differences are above 0 at all.
-
     >>> is_worse(np.array([1.0, 2.0, 1.5]), 0.05), is_worse(np.array([-1.0, 2.0]), 0.05)
     (True, False)
     """
@@ -99,15 +94,9 @@ def dropped_estimate(
 ) -> Estimate:
     """Estimate the mean loss of a dropped trial with the incumbent as control variate.
 
-    `losses` are those of the trial and `incumbent` those of the incumbent, by position in the
-    plan; the trial has those that are `common`. With n of N seeds, the estimate is the
-    incumbent's mean over all N plus the mean difference over the n. Its variance is
-    ``s_d**2 * (1/n - 1/N) + s**2 / N``, where s_d**2 is the sample variance of the differences
+    Losses are by position in the plan; the trial has those that are `common`, n of N. The variance
+    is ``s_d**2 * (1/n - 1/N) + s**2 / N``, where s_d**2 is the sample variance of the differences
     and s**2 that of the trial's losses.
-
-    >>> common = np.array([True, True, False])
-    >>> dropped_estimate(np.array([3.0, 5.0, 0.0]), np.array([1.0, 3.0, 5.0]), common).mean
-    5.0
     """
     own, n_plan = losses[common], len(incumbent)
     difference = estimate(own - incumbent[common])

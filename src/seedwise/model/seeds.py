@@ -48,10 +48,7 @@ class SeedPlan:
     def chunks(
         self, covered: NDArray[np.bool_] | None = None, first_index: int = 0
     ) -> Iterator[Chunk]:
-        """Cut the plan into its chunks, in order, without the positions that are `covered`.
-
-        No chunk is longer than `chunk_size` or spans a position that is left out.
-        """
+        """Cut the plan into its chunks, in order, without the positions that are `covered`."""
         index = first_index
         for first, last in self._gaps(covered):
             for start in range(first, last, self.chunk_size):
@@ -74,16 +71,10 @@ def seed_plan(
     num_chunks: int | None = None,
     seed_start: int = 0,
 ) -> SeedPlan:
-    """Lay out the seeds of a run.
+    """Lay out the seeds of a run, as the options of these names say.
 
-    `seeds` gives them one by one and goes before `n_seeds`, their number from `seed_start` on. If
-    both are None, there are ``chunk_size * num_chunks``, by default 100 times 10. If `chunk_size`
-    is None it is 100, or what gives `num_chunks`.
     Raises OptionError if there is no seed, a seed twice, one that is not a whole number of 64
     bits, or more seeds or chunks than a driver can hold.
-
-    >>> [chunk.seeds.tolist() for chunk in seed_plan(seeds=[9, 1, 5], chunk_size=2).chunks()]
-    [[9, 1], [5]]
     """
     if seeds is not None:
         array = _explicit(seeds)

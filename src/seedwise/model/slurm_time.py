@@ -45,14 +45,7 @@ def time_s(text: str) -> float | None:
 
 
 def time_text(seconds: float | None) -> str:
-    """Return a time as Slurm reads it, ``D-HH:MM:SS``; the inverse of `time_s`.
-
-    A fraction of a second counts as a whole one. Raises ValueError if the time is below 0 or not
-    finite.
-
-    >>> time_text(5400), time_text(None)
-    ('0-01:30:00', 'UNLIMITED')
-    """
+    """Return a time as Slurm reads it, ``D-HH:MM:SS``, rounded up; the inverse of `time_s`."""
     if seconds is None:
         return "UNLIMITED"
     if not 0 <= seconds < math.inf:

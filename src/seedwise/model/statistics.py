@@ -47,11 +47,7 @@ class Comparison:
 
 
 def paired_comparison(first: NDArray[np.float64], second: NDArray[np.float64]) -> Comparison:
-    """Compare losses of the same seeds, NaN for those that have none; one seed has both at least.
-
-    >>> paired_comparison(np.array([1.0, 2.0, 4.0]), np.array([0.0, 1.0, np.nan]))
-    Comparison(difference=1.0, stderr=0.0, interval=(1.0, 1.0), n_seeds=2)
-    """
+    """Compare losses of the same seeds, NaN for those that have none; one seed has both."""
     differences = first - second
     found = estimate(differences[~np.isnan(differences)])
     return Comparison(found.mean, found.stderr, confidence_interval(found), found.n_seeds)
@@ -105,9 +101,6 @@ def component_mean(values: NDArray[np.float64]) -> float:
 
     If a value is not finite, it is what IEEE 754 gives for their sum, in any order: NaN with a NaN
     or with both infinities among them, else the infinity.
-
-    >>> component_mean(np.array([1.0, -np.inf])), component_mean(np.array([np.inf, -np.inf]))
-    (-inf, nan)
     """
     special = values[~np.isfinite(values)]
     if not len(special):
@@ -121,9 +114,6 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
     Sums are exactly rounded (`math.fsum`; Shewchuk, Adaptive precision floating-point arithmetic
     and fast robust geometric predicates, 1997, section 2), so that the bits depend neither on how
     the seeds were cut into chunks nor on the order in which the chunks arrived.
-
-    >>> estimate(np.array([1e16, 1.0, -1e16, 3.0])).mean
-    1.0
     """
     values, exponent = _scaled(losses.tolist())
     n = len(values)
@@ -136,10 +126,8 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
 
 
 def _scaled(values: Sequence[float]) -> tuple[Sequence[float], int]:
-    """Return values that can be squared and summed, and the power of two that was taken out.
-
-    Huge losses, such as a penalty of 1e300, would overflow. A power of two adds no rounding.
-    """
+    """Return values that can be squared and summed, and the power of two that was taken out."""
+    # Huge losses, such as a penalty of 1e300, would overflow. A power of two adds no rounding.
     exponent = math.frexp(max(map(abs, values)))[1]
     if exponent <= _LARGEST_EXPONENT:
         return values, 0

@@ -172,8 +172,6 @@ def failures_in_words(errors: Mapping[str, str]) -> str:
 
     `errors` has a line for each that failed, by its name.
 
-    >>> failures_in_words({"p17": "ValueError: no"})
-    '1 failed: p17: ValueError: no'
     >>> failures_in_words({"p1": "KeyError: 1", "p2": "KeyError: 2", "p3": "ValueError: no"})
     '3 failed, 2 of them with KeyError, such as p1: KeyError: 1'
     """
@@ -188,10 +186,7 @@ def failures_in_words(errors: Mapping[str, str]) -> str:
 
 
 def best_trial(trials: Iterable[TrialResult], direction: str) -> TrialResult | None:
-    """Return the best complete trial, of equal ones the first by number; None if there is none.
-
-    `direction` is "minimize" or "maximize".
-    """
+    """Return the best complete trial, of equal ones the first by number; None if there is none."""
     sign = -1.0 if direction == "maximize" else 1.0
     complete = [(sign * t.value, t.number, t) for t in trials if t.value is not None]
     return min(complete, key=lambda entry: entry[:2])[2] if complete else None

@@ -162,11 +162,7 @@ def halving(n_candidates: int, n_seeds: int) -> Iterator[tuple[int, int]]:
 
 
 def n_evaluations(n_candidates: int, n_seeds: int) -> int:
-    """Return how many seeds a validation evaluates, in all candidates.
-
-    >>> n_evaluations(8, 256)
-    1280
-    """
+    """Return how many seeds a validation evaluates, in all candidates."""
     had, total = 0, n_seeds  # the winner's, for its value
     for n_left, size in halving(n_candidates, n_seeds):
         total += n_left * (size - had)

@@ -16,10 +16,7 @@ ROUNDING = 1e-9
 def typed_values(
     name: str, values: Mapping[str, Any] | None, space: ParameterSpace
 ) -> dict[str, ParamValue]:
-    """Return the values of the keyword `name` in their parameters' types; ranges don't matter.
-
-    Raises OptionError for an unknown parameter, or for a value of another type.
-    """
+    """Return the values of a keyword in their parameters' types; ranges don't matter."""
     values = values or {}
     require_known(name, values, space)
     return {
@@ -43,10 +40,9 @@ def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
 
 
 def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
-    """Return the point of the keyword `name` in its parameters' types; it need not name all.
+    """Return the point of a keyword in its parameters' types, without those that are held.
 
-    Parameters that the space holds at a value are left out. Raises OptionError for an unknown
-    parameter, or for a value outside of the space.
+    It need not name all. Raises OptionError.
     """
     require_known(name, point, space)
     checked = {}
@@ -86,10 +82,7 @@ def require_names(
     overrides: Mapping[str, Any] | None,
     keyword: str = "source",
 ) -> None:
-    """Refuse a source that does not name all of the loss's parameters, and no others.
-
-    It need not name those that `overrides` holds at a value. Raises OptionError.
-    """
+    """Refuse a source that does not name all parameters but those held, and no others."""
     given = set(names)
     require_known(keyword, given, space)
     missing = space.keys() - given - (overrides or {}).keys()

@@ -95,10 +95,7 @@ def keyword_names(options: type) -> list[str]:
 
 
 def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keywords and their values as JSON has them; None stays None.
-
-    Raises OptionError for a value that JSON does not keep.
-    """
+    """Return keywords and their values as JSON has them, or raise OptionError."""
     saved = _passed(options, keywords, "to_json")
     for name, value in saved.items():
         try:

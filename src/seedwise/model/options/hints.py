@@ -155,10 +155,7 @@ _SAY = _by_word(_SAID)
 def refuse_unknown(
     names: Iterable[str], known: Sequence[str], of_slurm: Sequence[str] = ()
 ) -> None:
-    """Raise UnknownOptionError for the first name that is not known.
-
-    `of_slurm` are the fields of the `slurm` option, if that is known.
-    """
+    """Raise UnknownOptionError for the first name that is not known, or is of `slurm`."""
     for name in names:
         if name not in known:
             raise UnknownOptionError(name, known, _hint(name, known, of_slurm))
@@ -221,10 +218,7 @@ def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str |
 
 
 def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:
-    """Return what to use instead of a flag that a command does not have.
-
-    `value` is what seems to be its value. `known` are the options of the command.
-    """
+    """Return which of the `known` options to use instead of a flag with what seems its value."""
     name = flag.lstrip("-").replace("-", "_")
     name = _LETTERS.get(name, name)
     if name in _SAY:

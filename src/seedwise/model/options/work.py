@@ -362,11 +362,7 @@ class WorkOptions:
 
     @classmethod
     def from_keywords(cls, keywords: dict[str, Any]) -> Self:
-        """Make options from a call's keywords, and remember which were given.
-
-        Raises UnknownOptionError for an unknown keyword, and OptionError if a value is not allowed
-        or two contradict each other.
-        """
+        """Make options from a call's keywords, and remember which were given."""
         refuse_unknown(keywords, keyword_names(cls), keyword_names(SlurmOptions))
         options = cls(**keywords)
         object.__setattr__(options, "given", frozenset(keywords))

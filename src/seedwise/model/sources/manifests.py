@@ -22,11 +22,7 @@ _DEEPEST = 32
 
 
 def plain_value(value: Any, parameter: str | None = None, depth: int = 0) -> CaseValue:
-    """Return a value that a case may hold, as plain Python; raise SourceError for another.
-
-    It may be a bool, int, finite float, str or None, a numpy scalar of these, or a list or
-    tuple of these, which becomes a tuple.
-    """
+    """Return a value that a case may hold, as plain Python; raise SourceError for another."""
     if depth > _DEEPEST:
         raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
     if type(value) is list or type(value) is tuple:

@@ -152,7 +152,7 @@ class RunDirectory:
 
     def read_parts(self) -> dict[str, Any]:
         """Read ``run.json``, which must be our own: it holds programs; empty if it is not JSON."""
-        self.require_own(self._parts_file)
+        require_own(self.path, self._parts_file)
         return self._read_json(self._parts_file)
 
     def write_reference(self, content: Mapping[str, Any]) -> None:
@@ -183,9 +183,9 @@ class RunDirectory:
         """Read ``validation.json``; it is empty if there was no validation."""
         return self._read_json(self._validation_file)
 
-    def require_own(self, *files: Path) -> None:
+    def require_own(self) -> None:
         """Refuse a folder that others can write to: see the function `require_own`."""
-        require_own(self.path, *files)
+        require_own(self.path)
 
     def sweep(self) -> list[Path]:
         """Remove what a driver left that was killed while it wrote; return the paths."""
@@ -229,10 +229,9 @@ class RunDirectory:
         return self._read_json(self.home.path / "environment.json")
 
     def cut_back(self, path: Path, length: int, *, fence: bool) -> None:
-        """Cut a file back to a length in bytes; what is cut off is kept under ``cut/``.
+        """Cut a file, if there is one, back to a length in bytes; keep the rest under ``cut/``.
 
-        A fence makes a new file of what is kept, so that a driver that still has the old one open
-        writes into nothing. If there is no file, nothing is done.
+        With a fence, a driver that still has the old file open writes into nothing.
         """
         if not path.exists():
             return

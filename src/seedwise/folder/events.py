@@ -22,10 +22,7 @@ class EventLog:
         self._has_warned = False
 
     def write(self, kind: str, text: str) -> None:
-        """Add something that happened to the run, in a sentence without a full stop.
-
-        The kind is ``started``, ``resumed``, ``asked``, ``stopped``, ``failed`` or ``finished``.
-        """
+        """Add something that happened to the run, in a sentence without a full stop."""
         self.write_news([PoolNews(kind=kind, text=text)])
 
     def write_news(self, news: Sequence[PoolNews]) -> None:

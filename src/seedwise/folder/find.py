@@ -33,11 +33,7 @@ def existing_run(path: str | Path) -> RunDirectory:
 
 
 def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:
-    """Make the folder of a new run, or find the one of a run to resume.
-
-    Without a name it takes the loss's name and the next free number, such as ``walk_v0001``. A
-    new folder has mode 0700; `run_root` is made if there is none.
-    """
+    """Make the folder of a new run, such as ``walk_v0001``, or find the one of a run to resume."""
     root = run_root.expanduser().absolute()
     try:
         # Not for a group to write to, whatever the umask: it could put other folders in there.
@@ -66,10 +62,7 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
 def unfinished_run(
     run_root: Path, loss_name: str, kind: str, suffix: str = ""
 ) -> RunDirectory | None:
-    """Return the newest of the loss's runs that `open_run_directory` named, if it is unfinished.
-
-    `suffix` follows the loss's name in theirs.
-    """
+    """Return the newest of the loss's runs that got a number, if it is unfinished."""
     root = run_root.expanduser().absolute()
     stem = _stem(f"{loss_name}{suffix}")
     numbers = _numbers(root, stem) if root.is_dir() else {}

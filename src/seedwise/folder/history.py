@@ -70,11 +70,7 @@ def take_up_history(
     accept_changes: bool,
     n_trials: int = 0,
 ) -> History:
-    """Begin the history of a new run, or read that of a run to resume.
-
-    `study_name` and `n_trials` are of a new run. Raises ChangedRunError if the results
-    depended on something else before, unless changes are accepted.
-    """
+    """Begin the history of a new run, of this name and size, or read that of a run to resume."""
     now = utc_now().isoformat()
     if not directory.has_begun:
         digits = max(3, len(str(n_trials - 1)))
@@ -115,12 +111,8 @@ def _seeds_before(meta: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 
 
 def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:
-    """Return a run's id from its ``meta.json``.
-
-    Raises NotARunError if it is not one of ours: anything else, such as ``(null)``, might be the
-    comment of jobs that are not the run's.
-    """
-    run_id = meta.get("run_id")
+    """Return a run's id from its ``meta.json``; raise NotARunError if it is not one of ours."""
+    run_id = meta.get("run_id")  # another, such as (null), might be the comment of others' jobs
     if isinstance(run_id, str) and re.fullmatch("[0-9a-f]{32}", run_id):
         return run_id
     problem = f"meta.json has run_id {run_id!r}, but a run's id is 32 hexadecimal digits"

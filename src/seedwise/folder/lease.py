@@ -100,10 +100,8 @@ class Lease:
             os.close(before)
 
     def refresh(self) -> None:
-        """Touch the file, as a thread does every `REFRESH_S`. Takes no space on the disk.
-
-        A failure is left for the next time: a file server that is away comes back.
-        """
+        """Touch the file, as a thread does every `REFRESH_S`. Takes no space on the disk."""
+        # A failure is left for the next time: a file server that is away comes back.
         with self._guard, contextlib.suppress(OSError):
             if not self._ended.is_set():
                 os.utime(self._descriptor)

@@ -51,9 +51,7 @@ _NUMBERS_A_RECORD = 10_000
 class Ledger(FrameFile):
     """The chunk results of a run.
 
-    The file is made if there is none, and must end with a whole record: see `ledger_end`. `guard`
-    is called before each write, and raises if another driver has taken the run over. With
-    `accept_changes`, results at other params than the study's are dropped, and not refused.
+    With `accept_changes`, results at other params than the study's are dropped, and not refused.
     Results of trials that are `told`, by number, are not kept in memory.
     """
 
@@ -96,10 +94,7 @@ class Ledger(FrameFile):
         return same
 
     def record(self, entries: Sequence[tuple[Proposal, ChunkResult]]) -> None:
-        """Append results, each with its trial.
-
-        Raises RunFileError if the disk does not take them all; none is kept then.
-        """
+        """Append results, each with its trial: all, or none and a RunFileError."""
         self.append(_body(result, params_digest(proposal.params)) for proposal, result in entries)
         if time.monotonic() - self._synced_s > _SYNC_S:
             self.sync()
@@ -114,8 +109,7 @@ class Ledger(FrameFile):
         """Note that trials are evaluated again, so that their results are not used.
 
         Of a trial that only took too long, nothing was wrong with the losses that are in memory:
-        they are recorded once more, and count. Raises RunFileError if the disk does not take it;
-        all is as before then.
+        they are recorded once more, and count.
         """
         kept: dict[int, list[tuple[str, ChunkResult]]] = {}
 
@@ -164,14 +158,11 @@ class TrialLosses:
 
 
 def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, TrialLosses]:
-    """Read the losses of some trials' seeds, of which the latest count; in one pass.
+    """Read the losses of some trials' first seeds, of which the latest count; in one pass.
 
     Losses at other params, or of an older state of the loss or of the seeds, are dropped as soon
     as newer ones are on record: they are never mixed, and those of a trial that was told before a
-    change are still there after it. Losses past `n_seeds` are left out.
-
-    Raises DamagedFileError if a whole record comes after one that is not, or if it is not a
-    ledger.
+    change are still there after it.
     """
     found = {number: _Recorded(number, n_seeds) for number in numbers}
     for _, body in frames(path, _FRAMING):

@@ -58,10 +58,7 @@ class Holder:
         return self.machine != "" or self.boot == _boot()
 
     def is_of_an_earlier_start(self) -> bool:
-        """Tell whether Slurm has restarted its job since, so that it is dead on any host.
-
-        Then we run in that job. The tasks of one start may run on several hosts at once.
-        """
+        """Tell whether Slurm has restarted its job, in which we run, so that it is dead."""
         job_id, cluster, n_restarts = _job()
         same_job = job_id != "" and (self.job_id, self.job_cluster) == (job_id, cluster)
         return same_job and self.job_restarts < n_restarts

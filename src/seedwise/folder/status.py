@@ -18,9 +18,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
     """Return a run's progress. It writes nothing, and disturbs no driver.
 
     A driver that was killed could not say so: without a living one, what it had in flight is
-    pending. The driver of an entry is that of its run; no file says how many of an entry's trials
-    are in flight. Without a readable ``status.json``, say after a power cut, the other files are
-    read.
+    pending. No file says how many of an entry's trials are in flight.
     """
     # The lease goes first: a driver says that a run is finished, and lets go of it after that.
     driver = lease_holder(directory.lease)

@@ -89,11 +89,7 @@ class TableRows:
 
 
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
-    """Read the told trials, of which the last record of each counts.
-
-    Another process may be writing to the file; if there is none, no trial is told. Without
-    `tails` errors and components are left out.
-    """
+    """Read the told trials; without `tails`, errors and components are left out."""
     rows = _Rows(tails=tails)
     for _, body in frames(path, FRAMING):
         if body.startswith(_AGAIN_BEGIN):

@@ -48,11 +48,9 @@ class TrialFolders:
         """Keep the files of a trial's accepted evaluations in its folder, and no others.
 
         To be called when the trial is decided and before it is told. If it is interrupted, the
-        same call again completes it. A folder of earlier evaluations, none of which is accepted
-        now, is removed. `accepted` has the names of the evaluations' folders, in the order of the
-        seeds. Of files of the same name and place the first keeps the name, and the others get the
-        position of their evaluation's first seed: ``plot.from-32.png``. `about` goes to the JSON
-        file beside the folder.
+        same call again completes it. `accepted` has the names of the evaluations' folders, in the
+        order of the seeds. Of files of the same name and place the first keeps the name, and the
+        others get the position of their evaluation's first seed: ``plot.from-32.png``.
         """
         positions = [_first_position(number, name) for name in accepted]
         folder, about_file = self._trials / self.stem(number), self._about_file(number)

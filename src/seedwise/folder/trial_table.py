@@ -29,12 +29,7 @@ _STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in 
 
 
 class TrialTable(FrameFile):
-    """The finished trials of a sweep.
-
-    One byte a trial and the best ones are in memory, the rest is in the file. It is made if there
-    is none, and must end with a whole record: see `table_end`. `guard` is called before each
-    write, and raises if another driver has taken the run over.
-    """
+    """The finished trials of a sweep: one byte a trial and the best ones are in memory."""
 
     def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
         super().__init__(path, FRAMING, guard)

@@ -54,10 +54,9 @@ class Checkpoints:
         self._handles.clear()
 
     def latest(self, end: int) -> Checkpoint | None:
-        """Return the newest whole checkpoint that is not ahead of the study file; None if none is.
+        """Return the newest whole checkpoint up to the `end` of the study file, in bytes.
 
-        `end` is the length of the study file in bytes. Checkpoints ahead of it are removed, since
-        the study file will hold something else there.
+        Those ahead of it are removed, since the study file will hold something else there.
         """
         chosen: tuple[int, Checkpoint] | None = None
         for path in self._paths:

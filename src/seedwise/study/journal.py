@@ -63,10 +63,7 @@ class SingleWriterJournal(BaseJournalBackend):
         yield from list(pending)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append records; they are on disk before this returns when one of them ends a trial.
-
-        Raises OSError if the disk does not take them all; none is kept then.
-        """
+        """Append all of some records, or none and raise OSError; synced if one ends a trial."""
         pending = self._load()
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
@@ -100,7 +97,7 @@ class SingleWriterJournal(BaseJournalBackend):
 
 
 class ReadOnlyJournal(BaseJournalBackend):
-    """The whole records that a journal has now, without a torn one at its end.
+    """The whole records that a journal has now, without one at its end that a crash has torn.
 
     Optuna's own file backend makes a file that is not there, and reads what is torn if it parses.
     Raises DamagedFileError if another record comes after one that is not whole.
@@ -121,11 +118,7 @@ class ReadOnlyJournal(BaseJournalBackend):
 
 
 def journal_end(path: Path) -> int:
-    """Return the length of the journal in bytes up to the end of its last whole record.
-
-    What comes after that is a record that a crash has torn. A file that is not there has length 0.
-    Raises DamagedFileError if another record comes after one that is not whole.
-    """
+    """Return the length of the journal in bytes up to the end of its last whole record."""
     return sum(map(len, _whole_lines(path)))
 
 
@@ -146,10 +139,7 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
 
 
 def turn_direction(path: Path, direction: str) -> None:
-    """Change the direction of the study in a journal, which Optuna can't do.
-
-    No record changes its length, so that positions in the file stay as they are.
-    """
+    """Change the direction of the study in a journal, which Optuna can't do; no record moves."""
     if not path.exists():
         return
     wanted = [int(StudyDirection[direction.upper()])]

@@ -18,13 +18,7 @@ from optuna.trial import FrozenTrial
 
 from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.space import ParameterSpace, ParamValue
-from seedwise.model.trials import (
-    Proposal,
-    TrialOutcome,
-    TrialResult,
-    TrialState,
-    best_trial,
-)
+from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState, best_trial
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
 from seedwise.study.distributions import distributions
 from seedwise.study.journal import take_back_tells
@@ -140,9 +134,8 @@ class Proposer:
             )
         del self._ids[outcome.number]
         result = _result(told)
-        bisect.insort(
-            self.trials, result, key=lambda trial: trial.number
-        )  # it may be a retried one
+        # It may be a retried one.
+        bisect.insort(self.trials, result, key=lambda trial: trial.number)
         return result
 
     @contextmanager
@@ -170,8 +163,7 @@ class Proposer:
         return stored
 
     def _save(self) -> None:
-        plan = self._plan
-        state = dumps((plan.sampler_name, self._study.sampler, self._exhausted))
+        state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
         self._plan.checkpoints.save(Checkpoint(journal_position(self._storage), state))
 
     def _stop(self) -> None:
@@ -180,11 +172,7 @@ class Proposer:
 
 @contextmanager
 def open_proposer(client: Client, plan: StudyPlan) -> Iterator[Proposer]:
-    """Open a study in a file on the scheduler, and yield a proposer over it.
-
-    A study of this name that is in the file is resumed. Raises NotARunError if the sampler's saved
-    state can't be read.
-    """
+    """Open or resume a study in a file on the scheduler, and yield a proposer over it."""
     sampler, exhausted = plan.sampler, False
     if plan.state is not None:
         try:

@@ -31,13 +31,10 @@ _NEEDS = {"cmaes": ("cmaes",), "gp": ("torch",)}
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
     """Return the sampler of a name, seeded, or a copy of an Optuna sampler.
 
-    For the names see `seedwise.model.options.checks.SAMPLERS`. A sampler changes as it is asked,
-    and the same call must give the same result twice, so that one that is passed is copied.
-
     Raises MissingExtraError if a package is not installed, and OptionError if it can't be copied.
     """
     if not isinstance(sampler, str):
-        try:
+        try:  # it changes as it is asked, and the same call must give the same result twice
             return copy.deepcopy(sampler)
         except Exception as error:
             hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."

@@ -64,10 +64,7 @@ class SmoothedTPESampler(optuna.samplers.TPESampler):
 
 
 def smoothed_values(path: Path, study_name: str) -> dict[int, float]:
-    """Return the smoothed values of the trials in a study file, by number.
-
-    There are none if a trial's neighbours say nothing of it, so that its value stays as it is.
-    """
+    """Return the smoothed values of the trials in a study file; none if they stay as they are."""
     study = load_study(path, study_name)
     trials = study.get_trials(deepcopy=False)
     maximize = study.direction is StudyDirection.MAXIMIZE
@@ -103,8 +100,7 @@ def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
 def told_trials(trials: Sequence[FrozenTrial], maximize: bool) -> tuple[list[int], Told]:
     """Return the complete trials, as positions in `trials` and as a surrogate takes them.
 
-    They are in the order of `trials`. The newest one's parameters count; trials that lack one of
-    them are left out.
+    The newest one's parameters count; trials that lack one of them are left out.
     """
     complete = [row for row, trial in enumerate(trials) if trial.state is TrialState.COMPLETE]
     newest = trials[complete[-1]].distributions if complete else {}

@@ -89,11 +89,9 @@ class _StudyFile(JournalStorage):
 def open_storage(client: Client, path: Path) -> CachedDaskStorage:
     """Open the study file on the scheduler; it is made if there is none.
 
-    The storage gets a name of its own: a second one under a name in use would be ignored. Raises
-    StudyFileError if the scheduler can't write the file, or writes it where this process can't see
-    it.
+    Raises StudyFileError if the scheduler can't write it where this process can see it.
     """
-    name = f"seedwise-{uuid.uuid4().hex}"
+    name = f"seedwise-{uuid.uuid4().hex}"  # a second one under a name in use would be ignored
     try:
         client.run_on_scheduler(_register_journal, path=path, name=name)
     except OSError as error:
@@ -117,11 +115,7 @@ def journal_position(storage: CachedDaskStorage) -> int:
 
 
 def load_study(path: Path, study_name: str) -> optuna.Study:
-    """Load a study from its file, as it is now; nothing is ever written to it.
-
-    Raises KeyError if there is no such study yet, and DamagedFileError if the file is damaged
-    before its end.
-    """
+    """Load a study from its file, as it is now, to read it; KeyError if it is not there yet."""
     with quiet_optuna():
         storage: BaseStorage = JournalStorage(ReadOnlyJournal(path))
         return optuna.load_study(study_name=study_name, storage=storage)

@@ -100,7 +100,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_table_of_an_undisturbed_one(
         status = sw.run_status(path)
         assert (status.state, status.driver) == ("stopped", None)
         assert 0 < status.n_told < status.n_trials
-        assert status.best_value == run.directory.read_summary().get("best_value")
+        assert status.best_value == run.directory.summary.read().get("best_value")
         assert (status.best_value is None) == (status.kind == "entries")
         assert kinds(run.directory) == ["started", "asked", "stopped"]
         assert not run.directory.control.exists()

@@ -194,7 +194,7 @@ def test_the_summary_of_a_stopped_sweep_has_all_that_was_told(sweep, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         sweep(run_name="mine")
     path = tmp_path / "runs" / "mine"
-    summary, found = RunDirectory(path).read_summary(), sw.open_run(path)
+    summary, found = RunDirectory(path).summary.read(), sw.open_run(path)
     assert summary["n_told"] == len(found.trials) >= 3
     assert summary["best_value"] == found.best.value
     status = sw.run_status(path)

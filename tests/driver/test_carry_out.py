@@ -80,7 +80,7 @@ def test_an_interrupt_at_a_failed_trial_is_an_interrupt_and_the_failure_is_told_
 
 def test_the_final_status_has_the_rate(case):
     case.carry_out(n_trials=2)
-    assert case.directory.read_status()["trials_per_s"] > 0
+    assert case.directory.status.read()["trials_per_s"] > 0
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_what_happens_while_jobs_of_a_killed_driver_are_cancelled_is_told(
         with pytest.raises(KeyboardInterrupt):
             case.carry_out(n_trials=2)
         assert case.events == [RunInterrupted(case.directory.path, 1, 2)]
-        assert case.directory.read_status()["state"] == "stopped"
+        assert case.directory.status.read()["state"] == "stopped"
     else:  # they are in nobody's way, except on Slurm
         assert case.carry_out(n_trials=2).n_trials == 2
     assert read_events(case.directory)[-1]["kind"] == kind
@@ -152,7 +152,7 @@ def test_the_folder_of_a_run_that_was_taken_over_is_not(case, monkeypatch):
 def test_meta_is_the_last_that_goes_when_a_run_is_discarded(case, monkeypatch):
     directory = case.directory
     directory.write_meta({})
-    directory.write_summary({})
+    directory.summary.write({})
     gone = []
     unlink = Path.unlink
     monkeypatch.setattr(

@@ -71,7 +71,7 @@ def directory(tmp_path, asked) -> RunDirectory:
     directory = RunDirectory(tmp_path / "fit")
     directory.path.mkdir(mode=0o700)
     directory.write_meta({"kind": "run", "run_id": RUN_ID})
-    directory.write_status({"state": "running"})
+    directory.status.write({"state": "running"})
     directory.study_file.write_text("study")
     return directory
 

@@ -30,7 +30,7 @@ from seedwise.driver.report import (
 from seedwise.driver.run import take_up
 from seedwise.driver.tally import Summary, Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
-from seedwise.folder.directory import RunDirectory
+from seedwise.folder.directory import JsonFile, RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.folder.find import entry_directory, open_run_directory
 from seedwise.model.events import (
@@ -155,7 +155,7 @@ class Case:
         return json.loads((self.directory.path / "summary.json").read_text(encoding="utf-8"))
 
     def status(self) -> dict[str, Any]:
-        status = self.directory.read_status()
+        status = self.directory.status.read()
         status.pop("format_version")
         return status
 
@@ -418,22 +418,22 @@ def test_it_is_said_every_two_seconds_only(run, monkeypatch):
     run.begin()
     run.report.refresh()
     written = []
-    monkeypatch.setattr(RunDirectory, "write_status", lambda self, content: written.append(1))
+    monkeypatch.setattr(JsonFile, "write", lambda self, content: written.append(self.path.name))
     for _ in range(5):
         run.report.refresh()
     assert written == []
     run.report._refresh_due._last_s -= 2.0
     for _ in range(5):
         run.report.refresh()
-    assert written == [1]
+    assert written == ["status.json"]
 
 
 def test_a_full_disk_does_not_end_a_run_that_waits(run, monkeypatch):
     def full(self, content) -> None:
-        raise RunFileError(self.path / "status.json", "full", self.path)
+        raise RunFileError(self.path, "full", self.path.parent)
 
     run.begin()
-    monkeypatch.setattr(RunDirectory, "write_status", full)
+    monkeypatch.setattr(JsonFile, "write", full)
     run.report.refresh()
 
 
@@ -619,7 +619,7 @@ def test_of_a_new_run_that_got_no_workers_only_a_signal_is_told(run):
     with pytest.raises(RunStopped), run.interruption_told():
         raise RunStopped(run.directory.path, 15)
     assert run.events == [RunInterrupted(run.directory.path, 0, 5)]
-    assert run.directory.read_status() == {}
+    assert run.directory.status.read() == {}
 
 
 def test_a_run_that_is_stopped_before_its_workers_came_says_how_far_it_was(tmp_path):
@@ -635,15 +635,15 @@ def test_that_another_took_it_over_is_no_interruption_to_be_gone_on_with(run):
     with pytest.raises(LeaseLostError), run.interruption_told():
         raise LeaseLostError(run.directory.path, "process 7 on node3")
     assert run.events == []
-    assert run.directory.read_status() == {}
+    assert run.directory.status.read() == {}
 
 
 def test_on_a_full_disk_the_error_that_ends_it_comes_out(run, monkeypatch):
     def full(self, content) -> None:
-        raise RunFileError(self.path / "status.json", "full", self.path)
+        raise RunFileError(self.path, "full", self.path.parent)
 
     run.directory.study_file.touch()
-    monkeypatch.setattr(RunDirectory, "write_status", full)
+    monkeypatch.setattr(JsonFile, "write", full)
     with pytest.raises(ValueError, match="no"), run.interruption_told():
         raise ValueError("no")
     assert run.events == [RunInterrupted(run.directory.path, 0, 5)]
@@ -779,7 +779,7 @@ def test_the_status_of_entries_is_of_all_of_them(entries):
     assert (status["done"], status["failed"], status["pending"]) == (1, 1, 8)
     assert status["entries"] == {"pending": 1, "running": 1, "done": 0, "failed": 0}
     assert status["best_value"] is None
-    assert entries.directory.read_status() == {}
+    assert entries.directory.status.read() == {}
     summary = json.loads((entries.directory.path / "summary.json").read_text())
     assert (summary["n_told"], summary["n_failed"], summary["best_trial"]) == (3, 1, 2)
 

@@ -272,7 +272,7 @@ def test_on_a_full_disk_nothing_is_cut_off_that_is_not_kept(
 
 
 def test_the_summary_is_what_it_is_given(directory):
-    directory.write_summary({"best_value": 1.5, "best_params": {"x": 0.1}, "n_told": 7})
+    directory.summary.write({"best_value": 1.5, "best_params": {"x": 0.1}, "n_told": 7})
     assert read(directory, "summary.json") == {
         "format_version": FORMAT_VERSION,
         "best_value": 1.5,
@@ -283,7 +283,7 @@ def test_the_summary_is_what_it_is_given(directory):
 
 def test_the_summary_says_how_many_trials_are_told(directory):
     assert directory.n_told() == 0
-    directory.write_summary({"n_told": 7})
+    directory.summary.write({"n_told": 7})
     assert directory.n_told() == 7
 
 
@@ -297,9 +297,9 @@ def test_a_summary_that_a_power_cut_has_torn_says_nothing(directory, content):
 
 
 def test_the_status_is_read_as_it_was_written(directory):
-    assert directory.read_status() == {}
-    directory.write_status({"state": "running", "done": 3, "best_value": None})
-    assert directory.read_status() == {
+    assert directory.status.read() == {}
+    directory.status.write({"state": "running", "done": 3, "best_value": None})
+    assert directory.status.read() == {
         "format_version": FORMAT_VERSION,
         "state": "running",
         "done": 3,
@@ -310,13 +310,13 @@ def test_the_status_is_read_as_it_was_written(directory):
 @pytest.mark.parametrize("content", [b"", b"{"])
 def test_a_status_that_a_power_cut_has_torn_says_nothing(directory, content):
     (directory.path / "status.json").write_bytes(content)
-    assert directory.read_status() == {}
+    assert directory.status.read() == {}
 
 
 @pytest.mark.parametrize("name", ["summary", "status"])
 def test_what_is_written_at_each_trial_is_not_synced(directory, name, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
-    getattr(directory, f"write_{name}")({"n_told": 3})
+    getattr(directory, name).write({"n_told": 3})
     assert read(directory, f"{name}.json")["n_told"] == 3
 
 
@@ -326,11 +326,11 @@ def test_what_is_written_at_each_trial_is_not_synced(directory, name, monkeypatc
 def test_a_failure_is_read_as_it_was_written(directory):
     entry = entry_directory(directory, "anna")
     for one in (directory, entry):
-        assert one.read_failure() == {}
-        one.write_failure({"trial": 1})
-        one.write_failure({"trial": 2})
-        assert one.read_failure()["trial"] == 2
-    assert entry_directory(directory, "ben").read_failure() == {}
+        assert one.failure.read() == {}
+        one.failure.write({"trial": 1})
+        one.failure.write({"trial": 2})
+        assert one.failure.read()["trial"] == 2
+    assert entry_directory(directory, "ben").failure.read() == {}
 
 
 # The folder of an entry.
@@ -345,7 +345,7 @@ def test_an_entry_has_its_own_results_and_all_else_of_its_run(directory):
     assert {path.parent for path in own} == {entry.path}
     directory.write_parts({"of": "the run"})
     assert entry.read_parts()["of"] == "the run"
-    assert entry.read_environment() == directory.read_environment()
+    assert entry.environment.read() == directory.environment.read()
     directory.write_meta({"n": 1})
     assert not entry.has_begun
     entry.write_meta({"n": 2})
@@ -405,14 +405,14 @@ def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
         (lambda directory: directory.write_meta({"n": 2}), "meta.json"),
         (lambda directory: directory.write_parts({"parts": 2}), "run.json"),
         (lambda directory: directory.furnish(), ".gitignore"),
-        (lambda directory: directory.write_failure({"trial": 2}), "failure.json"),
+        (lambda directory: directory.failure.write({"trial": 2}), "failure.json"),
     ],
     ids=["meta", "parts", "furniture", "failure"],
 )
 def test_a_write_that_breaks_off_leaves_the_old_file(directory, write, name, call, monkeypatch):
     directory.write_meta({"n": 1})
     directory.write_parts({"parts": 1})
-    directory.write_failure({"trial": 1})
+    directory.failure.write({"trial": 1})
     before = (directory.path / name).read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[call], full)

@@ -19,7 +19,7 @@ from seedwise.folder.find import entry_directory, open_run_directory
 def test_the_environment_is_described(tmp_path):
     directory = open_run_directory(tmp_path, None, "walk")
     described = json.loads((directory.path / "environment.json").read_text())
-    assert directory.read_environment() == described
+    assert directory.environment.read() == described
     assert described.pop("format_version") == FORMAT_VERSION
     assert described == environment()
     assert described["python"] == sys.version
@@ -36,7 +36,7 @@ def test_that_of_an_entry_is_that_of_its_run(tmp_path):
     directory = open_run_directory(tmp_path, None, "walk")
     entry = entry_directory(directory, "anna")
     assert not (entry.path / "environment.json").exists()
-    assert entry.read_environment() == directory.read_environment()
+    assert entry.environment.read() == directory.environment.read()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git on this machine")

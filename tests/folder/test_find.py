@@ -306,7 +306,7 @@ def begun(directory: RunDirectory) -> RunDirectory:
     """Fill the folder as a run does that was worked on, and as its user may do."""
     directory.write_meta({"run_id": RUN_ID})
     directory.write_parts({})
-    directory.write_summary({"n_told": 3})
+    directory.summary.write({"n_told": 3})
     directory.ledger.write_bytes(b"results")
     directory.study_file.write_bytes(b"trials")
     entry_directory(directory, "anna").write_meta({})

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from seedwise.errors import NotARunError
-from seedwise.folder.directory import RunDirectory
+from seedwise.folder.directory import JsonFile, RunDirectory
 from seedwise.folder.find import entry_directory, existing_run
 from seedwise.folder.lease import SILENT_S, acquire_lease
 from seedwise.folder.status import read_status
@@ -68,7 +68,7 @@ def write_meta(directory: RunDirectory, kind: str = "run", **more: Any) -> None:
 
 
 def write_status(directory: RunDirectory, **changes: Any) -> None:
-    directory.write_status({**attrs.asdict(SAID), **changes})
+    directory.status.write({**attrs.asdict(SAID), **changes})
 
 
 @pytest.fixture
@@ -166,15 +166,15 @@ def test_what_is_finished_stays_so(directory, held):
 def test_a_run_that_finishes_while_it_is_looked_at_is_never_stopped(directory, monkeypatch):
     write_status(directory)
     lease = acquire_lease(directory.lease)
-    read = RunDirectory.read_status
+    read = JsonFile.read
 
-    def finish_and_read(self: RunDirectory) -> dict[str, Any]:
+    def finish_and_read(self: JsonFile) -> dict[str, Any]:
         content = read(self)
         write_status(directory, state="finished")
         lease.release()
         return content
 
-    monkeypatch.setattr(RunDirectory, "read_status", finish_and_read)
+    monkeypatch.setattr(JsonFile, "read", finish_and_read)
     assert read_status(directory).state == "running"
     assert read_status(directory).state == "finished"
 
@@ -260,7 +260,7 @@ def test_without_a_status_file_meta_says_what_is_asked_for(directory, torn):
 
 def test_a_status_file_that_was_torn_is_made_up_for_by_the_summary(directory):
     (directory.path / "status.json").write_bytes(b"")
-    directory.write_summary(SUMMARY)
+    directory.summary.write(SUMMARY)
     status = read_status(directory)
     assert (status.pending, status.done, status.failed) == (11, 7, 2)
     assert (status.best_value, status.state) == (0.5, "stopped")
@@ -282,7 +282,7 @@ def test_a_status_file_that_was_torn_is_made_up_for_by_the_summary(directory):
 def test_how_many_trials_there_are_to_be(directory, kind, options, summary, n_trials):
     write_meta(directory, kind, options=options)
     if summary is not None:
-        directory.write_summary(summary)
+        directory.summary.write(summary)
     status = read_status(directory)
     assert (status.kind, status.n_trials) == (kind, n_trials)
     assert status.pending + status.n_told == n_trials
@@ -291,7 +291,7 @@ def test_how_many_trials_there_are_to_be(directory, kind, options, summary, n_tr
 def test_when_a_driver_last_said_something(directory):
     write_meta(directory, resumed_at_utc=[RESUMED])
     assert read_status(directory).updated_at_utc == RESUMED
-    directory.write_summary(SUMMARY)
+    directory.summary.write(SUMMARY)
     written_at = datetime.fromisoformat(read_status(directory).updated_at_utc)
     assert abs((datetime.now(UTC) - written_at).total_seconds()) < 60
     os.utime(directory.path / "summary.json", (0, 0))
@@ -301,7 +301,7 @@ def test_when_a_driver_last_said_something(directory):
 def test_an_entry_is_counted_from_its_summary(entry):
     status = read_status(entry)
     assert (status.kind, status.n_trials, status.pending) == ("run", 20, 20)
-    entry.write_summary(SUMMARY)
+    entry.summary.write(SUMMARY)
     status = read_status(entry)
     assert (status.n_trials, status.pending, status.running) == (20, 11, 0)
     assert (status.done, status.failed, status.best_value) == (7, 2, 0.5)
@@ -310,7 +310,7 @@ def test_an_entry_is_counted_from_its_summary(entry):
 
 
 def test_an_entry_is_worked_on_by_the_driver_of_its_run(entry):
-    entry.write_summary(SUMMARY)
+    entry.summary.write(SUMMARY)
     assert read_status(entry).state == "stopped"
     with acquire_lease(entry.home.lease):
         status = read_status(entry)
@@ -328,7 +328,7 @@ def test_a_summary_that_was_torn_counts_nothing(entry):
 
 def test_looking_writes_nothing(directory, entry):
     write_status(directory)
-    entry.write_summary(SUMMARY)
+    entry.summary.write(SUMMARY)
     for one in (directory, entry, entry.home):
         before = in_files(one.home.path)
         read_status(existing_run(one.path))

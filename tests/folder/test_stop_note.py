@@ -112,6 +112,6 @@ def test_an_error_is_noted_with_its_data_and_without_a_pickle(tmp_path, monkeypa
 @pytest.mark.parametrize("kind", ["NoSuchError", "resume_command", "LossFailedError: no"])
 def test_a_note_of_an_error_that_is_unknown_has_its_text(tmp_path, kind):
     directory = RunDirectory(tmp_path)
-    directory.write_failure({"trial": 3, "seen": False, "error": kind, "data": {}})
+    directory.failure.write({"trial": 3, "seen": False, "error": kind, "data": {}})
     error = read_stop_note(directory).error
     assert (type(error), str(error)) == (SeedwiseError, kind)

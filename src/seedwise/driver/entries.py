@@ -118,7 +118,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         """Write ``summary.json``: the best params of each entry, and the errors."""
         results = self._results
         self.run.guard()
-        self.run.directory.write_summary(
+        self.run.directory.summary.write(
             {
                 "entries": list(self.run.options.entry_ids),
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},

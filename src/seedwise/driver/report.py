@@ -182,7 +182,7 @@ class Report:
             self._listen(Progress(self._status()))
 
     def _write_status(self) -> None:
-        self._run.directory.write_status(attrs.asdict(self._status()))
+        self._run.directory.status.write(attrs.asdict(self._status()))
 
     def _status(self) -> RunStatus:
         n_in_flight = sum(job.n_in_flight for job in self._jobs)
@@ -216,7 +216,7 @@ def interruption_told(run: Run, tally: Tally, listen: Callable[[Event], None]) -
             n_told = max(tally.counts.total(), directory.n_told())
             if directory.has_results:
                 with contextlib.suppress(Exception):  # the error that ends it says more
-                    directory.write_status(attrs.asdict(tally.status("stopped")))
+                    directory.status.write(attrs.asdict(tally.status("stopped")))
             listen(RunInterrupted(directory.path, n_told, tally.n_trials, tally.validates))
         raise
 
@@ -239,7 +239,7 @@ def tell_end(run: Run, tally: Tally, listen: Callable[[Event], None], end: End) 
     n_told, best = tally.counts.total(), tally.best
     run.note_end(best, complete=end.complete)
     status = tally.status("finished" if end.complete else "stopped")
-    run.directory.write_status(attrs.asdict(status))
+    run.directory.status.write(attrs.asdict(status))
     told = f"{n_told} of {tally.n_trials} trials are told"
     if end.worked and end.complete:
         run.log.write("finished", told)

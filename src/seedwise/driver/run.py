@@ -90,7 +90,7 @@ class Run:
         if is_whole_run:
             self._write_parts()
             if decides_losses(self.history.changes):
-                directory.write_reference({})  # before meta.json, which makes it the run's past
+                directory.reference.write({})  # before meta.json, which makes it the run's past
         directory.write_meta(self._meta())
         if is_whole_run:
             kind = "started" if self.history.is_new else "resumed"

@@ -347,7 +347,7 @@ def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult
             raise SpaceError(problem, min(missing))
     # It may stop at these trials again. The study file comes last, in one step: after a kill
     # before it, the same call does all this once more; after it, the trials are in flight.
-    directory.remove_failure()
+    directory.failure.path.unlink(missing_ok=True)
     if numbers := [trial.number for trial in failed]:
         with Ledger(directory.ledger, run.guard, run.options.accept_changes) as ledger:
             ledger.begin_again(numbers)

@@ -154,7 +154,7 @@ class Summary:
         if counts is not None:
             self._counts = Counter(counts)
         n_told = self._counts.total()
-        self._run.directory.write_summary(
+        self._run.directory.summary.write(
             {
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,

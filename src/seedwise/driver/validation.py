@@ -73,7 +73,7 @@ def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     """Tell whether the validation of these trials is finished, or there is none to be."""
     if not n_validation_seeds(run) or all(trial.value is None for trial in trials):
         return True
-    said = run.directory.read_validation()
+    said = run.directory.validation_record.read()
     return "found" in said and said["of"] == _of(run, candidates(run, trials))
 
 
@@ -82,12 +82,12 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     run.guard()
     directory, chosen = run.directory, candidates(run, trials)
     ledger = directory.validation_ledger
-    before, now = directory.read_validation().get("of", {}), _of(run, chosen)
+    before, now = directory.validation_record.read().get("of", {}), _of(run, chosen)
     if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
         shutil.rmtree(directory.validation, ignore_errors=True)
     directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
-    directory.write_validation({"of": now})
+    directory.validation_record.write({"of": now})
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
@@ -96,17 +96,17 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
 
 def forget_found(run: Run) -> None:
     """Drop what an earlier validation found, since the search goes on; its losses are kept."""
-    said = run.directory.read_validation()
+    said = run.directory.validation_record.read()
     if "found" in said:
         run.guard()
-        run.directory.write_validation({"of": said["of"]})
+        run.directory.validation_record.write({"of": said["of"]})
 
 
 def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
     run.guard()
-    said = run.directory.read_validation()
-    run.directory.write_validation({"of": said["of"], "found": attrs.asdict(found)})
+    said = run.directory.validation_record.read()
+    run.directory.validation_record.write({"of": said["of"], "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
     run.log.write("validated", f"{who}{in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files
@@ -141,7 +141,7 @@ def failed_words(run: Run, trial: TrialResult, failure: SeedFailure) -> str:
 
 def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.int64] | None:
     """Return the fresh seeds of a run's validation, in order; None if there was none."""
-    of = directory.read_validation().get("of")
+    of = directory.validation_record.read().get("of")
     if of is None:
         return None
     changes = directory.read_meta()["accepted_changes"]

@@ -81,7 +81,7 @@ def forked_witness(loss: LossDefinition) -> contextlib.closing[ForkedWitness]:
 
 def record_of(run: Run) -> Record | None:
     """Return what a run has on record of its first seed; None if there is nothing."""
-    content = run.directory.home.read_reference()
+    content = run.directory.home.reference.read()
     if "reference" not in content:
         return None
     return Record(Reference(**content["reference"]), content["loss"])
@@ -90,7 +90,7 @@ def record_of(run: Run) -> Record | None:
 def keep_record(run: Run, record: Record) -> None:
     """Write what a run is to have on record."""
     run.guard()
-    run.directory.home.write_reference(attrs.asdict(record))
+    run.directory.home.reference.write(attrs.asdict(record))
 
 
 def _serve(loss: LossDefinition, connection: Connection, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -38,20 +39,51 @@ BEFORE_IT_BEGINS = {
 }
 
 
+@attrs.frozen
+class JsonFile:
+    """A small file of a run's folder."""
+
+    path: Path
+    #: Whether it is on disk when `write` returns.
+    durable: bool = True
+
+    def read(self) -> dict[str, Any]:
+        """Return the content; empty if there is no file, or if a power cut tore it."""
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Write the content, and the format's version."""
+        text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, default=str)
+        _write(self.path, f"{text}\n".encode(), durable=self.durable)
+
+
+# The study, or the table, has all that is in such files.
+_undurable = functools.partial(JsonFile, durable=False)
+
+
+def _write(path: Path, content: bytes, *, durable: bool = True) -> None:
+    with writing(path):
+        replace_file(path, content, durable=durable)
+
+
 def _derived(derive: Callable[[Any], Any]) -> Any:
     """Return a field that follows from the others."""
     default = attrs.Factory(derive, takes_self=True)
     return attrs.field(init=False, eq=False, repr=False, default=default)
 
 
-def _in_folder(name: str) -> Any:
-    """Return a field: a path in the folder itself."""
-    return _derived(lambda directory: directory.path / name)
+def _in_folder(name: str, kind: Callable[[Path], Any] = Path) -> Any:
+    """Return a field: a path, or a file of a kind, in the folder itself."""
+    return _derived(lambda directory: kind(directory.path / name))
 
 
-def _in_home(name: str) -> Any:
-    """Return a field: a path in the folder of the run that this folder is, or belongs to."""
-    return _derived(lambda directory: directory.home.path / name)
+def _in_home(name: str, kind: Callable[[Path], Any] = Path) -> Any:
+    """Return a field: the same in the folder of the run that this folder is, or belongs to."""
+    return _derived(lambda directory: kind(directory.home.path / name))
 
 
 @attrs.frozen
@@ -96,11 +128,20 @@ class RunDirectory:
     #: Folder of the requests to the driver that works on the run, and of its answers.
     control: Path = _in_home("control")
 
-    _meta_file: Path = _in_folder("meta.json")
-    _reference_file: Path = _in_folder("reference.json")
-    _failure_file: Path = _in_folder("failure.json")
-    _validation_file: Path = _in_folder("validation.json")
-    _parts_file: Path = _in_home("run.json")
+    #: A seed and its loss, for workers to compare theirs with.
+    reference: JsonFile = _in_folder("reference.json", JsonFile)
+    #: Why the study stopped.
+    failure: JsonFile = _in_folder("failure.json", JsonFile)
+    #: Of what the validation is, and what it found.
+    validation_record: JsonFile = _in_folder("validation.json", JsonFile)
+    #: The result so far.
+    summary: JsonFile = _in_folder("summary.json", _undurable)
+    #: The run's progress.
+    status: JsonFile = _in_folder("status.json", _undurable)
+    environment: JsonFile = _in_home("environment.json", JsonFile)
+
+    _meta: JsonFile = _in_folder("meta.json", JsonFile)
+    _parts: JsonFile = _in_home("run.json", JsonFile)
 
     @property
     def home(self) -> RunDirectory:
@@ -110,7 +151,7 @@ class RunDirectory:
     @property
     def has_begun(self) -> bool:
         """Whether there is a run that could be resumed."""
-        return self._meta_file.exists()
+        return self._meta.path.exists()
 
     @property
     def has_results(self) -> bool:
@@ -119,12 +160,12 @@ class RunDirectory:
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Write ``meta.json``: what was asked for, and when the run began and ended."""
-        self._write_json(self._meta_file, meta)
+        self._meta.write(meta)
 
     def read_meta(self) -> dict[str, Any]:
         """Read ``meta.json``, or raise NotARunError, also if it has another format."""
         try:
-            meta = json.loads(self._meta_file.read_text(encoding="utf-8"))
+            meta = json.loads(self._meta.path.read_text(encoding="utf-8"))
             version = meta.pop("format_version")
         except FileNotFoundError:
             raise NotARunError(self.path, "there is no meta.json, so this is not a run") from None
@@ -148,40 +189,12 @@ class RunDirectory:
 
     def write_parts(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``: loss and options, from which the run can be resumed alone."""
-        self._write_json(self._parts_file, content)
+        self._parts.write(content)
 
     def read_parts(self) -> dict[str, Any]:
         """Read ``run.json``, which must be our own: it holds programs; empty if it is not JSON."""
-        require_own(self.path, self._parts_file)
-        return self._read_json(self._parts_file)
-
-    def write_reference(self, content: Mapping[str, Any]) -> None:
-        """Write ``reference.json``: a seed and its loss, for workers to compare theirs with."""
-        self._write_json(self._reference_file, content)
-
-    def read_reference(self) -> dict[str, Any]:
-        """Read ``reference.json``; it is empty if nothing was compared."""
-        return self._read_json(self._reference_file)
-
-    def write_failure(self, content: Mapping[str, Any]) -> None:
-        """Write ``failure.json``: why the study stopped."""
-        self._write_json(self._failure_file, content)
-
-    def read_failure(self) -> dict[str, Any]:
-        """Read ``failure.json``; it is empty if the study did not stop."""
-        return self._read_json(self._failure_file)
-
-    def remove_failure(self) -> None:
-        """Remove ``failure.json``, if there is one."""
-        self._failure_file.unlink(missing_ok=True)
-
-    def write_validation(self, content: Mapping[str, Any]) -> None:
-        """Write ``validation.json``: of what the validation is, and what it found."""
-        self._write_json(self._validation_file, content)
-
-    def read_validation(self) -> dict[str, Any]:
-        """Read ``validation.json``; it is empty if there was no validation."""
-        return self._read_json(self._validation_file)
+        require_own(self.path, self._parts.path)
+        return self._parts.read()
 
     def require_own(self) -> None:
         """Refuse a folder that others can write to: see the function `require_own`."""
@@ -196,37 +209,9 @@ class RunDirectory:
             remove(aside)
         return left
 
-    def write_summary(self, content: Mapping[str, Any]) -> None:
-        """Write ``summary.json``: the result so far."""
-        # The study, or the table, has it all; this is written once a trial.
-        self._write_json(self.path / "summary.json", content, durable=False)
-
-    def write_status(self, content: Mapping[str, Any]) -> None:
-        """Write ``status.json``: the run's progress."""
-        self._write_json(self.path / "status.json", content, durable=False)
-
-    def read_status(self) -> dict[str, Any]:
-        """Read ``status.json``; empty if there is none, or if a power cut tore it."""
-        return self._read_json(self.path / "status.json")
-
-    def read_summary(self) -> dict[str, Any]:
-        """Read ``summary.json``; empty if there is none, or if a power cut tore it."""
-        return self._read_json(self.path / "summary.json")
-
-    def summary_written_s(self) -> float | None:
-        """Return when ``summary.json`` was written, since the epoch; None if there is none."""
-        try:
-            return (self.path / "summary.json").stat().st_mtime
-        except FileNotFoundError:
-            return None
-
     def n_told(self) -> int:
         """Return how many trials ``summary.json`` says are told; 0 if there is none."""
-        return int(self.read_summary().get("n_told", 0))
-
-    def read_environment(self) -> dict[str, Any]:
-        """Read ``environment.json``."""
-        return self._read_json(self.home.path / "environment.json")
+        return int(self.summary.read().get("n_told", 0))
 
     def cut_back(self, path: Path, length: int, *, fence: bool) -> None:
         """Cut a file, if there is one, back to a length in bytes; keep the rest under ``cut/``.
@@ -240,13 +225,13 @@ class RunDirectory:
                 self._keep_aside(path, length)
                 os.truncate(path, length)
             if fence:
-                self._write(path, path.read_bytes())
+                _write(path, path.read_bytes())
 
     def furnish(self) -> None:
         """Make what every run's folder has, before the run begins."""
-        self._write(self.path / ".gitignore", GITIGNORE)
+        _write(self.path / ".gitignore", GITIGNORE)
         self.log_dir.mkdir(mode=0o700, exist_ok=True)
-        self._write_json(self.path / "environment.json", environment())
+        self.environment.write(environment())
 
     def discard(self) -> None:
         """Remove what was made of a run that could not begin; its folder, too, if it is empty."""
@@ -254,7 +239,7 @@ class RunDirectory:
             shutil.rmtree(folder, ignore_errors=True)
         for name in (BEFORE_IT_BEGINS - {"code"}) | {"status.json", "summary.json"}:
             (self.path / name).unlink(missing_ok=True)
-        self._meta_file.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
+        self._meta.path.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
 
@@ -267,21 +252,6 @@ class RunDirectory:
         kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
         kept.touch(mode=0o600)
         kept.write_bytes(tail)
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
-
-    def _write_json(self, path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
-        text = json.dumps({"format_version": FORMAT_VERSION, **content}, indent=2, default=str)
-        self._write(path, f"{text}\n".encode(), durable=durable)
-
-    def _write(self, path: Path, content: bytes, *, durable: bool = True) -> None:
-        with writing(path):
-            replace_file(path, content, durable=durable)
 
 
 def utc_now() -> datetime:

@@ -135,7 +135,7 @@ def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None
 
 
 def _warn_of_another_cpu(directory: RunDirectory) -> None:
-    before, now = (one.get("cpu_model") for one in (directory.read_environment(), environment()))
+    before, now = (one.get("cpu_model") for one in (directory.environment.read(), environment()))
     if before != now:
         warnings.warn(
             f"{directory.path} was begun on a CPU {before!r} and is resumed on {now!r}: the same "

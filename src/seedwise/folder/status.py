@@ -44,7 +44,7 @@ def _said(directory: RunDirectory) -> RunStatus | None:
     """Return the progress that the last driver wrote; None if it can't be read."""
     if directory.parent is not None:
         return None
-    content = directory.read_status()
+    content = directory.status.read()
     said = _read_as(RunStatus, content)
     return said and attrs.evolve(said, pool=_read_as(PoolStatus, content.get("pool")))
 
@@ -61,9 +61,9 @@ def _read_as(kind: type[_T], content: Any) -> _T | None:
 def _reckoned(directory: RunDirectory) -> RunStatus:
     """Return the progress by ``meta.json`` and ``summary.json``; the second may be missing."""
     meta = directory.read_meta()
-    summary, written_s = directory.read_summary(), directory.summary_written_s()
-    written_at = None
-    if summary and written_s is not None:
+    summary, written_at = directory.summary.read(), None
+    if summary:
+        written_s = directory.summary.path.stat().st_mtime
         written_at = datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds")
     completed_at = meta.get("completed_at_utc")
     times = (meta["started_at_utc"], *meta["resumed_at_utc"], completed_at, written_at)

@@ -33,7 +33,7 @@ class StopNote:
 def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
     error = note.error
-    directory.write_failure(
+    directory.failure.write(
         {
             "trial": note.number,
             "seen": note.seen,
@@ -46,7 +46,7 @@ def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
 
 def read_stop_note(directory: RunDirectory) -> StopNote | None:
     """Read the note; None if the study did not stop. Nothing in it is run as a program."""
-    found = directory.read_failure()
+    found = directory.failure.read()
     if not found:
         return None
     return StopNote(found["trial"], _error(found), found["seen"])

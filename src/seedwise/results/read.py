@@ -78,7 +78,7 @@ def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult
 def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOptimizeResult:
     entries = list(meta["options"]["entry_ids"])
     labels = entry_labels(entries)
-    said_failed = directory.read_summary().get("failed", {})
+    said_failed = directory.summary.read().get("failed", {})
     results: dict[str, OptimizeResult] = {}
     failed: dict[str, Exception] = {}
     for entry in entries:

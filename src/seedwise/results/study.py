@@ -34,7 +34,7 @@ _SHOWN = (
 
 def read_validation(directory: RunDirectory) -> Validation | None:
     """Return what the validation of a study found; None if there was none, or not yet."""
-    found = directory.read_validation().get("found")
+    found = directory.validation_record.read().get("found")
     return None if found is None else validation_from_json(found)
 
 

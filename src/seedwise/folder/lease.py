@@ -163,9 +163,8 @@ def acquire_lease(
 def lease_holder(path: Path) -> str | None:
     """Return who works on a run, in words; None if nobody does. It takes no lock.
 
-    A holder on another host, or one that can't be read, counts as dead if it has not refreshed its
-    lease for `SILENT_S` by this machine's clock. `acquire_lease` goes by the clock of the file
-    server, which can't be read without writing a file; the two should not be minutes apart.
+    A holder that can't be seen from here counts as dead if it has been silent for `SILENT_S` by
+    this machine's clock, which should not be minutes apart from the file server's.
     """
     found = _read(path)
     if found is None:

@@ -60,11 +60,10 @@ class Request:
 
 
 def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -> None:
-    """Ask the driver that works on a run for something, and wait for its answer.
+    """Ask the driver that works on a run, or on an entry's, for something; wait for its answer.
 
-    Requests that come quickly one after the other are all done, in their order. With a timeout
-    of 0 the request is only left there, if there is a driver. An unanswered request stays, for
-    that driver only. An entry stands for its run.
+    With a timeout of 0 the request is only left there, if there is a driver. An unanswered request
+    stays, for that driver only.
     """
     directory = directory.home
     with allowed_to_us(directory.path):

@@ -29,8 +29,7 @@ _EVALUATIONS = "evaluations"
 class TrialFolders:
     """The owner of a run's ``trials/``, in which nothing is made before a loss makes it.
 
-    Symbolic links, which losses may make, are moved and removed, and never followed. `digits` is
-    the least number of digits of a trial's number in names.
+    Symbolic links, which losses may make, are moved and removed, and never followed.
     """
 
     def __init__(self, run_dir: Path, digits: int) -> None:

@@ -49,18 +49,15 @@ class SeedPlan:
         self, covered: NDArray[np.bool_] | None = None, first_index: int = 0
     ) -> Iterator[Chunk]:
         """Cut the plan into its chunks, in order, without the positions that are `covered`."""
+        if covered is None:
+            covered = np.zeros(len(self.seeds), dtype=np.bool_)
+        edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))
         index = first_index
-        for first, last in self._gaps(covered):
+        for first, last in edges.reshape(-1, 2).tolist():
             for start in range(first, last, self.chunk_size):
                 stop = min(start + self.chunk_size, last)
                 yield Chunk(index, start, self.seeds[start:stop])
                 index += 1
-
-    def _gaps(self, covered: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
-        if covered is None:
-            return [(0, len(self.seeds))]
-        edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))
-        return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
 def seed_plan(

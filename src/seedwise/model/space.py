@@ -152,10 +152,7 @@ def search_param(
 
 
 def checked_space(specs: Any) -> ParameterSpace:
-    """Check a space as the user wrote it, and expand ``(low, high)`` and distributions.
-
-    The parameters keep their order. Raises SpaceError, which names the parameter that is wrong.
-    """
+    """Return a space as the user wrote it, checked, without ``(low, high)`` and distributions."""
     space: ParameterSpace = {}
     if not isinstance(specs, Mapping):
         raise SpaceError(f"parameter_space={specs!r}: must be a dict of name to (low, high)")

@@ -88,10 +88,7 @@ def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the mean from the exactly rounded sum; the order of the values does not change it.
-
-    The mean of finite numbers is finite, even where their sum is not.
-    """
+    """Return the mean from the exactly rounded sum; it is finite, even where the sum is not."""
     scaled, exponent = _scaled(values)
     return math.ldexp(math.fsum(scaled) / len(scaled), exponent)
 

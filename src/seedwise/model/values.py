@@ -57,17 +57,15 @@ def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) ->
             low, high = param.range
             if not low <= checked[key] <= high:  # type: ignore[operator]
                 raise OptionError(where, value, f"within the range from {low!r} to {high!r}")
-            _require_on_step(where, param, checked[key])
+            if param.step is not None:
+                _require_on_step(where, low, param.step, checked[key])
     return checked
 
 
-def _require_on_step(where: str, param: SearchParam, value: Any) -> None:
-    if param.step is None or param.range is None:
-        return
-    n_steps = (value - param.range[0]) / param.step
+def _require_on_step(where: str, low: float, step: float, value: Any) -> None:
+    n_steps = (value - low) / step
     if abs(n_steps - round(n_steps)) > ROUNDING * max(1.0, abs(n_steps)):
-        allowed = f"a whole number of steps of {param.step!r} from {param.range[0]!r}"
-        raise OptionError(where, value, allowed)
+        raise OptionError(where, value, f"a whole number of steps of {step!r} from {low!r}")
 
 
 def _is_held(param: SearchParam) -> bool:

@@ -154,8 +154,7 @@ def turn_direction(path: Path, direction: str) -> None:
 def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
     """Have trials be in flight as before they were told, which Optuna can't do.
 
-    What they were told becomes records that set nothing, since a trial in flight is RUNNING. They
-    are filled up with blanks, so that positions in the file stay as they are.
+    What they were told becomes records of the same length that say only that they are RUNNING.
     """
     with writing(path):
         lines = path.read_bytes().splitlines(keepends=True)

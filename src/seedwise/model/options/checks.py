@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.errors import OptionError
-from seedwise.model.options.race import Race
+from seedwise.model.options.race import Race, is_whole
 
 _MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt][Bb]?")
 
@@ -38,25 +38,25 @@ def command(name: str, value: Any) -> None:
 
 def sampler_seed(name: str, value: Any) -> None:
     """Allow what NumPy allows as a seed."""
-    if not _is_whole(value) or not 0 <= value < 2**32:
+    if not is_whole(value, 0) or value >= 2**32:
         raise OptionError(name, value, "a whole number from 0 to 2**32 - 1")
 
 
 def positive(name: str, value: Any) -> None:
     """Allow a whole number above 0."""
-    if not _is_whole(value) or value <= 0:
+    if not is_whole(value, 1):
         raise OptionError(name, value, "a whole number above 0")
 
 
 def not_negative(name: str, value: Any) -> None:
     """Allow a whole number, 0 or above."""
-    if not _is_whole(value) or value < 0:
+    if not is_whole(value, 0):
         raise OptionError(name, value, "a whole number, 0 or above")
 
 
 def fresh_seeds(name: str, value: Any) -> None:
     """Allow 0 and whole numbers above 1."""
-    if not _is_whole(value) or value < 0 or value == 1:
+    if not is_whole(value, 0) or value == 1:
         allowed = "0, or a whole number above 1"
         raise OptionError(name, value, allowed, "A single seed has no standard error.")
 
@@ -168,8 +168,8 @@ def cluster(name: str, value: Any) -> None:
 def workers(name: str, value: Any) -> None:
     """Allow a number of workers, or its bounds."""
     bounds = value if isinstance(value, tuple) else (value, value)
-    whole = all(_is_whole(bound) for bound in bounds)
-    if len(bounds) != 2 or not whole or not 0 <= bounds[0] <= bounds[1] or bounds[1] < 1:
+    whole = all(is_whole(bound, 0) for bound in bounds)
+    if len(bounds) != 2 or not whole or bounds[0] > bounds[1] or bounds[1] < 1:
         raise OptionError(
             name,
             value,
@@ -181,7 +181,3 @@ def _are_lines(value: Any) -> bool:
     return isinstance(value, tuple) and all(
         isinstance(line, str) and line.strip() and "\n" not in line for line in value
     )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

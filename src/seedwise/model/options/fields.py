@@ -137,10 +137,12 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 def documented(options: T) -> T:
     """Fill the ``{options}`` in a class's docstring with the entries of its options."""
-    options.__doc__ = inspect.cleandoc(options.__doc__ or "").replace(
-        "{options}", keyword_docs(options)
-    )
+    options.__doc__ = _with_docs(options.__doc__, options)
     return options
+
+
+def _with_docs(text: str | None, options: type) -> str:
+    return inspect.cleandoc(text or "").replace("{options}", keyword_docs(options))
 
 
 def keyword_signature(
@@ -227,9 +229,7 @@ def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
         [parameter.replace(annotation=hints[parameter.name]) for parameter in own],
         hints["return"],
     )
-    call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(
-        "{options}", keyword_docs(kind)
-    )
+    call.__doc__ = _with_docs(function.__doc__, kind)
     return call
 
 

@@ -67,7 +67,7 @@ class Race:
         """Check the values."""
         contender = self.contender_seeds
         checks = (
-            ("first_look", _is_whole(self.first_look, 2), "a whole number, 2 or above"),
+            ("first_look", is_whole(self.first_look, 2), "a whole number, 2 or above"),
             ("growth", _is_number(self.growth) and self.growth > 1, "a finite number above 1"),
             (
                 "level",
@@ -76,7 +76,7 @@ class Race:
             ),
             (
                 "contender_seeds",
-                contender is None or _is_whole(contender, self.first_look),
+                contender is None or is_whole(contender, self.first_look),
                 f"None, or a whole number from first_look={self.first_look} on",
             ),
         )
@@ -111,7 +111,8 @@ def race_from_json(saved: Any) -> Any:
     return Race(**saved) if isinstance(saved, dict) else saved
 
 
-def _is_whole(value: object, least: int) -> bool:
+def is_whole(value: object, least: int) -> bool:
+    """Tell whether a value is a whole number, and not below the least."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model.options.fields import Forms, option
-from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
+from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions, integers
 
 
 def _numbers(name: str, value: Any) -> None:
@@ -25,10 +25,6 @@ def _listed(value: Any) -> Any:
         return tuple(sorted({operator.index(number) for number in value}))
     except TypeError:
         raise OptionError("trial_nums", value, "whole numbers") from None
-
-
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,5 +43,5 @@ class SweepOptions(WorkOptions):
         "all that are not finished. On the command line 3,1,2.",
         _numbers,
         _listed,
-        forms=Forms(accepts=Iterable[int] | None, parse=_integers),
+        forms=Forms(accepts=Iterable[int] | None, parse=integers),
     )

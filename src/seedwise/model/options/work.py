@@ -20,7 +20,8 @@ from seedwise.model.slurm_time import as_timedelta, walltime
 from seedwise.model.space import ParamValue, plain_scalar
 
 
-def _integers(text: str) -> list[int]:
+def integers(text: str) -> list[int]:
+    """Read a list from a command line; raises ValueError."""
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
@@ -161,7 +162,7 @@ class WorkOptions:
         None,
         "iterable of int",
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
-        forms=Forms(parse=_integers),
+        forms=Forms(parse=integers),
     )
     chunk_size: int | None = option(
         None,

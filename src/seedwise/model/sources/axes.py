@@ -21,8 +21,7 @@ def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
     """Return the values of a list, tuple, range or 1-d array in their order, as plain Python.
 
     Equal values give equal axes, however they are given: more than 1,000 evenly spaced ints
-    are a range, and everything else is a tuple. `what` and `parameter` name the values in the
-    SourceError that is raised if there are none, or one that a case can't hold.
+    are a range, and everything else is a tuple. `what` and `parameter` are for a SourceError.
     """
     array = isinstance(values, np.ndarray) and values.ndim == 1
     if not array and type(values) not in (list, tuple, range):

@@ -16,7 +16,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import is_unborn, run_of_entry
 from seedwise.folder.history import original_of, run_id_of
 from seedwise.folder.lease import acquire_lease
-from seedwise.folder.owner import allowed_to_us, require_owner
+from seedwise.folder.owner import allowed_to_us, require_own, require_owner
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.results.cleaned import CleanedRun
 from seedwise.slurm.commands import CommandError
@@ -47,7 +47,7 @@ def clean(
     directory = directory.home
     with allowed_to_us(directory.path):
         require_owner(directory.path)
-        directory.require_own()
+        require_own(directory.path)
         run_id_of(directory, directory.read_meta())
         lease_was_left = directory.lease.exists()
         # A lease of a driver that is dead becomes ours, and goes away with us.
@@ -119,7 +119,7 @@ def clean_run_directory(path: Path) -> None:
         raise EntryOfARunError(path, parent.path)
     if path.is_symlink() or not (directory.has_begun or is_unborn(path)):
         raise RunExistsError(path)
-    directory.require_own()
+    require_own(directory.path)
     with acquire_lease(directory.lease):
         if directory.has_begun:
             _cancel_jobs(directory)

@@ -196,10 +196,6 @@ class RunDirectory:
         require_own(self.path, self._parts.path)
         return self._parts.read()
 
-    def require_own(self) -> None:
-        """Refuse a folder that others can write to: see the function `require_own`."""
-        require_own(self.path)
-
     def sweep(self) -> list[Path]:
         """Remove what a driver left that was killed while it wrote; return the paths."""
         asides = sorted([*self.path.glob(".*.new"), *self.path.glob("code/.*.new")])

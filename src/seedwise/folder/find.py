@@ -10,7 +10,7 @@ from seedwise.disk.aside import writing
 from seedwise.disk.own_folder import make_own_folder
 from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
-from seedwise.folder.owner import allowed_to_us
+from seedwise.folder.owner import allowed_to_us, require_own
 
 
 def existing_run(path: str | Path) -> RunDirectory:
@@ -51,7 +51,7 @@ def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> 
     if (parent := run_of_entry(path)) is not None:
         raise EntryOfARunError(path, parent.path)
     if path.is_dir():
-        directory.require_own()
+        require_own(path)
     if not directory.has_begun:
         if not is_unborn(path):
             raise RunExistsError(path)

@@ -148,12 +148,8 @@ def loss(
     0.129
     """
     fields = {"name": name, "description": description, "parameter_space": parameter_space}
-    missing = [field for field, value in fields.items() if not value]
-    if missing:
-        raise LossDefinitionError(missing)
-    assert name is not None  # for the type checker: nothing is missing
-    assert description is not None
-    assert parameter_space is not None
+    if not (name and description and parameter_space):
+        raise LossDefinitionError([field for field, value in fields.items() if not value])
     for field in ("name", "description"):
         value: object = fields[field]
         if not isinstance(value, str) or not value.strip() or not value.isprintable():

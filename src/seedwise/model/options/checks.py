@@ -137,12 +137,13 @@ def resume(name: str, value: Any) -> None:
 
 def sampler(name: str, value: Any) -> None:
     """Allow the name of a sampler, or a sampler."""
-    known = f"{', '.join(map(repr, SAMPLERS))}, or an Optuna sampler"
-    if isinstance(value, str) and value not in SAMPLERS:
-        raise OptionError(name, value, known)
-    instance = hasattr(value, "sample_relative") and not isinstance(value, type)
-    if not isinstance(value, str) and not instance:
-        raise OptionError(name, value, known)
+    if isinstance(value, str):
+        fine = value in SAMPLERS
+    else:
+        fine = hasattr(value, "sample_relative") and not isinstance(value, type)
+    if not fine:
+        allowed = f"{', '.join(map(repr, SAMPLERS))}, or an Optuna sampler"
+        raise OptionError(name, value, allowed)
 
 
 def race(name: str, value: Any) -> None:

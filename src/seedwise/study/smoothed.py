@@ -68,12 +68,9 @@ def smoothed_values(path: Path, study_name: str) -> dict[int, float]:
     study = load_study(path, study_name)
     trials = study.get_trials(deepcopy=False)
     maximize = study.direction is StudyDirection.MAXIMIZE
-    rows, told = told_trials(trials, maximize)
-    surrogate = fit_surrogate(told)
-    if not surrogate.explains:
-        return {}
-    values = surrogate.smoothed(told) * (-1 if maximize else 1)
-    return {trials[row].number: value for row, value in zip(rows, values.tolist(), strict=True)}
+    shown = SmoothedTPESampler(seed=0).smoothed(trials, maximize)
+    pairs = zip(trials, shown, strict=True)
+    return {new.number: _value(new) for old, new in pairs if new is not old}
 
 
 class _ShownStudy:

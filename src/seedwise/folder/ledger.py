@@ -273,13 +273,11 @@ class _Dropped:
 def _without_overruns(
     entries: Sequence[tuple[str, ChunkResult]],
 ) -> list[tuple[str, ChunkResult]]:
-    """Return the losses of a trial that failed for want of time; nothing of any other.
-
-    Those with files are left out: the files of a failed trial are not all kept.
-    """
+    """Return the losses of a trial that failed for want of time; nothing of any other."""
     failures = [result.failure for _, result in entries if result.failure is not None]
     if not failures or any(failure.exception_type not in OVERRUNS for failure in failures):
         return []
+    # The files of a failed trial are not all kept.
     return [entry for entry in entries if entry[1].failure is None and not entry[1].folder]
 
 

@@ -18,10 +18,7 @@ _START_TOLERANCE_S = 5.0  # outside of Linux starts are in wall time, and clocks
 
 @attrs.frozen
 class Holder:
-    """A process that holds a lease.
-
-    A pid has a meaning in its place only: two containers do not see each other's processes.
-    """
+    """A process that holds a lease; two containers do not see each other's pids."""
 
     host: str
     #: Tells machines of that name apart; empty if unknown.

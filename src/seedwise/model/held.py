@@ -14,10 +14,7 @@ from seedwise.model.values import ROUNDING, require_known, typed_value
 
 
 def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
-    """Return a space in which some parameters are held at a value, in or outside of their range.
-
-    Such a parameter has a range, or a list, of one value. Raises OptionError.
-    """
+    """Return a space with some parameters held at a value, in or outside of their range."""
     overrides = overrides or {}
     require_known("overrides", overrides, space)
     return {

@@ -40,10 +40,7 @@ def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
 
 
 def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
-    """Return the point of a keyword in its parameters' types, without those that are held.
-
-    It need not name all. Raises OptionError.
-    """
+    """Return the point of a keyword in its parameters' types, without those that are held."""
     require_known(name, point, space)
     checked = {}
     for key, value in point.items():

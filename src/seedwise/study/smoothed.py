@@ -95,10 +95,8 @@ def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
 
 
 def told_trials(trials: Sequence[FrozenTrial], maximize: bool) -> tuple[list[int], Told]:
-    """Return the complete trials, as positions in `trials` and as a surrogate takes them.
-
-    The newest one's parameters count; trials that lack one of them are left out.
-    """
+    """Return the complete trials, as positions in `trials` and as a surrogate takes them."""
+    # The newest one's parameters count; trials that lack one of them are left out.
     complete = [row for row, trial in enumerate(trials) if trial.state is TrialState.COMPLETE]
     newest = trials[complete[-1]].distributions if complete else {}
     space = {name: newest[name] for name in sorted(newest) if not newest[name].single()}

@@ -12,8 +12,7 @@ import psutil
 import pytest
 
 import seedwise as sw
-from seedwise.driver.sweep import SweepWork
-from seedwise.driver.sweep_proposer import SweepProposer
+from seedwise.driver.sweep import SweepProposer, SweepWork
 from seedwise.errors import (
     AddressError,
     ChangedRunError,

@@ -19,6 +19,7 @@ from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
 from seedwise.driver.report import (
     End,
+    InFlight,
     Listeners,
     Report,
     Reporter,
@@ -105,8 +106,7 @@ class Case:
             dashboard="http://node:1/status",
             tunnel="ssh -L 1:node:1 node",
         )
-        self.n_in_flight = self.n_seeds_done = 0
-        self.validation_seeds = 0, 0
+        self.in_flight = InFlight()
         self.worked = False
         self.tally = self._tally()
 
@@ -125,7 +125,9 @@ class Case:
         self.worked, self.tally = True, self._tally(*trials, best=best)
         every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
-        self.report = Report(Reporter(self.run, self.tally, self.listen, [self]), self.place)
+        jobs = [lambda: self.in_flight]
+        reporter = Reporter(self.run, self.tally, self.listen, jobs)
+        self.report = Report(reporter, self.place, Demand(8, 1))
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)
@@ -371,7 +373,7 @@ def at_once(monkeypatch):
 def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
     run = Case(tmp_path)
     run.begin()
-    run.n_in_flight, run.n_seeds_done = 2, 7
+    run.in_flight = InFlight(2, 7)
     run.tell(*TRIALS)
     said = [event.status for event in run.events if isinstance(event, Progress)]
     assert [(status.done, status.failed, status.running) for status in said] == [
@@ -815,7 +817,7 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
 )
 def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
     options = RunOptions.from_keywords({"workers": workers})
-    remarks = work_remarks(options, demand, busy_s, worker_s)
+    remarks = work_remarks(options, demand, busy_s, worker_s, 0)
     assert len(remarks) == len(words)
     assert all(some in remark for some, remark in zip(words, remarks, strict=True))
 

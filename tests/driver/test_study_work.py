@@ -32,6 +32,7 @@ class Work:
         self.directory = open_run_directory(path, "mine", bowl.name)
         run = take_up(make_parts(bowl, options), options, self.directory, lambda: None)
         self.study = StudyWork(Study(run.at_work(), trials))
+        self.study.run.prepare()
 
     def finish(self) -> None:
         run, study = self.study.run, self.study

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import seedwise as sw
 from seedwise.dispatch.self_check import Answer
 from seedwise.driver.parts import make_parts
 from seedwise.driver.run import take_up
-from seedwise.driver.witness import forked_witness, record_of
+from seedwise.driver.witness import ForkedWitness, record_of
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
 from seedwise.model.options.study import RunOptions
@@ -34,7 +35,7 @@ def make(function, **keywords):
 
 
 def answer_of(function, reference=REFERENCE, **keywords) -> Answer:
-    with forked_witness(make(function, **keywords)) as witness:
+    with closing(ForkedWitness(make(function, **keywords))) as witness:
         witness.ask(reference)
         answer = poll(witness.answer, "the answer")
         assert witness.answer() == answer  # as often as it is asked for
@@ -139,7 +140,7 @@ def starts_another(params, seed, context):
 def test_it_ends_when_it_is_closed(function, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before, n_expected = children(), 1 + (function is starts_another)
-    with forked_witness(make(function)) as witness:
+    with closing(ForkedWitness(make(function))) as witness:
         witness.ask(REFERENCE)
         poll(lambda: len(children() - before) == n_expected, "the loss at work")
         started = children() - before
@@ -151,7 +152,7 @@ def test_it_ends_when_it_is_closed(function, tmp_path, monkeypatch):
 def test_one_that_nobody_asks_ends_too(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = children()
-    with pytest.raises(ValueError, match="no cluster"), forked_witness(make(forever)):
+    with pytest.raises(ValueError, match="no cluster"), closing(ForkedWitness(make(forever))):
         raise ValueError("no cluster")
     assert children() == before
     assert list(tmp_path.iterdir()) == []
@@ -159,7 +160,7 @@ def test_one_that_nobody_asks_ends_too(tmp_path, monkeypatch):
 
 def test_asking_one_that_is_dead_is_told():
     before = children()
-    with forked_witness(make(forever)) as witness:
+    with closing(ForkedWitness(make(forever))) as witness:
         (process,) = children() - before
         process.kill()
         poll(lambda: process.status() == psutil.STATUS_ZOMBIE, "its end")
@@ -169,9 +170,10 @@ def test_asking_one_that_is_dead_is_told():
 
 DRIVER = """
 import sys, time
+from contextlib import closing
 from pathlib import Path
 import seedwise as sw
-from seedwise.driver.witness import forked_witness
+from seedwise.driver.witness import ForkedWitness
 from seedwise.folder.lease import acquire_lease
 from seedwise.worker.chunk import Reference
 
@@ -183,7 +185,7 @@ def long(params, seed):
 
 if __name__ == "__main__":
     lease = acquire_lease(Path(sys.argv[1]))
-    with forked_witness(long) as witness:
+    with closing(ForkedWitness(long)) as witness:
         if len(sys.argv) == 3:
             witness.ask(Reference(0, {"x": 0.5}, 1, None, 0))
         else:

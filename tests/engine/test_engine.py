@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import WholePlan
+from seedwise.engine.race import Allocation
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.trials import (
     ChunkResult,
@@ -60,7 +60,7 @@ class Work:
         self.events = []
         self.channel = channel
         self.engine = Engine(
-            rules, WholePlan(plan), self.proposer, channel, self.ledger, self.folders
+            rules, Allocation(plan), self.proposer, channel, self.ledger, self.folders
         )
 
     @property

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.loop import work_through
-from seedwise.engine.race import WholePlan
+from seedwise.engine.race import Allocation
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult
 from tests.fakes import FakeChannel, FakeFolders, FakeLedger, FakeProposer
@@ -89,7 +89,7 @@ class Job:
         self.proposers.append(FakeProposer())
         self.channel = FakeChannel(self._loss, random.Random(self.name), largest_batch=4)
         engine = Engine(
-            rules, WholePlan(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
+            rules, Allocation(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
         )
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)
@@ -119,7 +119,7 @@ class Case:
         return self.jobs[-1]
 
     def work(self, at_once: int = 99) -> None:
-        work_through(self, self.jobs, at_once)
+        work_through(self, self.dispatcher.wait, self.jobs, at_once)
 
     @property
     def most_open(self) -> int:
@@ -185,7 +185,7 @@ def test_a_job_is_not_made_before_there_is_room_for_it(case):
             assert case.n_told() == [1] * len(case.jobs)
             yield case.add(name, n_trials=1)
 
-    work_through(case, jobs(), at_once=1)
+    work_through(case, case.dispatcher.wait, jobs(), at_once=1)
     assert case.n_told() == [1] * 4
 
 

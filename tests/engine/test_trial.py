@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.engine.race import WholePlan
+from seedwise.engine.race import Allocation
 from seedwise.engine.trial import OpenTrial
 from seedwise.folder.ledger import Ledger
 from seedwise.model.seeds import seed_plan
@@ -32,7 +32,7 @@ KINDS = list(FailureKind)
 
 
 def opened(recorded=(), retries=1, plan=PLAN) -> OpenTrial:
-    trial = OpenTrial(PROPOSAL, plan, retries, WholePlan(plan).seeds_of(7))
+    trial = OpenTrial(PROPOSAL, plan, retries, Allocation(plan).seeds_of(7))
     trial.take_up(recorded)
     return trial
 

@@ -188,7 +188,7 @@ def test_progress_never_names_the_folder():
 
 def test_no_progress():
     stream = io.StringIO()
-    progress = CheckProgress(shown=False, stream=stream)
+    progress = CheckProgress(trials=False, stream=stream)
     for event in events():
         progress(event)
     assert stream.getvalue() == ""

@@ -6,49 +6,40 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from seedwise.disk.aside import writing
 from seedwise.disk.open_files import allow_many_files
 from seedwise.driver.cleaning import cancel_left_jobs
+from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.parts import Parts
 from seedwise.driver.report import (
     End,
-    InFlight,
     Listeners,
     Reporter,
     interruption_told,
     tell_end,
-    unused_remarks,
     work_remarks,
 )
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
 from seedwise.driver.tally import Tally
-from seedwise.driver.witness import ForkedWitness, forked_witness
+from seedwise.driver.witness import ForkedWitness
 from seedwise.driver.workplace import Workplace, open_workplace
-from seedwise.engine.engine import Engine
 from seedwise.engine.loop import work_through
 from seedwise.errors import ClusterStartError, LeaseLostError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event, Noted
 from seedwise.model.trials import TrialResult, TrialState
-from seedwise.model.validation import Validation
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 from seedwise.slurm.commands import CommandError
 
-Result = TypeVar("Result")
-Result_co = TypeVar("Result_co", covariant=True)
-
-
-class Job(InFlight, Protocol):
-    """A part of the work, with engines of its own."""
-
-    def open(self, workplace: Workplace) -> Engine | None:
-        """Begin what is next of it; return the engine, or None if nothing is left."""
-
-    def close(self, error: Exception | None) -> None:
-        """End; with an error, raise it to end all jobs, or return to leave the others at work."""
+AnyResult: TypeAlias = OptimizeResult | MultiOptimizeResult | SweepResult
+Result = TypeVar("Result", bound=AnyResult)
+Result_co = TypeVar("Result_co", bound=AnyResult, covariant=True)
 
 
 class Work(ABC, Generic[Result_co]):
@@ -61,11 +52,8 @@ class Work(ABC, Generic[Result_co]):
     run: Run
     #: Whether the folder was prepared for work: something was left to do.
     is_prepared: bool
-    #: What is left to do.
-    jobs: Sequence[Job]
-    #: How many jobs may be open.
-    jobs_at_once: int
-    #: How many trials may be in flight.
+    jobs: Sequence[EngineJob]
+    jobs_at_once: int = 1
     n_trials_at_once: int
 
     @property
@@ -88,36 +76,37 @@ class Work(ABC, Generic[Result_co]):
         """Whether nothing is left to do, as far as time did not run out."""
         return not self.run.out_of_time() or self.counts.total() >= self.n_trials
 
-    @property
-    def validation(self) -> Validation | None:
-        """What the validation found; None without one, and of entries, which have one each."""
-        return None
-
     def entries(self) -> dict[str, int] | None:
         """Return how many entries are in which state; None of a run without entries."""
         return None
 
+    @abstractmethod
+    def so_far(self) -> Result_co:
+        """Return the result of what is told by now."""
+
     def outcome(self) -> str | None:
         """Say how many entries or cases succeeded, and how many failed and why."""
-        return None
+        return self.so_far().outcome
+
+    def remarks(self) -> Sequence[str]:
+        """Return what is to be said of the run at its end."""
+        return self.so_far().remarks
 
     @abstractmethod
     def write_summary(self) -> None:
         """Write what ``summary.json`` is to say of the whole run by now."""
 
     def begin(self, workplace: Workplace) -> None:
-        """Begin, before the first job is opened."""
+        """Tell that the work begins, before the first job is opened."""
+        self.write_summary()
+        workplace.report.begin()
 
     def conclude(self, workplace: Workplace) -> None:
         """Conclude when all jobs are done, and the workers are still there."""
 
-    @abstractmethod
-    def remarks(self) -> Sequence[str]:
-        """Return what is to be said of the run at its end."""
-
-    @abstractmethod
     def result(self) -> Result_co:
-        """Return the result of the run as it is now."""
+        """Return the result; raises if nothing is complete."""
+        return self.so_far()
 
 
 def carry_out(
@@ -130,10 +119,6 @@ def carry_out(
     """Carry a run out, or what is left of it, and return its result.
 
     `kind` takes up the work of a run, and gets what takes its events, too.
-
-    Raises RunLockedError if another driver works on the run, ChangedRunError if the run was begun
-    with options that decide its results, and others are given, and RunStopped if a signal stopped
-    it, or somebody asked it to stop.
     """
     allow_many_files()
     listen = Listeners(listeners)
@@ -153,7 +138,8 @@ def carry_out(
                 _work_on(work, tally, stop, listen)
         work.write_summary()
         tally.count_anew(work.n_trials, work.counts, work.best)
-        tally.validated = work.validation
+        found = work.so_far()
+        tally.validated = found.validation if isinstance(found, OptimizeResult) else None
         worked = work.is_prepared
         remarks = work.remarks() if worked else ()
         end = End(work.outcome(), tuple(remarks), worked=worked, complete=work.is_finished)
@@ -162,11 +148,10 @@ def carry_out(
 
 
 def _work_on(
-    work: Work[object], tally: Tally, stop: StopSignals, listen: Callable[[Event], None]
+    work: Work[AnyResult], tally: Tally, stop: StopSignals, listen: Callable[[Event], None]
 ) -> None:
     run = work.run
-
-    reporter = Reporter(run, tally, listen, work.jobs)
+    reporter = Reporter(run, tally, listen, [job.in_flight for job in work.jobs])
     with (
         interruption_told(run, tally, listen),
         _counted_when_stopped(work, tally),
@@ -177,19 +162,18 @@ def _work_on(
             run, work.n_trials_at_once, stop, reporter, packs=work.packs, witness=witness
         ) as workplace:
             work.begin(workplace)
-            work_through(workplace, work.jobs, work.jobs_at_once)
+            wait = workplace.dispatcher.wait
+            work_through(workplace, wait, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
             busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
-            remarks = work_remarks(run.options, workplace.demand, busy_s, worker_s)
-            run.note_remarks([*unused_remarks(work.jobs), *remarks])
+            n_unused = sum(job.n_seeds_unused for job in work.jobs)
+            demand = workplace.demand
+            run.note_remarks(work_remarks(run.options, demand, busy_s, worker_s, n_unused))
 
 
 @contextlib.contextmanager
-def _counted_when_stopped(work: Work[object], tally: Tally) -> Iterator[None]:
-    """Have the counts and ``summary.json`` hold all that is told when the work breaks off.
-
-    It can break off between a trial and its event.
-    """
+def _counted_when_stopped(work: Work[AnyResult], tally: Tally) -> Iterator[None]:
+    """Have all that is told counted when work breaks off, maybe between a trial and its event."""
     try:
         yield
     except BaseException:
@@ -202,7 +186,7 @@ def _counted_when_stopped(work: Work[object], tally: Tally) -> Iterator[None]:
 def _witness_of(run: Run) -> contextlib.AbstractContextManager[ForkedWitness | None]:
     """Return what evaluates a seed in the driver's way, if that is asked for and can be had."""
     if run.options.self_check and run.parts.has_function:
-        return forked_witness(run.parts.loss)
+        return contextlib.closing(ForkedWitness(run.parts.loss))
     return contextlib.nullcontext()
 
 

@@ -84,7 +84,6 @@ class CheckedSeed:
     waited_s: float
     host: str | None
     versions: dict[str, str]
-    #: Seconds after which jobs end.
     walltime_s: float | None
     job_script: str | None
 
@@ -294,11 +293,9 @@ def _passing_folder(root: Path) -> Iterator[RunDirectory]:
 
 def _remove(path: Path) -> None:
     until_s = time.monotonic() + _REMOVE_FOR_S
-    while True:
-        shutil.rmtree(path, ignore_errors=True)
-        if not path.exists():
-            return
-        if time.monotonic() > until_s:
-            _logger.warning("%s could not be removed", path)
-            return
+    shutil.rmtree(path, ignore_errors=True)
+    while path.exists() and time.monotonic() < until_s:
         time.sleep(_REMOVE_EVERY_S)
+        shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        _logger.warning("%s could not be removed", path)

@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import attrs
-
 from seedwise.cluster.job import job_name
 from seedwise.cluster.keys import remove_keys
 from seedwise.disk.own_folder import is_folder
@@ -24,72 +22,60 @@ from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import cancel_jobs
 
 
-@attrs.frozen
-class LeftJobs:
-    """What became of the jobs that a driver left."""
-
-    cancelled: tuple[str, ...] = ()
-    #: The folder of which this one is a copy; then none is.
-    copy_of: Path | None = None
-
-
 def clean(
     directory: RunDirectory,
     *,
     take_over: bool = False,
     tell: Callable[[str], object] = lambda _: None,
 ) -> CleanedRun:
-    """Cancel a run's jobs, and remove keys, requests and what was half written.
-
-    The folder of an entry stands for the run that it belongs to. `take_over` and `tell` are
-    those of `acquire_lease`.
-    """
-    directory = directory.home
+    """Cancel a run's jobs, and remove keys, requests and what was half written."""
+    directory = directory.home  # the folder of an entry stands for its run
     with allowed_to_us(directory.path):
         require_owner(directory.path)
         require_own(directory.path)
-        run_id_of(directory, directory.read_meta())
+        meta = directory.read_meta()
+        run_id_of(directory, meta)
         lease_was_left = directory.lease.exists()
         # A lease of a driver that is dead becomes ours, and goes away with us.
         with acquire_lease(directory.lease, take_over=take_over, tell=tell):
-            jobs, unknown = LeftJobs(), None
+            cancelled: tuple[str, ...] = ()
+            unknown = None
             try:
-                jobs = cancel_left_jobs(directory)
+                cancelled = cancel_left_jobs(directory)
             except CommandError as error:
                 unknown = error.text
             removed = [directory.lease] if lease_was_left else []
             removed += _removed(directory)
     return CleanedRun(
         directory.path,
-        jobs.cancelled,
+        cancelled,
         tuple(str(path.relative_to(directory.path)) for path in removed),
         unknown,
         () if unknown is None else tuple(JobBook(directory.jobs_file).ids()),
-        jobs.copy_of,
+        original_of(directory, meta),
     )
 
 
-def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> LeftJobs:
-    """Cancel the Slurm jobs of a driver that was killed; we hold the run's lease.
+def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> tuple[str, ...]:
+    """Cancel the Slurm jobs of a driver that was killed, but of a copy none; return their ids.
 
-    `last_name` is the name that the folder had for that driver; None is what ``meta.json``
-    says. Raises CommandError if it is unknown whether there are any.
+    We hold the run's lease. `last_name` is the name that the folder had for that driver; None is
+    what ``meta.json`` says. Raises CommandError if it is unknown whether there are any.
     """
     meta = directory.read_meta()
     run_id = run_id_of(directory, meta)
-    original = original_of(directory, meta)
-    if original is not None:
-        return LeftJobs(copy_of=original)
+    if original_of(directory, meta) is not None:
+        return ()
     noted = JobBook(directory.jobs_file).ids()
     if noted and shutil.which("squeue") is None:
         raise CommandError("there is no squeue on this machine's PATH")
     # A folder may be renamed, and the jobs have the name that it had for the last driver.
     name = job_name(last_name or str(meta.get("run_name", directory.name)))
     try:
-        return LeftJobs(tuple(cancel_jobs(run_id, known=noted, name=name)))
+        return tuple(cancel_jobs(run_id, known=noted, name=name))
     except CommandError:
         if not noted and meta.get("mode") == ExecutionMode.SINGLE.value:
-            return LeftJobs()  # it never had any, whatever is the matter with Slurm
+            return ()  # it never had any, whatever is the matter with Slurm
         raise
 
 
@@ -107,11 +93,7 @@ def _removed(directory: RunDirectory) -> list[Path]:
 
 
 def clean_run_directory(path: Path) -> None:
-    """Remove a run, whatever is in its folder; nothing else is ever removed.
-
-    Raises RunExistsError if the folder holds no run, RunLockedError if a driver works on the run,
-    and CleanRefusedError if Slurm does not answer, for then the ids of its jobs would be lost.
-    """
+    """Remove a run, whatever is in its folder; nothing else is ever removed."""
     if not path.exists():
         return
     directory = RunDirectory(path)
@@ -122,20 +104,14 @@ def clean_run_directory(path: Path) -> None:
     require_own(directory.path)
     with acquire_lease(directory.lease):
         if directory.has_begun:
-            _cancel_jobs(directory)
+            try:
+                cancel_left_jobs(directory)
+            except NotARunError:  # of an older format, torn, or of something else
+                pass
+            except CommandError as error:  # without the folder, the ids of its jobs were lost
+                why = f"Slurm does not answer ({error.text}), so its jobs could not be cancelled"
+                raise CleanRefusedError(path, why, "Try again when squeue answers") from error
         # Last, what says that it is a run: if this is broken off, it can be done again.
         for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "meta.json"):
             if not entry.name.startswith(directory.lease.name):
                 shutil.rmtree(entry) if is_folder(entry) else entry.unlink()
-
-
-def _cancel_jobs(directory: RunDirectory) -> None:
-    """Cancel what a driver left that was killed."""
-    try:
-        cancel_left_jobs(directory)
-    except NotARunError:  # of an older format, torn, or of something else
-        return
-    except CommandError as error:
-        why = f"Slurm does not answer ({error.text}), so its jobs could not be cancelled"
-        advice = "Try again when squeue answers"
-        raise CleanRefusedError(directory.path, why, advice) from error

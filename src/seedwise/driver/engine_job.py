@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 from seedwise.dispatch.channel import Errand
+from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
@@ -13,38 +14,30 @@ from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.trials import TrialResult
 
 
-class EngineJob:
+class EngineJob(ABC):
     """A job for the loop that has an engine; `close` it in the end, opened or not."""
 
     def __init__(self, run: Run, summary: Summary) -> None:
         self.run = run
         self.summary = summary
-        #: The trial at whose failure the engine stopped.
         self.failed: FailedTrial | None = None
-        #: How many seeds were evaluated ahead of a look that dropped their trial.
         self.n_seeds_unused = 0
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""
         self._closing = contextlib.ExitStack()
 
-    @property
-    def n_in_flight(self) -> int:
-        """How many trials are in flight."""
-        return self._engine.n_in_flight if self._engine is not None and not self._part else 0
+    def in_flight(self) -> InFlight:
+        """Return what is in flight."""
+        if self._engine is None:
+            return InFlight()
+        return InFlight(self._engine.n_in_flight, self._engine.n_seeds_done)
 
-    @property
-    def n_seeds_done(self) -> int:
-        """How many seeds of the trials in flight are evaluated."""
-        return self._engine.n_seeds_done if self._engine is not None and not self._part else 0
-
-    @property
-    def validation_seeds(self) -> tuple[int, int]:
-        """How many fresh seeds are evaluated, and are to be; none without a validation."""
-        return 0, 0
+    @abstractmethod
+    def open(self, workplace: Workplace) -> Engine | None:
+        """Begin the next part of the work; None if no part is left."""
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
@@ -73,14 +66,28 @@ class EngineJob:
         run = self.run
         home = run.directory.validation if self._part else run.directory.path
         folders = TrialFolders(home, run.history.trial_digits)
-        emit = self._emitter(workplace)
-        errand = _errand(run, workplace.loss_id, folders, self._part)
+
+        def emit(event: Event) -> None:
+            workplace.stop.check()  # a signal that came is heeded now
+            self.take(workplace, event)
+
+        name, parent = run.directory.name, run.directory.parent
+        errand = Errand(
+            loss_id=workplace.loss_id,
+            loss_name=run.parts.loss.name,
+            run_name=name if parent is None else f"{parent.name}-{name}",
+            entry_id=run.options.entry_id,
+            part=self._part,
+            chunk_timeout_s=run.options.chunk_timeout_seconds,
+            attempts_dir=folders.attempts_dir,
+            folder_stem=folders.stem,
+        )
         channel = workplace.dispatcher.channel(errand, emit)
         closing.callback(channel.close)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:
-            self.tell_begin(workplace, proposer.best)
+            self.summary.write(proposer.best)
         engine.begin(emit, self.out_of_time)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
@@ -89,11 +96,6 @@ class EngineJob:
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for."""
         return self.run.out_of_time()
-
-    def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
-        """Tell that the work begins; `best` is the best trial told before."""
-        self.summary.write(best)
-        workplace.tell_begin()
 
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event of the engine."""
@@ -104,27 +106,6 @@ class EngineJob:
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""
         workplace.report.take(event)
-
-    def _emitter(self, workplace: Workplace) -> Callable[[Event], None]:
-        def emit(event: Event) -> None:
-            workplace.stop.check()  # a signal that came is heeded now
-            self.take(workplace, event)
-
-        return emit
-
-
-def _errand(run: Run, loss_id: str, folders: TrialFolders, part: str) -> Errand:
-    directory, parent = run.directory, run.directory.parent
-    return Errand(
-        loss_id=loss_id,
-        loss_name=run.parts.loss.name,
-        run_name=directory.name if parent is None else f"{parent.name}-{directory.name}",
-        entry_id=run.options.entry_id,
-        part=part,
-        chunk_timeout_s=run.options.chunk_timeout_seconds,
-        attempts_dir=folders.attempts_dir,
-        folder_stem=folders.stem,
-    )
 
 
 def _close_folders(engine: Engine, folders: TrialFolders) -> None:

@@ -43,6 +43,7 @@ from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.model.validation import Validation
 from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.read import entries_result
 from seedwise.results.study import OptimizeResult
 
 # What one entry may have without the others. All else ends the run, which can be resumed: a
@@ -71,7 +72,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
         self._results: dict[str, OptimizeResult] = {}
         self._failed: dict[str, Exception] = {}
         self._told_of_failed: list[Sequence[TrialResult]] = []
-        self._n_open = 0
+        #: How many entries are worked on.
+        self.n_open = 0
         left = [one for index in range(len(options.entry_ids)) if (one := self._taken_up(index))]
         self.is_prepared = bool(left)
         self._recover_all(left)
@@ -98,21 +100,13 @@ class EntriesWork(Work[MultiOptimizeResult]):
     def entries(self) -> dict[str, int]:
         """Return how many entries are in which state."""
         done, failed = len(self._results), len(self._failed)
-        n_left = len(self.run.options.entry_ids) - done - failed - self._n_open
-        return {"pending": n_left, "running": self._n_open, "done": done, "failed": failed}
+        n_left = len(self.run.options.entry_ids) - done - failed - self.n_open
+        return {"pending": n_left, "running": self.n_open, "done": done, "failed": failed}
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return all(one.is_finished for one in self.jobs if one.entry_id not in self._failed)
-
-    def outcome(self) -> str:
-        """Say how many entries have a fit, and how many failed and why."""
-        return self._result_so_far().outcome
-
-    def remarks(self) -> Sequence[str]:
-        """Return what the entries and the work on them show."""
-        return self._result_so_far().remarks
 
     def write_summary(self) -> None:
         """Write ``summary.json``: the best params of each entry, and the errors."""
@@ -131,37 +125,17 @@ class EntriesWork(Work[MultiOptimizeResult]):
             }
         )
 
-    def begin(self, workplace: Workplace) -> None:
-        """Tell that the work begins, on all entries."""
-        self.write_summary()
-        workplace.tell_begin()
-
     def result(self) -> MultiOptimizeResult:
         """Return the result; raises AllEntriesFailedError if no entry has one."""
-        result = self._result_so_far()
+        result = self.so_far()
         if not result.results_by_entry:
             raise AllEntriesFailedError(self.run.directory.path, result.failed)
         return result
 
-    def _result_so_far(self) -> MultiOptimizeResult:
-        entries, directory = list(self.run.options.entry_ids), self.run.directory
-        results = {entry: self._results[entry] for entry in entries if entry in self._results}
-        failed = {entry: self._failed[entry] for entry in entries if entry in self._failed}
-        return MultiOptimizeResult(
-            loss_name=self.run.parts.loss.name,
-            n_entries=len(entries),
-            entries=entries,
-            results_by_entry=results,
-            best_values_by_entry={entry: one.best_value for entry, one in results.items()},
-            best_params_by_entry={entry: dict(one.best_params) for entry, one in results.items()},
-            run_dir=str(directory.path),
-            mode=self.run.mode,
-            failed=failed,
-        )
-
-    def note_open(self, change: int) -> None:
-        """Count the entries that are worked on."""
-        self._n_open += change
+    def so_far(self) -> MultiOptimizeResult:
+        """Return the result of what is told by now."""
+        entries = list(self.run.options.entry_ids)
+        return entries_result(self.run.directory, entries, self._results, self._failed)
 
     def note_end(self, entry_id: str, end: OptimizeResult | Exception) -> None:
         """Take note of how an entry ended; ``summary.json`` says it at once."""
@@ -272,7 +246,7 @@ class Entry(StudyWork):
         if not self._has_begun:
             self._has_begun = True
             workplace.stop.check()
-            self._work.note_open(1)
+            self._work.n_open += 1
             directory = self.run.directory
             entry_directory(directory.home, directory.name)
             self.run.prepare()
@@ -281,7 +255,7 @@ class Entry(StudyWork):
     def close(self, error: Exception | None) -> None:
         """End the work; an error that is the entry's own leaves the others at work."""
         super().close(None)
-        self._work.note_open(-1)
+        self._work.n_open -= 1
         if error is not None:
             self._work.note_failure(self.entry_id, error)
         elif self.is_done:
@@ -294,11 +268,6 @@ class Entry(StudyWork):
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for, by the clock of the whole run."""
         return self._work.run.out_of_time()
-
-    def tell_begin(self, workplace: Workplace, best: TrialResult | None) -> None:
-        """Write the entry's summary; that the work on all begins was told before."""
-        del workplace
-        self.summary.write(best)
 
     def note(self, workplace: Workplace, text: str) -> None:
         """Write something of the work; of many entries it would be too much to show."""

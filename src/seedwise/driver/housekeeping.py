@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import attrs
+
 from seedwise.cluster.place import Place
 from seedwise.driver.report import Report
 from seedwise.driver.run import Run
@@ -29,17 +31,15 @@ def requests_of(run: Run) -> Iterator[Control]:
         control.close()
 
 
+@attrs.frozen
 class Housekeeper:
     """Looks after a run whose place is open."""
 
-    def __init__(
-        self, run: Run, place: Place, report: Report, stop: StopSignals, control: Control
-    ) -> None:
-        self._run = run
-        self._place = place
-        self._report = report
-        self._stop = stop
-        self._control = control
+    _run: Run
+    _place: Place
+    _report: Report
+    _stop: StopSignals
+    _control: Control
 
     def look(self) -> None:
         """Look once; raises what is to end the run."""

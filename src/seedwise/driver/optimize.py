@@ -16,8 +16,8 @@ from seedwise.driver.study_work import (
 )
 from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
-from seedwise.model.validation import Validation, in_words
-from seedwise.results.study import OptimizeResult, read_validation
+from seedwise.model.validation import in_words
+from seedwise.results.study import OptimizeResult
 
 
 class Optimization(StudyWork, Work[OptimizeResult]):
@@ -28,21 +28,16 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         options = self.run.options
         self.is_prepared = study.plan is not None
         self.jobs = [self] if self.is_prepared else []
-        self.jobs_at_once = 1
         self.n_trials_at_once = options.max_concurrent_trials
-
-    @property
-    def validation(self) -> Validation | None:
-        """What the validation found; None without one."""
-        return read_validation(self.run.directory)
 
     def outcome(self) -> str | None:
         """Say what the validation found."""
-        return None if self.validation is None else in_words(self.validation)
+        found = self.so_far().validation
+        return None if found is None else in_words(found)
 
     def remarks(self) -> Sequence[str]:
         """Return what the study and the work on it show."""
-        return () if self.best is None else self.result().remarks
+        return () if self.best is None else super().remarks()
 
     def conclude(self, workplace: Workplace) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
@@ -53,10 +48,7 @@ class Optimization(StudyWork, Work[OptimizeResult]):
 
 
 def optimization(run: Run, listen: Callable[[Event], None]) -> Optimization:
-    """Take up the work of a run.
-
-    Raises LossFailedError if the loss failed, and the driver was killed before it could say so.
-    """
+    """Take up the work of a run."""
     del listen
     study = finished_study(run)
     if study is not None:

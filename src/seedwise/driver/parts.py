@@ -79,9 +79,7 @@ class Parts:
     sampler: Any = None
     #: Of a study: returns the params that the trial of a number is to have, all, some, or None.
     point: Callable[[int], Mapping[str, Any] | None] = lambda _: None
-    #: Of a sweep: where its points come from.
     source: ParameterSource | None = None
-    #: Of a sweep: its trials.
     cases: Cases | None = None
 
     @property
@@ -105,7 +103,6 @@ class Parts:
 class Saved:
     """What a run's folder holds of what it is made of."""
 
-    #: The class of the options: `RunOptions`, `EntriesOptions` or `SweepOptions`.
     kind: type[RunOptions | EntriesOptions | SweepOptions]
     #: The keywords of the call that began it, or resumed it last.
     keywords: dict[str, Any]
@@ -115,7 +112,6 @@ class Saved:
     identity: CodeIdentity
     #: That of the identity and the code, by the version of Python that saved it.
     digest: str
-    #: Where the points of a sweep come from.
     source: ParameterSource | None
 
 
@@ -125,21 +121,15 @@ def make_parts(
     source: ParameterSource | None = None,
     saved: Saved | None = None,
 ) -> Parts:
-    """Make what a run needs; `saved` is given if the loss came out of a run's folder.
-
-    Raises OptionError if seeds, points or sampler can't be had, and LossTransportError if the loss
-    can't be sent to workers.
-    """
+    """Make what a run needs; `saved` is given if the loss came out of a run's folder."""
     plan = plan_of(loss, options)
     study = options if isinstance(options, StudyOptions) else None
     cases = None if source is None else Cases(source, options, loss.parameter_space)
-    space = loss.parameter_space
+    space, sampler, point = loss.parameter_space, None, None
+    trial_looks = looks(study.race if study is not None else False, len(plan.seeds))
     if study is not None:
         space = with_overrides(space, study.overrides)
-    point = first_points(study, space) if study is not None else None
-    trial_looks = looks(study.race if study is not None else False, len(plan.seeds))
-    sampler = None
-    if study is not None:
+        point = first_points(study, space)
         sampler = make_sampler(sampler_of(study, trial_looks), study.random_seed)
     packed = pack(loss, options) if saved is None else saved.packed
     identity = code_identity(loss, packed.shipment) if saved is None else saved.identity
@@ -168,7 +158,7 @@ def make_parts(
         sampler=sampler,
         source=source,
         cases=cases,
-        **({} if point is None else {"point": point}),
+        point=point or (lambda _: None),
     )
 
 
@@ -272,10 +262,7 @@ def save(parts: Parts, directory: RunDirectory) -> None:
 
 
 def read_saved(directory: RunDirectory) -> Saved:
-    """Read what a run is made of from its folder.
-
-    Raises NotARunError if the folder holds no run, or the run can't be read any more.
-    """
+    """Read what a run is made of from its folder, or raise NotARunError."""
     directory.read_meta()  # refuses another format
     content = directory.read_parts()
     try:

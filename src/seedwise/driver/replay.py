@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from seedwise.driver.parts import Saved, plan_of
 from seedwise.driver.validation import seeds_validated_on
@@ -16,7 +15,6 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
-from seedwise.model.seeds import SeedPlan
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
 from seedwise.worker.context import Context, TrialDir
@@ -59,7 +57,10 @@ def replay(
     kept = {name: value for name, value in saved.keywords.items() if name != "cluster"}
     options = saved.kind.from_keywords(kept)
     params = _params(directory, saved, options, trial)
-    of_all = _seeds(directory, plan_of(saved.loss, options), validation=validation)
+    plan = plan_of(saved.loss, options)
+    of_all = seeds_validated_on(directory, plan) if validation else plan.seeds
+    if of_all is None:
+        raise OptionError("validation", True, "False: the run has no validation")
     if seed is not None and seed not in of_all:
         which = "fresh seeds" if validation else "seeds"
         allowed = f"one of the run's {len(of_all)} {which}, {of_all[0]} to {of_all[-1]}"
@@ -79,15 +80,6 @@ def replay(
     finally:
         shipment.release()
     return replayed
-
-
-def _seeds(directory: RunDirectory, plan: SeedPlan, *, validation: bool) -> NDArray[np.int64]:
-    if not validation:
-        return plan.seeds
-    fresh = seeds_validated_on(directory, plan)
-    if fresh is None:
-        raise OptionError("validation", True, "False: the run has no validation")
-    return fresh
 
 
 def _evaluate(

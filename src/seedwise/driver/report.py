@@ -8,7 +8,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import attrs
 
@@ -60,24 +59,15 @@ class Listeners:
                 _logger.warning("a listener failed and is dropped", exc_info=True)
 
 
-class InFlight(Protocol):
-    """What knows how many trials it has in flight, and how much of them is done."""
+@attrs.frozen
+class InFlight:
+    """What a job has in flight."""
 
-    @property
-    def n_in_flight(self) -> int:
-        """How many trials are in flight."""
-
-    @property
-    def n_seeds_done(self) -> int:
-        """How many of their seeds are evaluated."""
-
-    @property
-    def n_seeds_unused(self) -> int:
-        """How many seeds were evaluated ahead of a look that dropped their trial."""
-
-    @property
-    def validation_seeds(self) -> tuple[int, int]:
-        """How many fresh seeds are evaluated, and are to be; none without a validation."""
+    n_trials: int = 0
+    #: How many of their seeds are evaluated.
+    n_seeds_done: int = 0
+    #: How many fresh seeds are evaluated, and are to be; none without a validation.
+    validation_seeds: tuple[int, int] = (0, 0)
 
 
 @attrs.frozen
@@ -87,7 +77,7 @@ class Reporter:
     run: Run
     tally: Tally
     listen: Callable[[Event], None]
-    jobs: Sequence[InFlight]
+    jobs: Sequence[Callable[[], InFlight]]
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
@@ -98,13 +88,14 @@ class Reporter:
 class Report:
     """Tells the progress of a run whose workers are asked for."""
 
-    def __init__(self, reporter: Reporter, place: Place) -> None:
+    def __init__(self, reporter: Reporter, place: Place, demand: Demand) -> None:
         self.note = reporter.note
         self._run = reporter.run
         self._tally = reporter.tally
         self._listen = reporter.listen
         self._jobs = reporter.jobs
         self._place = place
+        self._demand = demand
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
@@ -123,6 +114,8 @@ class Report:
         self._listen(
             RunStarted(directory.path, n_told, place.description, place.dashboard, place.tunnel)
         )
+        for note in plan_notes(self._run.options, self._demand, self._run.parts.looks.sizes[-1]):
+            self.note(note)
 
     def take(self, event: Event) -> None:
         """Take an event on the way."""
@@ -185,8 +178,9 @@ class Report:
         self._run.directory.status.write(attrs.asdict(self._status()))
 
     def _status(self) -> RunStatus:
-        n_in_flight = sum(job.n_in_flight for job in self._jobs)
-        fresh = [job.validation_seeds for job in self._jobs]
+        jobs = [in_flight() for in_flight in self._jobs]
+        n_in_flight = sum(job.n_trials for job in jobs)
+        fresh = [job.validation_seeds for job in jobs]
         self._tally.note_validation(sum(done for done, _ in fresh), sum(of for _, of in fresh))
         status = self._tally.status("running", n_in_flight)
         if getattr(self._run.options, "max_total_seeds", None) is not None:
@@ -194,7 +188,7 @@ class Report:
         return attrs.evolve(
             status,
             running_seeds=n_in_flight * self._run.parts.looks.sizes[-1],
-            running_seeds_done=sum(job.n_seeds_done for job in self._jobs),
+            running_seeds_done=sum(job.n_seeds_done for job in jobs),
             pool=self._place.pool(),
         )
 
@@ -210,7 +204,8 @@ def interruption_told(run: Run, tally: Tally, listen: Callable[[Event], None]) -
         directory = run.directory
         kind = "failed" if isinstance(error, Exception) else "stopped"
         first = str(error).partition("\n")[0]
-        run.log.write(kind, first if isinstance(error, RunStopped) else _named(error, first))
+        named = ": ".join(filter(None, (type(error).__name__, first)))
+        run.log.write(kind, first if isinstance(error, RunStopped) else named)
         # The folder of a new run that got no workers is removed.
         if isinstance(error, RunStopped) or directory.has_results:
             n_told = max(tally.counts.total(), directory.n_told())
@@ -267,25 +262,22 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
         )
 
 
-def unused_remarks(jobs: Sequence[InFlight]) -> Iterator[str]:
-    """Yield what was evaluated while workers had nothing else to do, and not needed."""
-    if n_unused := sum(job.n_seeds_unused for job in jobs):
-        yield (
-            f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and not "
-            "needed, since their trials were dropped"
-        )
-
-
 def work_remarks(
-    options: AnyOptions, demand: Demand, busy_s: float, worker_s: float | None
+    options: AnyOptions, demand: Demand, busy_s: float, worker_s: float | None, n_unused: int
 ) -> list[str]:
     """Return what the use of the workers shows.
 
-    `busy_s` is what all chunks took, and `worker_s` how long the workers were there, together.
+    `busy_s` is what all chunks took, and `worker_s` how long the workers were there, together;
+    `n_unused` seeds were evaluated ahead in vain.
     """
-    if busy_s < _LONG_S:
-        return []
     remarks = []
+    if n_unused:
+        remarks.append(
+            f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and not "
+            "needed, since their trials were dropped"
+        )
+    if busy_s < _LONG_S:
+        return remarks
     there = options.workers
     if there is None and options.place == "local":
         there = os.cpu_count()
@@ -302,8 +294,3 @@ def work_remarks(
             "max_concurrent_trials, waste less"
         )
     return remarks
-
-
-def _named(error: BaseException, text: str) -> str:
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name

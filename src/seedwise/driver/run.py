@@ -88,7 +88,10 @@ class Run:
         self.guard()
         directory, is_whole_run = self.directory, self.directory.parent is None
         if is_whole_run:
-            self._write_parts()
+            before = None if self.history.is_new else saved_version(directory)
+            save(self.parts, directory)
+            if before not in (None, self.shipment.code.id) and not self.history.changes:
+                drop_code(directory, before)  # it was the same but for its form
             if decides_losses(self.history.changes):
                 directory.reference.write({})  # before meta.json, which makes it the run's past
         directory.write_meta(self._meta())
@@ -118,12 +121,6 @@ class Run:
         """Write what is to be said of the work of this driver."""
         self.guard()
         self.directory.write_meta({**self.directory.read_meta(), "remarks": list(remarks)})
-
-    def _write_parts(self) -> None:
-        before = None if self.history.is_new else saved_version(self.directory)
-        save(self.parts, self.directory)
-        if before not in (None, self.shipment.code.id) and not self.history.changes:
-            drop_code(self.directory, before)  # it was the same but for its form
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source
@@ -159,11 +156,7 @@ class Run:
 def take_up(
     parts: Parts, options: AnyOptions, directory: RunDirectory, guard: Callable[[], None]
 ) -> Run:
-    """Begin a run, or take up the one that the folder holds.
-
-    Raises NotARunError if the folder holds a run of another kind, and ChangedRunError if the run
-    was begun with options that decide its results, and others are given.
-    """
+    """Begin a run, or take up the one that the folder holds."""
     if directory.has_begun:
         directory.require_kind(options.kind)
         if directory.parent is None:

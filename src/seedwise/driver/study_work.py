@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.driver.engine_job import EngineJob
+from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
@@ -23,19 +24,12 @@ from seedwise.driver.validation import (
     forget_found,
     is_searched,
     is_validated,
-    open_ledger,
-    round_rules,
     write_validation,
 )
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
 from seedwise.engine.race import Racing
-from seedwise.errors import (
-    DamagedFileError,
-    LossFailedError,
-    OptionError,
-    SpaceError,
-)
+from seedwise.errors import DamagedFileError, LossFailedError, OptionError, SpaceError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
@@ -44,6 +38,7 @@ from seedwise.model.events import Event, TrialFinished
 from seedwise.model.held import refined_space
 from seedwise.model.space import space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.journal import journal_end, turn_direction
@@ -66,7 +61,6 @@ class StudyWork(EngineJob):
 
     def __init__(self, study: Study) -> None:
         options = study.run.options
-        #: The trials that are told, by number.
         self.trials = study.trials
         #: Whether all parts of the work came to their end.
         self.is_done = False
@@ -96,13 +90,13 @@ class StudyWork(EngineJob):
         """Whether nothing is left to do, of the validation neither."""
         return is_searched(self.run, self.trials) and is_validated(self.run, self.trials)
 
-    @property
-    def validation_seeds(self) -> tuple[int, int]:
-        """How many fresh seeds are evaluated, and are to be; none without a validation."""
+    def in_flight(self) -> InFlight:
+        """Return what is in flight; in the validation, seeds alone."""
+        found = super().in_flight()
         if self._halving is None or self.is_done:
-            return 0, 0
-        of_the_round = self._engine.n_seeds_done if self._engine is not None else 0
-        return self._halving.n_seeds_done(of_the_round), self._halving.n_seeds
+            return found
+        n_done = self._halving.n_seeds_done(found.n_seeds_done)
+        return InFlight(validation_seeds=(n_done, self._halving.n_seeds))
 
     def write_summary(self) -> None:
         """Write ``summary.json``."""
@@ -176,10 +170,18 @@ class StudyWork(EngineJob):
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
     def _open_round(self, workplace: Workplace, halving: Halving) -> Engine:
+        run, path = self.run, self.run.directory.validation_ledger
         self._part = f"validation-{halving.n_rounds}"
         with contextlib.ExitStack() as closing:
-            ledger = closing.enter_context(open_ledger(self.run))
-            rules = round_rules(self.run, halving)
+            # If the sampler's state was torn, a trial may have been asked for at other params.
+            ledger = closing.enter_context(Ledger(path, run.guard, accept_changes=True))
+            rules = Rules(
+                n_trials=halving.n_waiting,
+                in_flight=lambda: len(halving.plan.seeds) * halving.n_waiting,
+                in_order=False,
+                direction=run.options.direction,
+                trial_retry_attempts=run.options.trial_retry_attempts,
+            )
             return self.begin_engine(workplace, rules, halving, halving, ledger, closing)
 
     def take(self, workplace: Workplace, event: Event) -> None:
@@ -203,19 +205,13 @@ class StudyWork(EngineJob):
         if self.failed is not None:
             raise _loss_failed(self.run.directory, self.failed)
 
+    def so_far(self) -> OptimizeResult:
+        """Return the result of what is told by now."""
+        return read_study(self.run.directory, self.trials)
+
     def result(self) -> OptimizeResult:
         """Return the result; raises NoCompleteTrialError if no trial is complete."""
-        run = self.run
-        result = OptimizeResult(
-            loss_name=run.parts.loss.name,
-            study_name=run.history.study_name,
-            run_dir=str(run.directory.path),
-            mode=run.mode,
-            direction=run.options.direction,
-            seeds=run.parts.plan.seeds,
-            trials=tuple(self.trials),
-            validation=read_validation(run.directory),
-        )
+        result = self.so_far()
         _ = result.best_trial  # raises if there is none
         return result
 
@@ -253,8 +249,6 @@ def recovered_study(run: Run) -> Study:
 
     The study file is brought to where the sampler's state was saved last. What it has beyond that
     is cut off, and asked and told again in the same way; the ledger knows the losses.
-
-    Raises DamagedFileError if the sampler's state is needed and gone.
     """
     directory, options, history = run.directory, run.options, run.history
     checkpoints = Checkpoints(directory.checkpoints)
@@ -335,10 +329,7 @@ def _failed(trials: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
-    """Have the failed trials be in flight again; return the others.
-
-    Raises SpaceError if one has no value of a parameter that is new.
-    """
+    """Have the failed trials be in flight again; return the others."""
     directory, space = run.directory, run.space
     failed = _failed(trials)
     for trial in failed:

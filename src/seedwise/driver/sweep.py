@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,17 +11,17 @@ from seedwise.driver.carry_out import Work
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.sweep_proposer import SweepProposer
 from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import WholePlan
+from seedwise.engine.race import Allocation
 from seedwise.errors import OptionError
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
 from seedwise.folder.trial_table import TrialTable
 from seedwise.model.events import Event
-from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.points import Cases
+from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
 from seedwise.results.sweep import SweepResult, SweepTrials
 
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
@@ -53,7 +54,6 @@ class SweepWork(EngineJob, Work[SweepResult]):
         super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
         self.is_prepared = is_left
         self.jobs = [self] if is_left else []
-        self.jobs_at_once = 1
         self.n_trials_at_once = min(n_left, _MOST_AT_ONCE)
 
     @property
@@ -70,15 +70,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
     @property
     def best(self) -> TrialResult | None:
         """The best trial that was told when this driver began, or by its end."""
-        return self.result().best
-
-    def outcome(self) -> str:
-        """Say how many cases are complete, and how many failed and why."""
-        return self.result().outcome
-
-    def remarks(self) -> Sequence[str]:
-        """Return what the cases and the work on them show."""
-        return self.result().remarks
+        return self.so_far().best
 
     def write_summary(self) -> None:
         """Write ``summary.json``."""
@@ -102,7 +94,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
             closing.callback(table.sync)
             ledger = closing.enter_context(_open_ledger(run, table))
             proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
-            allocation = WholePlan(run.parts.plan)
+            allocation = Allocation(run.parts.plan)
             return self.begin_engine(workplace, rules, allocation, proposer, ledger, closing)
 
     def close(self, error: Exception | None) -> None:
@@ -110,8 +102,8 @@ class SweepWork(EngineJob, Work[SweepResult]):
         super().close(error)
         self._rows = read_rows(self.run.directory.trial_table)
 
-    def result(self) -> SweepResult:
-        """Return the result, of the trials that are told."""
+    def so_far(self) -> SweepResult:
+        """Return the result of what is told by now."""
         run, rows = self.run, self._rows
         return SweepResult(
             loss_name=run.parts.loss.name,
@@ -132,11 +124,64 @@ class SweepWork(EngineJob, Work[SweepResult]):
         return (number for number in every if table.state_of(number) is None)
 
 
-def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
-    """Take up the work of a sweep.
+class SweepProposer:
+    """Gives the cases of a sweep, and keeps how they turned out in its table.
 
-    Raises OptionError if its source has become shorter than what was evaluated of it.
+    `numbers` are the trials to evaluate. They are drawn as they are asked for, so that a million
+    cases are never in memory at once.
     """
+
+    def __init__(
+        self,
+        cases: Cases,
+        table: TrialTable,
+        numbers: Iterator[int],
+        best: TrialResult | None,
+    ) -> None:
+        #: How many are told or asked for.
+        self.n_asked = table.n_told
+        self.best = best
+        self.n_seeds_told = 0  # a sweep has no limit of seeds
+        self._cases = cases
+        self._table = table
+        self._numbers = numbers
+        self._asked: dict[int, tuple[Proposal, float]] = {}
+
+    def unfinished(self) -> Sequence[Proposal]:
+        """Return nothing: what was in flight is asked for again, and the ledger knows of it."""
+        return ()
+
+    def ask(self) -> Proposal | None:
+        """Return the next case; None if there is no more."""
+        number = next(self._numbers, None)
+        if number is None:
+            return None
+        proposal = Proposal(number, self._cases.params(number))
+        self._asked[number] = proposal, time.monotonic()
+        self.n_asked += 1
+        return proposal
+
+    def tell(self, outcome: TrialOutcome) -> TrialResult:
+        """Keep how a case turned out."""
+        proposal, asked_s = self._asked[outcome.number]
+        told = TrialResult(
+            number=outcome.number,
+            params=proposal.params,
+            value=outcome.value,
+            stderr=outcome.stderr,
+            n_seeds=outcome.n_seeds,
+            state=outcome.state,
+            duration_s=time.monotonic() - asked_s,
+            error=outcome.error,
+            components=outcome.components,
+        )
+        self._table.add([told], [params_digest(proposal.params)])
+        del self._asked[outcome.number]
+        return told
+
+
+def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
+    """Take up the work of a sweep."""
     del listen
     _require_all_cases(run)
     if _is_finished(run):

@@ -20,9 +20,8 @@ from seedwise.model.validation import Validation
 class Tally:
     """Counts the trials of a run.
 
-    `n_trials` is how many there are to be in all, and `counts` those that are told already, by
-    state. `entries` tells how many entries are in which state; None of a run without entries.
-    `best` is the best trial told already; None of entries, which have one each.
+    `counts` and `best` are of the trials that are told already; entries have a best trial each.
+    `entries` tells how many entries are in which state; None of a run without entries.
     """
 
     def __init__(
@@ -125,8 +124,7 @@ class Tally:
 class Summary:
     """Keeps ``summary.json`` up to date: the best trial so far, and the counts.
 
-    `counts` are of the trials that are told already, by state. The file is written every `every_s`
-    seconds at most; 0 writes it at each trial.
+    The file is written every `every_s` seconds at most; 0 writes it at each trial.
     """
 
     def __init__(

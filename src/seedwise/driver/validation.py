@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from seedwise.disk.aside import writing
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
-from seedwise.engine.engine import Rules
-from seedwise.engine.race import TrialSeeds
+from seedwise.engine.race import Allocation, TrialSeeds
 from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import ledger_end, params_digest, read_trials
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
@@ -47,12 +46,6 @@ def are_seeds_spent(options: StudyOptions, trials: Sequence[TrialResult]) -> boo
     return most is not None and sum(trial.n_seeds for trial in trials) >= most
 
 
-def n_validation_seeds(run: Run) -> int:
-    """Return on how many fresh seeds the winner is chosen, and on how many it is evaluated."""
-    found: int = run.options.fresh_seeds_of(run.parts.looks)
-    return found
-
-
 def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the best trials, one of each point, the best first.
 
@@ -71,7 +64,8 @@ def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
 
 def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     """Tell whether the validation of these trials is finished, or there is none to be."""
-    if not n_validation_seeds(run) or all(trial.value is None for trial in trials):
+    n_fresh = run.options.fresh_seeds_of(run.parts.looks)
+    if not n_fresh or all(trial.value is None for trial in trials):
         return True
     said = run.directory.validation_record.read()
     return "found" in said and said["of"] == _of(run, candidates(run, trials))
@@ -113,23 +107,6 @@ def write_validation(run: Run, found: Validation) -> None:
         run.directory.validation.rmdir()
 
 
-def open_ledger(run: Run) -> Ledger:
-    """Return the ledger of the fresh seeds."""
-    # If the sampler's last state was torn, a trial may have been asked for at other params.
-    return Ledger(run.directory.validation_ledger, run.guard, accept_changes=True)
-
-
-def round_rules(run: Run, halving: Halving) -> Rules:
-    """Return the rules of the engine of a round; a failure ends a candidate, and not the run."""
-    return Rules(
-        n_trials=halving.n_waiting,
-        in_flight=lambda: len(halving.plan.seeds) * halving.n_waiting,
-        in_order=False,
-        direction=run.options.direction,
-        trial_retry_attempts=run.options.trial_retry_attempts,
-    )
-
-
 def failed_words(run: Run, trial: TrialResult, failure: SeedFailure) -> str:
     """Say that a candidate failed, and how to see why."""
     command = replay_command(run.directory.path, trial.number, failure.seed, validation=True)
@@ -148,7 +125,7 @@ def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.in
     return fresh_seeds(_used_seeds(plan, changes), 2 * of["n_seeds"])
 
 
-class Halving:
+class Halving(Allocation):
     """Proposes candidates round by round, and gives each the seeds of the round.
 
     It is both where the points of an engine come from, and which seeds they get; each round has an
@@ -168,8 +145,7 @@ class Halving:
         direction: str,
         on_other_terms: Collection[int] = (),
     ) -> None:
-        self.plan = plan
-        #: How many rounds have begun.
+        super().__init__(plan)
         self.n_rounds = 0
         #: How many evaluations there are to be in all, unless a seed fails.
         self.n_seeds = n_evaluations(len(chosen), len(plan.seeds) // 2)
@@ -187,12 +163,8 @@ class Halving:
         self._n_new = 0  # seeds that the round adds to each candidate's
         self._n_done = 0
         self._queue: list[TrialResult] = []
-        self._n_waiting = 0
-
-    @property
-    def n_waiting(self) -> int:
-        """How many candidates of the round are not told."""
-        return self._n_waiting
+        #: How many candidates of the round are not told.
+        self.n_waiting = 0
 
     def begin_round(self) -> bool:
         """Begin the next round; tell whether there is one."""
@@ -211,7 +183,7 @@ class Halving:
             if not self._left:  # the winner failed, and the next best takes its place
                 self._left, self._out = self._out[:1], self._out[1:]
         self._queue = list(self._left)
-        self._n_waiting = len(self._queue)
+        self.n_waiting = len(self._queue)
         self._own = TrialSeeds((wanted,))
         self.n_rounds += 1
         return bool(self._queue)
@@ -227,11 +199,6 @@ class Halving:
         trial = self._queue.pop(0)
         return Proposal(trial.number, trial.params)
 
-    def seeds_of(self, number: int) -> TrialSeeds:
-        """Return the seeds of the round."""
-        del number
-        return self._own
-
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         """Take how a candidate did in the round."""
         if outcome.error is not None:
@@ -243,13 +210,13 @@ class Halving:
 
     def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
         """Take the losses of a candidate; after the last of the round, see who goes on."""
-        self._n_waiting -= 1
+        self.n_waiting -= 1
         self._n_done += self._n_new
         if trial.value is not None and self._is_choosing:
             self._fresh[trial.number] = losses[self._own.looks[0]]
         elif trial.value is not None:
             self._value = estimate(losses[self._own.looks[0]])
-        if not self._n_waiting:
+        if not self.n_waiting:
             self._end_round()
 
     def n_seeds_done(self, n_of_those_in_flight: int) -> int:
@@ -258,11 +225,11 @@ class Halving:
         `n_of_those_in_flight` are those of the candidates that are not told in this round, of
         which earlier rounds have some.
         """
-        if not self._n_waiting:
+        if not self.n_waiting:
             return min(self._n_done, self.n_seeds)
-        waiting = self._left[len(self._left) - self._n_waiting :]
+        waiting = self._left[len(self._left) - self.n_waiting :]
         before = sum(len(self._fresh.get(trial.number, ())) for trial in waiting)
-        new = min(max(0, n_of_those_in_flight - before), self._n_waiting * self._n_new)
+        new = min(max(0, n_of_those_in_flight - before), self.n_waiting * self._n_new)
         return min(self._n_done + new, self.n_seeds)
 
     def found(self) -> Validation:
@@ -324,7 +291,7 @@ def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
 
 def _fresh_seeds(run: Run) -> NDArray[np.int64]:
     used = _used_seeds(run.parts.plan, run.history.accepted_changes)
-    return fresh_seeds(used, 2 * n_validation_seeds(run))
+    return fresh_seeds(used, 2 * run.options.fresh_seeds_of(run.parts.looks))
 
 
 def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
@@ -338,7 +305,7 @@ def _of(run: Run, chosen: Sequence[TrialResult]) -> dict[str, Any]:
     return {
         "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
         "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],
-        "n_seeds": n_validation_seeds(run),
+        "n_seeds": len(fresh) // 2,  # to choose the winner, and as many for its value
         "direction": run.options.direction,
         "candidates": [[trial.number, trial.value, trial.n_seeds] for trial in chosen],
     }

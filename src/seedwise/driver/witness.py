@@ -74,11 +74,6 @@ class ForkedWitness:
         self._folder.cleanup()
 
 
-def forked_witness(loss: LossDefinition) -> contextlib.closing[ForkedWitness]:
-    """Fork a witness, which is ended in the end."""
-    return contextlib.closing(ForkedWitness(loss))
-
-
 def record_of(run: Run) -> Record | None:
     """Return what a run has on record of its first seed; None if there is nothing."""
     content = run.directory.home.reference.read()

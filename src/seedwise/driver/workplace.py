@@ -17,7 +17,7 @@ from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
 from seedwise.driver.housekeeping import Housekeeper, requests_of
-from seedwise.driver.report import Report, Reporter, plan_notes
+from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
@@ -38,14 +38,6 @@ class Workplace:
     report: Report
     stop: StopSignals
     demand: Demand
-    #: What the run's options waste.
-    notes: tuple[str, ...]
-
-    def tell_begin(self) -> None:
-        """Tell that the work begins."""
-        self.report.begin()
-        for note in self.notes:
-            self.report.note(note)
 
 
 @contextmanager
@@ -67,13 +59,22 @@ def open_workplace(
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
     at_once = options.worker_parallelism if loss.vectorized else 1
     demand = Demand(run.parts.n_chunks * n_trials_at_once, at_once)
+    folder = run.directory
+    tag = RunTag(
+        name=folder.name,
+        run_id=run.history.run_id,
+        log_dir=folder.log_dir,
+        key_dir=folder.key_dir,
+        jobs_file=folder.jobs_file,
+        note=reporter.note,
+    )
     with (
         requests_of(run) as control,
         ExitStack() as when_closed,
-        open_place(options, demand, _tag(run, reporter)) as place,
+        open_place(options, demand, tag) as place,
     ):
         stop.at_once = place.cancel_at_once
-        report = Report(reporter, place)
+        report = Report(reporter, place, demand)
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
         on_slurm = options.place == "slurm"
@@ -104,8 +105,7 @@ def open_workplace(
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             place.follow(lambda: dispatcher.n_outstanding, depart)
-            notes = tuple(plan_notes(options, demand, run.parts.looks.sizes[-1]))
-            yield Workplace(place, loss_id, dispatcher, report, stop, demand, notes)
+            yield Workplace(place, loss_id, dispatcher, report, stop, demand)
 
 
 class _LateTrials:
@@ -133,18 +133,6 @@ class _LateTrials:
                 f"{who} has run for more than {self._minutes:g} minutes, and goes on; to have "
                 "such trials fail, give slurm_timeout_minutes"
             )
-
-
-def _tag(run: Run, reporter: Reporter) -> RunTag:
-    directory = run.directory
-    return RunTag(
-        directory.name,
-        run.history.run_id,
-        directory.log_dir,
-        directory.key_dir,
-        directory.jobs_file,
-        reporter.note,
-    )
 
 
 def _slots(place: Place, chunks_per_worker: int) -> Callable[[], int]:

@@ -106,11 +106,9 @@ class Rules:
     #: Whether trials are told by number, so that timing does not decide what is asked for next.
     in_order: bool = True
     direction: str = "minimize"
-    #: How many more times a failed chunk is evaluated.
     trial_retry_attempts: int = 1
     #: Whether to stop at a trial whose loss raised or did not return a finite number.
     stops_at_failure: bool = False
-    #: Whether failed trials are told as pruned.
     prunes: bool = False
     #: Takes the trial at which to stop, before it is told; returns whether to stop there.
     note_stop: Callable[[FailedTrial], bool] = lambda _: True

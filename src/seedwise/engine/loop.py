@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from seedwise.engine.engine import Engine
 from seedwise.model.trials import ChunkResult
 
+W_contra = TypeVar("W_contra", contravariant=True)
+W = TypeVar("W")
 
-class Dispatcher(Protocol):
-    """Where results come from."""
-
-    def wait(self) -> Sequence[tuple[Any, ChunkResult]]:
-        """Wait for results; each comes with the channel of its chunk."""
-
-
-class Workplace(Protocol):
-    """Where chunks are evaluated."""
-
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """The way there."""
-
-
-W_contra = TypeVar("W_contra", bound=Workplace, contravariant=True)
-W = TypeVar("W", bound=Workplace)
+#: Waits for results; each comes with the channel of its chunk.
+Wait: TypeAlias = Callable[[], Sequence[tuple[Any, ChunkResult]]]
 
 
 class Job(Protocol[W_contra]):
@@ -39,20 +25,17 @@ class Job(Protocol[W_contra]):
         """End; after an error, raise to end all jobs, or return to let the others continue."""
 
 
-def work_through(workplace: W, jobs: Iterable[Job[W]], at_once: int) -> None:
+def work_through(workplace: W, wait: Wait, jobs: Iterable[Job[W]], at_once: int) -> None:
     """Carry out jobs in one thread, with at most `at_once` open at a time."""
     waiting = iter(jobs)
     active: dict[Any, tuple[Job[W], Engine]] = {}
     try:
         while True:
-            for job in itertools.islice(waiting, at_once - len(active)):
+            while len(active) < at_once and (job := next(waiting, None)) is not None:
                 _open(job, workplace, active)
-            if active:
-                _step(workplace, active)
-            elif (last := next(waiting, None)) is not None:  # all that were opened are finished
-                _open(last, workplace, active)
-            else:
+            if not active:
                 return
+            _step(workplace, wait(), active)
     finally:
         for job, _ in active.values():  # an error ends all jobs, and is raised as it is
             job.close(None)
@@ -75,9 +58,13 @@ def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -
         active[engine.channel] = job, engine
 
 
-def _step(workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -> None:
+def _step(
+    workplace: W,
+    results: Sequence[tuple[Any, ChunkResult]],
+    active: dict[Any, tuple[Job[W], Engine]],
+) -> None:
     by_channel: dict[Any, list[ChunkResult]] = {}
-    for channel, result in workplace.dispatcher.wait():
+    for channel, result in results:
         by_channel.setdefault(channel, []).append(result)
     for channel, its_results in by_channel.items():
         if channel not in active:  # late results of a finished job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import attrs
 import numpy as np
@@ -43,37 +42,23 @@ class TrialSeeds:
         return dropped_estimate(losses[whole], self.incumbent[whole], self.looks[look][whole])
 
 
-class Allocation(Protocol):
-    """Which seeds each trial gets."""
-
-    @property
-    def plan(self) -> SeedPlan:
-        """The seeds there are."""
-
-    def seeds_of(self, number: int) -> TrialSeeds:
-        """Return the seeds of a trial that is asked for."""
-
-    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
-        """Take a trial that is told, and its losses by position in the plan."""
-
-
-class WholePlan:
-    """Gives each trial all seeds."""
+class Allocation:
+    """Which seeds each trial gets: here all of them."""
 
     def __init__(self, plan: SeedPlan) -> None:
         self.plan = plan
         self._own = TrialSeeds((np.ones(len(plan.seeds), dtype=np.bool_),))
 
     def seeds_of(self, number: int) -> TrialSeeds:
-        """Return the seeds of a trial."""
+        """Return the seeds of a trial that is asked for."""
         del number
         return self._own
 
     def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
-        """Take a trial that is told."""
+        """Take a trial that is told, and its losses by position in the plan."""
 
 
-class Racing:
+class Racing(Allocation):
     """Gives each trial the seeds of its looks.
 
     With `lag` trials in flight, the incumbent of trial n is the best with all its seeds among the
@@ -90,7 +75,7 @@ class Racing:
         told: Iterable[TrialResult],
         read: Callable[[int], NDArray[np.float64]],
     ) -> None:
-        self.plan = plan
+        super().__init__(plan)
         self._looks = looks
         self._direction = direction
         self._lag = lag

@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from seedwise.engine.race import TrialSeeds
 from seedwise.model.seeds import Chunk, SeedPlan
 from seedwise.model.statistics import component_mean, estimate
-from seedwise.model.trials import (
-    ChunkResult,
-    FailureKind,
-    Proposal,
-    SeedFailure,
-    TrialOutcome,
-)
+from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure, TrialOutcome
 
 _MOST_DEATHS = 3
 

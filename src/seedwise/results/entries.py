@@ -38,10 +38,6 @@ class MultiOptimizeResult:
         Mean loss of the best trial of each entry that did not fail and has a complete trial.
     best_params_by_entry : dict of str to dict
         Parameters of these trials.
-    validated_values_by_entry : dict of str to float
-        The `validated_value` of each entry that has one; see `OptimizeResult`.
-    validated_params_by_entry : dict of str to dict
-        The `validated_params` of these entries.
     run_dir : str
         The run's folder, which holds the folders of the entries.
     mode : ExecutionMode

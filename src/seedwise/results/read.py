@@ -6,7 +6,7 @@ Nothing is written, no lock is taken, and nothing in the folder is run as a prog
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases
 from seedwise.model.sources import source_from_manifest
 from seedwise.model.space import space_from_json
+from seedwise.model.trials import TrialResult
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.results.sweep import SweepResult, SweepTrials
@@ -31,20 +32,22 @@ from seedwise.study.proposer import read_trials
 def read_result(
     directory: RunDirectory,
 ) -> OptimizeResult | MultiOptimizeResult | SweepResult:
-    """Read what is told of a run by now.
-
-    Raises NotARunError if the folder holds no run that this version can read, and DamagedFileError
-    if a file is damaged before its end.
-    """
+    """Read what is told of a run by now."""
     meta = directory.read_meta()
     if meta["kind"] == "entries":
         return _read_entries(directory, meta)
     if meta["kind"] == "sweep":
         return _read_sweep(directory, meta)
-    return _read_study(directory, meta)
+    return read_study(directory)
 
 
-def _read_study(directory: RunDirectory, meta: Mapping[str, Any]) -> OptimizeResult:
+def read_study(
+    directory: RunDirectory, trials: Sequence[TrialResult] | None = None
+) -> OptimizeResult:
+    """Read what is told of a study by now; `trials` are those that it tells, if they are known."""
+    meta = directory.read_meta()
+    if trials is None:
+        trials = read_trials(directory.study_file, meta["study_name"])
     return OptimizeResult(
         loss_name=meta["loss_name"],
         study_name=meta["study_name"],
@@ -52,7 +55,7 @@ def _read_study(directory: RunDirectory, meta: Mapping[str, Any]) -> OptimizeRes
         mode=ExecutionMode(meta["mode"]),
         direction=meta["options"]["direction"],
         seeds=_seeds(meta),
-        trials=tuple(read_trials(directory.study_file, meta["study_name"])),
+        trials=tuple(trials),
         validation=read_validation(directory),
     )
 
@@ -87,9 +90,21 @@ def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOpti
             if entry in said_failed:
                 failed[entry] = _error(one, said_failed[entry])
             elif one.has_begun:
-                results[entry] = _read_study(one, one.read_meta())
+                results[entry] = read_study(one)
         except SeedwiseError as error:  # the others can still be read
             failed[entry] = error
+    return entries_result(directory, entries, results, failed)
+
+
+def entries_result(
+    directory: RunDirectory,
+    entries: list[str],
+    results: Mapping[str, OptimizeResult],
+    failed: Mapping[str, Exception],
+) -> MultiOptimizeResult:
+    """Return the result of a run of entries, by the results and errors of those that have some."""
+    meta = directory.read_meta()
+    results = {entry: results[entry] for entry in entries if entry in results}
     best = {entry: trial for entry, one in results.items() if (trial := one.best) is not None}
     return MultiOptimizeResult(
         loss_name=meta["loss_name"],
@@ -100,7 +115,7 @@ def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOpti
         best_params_by_entry={entry: dict(trial.params) for entry, trial in best.items()},
         run_dir=str(directory.path),
         mode=ExecutionMode(meta["mode"]),
-        failed=failed,
+        failed={entry: failed[entry] for entry in entries if entry in failed},
     )
 
 
@@ -109,7 +124,7 @@ def _error(directory: RunDirectory, said: str) -> Exception:
     note = read_stop_note(directory)
     if note is not None and not note.seen:
         return note.error
-    _ = _read_study(directory, directory.read_meta()).best_trial  # raises if there is none
+    _ = read_study(directory).best_trial  # raises if there is none
     return SeedwiseError(said)
 
 

@@ -7,17 +7,11 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParameterSpace, SearchParam
-from seedwise.model.statistics import (
-    Comparison,
-    Estimate,
-    paired_comparison,
-    unpaired_comparison,
-)
+from seedwise.model.statistics import Comparison, Estimate, paired_comparison, unpaired_comparison
 from seedwise.model.trials import TrialResult, best_trial
 from seedwise.results.losses import read_losses
 
@@ -112,52 +106,40 @@ def _compared(
     }
     near, spread = ([one for one in some if one.number in losses] for some in (near, spread))
     compared = [_with_best(best, trial, losses) for trial in near]
-    n_alike = sum(not _is_worse(sign, one) for one in compared)
+    n_alike = sum(not _is_worse(sign, one) for one, _ in compared)
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
-        by_seed = ", seed by seed" if all(one.is_paired for one in compared) else ""
+        by_seed = ", seed by seed" if all(is_paired for _, is_paired in compared) else ""
         yield (
             f"{n_alike} of the {which} can't be told from the best trial, {best.number}{by_seed} "
             "(95 %): its value is in part luck, so evaluate the best ones on other seeds"
         )
     if len(others) + 1 >= _FEWEST_TRIALS:
-        yield from _noise(best, others, [_with_best(best, trial, losses) for trial in spread])
-
-
-@attrs.frozen
-class _Compared:
-    """How a trial compares with the best."""
-
-    #: Of a difference of two means.
-    comparison: Comparison
-    #: Whether it is by the seeds that both have, and not by the means alone.
-    is_paired: bool
+        compared = [_with_best(best, trial, losses) for trial in spread]
+        yield from _noise(best, others, [one for one, _ in compared])
 
 
 def _with_best(
     best: TrialResult, trial: TrialResult, losses: Mapping[int, NDArray[np.float64]]
-) -> _Compared:
+) -> tuple[Comparison, bool]:
+    """Compare a trial with the best; tell whether by common seeds, or by the means alone."""
     own, of_best = losses[trial.number], losses[best.number]
     n_common = int((np.isfinite(own) & np.isfinite(of_best)).sum())
     if n_common and n_common >= min(trial.n_seeds, best.n_seeds):
-        return _Compared(paired_comparison(own, of_best), True)
-    return _Compared(unpaired_comparison(_estimate(trial), _estimate(best)), False)
+        return paired_comparison(own, of_best), True
+    return unpaired_comparison(_estimate(trial), _estimate(best)), False
 
 
-def _is_worse(sign: float, compared: _Compared) -> bool:
-    interval = compared.comparison.interval
+def _is_worse(sign: float, compared: Comparison) -> bool:
+    interval = compared.interval
     return interval is not None and min(sign * end for end in interval) > 0
 
 
 def _noise(
-    best: TrialResult, others: Sequence[TrialResult], spread: Sequence[_Compared]
+    best: TrialResult, others: Sequence[TrialResult], spread: Sequence[Comparison]
 ) -> Iterator[str]:
     """Compare the noise of a difference with the differences of the means."""
-    known = [
-        (one.comparison.stderr, one.comparison.n_seeds)
-        for one in spread
-        if one.comparison.stderr is not None
-    ]
+    known = [(one.stderr, one.n_seeds) for one in spread if one.stderr is not None]
     if not known:
         return
     noise = statistics.median(error for error, _ in known) / math.sqrt(2)  # of one of the two

@@ -16,7 +16,7 @@ from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
-from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.smoothed import smoothed_values
@@ -49,29 +49,12 @@ class OptimizeResult(TrialsResult):
     ----------
     loss_name : str
         Name of the loss.
-    best_value : float
-        Mean loss of the best trial. As the best of many noisy means it is biased towards the
-        better side.
-    best_params : dict
-        Parameters of the best trial.
-    best_stderr : float or None
-        Standard error of `best_value`; None for a single seed.
-    best_n_seeds : int
-        Number of seeds in the mean.
-    n_trials : int
-        Number of finished trials, failed ones included.
     study_name : str
         Name of the Optuna study.
     run_dir : str
         The run's folder.
     mode : ExecutionMode
         Where the work was done.
-    validated_value, validated_stderr, validated_interval : optional
-        Mean loss of the winner of the validation on fresh seeds that had no part in choosing it,
-        its standard error, and the 95 % confidence interval. These are to be reported. None
-        without a validation.
-    validated_params : dict or None
-        Parameters of the winner of the validation.
     validation : Validation or None
         What the validation found of each candidate; None if there was none, or not yet.
     direction : {"minimize", "maximize"}
@@ -80,8 +63,6 @@ class OptimizeResult(TrialsResult):
         The run's seeds, of which a trial has all or, by `race`, some.
     trials : tuple of TrialResult
         All finished trials, by number.
-    study_file : pathlib.Path
-        The study's file, in Optuna's journal format.
     """
 
     loss_name: str
@@ -105,11 +86,6 @@ class OptimizeResult(TrialsResult):
         return f"OptimizeResult({shown})"
 
     @property
-    def n_trials(self) -> int:
-        """Number of finished trials, failed ones included."""
-        return len(self.trials)
-
-    @property
     def best(self) -> TrialResult | None:
         """The best trial; of equal ones, the one with the lowest number. None if there is none."""
         return best_trial(self.trials, self.direction)
@@ -128,7 +104,7 @@ class OptimizeResult(TrialsResult):
 
     @property
     def best_value(self) -> float:
-        """Mean loss of the best trial."""
+        """Mean loss of the best trial; the best of many noisy means is biased to the better."""
         value = self.best_trial.value
         assert value is not None  # the best trial is complete
         return value
@@ -150,7 +126,7 @@ class OptimizeResult(TrialsResult):
 
     @property
     def validated_value(self) -> float | None:
-        """Mean loss of the winner on fresh seeds that had no part in choosing it."""
+        """Mean loss of the winner on seeds that had no part in choosing it; to be reported."""
         return None if self.validation is None else self.validation.value
 
     @property
@@ -216,15 +192,12 @@ class OptimizeResult(TrialsResult):
         found = self.validation
         assert found is not None
         of_each: list[ValidatedTrial | Validation] = [*found.candidates, found]
-        figures: dict[int | None, tuple[float | None, float | None, int]] = {
-            one.number: (one.value, one.stderr, one.n_seeds)
-            for one in of_each  # the winner's last
-        }
-        of = [figures.get(trial.number, (None, None, None)) for trial in self.trials]
+        by_number = {one.number: one for one in of_each}  # the winner's last
+        of = [by_number.get(trial.number) for trial in self.trials]
         return {
-            "validation_value": numbers(value for value, _, _ in of),
-            "validation_stderr": numbers(stderr for _, stderr, _ in of),
-            "validation_n_seeds": [n_seeds for _, _, n_seeds in of],
+            "validation_value": numbers(one.value if one else None for one in of),
+            "validation_stderr": numbers(one.stderr if one else None for one in of),
+            "validation_n_seeds": [one and one.n_seeds for one in of],
         }
 
     def _remarks(
@@ -253,6 +226,3 @@ class OptimizeResult(TrialsResult):
 
     def _errors(self) -> dict[int, str]:
         return {trial.number: trial.error for trial in self.trials if trial.error is not None}
-
-    def _n_complete(self) -> int:
-        return sum(trial.state is TrialState.COMPLETE for trial in self.trials)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import attrs
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
-from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.tables import TrialsResult, by_column, by_name
 
 
@@ -26,10 +26,6 @@ class SweepTrials(Sequence[TrialResult]):
     def __len__(self) -> int:
         """Return the number of trials."""
         return len(self._rows.number)
-
-    def __iter__(self) -> Iterator[TrialResult]:
-        """Iterate over the trials."""
-        return (self._trial(index) for index in range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> TrialResult: ...
@@ -106,7 +102,7 @@ class SweepResult(TrialsResult):
             return None
         values = self._rows.value[complete]
         place = np.argmin(values) if self.direction == "minimize" else np.argmax(values)
-        return best_trial([self.trials[int(complete[place])]], self.direction)
+        return self.trials[int(complete[place])]
 
     @property
     def failed(self) -> list[TrialResult]:
@@ -132,6 +128,3 @@ class SweepResult(TrialsResult):
     def _errors(self) -> dict[int, str]:
         # They came in any order, and the one that is named as an example must not depend on it.
         return dict(sorted(self._rows.errors.items()))
-
-    def _n_complete(self) -> int:
-        return int((self._rows.state == STATE_CODES[TrialState.COMPLETE]).sum())

@@ -79,27 +79,16 @@ class TrialsResult(ABC):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
+    # The fields of the classes below.
+    run_dir: str
+    trials: Sequence[TrialResult]
+    direction: str
+    seeds: NDArray[np.int64]
 
-        @property
-        def run_dir(self) -> str:
-            """The run's folder."""
-
-        @property
-        def n_trials(self) -> int:
-            """Number of finished trials."""
-
-        @property
-        def trials(self) -> Sequence[TrialResult]:
-            """All finished trials, by number."""
-
-        @property
-        def direction(self) -> str:
-            """Whether the lowest or the highest value is best."""
-
-        @property
-        def seeds(self) -> NDArray[np.int64]:
-            """The run's seeds, of which a trial has all or some."""
+    @property
+    def n_trials(self) -> int:
+        """Number of finished trials, failed ones included."""
+        return len(self.trials)
 
     def artifacts(self) -> dict[int, tuple[Path, ...]]:
         """Return the files that the loss wrote to its ``context["trial_dir"]``, by trial number.
@@ -268,7 +257,7 @@ class TrialsResult(ABC):
     def outcome(self) -> str:
         """How many trials are complete, and how many failed and why, in a line."""
         errors = self._errors()
-        words = [f"{self._n_complete()} complete"]
+        words = [f"{self.n_trials - len(errors)} complete"]
         if errors:
             words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
         return ", ".join(words)
@@ -290,7 +279,3 @@ class TrialsResult(ABC):
     @abstractmethod
     def _errors(self) -> Mapping[int, str]:
         """Return why trials failed, by number."""
-
-    @abstractmethod
-    def _n_complete(self) -> int:
-        """Return how many trials are complete."""

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TextIO
-
 from seedwise.errors.durations import exact_duration
 from seedwise.model.check_report import CheckReport
 from seedwise.model.events import ChunkLost, Event, Noted, PoolChanged, Progress, RunStarted
 from seedwise.view.progress import ProgressLines
+from seedwise.view.words import aligned
 
 
-class CheckProgress:
+class CheckProgress(ProgressLines):
     """Writes the events of a check as lines: where it runs, and what it waits for.
 
-    No line names the folder of the check, as it is removed at the end. None as `stream` means
-    stderr.
+    No line names the folder of the check, as it is removed at the end.
     """
 
-    def __init__(self, shown: bool = True, stream: TextIO | None = None) -> None:
-        self._lines = ProgressLines(shown, stream)
-        self._shown = shown
-        self._stream = stream
-
-    def __call__(self, event: Event) -> None:
-        """Write an event."""
-        if isinstance(event, RunStarted) and self._shown:
-            line = f"seedwise: checking one seed, on {event.place}"
-            print(line, file=self._stream or sys.stderr, flush=True)
-        elif isinstance(event, ChunkLost | Noted | PoolChanged | Progress):
-            self._lines(event)
+    def lines(self, event: Event) -> list[str]:
+        """Return what is said of an event."""
+        if isinstance(event, RunStarted):
+            return [f"checking one seed, on {event.place}"]
+        is_shown = isinstance(event, ChunkLost | Noted | PoolChanged | Progress)
+        return super().lines(event) if is_shown else []
 
 
 def check_lines(report: CheckReport) -> list[str]:
@@ -38,7 +29,8 @@ def check_lines(report: CheckReport) -> list[str]:
     advice = [*report.warnings, *_advice(report)]
     lines = [f"loss {report.loss_name!r} gave {report.value!r} for seed {report.seed}"]
     for title, rows in parts:
-        lines += ["", title, *_table(rows)]
+        names_and_words = list(zip(*rows, strict=True))
+        lines += ["", title, *(f"  {line}" for line in aligned(names_and_words, str.ljust))]
     if advice:
         lines += ["", "advice", *(f"  {line}" for line in advice)]
     if report.job_script is not None:
@@ -159,11 +151,6 @@ def _on_a_workers_cpus(report: CheckReport) -> list[str]:
             "use_processes=True for that"
         )
     return lines
-
-
-def _table(rows: list[tuple[str, str]]) -> list[str]:
-    width = max(len(name) for name, _ in rows)
-    return [f"  {name:<{width}}  {words}".rstrip() for name, words in rows]
 
 
 def _counted(number: int, what: str) -> str:

@@ -11,10 +11,7 @@ from seedwise.errors import CleanRefusedError
 
 
 def confirm_removal(path: Path) -> None:
-    """Ask whether to remove a run.
-
-    Raises CleanRefusedError if the answer is no, or if there is no terminal to ask on.
-    """
+    """Ask whether to remove a run; raises CleanRefusedError unless the answer is yes."""
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise CleanRefusedError(path, "there is no terminal to ask on")
     question = f"Remove {path} with all its results?"

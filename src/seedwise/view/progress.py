@@ -30,8 +30,13 @@ from seedwise.model.events import (
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
 from seedwise.model.validation import in_words
-from seedwise.view.validation import validation_words
-from seedwise.view.words import end_words, scaled_words, waiting_words, workers_words
+from seedwise.view.words import (
+    end_words,
+    scaled_words,
+    validation_words,
+    waiting_words,
+    workers_words,
+)
 
 _BRIEF_S = 1.0
 
@@ -79,10 +84,11 @@ class ProgressLines:
             return
         if isinstance(event, RunStarted) and _may_be_read_by_others(stream):
             event = _without_token(event)
-        for line in self._lines(event):
+        for line in self.lines(event):
             print(f"seedwise: {line}", file=stream, flush=True)
 
-    def _lines(self, event: Event) -> list[str]:
+    def lines(self, event: Event) -> list[str]:
+        """Return what is said of an event."""
         lines: list[str] = []
         match event:
             case RunStarted():

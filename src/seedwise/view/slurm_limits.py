@@ -8,6 +8,7 @@ from typing import Any
 from seedwise.errors.durations import exact_duration
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
 from seedwise.slurm.units import readable_memory
+from seedwise.view.words import aligned
 
 _UNKNOWN = "unknown"
 _NO_LIMIT = "no limit"
@@ -20,10 +21,7 @@ _HOW_TO_ASK = (
 
 
 def limits_lines(limits: SlurmLimits) -> list[str]:
-    """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts.
-
-    Unknown values are called unknown, and the commands that did not answer are listed.
-    """
+    """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts."""
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
     lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits), "", *_partitions(limits)]
@@ -189,9 +187,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], n_always: int) 
         for at, title in enumerate(header)
         if at < n_always or any(row[at] not in ("", _NO_LIMIT) for row in rows)
     ]
-    widths = [max(map(len, column)) for column in columns]
-    lines = zip(*columns, strict=True)
-    return [
-        "  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    return aligned(columns, str.ljust)

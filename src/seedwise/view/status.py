@@ -9,8 +9,7 @@ from seedwise.errors import NotARunError, clean_command, resume_command
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import RunStatus
-from seedwise.view.validation import validation_words
-from seedwise.view.words import end_words, waiting_words, workers_words
+from seedwise.view.words import aligned, end_words, validation_words, waiting_words, workers_words
 
 _TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
 
@@ -24,8 +23,7 @@ def status_lines(
 ) -> list[str]:
     """Return the progress of a run as lines: a table, and how to resume a run that is stopped.
 
-    `run_dir` is the folder of the run or of an entry. Times are shown in local time. Raises
-    NotARunError if the run is stopped and its folder is gone.
+    `run_dir` is the folder of the run or of an entry. Times are shown in local time.
     """
     now_utc = now_utc or datetime.now(UTC)
     rows = [(status.kind, status.state)]
@@ -51,8 +49,7 @@ def status_lines(
     if status.entries is not None:
         states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
         rows.append(("entries", states))
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {words}" for name, words in rows]
+    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
     if status.state == "stopped":
         # An entry is resumed as a part of its run.
         lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")

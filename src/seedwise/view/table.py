@@ -16,6 +16,7 @@ from seedwise.errors import MissingExtraError, OptionError
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
+from seedwise.view.words import aligned
 
 Result: TypeAlias = OptimizeResult | MultiOptimizeResult | SweepResult
 
@@ -30,11 +31,7 @@ def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
     head = n_rows if n_rows <= most else most // 2
     shown = [*range(head), *range(max(head, n_rows - most // 2), n_rows)]
     cells = [[name, *(_cell(values[row]) for row in shown)] for name, values in columns.items()]
-    widths = [max(map(len, column)) for column in cells]
-    rows = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in zip(*cells, strict=True)
-    ]
+    rows = aligned(cells, str.rjust)
     if len(shown) < n_rows:
         rows.insert(1 + head, f"... {n_rows - len(shown)} more; seedwise export has them all")
     return rows
@@ -60,12 +57,7 @@ def table_json(result: Result) -> str:
 
 
 def write_table(result: Result, path: Path) -> int:
-    """Write the table of a result to a file, in the format that its name says; return its rows.
-
-    Raises OptionError if it is neither .csv nor .parquet, if its folder is not there, or if
-    Parquet can't hold a column, MissingExtraError if the packages for Parquet are missing, and
-    OSError if the file can't be written.
-    """
+    """Write the table of a result to a .csv or .parquet file; return the number of its rows."""
     if path.suffix not in (".csv", ".parquet"):
         raise OptionError("file", str(path), "a name that ends in .csv or .parquet")
     if not path.parent.is_dir():

@@ -1,11 +1,12 @@
-"""Workers and times, in words."""
+"""Workers, times and a validation, in words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from seedwise.errors.durations import rough_duration
-from seedwise.model.status import PoolStatus
+from seedwise.model.status import PoolStatus, RunStatus
 
 
 def workers_words(pool: PoolStatus) -> str:
@@ -40,6 +41,20 @@ def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
     if pool.expected_start_utc is not None:
         parts.append(f"expected start {end_words(pool.expected_start_utc, now_utc)}")
     return "; ".join(parts) or None
+
+
+def validation_words(status: RunStatus) -> str:
+    """Return how many of the evaluations are done, such as ``300 of 1280 fresh seeds``."""
+    return f"{status.validation_seeds_done} of {status.validation_seeds} fresh seeds"
+
+
+def aligned(columns: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:
+    """Return columns as lines; `align` is such as `str.ljust`."""
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(align(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def end_words(end_utc: str, now_utc: datetime) -> str:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from seedwise.driver import sweep_proposer as module
-from seedwise.driver.sweep_proposer import SweepProposer
+from seedwise.driver import sweep as module
+from seedwise.driver.sweep import SweepProposer
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable, read_rows
 from seedwise.model.options.sweep import SweepOptions

@@ -66,7 +66,8 @@ def replay(
         allowed = f"one of the run's {len(of_all)} {which}, {of_all[0]} to {of_all[-1]}"
         raise OptionError("seed", seed, allowed)
     seeds = of_all.tolist() if seed is None else [seed]
-    items = {"entry_id": _entry_id(directory, saved), "trial_number": trial}
+    named = saved.keywords if directory.parent is None else directory.read_meta()["options"]
+    items = {"entry_id": named.get("entry_id"), "trial_number": trial}
     name = f"trial_{trial:03}-{secrets.token_hex(4)}"
     context = Context(items, TrialDir(directory.path / "replays" / name, directory.path))
     replayed = Replayed(params, {})
@@ -91,13 +92,6 @@ def _evaluate(
     losses, components = read_arrays(returned, 1)
     parts = {name: float(values[0]) for name, values in components.items()}
     return check_finite(float(losses[0])), parts
-
-
-def _entry_id(directory: RunDirectory, saved: Saved) -> str | None:
-    if directory.parent is None:
-        return saved.keywords.get("entry_id")
-    entry_id: str = directory.read_meta()["options"]["entry_id"]
-    return entry_id
 
 
 def _params(

@@ -158,6 +158,20 @@ def test_the_last_line_is_the_honest_value(run, noted, capsys):
     assert f": trial {result.validation.number} at x=" in lines[-1]
 
 
+def test_that_the_best_is_so_by_luck_leads_to_the_honest_value(run):
+    @sw.loss(name="alike", description="hardly depends on x", parameter_space=SPACE)
+    def alike(params, seed):
+        return random.Random(f"{seed} {params['x']}").random()
+
+    def advice(result):
+        (remark,) = [one for one in result.remarks if "in part luck" in one]
+        return remark.partition("so ")[2]
+
+    assert advice(run(alike)) == "report the validated value"
+    without = run(alike, run_name="other", n_validation_seeds=0)
+    assert advice(without) == "evaluate the best ones on other seeds"
+
+
 def test_losses_write_their_files_beside_those_of_the_search(run):
     @sw.loss(name="filed", description="writes", parameter_space=SPACE)
     def filed(params, seed, context):

@@ -250,7 +250,7 @@ def test_a_candidate_has_its_search_value_and_what_fresh_seeds_say():
 
 def test_in_words():
     assert in_words(FOUND) == (
-        "validated 1.25 ± 0.5 on 16 fresh seeds (95 % interval 0.25 to 2.25): trial 3 at x=3.0"
+        "validated 1.25 ± 0.5 on 16 fresh seeds (95 % interval 0.25 to 2.25): trial 3 at x=3"
     )
     failed = Validation(FOUND.candidates[1:])
     assert in_words(failed) == (

@@ -122,7 +122,10 @@ def in_words(found: Validation) -> str:
             f"validation: all {n_failed} candidates failed on fresh seeds, such as trial "
             f"{example.number}: {example.error}"
         )
-    point = ", ".join(f"{name}={value!r}" for name, value in found.params.items())
+    point = ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value!r}"
+        for name, value in found.params.items()
+    )
     low, high = found.interval
     return (
         f"validated {found.value:.6g} ± {found.stderr:.2g} on {found.n_seeds} fresh seeds (95 % "

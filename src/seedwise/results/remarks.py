@@ -37,8 +37,12 @@ def study_remarks(
     ledger: Path,
     n_seeds: int,
     searched: ParameterSpace,
+    advice: str = "evaluate the best ones on other seeds",
 ) -> Iterator[str]:
-    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters."""
+    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters.
+
+    `advice` is what to do if the best trial is the best by luck.
+    """
     complete = [trial for trial in trials if trial.value is not None]
     best = best_trial(complete, direction)
     if best is None:
@@ -56,7 +60,7 @@ def study_remarks(
         return
     others = [trial for trial in complete if trial.params != best.params]
     if best.n_seeds > 1 and others:
-        yield from _compared(best, others, direction, ledger, n_seeds)
+        yield from _compared(best, others, direction, ledger, n_seeds, advice)
 
 
 def _edge(name: str, param: SearchParam, best: TrialResult) -> Iterator[str]:
@@ -93,6 +97,7 @@ def _compared(
     direction: str,
     ledger: Path,
     n_seeds: int,
+    advice: str,
 ) -> Iterator[str]:
     sign = -1.0 if direction == "maximize" else 1.0
     ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
@@ -112,7 +117,7 @@ def _compared(
         by_seed = ", seed by seed" if all(is_paired for _, is_paired in compared) else ""
         yield (
             f"{n_alike} of the {which} can't be told from the best trial, {best.number}{by_seed} "
-            "(95 %): its value is in part luck, so evaluate the best ones on other seeds"
+            f"(95 %): its value is in part luck, so {advice}"
         )
     if len(others) + 1 >= _FEWEST_TRIALS:
         compared = [_with_best(best, trial, losses) for trial in spread]

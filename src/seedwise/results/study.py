@@ -14,10 +14,11 @@ from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.space import ParameterSpace, ParamValue, space_from_json
+from seedwise.model.space import ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
+from seedwise.results.remarks import study_remarks
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
 from seedwise.study.smoothed import smoothed_values
 from seedwise.study.storage import load_study
@@ -200,13 +201,15 @@ class OptimizeResult(TrialsResult):
             "validation_n_seeds": [one and one.n_seeds for one in of],
         }
 
-    def _remarks(
-        self, directory: RunDirectory, searched: ParameterSpace | None = None
-    ) -> Iterator[str]:
+    def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         meta = directory.read_meta()
         space, held = space_from_json(meta["parameter_space"]), meta["options"]["overrides"] or {}
         searched = {name: param for name, param in space.items() if name not in held}
-        yield from super()._remarks(directory, searched)
+        args = self.trials, self.direction, directory.ledger, len(self.seeds), searched
+        if self.validated_value is None:
+            yield from study_remarks(*args)
+        else:
+            yield from study_remarks(*args, advice="report the validated value")
         yield from self._not_smoothed(meta["results_depend_on"]["sampler"])
         if self._errors():
             yield self.outcome

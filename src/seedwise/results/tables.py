@@ -15,7 +15,6 @@ from seedwise.errors import MissingExtraError, OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import TrialLosses
 from seedwise.folder.trial_files import artifacts
-from seedwise.model.space import ParameterSpace
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.results.losses import read_losses
@@ -262,11 +261,9 @@ class TrialsResult(ABC):
             words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
         return ", ".join(words)
 
-    def _remarks(
-        self, directory: RunDirectory, searched: ParameterSpace | None = None
-    ) -> Iterator[str]:
+    def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         ledger, n_seeds = directory.ledger, len(self.seeds)
-        return study_remarks(self.trials, self.direction, ledger, n_seeds, searched or {})
+        return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:

@@ -100,8 +100,8 @@ def test_what_it_says_and_where(run, noted, evaluated):
     best = sorted(result.trials, key=lambda trial: trial.value)[:4]
     assert sorted(numbers(result)) == sorted(trial.number for trial in best)
     assert {one.search_value for one in found.candidates} == {trial.value for trial in best}
-    losses = [sw.replay_seed(result.run_dir, trial=found.number, seed=seed, validation=True)
-              for seed in FRESH[N_FRESH:]]  # fmt: skip
+    again = {"trial": found.number, "validation": True}
+    losses = [sw.replay_seed(result.run_dir, seed=seed, **again) for seed in FRESH[N_FRESH:]]
     values = [next(iter(one.losses.values())) for one in losses]
     assert result.validated_value == found.value == pytest.approx(np.mean(values))
     assert found.stderr == pytest.approx(np.std(values, ddof=1) / N_FRESH**0.5)

@@ -29,14 +29,6 @@ SPACE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(verbosity)
-
-
 def points(name: str, seed: int):
     study = optuna.create_study(sampler=make_sampler(name, seed))
     for _ in range(15):  # more than TPE's ten random ones

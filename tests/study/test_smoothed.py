@@ -26,14 +26,6 @@ SPACE = {
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(verbosity)
-
-
 def loss(params) -> float:
     distance = (
         params["x"] ** 2 + (math.log10(params["rate"]) + 1) ** 2 + (params["n"] - 4) ** 2 / 9

@@ -40,6 +40,7 @@ from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResu
 from seedwise.model.validation import n_evaluations
 from seedwise.study.distributions import distributions
 from seedwise.study.samplers import make_sampler
+from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
 from seedwise.study.smoothed import SmoothedTPESampler
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
 
@@ -107,7 +108,8 @@ class InMemoryProposer:
             trials = self.study.get_trials(
                 deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]
             )
-            smoothed = self.study.sampler.smoothed(trials, maximize=False)
+            n_plan = self.study.user_attrs.get(N_SEEDS_OF_PLAN, 0)
+            smoothed = self.study.sampler.smoothed(trials, maximize=False, n_plan=n_plan)
             shown = {trial.number: trial.value for trial in smoothed}
         return sorted(self.results, key=lambda result: shown[result.number])
 
@@ -228,6 +230,8 @@ def search(
     chunk_size = -(-trial_looks.sizes[0] * method.lag // n_slots)
     plan = seed_plan(n_seeds=N_SEEDS, chunk_size=min(chunk_size, N_SEEDS))
     proposer = InMemoryProposer(problem, make_sampler(method.sampler, repetition))
+    if method.in_parts:
+        proposer.study.set_user_attr(N_SEEDS_OF_PLAN, N_SEEDS)
     slots, ledger = Slots(problem, repetition, n_slots), Forgetful()
     racing = Racing(plan, trial_looks, "minimize", method.lag, (), lambda _: None)
     rules = Rules(10**9, lambda: method.lag, room=slots.room)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from seedwise.model import gaussian_process as gp
-from seedwise.model.gaussian_process import JITTER, Kernel, Sample
+from seedwise.model.gaussian_process import JITTER, Kernel, NoiseModel, Sample
 
 PARAMETERS = np.array([0, 1, 2, 2, 2])  # the last is a category of three
 
@@ -15,7 +15,7 @@ def sample(n=25, noise=0.3, guessed=False) -> Sample:
     points = np.hstack([rng.random((n, 2)), np.eye(3)[rng.integers(0, 3, n)] / np.sqrt(2)])
     values = np.sin(5 * points[:, 0]) + points[:, 3] + rng.normal(0, noise, n)
     values = (values - values.mean()) / values.std()
-    return Sample(points, PARAMETERS, values, rng.uniform(0.5, 1.5, n) * noise**2, guessed)
+    return Sample(points, PARAMETERS, values, rng.uniform(0.5, 1.5, n) * noise**2, np.eye(n), guessed)
 
 
 def squares(points):
@@ -64,7 +64,7 @@ def test_points_far_away_are_as_far_from_one_another():
 def test_the_gain_is_that_of_leaving_one_out():
     one, kernel = sample(12), Kernel(np.array([0.3, 0.8, 1.0, 1.0, 1.0]), 0.9)
     noise = 1.3 * one.noise + JITTER
-    gains = gp.gain(one, kernel, 1.3)
+    gains = gp.gain(one, kernel, NoiseModel(1.3))
 
     def density(i, covariance):
         others = np.arange(12) != i
@@ -82,10 +82,10 @@ def test_the_gain_is_that_of_leaving_one_out():
 
 @pytest.mark.parametrize("guessed", [False, True])
 def test_the_length_of_a_parameter_without_effect_is_the_longest(guessed):
-    kernel, factor = gp.fit(sample(80, guessed=guessed))
+    kernel, noise = gp.fit(sample(80, guessed=guessed))
     assert kernel.lengths[1] > 3 * kernel.lengths[0]
     assert len(set(kernel.lengths[2:])) == 1
-    assert 0.5 < factor < 2
+    assert 0.5 < noise.factor < 2
 
 
 def test_noise_that_is_not_known_is_found():
@@ -93,6 +93,6 @@ def test_noise_that_is_not_known_is_found():
     points = rng.random((120, 1))
     values = np.sin(6 * points[:, 0]) + rng.normal(0, 0.5, 120)
     values = (values - values.mean()) / values.std()
-    one = Sample(points, np.array([0]), values, np.full(120, 0.1), True)
-    _, factor = gp.fit(one)
-    assert 0.1 * factor == pytest.approx(0.25 / (0.25 + 0.5), rel=0.35)
+    one = Sample(points, np.array([0]), values, np.full(120, 0.1), np.eye(120), True)
+    _, noise = gp.fit(one)
+    assert 0.1 * noise.factor == pytest.approx(0.25 / (0.25 + 0.5), rel=0.35)

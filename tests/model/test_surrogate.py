@@ -30,6 +30,7 @@ def told(points, values, stderrs, n_seeds=16) -> Told:
         np.array(values, float),
         np.broadcast_to(np.array(stderrs, float), (n,)),
         np.full(n, n_seeds),
+        n_seeds * np.arange(n),
     )
 
 
@@ -140,7 +141,7 @@ def test_a_fit_is_extended_to_what_a_whole_one_gives():
     surrogate = fit_surrogate(trials)
     process = surrogate.process
     assert 0 < len(surrogate.told) < 90
-    noise = process.factor * process.noise.variances(trials) + 1e-6
+    noise = process.noise_model.factor * process.noise.variances(trials) + 1e-6
     prior = process.kernel(trials.points, trials.points)
     weights = np.linalg.solve(prior + np.diag(noise), prior).T
     scale = process.noise.scale
@@ -173,13 +174,7 @@ def test_neither_shift_nor_scale_changes_the_ranks(seed, shift, exponent):
 def test_the_order_of_the_trials_of_a_fit_is_of_no_matter(seed, random):
     trials, _ = bowl(seed, n=fitted_at(50))
     order = np.array(random.sample(range(len(trials)), len(trials)))
-    other = Told(
-        trials.points[order],
-        trials.parameters,
-        trials.values[order],
-        trials.stderrs[order],
-        trials.n_seeds[order],
-    )
+    other = trials.of(order)
     np.testing.assert_allclose(smoothed(other), smoothed(trials)[order], atol=2e-3)
 
 
@@ -188,13 +183,7 @@ def test_the_order_of_the_trials_of_a_fit_is_of_no_matter(seed, random):
 def test_a_point_that_is_told_twice_counts_twice(seed, i):
     trials, _ = bowl(seed, n=40)
     twice = [*range(40), i]
-    double = Told(
-        trials.points[twice],
-        trials.parameters,
-        trials.values[twice],
-        trials.stderrs[twice],
-        trials.n_seeds[twice],
-    )
+    double = attrs.evolve(trials.of(twice), firsts=16 * np.arange(41))
     surrogate = fit_surrogate(trials)
     once, means = surrogate.smoothed(trials, kappa=0), surrogate.smoothed(double, kappa=0)
     assert means[i] == pytest.approx(means[40], abs=1e-6)

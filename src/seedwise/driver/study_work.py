@@ -270,7 +270,8 @@ def recovered_study(run: Run) -> Study:
     if options.retry_failed:
         trials = _without_failed(run, trials)
     depends_on, phases = run.parts.depends_on, list(run.history.phases)
-    attributes = {"overrides": options.overrides, "phases": phases}
+    n_seeds = len(run.parts.plan.seeds) if run.parts.looks.in_parts else None
+    attributes = {"overrides": options.overrides, "phases": phases, "n_seeds": n_seeds}
     plan = StudyPlan(
         path=directory.study_file,
         name=history.study_name,

@@ -1,7 +1,8 @@
 """A Gaussian process with known noise: its kernel, its hyperparameters, and how well it predicts.
 
 Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006: the kernel is their
-equation 4.17, the likelihood and its gradient 5.8 and 5.9, leaving one out 5.10 to 5.12.
+equation 4.17, the likelihood and its gradient 5.8 and 5.9, leaving one out 5.10 to 5.12. The noise
+of trials on common seeds: Chen, Ankenman and Nelson, ACM TOMACS 22(2), 2012.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _AMPLITUDE_PRIOR, _AMPLITUDE_BOUNDS = (0.0, 1.5), (-6.0, 4.0)
 _NOISE_PRIOR, _NOISE_BOUNDS = (0.0, 0.4), (-3.0, 0.7)
 # Where no trial has a standard error, the noise is found from the values alone.
 _FREE_NOISE_PRIOR, _FREE_NOISE_BOUNDS = (0.0, 2.0), (-7.0, 2.3)
+# How much of the noise of two values is the same where they have all their seeds in common.
+_SHARED_PRIOR, _SHARED_BOUNDS = (math.log(0.2), 1.5), (math.log(0.01), math.log(0.95))
 
 # BLAS differs in the last bits between CPUs; decimals beyond these could carry that further.
 _DECIMALS = 3
@@ -61,6 +64,11 @@ class Kernel:
     #: Length of each column of the points; columns of one category share theirs.
     lengths: Floats
     amplitude: float
+
+    @property
+    def variance(self) -> float:
+        """The variance of a value, before any is known."""
+        return self.amplitude + _LEVEL
 
     def __call__(self, one: Floats, other: Floats) -> Floats:
         """Return the covariances of points, (n, d) and (m, d), as (n, m)."""
@@ -107,6 +115,32 @@ def inverse(lower: Floats) -> Floats:
     return found + np.tril(found, -1).T
 
 
+@attrs.frozen
+class NoiseModel:
+    """How the noise of values follows from the variances that are known of it."""
+
+    #: A factor of the variances.
+    factor: float
+    #: The correlation of the noise of two values that have all their seeds in common.
+    shared: float = 0.0
+
+    def covariance(self, variances: Floats, common: Floats) -> Floats:
+        """Return the covariance of the noise of values.
+
+        `common` is the share of their seeds that two have in common.
+        """
+        covariance = self.between(variances, variances, common)
+        np.fill_diagonal(covariance, self.factor * variances + JITTER)
+        return covariance
+
+    def between(self, one: Floats, other: Floats, common: Floats) -> Floats:
+        """Return the covariance of the noise of values with that of others."""
+        if not self.shared:
+            return np.zeros((len(one), len(other)))
+        scale: Floats = self.factor * self.shared * np.sqrt(np.outer(one, other)) * common
+        return scale
+
+
 @attrs.frozen(eq=False)
 class Sample:
     """What hyperparameters are fitted to: points and their noisy values."""
@@ -118,17 +152,20 @@ class Sample:
     values: Floats
     #: Noise variance of each value.
     noise: Floats
+    #: The share of their seeds that two have in common, (n, n).
+    common: Floats
     #: Whether the noise is a guess; its factor is free then.
     noise_is_guessed: bool
 
 
-def fit(sample: Sample) -> tuple[Kernel, float]:
-    """Return the most probable kernel and factor of the noise."""
+def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
+    """Return the most probable kernel and model of the noise."""
     from scipy.optimize import minimize
     from scipy.spatial.distance import cdist
 
     n_parameters = int(sample.parameters.max()) + 1
-    means, sds, bounds = _priors(n_parameters, sample.noise_is_guessed)
+    has_common = bool(np.any(sample.common - np.diag(np.diag(sample.common))))
+    means, sds, bounds = _priors(n_parameters, sample.noise_is_guessed, has_common)
     columns = [sample.points[:, sample.parameters == j] for j in range(n_parameters)]
     squares = np.stack([cdist(each, each, "sqeuclidean") for each in columns])
 
@@ -137,7 +174,7 @@ def fit(sample: Sample) -> tuple[Kernel, float]:
         offsets = (theta - means) / sds
         return value + 0.5 * float(offsets @ offsets), gradient + offsets / sds
 
-    start = np.zeros(n_parameters + 2)
+    start = means.copy()
     best: Any = None
     for length in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
         start[:n_parameters] = math.log(length)
@@ -153,46 +190,56 @@ def fit(sample: Sample) -> tuple[Kernel, float]:
             best = found
     theta = np.exp(np.round(best.x, _DECIMALS))
     kernel = Kernel(theta[:n_parameters][sample.parameters], float(theta[n_parameters]))
-    return kernel, float(theta[-1])
+    return kernel, NoiseModel(*theta[n_parameters + 1 :].tolist())
 
 
 def _priors(
-    n_parameters: int, noise_is_guessed: bool
+    n_parameters: int, noise_is_guessed: bool, has_common: bool
 ) -> tuple[Floats, Floats, list[tuple[float, float]]]:
     mean, sd = _LENGTH_PRIOR
     lengths = (mean + 0.5 * math.log(n_parameters), sd)
     noise = _FREE_NOISE_PRIOR if noise_is_guessed else _NOISE_PRIOR
     noise_bounds = _FREE_NOISE_BOUNDS if noise_is_guessed else _NOISE_BOUNDS
-    means, sds = np.array([*[lengths] * n_parameters, _AMPLITUDE_PRIOR, noise]).T
-    return means, sds, [*[_LENGTH_BOUNDS] * n_parameters, _AMPLITUDE_BOUNDS, noise_bounds]
+    shared = [_SHARED_PRIOR] if has_common else []
+    means, sds = np.array([*[lengths] * n_parameters, _AMPLITUDE_PRIOR, noise, *shared]).T
+    bounds = [*[_LENGTH_BOUNDS] * n_parameters, _AMPLITUDE_BOUNDS, noise_bounds]
+    return means, sds, bounds + [_SHARED_BOUNDS] * has_common
 
 
 def _negative_log_likelihood(
     theta: Floats, squares: Floats, sample: Sample
 ) -> tuple[float, Floats]:
     """Return it (without its constant) and its gradient in the logarithms of the parameters."""
-    weights = np.exp(-2 * theta[:-2])
-    amplitude, factor = np.exp(theta[-2:])
+    n_parameters = len(squares)
+    weights = np.exp(-2 * theta[:n_parameters])
+    amplitude = np.exp(theta[n_parameters])
+    model = NoiseModel(*np.exp(theta[n_parameters + 1 :]).tolist())
     correlations, slopes = _matern(np.tensordot(weights, squares, 1))
     covariance = amplitude * correlations
-    lower = lower_factor(covariance + _LEVEL + np.diag(factor * sample.noise + JITTER))
+    noise = model.covariance(sample.noise, sample.common)
+    lower = lower_factor(covariance + _LEVEL + noise)
     precision = inverse(lower)
     solved = precision @ sample.values
     value = 0.5 * float(sample.values @ solved) + float(np.log(np.diag(lower)).sum())
     outer = precision - np.outer(solved, solved)
     of_lengths = weights * np.tensordot(squares, outer * (amplitude * slopes), 2)
-    of_amplitude = np.vdot(outer, covariance)
-    of_noise = factor * (np.diag(outer) @ sample.noise)
-    return value, 0.5 * np.concatenate([of_lengths, [of_amplitude, of_noise]])
+    of_own = model.factor * (np.diag(outer) @ sample.noise)
+    np.fill_diagonal(noise, 0.0)
+    of_shared = np.vdot(outer, noise)
+    others = [np.vdot(outer, covariance), of_own + of_shared, of_shared][
+        : len(theta) - n_parameters
+    ]
+    return value, 0.5 * np.concatenate([of_lengths, others])
 
 
-def gain(sample: Sample, kernel: Kernel, factor: float) -> Floats:
+def gain(sample: Sample, kernel: Kernel, model: NoiseModel) -> Floats:
     """Return by how much each value is better predicted from the others than by their mean.
 
     In log density. By the mean, the trials differ, but neighbours are no more alike than others.
     """
-    noise = factor * sample.noise + JITTER
-    precision = inverse(lower_factor(kernel(sample.points, sample.points) + np.diag(noise)))
+    covariance = model.covariance(sample.noise, sample.common)
+    noise = np.diag(covariance)
+    precision = inverse(lower_factor(kernel(sample.points, sample.points) + covariance))
     variances = 1 / np.diag(precision)
     by_process = _log_density(variances * (precision @ sample.values), variances)
     by_mean = max(

@@ -6,7 +6,7 @@ import math
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from seedwise.model.options.race import Race
 from seedwise.model.statistics import Estimate, estimate, exact_mean
@@ -44,7 +44,7 @@ class Looks:
         """Return which positions of the plan a trial has at a look."""
         wanted = np.zeros(self.n_plan, dtype=np.bool_)
         size = self.sizes[look]
-        first = number * size % self.n_plan if self.in_parts else 0
+        first = int(first_of_part(number, size, self.n_plan)) if self.in_parts else 0
         wanted[first : first + size] = True
         wanted[: max(0, first + size - self.n_plan)] = True
         return wanted
@@ -68,6 +68,11 @@ def looks(race: str | bool | Race, n_plan: int) -> Looks:
         sizes.append(size)
         size = max(size + 1, round(min(size * race.growth, last)))
     return Looks(n_plan, (*sizes, last), race.level)
+
+
+def first_of_part(number: ArrayLike, size: ArrayLike, n_plan: int) -> NDArray[np.intp]:
+    """Return where in the plan the part of a trial begins, by its number and its seeds."""
+    return np.multiply(number, size, dtype=np.intp) % n_plan
 
 
 def is_worse(differences: NDArray[np.float64], level: float) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model import gaussian_process as gp
-from seedwise.model.gaussian_process import JITTER, Floats, Kernel, Sample
+from seedwise.model.gaussian_process import Floats, Kernel, NoiseModel, Sample
 
 #: The share of a value's distance from the posterior mean that is left to it. What the kernel
 #: can't follow, such as a step, is not lost altogether.
@@ -29,6 +29,7 @@ _GUESSED_NOISE = 0.1  # of the variance of the values, where no trial has a stan
 _LINEAR, _TOP = 5.0, 5.0
 _LARGEST = 1e300
 _LARGEST_STDERR = 10  # on the scale of the model
+_STANDARDIZED = (-100.0, 30.0)  # there the expected improvement has digits, and no overflow
 # The posterior mean has some twelve digits. Equal trials are equal on every CPU.
 _DECIMALS = 9
 
@@ -47,6 +48,9 @@ class Told:
     #: Standard errors of the values; NaN for a single seed.
     stderrs: Floats
     n_seeds: NDArray[np.intp]
+    #: Number of each one's first seed, which its others follow. Trials with the same have seeds in
+    #: common.
+    firsts: NDArray[np.intp]
 
     def __len__(self) -> int:
         """Return the number of trials."""
@@ -54,9 +58,27 @@ class Told:
 
     def first(self, n: int) -> Told:
         """Return the first n trials."""
+        return self.of(np.arange(n))
+
+    def of(self, rows: NDArray[np.intp]) -> Told:
+        """Return some of the trials, by number."""
         return Told(
-            self.points[:n], self.parameters, self.values[:n], self.stderrs[:n], self.n_seeds[:n]
+            self.points[rows],
+            self.parameters,
+            self.values[rows],
+            self.stderrs[rows],
+            self.n_seeds[rows],
+            self.firsts[rows],
         )
+
+    def common(self, one: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
+        """Return the share of their seeds that some have in common with others, by number."""
+        begin, end = self.firsts, self.firsts + self.n_seeds
+        both = np.minimum.outer(end[one], end[other]) - np.maximum.outer(begin[one], begin[other])
+        share: Floats = np.maximum(both, 0) / np.sqrt(
+            np.multiply.outer(self.n_seeds[one], self.n_seeds[other])
+        )
+        return share
 
     def same(self, other: Told) -> bool:
         """Return whether another has the same trials."""
@@ -151,12 +173,12 @@ class Process:
     """A Gaussian process that was fitted to trials, before it knows the trials told since."""
 
     kernel: Kernel
-    #: The factor of the noise.
-    factor: float
     noise: Noise
+    noise_model: NoiseModel
     #: Numbers of the trials that it learns from; the others are left out to bound the cost.
     rows: NDArray[np.intp]
-    #: Cholesky factor of the covariance of their values.
+    #: Covariance of the noise of their values, and Cholesky factor of that of the values.
+    noise_covariance: Floats
     lower: Floats
     left_out: NDArray[np.intp]
     #: Posterior means of the trials that are left out.
@@ -177,15 +199,15 @@ class Surrogate:
         """Whether a trial's neighbours predict its value better than the mean does."""
         return self.process is not None
 
-    @gp.one_blas_thread()
     def smoothed(self, told: Told, kappa: float = KAPPA) -> Floats:
         """Return the smoothed values of trials, of which the first are those of the fit."""
-        if self.process is None:
-            return told.values
-        scale = self.process.noise.scale
-        values = scale.forward(told.values)[0]
-        means = _posterior_means(self.process, told, values, len(self.told))
-        return scale.back(np.round(means + kappa * (values - means), _DECIMALS))
+        return told.values if self.process is None else self.posterior(told).smoothed(kappa)
+
+    @gp.one_blas_thread()
+    def posterior(self, told: Told) -> Posterior:
+        """Return what is known of such trials."""
+        assert self.process is not None
+        return Posterior.of(self.process, told, len(self.told))
 
 
 def fitted_at(n: int) -> int:
@@ -211,23 +233,26 @@ def fit_surrogate(told: Told) -> Surrogate:
     values, variances = scale.forward(first.values)[0], noise.variances(first)
 
     def sample(rows: NDArray[np.intp]) -> Sample:
+        some, common = first.of(rows), first.common(rows, rows)
         guessed = noise.pooled is None
-        return Sample(first.points[rows], first.parameters, values[rows], variances[rows], guessed)
+        return Sample(
+            some.points, first.parameters, values[rows], variances[rows], common, guessed
+        )
 
     few = sample(_rows(values, _FOR_FIT))
-    kernel, factor = gp.fit(few)
+    kernel, model = gp.fit(few)
     # To be surer costs more than it saves: smoothed noise is still noise, but a weak dependence on
     # the params is what a search with few seeds lives on.
-    if gp.gain(few, kernel, factor).sum() <= 0:
+    if gp.gain(few, kernel, model).sum() <= 0:
         return Surrogate(first, None)
     rows = _rows(values, _FOR_POSTERIOR)
     many = sample(rows)
-    covariance = kernel(many.points, many.points) + np.diag(factor * many.noise + JITTER)
-    lower = gp.lower_factor(covariance)
+    covariance = model.covariance(many.noise, many.common)
+    lower = gp.lower_factor(kernel(many.points, many.points) + covariance)
     left_out = np.setdiff1d(np.arange(len(first)), rows)
     solved = gp.solve_lower(lower, gp.solve_lower(lower, many.values), transposed=True)
     left_out_means = kernel(first.points[left_out], many.points) @ solved
-    process = Process(kernel, factor, noise, rows, lower, left_out, left_out_means)
+    process = Process(kernel, noise, model, rows, covariance, lower, left_out, left_out_means)
     return Surrogate(first, process)
 
 
@@ -241,21 +266,68 @@ def _rows(values: Floats, n: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([order[: n // 2], spread]))
 
 
-def _posterior_means(process: Process, told: Told, values: Floats, n_fitted: int) -> Floats:
-    """Return the posterior means of values, both on the scale of the model."""
-    noise = process.factor * process.noise.variances(told) + JITTER
-    # The Cholesky factor in blocks: of the fit, and of the trials told since.
-    lower, points = process.lower, told.points[n_fitted:]
-    edge = gp.solve_lower(lower, process.kernel(told.points[process.rows], points)).T
-    own = process.kernel(points, points) + np.diag(noise[n_fitted:])
-    corner = gp.lower_factor(own - edge @ edge.T)
-    first = gp.solve_lower(lower, values[process.rows])
-    since = gp.solve_lower(corner, values[n_fitted:] - edge @ first)
-    since = gp.solve_lower(corner, since, transposed=True)
-    first = gp.solve_lower(lower, first - edge.T @ since, transposed=True)
-    means = values.copy()
-    # The covariance with a trial is that of its value less the noise: no kernel is needed.
-    means[process.rows] -= noise[process.rows] * first
-    means[n_fitted:] -= noise[n_fitted:] * since
-    means[process.left_out] = process.left_out_means
-    return means
+@attrs.frozen(eq=False)
+class Posterior:
+    """What a fitted process says, once it knows the trials told since, too."""
+
+    process: Process
+    #: Values and posterior means of all trials, on the scale of the model.
+    values: Floats
+    means: Floats
+    #: Points of the trials that it knows: of the fit, and told since.
+    points: Floats
+    #: The Cholesky factor in blocks: that of the process, and these two below it.
+    edge: Floats
+    corner: Floats
+    #: The inverse of the covariance times the values.
+    solved: Floats
+
+    @classmethod
+    def of(cls, process: Process, told: Told, n_fitted: int) -> Posterior:
+        """Return the posterior of trials, of which the first were fitted."""
+        kernel, model, lower = process.kernel, process.noise_model, process.lower
+        values = process.noise.scale.forward(told.values)[0]
+        variances = process.noise.variances(told)
+        rows, since = process.rows, np.arange(n_fitted, len(told))
+        across = model.between(variances[rows], variances[since], told.common(rows, since))
+        own = model.covariance(variances[since], told.common(since, since))
+        points = told.points[since]
+        edge = gp.solve_lower(lower, kernel(told.points[rows], points) + across).T
+        corner = gp.lower_factor(kernel(points, points) + own - edge @ edge.T)
+        first = gp.solve_lower(lower, values[rows])
+        later = gp.solve_lower(corner, values[since] - edge @ first)
+        later = gp.solve_lower(corner, later, transposed=True)
+        first = gp.solve_lower(lower, first - edge.T @ later, transposed=True)
+        means = values.copy()
+        # The covariance with a trial is that of its value less the noise: no kernel is needed.
+        means[rows] -= process.noise_covariance @ first + across @ later
+        means[since] -= across.T @ first + own @ later
+        means[process.left_out] = process.left_out_means
+        points = np.concatenate([told.points[rows], points])
+        return cls(process, values, means, points, edge, corner, np.concatenate([first, later]))
+
+    def smoothed(self, kappa: float = KAPPA) -> Floats:
+        """Return the smoothed values of the trials."""
+        smoothed = self.means + kappa * (self.values - self.means)
+        return self.process.noise.scale.back(np.round(smoothed, _DECIMALS))
+
+    @gp.one_blas_thread()
+    def log_expected_improvement(self, points: Floats) -> Floats:
+        """Return the logarithm of by how much each point is expected to be better than all trials.
+
+        Their posterior means count. Source: Jones, Schonlau and Welch, Journal of Global
+        Optimization 13, 1998, equation 15.
+        """
+        from scipy.special import log_ndtr
+
+        covariance = self.process.kernel(self.points, points)
+        n = len(self.process.rows)
+        first = gp.solve_lower(self.process.lower, covariance[:n])
+        later = gp.solve_lower(self.corner, covariance[n:] - self.edge @ first)
+        variances = self.process.kernel.variance - (first**2).sum(0) - (later**2).sum(0)
+        sds = np.sqrt(np.maximum(variances, gp.JITTER))
+        z = np.clip((self.means.min() - covariance.T @ self.solved) / sds, *_STANDARDIZED)
+        log_density = -0.5 * (z**2 + np.log(2 * np.pi))
+        ratio = np.exp(log_ndtr(z) - log_density)
+        found: Floats = np.log(sds) + log_density + np.log1p(z * ratio)
+        return np.round(found, _DECIMALS)

@@ -1,4 +1,4 @@
-"""The smoothed search: TPE that is shown the smoothed values of trials in place of their means."""
+"""The smoothed search: TPE that is shown smoothed values of trials, with a model that chooses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import numpy as np
 import optuna
 from numpy.typing import NDArray
@@ -19,25 +20,32 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from seedwise.model.surrogate import Surrogate, Told, fit_surrogate, fitted_at
+from seedwise.model.racing import first_of_part
+from seedwise.model.surrogate import Posterior, Surrogate, Told, fit_surrogate, fitted_at
 from seedwise.study.storage import load_study
+
+#: Attribute of a study in which each trial has a part of the seeds: how many there are in all.
+N_SEEDS = "seedwise_n_seeds"
 
 
 class SmoothedTPESampler(optuna.samplers.TPESampler):
-    """TPE over smoothed values.
+    """TPE over smoothed values, whose candidates are compared by their expected improvement.
 
-    Params, seeding, random first trials and the constant liar are those of TPESampler. What the
-    study holds is not changed. Of Optuna's private names this uses `TPESampler._sample`, which
-    asks the study for its trials by `Study._get_trials`, and `FrozenTrial._values`.
+    Seeding, random first trials, candidates and the constant liar are those of TPESampler. The
+    study itself is not changed. Of Optuna's private names this uses `TPESampler._sample`, which
+    asks the study for its trials by `Study._get_trials`, `_compute_acquisition_func` and
+    `FrozenTrial._values`.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self._surrogate: Surrogate | None = None
+        self._choice: _Choice | None = None
+        self._n_plan: int | None = None  # 0 if the trials have no parts of the seeds
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what only saves time."""
-        return self.__dict__ | {"_surrogate": None}
+        return self.__dict__ | {"_surrogate": None, "_choice": None, "_n_plan": None}
 
     def _sample(
         self,
@@ -45,18 +53,38 @@ class SmoothedTPESampler(optuna.samplers.TPESampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        shown = cast("optuna.Study", _ShownStudy(study, self))
+        if self._n_plan is None:
+            self._n_plan = study.user_attrs.get(N_SEEDS, 0)
+        shown = cast("optuna.Study", _ShownStudy(study, self, self._n_plan))
         return super()._sample(shown, trial, search_space)
 
-    def smoothed(self, trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
-        """Return trials with smoothed values in place of their means."""
-        rows, told = told_trials(trials, maximize)
+    def _compute_acquisition_func(
+        self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
+    ) -> NDArray[np.float64]:
+        if self._choice is None or not self._choice.space.keys() <= samples.keys():
+            ratios: NDArray[np.float64] = super()._compute_acquisition_func(
+                samples, mpe_below, mpe_above
+            )
+            return ratios
+        return self._choice(samples)
+
+    def smoothed(
+        self, trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
+    ) -> list[FrozenTrial]:
+        """Return trials with smoothed values in place of their means.
+
+        `n_plan` is the number of seeds of which each trial has a part; 0 if trials have no parts.
+        """
+        rows, told = told_trials(trials, maximize, n_plan)
         at = fitted_at(len(told))
         if self._surrogate is None or not self._surrogate.told.same(told.first(at)):
             self._surrogate = fit_surrogate(told)
+        self._choice = None
         if not self._surrogate.explains:
             return list(trials)
-        values = self._surrogate.smoothed(told)
+        posterior = self._surrogate.posterior(told)
+        self._choice = _Choice(_space(trials), posterior)
+        values = posterior.smoothed()
         shown = list(trials)
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
             shown[row] = _with_value(trials[row], value)
@@ -67,24 +95,41 @@ def smoothed_values(path: Path, study_name: str) -> dict[int, float]:
     """Return the smoothed values of the trials in a study file; none if they stay as they are."""
     study = load_study(path, study_name)
     trials = study.get_trials(deepcopy=False)
-    maximize = study.direction is StudyDirection.MAXIMIZE
-    shown = SmoothedTPESampler(seed=0).smoothed(trials, maximize)
+    maximize, n_plan = study.direction is StudyDirection.MAXIMIZE, study.user_attrs.get(N_SEEDS, 0)
+    shown = SmoothedTPESampler(seed=0).smoothed(trials, maximize, n_plan)
     pairs = zip(trials, shown, strict=True)
     return {new.number: _value(new) for old, new in pairs if new is not old}
+
+
+@attrs.frozen(eq=False)
+class _Choice:
+    """Compares TPE's candidates by what is known of the trials."""
+
+    space: dict[str, BaseDistribution]
+    posterior: Posterior
+
+    def __call__(self, samples: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Return how good each candidate is; they are as TPE has them."""
+        columns = [
+            _encoded(distribution, [distribution.to_external_repr(x) for x in samples[name]])
+            for name, distribution in self.space.items()
+        ]
+        return self.posterior.log_expected_improvement(np.concatenate(columns, 1))
 
 
 class _ShownStudy:
     """A study that has smoothed values, and is else the study itself."""
 
-    def __init__(self, study: optuna.Study, sampler: SmoothedTPESampler) -> None:
-        self._study, self._sampler = study, sampler
+    def __init__(self, study: optuna.Study, sampler: SmoothedTPESampler, n_plan: int) -> None:
+        self._study, self._sampler, self._n_plan = study, sampler, n_plan
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
     def _get_trials(self, **choice: Any) -> list[FrozenTrial]:
         trials = self._study._get_trials(**choice)  # noqa: SLF001
-        return self._sampler.smoothed(trials, self._study.direction is StudyDirection.MAXIMIZE)
+        maximize = self._study.direction is StudyDirection.MAXIMIZE
+        return self._sampler.smoothed(trials, maximize, self._n_plan)
 
 
 def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
@@ -94,16 +139,17 @@ def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
     return shown
 
 
-def told_trials(trials: Sequence[FrozenTrial], maximize: bool) -> tuple[list[int], Told]:
+def told_trials(
+    trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
+) -> tuple[list[int], Told]:
     """Return the complete trials, as positions in `trials` and as a surrogate takes them."""
-    # The newest one's parameters count; trials that lack one of them are left out.
-    complete = [row for row, trial in enumerate(trials) if trial.state is TrialState.COMPLETE]
-    newest = trials[complete[-1]].distributions if complete else {}
-    space = {name: newest[name] for name in sorted(newest) if not newest[name].single()}
+    space = _space(trials)  # trials that lack one of its parameters are left out
     rows = [
         row
-        for row in complete
-        if space.keys() <= trials[row].params.keys() and math.isfinite(_value(trials[row]))
+        for row, trial in enumerate(trials)
+        if trial.state is TrialState.COMPLETE
+        and space.keys() <= trial.params.keys()
+        and math.isfinite(_value(trial))
     ]
     chosen = [trials[row] for row in rows]
     params = [trial.params for trial in chosen]
@@ -114,13 +160,26 @@ def told_trials(trials: Sequence[FrozenTrial], maximize: bool) -> tuple[list[int
     widths = [column.shape[1] for column in columns]
     values = np.array([_value(trial) for trial in chosen])
     attributes = [trial.user_attrs for trial in chosen]
-    return rows, Told(
+    n_seeds = np.array([each.get("n_seeds", 1) for each in attributes], int)
+    numbers = np.array([trial.number for trial in chosen], int)
+    # Without parts, as if each had seeds of its own: what all have in common makes no difference.
+    own = np.cumsum(n_seeds) - n_seeds
+    told = Told(
         points=np.concatenate(columns, 1) if columns else np.empty((len(rows), 0)),
         parameters=np.repeat(np.arange(len(columns)), widths),
         values=-values if maximize else values,
         stderrs=np.array([each.get("stderr") for each in attributes], float),
-        n_seeds=np.array([each.get("n_seeds", 1) for each in attributes], int),
+        n_seeds=n_seeds,
+        firsts=first_of_part(numbers, n_seeds, n_plan) if n_plan else own,
     )
+    return rows, told
+
+
+def _space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """Return the parameters of the newest complete trial that have more than one value."""
+    complete = (each for each in reversed(trials) if each.state is TrialState.COMPLETE)
+    newest = next((each.distributions for each in complete), {})
+    return {name: newest[name] for name in sorted(newest) if not newest[name].single()}
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -37,7 +37,7 @@ from seedwise.model.options.race import Race
 from seedwise.model.racing import looks
 from seedwise.model.seeds import Chunk, seed_plan
 from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult, best_trial
-from seedwise.model.validation import n_evaluations
+from seedwise.model.validation import n_choosing, n_evaluations
 from seedwise.study.distributions import distributions
 from seedwise.study.samplers import make_sampler
 from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
@@ -256,11 +256,12 @@ def cost(method: Method, n_trials: int) -> int:
 
 def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share: float) -> Found:
     """Return what is reported if the search ends now, and is validated."""
-    plan = seed_plan(n_seeds=2 * method.n_validation_seeds, seed_start=N_SEEDS)
+    n_seeds = method.n_validation_seeds
+    plan = seed_plan(n_seeds=n_choosing(n_seeds) + n_seeds, seed_start=N_SEEDS)
     plan = attrs.evolve(plan, chunk_size=-(-N_SEEDS // searched.n_slots))
     chosen = proposer.best_first()[: method.n_candidates]
     on_other_terms = [trial.number for trial in chosen] if method.in_parts else ()
-    halving = Halving(chosen, plan, "minimize", on_other_terms)
+    halving = Halving(chosen, plan, n_seeds, "minimize", on_other_terms)
     n_evaluated, time_s, ledger = searched.n_evaluated, searched.now_s, Forgetful()
     while halving.begin_round():
         slots = searched.again()

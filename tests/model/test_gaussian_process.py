@@ -10,12 +10,15 @@ from seedwise.model.gaussian_process import JITTER, Kernel, NoiseModel, Sample
 PARAMETERS = np.array([0, 1, 2, 2, 2])  # the last is a category of three
 
 
-def sample(n=25, noise=0.3, guessed=False) -> Sample:
+def sample(n=25, noise=0.3, guessed=False, n_parts=0) -> Sample:
+    parts = np.arange(n) % n_parts if n_parts else np.arange(n)
+    common = (parts[:, None] == parts).astype(float)
     rng = np.random.default_rng(1)
     points = np.hstack([rng.random((n, 2)), np.eye(3)[rng.integers(0, 3, n)] / np.sqrt(2)])
     values = np.sin(5 * points[:, 0]) + points[:, 3] + rng.normal(0, noise, n)
     values = (values - values.mean()) / values.std()
-    return Sample(points, PARAMETERS, values, rng.uniform(0.5, 1.5, n) * noise**2, np.eye(n), guessed)
+    variances = rng.uniform(0.5, 1.5, n) * noise**2
+    return Sample(points, PARAMETERS, values, variances, common, guessed)
 
 
 def squares(points):
@@ -23,9 +26,12 @@ def squares(points):
     return np.stack([(apart[:, :, j == PARAMETERS] ** 2).sum(-1) for j in range(3)])
 
 
-def test_the_gradient_is_that_of_the_likelihood():
-    one = sample()
-    theta = np.array([-0.5, 0.3, 0.1, 0.2, -0.3])
+THETA = np.array([-0.5, 0.3, 0.1, 0.2, -0.3])
+
+
+@pytest.mark.parametrize(("n_parts", "theta"), [(0, THETA), (4, [*THETA, -0.7])])
+def test_the_gradient_is_that_of_the_likelihood(n_parts, theta):
+    one, theta = sample(n_parts=n_parts), np.array(theta)
 
     def likelihood(theta):
         return gp._negative_log_likelihood(theta, squares(one.points), one)
@@ -36,11 +42,15 @@ def test_the_gradient_is_that_of_the_likelihood():
         assert gradient[i] == pytest.approx(slope, rel=1e-5, abs=1e-7)
 
 
-def test_the_likelihood_is_that_of_a_normal_distribution():
-    one = sample()
-    theta = np.array([-0.5, 0.3, 0.1, 0.2, -0.3])
+@pytest.mark.parametrize("shared", [0.0, 0.6])
+def test_the_likelihood_is_that_of_a_normal_distribution(shared):
+    one = sample(n_parts=4)
+    theta = np.array([*THETA, np.log(shared)] if shared else THETA)
     kernel = Kernel(np.exp(theta)[PARAMETERS], np.exp(0.2))
-    covariance = kernel(one.points, one.points) + np.diag(np.exp(-0.3) * one.noise + JITTER)
+    # The mean of the trials that have a part has the same noise in all of them.
+    noise = np.sqrt(np.outer(one.noise, one.noise)) * (shared * one.common)
+    noise += (1 - shared) * np.diag(one.noise)
+    covariance = kernel(one.points, one.points) + np.exp(-0.3) * noise + JITTER * np.eye(25)
     normal = stats.multivariate_normal(np.zeros(25), covariance)
     found = gp._negative_log_likelihood(theta, squares(one.points), one)[0]
     assert found + 12.5 * np.log(2 * np.pi) == pytest.approx(-normal.logpdf(one.values))
@@ -96,3 +106,21 @@ def test_noise_that_is_not_known_is_found():
     one = Sample(points, np.array([0]), values, np.full(120, 0.1), np.eye(120), True)
     _, noise = gp.fit(one)
     assert 0.1 * noise.factor == pytest.approx(0.25 / (0.25 + 0.5), rel=0.35)
+
+
+@pytest.mark.parametrize(("shared", "low", "high"), [(0.8, 0.5, 0.95), (0.0, 0.0, 0.2)])
+def test_noise_that_common_seeds_share_is_found(shared, low, high):
+    found = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        n, parts = 96, np.arange(96) % 8
+        points = rng.random((n, 2))
+        noise = np.sqrt(shared) * rng.normal(0, 1, 8)[parts]
+        noise += np.sqrt(1 - shared) * rng.normal(0, 1, n)
+        values = np.sin(5 * points[:, 0]) + 0.4 * noise
+        variances = np.full(n, 0.16 / values.var())
+        values = (values - values.mean()) / values.std()
+        common = (parts[:, None] == parts).astype(float)
+        _, model = gp.fit(Sample(points, np.arange(2), values, variances, common, False))
+        found.append(model.shared)
+    assert low <= np.median(found) <= high

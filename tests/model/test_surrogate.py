@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from seedwise.model.surrogate import (
     _FOR_FIT,
     _FOR_POSTERIOR,
     Noise,
     Scale,
+    Surrogate,
     Told,
     _rows,
     fit_surrogate,
@@ -44,6 +46,14 @@ def bowl(seed, n=80, noise=0.1, d=3) -> tuple[Told, np.ndarray]:
     return told(points, true + rng.normal(0, noise, n), stderrs), true
 
 
+def in_parts(trials: Told, seed: int, n_parts: int = 4, noise: float = 0.3) -> Told:
+    """Of a part of the seeds each, the next trial of the next part, with the noise of the part."""
+    parts = np.arange(len(trials)) % n_parts
+    shared = np.random.default_rng((seed, 1)).normal(0, noise, n_parts)[parts]
+    stderrs = np.hypot(trials.stderrs, noise)
+    return attrs.evolve(trials, values=trials.values + shared, stderrs=stderrs, firsts=16 * parts)
+
+
 def smoothed(trials: Told) -> np.ndarray:
     return fit_surrogate(trials).smoothed(trials)
 
@@ -61,6 +71,28 @@ def test_smoothed_values_of_a_bowl_err_less_than_the_means(seed):
         return np.sqrt(np.mean((values - true) ** 2))
 
     assert error(surrogate.smoothed(trials)) < 0.6 * error(trials.values)
+
+
+def test_noise_that_common_seeds_share_cancels_out():
+    def spread(trials, true):
+        return np.std(smoothed(trials) - true)
+
+    ratios = []
+    for seed in range(6):
+        trials, true = bowl(seed, noise=0.03)
+        trials = in_parts(trials, seed)
+        others = attrs.evolve(trials, firsts=16 * np.arange(80))  # of each its own
+        ratios.append(spread(trials, true) / spread(others, true))
+    assert np.median(ratios) < 0.6
+
+
+def test_the_share_of_common_seeds():
+    trials = attrs.evolve(bowl(1, n=4)[0], firsts=np.array([0, 16, 8, 0]))
+    trials = attrs.evolve(trials, n_seeds=np.array([16, 16, 16, 64]))
+    everyone = np.arange(4)
+    known = [[1, 0, 0.5, 0.5], [0, 1, 0.5, 0.5], [0.5, 0.5, 1, 0.5], [0.5, 0.5, 0.5, 1]]
+    np.testing.assert_allclose(trials.common(everyone, everyone), known)
+    np.testing.assert_allclose(trials.common(everyone[1:3], everyone[:1]), [[0], [0.5]])
 
 
 def test_on_noise_alone_it_steps_back():
@@ -135,19 +167,59 @@ def test_a_fit_lasts_a_while(n):
     assert (at == 0) == (n < 10)
 
 
-def test_a_fit_is_extended_to_what_a_whole_one_gives():
-    """Block by block, the posterior is that of all trials at once."""
-    trials, _ = bowl(6, n=90)
-    surrogate = fit_surrogate(trials)
+def whole_posterior(surrogate, trials):
+    """Weights and covariance, of all trials at once."""
     process = surrogate.process
+    everyone = np.arange(len(trials))
+    noise = process.noise_model.covariance(
+        process.noise.variances(trials), trials.common(everyone, everyone)
+    )
+    return np.linalg.inv(process.kernel(trials.points, trials.points) + noise)
+
+
+PARTS = pytest.mark.parametrize("parts", [False, True])
+
+
+def extended(parts) -> tuple[Told, Surrogate]:
+    trials, _ = bowl(6, n=90)
+    if parts:
+        trials = in_parts(trials, 6)
+    surrogate = fit_surrogate(trials)
     assert 0 < len(surrogate.told) < 90
-    noise = process.noise_model.factor * process.noise.variances(trials) + 1e-6
-    prior = process.kernel(trials.points, trials.points)
-    weights = np.linalg.solve(prior + np.diag(noise), prior).T
-    scale = process.noise.scale
+    assert (surrogate.process.noise_model.shared > 0) == parts
+    return trials, surrogate
+
+
+@PARTS
+def test_a_fit_is_extended_to_what_a_whole_one_gives(parts):
+    """Block by block, the posterior is that of all trials at once."""
+    trials, surrogate = extended(parts)
+    scale = surrogate.process.noise.scale
     values = scale.forward(trials.values)[0]
+    prior = surrogate.process.kernel(trials.points, trials.points)
     means = scale.forward(surrogate.smoothed(trials, kappa=0))[0]
-    np.testing.assert_allclose(means, weights @ values, atol=1e-7)
+    known = prior @ whole_posterior(surrogate, trials) @ values
+    np.testing.assert_allclose(means, known, atol=1e-6)
+
+
+@PARTS
+def test_the_expected_improvement_is_that_of_the_posterior(parts):
+    trials, surrogate = extended(parts)
+    kernel = surrogate.process.kernel
+    points = np.random.default_rng(1).random((50, 3))
+    found = surrogate.posterior(trials).log_expected_improvement(points)
+    values = surrogate.process.noise.scale.forward(trials.values)[0]
+    inverse, across = whole_posterior(surrogate, trials), kernel(points, trials.points)
+    means = across @ inverse @ values
+    variances = np.diag(kernel(points, points) - across @ inverse @ across.T)
+    best = (kernel(trials.points, trials.points) @ inverse @ values).min()
+    for one, mean, sd in zip(found, means, np.sqrt(variances), strict=True):
+        draws = stats.norm(mean, sd)
+        improvement = draws.expect(lambda y: best - y, ub=best, epsabs=1e-14, epsrel=1e-9)
+        if improvement > 1e-9:
+            assert one == pytest.approx(np.log(improvement), abs=1e-3)
+    assert np.isfinite(found).all()
+    assert len(set(found)) == 50
 
 
 # Algebra.
@@ -315,6 +387,7 @@ def test_trials_are_the_same_only_with_all_of_them():
         attrs.evolve(trials, values=trials.values + 1e-12),
         attrs.evolve(trials, points=trials.points[::-1]),
         attrs.evolve(trials, n_seeds=trials.n_seeds + 1),
+        attrs.evolve(trials, firsts=trials.firsts + 1),
     ]
     for one, other in itertools.product([trials], others):
         assert not one.same(other)

@@ -19,6 +19,7 @@ from seedwise.model.validation import (
     fresh_seeds,
     halving,
     in_words,
+    n_choosing,
     n_evaluations,
     pooled,
     probabilities_best,
@@ -44,11 +45,18 @@ def test_rounds_halve_the_candidates_and_never_lose_seeds(n_candidates, n_seeds)
     sizes = [size for _, size in rounds]
     assert sizes == sorted(sizes)
     assert sizes[-1:] in ([], [n_seeds])
-    total = n_seeds + sum(
+
+
+@given(st.integers(1, 100), st.integers(2, 10_000))
+def test_half_as_many_seeds_choose_as_the_value_has(n_candidates, n_seeds):
+    assert n_choosing(n_seeds) == max(2, (n_seeds + 1) // 2)
+    rounds = list(halving(n_candidates, n_choosing(n_seeds)))
+    sizes = [size for _, size in rounds]
+    choosing = sum(
         n_left * (size - before)
         for (n_left, size), before in zip(rounds, [0, *sizes], strict=False)
     )
-    assert n_evaluations(n_candidates, n_seeds) == total
+    assert n_evaluations(n_candidates, n_seeds) == choosing + n_seeds
 
 
 # Fresh seeds.

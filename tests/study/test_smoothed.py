@@ -195,6 +195,29 @@ def test_parameters_are_encoded_as_optuna_transforms_them():
     assert told.parameters.tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
 
 
+def test_trials_of_one_part_of_the_plan_have_seeds_in_common():
+    trials = optimized(TPESampler(seed=1), n=6).trials
+    own, parts, uneven = (
+        told_trials(trials, maximize=False, n_plan=n_plan)[1].firsts for n_plan in (0, 64, 40)
+    )
+    assert own.tolist() == [0, 16, 32, 48, 64, 80]
+    assert parts.tolist() == [0, 16, 32, 48, 0, 16]
+    assert uneven.tolist() == [0, 16, 32, 8, 24, 0]
+
+
+def test_candidates_of_tpe_are_compared_by_what_the_model_expects_of_them():
+    study = optimized(SmoothedTPESampler(seed=2), n=60)
+    sampler, best = study.sampler, min(study.trials, key=lambda each: loss(each.params))
+    sampler.smoothed(study.trials, maximize=False)
+    candidates = [best.params, {"x": 1.0, "rate": 1e-3, "n": 9, "kind": "plain"}]
+    samples = {
+        name: np.array([each.to_internal_repr(params[name]) for params in candidates])
+        for name, each in SPACE.items()
+    }
+    good, bad = sampler._compute_acquisition_func(samples, None, None)
+    assert good > bad + 3
+
+
 FULL = {"x": 0.5, "rate": 0.1, "n": 3, "kind": "plain"}
 LESS = {name: SPACE[name] for name in ("x", "rate")}
 

@@ -28,6 +28,7 @@ from seedwise.model.validation import (
     fresh_seeds,
     halving,
     in_words,
+    n_choosing,
     n_evaluations,
     pooled,
     probabilities_best,
@@ -85,7 +86,8 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
-    return Halving(chosen, plan, run.options.direction, _on_other_terms(run, chosen))
+    n_seeds = run.options.fresh_seeds_of(run.parts.looks)
+    return Halving(chosen, plan, n_seeds, run.options.direction, _on_other_terms(run, chosen))
 
 
 def forget_found(run: Run) -> None:
@@ -122,16 +124,16 @@ def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.in
     if of is None:
         return None
     changes = directory.read_meta()["accepted_changes"]
-    return fresh_seeds(_used_seeds(plan, changes), 2 * of["n_seeds"])
+    return fresh_seeds(_used_seeds(plan, changes), of["fresh_seeds"][0])
 
 
 class Halving(Allocation):
     """Proposes candidates round by round, and gives each the seeds of the round.
 
     It is both where the points of an engine come from, and which seeds they get; each round has an
-    engine of its own. `chosen` are the candidates, the best first. Of the seeds of the plan the
-    first half is to choose the winner, and the second half for its value. The search's values of
-    the trials `on_other_terms`, by number, do not count.
+    engine of its own. `chosen` are the candidates, the best first. The last `n_seeds` seeds of the
+    plan are for the winner's value, and the others choose it. The search's values of the trials
+    `on_other_terms`, by number, do not count.
     """
 
     best = None
@@ -142,16 +144,17 @@ class Halving(Allocation):
         self,
         chosen: Sequence[TrialResult],
         plan: SeedPlan,
+        n_seeds: int,
         direction: str,
         on_other_terms: Collection[int] = (),
     ) -> None:
         super().__init__(plan)
         self.n_rounds = 0
         #: How many evaluations there are to be in all, unless a seed fails.
-        self.n_seeds = n_evaluations(len(chosen), len(plan.seeds) // 2)
+        self.n_seeds = n_evaluations(len(chosen), n_seeds)
         self._sign = -1.0 if direction == "maximize" else 1.0
         self._on_other_terms = on_other_terms
-        self._n_choosing = len(plan.seeds) // 2
+        self._n_choosing = len(plan.seeds) - n_seeds
         self._rounds = halving(len(chosen), self._n_choosing)
         self._chosen = {trial.number: trial for trial in chosen}
         self._left = list(chosen)  # the best first
@@ -291,7 +294,8 @@ def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
 
 def _fresh_seeds(run: Run) -> NDArray[np.int64]:
     used = _used_seeds(run.parts.plan, run.history.accepted_changes)
-    return fresh_seeds(used, 2 * run.options.fresh_seeds_of(run.parts.looks))
+    n_seeds = run.options.fresh_seeds_of(run.parts.looks)
+    return fresh_seeds(used, n_choosing(n_seeds) + n_seeds)
 
 
 def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
@@ -305,7 +309,6 @@ def _of(run: Run, chosen: Sequence[TrialResult]) -> dict[str, Any]:
     return {
         "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
         "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],
-        "n_seeds": len(fresh) // 2,  # to choose the winner, and as many for its value
         "direction": run.options.direction,
         "candidates": [[trial.number, trial.value, trial.n_seeds] for trial in chosen],
     }

@@ -164,10 +164,19 @@ def halving(n_candidates: int, n_seeds: int) -> Iterator[tuple[int, int]]:
         n_candidates = -(-n_candidates // 2)
 
 
+def n_choosing(n_seeds: int) -> int:
+    """Return how many fresh seeds choose the winner, if its value has `n_seeds` others."""
+    return max(2, -(-n_seeds // 2))
+
+
 def n_evaluations(n_candidates: int, n_seeds: int) -> int:
-    """Return how many seeds a validation evaluates, in all candidates."""
+    """Return how many seeds a validation evaluates, in all candidates.
+
+    >>> n_evaluations(8, 256)
+    768
+    """
     had, total = 0, n_seeds  # the winner's, for its value
-    for n_left, size in halving(n_candidates, n_seeds):
+    for n_left, size in halving(n_candidates, n_choosing(n_seeds)):
         total += n_left * (size - had)
         had = size
     return total

@@ -81,7 +81,7 @@ def test_own_workers_are_gone_afterwards(tmp_path):
     [(1, 1, 8, 1), (10, 1, 8, 8), (10, 4, 8, 3), (40, 1, 2, 2)],
 )
 def test_demand(chunks, at_once, most, workers):
-    assert Demand(chunks, at_once).workers(most) == workers
+    assert Demand([chunks], at_once).workers(most) == workers
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def options(**keywords):
 
 def test_a_worker_that_its_nanny_gives_up_is_replaced(tag):
     """A nanny gives up a worker that dies as it starts; here it is told to."""
-    with open_local(options(), Demand(4, 1), tag) as place:
+    with open_local(options(), Demand([4], 1), tag) as place:
         cluster = place.client.cluster
         nanny = cluster.workers[0]
         nanny.status = Status.failed
@@ -124,7 +124,7 @@ def test_a_worker_may_take_its_time_to_start_anew(tag):
     """Dask would close its nanny; here it would not even wait for a moment."""
     with (
         dask.config.set(LOST_AT_ONCE),
-        open_local(options(workers=1), Demand(4, 1), tag) as place,
+        open_local(options(workers=1), Demand([4], 1), tag) as place,
     ):
         cluster = place.client.cluster
         (nanny,) = cluster.workers.values()
@@ -135,7 +135,10 @@ def test_a_worker_may_take_its_time_to_start_anew(tag):
 
 
 def test_a_worker_that_dask_has_forgotten_is_replaced(tag):
-    with open_local(options(workers=1), Demand(4, 1), tag) as place, dask.config.set(LOST_AT_ONCE):
+    with (
+        open_local(options(workers=1), Demand([4], 1), tag) as place,
+        dask.config.set(LOST_AT_ONCE),
+    ):
         cluster = place.client.cluster
         os.kill(cluster.workers[0].pid, signal.SIGKILL)
         poll(lambda: not cluster.workers, "Dask to forget it")
@@ -161,7 +164,7 @@ def have_no_folder(tmp_path, _):
     [(end_at_once, "failed to start worker process"), (have_no_folder, "NotADirectoryError")],
 )
 def test_workers_that_do_not_start_any_more_end_the_run(tag, tmp_path, monkeypatch, spoil, why):
-    with dask.config.set({}), open_local(options(workers=1), Demand(4, 1), tag) as place:
+    with dask.config.set({}), open_local(options(workers=1), Demand([4], 1), tag) as place:
         place._failed_starts = Backoff(0.2, 60.0)  # that it waits longer: pool/test_local
         cluster = place.client.cluster
         nanny = cluster.workers[0]
@@ -193,7 +196,7 @@ def locked(tmp_path_factory):
     """Give a place that no test does harm to, with its tag."""
     folder = tmp_path_factory.mktemp("locked")
     tag = RunTag("a", "id", folder / "slurm", folder / "keys", folder / "jobs.jsonl", print)
-    with open_local(options(), Demand(4, 1), tag) as place:
+    with open_local(options(), Demand([4], 1), tag) as place:
         yield place, tag
 
 
@@ -251,7 +254,7 @@ def test_the_keys_are_there_while_it_is_open_and_no_secret_is_on_a_command_line(
 
 
 def test_workers_that_come_later_have_the_keys_too(tag):
-    with open_local(options(workers=(1, 3)), Demand(4, 1), tag) as place:
+    with open_local(options(workers=(1, 3)), Demand([4], 1), tag) as place:
         cluster = place.client.cluster
         cluster.scale(3)
         place.client.wait_for_workers(3, timeout=60)
@@ -262,7 +265,7 @@ def test_workers_that_come_later_have_the_keys_too(tag):
 
 @pytest.mark.filterwarnings("default:insecure=True")
 def test_insecure_is_what_was_asked_for_and_says_so(tag, recwarn):
-    with open_place(options(insecure=True), Demand(4, 1), tag) as place:
+    with open_place(options(insecure=True), Demand([4], 1), tag) as place:
         (said,) = [one for one in recwarn if str(one.message).startswith("insecure=True: ")]
         assert said.category is UserWarning
         assert "Anyone who can reach this machine" in str(said.message)

@@ -127,7 +127,7 @@ class Case:
         self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
         jobs = [lambda: self.in_flight]
         reporter = Reporter(self.run, self.tally, self.listen, jobs)
-        self.report = Report(reporter, self.place, Demand(8, 1))
+        self.report = Report(reporter, self.place, Demand([8], 1))
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
             self.summary_file.write(best)
@@ -803,16 +803,16 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
 @pytest.mark.parametrize(
     ("workers", "demand", "busy_s", "worker_s", "words"),
     [
-        (4, Demand(8, 1), 100.0, 110.0, []),
-        (4, Demand(1, 1), 100.0, 110.0, ["only 1 of 4 workers could have a chunk"]),
-        (4, Demand(3, 1), 100.0, 110.0, ["only 3 of 4 workers could have a chunk"]),
-        (4, Demand(4, 2), 100.0, 55.0, ["only 2 of 4 workers could have a chunk"]),
-        (4, Demand(1, 1), 10.0, 20.0, []),  # it was over soon
-        (None, Demand(8, 1), 100.0, 110.0, []),
-        (4, Demand(8, 1), 100.0, 200.0, ["nothing to do for 50% of their time"]),
-        (4, Demand(8, 2), 100.0, 100.0, ["nothing to do for 50% of their time"]),
-        (4, Demand(8, 1), 100.0, None, []),  # the cluster was passed
-        ((1, 4), Demand(8, 1), 100.0, 110.0, []),
+        (4, Demand([8], 1), 100.0, 110.0, []),
+        (4, Demand([1], 1), 100.0, 110.0, ["only 1 of 4 workers could have a chunk"]),
+        (4, Demand([3], 1), 100.0, 110.0, ["only 3 of 4 workers could have a chunk"]),
+        (4, Demand([4], 2), 100.0, 55.0, ["only 2 of 4 workers could have a chunk"]),
+        (4, Demand([1], 1), 10.0, 20.0, []),  # it was over soon
+        (None, Demand([8], 1), 100.0, 110.0, []),
+        (4, Demand([8], 1), 100.0, 200.0, ["nothing to do for 50% of their time"]),
+        (4, Demand([8], 2), 100.0, 100.0, ["nothing to do for 50% of their time"]),
+        (4, Demand([8], 1), 100.0, None, []),  # the cluster was passed
+        ((1, 4), Demand([8], 1), 100.0, 110.0, []),
     ],
 )
 def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
@@ -825,17 +825,17 @@ def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
 @pytest.mark.parametrize(
     ("keywords", "demand", "n_seeds", "words"),
     [
-        ({}, Demand(1, 1), 100, ["chunk_size, such as 25, or more max_concurrent_trials"]),
-        ({"cluster": "slurm"}, Demand(1, 1), 100, ["so only one worker has work"]),
-        ({}, Demand(2, 1), 100, []),
-        ({"workers": 1}, Demand(1, 1), 100, []),
-        ({}, Demand(1, 1), 1, []),
+        ({}, Demand([1], 1), 100, ["chunk_size, such as 25, or more max_concurrent_trials"]),
+        ({"cluster": "slurm"}, Demand([1], 1), 100, ["so only one worker has work"]),
+        ({}, Demand([2], 1), 100, []),
+        ({"workers": 1}, Demand([1], 1), 100, []),
+        ({}, Demand([1], 1), 1, []),
         (
             {"cluster": "slurm", "worker_parallelism": 4},
-            *(Demand(8, 1), 100, ["4 seeds at once share 1 CPU of a job: cpus_per_task=4"]),
+            *(Demand([8], 1), 100, ["4 seeds at once share 1 CPU of a job: cpus_per_task=4"]),
         ),
-        ({"cluster": "slurm", "worker_parallelism": 4, "cpus_per_task": 4}, Demand(8, 1), 9, []),
-        ({"worker_parallelism": 4}, Demand(8, 1), 100, []),
+        ({"cluster": "slurm", "worker_parallelism": 4, "cpus_per_task": 4}, Demand([8], 1), 9, []),
+        ({"worker_parallelism": 4}, Demand([8], 1), 100, []),
     ],
 )
 def test_what_the_options_waste(monkeypatch, keywords, demand, n_seeds, words):

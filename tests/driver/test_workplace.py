@@ -1,17 +1,25 @@
-"""Where a run's chunks are evaluated: how many it may evaluate at once."""
+"""Where a run's chunks are evaluated: how many it may evaluate at once, on how many workers."""
 
 from __future__ import annotations
 
+import json
+from itertools import groupby
 from types import SimpleNamespace
 
 import pytest
 
-from seedwise.cluster.place import Place
+import seedwise as sw
+from seedwise.cluster.passed import PassedPlace
+from seedwise.cluster.place import Demand, Place
+from seedwise.cluster.pool import size
 from seedwise.disk import every
+from seedwise.dispatch.dispatcher import DaskDispatcher
+from seedwise.driver import workplace
 from seedwise.driver.workplace import _LateTrials, _slots
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from seedwise.model.status import PoolStatus
+from tests.losses import bowl
 
 
 @pytest.fixture
@@ -26,7 +34,7 @@ def place(kind: type[Place] = Place) -> Place:
 
 
 def test_a_cluster_that_was_passed_has_the_slots_that_it_had(now):
-    assert _slots(place(), chunks_per_worker=3)() == 7
+    assert _slots(place(), Demand([99], chunks_per_worker=3))() == 7
 
 
 def test_the_slots_follow_the_bounds_of_the_pool(now):
@@ -37,12 +45,17 @@ def test_the_slots_follow_the_bounds_of_the_pool(now):
             asked.append(now.s)
             return PoolStatus(least=1, most=most, wanted=1, joined=1, pending=0)
 
-    slots = _slots(place(Pooled), chunks_per_worker=3)
+    demand = Demand([99], chunks_per_worker=3)
+    slots = _slots(place(Pooled), demand)
     assert [slots() for _ in range(100)] == [6] * 100
     assert len(asked) == 1
     most = 20
     now.s += 1.0
     assert slots() == 60
+    # Some of them have nothing to do.
+    demand.change("a job", 5)
+    now.s += 1.0
+    assert slots() == 5
 
 
 @pytest.mark.parametrize(
@@ -71,3 +84,89 @@ def test_a_limit_that_strikes_is_told(given, ends, told):
     who = who if ends else who[:1]  # once is enough
     assert len(notes) == len(who)
     assert all(note.startswith(told.format(one)) for note, one in zip(notes, who, strict=True))
+
+
+# How many workers there are.
+
+#: Chunks of a trial, of the candidates of each round, and of the winner.
+OF_A_STUDY = [7, 10, 6, 8, 8]
+
+
+@pytest.fixture
+def wanted(client, monkeypatch):
+    """How many workers a pool wants whenever results are waited for, a minute after the last."""
+    wanted: list[int] = []
+    places = []
+
+    class Followed(PassedPlace):
+        def follow(self, chunks_out, depart):
+            del depart
+            self.chunks_out = chunks_out
+
+    def open_shared(options, demand, tag):
+        del tag
+        place = Followed(client=client, mode=ExecutionMode.SINGLE, description="here", slots=2)
+        place.target = size.Target(*size.worker_bounds(options, demand), demand.chunks_per_worker)
+        places.append(place)
+        return place
+
+    wait = DaskDispatcher.wait
+
+    def noted_wait(self):
+        wanted.append(places[-1].target.wanted(places[-1].chunks_out(), 61.0 * len(wanted)))
+        return wait(self)
+
+    monkeypatch.setattr(workplace, "open_place", open_shared)
+    monkeypatch.setattr(size, "CPU_COUNT", 64)
+    monkeypatch.setattr(DaskDispatcher, "wait", noted_wait)
+    return wanted
+
+
+@pytest.fixture
+def options(tmp_path):
+    plan = {"n_trials": 5, "n_seeds": 14, "chunk_size": 2, "race": False, "self_check": False}
+    fresh = {"n_validation_seeds": 16, "n_validation_candidates": 5, "sampler": "random"}
+    return plan | fresh | {"run_root": tmp_path, "run_name": "mine", "progress": False}
+
+
+def without_repeats(numbers: list[int]) -> list[int]:
+    return [number for number, _ in groupby(numbers)]
+
+
+def test_the_workers_are_as_many_as_each_part_of_a_study_can_use(wanted, options):
+    sw.optimize_run(bowl, **options)
+    assert without_repeats(wanted) == without_repeats(OF_A_STUDY)
+
+
+def test_a_round_that_is_resumed_needs_workers_for_the_rest_alone(wanted, options, tmp_path):
+    result = sw.optimize_run(bowl, **options)
+    record = tmp_path / "mine/validation.json"
+    record.write_text(json.dumps({"of": json.loads(record.read_text())["of"]}))
+    ledger = tmp_path / "mine/validation.ledger"
+    ledger.write_bytes(ledger.read_bytes()[:-1])  # the last chunk is torn
+    wanted.clear()
+    assert sw.optimize_run(bowl, **options) == result
+    assert {*wanted} == {1}
+
+
+def test_of_entries_those_that_are_worked_on_count(wanted, options):
+    del options["run_name"]
+    options["entry_ids"] = ["a", "b"]
+    sw.optimize_entries(bowl, **options, max_concurrent_entries=1)
+    assert without_repeats(wanted) == without_repeats(2 * OF_A_STUDY)
+    wanted.clear()
+    sw.optimize_entries(bowl, **options)
+    # One may search while the other is validated.
+    assert wanted[0] == 2 * OF_A_STUDY[0]
+    assert {*wanted} <= {a + b for a in (0, *OF_A_STUDY) for b in OF_A_STUDY}
+
+
+def test_a_number_of_workers_that_is_given_is_kept(wanted, options):
+    sw.optimize_run(bowl, **options, workers=3)
+    assert {*wanted} == {3}
+
+
+def test_within_bounds_the_workers_follow_the_chunks_that_are_out(wanted, options):
+    sw.optimize_run(bowl, **options, workers=(1, 9))
+    assert max(wanted) == 9  # of ten in the first round
+    assert min(wanted) < 6

@@ -35,28 +35,17 @@ TOP_64 = 2**63 - 1
 
 @given(st.integers(1, 100), st.integers(2, 10_000))
 def test_rounds_halve_the_candidates_and_never_lose_seeds(n_candidates, n_seeds):
-    rounds = list(halving(n_candidates, n_seeds))
-    left = n_candidates
-    for n_left, size in rounds:
+    *rounds, last = halving(n_candidates, n_seeds)
+    left, size = n_candidates, 0
+    for n_left, n_new in rounds:
         assert n_left == left > 1
-        assert 2 <= size <= n_seeds
-        left = -(-left // 2)
-    assert left == 1
-    sizes = [size for _, size in rounds]
-    assert sizes == sorted(sizes)
-    assert sizes[-1:] in ([], [n_seeds])
-
-
-@given(st.integers(1, 100), st.integers(2, 10_000))
-def test_half_as_many_seeds_choose_as_the_value_has(n_candidates, n_seeds):
-    assert n_choosing(n_seeds) == max(2, (n_seeds + 1) // 2)
-    rounds = list(halving(n_candidates, n_choosing(n_seeds)))
-    sizes = [size for _, size in rounds]
-    choosing = sum(
-        n_left * (size - before)
-        for (n_left, size), before in zip(rounds, [0, *sizes], strict=False)
-    )
-    assert n_evaluations(n_candidates, n_seeds) == choosing + n_seeds
+        assert n_new >= 0
+        left, size = -(-left // 2), size + n_new
+        assert 2 <= size <= n_choosing(n_seeds) == max(2, (n_seeds + 1) // 2)
+    assert last == (left, n_seeds) == (1, n_seeds)
+    assert size == (n_choosing(n_seeds) if rounds else 0)
+    total = sum(n_left * n_new for n_left, n_new in (*rounds, last))
+    assert n_evaluations(n_candidates, n_seeds) == total
 
 
 # Fresh seeds.

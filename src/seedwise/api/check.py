@@ -153,6 +153,6 @@ def _n_workers(parts: Parts, options: RunOptions) -> int | None:
     if options.place not in ("local", "slurm"):
         return None
     at_once = options.worker_parallelism if parts.loss.vectorized else 1
-    demand = Demand(parts.n_chunks * options.max_concurrent_trials, at_once)
+    demand = Demand([parts.n_chunks * options.max_concurrent_trials], at_once)
     low, high = worker_bounds(options, demand)
     return max(low, demand.workers(high))

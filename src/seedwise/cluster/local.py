@@ -45,7 +45,8 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
             token = new_token()
         closing.enter_context(own_scratch())
         closing.enter_context(_spawned_without_script())
-        cluster = closing.enter_context(_start(low, demand.chunks_per_worker, security, token))
+        first = max(low, demand.workers(high))
+        cluster = closing.enter_context(_start(first, demand.chunks_per_worker, security, token))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         dashboard, tunnel = published_link(client, token, tag.key_dir)
         return LocalPlace(

@@ -16,18 +16,30 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Demand:
-    """How much work a run can have in flight."""
+    """How many chunks a run can have in flight."""
 
-    #: Chunks in flight at most.
-    chunks: int
+    #: At most, in each part of its work; it begins with the first.
+    parts: Sequence[int]
     #: Chunks that one worker evaluates at once.
     chunks_per_worker: int
+    #: At most, in the parts that are worked on.
+    now: int = attrs.field(init=False)
+    _by_job: dict[Any, int] = attrs.field(init=False, factory=dict)
 
-    def workers(self, most: int) -> int:
-        """Workers that this work can keep busy, up to `most`."""
-        return max(1, min(most, -(-self.chunks // self.chunks_per_worker)))
+    @now.default
+    def _at_first(self) -> int:
+        return self.parts[0]
+
+    def change(self, job: Any, n_chunks: int) -> None:
+        """Take how many chunks a job can have in flight in the part that it begins."""
+        self._by_job[job] = n_chunks
+        self.now = sum(self._by_job.values())
+
+    def workers(self, most: int, part: int = 0) -> int:
+        """Workers that a part of the work can keep busy, up to `most`."""
+        return max(1, min(most, -(-self.parts[part] // self.chunks_per_worker)))
 
 
 @attrs.frozen

@@ -54,7 +54,8 @@ class Work(ABC, Generic[Result_co]):
     is_prepared: bool
     jobs: Sequence[EngineJob]
     jobs_at_once: int = 1
-    n_trials_at_once: int
+    #: How many chunks can be in flight in each part of the work, of all jobs together.
+    n_chunks: Sequence[int]
 
     @property
     @abstractmethod
@@ -159,7 +160,7 @@ def _work_on(
     ):
         _cancel_left_jobs(run)
         with open_workplace(
-            run, work.n_trials_at_once, stop, reporter, packs=work.packs, witness=witness
+            run, work.n_chunks, stop, reporter, packs=work.packs, witness=witness
         ) as workplace:
             work.begin(workplace)
             wait = workplace.dispatcher.wait

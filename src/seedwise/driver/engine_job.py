@@ -84,6 +84,7 @@ class EngineJob(ABC):
         )
         channel = workplace.dispatcher.channel(errand, emit)
         closing.callback(channel.close)
+        closing.callback(workplace.demand.change, self, 0)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:

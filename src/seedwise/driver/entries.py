@@ -22,6 +22,7 @@ from seedwise.driver.study_work import (
     told_trials,
     unseen_stop,
 )
+from seedwise.driver.validation import n_chunks_of_parts
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.errors import (
@@ -79,7 +80,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         self._recover_all(left)
         n_open = min(options.max_concurrent_entries or len(self.jobs), len(self.jobs))
         self.jobs_at_once = min(n_open, most_entries_open())
-        self.n_trials_at_once = options.max_concurrent_trials * n_open
+        self.n_chunks = [n_open * n_chunks for n_chunks in n_chunks_of_parts(run)]
 
     @property
     def n_trials(self) -> int:

@@ -14,6 +14,7 @@ from seedwise.driver.study_work import (
     recovered_study,
     unseen_stop,
 )
+from seedwise.driver.validation import n_chunks_of_parts
 from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
 from seedwise.model.validation import in_words
@@ -25,10 +26,9 @@ class Optimization(StudyWork, Work[OptimizeResult]):
 
     def __init__(self, study: Study) -> None:
         super().__init__(study)
-        options = self.run.options
         self.is_prepared = study.plan is not None
         self.jobs = [self] if self.is_prepared else []
-        self.n_trials_at_once = options.max_concurrent_trials
+        self.n_chunks = n_chunks_of_parts(self.run)
 
     def outcome(self) -> str | None:
         """Say what the validation found."""

@@ -248,7 +248,7 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
     if n_seeds == 1:
         return
     could_be_more = options.workers != 1 and (options.place != "local" or os.cpu_count() != 1)
-    if demand.chunks == 1 and could_be_more:
+    if demand.parts[0] == 1 and could_be_more:
         yield (
             f"the {n_seeds} seeds of a trial are one chunk, so only one worker has work; a "
             f"smaller chunk_size, such as {-(-n_seeds // 4)}, or more max_concurrent_trials uses "
@@ -284,8 +284,8 @@ def work_remarks(
     if isinstance(there, int) and (could_work := demand.workers(there)) < there:
         remarks.append(
             f"only {could_work} of {there} workers could have a chunk: the trials in flight have "
-            f"{demand.chunks} at most; a smaller chunk_size, or more max_concurrent_trials, uses "
-            "them all"
+            f"{demand.parts[0]} at most; a smaller chunk_size, or more max_concurrent_trials, "
+            "uses them all"
         )
     idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
     if idle >= _IDLE:

@@ -24,6 +24,7 @@ from seedwise.driver.validation import (
     forget_found,
     is_searched,
     is_validated,
+    n_chunks_of_parts,
     write_validation,
 )
 from seedwise.driver.workplace import Workplace
@@ -143,6 +144,7 @@ class StudyWork(EngineJob):
         forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
         dispatcher = workplace.dispatcher
+        workplace.demand.change(self, n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
             ledger = closing.enter_context(Ledger(path, run.guard, accept))
             proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
@@ -182,7 +184,9 @@ class StudyWork(EngineJob):
                 direction=run.options.direction,
                 trial_retry_attempts=run.options.trial_retry_attempts,
             )
-            return self.begin_engine(workplace, rules, halving, halving, ledger, closing)
+            engine = self.begin_engine(workplace, rules, halving, halving, ledger, closing)
+        workplace.demand.change(self, engine.n_chunks_missing)
+        return engine
 
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event; of the candidates of the validation, only failures are told."""

@@ -54,7 +54,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
         super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
         self.is_prepared = is_left
         self.jobs = [self] if is_left else []
-        self.n_trials_at_once = min(n_left, _MOST_AT_ONCE)
+        self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
 
     @property
     def n_trials(self) -> int:

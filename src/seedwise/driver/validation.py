@@ -47,6 +47,15 @@ def are_seeds_spent(options: StudyOptions, trials: Sequence[TrialResult]) -> boo
     return most is not None and sum(trial.n_seeds for trial in trials) >= most
 
 
+def n_chunks_of_parts(run: Run) -> list[int]:
+    """Return how many chunks a study can have in flight in its search, and in each round."""
+    options, parts, size = run.options, run.parts, run.parts.plan.chunk_size
+    n_fresh = options.fresh_seeds_of(parts.looks)
+    rounds = halving(min(options.n_validation_candidates, options.n_trials), n_fresh)
+    of_rounds = [n_left * -(-n_new // size) for n_left, n_new in rounds if n_fresh]
+    return [parts.n_chunks * options.max_concurrent_trials, *of_rounds]
+
+
 def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the best trials, one of each point, the best first.
 
@@ -175,11 +184,10 @@ class Halving(Allocation):
             return False
         wanted = np.zeros(len(self.plan.seeds), dtype=np.bool_)
         before = len(self._fresh[self._left[0].number]) if self._fresh and self._left else 0
-        size = next(self._rounds, (0, 0))[1] if self._is_choosing and len(self._left) > 1 else 0
-        self._is_choosing = size > 0
+        self._is_choosing = self._is_choosing and len(self._left) > 1
         if self._is_choosing:
-            wanted[:size] = True
-            self._n_new = size - before
+            self._n_new = next(self._rounds)[1]
+            wanted[: before + self._n_new] = True
         else:
             wanted[self._n_choosing :] = True
             self._n_new = len(self.plan.seeds) - self._n_choosing

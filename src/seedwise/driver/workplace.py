@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import attrs
@@ -43,7 +43,7 @@ class Workplace:
 @contextmanager
 def open_workplace(
     run: Run,
-    n_trials_at_once: int,
+    n_chunks: Sequence[int],
     stop: StopSignals,
     reporter: Reporter,
     *,
@@ -52,13 +52,14 @@ def open_workplace(
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
-    With `packs` chunks of several trials may share a Dask task. `witness` evaluates a seed in
-    the driver's way. What is ours of the cluster is closed in the end.
+    `n_chunks` can be in flight in each part of the work. With `packs` chunks of several trials
+    may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
+    cluster is closed in the end.
     """
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
     at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(run.parts.n_chunks * n_trials_at_once, at_once)
+    demand = Demand(n_chunks, at_once)
     folder = run.directory
     tag = RunTag(
         name=folder.name,
@@ -85,7 +86,7 @@ def open_workplace(
             ends_late_trials=late_trials.are_ended,
             on_late=late_trials.tell,
             packs=packs,
-            slots=_slots(place, at_once),
+            slots=_slots(place, demand),
             walltime_s=place.walltime_s,
             fault=place.fault,
         )
@@ -104,7 +105,8 @@ def open_workplace(
             bring(place.client, run.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
-            place.follow(lambda: dispatcher.n_outstanding, depart)
+            given = options.workers is not None
+            place.follow(lambda: dispatcher.n_outstanding if given else demand.now, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop, demand)
 
 
@@ -135,14 +137,14 @@ class _LateTrials:
             )
 
 
-def _slots(place: Place, chunks_per_worker: int) -> Callable[[], int]:
+def _slots(place: Place, demand: Demand) -> Callable[[], int]:
     """Return what tells how many chunks a place may evaluate at once, by its present bounds."""
     known, due = place.slots, Every(_ASK_EVERY_S)
 
     def slots() -> int:
         nonlocal known
         if due.due() and (pool := place.pool()) is not None:
-            known = max(1, pool.most) * chunks_per_worker
+            known = max(1, min(pool.most * demand.chunks_per_worker, demand.now))
         return known
 
     return slots

@@ -158,6 +158,11 @@ class Engine:
         return sum(trial.n_seeds_done for trial in self._in_flight.values())
 
     @property
+    def n_chunks_missing(self) -> int:
+        """The number of chunks that the trials in flight wait for."""
+        return sum(len(trial.missing) for trial in self._in_flight.values())
+
+    @property
     def done(self) -> bool:
         """Whether there is nothing more to do."""
         return self.failed is not None or not self._in_flight

@@ -150,36 +150,31 @@ def candidate(trial: TrialResult, fresh: Estimate | None, error: str | None) -> 
     )
 
 
-def halving(n_candidates: int, n_seeds: int) -> Iterator[tuple[int, int]]:
-    """Yield how many candidates a round has, and how many fresh seeds each has by its end.
-
-    The better half goes on, with twice as many seeds, up to `n_seeds`.
-
-    >>> list(halving(8, 256)), list(halving(1, 256))
-    ([(8, 64), (4, 128), (2, 256)], [])
-    """
-    n_rounds = (n_candidates - 1).bit_length()
-    for left in reversed(range(n_rounds)):
-        yield n_candidates, max(2, -(-n_seeds // 2**left))
-        n_candidates = -(-n_candidates // 2)
-
-
 def n_choosing(n_seeds: int) -> int:
     """Return how many fresh seeds choose the winner, if its value has `n_seeds` others."""
     return max(2, -(-n_seeds // 2))
 
 
-def n_evaluations(n_candidates: int, n_seeds: int) -> int:
-    """Return how many seeds a validation evaluates, in all candidates.
+def halving(n_candidates: int, n_seeds: int) -> Iterator[tuple[int, int]]:
+    """Yield how many candidates a round has, and how many fresh seeds it adds to each one's.
 
-    >>> n_evaluations(8, 256)
-    768
+    The better half goes on, with twice as many seeds, up to `n_choosing`; the winner gets `n_seeds`
+    others for its value.
+
+    >>> list(halving(8, 256)), list(halving(1, 256))
+    ([(8, 32), (4, 32), (2, 64), (1, 256)], [(1, 256)])
     """
-    had, total = 0, n_seeds  # the winner's, for its value
-    for n_left, size in halving(n_candidates, n_choosing(n_seeds)):
-        total += n_left * (size - had)
-        had = size
-    return total
+    had = 0
+    for left in reversed(range((n_candidates - 1).bit_length())):
+        size = max(2, -(-n_choosing(n_seeds) // 2**left))
+        yield n_candidates, size - had
+        had, n_candidates = size, -(-n_candidates // 2)
+    yield 1, n_seeds
+
+
+def n_evaluations(n_candidates: int, n_seeds: int) -> int:
+    """Return how many seeds a validation evaluates, in all candidates."""
+    return sum(n_left * n_new for n_left, n_new in halving(n_candidates, n_seeds))
 
 
 def pooled(trial: TrialResult, fresh: Estimate) -> float:

@@ -73,18 +73,19 @@ def test_it_is_the_most_that_was_of_use_within_the_pause(chunks):
 )
 def test_bounds_on_slurm(options, bounds):
     made = RunOptions.from_keywords({"cluster": "slurm", **options})
-    assert worker_bounds(made, Demand(40, 1)) == bounds
+    assert worker_bounds(made, Demand([40], 1)) == bounds
 
 
 def test_without_a_word_there_are_no_more_than_a_hundred_jobs():
     made = RunOptions.from_keywords({"cluster": "slurm"})
-    assert worker_bounds(made, Demand(4000, 1)) == (100, 100)
-    assert worker_bounds(made, Demand(40, 4)) == (10, 10)
+    assert worker_bounds(made, Demand([4000], 1)) == (100, 100)
+    assert worker_bounds(made, Demand([40], 4)) == (10, 10)
+    assert worker_bounds(made, Demand([40, 999, 8], 4)) == (1, 100)
 
 
 def test_bounds_on_this_machine():
     def bounds(**options):
-        return worker_bounds(RunOptions.from_keywords(options), Demand(4000, 1))
+        return worker_bounds(RunOptions.from_keywords(options), Demand([4000], 1))
 
     assert bounds() == (CPU_COUNT, CPU_COUNT)
     assert bounds(worker_parallelism=CPU_COUNT) == (1, 1)

@@ -54,7 +54,7 @@ class LocalPlace(Place):
     def __attrs_post_init__(self) -> None:
         """Begin with the workers of the cluster, which have joined: else there would be none."""
         self._joined = set(self.cluster.worker_spec)
-        self._wanted = self.target.least
+        self._wanted = len(self._joined)
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
         """Have the number of workers follow the work."""

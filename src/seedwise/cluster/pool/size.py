@@ -41,7 +41,7 @@ class Target:
         return f"{span(self.least, self.most, 'worker')} wanted{at_limit}"
 
     def wanted(self, chunks_out: int, now_s: float) -> int:
-        """Return how many workers are wanted for the chunks that are evaluated or wait for one."""
+        """Return how many workers are wanted for the chunks that are out, or can be."""
         busy = math.ceil(chunks_out / self._slots_per_worker)
         # Smaller numbers before this one no longer matter.
         while self._seen and self._seen[-1][1] <= busy:
@@ -63,7 +63,8 @@ def worker_bounds(options: WorkOptions, demand: Demand) -> tuple[int, int]:
     limit = options.array_parallelism_limit if options.place == "slurm" else None
     if options.workers is None:
         here = max(1, CPU_COUNT // options.worker_parallelism)
-        n_workers = demand.workers(here if options.place == "local" else limit or _MOST_JOBS)
-        return n_workers, n_workers
+        most = here if options.place == "local" else limit or _MOST_JOBS
+        of_parts = [demand.workers(most, part) for part in range(len(demand.parts))]
+        return 1 if len(of_parts) > 1 else of_parts[0], max(of_parts)
     low, high = options.workers if isinstance(options.workers, tuple) else (options.workers,) * 2
     return (low, high) if limit is None else (min(low, limit), min(high, limit))

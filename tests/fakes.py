@@ -47,10 +47,6 @@ class FakeProposer:
         return len(self.open) + len(self.outcomes)
 
     @property
-    def n_seeds_told(self) -> int:
-        return sum(result.n_seeds for result in self.results)
-
-    @property
     def best(self) -> TrialResult | None:
         return best_trial(self.results, self._direction)
 

@@ -97,10 +97,6 @@ class InMemoryProposer:
         self._space = distributions(problem.space)
         self._asked: dict[int, optuna.Trial] = {}
 
-    @property
-    def n_seeds_told(self) -> int:
-        return sum(result.n_seeds for result in self.results)
-
     def best_first(self) -> list[TrialResult]:
         """Return the trials by the values that the sampler is shown."""
         shown = {result.number: result.value for result in self.results}

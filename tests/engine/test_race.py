@@ -120,7 +120,12 @@ class Work:
         self.racing = Racing(
             plan, looks(race, N_PLAN), direction, k, self.proposer.results, self.read
         )
-        rules = Rules(n_trials, lambda: k, **more)
+        most = more.pop("max_total_seeds", math.inf)
+
+        def in_flight() -> int:
+            return k if sum(one.n_seeds for one in self.proposer.results) < most else 0
+
+        rules = Rules(n_trials, in_flight, **more)
         self.engine = Engine(rules, self.racing, self.proposer, channel, self.ledger, self.folders)
 
     def read(self, number):

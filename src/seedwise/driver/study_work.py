@@ -152,13 +152,12 @@ class StudyWork(EngineJob):
             ledger.forget([trial.number for trial in proposer.trials])
             rules = Rules(
                 n_trials=options.n_trials,
-                in_flight=lambda: options.max_concurrent_trials,
+                in_flight=self._most_in_flight,
                 direction=options.direction,
                 trial_retry_attempts=options.trial_retry_attempts,
                 stops_at_failure=_stops_at_failure(run),
                 prunes=options.prune_failed_trials,
                 note_stop=self._note_stop,
-                max_total_seeds=options.max_total_seeds,
                 room=lambda: dispatcher.chunks_wanted - dispatcher.n_outstanding,
             )
             racing = Racing(
@@ -179,7 +178,7 @@ class StudyWork(EngineJob):
             ledger = closing.enter_context(Ledger(path, run.guard, accept_changes=True))
             rules = Rules(
                 n_trials=halving.n_waiting,
-                in_flight=lambda: len(halving.plan.seeds) * halving.n_waiting,
+                in_flight=lambda: halving.n_waiting,
                 in_order=False,
                 direction=run.options.direction,
                 trial_retry_attempts=run.options.trial_retry_attempts,
@@ -218,6 +217,10 @@ class StudyWork(EngineJob):
         result = self.so_far()
         _ = result.best_trial  # raises if there is none
         return result
+
+    def _most_in_flight(self) -> int:
+        is_over = are_seeds_spent(self.run.options, self.trials)
+        return 0 if is_over else self.run.options.max_concurrent_trials
 
     def _losses(self, number: int) -> NDArray[np.float64]:
         path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)

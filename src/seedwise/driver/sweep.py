@@ -141,7 +141,6 @@ class SweepProposer:
         #: How many are told or asked for.
         self.n_asked = table.n_told
         self.best = best
-        self.n_seeds_told = 0  # a sweep has no limit of seeds
         self._cases = cases
         self._table = table
         self._numbers = numbers

@@ -147,7 +147,6 @@ class Halving(Allocation):
 
     best = None
     n_asked = 0
-    n_seeds_told = 0
 
     def __init__(
         self,
@@ -165,6 +164,7 @@ class Halving(Allocation):
         self._on_other_terms = on_other_terms
         self._n_choosing = len(plan.seeds) - n_seeds
         self._rounds = halving(len(chosen), self._n_choosing)
+        self._n_each = 0  # seeds of a candidate by the end of the round
         self._chosen = {trial.number: trial for trial in chosen}
         self._left = list(chosen)  # the best first
         self._out: list[TrialResult] = []  # the best first
@@ -172,8 +172,7 @@ class Halving(Allocation):
         self._fresh: dict[int, NDArray[np.float64]] = {}  # those that choose the winner
         self._value: Estimate | None = None
         self._is_choosing = True
-        self._n_new = 0  # seeds that the round adds to each candidate's
-        self._n_done = 0
+        self._n_done: dict[int, int] = {}  # evaluations of those that are not in flight
         self._queue: list[TrialResult] = []
         #: How many candidates of the round are not told.
         self.n_waiting = 0
@@ -183,14 +182,12 @@ class Halving(Allocation):
         if self._value is not None:
             return False
         wanted = np.zeros(len(self.plan.seeds), dtype=np.bool_)
-        before = len(self._fresh[self._left[0].number]) if self._fresh and self._left else 0
         self._is_choosing = self._is_choosing and len(self._left) > 1
         if self._is_choosing:
-            self._n_new = next(self._rounds)[1]
-            wanted[: before + self._n_new] = True
+            self._n_each += next(self._rounds)[1]
+            wanted[: self._n_each] = True
         else:
             wanted[self._n_choosing :] = True
-            self._n_new = len(self.plan.seeds) - self._n_choosing
             if not self._left:  # the winner failed, and the next best takes its place
                 self._left, self._out = self._out[:1], self._out[1:]
         self._queue = list(self._left)
@@ -208,6 +205,7 @@ class Halving(Allocation):
         if not self._queue:
             return None
         trial = self._queue.pop(0)
+        self._n_done.pop(trial.number, None)  # the engine counts them again
         return Proposal(trial.number, trial.params)
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
@@ -222,7 +220,7 @@ class Halving(Allocation):
     def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
         """Take the losses of a candidate; after the last of the round, see who goes on."""
         self.n_waiting -= 1
-        self._n_done += self._n_new
+        self._n_done[trial.number] = int(np.isfinite(losses).sum())
         if trial.value is not None and self._is_choosing:
             self._fresh[trial.number] = losses[self._own.looks[0]]
         elif trial.value is not None:
@@ -231,17 +229,8 @@ class Halving(Allocation):
             self._end_round()
 
     def n_seeds_done(self, n_of_those_in_flight: int) -> int:
-        """Return how many of the evaluations are done.
-
-        `n_of_those_in_flight` are those of the candidates that are not told in this round, of
-        which earlier rounds have some.
-        """
-        if not self.n_waiting:
-            return min(self._n_done, self.n_seeds)
-        waiting = self._left[len(self._left) - self.n_waiting :]
-        before = sum(len(self._fresh.get(trial.number, ())) for trial in waiting)
-        new = min(max(0, n_of_those_in_flight - before), self.n_waiting * self._n_new)
-        return min(self._n_done + new, self.n_seeds)
+        """Return how many of the evaluations are done, of earlier rounds too."""
+        return min(sum(self._n_done.values()) + n_of_those_in_flight, self.n_seeds)
 
     def found(self) -> Validation:
         """Return what the validation found."""

@@ -6,7 +6,6 @@ study, the workers, the ledger and the listeners as protocols.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -37,10 +36,6 @@ class Proposer(Protocol):
     @property
     def best(self) -> TrialResult | None:
         """The best trial told so far."""
-
-    @property
-    def n_seeds_told(self) -> int:
-        """How many seeds are in the values that were told."""
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that were asked for earlier and not told, by number."""
@@ -112,8 +107,6 @@ class Rules:
     prunes: bool = False
     #: Takes the trial at which to stop, before it is told; returns whether to stop there.
     note_stop: Callable[[FailedTrial], bool] = lambda _: True
-    #: Once so many seeds are in told trials, no trial is asked for; None is no limit.
-    max_total_seeds: int | None = None
     #: Returns how many more chunks the workers could take.
     room: Callable[[], int] = lambda: 0
 
@@ -142,7 +135,6 @@ class Engine:
         self._folders = folders
         self._in_flight: dict[int, OpenTrial] = {}  # by number, in the order of asking
         self._n_asked = 0
-        self._n_seeds_told = 0
         self._best: TrialResult | None = None
         self._emit: Callable[[Event], None] = lambda _: None
         self._out_of_time: Callable[[], bool] = lambda: False
@@ -177,7 +169,6 @@ class Engine:
         """
         self._emit, self._out_of_time = emit, out_of_time
         self._best = self._proposer.best
-        self._n_seeds_told = self._proposer.n_seeds_told
         for proposal in self._proposer.unfinished():
             self._open(proposal)
         self._n_asked = self._proposer.n_asked
@@ -209,7 +200,6 @@ class Engine:
         while (
             len(self._in_flight) < self._rules.in_flight()
             and self._n_asked < self._rules.n_trials
-            and self._n_seeds_told < (self._rules.max_total_seeds or math.inf)
             and not self._out_of_time()
         ):
             proposal = self._proposer.ask()
@@ -269,7 +259,6 @@ class Engine:
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
         self._allocation.take(told, trial.losses)
-        self._n_seeds_told += told.n_seeds
         if trial.is_dropped:
             self.n_seeds_unused += trial.n_seeds_done - told.n_seeds
         self.failed = self.failed or failed

@@ -90,11 +90,6 @@ class Proposer:
         """The best trial told so far."""
         return best_trial(self.trials, self._plan.direction)
 
-    @property
-    def n_seeds_told(self) -> int:
-        """How many seeds are in the values that were told."""
-        return sum(trial.n_seeds for trial in self.trials)
-
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that an earlier proposer asked for and did not tell."""
         return [Proposal(trial.number, trial.params) for trial in self._unfinished]

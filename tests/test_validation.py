@@ -17,6 +17,8 @@ from seedwise.cli.commands import main
 from seedwise.driver import validation as module
 from seedwise.errors import OptionError, RunStopped
 from seedwise.model.validation import n_evaluations
+from seedwise.results import study
+from seedwise.study.smoothed import smoothed_values
 from tests.losses import bowl, bowls
 from tests.tables import bits, some, table
 
@@ -86,6 +88,39 @@ def test_the_same_bits_for_any_chunk_size_and_number_of_workers(
 def test_the_search_is_the_same_without_a_validation(run):
     without = table(run(bowl, n_validation_seeds=0))
     assert without == table(run(bowl, run_name="other"))[:-1]
+
+
+def wavy(params, seed):
+    return params["x"] ** 2 + random.Random(seed).gauss(0.0, 0.1)
+
+
+def flat(params, seed):
+    return random.Random(f"{params['x']} {seed}").gauss(0.0, 1.0)
+
+
+@pytest.mark.parametrize(("function", "is_smoothed"), [(wavy, True), (flat, False)])
+@pytest.mark.parametrize("n_fresh", [N_FRESH, 0])
+def test_values_are_smoothed_once_after_the_search(
+    run, monkeypatch, function, is_smoothed, n_fresh
+):
+    found = []
+
+    def noted(*args):
+        found.append(smoothed_values(*args))
+        return found[-1]
+
+    for place in (module, study):
+        monkeypatch.setattr(place, "smoothed_values", noted)
+    loss = sw.loss(name="hills", description="hills", parameter_space={"x": (-1, 1)})(function)
+    more = {"n_trials": 14, "n_seeds": 32, "race": "auto", "sampler": "auto"}
+    result = run(loss, **more, n_validation_seeds=n_fresh)
+    assert [bool(values) for values in found] == [is_smoothed]
+    said = [remark for remark in result.remarks if "do not predict its value" in remark]
+    assert len(said) == (not is_smoothed)
+    # A finished run is not smoothed again.
+    n_before = len(found)
+    assert run(loss, **more, n_validation_seeds=n_fresh) == result
+    assert len(found) == n_before
 
 
 # What it says, and where.

@@ -56,18 +56,21 @@ def n_chunks_of_parts(run: Run) -> list[int]:
     return [parts.n_chunks * options.max_concurrent_trials, *of_rounds]
 
 
-def candidates(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult]:
+def candidates(
+    run: Run, trials: Sequence[TrialResult], smoothed: Mapping[int, float]
+) -> list[TrialResult]:
     """Return the best trials, one of each point, the best first.
 
     They are the best by what the sampler was shown of them.
     """
-    shown = {trial.number: trial.value for trial in trials if trial.value is not None}
-    if isinstance(run.parts.sampler, SmoothedTPESampler):
-        shown |= smoothed_values(run.directory.study_file, run.history.study_name)
     sign = -1.0 if run.options.direction == "maximize" else 1.0
-    complete = [trial for trial in trials if trial.value is not None]
+    complete = [
+        (sign * smoothed.get(trial.number, trial.value), trial.number, trial)
+        for trial in trials
+        if trial.value is not None
+    ]
     different: dict[str, TrialResult] = {}
-    for trial in sorted(complete, key=lambda one: (sign * shown[one.number], one.number)):
+    for _, _, trial in sorted(complete):
         different.setdefault(params_digest(trial.params), trial)
     return list(different.values())[: run.options.n_validation_candidates]
 
@@ -78,20 +81,23 @@ def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     if not n_fresh or all(trial.value is None for trial in trials):
         return True
     said = run.directory.validation_record.read()
-    return "found" in said and said["of"] == _of(run, candidates(run, trials))
+    return "found" in said and said["of"] == _of(run, trials)
 
 
 def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     """Write of what the validation is; drop what is on record of another loss or other seeds."""
     run.guard()
-    directory, chosen = run.directory, candidates(run, trials)
-    ledger = directory.validation_ledger
-    before, now = directory.validation_record.read().get("of", {}), _of(run, chosen)
+    directory = run.directory
+    is_smoothed = isinstance(run.parts.sampler, SmoothedTPESampler)
+    name = run.history.study_name
+    smoothed = smoothed_values(directory.study_file, name) if is_smoothed else {}
+    chosen, ledger = candidates(run, trials, smoothed), directory.validation_ledger
+    before, now = directory.validation_record.read().get("of", {}), _of(run, trials)
     if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
         shutil.rmtree(directory.validation, ignore_errors=True)
     directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
-    directory.validation_record.write({"of": now})
+    directory.validation_record.write({"of": now, "smoothed": bool(smoothed)})
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
@@ -111,7 +117,7 @@ def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
     run.guard()
     said = run.directory.validation_record.read()
-    run.directory.validation_record.write({"of": said["of"], "found": attrs.asdict(found)})
+    run.directory.validation_record.write({**said, "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
     run.log.write("validated", f"{who}{in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files
@@ -301,11 +307,12 @@ def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray
     return np.concatenate([plan.seeds, np.array(earlier, dtype=np.int64)])
 
 
-def _of(run: Run, chosen: Sequence[TrialResult]) -> dict[str, Any]:
+def _of(run: Run, trials: Sequence[TrialResult]) -> dict[str, Any]:
     depends_on, fresh = run.history.depends_on, _fresh_seeds(run)
     return {
         "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
         "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],
         "direction": run.options.direction,
-        "candidates": [[trial.number, trial.value, trial.n_seeds] for trial in chosen],
+        "n_candidates": run.options.n_validation_candidates,
+        "n_told": len(trials),
     }

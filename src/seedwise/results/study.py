@@ -210,19 +210,22 @@ class OptimizeResult(TrialsResult):
             yield from study_remarks(*args)
         else:
             yield from study_remarks(*args, advice="report the validated value")
-        yield from self._not_smoothed(meta["results_depend_on"]["sampler"])
-        if self._errors():
-            yield self.outcome
-
-    def _not_smoothed(self, sampler: str) -> Iterator[str]:
-        n_noisy = sum(bool(trial.stderr) for trial in self.trials)
-        if sampler != "auto" or n_noisy < FEWEST_SMOOTHED:
-            return
-        if not smoothed_values(self.study_file, self.study_name):
+        if not self._is_smoothed(directory, meta["results_depend_on"]["sampler"]):
             yield (
                 "a trial's neighbours do not predict its value, so the sampler was shown the "
                 "values as they are"
             )
+        if self._errors():
+            yield self.outcome
+
+    def _is_smoothed(self, directory: RunDirectory, sampler: str) -> bool:
+        """Tell whether values are smoothed, if they may be; the validation has found that out."""
+        n_noisy = sum(bool(trial.stderr) for trial in self.trials)
+        if sampler != "auto" or n_noisy < FEWEST_SMOOTHED:
+            return True
+        if self.validation is not None:
+            return bool(directory.validation_record.read().get("smoothed", True))
+        return bool(smoothed_values(self.study_file, self.study_name))
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         return next((trial for trial in self.trials if trial.number == trial_num), None)

@@ -36,7 +36,7 @@ import seedwise as sw
 from helper import noise
 
 print("imported with", sys.argv[1:])
-time.sleep(0.01)
+time.sleep(0.05)
 
 
 @sw.loss(name="the walk", description="w", parameter_space={"x": (-1.0, 1.0)}, seed_start=7)
@@ -154,6 +154,7 @@ def test_for_other_programs(folder, at_client):
         "worker_parallelism": 1,
     }
     assert 0 < found["seed_s"] <= found["first_s"]
+    assert found["first_s"] >= 0.05  # it is loaded, and the seed is compared as well
     assert "checking" not in done.stderr
 
 

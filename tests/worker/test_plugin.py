@@ -23,6 +23,7 @@ import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.importing import senders
+from seedwise.worker import plugin as plugin_module
 from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
 from tests.builders import shipment
@@ -162,10 +163,18 @@ def test_a_chunk_that_overruns():
         assert run(plugin, task([1], time_limit_s=600.0)).losses.tolist() == [1.0]
 
 
+@pytest.fixture
+def without_memory(monkeypatch):
+    """Have the process of the tests take no memory, whatever earlier tests have left."""
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=0))
+    monkeypatch.setattr(plugin_module, "psutil", SimpleNamespace(Process=lambda: process))
+
+
 def with_memory(limit_b):
     return SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=limit_b))
 
 
+@pytest.mark.usefixtures("without_memory")
 def test_a_child_that_fills_memory():
     def greedy(params, seed):
         kept = []
@@ -174,7 +183,7 @@ def test_a_child_that_fills_memory():
             time.sleep(0.01)  # or a fast machine is out of memory before somebody looks
         return 1.0
 
-    limit_b = psutil.Process().memory_info().rss + 400_000_000
+    limit_b = 400_000_000
     with plugin_of(make(greedy), 2, worker=with_memory(limit_b)) as plugin:
         failure = run(plugin, task([1, 2, 3, 4], start=10)).failure
         assert (failure.kind, failure.exception_type) == (FailureKind.DIED, "MemoryExceeded")
@@ -187,14 +196,14 @@ def test_a_child_that_fills_memory():
         assert run(plugin, task([1, 3])).losses.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.usefixtures("without_memory")
 def test_what_short_chunks_leave_in_memory_costs_no_chunk():
     def leaking(params, seed):
         leaking.kept = [*getattr(leaking, "kept", []), bytearray(20_000_000)]
         return float(os.getpid())
 
-    limit_b = psutil.Process().memory_info().rss + 400_000_000
     pids = set()
-    with plugin_of(make(leaking), worker=with_memory(limit_b)) as plugin:
+    with plugin_of(make(leaking), worker=with_memory(400_000_000)) as plugin:
         while len(pids) < 2:
             plugin._children._looked_s = -1e9  # as if it had taken 0.1 s
             pids |= set(run(plugin, task([1])).losses)

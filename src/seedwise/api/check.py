@@ -117,7 +117,7 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         params=dict(checked.trial.params),
         seed=int(plan.seeds[0]),
         value=checked.trial.value,
-        first_s=checked.result.duration_s,
+        first_s=checked.first_s,
         seed_s=checked.seed_s,
         host=checked.host,
         worker=checked.result.worker,

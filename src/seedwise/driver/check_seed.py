@@ -6,7 +6,6 @@ import contextlib
 import logging
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
 from seedwise.slurm.logs import log_tail
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk
+from seedwise.worker.plugin import about_worker
 
 _logger = logging.getLogger("seedwise")
 
@@ -79,6 +79,8 @@ class CheckedSeed:
 
     trial: TrialResult
     result: ChunkResult
+    #: Seconds that it took with loading the loss.
+    first_s: float
     #: Seconds that it took again, with the loss loaded, if it was evaluated again.
     seed_s: float
     waited_s: float
@@ -162,14 +164,19 @@ class _OneSeed(Optimization):
         with Ledger(directory.ledger) as ledger:
             result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
         address = _address(place.client, result.worker)
-        seed_s = self._again_s(workplace, trial, address, result.duration_s)
-        host, versions = _describe(place.client, address)
+        host, reference_s, versions = _describe(workplace, address)
+        first_s = seed_s = result.duration_s
+        if reference_s:  # the seed is compared between workers, and was evaluated for that first
+            first_s = reference_s
+        else:
+            seed_s = self._again_s(workplace, trial, address, first_s)
         script = directory.log_dir / "job.sh"
         return CheckedSeed(
             trial,
             result,
-            seed_s,
-            max(0.0, self._watch.waited_s - result.duration_s),
+            first_s,
+            min(first_s, seed_s),
+            max(0.0, self._watch.waited_s - reference_s - result.duration_s),
             host,
             versions,
             place.walltime_s,
@@ -201,7 +208,7 @@ class _OneSeed(Optimization):
             again: ChunkResult = future.result(timeout=_AGAIN_BELOW_S)
         except Exception:  # it takes too long, or the worker has gone in this moment
             return first_s
-        return first_s if again.failure is not None else min(first_s, again.duration_s)
+        return first_s if again.failure is not None else again.duration_s
 
 
 class _Watch:
@@ -260,20 +267,15 @@ def _address(client: Client, name: str) -> str | None:
     return found[0] if found else None
 
 
-def _describe(client: Client, address: str | None) -> tuple[str | None, dict[str, str]]:
-    """Return the name of a worker's machine, and versions of what it has."""
-    if address is None:
-        return None, {}
-    host, found = None, None
-    with contextlib.suppress(OSError, TimeoutError):  # the worker has gone in this moment
-        hosts = client.run(socket.gethostname, workers=[address], on_error="ignore")
-        host = hosts.get(address)
-        found = client.get_versions(packages=["seedwise"])["workers"].get(address)
-    if not found:
-        return host, {}
-    versions = {"python": str(found["host"]["python"]).rpartition(".final")[0]}
-    versions |= {name: found["packages"].get(name) for name in ("numpy", "seedwise")}
-    return host, {name: str(version) for name, version in versions.items() if version}
+def _describe(
+    workplace: Workplace, address: str | None
+) -> tuple[str | None, float, dict[str, str]]:
+    """Return what `about_worker` says of a worker; nothing if it has gone in this moment."""
+    with contextlib.suppress(OSError, TimeoutError, KeyError):
+        client, workers = workplace.place.client, [address] if address else []
+        told = client.run(about_worker, workplace.loss_id, workers=workers, on_error="ignore")
+        return told[address]  # type: ignore[no-any-return]
+    return None, 0.0, {}
 
 
 @contextlib.contextmanager

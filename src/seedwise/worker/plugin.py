@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import os
+import platform
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +68,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         # To load it: a process loads it in its main thread, and holds no other code.
         self._needs_process = False
         self._was_asked = False  # for the reference
+        #: Seconds that the reference took, with loading the loss; 0 without one.
+        self.reference_s = 0.0
         self._vectorized: bool | None = None
         limit_b = getattr(manager, "memory_limit", None)
         self._children = _Children(self.shipment, limit_b, _job_words(worker))
@@ -108,8 +113,10 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                 return None
             self._was_asked = True
         items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
+        began_s = time.perf_counter()
         with passing_context(items) as context:
             losses = self.evaluate(task.of_reference(reference), context).losses
+        self.reference_s = time.perf_counter() - began_s
         return None if losses is None else float(losses[0])
 
     def _loss_here(self) -> LossDefinition | None:
@@ -171,6 +178,13 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             if block.failure is not None:
                 return block
         return _joined(blocks)
+
+
+def about_worker(loss_id: str, dask_worker: Any) -> tuple[str, float, dict[str, str]]:
+    """Return the name of a worker's machine, the seconds of its reference, and its versions."""
+    versions = {name: sys.modules[name].__version__ for name in ("numpy", "seedwise")}
+    reference_s = dask_worker.plugins[loss_id].reference_s
+    return socket.gethostname(), reference_s, {"python": platform.python_version(), **versions}
 
 
 def _joined(blocks: Sequence[SeedBlock]) -> SeedBlock:

@@ -225,6 +225,29 @@ def test_a_kill_at_any_step_changes_nothing(run, noted, bad, evaluated, lag, ste
     assert not {trial for trial, _ in evaluated()} & {*good, *told_again}
 
 
+def test_a_retried_trial_is_no_incumbent_of_those_asked_for_before_it_was_told(run, bad):
+    """Trial 12 is far the best; 16 and 17 are in flight when it is told, and then a kill comes."""
+
+    @sw.loss(name="late", description="fails in trial 12", parameter_space=SPACE)
+    def late(params, seed, context):
+        if context["trial_number"] == 12:
+            if bad.exists():
+                raise ArithmeticError("diverged")
+            return random.Random(seed).random() - 10.0
+        return params["x"] ** 2 + random.Random(f"{seed} {params['x']}").random()
+
+    options = {"fail_on_chunk_error": False, "max_concurrent_trials": 3, "sampler": "random"}
+    options |= {"race": sw.Race(first_look=2), "n_validation_seeds": 0}
+    for name in ("cut", "whole"):
+        assert failed(run(late, run_name=name, **options)) == [12]
+    bad.unlink()
+    options |= {"n_trials": 20, "retry_failed": True}
+    whole = run(late, run_name="whole", **options)
+    with killed(Proposer, "tell", number=12), pytest.raises(KeyboardInterrupt):
+        run(late, run_name="cut", **options)
+    assert table(run(late, run_name="cut", **options)) == table(whole)
+
+
 def test_it_can_be_resumed_without_the_option_after_a_kill(run, noted, bad, client):
     first = run(noted, run_name="a", fail_on_chunk_error=False)
     bad.unlink()

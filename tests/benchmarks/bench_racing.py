@@ -229,7 +229,9 @@ def search(
     if method.in_parts:
         proposer.study.set_user_attr(N_SEEDS_OF_PLAN, N_SEEDS)
     slots, ledger = Slots(problem, repetition, n_slots), Forgetful()
-    racing = Racing(plan, trial_looks, "minimize", method.lag, (), lambda _: None)
+    racing = Racing(
+        plan, trial_looks, "minimize", lambda told, n: told <= n - method.lag, (), lambda _: None
+    )
     rules = Rules(10**9, lambda: method.lag, room=slots.room)
     engine = Engine(rules, racing, proposer, slots, ledger, ledger)
     engine.begin(lambda _: None)

@@ -107,6 +107,10 @@ def in_words(loss, race, n_trials, k) -> FakeProposer:
     return InWords(loss, race, n_trials, k).proposer
 
 
+def known(k):
+    return lambda told, asked: told <= asked - k
+
+
 class Work:
     """An engine that races, with fakes at its ends."""
 
@@ -118,7 +122,7 @@ class Work:
         self.folders = FakeFolders()
         plan = plan_of(more.pop("chunk_size", 5))
         self.racing = Racing(
-            plan, looks(race, N_PLAN), direction, k, self.proposer.results, self.read
+            plan, looks(race, N_PLAN), direction, known(k), self.proposer.results, self.read
         )
         most = more.pop("max_total_seeds", math.inf)
 
@@ -274,7 +278,7 @@ def test_an_incumbent_was_told_whole_and_early_enough():
         trial(4, 3.0, n_seeds=N_PLAN),
     ]
     read = {number: np.full(N_PLAN, float(number)) for number in range(5)}
-    racing = Racing(plan_of(), own, "minimize", 2, told, read.get)
+    racing = Racing(plan_of(), own, "minimize", known(2), told, read.get)
     found = [racing.seeds_of(number).incumbent for number in range(8)]
     assert [one if one is None else one[0] for one in found] == [None, None, 0, 0, 0, 3, 3, 3]
 

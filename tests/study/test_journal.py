@@ -20,6 +20,7 @@ from seedwise.study.journal import (
     SingleWriterJournal,
     journal_end,
     take_back_tells,
+    told_later,
     turn_direction,
 )
 
@@ -414,6 +415,20 @@ def test_a_trial_can_be_told_again(journal, path):
         stock = load(JournalFileBackend(str(path)))
         assert (stock.trials[0].value, stock.trials[0].state) == (value, state)
     assert stock.best_trial.number == 0
+
+
+def test_which_trials_were_told_after_one_was_asked_for(journal, path):
+    study = create(journal)
+    study.ask()
+    study.ask()
+    study.tell(1, 3.0)
+    study.ask()
+    assert told_later(path, [0, 2]) == {0: {1}, 2: set()}
+    study.tell(0, 1.0)
+    assert told_later(path, [2]) == {2: {0}}
+    journal.close()
+    take_back_tells(path, {0, 1})
+    assert told_later(path, [0, 2]) == {0: set(), 2: set()}
 
 
 def test_to_take_back_is_one_step(filled, monkeypatch):

@@ -42,7 +42,7 @@ from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
-from seedwise.study.journal import journal_end, turn_direction
+from seedwise.study.journal import journal_end, told_later, turn_direction
 from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
 
 
@@ -143,7 +143,7 @@ class StudyWork(EngineJob):
         run, options = self.run, self.run.options
         forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
-        dispatcher = workplace.dispatcher
+        dispatcher, lag = workplace.dispatcher, options.max_concurrent_trials
         workplace.demand.change(self, n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
             ledger = closing.enter_context(Ledger(path, run.guard, accept))
@@ -152,7 +152,7 @@ class StudyWork(EngineJob):
             ledger.forget([trial.number for trial in proposer.trials])
             rules = Rules(
                 n_trials=options.n_trials,
-                in_flight=self._most_in_flight,
+                in_flight=lambda: 0 if are_seeds_spent(options, self.trials) else lag,
                 direction=options.direction,
                 trial_retry_attempts=options.trial_retry_attempts,
                 stops_at_failure=_stops_at_failure(run),
@@ -160,11 +160,14 @@ class StudyWork(EngineJob):
                 note_stop=self._note_stop,
                 room=lambda: dispatcher.chunks_wanted - dispatcher.n_outstanding,
             )
+            # Trials that were retried may be told after those in flight were asked for.
+            numbers = [proposal.number for proposal in proposer.unfinished()]
+            later = told_later(self._plan.path, numbers)
             racing = Racing(
                 run.parts.plan,
                 run.parts.looks,
                 options.direction,
-                options.max_concurrent_trials,
+                lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
                 _comparable(run, proposer.trials),
                 self._losses,
             )
@@ -217,10 +220,6 @@ class StudyWork(EngineJob):
         result = self.so_far()
         _ = result.best_trial  # raises if there is none
         return result
-
-    def _most_in_flight(self) -> int:
-        is_over = are_seeds_spent(self.run.options, self.trials)
-        return 0 if is_over else self.run.options.max_concurrent_trials
 
     def _losses(self, number: int) -> NDArray[np.float64]:
         path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)

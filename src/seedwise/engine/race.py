@@ -13,6 +13,8 @@ from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate
 from seedwise.model.trials import TrialResult, best_trial
 
+_MOST_AT_HAND = 10  # best trials whose losses are in memory
+
 
 @attrs.frozen(eq=False)
 class TrialSeeds:
@@ -61,8 +63,8 @@ class Allocation:
 class Racing(Allocation):
     """Gives each trial the seeds of its looks.
 
-    With `lag` trials in flight, the incumbent of trial n is the best with all its seeds among the
-    trials up to n - `lag`: exactly those were told when it was asked for. `told` are the trials
+    The incumbent of a trial is the best with all its seeds among those that were told when it was
+    asked for: `known` takes the numbers of one of those and of the trial. `told` are the trials
     that earlier processes told, and `read` returns the losses of one by its number.
     """
 
@@ -71,14 +73,14 @@ class Racing(Allocation):
         plan: SeedPlan,
         looks: Looks,
         direction: str,
-        lag: int,
+        known: Callable[[int, int], bool],
         told: Iterable[TrialResult],
         read: Callable[[int], NDArray[np.float64]],
     ) -> None:
         super().__init__(plan)
         self._looks = looks
         self._direction = direction
-        self._lag = lag
+        self._known = known
         self._read = read
         self._whole = [trial for trial in told if self._is_whole(trial)]
         self._losses: dict[int, NDArray[np.float64]] = {}
@@ -87,7 +89,7 @@ class Racing(Allocation):
         """Return the seeds of a trial."""
         n_looks = len(self._looks.sizes)
         wanted = tuple(self._looks.wanted(number, look) for look in range(n_looks))
-        earlier = [trial for trial in self._whole if trial.number <= number - self._lag]
+        earlier = [trial for trial in self._whole if self._known(trial.number, number)]
         best = best_trial(earlier, self._direction)
         if n_looks == 1 or best is None:
             return TrialSeeds(wanted[-1:])
@@ -103,7 +105,7 @@ class Racing(Allocation):
         self._whole.append(trial)
         if best_trial(self._whole, self._direction) is trial:
             self._losses[trial.number] = losses
-            for number in sorted(self._losses)[: -1 - self._lag]:
+            for number in sorted(self._losses)[:-_MOST_AT_HAND]:  # they are read again
                 del self._losses[number]
 
     def _is_whole(self, trial: TrialResult) -> bool:

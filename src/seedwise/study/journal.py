@@ -18,10 +18,11 @@ from seedwise.disk.aside import replace_file, write_all, writing
 from seedwise.errors import DamagedFileError
 
 # Optuna's operation codes, part of the journal's format (optuna.storages.journal,
-# JournalOperation: SET_TRIAL_STATE_VALUES, SET_TRIAL_USER_ATTR, CREATE_STUDY).
+# JournalOperation: SET_TRIAL_STATE_VALUES, SET_TRIAL_USER_ATTR, CREATE_STUDY, CREATE_TRIAL).
 _SET_STATE = 6
 _SET_ATTRIBUTE = 8
 _CREATE_STUDY = 0
+_CREATE_TRIAL = 4
 
 # A record ends with its checksum, in a key that Optuna ignores.
 _CHECKSUM = b',"crc32":"'
@@ -166,6 +167,17 @@ def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
                 nothing = {"op_code": _SET_STATE, **kept, "state": TrialState.RUNNING}
                 lines[index] = _line(nothing, len(line))
         replace_file(path, b"".join(lines))
+
+
+def told_later(path: Path, numbers: Collection[int]) -> dict[int, set[int]]:
+    """Return for each of some trials which ones were told after it was asked for, by number."""
+    records = [_record(line) for line in _whole_lines(path)]
+    asked = [at for at, record in enumerate(records) if record["op_code"] == _CREATE_TRIAL]
+    # In a file of one study a trial's id is its number.
+    return {
+        number: {record["trial_id"] for record in records[asked[number] :] if _ends_trial(record)}
+        for number in numbers
+    }
 
 
 def _line(log: dict[str, Any], length: int = 0) -> bytes:

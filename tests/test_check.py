@@ -185,6 +185,21 @@ def test_it_leaves_others_runs_alone(client, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_without_a_self_check_the_driver_does_not_evaluate_the_seed(client, tmp_path, monkeypatch):
+    monkeypatch.setattr("seedwise.driver.carry_out.ForkedWitness", None)
+    log = tmp_path / "log"
+
+    @sw.loss(name="logged", description="l", parameter_space={"x": (-1.0, 1.0)})
+    def logged(params, seed):
+        with log.open("a") as file:
+            file.write("called\n")
+        return params["x"]
+
+    options = {"cluster": client, "run_root": tmp_path / "runs", "progress": False}
+    sw.check_run(logged, self_check=False, **options)
+    assert log.read_text().count("called") == 2
+
+
 def test_a_cluster_that_is_passed(client, tmp_path):
     found = sw.check_run(bowl, cluster=client, run_root=tmp_path, progress=False)
     assert (found.place, found.workers, found.run_s) == ("passed", None, None)

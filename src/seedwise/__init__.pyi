@@ -326,8 +326,8 @@ def check_run(
 
     First the options are checked, and the jobs against Slurm's limits. Then one worker, on Slurm
     one job, evaluates one seed of the loss, so that anything missing on the nodes shows in
-    seconds. If that took less than a minute, the seed is evaluated a second time, to measure it
-    with the loss already loaded. The folder that this needs in `run_root` is removed at the end.
+    seconds. The seed is evaluated a second time, to measure it with the loss already loaded. The
+    folder that this needs in `run_root` is removed at the end.
 
     Parameters
     ----------

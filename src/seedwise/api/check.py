@@ -28,8 +28,8 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
 
     First the options are checked, and the jobs against Slurm's limits. Then one worker, on Slurm
     one job, evaluates one seed of the loss, so that anything missing on the nodes shows in
-    seconds. If that took less than a minute, the seed is evaluated a second time, to measure it
-    with the loss already loaded. The folder that this needs in `run_root` is removed at the end.
+    seconds. The seed is evaluated a second time, to measure it with the loss already loaded. The
+    folder that this needs in `run_root` is removed at the end.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         seed=int(plan.seeds[0]),
         value=checked.trial.value,
         first_s=checked.first_s,
-        seed_s=checked.seed_s,
+        seed_s=checked.result.duration_s,
         host=checked.host,
         worker=checked.result.worker,
         job_id=checked.result.job_id,

@@ -56,6 +56,8 @@ class Work(ABC, Generic[Result_co]):
     jobs_at_once: int = 1
     #: How many chunks can be in flight in each part of the work, of all jobs together.
     n_chunks: Sequence[int]
+    #: Whether the driver evaluates the seed, too, that workers compare.
+    has_witness: bool = True
 
     @property
     @abstractmethod
@@ -156,7 +158,7 @@ def _work_on(
     with (
         interruption_told(run, tally, listen),
         _counted_when_stopped(work, tally),
-        _witness_of(run) as witness,
+        _witness_of(work) as witness,
     ):
         _cancel_left_jobs(run)
         with open_workplace(
@@ -184,10 +186,11 @@ def _counted_when_stopped(work: Work[AnyResult], tally: Tally) -> Iterator[None]
         raise
 
 
-def _witness_of(run: Run) -> contextlib.AbstractContextManager[ForkedWitness | None]:
+def _witness_of(work: Work[AnyResult]) -> contextlib.AbstractContextManager[ForkedWitness | None]:
     """Return what evaluates a seed in the driver's way, if that is asked for and can be had."""
-    if run.options.self_check and run.parts.has_function:
-        return contextlib.closing(ForkedWitness(run.parts.loss))
+    options, parts = work.run.options, work.run.parts
+    if options.self_check and work.has_witness and parts.has_function:
+        return contextlib.closing(ForkedWitness(parts.loss))
     return contextlib.nullcontext()
 
 

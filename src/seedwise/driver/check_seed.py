@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from distributed import Client
 
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.optimize import Optimization
@@ -33,13 +32,11 @@ from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.ledger import Ledger
-from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, PoolChanged, RunStarted, TrialFinished
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions
 from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
 from seedwise.slurm.logs import log_tail
-from seedwise.worker.chunk import ChunkTask, evaluate_chunk
 from seedwise.worker.plugin import about_worker
 
 _logger = logging.getLogger("seedwise")
@@ -65,9 +62,6 @@ _NOT_OF_ONE_SEED = {
     "workers",
 }
 
-# The first evaluation loads the loss, and what that imports. One that takes a minute says enough.
-_AGAIN_BELOW_S = 60.0
-
 # A job that was cancelled just now may still write its log.
 _REMOVE_FOR_S = 5.0
 _REMOVE_EVERY_S = 0.25
@@ -79,10 +73,8 @@ class CheckedSeed:
 
     trial: TrialResult
     result: ChunkResult
-    #: Seconds that it took with loading the loss.
+    #: Seconds that it took first, with loading the loss.
     first_s: float
-    #: Seconds that it took again, with the loss loaded, if it was evaluated again.
-    seed_s: float
     waited_s: float
     host: str | None
     versions: dict[str, str]
@@ -102,7 +94,7 @@ def check_seed(
         def work(run: Run, _: Callable[[Event], None]) -> _OneSeed:
             study = recovered_study(run)
             study.run.prepare()
-            return _OneSeed(study, watch)
+            return _OneSeed(study, watch, has_witness=options.self_check)
 
         try:
             return carry_out(work, parts, one, directory, [watch])  # type: ignore[return-value]
@@ -132,14 +124,16 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
         "max_concurrent_trials": 1,
         "trial_retry_attempts": 0,
         "n_validation_seeds": 0,
+        "self_check": True,  # so that it is evaluated twice, and loaded before the second time
     }
 
 
 class _OneSeed(Optimization):
     """A run that looks at its worker before that goes."""
 
-    def __init__(self, study: Study, watch: _Watch) -> None:
+    def __init__(self, study: Study, watch: _Watch, *, has_witness: bool) -> None:
         super().__init__(study)
+        self.has_witness = has_witness
         self._watch = watch
         self._checked: CheckedSeed | None = None
 
@@ -148,7 +142,9 @@ class _OneSeed(Optimization):
         if self.trials[0].state is TrialState.COMPLETE:
             self._checked = self._look(workplace, self.trials[0])
         else:  # now, before the worker's own end
-            self._watch.log_tail = _last_log(self.run.directory.log_dir)
+            log_dir = self.run.directory.log_dir
+            logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)
+            self._watch.log_tail = log_tail(log_dir, logs[-1].stem) if logs else ""
 
     def remarks(self) -> Sequence[str]:
         return ()
@@ -163,52 +159,18 @@ class _OneSeed(Optimization):
         directory, place = self.run.directory, workplace.place
         with Ledger(directory.ledger) as ledger:
             result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
-        address = _address(place.client, result.worker)
-        host, reference_s, versions = _describe(workplace, address)
-        first_s = seed_s = result.duration_s
-        if reference_s:  # the seed is compared between workers, and was evaluated for that first
-            first_s = reference_s
-        else:
-            seed_s = self._again_s(workplace, trial, address, first_s)
+        host, reference_s, versions = _describe(workplace, result.worker)
         script = directory.log_dir / "job.sh"
         return CheckedSeed(
             trial,
             result,
-            first_s,
-            min(first_s, seed_s),
+            max(reference_s, result.duration_s),
             max(0.0, self._watch.waited_s - reference_s - result.duration_s),
             host,
             versions,
             place.walltime_s,
             masked(script.read_text(encoding="utf-8")) if script.exists() else None,
         )
-
-    def _again_s(
-        self, workplace: Workplace, trial: TrialResult, address: str | None, first_s: float
-    ) -> float:
-        """Return how long the seed takes again; what the first evaluation took, if it can't."""
-        if first_s >= _AGAIN_BELOW_S or address is None:
-            return first_s
-        run = self.run
-        folders = TrialFolders(run.directory.path, run.history.trial_digits)
-        task = ChunkTask(
-            loss_id=workplace.loss_id,
-            trial=trial.number,
-            params=trial.params,
-            entry_id=run.options.entry_id,
-            chunk=next(run.parts.plan.chunks()),
-            attempt=2,
-            time_limit_s=run.options.chunk_timeout_seconds,
-            attempts_dir=folders.attempts_dir,
-            folder_stem=folders.stem(trial.number),
-        )
-        client = workplace.place.client
-        future = client.submit(evaluate_chunk, task, workers=[address], pure=False)
-        try:
-            again: ChunkResult = future.result(timeout=_AGAIN_BELOW_S)
-        except Exception:  # it takes too long, or the worker has gone in this moment
-            return first_s
-        return first_s if again.failure is not None else again.duration_s
 
 
 class _Watch:
@@ -255,26 +217,15 @@ def _failed(
     )
 
 
-def _last_log(log_dir: Path) -> str:
-    logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)
-    return log_tail(log_dir, logs[-1].stem) if logs else ""
-
-
-def _address(client: Client, name: str) -> str | None:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    # The ledger cuts long names.
-    found = [address for address, one in workers.items() if str(one["name"]).startswith(name)]
-    return found[0] if found else None
-
-
-def _describe(
-    workplace: Workplace, address: str | None
-) -> tuple[str | None, float, dict[str, str]]:
+def _describe(workplace: Workplace, name: str) -> tuple[str | None, float, dict[str, str]]:
     """Return what `about_worker` says of a worker; nothing if it has gone in this moment."""
-    with contextlib.suppress(OSError, TimeoutError, KeyError):
-        client, workers = workplace.place.client, [address] if address else []
-        told = client.run(about_worker, workplace.loss_id, workers=workers, on_error="ignore")
-        return told[address]  # type: ignore[no-any-return]
+    client = workplace.place.client
+    with contextlib.suppress(OSError, TimeoutError, LookupError):
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        # The ledger cuts long names.
+        found = [address for address, one in workers.items() if str(one["name"]).startswith(name)]
+        told = client.run(about_worker, workplace.loss_id, workers=found[:1], on_error="ignore")
+        return told[found[0]]  # type: ignore[no-any-return]
     return None, 0.0, {}
 
 

@@ -66,7 +66,7 @@ class CheckReport:
     first_s : float
         Seconds that the seed took on the worker, with loading the loss.
     seed_s : float
-        Seconds that it took when repeated, with the loss loaded; `first_s` if it was not.
+        Seconds that it took when repeated, with the loss loaded.
     host, worker : str or None, str
         The machine that the worker was on, and its name.
     job_id : str or None

@@ -25,12 +25,8 @@ class Demand:
     #: Chunks that one worker evaluates at once.
     chunks_per_worker: int
     #: At most, in the parts that are worked on.
-    now: int = attrs.field(init=False)
+    now: int = attrs.field(init=False, default=attrs.Factory(lambda it: it.parts[0], True))
     _by_job: dict[Any, int] = attrs.field(init=False, factory=dict)
-
-    @now.default
-    def _at_first(self) -> int:
-        return self.parts[0]
 
     def change(self, job: Any, n_chunks: int) -> None:
         """Take how many chunks a job can have in flight in the part that it begins."""

@@ -223,13 +223,11 @@ class EntriesWork(Work[MultiOptimizeResult]):
 
 def _validated(results: Mapping[str, OptimizeResult]) -> dict[str, Any]:
     found = {entry: one.validation for entry, one in results.items() if one.validation is not None}
-    if not found:
-        return {}
+    names = {"params": "params", "values": "value", "stderrs": "stderr", "intervals": "interval"}
     return {
-        "validated_params_by_entry": {entry: one.params for entry, one in found.items()},
-        "validated_values_by_entry": {entry: one.value for entry, one in found.items()},
-        "validated_stderrs_by_entry": {entry: one.stderr for entry, one in found.items()},
-        "validated_intervals_by_entry": {entry: one.interval for entry, one in found.items()},
+        f"validated_{plural}_by_entry": {entry: getattr(one, name) for entry, one in found.items()}
+        for plural, name in names.items()
+        if found
     }
 
 

@@ -547,7 +547,7 @@ def optimize_run(
         Those of the validation do not count. None is no limit.
     n_validation_seeds : int, optional
         Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
-        among the candidates on so many, and its value is the mean of as many others:
+        among the candidates on half as many, and its value is the mean of so many others:
         `validated_value` of the result. A finished run can be called again to be validated, or
         validated otherwise. 0 is no validation. None is `n_seeds` if trials get fewer seeds
         than that, else 0.

@@ -44,7 +44,7 @@ def recorded(run: Driver) -> set[tuple[int, int]]:
     copy = run.folder / "validation-as-it-was"
     copy.write_bytes(file.read_bytes())
     copy.write_bytes(file.read_bytes()[: ledger_end(copy)])
-    found = read_trials(copy, range(N_TRIALS), 2 * N_FRESH)
+    found = read_trials(copy, range(N_TRIALS), N_FRESH + N_FRESH // 2)
     return {
         (number, N_SEEDS + int(position))
         for number, one in found.items()

@@ -169,7 +169,7 @@ class Halving(Allocation):
         self._sign = -1.0 if direction == "maximize" else 1.0
         self._on_other_terms = on_other_terms
         self._n_choosing = len(plan.seeds) - n_seeds
-        self._rounds = halving(len(chosen), self._n_choosing)
+        self._rounds = halving(len(chosen), n_seeds)
         self._n_each = 0  # seeds of a candidate by the end of the round
         self._chosen = {trial.number: trial for trial in chosen}
         self._left = list(chosen)  # the best first

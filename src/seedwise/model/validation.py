@@ -158,8 +158,8 @@ def n_choosing(n_seeds: int) -> int:
 def halving(n_candidates: int, n_seeds: int) -> Iterator[tuple[int, int]]:
     """Yield how many candidates a round has, and how many fresh seeds it adds to each one's.
 
-    The better half goes on, with twice as many seeds, up to `n_choosing`; the winner gets `n_seeds`
-    others for its value.
+    The better half goes on, with twice as many seeds, up to `n_choosing`. The winner gets
+    `n_seeds` others for its value.
 
     >>> list(halving(8, 256)), list(halving(1, 256))
     ([(8, 32), (4, 32), (2, 64), (1, 256)], [(1, 256)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ def table(result: sw.OptimizeResult | sw.SweepResult) -> list[tuple[Any, ...]]:
         return [*rows, result.best and result.best.number]
     rows.append((bits(result.best_value), result.best_params))
     return [*rows, repr(result.validation)] if result.validation is not None else rows
+
+
+def summary(result: sw.OptimizeResult) -> dict[str, Any]:
+    """Return what ``summary.json`` says, whose floats are exact."""
+    found: dict[str, Any] = json.loads((Path(result.run_dir) / "summary.json").read_text())
+    return found
 
 
 def others_may_read(run_dir: str | Path) -> list[str]:

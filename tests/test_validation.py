@@ -15,12 +15,15 @@ from click.testing import CliRunner
 import seedwise as sw
 from seedwise.cli.commands import main
 from seedwise.driver import validation as module
+from seedwise.driver.entries import Entry
+from seedwise.driver.run import Run
 from seedwise.errors import OptionError, RunStopped
 from seedwise.model.validation import n_evaluations
 from seedwise.results import study
 from seedwise.study.smoothed import smoothed_values
-from tests.losses import bowl, bowls
-from tests.tables import bits, some, table
+from tests.losses import bowl, bowls, lonely
+from tests.tables import bits, some, summary, table
+from tests.test_retry_failed import killed
 
 N_SEEDS, N_FRESH, N_TRIALS = 12, 8, 6
 SPACE = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}
@@ -508,6 +511,30 @@ def test_if_all_fail_the_run_ends_all_the_same_and_says_so(run, noted, tmp_path,
 
 
 # Entries.
+
+
+@pytest.mark.parametrize(("owner", "step"), [(Entry, "write_summary"), (Run, "note_end")])
+def test_an_entry_whose_driver_is_killed_at_its_very_end_says_how_it_ended(
+    client, tmp_path, owner, step
+):
+    def call():
+        return sw.optimize_entries(
+            lonely,
+            entry_ids=["a"],
+            run_name_prefix="all",
+            cluster=client,
+            run_root=tmp_path,
+            progress=False,
+            n_trials=2,
+            n_seeds=4,
+            n_validation_seeds=4,
+        )
+
+    with killed(owner, step, before=True), pytest.raises(KeyboardInterrupt):
+        call()
+    (result,) = call().results_by_entry.values()
+    assert summary(result)["validated_value"] == result.validated_value
+    assert sw.run_status(result.run_dir).state == "finished"
 
 
 def test_each_entry_is_validated_as_it_would_be_alone(client, tmp_path):

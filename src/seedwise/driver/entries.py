@@ -186,7 +186,10 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 self._failed[entry_id] = error
                 self._told_of_failed.append(told_trials(mine))
             elif (study := finished_study(mine)) is not None:
-                self._results[entry_id] = StudyWork(study).result()
+                entry = Entry(study, self)
+                if not mine.history.completed:  # a kill came before it was written
+                    entry.write_end()
+                self._results[entry_id] = entry.result()
             else:
                 return mine
         return None
@@ -260,9 +263,13 @@ class Entry(StudyWork):
         elif self.is_done:
             with self._work.noting_errors(self.entry_id):
                 self.raise_failure()
-                self.write_summary()
-                self.run.note_end(self.best, complete=self.is_finished)
+                self.write_end()
                 self._work.note_end(self.entry_id, self.result())
+
+    def write_end(self) -> None:
+        """Write how the entry ended."""
+        self.write_summary()
+        self.run.note_end(self.best, complete=self.is_finished)
 
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for, by the clock of the whole run."""

@@ -510,6 +510,36 @@ def test_if_all_fail_the_run_ends_all_the_same_and_says_so(run, noted, tmp_path,
     assert "validation: all 4" in CliRunner().invoke(main, ["show", result.run_dir]).output
 
 
+@pytest.mark.parametrize("comes_in", [True, False])
+def test_what_failed_is_evaluated_anew_with_retry_failed_and_the_rest_is_reused(
+    run, noted, tmp_path, evaluated, comes_in
+):
+    """A trial of the search that then is a candidate, or is none; and a candidate."""
+    expected = run(noted, run_name="other")
+    in_order = sorted(expected.trials, key=lambda trial: trial.value)
+    trial = in_order[0 if comes_in else -1].number
+    candidate = in_order[1].number
+    bad = tmp_path / "bad"
+    bad.write_text(json.dumps([(trial, 3), (candidate, FRESH[0])]))
+    evaluated()
+    first = run(noted, fail_on_chunk_error=False)
+    assert first.trials[trial].error
+    assert first.validation.candidates[-1].number == candidate
+    before = evaluated()
+    again = run(noted, fail_on_chunk_error=False, retry_failed=True)
+    assert table(again) == table(first)
+    assert fresh_of(evaluated()) == 2 * [(candidate, FRESH[0])]  # tried twice, as ever
+    bad.unlink()
+    assert table(run(noted, retry_failed=True)) == table(expected)
+    retried = evaluated()
+    fresh = set(fresh_of(retried))
+    assert set(retried) - fresh == {(trial, seed) for seed in range(N_SEEDS)}
+    assert {number for number, _ in fresh} == ({trial, candidate} if comes_in else {candidate})
+    assert fresh & set(before) == {(candidate, FRESH[0])}
+    assert table(run(noted, retry_failed=True)) == table(expected)
+    assert evaluated() == []
+
+
 # Entries.
 
 

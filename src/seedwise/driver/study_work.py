@@ -20,6 +20,7 @@ from seedwise.driver.validation import (
     Halving,
     are_seeds_spent,
     begin_validation,
+    failed_on_fresh_seeds,
     failed_words,
     forget_found,
     is_searched,
@@ -244,7 +245,7 @@ def finished_study(run: Run) -> Study | None:
     name = run.history.study_name
     trials = read_trials(path, name)
     none_in_flight = len(read_params(path, name)) == len(trials)
-    if run.options.retry_failed and _failed(trials):
+    if run.options.retry_failed and (_failed(trials) or failed_on_fresh_seeds(run, trials)):
         return None
     is_finished = none_in_flight and is_searched(run, trials) and is_validated(run, trials)
     return Study(run, trials) if is_finished else None

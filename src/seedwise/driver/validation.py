@@ -17,7 +17,7 @@ from seedwise.driver.same_run import LOSSES, decides_losses
 from seedwise.engine.race import Allocation, TrialSeeds
 from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
@@ -97,12 +97,22 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
         ledger.unlink(missing_ok=True)
         shutil.rmtree(directory.validation, ignore_errors=True)
     directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
+    if run.options.retry_failed and (failed := failed_on_fresh_seeds(run, chosen)):
+        with Ledger(ledger, run.guard, accept_changes=True) as opened:
+            opened.begin_again(failed)
     directory.validation_record.write({"of": now, "smoothed": bool(smoothed)})
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
     n_seeds = run.options.fresh_seeds_of(run.parts.looks)
     return Halving(chosen, plan, n_seeds, run.options.direction, _on_other_terms(run, chosen))
+
+
+def failed_on_fresh_seeds(run: Run, chosen: Sequence[TrialResult]) -> list[int]:
+    """Return the candidates, by number, of which the ledger has a failure."""
+    numbers = [trial.number for trial in chosen]
+    read = read_trials(run.directory.validation_ledger, numbers, n_seeds=0)
+    return [number for number, one in read.items() if one.failure is not None]
 
 
 def forget_found(run: Run) -> None:

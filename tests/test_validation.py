@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -295,6 +296,21 @@ def test_while_the_search_goes_on_there_is_no_validated_value(run, noted, monkey
     assert "validated_value" not in summary
     assert sw.run_status(result.run_dir).validated_value is None
     assert run(noted, n_trials=N_TRIALS + 1).validation is not None
+
+
+def test_what_is_found_is_never_written_to_the_record_of_a_driver_that_took_over(
+    run, noted, monkeypatch
+):
+    write = module.write_validation
+
+    def write_late(mine, found):
+        record = mine.directory.validation_record
+        others = {"of": {**record.read()["of"], "n_seeds": 99}}
+        write(attrs.evolve(mine, guard=lambda: record.write(others)), found)
+
+    monkeypatch.setattr("seedwise.driver.study_work.write_validation", write_late)
+    said = json.loads((Path(run(noted).run_dir) / "validation.json").read_text())
+    assert ("found" in said, said["of"]["n_seeds"]) == (True, N_FRESH)
 
 
 def test_fresh_losses_of_another_loss_do_not_count(run, evaluated, tmp_path):

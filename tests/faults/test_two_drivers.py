@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,18 @@ import pytest
 
 from seedwise.errors import RunLockedError
 from seedwise.folder.lease import SILENT_S
-from tests.faults.harness import RUN, carry_out_here, driver, expected_table
+from seedwise.folder.ledger import ledger_end
+from tests.faults.harness import RUN, carry_out_here, driver, expected_table, told_values
+from tests.testbed.daemons import poll
 
-KEYWORDS = {**RUN, "max_concurrent_trials": 2}
+N_TRIALS = 8
+KEYWORDS = {
+    **RUN,
+    "n_trials": N_TRIALS,
+    "max_concurrent_trials": 2,
+    "n_validation_seeds": 24,
+    "n_validation_candidates": 3,
+}
 
 
 @pytest.fixture
@@ -22,7 +32,7 @@ def expected(client):
 
 
 @pytest.fixture
-def first(tmp_path):
+def first(expected, tmp_path):
     """A driver at work, on seeds that take so long that it is not at its end by itself."""
     with driver(tmp_path, "run", KEYWORDS, pace_s=0.1) as first:
         first.start()
@@ -66,10 +76,23 @@ def test_a_second_driver_is_refused_though_the_first_is_stopped(first, second, e
     assert first.table == expected
 
 
-def test_a_driver_that_was_taken_over_writes_nothing_any_more(first, second, expected, tmp_path):
+@pytest.mark.parametrize("in_validation", [pytest.param(False, marks=pytest.mark.full), True])
+def test_a_driver_that_was_taken_over_writes_nothing_any_more(
+    in_validation, first, second, expected, tmp_path
+):
     """It is stopped, and looks as if it ran on another host, where nobody can see it."""
+    directory = first.directory
+    if in_validation:
+        first.set_pace(0.02)
+        poll(directory.validation_ledger.exists, "the validation")
+        first.set_pace(0.1)
+        first.wait_for(9)
     first.process.send_signal(signal.SIGSTOP)
-    lease = first.directory.lease
+    assert ("of" in directory.validation_record.read()) == in_validation
+    assert "found" not in directory.validation_record.read()
+    assert (len(told_values(directory)) == N_TRIALS) == in_validation
+    ledgers = [file for file in (directory.ledger, directory.validation_ledger) if file.exists()]
+    lease = directory.lease
     held = json.loads(lease.read_text())
     lease.write_text(json.dumps({**held, "host": "elsewhere", "machine": "elsewhere"}))
     silence(lease)
@@ -78,9 +101,15 @@ def test_a_driver_that_was_taken_over_writes_nothing_any_more(first, second, exp
     folder = tmp_path / "second"
     folder.mkdir()
     (folder / "runs").symlink_to(tmp_path / "runs")
-    with driver(folder, "run", {**KEYWORDS, "take_over": True}, pace_s=0.1) as taker:
+    with (
+        driver(folder, "run", {**KEYWORDS, "take_over": True}, pace_s=0.1) as taker,
+        contextlib.ExitStack() as closing,
+    ):
+        as_first_has_them = [closing.enter_context(file.open("ab", 0)) for file in ledgers]
         taker.start()
         taker.wait_for(1)
+        for file in as_first_has_them:
+            file.write(b"a record on its way, which no check of the lease could hold back")
         first.process.send_signal(signal.SIGCONT)
         assert first.wait() == 1
         assert "LeaseLostError" in first.stderr
@@ -88,3 +117,4 @@ def test_a_driver_that_was_taken_over_writes_nothing_any_more(first, second, exp
         assert finish(taker) == 0
         assert taker.table == expected
     assert not first.table_file.exists()
+    assert [ledger_end(file) for file in ledgers] == [file.stat().st_size for file in ledgers]

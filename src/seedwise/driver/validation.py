@@ -125,8 +125,8 @@ def forget_found(run: Run) -> None:
 
 def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
-    run.guard()
     said = run.directory.validation_record.read()
+    run.guard()  # after it: if another driver takes over now, what we write is of the old record
     run.directory.validation_record.write({**said, "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
     run.log.write("validated", f"{who}{in_words(found)}")

@@ -1,13 +1,11 @@
-"""A race on real workers: the same bits whatever happens, and a best trial with all its seeds."""
+"""A race on real workers, and parts of the plan: who gets which seeds, and what is said of it."""
 
 from __future__ import annotations
 
 import json
-import signal
 
 import numpy as np
 import optuna
-import psutil
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -15,10 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 import seedwise as sw
 from seedwise.errors import OptionError
 from seedwise.model.racing import looks
-from tests.faults.harness import driver, expected_table, stock_trials
-from tests.faults.loss import evaluations
 from tests.losses import lonely
-from tests.tables import some, table
+from tests.tables import table
 
 N_SEEDS = 40
 RACE = {
@@ -49,36 +45,6 @@ def test_some_trials_are_dropped_at_different_looks_and_some_are_not(raced):
     assert len({trial.n_seeds for trial in dropped}) > 1
     assert {trial.n_seeds for trial in dropped} <= set(looks(True, N_SEEDS).sizes[:-1])
     assert [trial.number for trial in whole[:4]] == [0, 1, 2, 3]  # they had no incumbent
-
-
-@pytest.mark.parametrize(
-    ("workers", "chunk_size"), some([(2, 3), (1, 3), (1, 7), (2, 1)], (2, 3), (1, 7))
-)
-def test_a_race_gives_the_same_bits_on_any_workers_in_any_chunks(
-    raced, client, tmp_path, workers, chunk_size
-):
-    place = {"cluster": client} if workers == 2 else {"workers": 1}
-    assert table(run(tmp_path, chunk_size=chunk_size, **place)) == table(raced)
-
-
-def test_parts_give_the_same_bits_on_another_number_of_workers_in_other_chunks(parts, tmp_path):
-    assert table(run(tmp_path, workers=1, **PARTS, chunk_size=3)) == table(parts)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param(RACE, id="race"), pytest.param(PARTS, id="parts", marks=pytest.mark.full)],
-)
-def test_after_kill_9_it_is_resumed_to_the_same_table(client, tmp_path, options):
-    keywords = {**options, "chunk_size": 4, "workers": 2, "progress": False}
-    expected = expected_table(client, keywords)
-    with driver(tmp_path, "killed", keywords, pace_s=0.01) as disturbed:
-        disturbed.start()
-        disturbed.wait_until_told(5)
-        assert disturbed.kill()
-        disturbed.set_pace(0)
-        assert disturbed.finish(client) == expected
-    assert len(stock_trials(disturbed.directory)) == options["n_trials"]
 
 
 def test_the_best_trial_of_stock_optuna_has_all_its_seeds(raced):
@@ -202,21 +168,3 @@ def test_each_entry_has_the_limit_for_itself(client, tmp_path):
     assert (status.state, status.pending, status.n_trials) == ("finished", 0, 4)
     status = sw.run_status(f"{result.run_dir}/entries/a")
     assert (status.state, status.pending, status.n_trials) == ("finished", 0, 2)
-
-
-@pytest.mark.full
-@pytest.mark.slurm
-def test_a_race_on_slurm_gives_the_same_though_a_worker_is_killed(
-    slurm, client, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
-    on_slurm = {"cluster": "slurm", "workers": 2, "cpus_per_task": 1, "mem_per_cpu": "400M"}
-    keywords = {**RACE, "chunk_size": 4, **on_slurm}
-    with driver(tmp_path, "disturbed", keywords, pace_s=0.05) as disturbed:
-        disturbed.start()
-        disturbed.wait_until_told(5)
-        psutil.Process(evaluations(disturbed.evaluation_log)[-1][0]).send_signal(signal.SIGKILL)
-        disturbed.set_pace(0)
-        assert disturbed.wait(600) == 0, disturbed.stderr
-        assert "lost the worker" in disturbed.stderr
-        assert disturbed.table == expected_table(client, RACE)

@@ -7,82 +7,99 @@ import itertools
 import pytest
 
 import seedwise as sw
-from tests.losses import bowl, bowls
-from tests.tables import some, table
+from tests.losses import bowl, bowls, lonely
+from tests.tables import some, summary, table
 
-N_TRIALS = 14  # the first ten of TPE are random: four more see what was told
+FIXED = {
+    "n_trials": 14,  # the first ten of TPE are random: four more see what was told
+    "n_seeds": 105,
+    "progress": False,
+}
+SEARCHES = {
+    "lag 1": {"race": False},
+    "lag 4": {"race": False, "max_concurrent_trials": 4},
+    "race": {"race": True, "max_concurrent_trials": 4, "n_validation_seeds": 24},
+    "parts": {},  # the defaults, with a validation
+}
 
 
-def run(root, loss=bowl, lag=1, **options):
-    return sw.optimize_run(
-        loss,
-        n_trials=N_TRIALS,
-        n_seeds=105,
-        race=False,  # see test_race.py
-        max_concurrent_trials=lag,
-        run_root=root,
-        progress=False,
-        **options,
-    )
+def run(root, search, loss=None, **options):
+    loss = loss or (bowl if SEARCHES[search].get("race") is False else lonely)
+    return sw.optimize_run(loss, run_root=root, **{**FIXED, **SEARCHES[search], **options})
+
+
+def bits_of(result):
+    return table(result), summary(result)
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """Tables of lag 1 and 4, each of one local worker and one chunk."""
+    """What each search comes to on one local worker, in one chunk."""
     root = tmp_path_factory.mktemp("reference")
-    return {lag: table(run(root, lag=lag, workers=1, chunk_size=1000)) for lag in (1, 4)}
+    return {search: bits_of(run(root, search, workers=1, chunk_size=1000)) for search in SEARCHES}
 
 
-def test_the_lag_is_part_of_the_result(reference):
+def test_the_searches_differ(reference):
     """If this fails, equality below may hold for the wrong reason."""
-    assert reference[1] != reference[4]
+    assert reference["lag 1"] != reference["lag 4"]
+    raced, _ = reference["race"]
+    assert len({n_seeds for *_, n_seeds, _, _ in raced[: FIXED["n_trials"]]}) > 2  # several looks
+    assert all("ValidatedTrial" in reference[search][0][-1] for search in ("race", "parts"))
 
 
 @pytest.mark.parametrize(
-    ("lag", "chunk_size"), some(itertools.product([1, 4], [1, 7, 100, 1000]), (4, 1), (1, 100))
+    ("search", "chunk_size"),
+    some(
+        itertools.product(SEARCHES, [1, 7, 100, 1000]),
+        *(("lag 4", 1), ("lag 1", 100), ("race", 7), ("parts", 7)),
+    ),
 )
-def test_any_chunk_size_on_two_workers(reference, tmp_path, client, lag, chunk_size):
-    result = run(tmp_path, lag=lag, cluster=client, chunk_size=chunk_size)
-    assert table(result) == reference[lag]
+def test_any_chunk_size_on_two_workers(reference, tmp_path, client, search, chunk_size):
+    result = run(tmp_path, search, cluster=client, chunk_size=chunk_size)
+    assert bits_of(result) == reference[search]
 
 
 @pytest.mark.parametrize(
-    ("lag", "workers"), some(itertools.product([1, 4], [1, 2, (1, 2)]), (1, 2), (4, (1, 2)))
+    ("search", "workers"),
+    some(itertools.product(SEARCHES, [1, 2, (1, 2)]), ("parts", 2), ("race", (1, 2))),
 )
-def test_any_number_of_own_workers(reference, tmp_path, lag, workers):
-    assert table(run(tmp_path, lag=lag, workers=workers, chunk_size=7)) == reference[lag]
+def test_any_number_of_own_workers(reference, tmp_path, search, workers):
+    result = run(tmp_path, search, workers=workers, chunk_size=7)
+    assert bits_of(result) == reference[search]
 
 
 @pytest.mark.parametrize(
-    ("lag", "use_processes"), some(itertools.product([1, 4], [False, True]), (4, False), (1, True))
+    ("search", "use_processes"),
+    some(itertools.product(SEARCHES, [False, True]), ("lag 4", False), ("lag 1", True)),
 )
-def test_seeds_in_threads_or_processes(reference, tmp_path, lag, use_processes):
+def test_seeds_in_threads_or_processes(reference, tmp_path, search, use_processes):
     result = run(
         tmp_path,
-        lag=lag,
+        search,
         workers=1,
         worker_parallelism=3,
         use_processes=use_processes,
         chunk_size=50,
     )
-    assert table(result) == reference[lag]
+    assert bits_of(result) == reference[search]
 
 
 @pytest.mark.parametrize("parallelism", [pytest.param(1, marks=pytest.mark.full), 2])
 def test_a_vectorized_loss(reference, tmp_path, parallelism):
-    result = run(tmp_path, bowls, workers=1, chunk_size=10, worker_parallelism=parallelism)
-    assert table(result) == reference[1]
+    options = {"workers": 1, "chunk_size": 10, "worker_parallelism": parallelism}
+    assert bits_of(run(tmp_path, "lag 1", bowls, **options)) == reference["lag 1"]
 
 
 @pytest.mark.slurm
 @pytest.mark.parametrize(
-    ("lag", "in_processes"), some(itertools.product([1, 4], [False, True]), (4, True))
+    ("search", "in_processes"),
+    some(itertools.product(SEARCHES, [False, True]), ("race", True), ("parts", False)),
 )
-def test_slurm_gives_the_same(reference, tmp_path, slurm, lag, in_processes):
+def test_slurm_gives_the_same(reference, tmp_path, slurm, search, in_processes):
     processes = {"worker_parallelism": 2, "use_processes": True, "cpus_per_task": 2}
     result = run(
         tmp_path,
-        lag=lag,
+        search,
         cluster="slurm",
         workers=2,
         chunk_size=7,
@@ -90,4 +107,4 @@ def test_slurm_gives_the_same(reference, tmp_path, slurm, lag, in_processes):
         **(processes if in_processes else {}),
     )
     assert result.mode is sw.ExecutionMode.DISTRIBUTED
-    assert table(result) == reference[lag]
+    assert bits_of(result) == reference[search]

@@ -22,8 +22,8 @@ from seedwise.errors import OptionError, RunStopped
 from seedwise.model.validation import n_evaluations
 from seedwise.results import study
 from seedwise.study.smoothed import smoothed_values
-from tests.losses import bowl, bowls, lonely
-from tests.tables import bits, some, summary, table
+from tests.losses import bowl, lonely
+from tests.tables import bits, summary, table
 from tests.test_retry_failed import killed
 
 N_SEEDS, N_FRESH, N_TRIALS = 12, 8, 6
@@ -70,23 +70,6 @@ def fresh_of(pairs) -> list[tuple[int, int]]:
 
 def numbers(result) -> list[int]:
     return [one.number for one in result.validation.candidates]
-
-
-# The same bits.
-
-
-@pytest.mark.parametrize(
-    ("loss", "chunk_size", "workers"),
-    some([(bowl, 3, 2), (bowl, 100, 2), (bowl, 5, 1), (bowls, 4, 2)], (bowl, 3, 2), (bowl, 5, 1)),
-)
-def test_the_same_bits_for_any_chunk_size_and_number_of_workers(
-    run, tmp_path, loss, chunk_size, workers
-):
-    expected = table(run(bowl, run_name="other"))
-    place = {} if workers == 2 else {"cluster": "local", "workers": workers}
-    found = run(loss, chunk_size=chunk_size, **place)
-    assert table(found) == expected
-    assert "ValidatedTrial" in table(found)[-1]
 
 
 def test_the_search_is_the_same_without_a_validation(run):

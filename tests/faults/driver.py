@@ -14,7 +14,7 @@ from pathlib import Path
 
 import seedwise as sw
 from tests.faults import loss
-from tests.tables import table
+from tests.tables import summary, table
 
 
 def main() -> None:
@@ -33,12 +33,16 @@ def carry_out(which, keywords) -> str:
         keywords["run_name_prefix"] = keywords.pop("run_name")
         result = sw.optimize_entries(which, **keywords)
         failed = {entry: str(error) for entry, error in result.failed.items()}
-        tables = {entry: table(found) for entry, found in result.results_by_entry.items()}
+        tables = {entry: bits_of(found) for entry, found in result.results_by_entry.items()}
         return repr((tables, without_folder(failed, result.run_dir)))
     if "source" in keywords:
         source = sw.source_from_manifest(keywords.pop("source"))
         return repr(table(sw.run_sweep(which, source, **keywords)))
-    return repr(table(sw.optimize_run(which, **keywords)))
+    return repr(bits_of(sw.optimize_run(which, **keywords)))
+
+
+def bits_of(result) -> tuple[list, dict]:
+    return table(result), summary(result)
 
 
 def without_folder(failed: dict[str, str], run_dir: str) -> dict[str, str]:

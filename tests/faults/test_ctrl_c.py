@@ -18,7 +18,7 @@ LONG_S = 0.1
 CELL = """
 import seedwise as sw
 from tests.faults.loss import noted
-from tests.tables import table
+from tests.faults.driver import bits_of
 options = {options!r}
 result = sw.optimize_run(noted, run_root={root!r}, run_name="notebook", **options)
 """
@@ -83,7 +83,7 @@ def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, client, tmp_p
     )
     (tmp_path / "pace").write_text("0")
     assert reply_to(frontend.execute(cell), frontend)["status"] == "ok"
-    assert evaluate(frontend, "repr(table(result)) == " + repr(expected)) == "True"
+    assert evaluate(frontend, "repr(bits_of(result)) == " + repr(expected)) == "True"
 
 
 def reply_to(message_id: str, frontend) -> dict:

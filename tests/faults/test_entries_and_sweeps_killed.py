@@ -11,8 +11,8 @@ import pytest
 import seedwise as sw
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end
-from tests.faults.harness import Driver, driver, undisturbed
-from tests.faults.loss import SPACE, evaluations
+from tests.faults.harness import Driver, driver, told_values, undisturbed
+from tests.faults.loss import FAILING_ENTRY, SPACE, evaluations
 from tests.testbed.daemons import poll
 
 PACE_S = 0.003
@@ -22,8 +22,12 @@ COUNTS = [1, pytest.param(40, marks=pytest.mark.full)]
 ENTRIES = {
     "loss": "of_entry",
     "entry_ids": [f"p{number}" for number in range(6)],
-    "n_trials": 8,
+    "n_trials": 12,
     "n_seeds": N_SEEDS,
+    "race": True,
+    "n_validation_seeds": 8,
+    "n_validation_candidates": 3,
+    "max_concurrent_entries": 2,
     "chunk_size": 4,
     "workers": 2,
     "progress": False,
@@ -48,10 +52,35 @@ SWEEP = {
 assert set(SWEEP["source"]["space"]) == set(SPACE)
 
 
+def on_record(directory: RunDirectory) -> set[tuple[int, int]]:
+    """Return trial and seed of what the ledgers have; of entry i the trials are 1000 i and up."""
+    studies = {0: directory}
+    for path in directory.entries.glob("p*"):
+        studies[1000 * int(path.name.removeprefix("p"))] = RunDirectory(path)
+    return {
+        (first_trial + trial, first_seed + position)
+        for first_trial, study in studies.items()
+        for first_seed, path in ((0, study.ledger), (N_SEEDS, study.validation_ledger))
+        for trial, position in _recorded(path, directory.path)
+    }
+
+
+def one_validates_and_another_searches(directory: RunDirectory) -> bool:
+    entries = [RunDirectory(path) for path in directory.entries.glob("p*")]
+    records = [entry.validation_record.read() for entry in entries]
+    told = [len(told_values(entry)) for entry in entries if entry.name != f"p{FAILING_ENTRY}"]
+    is_validating = any(one and "found" not in one for one in records)
+    return is_validating and any(0 < n_told < ENTRIES["n_trials"] for n_told in told)
+
+
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("keywords", [ENTRIES, SWEEP], ids=["entries", "sweep"])
+@pytest.mark.parametrize(
+    ("keywords", "moment"),
+    [(ENTRIES, one_validates_and_another_searches), (SWEEP, on_record)],
+    ids=["entries", "sweep"],
+)
 @pytest.mark.parametrize("n_kills", COUNTS)
-def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, client, tmp_path):
+def test_kill_9_of_the_driver_changes_nothing(keywords, moment, n_kills, client, tmp_path):
     rng = random.Random(n_kills)
     expected = undisturbed(client, tmp_path, keywords)
     expected_files = files(tmp_path / "runs" / "undisturbed")
@@ -67,12 +96,16 @@ def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, client, tmp_pat
                 run.start()
                 # A random moment, by what was done by then: machines differ in how fast they are.
                 if not n_hits:
-                    wait_for_a_record(run)
-                elif rng.random() < 0.85:  # in the middle of the work, else as it starts
-                    run.wait_for(rng.randint(1, 100))
-                time.sleep(rng.uniform(0, 0.1))
+                    run.set_pace(10 * PACE_S)
+                    poll(lambda: moment(run.directory) or not run.running, "the first moment")
+                else:
+                    if rng.random() < 0.85:  # in the middle of the work, else as it starts
+                        run.wait_for(rng.randint(1, 100))
+                    time.sleep(rng.uniform(0, 0.1))
                 if not run.kill():
                     break
+                assert n_hits or moment(run.directory)
+                run.set_pace(PACE_S)
                 n_hits += 1
                 kills.append((len(evaluations(run.evaluation_log)), on_record(run.directory)))
                 n_on_record += len(kills[-1][1])
@@ -87,31 +120,15 @@ def test_kill_9_of_the_driver_changes_nothing(keywords, n_kills, client, tmp_pat
     assert n_on_record > 0
 
 
-def wait_for_a_record(run: Driver) -> None:
-    poll(lambda: on_record(run.directory) or not run.running, "a seed to be on record")
-
-
 def is_at_its_end(run: Driver) -> bool:
     """Tell whether a driver that was killed had only its table left to write."""
     has_begun = run.directory.has_begun and not run.table_file.exists()
     return has_begun and "completed_at_utc" in run.directory.read_meta()
 
 
-def on_record(directory: RunDirectory) -> set[tuple[int, int]]:
-    """Return trial and seed of what the ledgers have; of entry i the trials are 1000 i and up."""
-    ledgers = {0: directory.ledger}
-    for path in directory.entries.glob("p*"):
-        ledgers[1000 * int(path.name.removeprefix("p"))] = RunDirectory(path).ledger
-    found = set()
-    for first, path in ledgers.items():
-        if path.exists():
-            found |= {(first + trial, seed) for trial, seed in _recorded(path, directory.path)}
-    return found
-
-
 def _recorded(path: Path, folder: Path) -> set[tuple[int, int]]:
     copy = folder.parent / "ledger-as-it-was"
-    copy.write_bytes(path.read_bytes())
+    copy.write_bytes(path.read_bytes() if path.exists() else b"")
     copy.write_bytes(copy.read_bytes()[: ledger_end(copy)])
     with Ledger(copy) as ledger:
         return {

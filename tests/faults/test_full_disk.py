@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.faults import test_validation_disturbed as validation
+from tests.faults import test_search_and_validation as validation
 from tests.faults.harness import RUN, driver, expected_table, told_values
 
 KEYWORDS = {**RUN, "max_concurrent_trials": 2}
@@ -63,9 +63,10 @@ def test_no_room_for_the_rest(small_disk, client, tmp_path):
 @pytest.mark.full
 def test_no_room_for_the_ledger_of_a_validation(small_disk, client, tmp_path):
     (tmp_path / "runs").symlink_to(small_disk)
-    with driver(tmp_path, "run", validation.RUN, pace_s=validation.PACE_S) as run:
+    keywords = validation.SEARCHES["race"]
+    with driver(tmp_path, "run", keywords, pace_s=validation.PACE_S) as run:
         run.start()
-        validation.in_validation(run, 5)
+        validation.in_validation(run)
         filler = fill(small_disk, 0)
         assert run.wait() == 1
         error = run.stderr.rstrip().splitlines()[-1]
@@ -74,9 +75,9 @@ def test_no_room_for_the_ledger_of_a_validation(small_disk, client, tmp_path):
         assert "seedwise resume" in error
         filler.unlink()
         before = validation.recorded(run)
-        n_before = len(validation.fresh(run))
-        assert run.finish(client) == expected_table(client, validation.RUN)
-        assert not before & set(validation.fresh(run)[n_before:])
+        n_before = run.n_evaluations
+        assert run.finish(client) == expected_table(client, keywords)
+        assert not before & set(validation.evaluated(run)[n_before:])
 
 
 def full_after_some_trials(n_pages_left, small_disk, tmp_path, client) -> str:

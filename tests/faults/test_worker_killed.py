@@ -16,8 +16,9 @@ from tests.testbed.daemons import poll
 PACE_S = 0.02
 
 
+@pytest.mark.full  # see test_search_and_validation.py
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("n_kills", [3, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("n_kills", [50])
 def test_kill_9_of_a_worker_changes_nothing(n_kills, client, tmp_path):
     rng = random.Random(3)
     keywords = {**RUN, "max_concurrent_trials": 4}

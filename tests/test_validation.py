@@ -21,7 +21,7 @@ from seedwise.driver.run import Run
 from seedwise.errors import OptionError, RunStopped
 from seedwise.model.validation import n_evaluations
 from seedwise.results import study
-from seedwise.study.smoothed import smoothed_values
+from seedwise.study.smoothed import smoothed_study
 from tests.losses import bowl, lonely
 from tests.tables import bits, summary, table
 from tests.test_retry_failed import killed
@@ -93,15 +93,15 @@ def test_values_are_smoothed_once_after_the_search(
     found = []
 
     def noted(*args):
-        found.append(smoothed_values(*args))
+        found.append(smoothed_study(*args))
         return found[-1]
 
     for place in (module, study):
-        monkeypatch.setattr(place, "smoothed_values", noted)
+        monkeypatch.setattr(place, "smoothed_study", noted)
     loss = sw.loss(name="hills", description="hills", parameter_space={"x": (-1, 1)})(function)
     more = {"n_trials": 14, "n_seeds": 32, "race": "auto", "sampler": "auto"}
     result = run(loss, **more, n_validation_seeds=n_fresh)
-    assert [bool(values) for values in found] == [is_smoothed]
+    assert [one.surrogate.explains for one in found] == [is_smoothed]
     said = [remark for remark in result.remarks if "do not predict its value" in remark]
     assert len(said) == (not is_smoothed)
     # A finished run is not smoothed again.

@@ -21,7 +21,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,13 @@ from seedwise.engine.race import Racing
 from seedwise.model.options.race import Race
 from seedwise.model.racing import looks
 from seedwise.model.seeds import Chunk, seed_plan
+from seedwise.model.statistics import Estimate
 from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult, best_trial
 from seedwise.model.validation import n_choosing, n_evaluations
 from seedwise.study.distributions import distributions
 from seedwise.study.samplers import make_sampler
 from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
-from seedwise.study.smoothed import SmoothedTPESampler
+from seedwise.study.smoothed import SmoothedStudy, SmoothedTPESampler
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
 
 N_SEEDS = 256
@@ -97,17 +98,15 @@ class InMemoryProposer:
         self._space = distributions(problem.space)
         self._asked: dict[int, optuna.Trial] = {}
 
+    def smoothed(self, fresh: Mapping[int, Estimate] | None = None) -> dict[int, float]:
+        """Return the smoothed values; none if the sampler does not smooth them."""
+        is_smoothed = isinstance(self.study.sampler, SmoothedTPESampler)
+        return SmoothedStudy.of(self.study).values(fresh) if is_smoothed else {}
+
     def best_first(self) -> list[TrialResult]:
         """Return the trials by the values that the sampler is shown."""
-        shown = {result.number: result.value for result in self.results}
-        if isinstance(self.study.sampler, SmoothedTPESampler):
-            trials = self.study.get_trials(
-                deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]
-            )
-            n_plan = self.study.user_attrs.get(N_SEEDS_OF_PLAN, 0)
-            smoothed = self.study.sampler.smoothed(trials, maximize=False, n_plan=n_plan)
-            shown = {trial.number: trial.value for trial in smoothed}
-        return sorted(self.results, key=lambda result: shown[result.number])
+        shown = self.smoothed()
+        return sorted(self.results, key=lambda result: shown.get(result.number, result.value))
 
     def unfinished(self) -> Sequence[Proposal]:
         return ()
@@ -259,7 +258,8 @@ def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share
     plan = attrs.evolve(plan, chunk_size=-(-N_SEEDS // searched.n_slots))
     chosen = proposer.best_first()[: method.n_candidates]
     on_other_terms = [trial.number for trial in chosen] if method.in_parts else ()
-    halving = Halving(chosen, plan, n_seeds, "minimize", on_other_terms)
+    smoothed = proposer.smoothed if method.in_parts else lambda _: {}
+    halving = Halving(chosen, plan, n_seeds, "minimize", on_other_terms, smoothed)
     n_evaluated, time_s, ledger = searched.n_evaluated, searched.now_s, Forgetful()
     while halving.begin_round():
         slots = searched.again()

@@ -40,10 +40,18 @@ class Case:
         self.ledger = FakeLedger()
         self.rounds: list[dict[int, list[int]]] = []
         self.on_other_terms: tuple[int, ...] = ()
+        self.smoothed = lambda fresh: {}
         self.halving = self.begin()
 
     def begin(self) -> Halving:
-        return Halving(self.chosen, self.plan, N_SEEDS, self.direction, self.on_other_terms)
+        return Halving(
+            self.chosen,
+            self.plan,
+            N_SEEDS,
+            self.direction,
+            self.on_other_terms,
+            self.smoothed,
+        )
 
     def open_round(self, rng: random.Random, **channel) -> tuple[Engine, FakeChannel]:
         halving = self.halving
@@ -108,6 +116,25 @@ def test_the_winner_is_chosen_on_pooled_evidence():
     case.on_other_terms = (0, 1)
     case.halving = case.begin()
     assert case.work().number == 1
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_winner_is_chosen_by_smoothed_values_where_there_are_any(direction):
+    seen = []
+
+    def smoothed(fresh):
+        seen.append({number: one.n_seeds for number, one in fresh.items()})
+        sign = 1 if direction == "minimize" else -1
+        return {number: sign * abs(number - 2) for number in fresh}
+
+    case = Case(of(*range(5)), direction=direction)
+    case.on_other_terms, case.smoothed = range(5), smoothed
+    case.halving = case.begin()
+    found = case.work()
+    assert found.number == 2
+    assert found.candidates[0].value == pytest.approx(2.0, abs=0.01)
+    assert [set(one.values()) for one in seen] == [{4}, {8}, {16}]
+    assert [len(one) for one in seen] == [5, 3, 2]
 
 
 def test_with_maximize_the_highest_wins():

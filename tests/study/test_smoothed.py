@@ -15,7 +15,8 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
-from seedwise.study.smoothed import SmoothedTPESampler, told_trials
+from seedwise.model.statistics import Estimate
+from seedwise.study.smoothed import N_SEEDS, SmoothedStudy, SmoothedTPESampler, told_trials
 
 SPACE = {
     "x": FloatDistribution(-1, 1),
@@ -37,9 +38,9 @@ def ask(study):
     return study.ask(SPACE)
 
 
-def tell(study, trial, noise=0.3, sign=1, attributes=True):
+def tell(study, trial, noise=0.3, sign=1, attributes=True, of=lambda number: number):
     """Tell the mean of 16 seeds, whose noise depends on the trial's number alone."""
-    rng = np.random.default_rng(trial.number)
+    rng = np.random.default_rng(of(trial.number))
     seeds = sign * loss(trial.params) + 4 * noise * rng.normal(size=16)
     if attributes:
         trial.set_user_attr("stderr", float(seeds.std(ddof=1)) / 4)
@@ -216,6 +217,46 @@ def test_candidates_of_tpe_are_compared_by_what_the_model_expects_of_them():
     }
     good, bad = sampler._compute_acquisition_func(samples, None, None)
     assert good > bad + 3
+
+
+def estimates(numbers, means, stderr, n_seeds=64):
+    return {n: Estimate(mean, stderr, n_seeds) for n, mean in zip(numbers, means, strict=True)}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_fresh_seeds_say_of_trials_is_pooled_with_the_search(sign):
+    direction = MINIMIZE if sign == 1 else MAXIMIZE
+    study = optimized(SmoothedTPESampler(seed=2), n=60, direction=direction)
+    smoothed = SmoothedStudy.of(study)
+    shown, numbers = smoothed.values(), [50, 3, 7]
+    assert list(shown) == list(range(60))
+    means = [shown[number] + 0.3 for number in numbers]
+    vague, sure = (
+        list(smoothed.values(estimates(numbers, means, *each)).values())
+        for each in ((9.0, 64), (1e-3, 6400))
+    )
+    assert vague == pytest.approx([shown[number] for number in numbers], abs=0.1)
+    assert sure == pytest.approx(means, abs=0.02)
+    (between,) = smoothed.values(estimates([3], [means[1]], 0.3)).values()
+    assert vague[1] + 0.02 < between < sure[1] - 0.02
+    assert smoothed.values(estimates([3, 60], [1.0, 1.0], 0.1)) == {}  # it does not know them all
+
+
+def test_fresh_values_have_the_noise_of_their_seeds_in_common():
+    """So their differences count for more."""
+    study = optimized(SmoothedTPESampler(seed=2), n=60, of=lambda number: number % 4)
+    apart = SmoothedStudy.of(study)
+    study.set_user_attr(N_SEEDS, 64)
+    common = SmoothedStudy.of(study)
+    assert common.surrogate.process.noise_model.shared > 0.5
+    numbers, moves = range(40, 48), 0.1 * np.array([1, -1] * 4)
+    differences = []
+    for smoothed in (apart, common):
+        shown = np.array([smoothed.values()[number] for number in numbers])
+        fresh = estimates(numbers, (shown + moves).tolist(), 0.3)
+        found = np.array(list(smoothed.values(fresh).values()))
+        differences.append(np.mean((found - shown) * np.sign(moves)))
+    assert differences[1] > 2 * differences[0]
 
 
 FULL = {"x": 0.5, "rate": 0.1, "n": 3, "kind": "plain"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -33,7 +33,7 @@ from seedwise.model.validation import (
     pooled,
     probabilities_best,
 )
-from seedwise.study.smoothed import SmoothedTPESampler, smoothed_values
+from seedwise.study.smoothed import SmoothedTPESampler, smoothed_study
 
 
 def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
@@ -90,8 +90,9 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     directory = run.directory
     is_smoothed = isinstance(run.parts.sampler, SmoothedTPESampler)
     name = run.history.study_name
-    smoothed = smoothed_values(directory.study_file, name) if is_smoothed else {}
-    chosen, ledger = candidates(run, trials, smoothed), directory.validation_ledger
+    smoothed = smoothed_study(directory.study_file, name) if is_smoothed else None
+    shown = {} if smoothed is None else smoothed.values()
+    chosen, ledger = candidates(run, trials, shown), directory.validation_ledger
     before, now = directory.validation_record.read().get("of", {}), _of(run, trials)
     if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
@@ -100,12 +101,16 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     if run.options.retry_failed and (failed := failed_on_fresh_seeds(run, chosen)):
         with Ledger(ledger, run.guard, accept_changes=True) as opened:
             opened.begin_again(failed)
-    directory.validation_record.write({"of": now, "smoothed": bool(smoothed)})
+    directory.validation_record.write({"of": now, "smoothed": bool(shown)})
     with writing(directory.validation):  # losses may write files there
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
     n_seeds = run.options.fresh_seeds_of(run.parts.looks)
-    return Halving(chosen, plan, n_seeds, run.options.direction, _on_other_terms(run, chosen))
+    other_terms = _on_other_terms(run, chosen)
+    args = chosen, plan, n_seeds, run.options.direction, other_terms
+    if smoothed is None or not run.parts.looks.in_parts or _losses_changed(run):
+        return Halving(*args)
+    return Halving(*args, smoothed.values)
 
 
 def failed_on_fresh_seeds(run: Run, chosen: Sequence[TrialResult]) -> list[int]:
@@ -158,7 +163,8 @@ class Halving(Allocation):
     It is both where the points of an engine come from, and which seeds they get; each round has an
     engine of its own. `chosen` are the candidates, the best first. The last `n_seeds` seeds of the
     plan are for the winner's value, and the others choose it. The search's values of the trials
-    `on_other_terms`, by number, do not count.
+    `on_other_terms`, by number, do not count. `smoothed` takes what the fresh seeds say of
+    candidates, and returns their smoothed values; none if they are not smoothed.
     """
 
     best = None
@@ -171,6 +177,7 @@ class Halving(Allocation):
         n_seeds: int,
         direction: str,
         on_other_terms: Collection[int] = (),
+        smoothed: Callable[[Mapping[int, Estimate]], Mapping[int, float]] = lambda _: {},
     ) -> None:
         super().__init__(plan)
         self.n_rounds = 0
@@ -178,6 +185,7 @@ class Halving(Allocation):
         self.n_seeds = n_evaluations(len(chosen), n_seeds)
         self._sign = -1.0 if direction == "maximize" else 1.0
         self._on_other_terms = on_other_terms
+        self._smoothed = smoothed
         self._n_choosing = len(plan.seeds) - n_seeds
         self._rounds = halving(len(chosen), n_seeds)
         self._n_each = 0  # seeds of a candidate by the end of the round
@@ -276,15 +284,21 @@ class Halving(Allocation):
         fresh = self._fresh.get(trial.number)
         return None if fresh is None else estimate(fresh)
 
-    def _evidence(self, trial: TrialResult) -> float:
-        fresh = estimate(self._fresh[trial.number])
-        counts = trial.number not in self._on_other_terms
-        return self._sign * (pooled(trial, fresh) if counts else fresh.mean)
+    def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
+        """Return what all seeds say of candidates, by number."""
+        fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in sound}
+        return self._smoothed(fresh) or {
+            trial.number: fresh[trial.number].mean
+            if trial.number in self._on_other_terms
+            else pooled(trial, fresh[trial.number])
+            for trial in sound
+        }
 
     def _end_round(self) -> None:
         sound = [trial for trial in self._left if trial.number not in self._errors]
         if self._is_choosing:
-            sound.sort(key=self._evidence)
+            evidence = self._evidence(sound)
+            sound.sort(key=lambda trial: self._sign * evidence[trial.number])
             n_kept = -(-len(self._left) // 2)
             sound, self._out = sound[:n_kept], [*sound[n_kept:], *self._out]
         self._left = sound
@@ -297,12 +311,16 @@ def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
     """
     if run.parts.looks.in_parts:
         return {trial.number for trial in chosen}
-    if not any(decides_losses(one["changes"]) for one in run.history.accepted_changes):
+    if not _losses_changed(run):
         return set()
     path, n_seeds = run.directory.ledger, len(run.parts.plan.seeds)
     read = read_trials(path, [trial.number for trial in chosen], n_seeds)
     of_the_loss = {"loss", "entry_id"}
     return {number for number, one in read.items() if of_the_loss & {*one.changed_since}}
+
+
+def _losses_changed(run: Run) -> bool:
+    return any(decides_losses(one["changes"]) for one in run.history.accepted_changes)
 
 
 def _fresh_seeds(run: Run) -> NDArray[np.int64]:

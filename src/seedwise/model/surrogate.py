@@ -71,6 +71,12 @@ class Told:
             self.firsts[rows],
         )
 
+    def and_then(self, later: Told) -> Told:
+        """Return these trials, and others that were told later."""
+        pairs = zip(attrs.astuple(self), attrs.astuple(later), strict=True)
+        points, _, *others = (np.concatenate(pair) for pair in pairs)
+        return Told(points, self.parameters, *others)
+
     def common(self, one: NDArray[np.intp], other: NDArray[np.intp]) -> Floats:
         """Return the share of their seeds that some have in common with others, by number."""
         begin, end = self.firsts, self.firsts + self.n_seeds

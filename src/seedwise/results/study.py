@@ -20,7 +20,7 @@ from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.remarks import study_remarks
 from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
-from seedwise.study.smoothed import smoothed_values
+from seedwise.study.smoothed import smoothed_study
 from seedwise.study.storage import load_study
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class OptimizeResult(TrialsResult):
             return True
         if self.validation is not None:
             return bool(directory.validation_record.read().get("smoothed", True))
-        return bool(smoothed_values(self.study_file, self.study_name))
+        return smoothed_study(self.study_file, self.study_name).surrogate.explains
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         return next((trial for trial in self.trials if trial.number == trial_num), None)

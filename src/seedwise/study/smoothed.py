@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from seedwise.model.racing import first_of_part
-from seedwise.model.surrogate import Posterior, Surrogate, Told, fit_surrogate, fitted_at
+from seedwise.model.statistics import Estimate
+from seedwise.model.surrogate import (
+    KAPPA,
+    Posterior,
+    Surrogate,
+    Told,
+    fit_surrogate,
+    fitted_at,
+)
 from seedwise.study.storage import load_study
 
 #: Attribute of a study in which each trial has a part of the seeds: how many there are in all.
@@ -91,14 +99,59 @@ class SmoothedTPESampler(optuna.samplers.TPESampler):
         return shown
 
 
-def smoothed_values(path: Path, study_name: str) -> dict[int, float]:
-    """Return the smoothed values of the trials in a study file; none if they stay as they are."""
-    study = load_study(path, study_name)
-    trials = study.get_trials(deepcopy=False)
-    maximize, n_plan = study.direction is StudyDirection.MAXIMIZE, study.user_attrs.get(N_SEEDS, 0)
-    shown = SmoothedTPESampler(seed=0).smoothed(trials, maximize, n_plan)
-    pairs = zip(trials, shown, strict=True)
-    return {new.number: _value(new) for old, new in pairs if new is not old}
+@attrs.frozen(eq=False)
+class SmoothedStudy:
+    """The complete trials of a study, and what smooths their values."""
+
+    #: The trials' numbers.
+    numbers: Sequence[int]
+    told: Told
+    surrogate: Surrogate
+    maximize: bool
+    n_plan: int
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> SmoothedStudy:
+        """Return what smooths the values of a study."""
+        trials = study.get_trials(deepcopy=False)
+        maximize = study.direction is StudyDirection.MAXIMIZE
+        n_plan = study.user_attrs.get(N_SEEDS, 0)
+        rows, told = told_trials(trials, maximize, n_plan)
+        numbers = [trials[row].number for row in rows]
+        return cls(numbers, told, fit_surrogate(told), maximize, n_plan)
+
+    def values(self, fresh: Mapping[int, Estimate] | None = None) -> dict[int, float]:
+        """Return the smoothed values by number; none if they stay as they are.
+
+        `fresh` are estimates of some trials from seeds that follow the plan. With them, the values
+        are those of these trials.
+        """
+        if not self.surrogate.explains or not (fresh or {}).keys() <= {*self.numbers}:
+            return {}
+        numbers, told, kappa = self.numbers, self.told, KAPPA
+        if fresh:
+            # As if the points had been told once more, on seeds that they have in common.
+            numbers, kappa = list(fresh), 0.0
+            told = self._with(fresh)
+        values = self.surrogate.smoothed(told, kappa)[-len(numbers) :]
+        return dict(zip(numbers, (-values if self.maximize else values).tolist(), strict=True))
+
+    def _with(self, fresh: Mapping[int, Estimate]) -> Told:
+        rows = np.array([self.numbers.index(number) for number in fresh], int)
+        values = np.array([one.mean for one in fresh.values()])
+        again = attrs.evolve(
+            self.told.of(rows),
+            values=-values if self.maximize else values,
+            stderrs=np.array([one.stderr for one in fresh.values()], float),
+            n_seeds=np.array([one.n_seeds for one in fresh.values()], int),
+            firsts=np.full(len(rows), self.n_plan),
+        )
+        return self.told.and_then(again)
+
+
+def smoothed_study(path: Path, study_name: str) -> SmoothedStudy:
+    """Return what smooths the values of a study in a file."""
+    return SmoothedStudy.of(load_study(path, study_name))
 
 
 @attrs.frozen(eq=False)

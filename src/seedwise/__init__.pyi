@@ -529,8 +529,8 @@ def optimize_run(
     sampler : str or optuna.samplers.BaseSampler, default 'auto'
         Sampler: 'auto', 'tpe', 'random', 'qmc', 'cmaes', 'gp', 'nsgaii', or an Optuna sampler
         of your own. A copy of it is used. Seed it, or the run can't be repeated. 'auto' is
-        'tpe' if all trials get all seeds; with fewer, TPE is shown values that are smoothed
-        over the trials.
+        'tpe' if all trials get all seeds. With fewer, 'auto' (TPE) and 'gp' are shown values
+        that are smoothed over the trials.
     run_name : str, optional
         Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None
         is a new run, named after the loss, with the next free number.

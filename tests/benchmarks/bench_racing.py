@@ -42,7 +42,7 @@ from seedwise.model.validation import n_choosing, n_evaluations
 from seedwise.study.distributions import distributions
 from seedwise.study.samplers import make_sampler
 from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
-from seedwise.study.smoothed import SmoothedStudy, SmoothedTPESampler
+from seedwise.study.smoothed import SmoothedSampler, SmoothedStudy
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
 
 N_SEEDS = 256
@@ -100,7 +100,7 @@ class InMemoryProposer:
 
     def smoothed(self, fresh: Mapping[int, Estimate] | None = None) -> dict[int, float]:
         """Return the smoothed values; none if the sampler does not smooth them."""
-        is_smoothed = isinstance(self.study.sampler, SmoothedTPESampler)
+        is_smoothed = isinstance(self.study.sampler, SmoothedSampler)
         return SmoothedStudy.of(self.study).values(fresh) if is_smoothed else {}
 
     def best_first(self) -> list[TrialResult]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import enum
 import pickle
+import sys
 import threading
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import attrs
 import numpy as np
@@ -35,6 +37,7 @@ from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid, manual, random
+from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 from seedwise.usercode.importing import senders
 from seedwise.usercode.pack import Packed
 from tests.builders import code
@@ -214,6 +217,26 @@ def test_the_sampler_of_an_entry_is_the_one_that_it_would_have_alone():
         first_points(make_parts(bowl, options(random_seed=seed)).sampler) for seed in (40, 41)
     ]
     assert points[0] != points[1]
+
+
+SAMPLERS = [
+    ("auto", "auto", SmoothedTPESampler),
+    ("auto", True, SmoothedTPESampler),
+    ("auto", False, optuna.samplers.TPESampler),
+    ("tpe", "auto", optuna.samplers.TPESampler),
+    ("gp", "auto", SmoothedGPSampler),
+    ("gp", True, SmoothedGPSampler),
+    ("gp", False, optuna.samplers.GPSampler),
+]
+
+
+@pytest.mark.parametrize(("sampler", "race", "of_class"), SAMPLERS)
+def test_samplers_see_smoothed_values_where_a_race_saves_seeds(
+    sampler, race, of_class, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # large: it need only be found
+    parts = make_parts(bowl, options(sampler=sampler, race=race, n_seeds=64))
+    assert type(parts.sampler) is of_class
 
 
 # What the folder holds of it.

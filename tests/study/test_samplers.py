@@ -21,7 +21,7 @@ CLASSES = {
     "gp": optuna.samplers.GPSampler,
     "nsgaii": optuna.samplers.NSGAIISampler,
 }
-NEEDS = [("cmaes", "cmaes"), ("gp", "torch")]
+NEEDS = [("cmaes", "cmaes", "cmaes"), ("gp", "gp", "torch"), ("smoothed gp", "gp", "torch")]
 
 SPACE = {
     "x": optuna.distributions.FloatDistribution(-1, 1),
@@ -66,19 +66,19 @@ def test_a_sampler_that_is_passed_stays_as_it_was():
 
 
 def test_every_name_that_is_allowed_has_a_sampler():
-    assert set(_MAKERS) == set(SAMPLERS)
+    assert set(_MAKERS) == {*SAMPLERS, "smoothed gp"}
 
 
-@pytest.mark.parametrize(("name", "module"), NEEDS)
-def test_a_missing_package_is_named_by_its_extra(name, module, monkeypatch):
+@pytest.mark.parametrize(("name", "extra", "module"), NEEDS)
+def test_a_missing_package_is_named_by_its_extra(name, extra, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    sentence = rf"^sampler='{name}' needs packages .*: pip install 'seedwise\[{name}\]'$"
+    sentence = rf"^sampler='{extra}' needs packages .*: pip install 'seedwise\[{extra}\]'$"
     with pytest.raises(MissingExtraError, match=sentence) as caught:
         make_sampler(name, 1)
-    assert caught.value.extra == name
+    assert caught.value.extra == extra
 
 
-@pytest.mark.parametrize(("name", "module"), NEEDS)
+@pytest.mark.parametrize(("name", "module"), [needs[1:] for needs in NEEDS[:2]])
 def test_the_extra_is_there_and_brings_the_package(name, module):
     metadata = importlib.metadata.metadata("seedwise")
     assert name in metadata.get_all("Provides-Extra")

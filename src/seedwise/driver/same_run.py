@@ -74,9 +74,12 @@ def loss_text(loss: LossDefinition, digest: str) -> str:
 
 
 def sampler_of(options: StudyOptions, trial_looks: Looks) -> Any:
-    """Return what samples: by default TPE, of smoothed values where a race saves seeds."""
-    is_plain = options.sampler == "auto" and not trial_looks.saves
-    return "tpe" if is_plain else options.sampler
+    """Return what samples: TPE and Optuna's GP see smoothed values where a race saves seeds."""
+    if options.sampler == "auto" and not trial_looks.saves:
+        return "tpe"
+    if options.sampler == "gp" and trial_looks.saves:
+        return "smoothed gp"
+    return options.sampler
 
 
 def _raced(trial_looks: Looks) -> str:

@@ -33,7 +33,7 @@ from seedwise.model.validation import (
     pooled,
     probabilities_best,
 )
-from seedwise.study.smoothed import SmoothedTPESampler, smoothed_study
+from seedwise.study.smoothed import SmoothedSampler, smoothed_study
 
 
 def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
@@ -88,7 +88,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
     """Write of what the validation is; drop what is on record of another loss or other seeds."""
     run.guard()
     directory = run.directory
-    is_smoothed = isinstance(run.parts.sampler, SmoothedTPESampler)
+    is_smoothed = isinstance(run.parts.sampler, SmoothedSampler)
     name = run.history.study_name
     smoothed = smoothed_study(directory.study_file, name) if is_smoothed else None
     shown = {} if smoothed is None else smoothed.values()

@@ -221,7 +221,7 @@ class OptimizeResult(TrialsResult):
     def _is_smoothed(self, directory: RunDirectory, sampler: str) -> bool:
         """Tell whether values are smoothed, if they may be; the validation has found that out."""
         n_noisy = sum(bool(trial.stderr) for trial in self.trials)
-        if sampler != "auto" or n_noisy < FEWEST_SMOOTHED:
+        if sampler not in {"auto", "smoothed gp"} or n_noisy < FEWEST_SMOOTHED:
             return True
         if self.validation is not None:
             return bool(directory.validation_record.read().get("smoothed", True))

@@ -11,7 +11,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from seedwise.errors import MissingExtraError, OptionError
-from seedwise.study.smoothed import SmoothedTPESampler
+from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 
 # What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; without
 # these switches it would warn at each parameter of each trial.
@@ -22,10 +22,11 @@ _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "smoothed gp": SmoothedGPSampler,
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
 }
 
-_NEEDS = {"cmaes": ("cmaes",), "gp": ("torch",)}
+_NEEDS = {"cmaes": ("cmaes", "cmaes"), "gp": ("gp", "torch"), "smoothed gp": ("gp", "torch")}
 
 
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
@@ -39,11 +40,12 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
         except Exception as error:
             hint = f"Its state is saved with each trial, so that the run can be resumed ({error})."
             raise OptionError("sampler", sampler, "one that can be copied", hint) from error
-    for module in _NEEDS.get(sampler, ()):
+    if sampler in _NEEDS:
+        extra, module = _NEEDS[sampler]
         try:
             importlib.import_module(module)
         except ImportError:
-            raise MissingExtraError(f"sampler={sampler!r}", extra=sampler) from None
+            raise MissingExtraError(f"sampler={extra!r}", extra) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return _MAKERS[sampler](random_seed)

@@ -1,4 +1,4 @@
-"""The smoothed search: TPE that is shown smoothed values of trials, with a model that chooses."""
+"""The smoothed search: samplers that are shown smoothed values of trials, not their means."""
 
 from __future__ import annotations
 
@@ -36,45 +36,20 @@ from seedwise.study.storage import load_study
 N_SEEDS = "seedwise_n_seeds"
 
 
-class SmoothedTPESampler(optuna.samplers.TPESampler):
-    """TPE over smoothed values, whose candidates are compared by their expected improvement.
+class SmoothedSampler(optuna.samplers.BaseSampler):
+    """A sampler that is shown smoothed values, and is else the one of Optuna that it extends.
 
-    Seeding, random first trials, candidates and the constant liar are those of TPESampler. The
-    study itself is not changed. Of Optuna's private names this uses `TPESampler._sample`, which
-    asks the study for its trials by `Study._get_trials`, `_compute_acquisition_func` and
-    `FrozenTrial._values`.
+    What the study holds is not changed. Of Optuna's private names this uses
+    `FrozenTrial._values`, and `Study._get_trials`, by which samplers ask for the trials.
     """
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed=seed)
-        self._surrogate: Surrogate | None = None
-        self._choice: _Choice | None = None
-        self._n_plan: int | None = None  # 0 if the trials have no parts of the seeds
+    _surrogate: Surrogate | None = None
+    _choice: _Choice | None = None
+    _n_plan: int | None = None  # 0 if the trials have no parts of the seeds
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what only saves time."""
         return self.__dict__ | {"_surrogate": None, "_choice": None, "_n_plan": None}
-
-    def _sample(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        if self._n_plan is None:
-            self._n_plan = study.user_attrs.get(N_SEEDS, 0)
-        shown = cast("optuna.Study", _ShownStudy(study, self, self._n_plan))
-        return super()._sample(shown, trial, search_space)
-
-    def _compute_acquisition_func(
-        self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
-    ) -> NDArray[np.float64]:
-        if self._choice is None or not self._choice.space.keys() <= samples.keys():
-            ratios: NDArray[np.float64] = super()._compute_acquisition_func(
-                samples, mpe_below, mpe_above
-            )
-            return ratios
-        return self._choice(samples)
 
     def smoothed(
         self, trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
@@ -97,6 +72,56 @@ class SmoothedTPESampler(optuna.samplers.TPESampler):
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
             shown[row] = _with_value(trials[row], value)
         return shown
+
+    def _shown(self, study: optuna.Study) -> optuna.Study:
+        if self._n_plan is None:
+            self._n_plan = study.user_attrs.get(N_SEEDS, 0)
+        return cast("optuna.Study", _ShownStudy(study, self, self._n_plan))
+
+
+class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
+    """TPE over smoothed values, whose candidates are compared by their expected improvement.
+
+    Seeding, random first trials, candidates and the constant liar are those of TPESampler. Of its
+    private names this uses `_sample` and `_compute_acquisition_func`.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+
+    def _sample(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        return super()._sample(self._shown(study), trial, search_space)
+
+    def _compute_acquisition_func(
+        self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
+    ) -> NDArray[np.float64]:
+        if self._choice is None or not self._choice.space.keys() <= samples.keys():
+            ratios: NDArray[np.float64] = super()._compute_acquisition_func(
+                samples, mpe_below, mpe_above
+            )
+            return ratios
+        return self._choice(samples)
+
+
+class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
+    """Optuna's Gaussian process over smoothed values. This uses no private names of its own."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Return the params that Optuna's sampler chooses, by the smoothed values."""
+        return super().sample_relative(self._shown(study), trial, search_space)
 
 
 @attrs.frozen(eq=False)
@@ -173,7 +198,7 @@ class _Choice:
 class _ShownStudy:
     """A study that has smoothed values, and is else the study itself."""
 
-    def __init__(self, study: optuna.Study, sampler: SmoothedTPESampler, n_plan: int) -> None:
+    def __init__(self, study: optuna.Study, sampler: SmoothedSampler, n_plan: int) -> None:
         self._study, self._sampler, self._n_plan = study, sampler, n_plan
 
     def __getattr__(self, name: str) -> Any:

@@ -70,7 +70,8 @@ class StudyOptions(WorkOptions):
         "str or optuna.samplers.BaseSampler",
         f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
         "copy of it is used. Seed it, or the run can't be repeated. 'auto' is 'tpe' if all trials "
-        "get all seeds; with fewer, TPE is shown values that are smoothed over the trials.",
+        "get all seeds. With fewer, 'auto' (TPE) and 'gp' are shown values that are smoothed over "
+        "the trials.",
         checks.sampler,
         forms=Forms(choices=checks.SAMPLERS),
     )

@@ -63,10 +63,12 @@ class Method:
     n_candidates: int = 8
     #: Share of the full budget at which it ends.
     until: float = 1.0
+    n_seeds: int = N_SEEDS
+    shares: tuple[float, ...] = SHARES
 
     @property
     def in_parts(self) -> bool:
-        return looks(self.race, N_SEEDS).in_parts
+        return looks(self.race, self.n_seeds).in_parts
 
 
 def part(n: int) -> Race:
@@ -221,12 +223,12 @@ def search(
     problem: Shape | Simulator, method: Method, repetition: int, n_slots: int = 1
 ) -> Iterator[Found]:
     """Yield what a search reports at each share of the budget."""
-    trial_looks = looks(method.race, N_SEEDS)
+    trial_looks = looks(method.race, method.n_seeds)
     chunk_size = -(-trial_looks.sizes[0] * method.lag // n_slots)
-    plan = seed_plan(n_seeds=N_SEEDS, chunk_size=min(chunk_size, N_SEEDS))
+    plan = seed_plan(n_seeds=method.n_seeds, chunk_size=min(chunk_size, method.n_seeds))
     proposer = InMemoryProposer(problem, make_sampler(method.sampler, repetition))
     if method.in_parts:
-        proposer.study.set_user_attr(N_SEEDS_OF_PLAN, N_SEEDS)
+        proposer.study.set_user_attr(N_SEEDS_OF_PLAN, method.n_seeds)
     slots, ledger = Slots(problem, repetition, n_slots), Forgetful()
     racing = Racing(
         plan, trial_looks, "minimize", lambda told, n: told <= n - method.lag, (), lambda _: None
@@ -234,7 +236,7 @@ def search(
     rules = Rules(10**9, lambda: method.lag, room=slots.room)
     engine = Engine(rules, racing, proposer, slots, ledger, ledger)
     engine.begin(lambda _: None)
-    for share in (share for share in SHARES if share <= method.until):
+    for share in (share for share in method.shares if share <= method.until):
         while slots.n_evaluated + cost(method, len(proposer.results)) < share * FULL_BUDGET:
             engine.take([slots.next()])
         if proposer.results and method.n_validation_seeds:
@@ -254,8 +256,8 @@ def cost(method: Method, n_trials: int) -> int:
 def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share: float) -> Found:
     """Return what is reported if the search ends now, and is validated."""
     n_seeds = method.n_validation_seeds
-    plan = seed_plan(n_seeds=n_choosing(n_seeds) + n_seeds, seed_start=N_SEEDS)
-    plan = attrs.evolve(plan, chunk_size=-(-N_SEEDS // searched.n_slots))
+    plan = seed_plan(n_seeds=n_choosing(n_seeds) + n_seeds, seed_start=method.n_seeds)
+    plan = attrs.evolve(plan, chunk_size=-(-method.n_seeds // searched.n_slots))
     chosen = proposer.best_first()[: method.n_candidates]
     on_other_terms = [trial.number for trial in chosen] if method.in_parts else ()
     smoothed = proposer.smoothed if method.in_parts else lambda _: {}
@@ -277,6 +279,14 @@ def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share
 def rows(name: str, problem_name: str, repetition: int) -> list[dict[str, Any]]:
     """Return what a search reports at each share of the budget."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ends = search(PROBLEMS[problem_name], METHODS[name], repetition)
+    return described(name, problem_name, repetition, ends)
+
+
+def described(
+    name: str, problem_name: str, repetition: int, ends: Iterator[Found]
+) -> list[dict[str, Any]]:
+    """Return a row for each end of a search."""
     problem, began_s = PROBLEMS[problem_name], time.perf_counter()
     return [
         {
@@ -291,7 +301,7 @@ def rows(name: str, problem_name: str, repetition: int) -> list[dict[str, Any]]:
             "stderr": found.stderr,
             "wall_s": time.perf_counter() - began_s,
         }
-        for found in search(problem, METHODS[name], repetition)
+        for found in ends
     ]
 
 
@@ -335,7 +345,9 @@ class Table:
         """
         worse = []
         for problem in self.problems:
-            ours, full = (self.regrets[name, problem, share] for name in (method, "full"))
+            ours, full = (
+                self.regrets.get((name, problem, share), {}) for name in (method, "full")
+            )
             both = sorted(ours.keys() & full.keys())
             differences = np.array([math.log(ours[i]) - math.log(full[i]) for i in both])
             if differences.any() and stats.wilcoxon(differences, alternative="greater")[1] < 0.05:

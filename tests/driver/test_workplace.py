@@ -89,7 +89,7 @@ def test_a_limit_that_strikes_is_told(given, ends, told):
 # How many workers there are.
 
 #: Chunks of a trial, of the candidates of each round, and of the winner.
-OF_A_STUDY = [7, 10, 6, 8, 8]
+OF_A_STUDY = [7, 10, 6, 8, 16]
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def wanted(client, monkeypatch):
 @pytest.fixture
 def options(tmp_path):
     plan = {"n_trials": 5, "n_seeds": 14, "chunk_size": 2, "race": False, "self_check": False}
-    fresh = {"n_validation_seeds": 16, "n_validation_candidates": 5, "sampler": "random"}
+    fresh = {"n_validation_seeds": 32, "n_validation_candidates": 5, "sampler": "random"}
     return plan | fresh | {"run_root": tmp_path, "run_name": "mine", "progress": False}
 
 

@@ -164,7 +164,7 @@ def test_all_of_it_is_json():
     [
         ({}, 0),
         ({"n_validation_seeds": 0, "n_validation_candidates": 8}, 0),
-        ({"n_validation_seeds": 256, "n_validation_candidates": 8}, 1280),
+        ({"n_validation_seeds": 256, "n_validation_candidates": 8}, 768),
         ({"n_validation_seeds": 256, "n_validation_candidates": 99, "n_trials": 1}, 256),
     ],
 )

@@ -35,12 +35,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
-    return [content for line in lines if (content := _parsed(line)) is not None]
+    return [content for line in lines if (content := parsed(line)) is not None]
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in a text; None if it is torn, or something else."""
     try:
-        content = json.loads(line)
+        content = json.loads(text)
     except ValueError:
         return None
     return content if isinstance(content, dict) else None

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.lines import parsed
 from seedwise.disk.own_folder import remove
 from seedwise.errors import NotARunError
 from seedwise.folder.environment import environment
@@ -49,11 +50,9 @@ class JsonFile:
 
     def read(self) -> dict[str, Any]:
         """Return the content; empty if there is no file, or if a power cut tore it."""
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        with contextlib.suppress(FileNotFoundError):
+            return parsed(self.path.read_bytes()) or {}
+        return {}
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Write the content, and the format's version."""
@@ -111,10 +110,8 @@ class RunDirectory:
     validation_ledger: Path = _in_folder("validation.ledger")
     #: Folder of the files that the loss wrote on fresh seeds.
     validation: Path = _in_folder("validation")
-    #: The told trials of a sweep.
     trial_table: Path = _in_folder("trials.table")
     entries: Path = _in_folder("entries")
-    #: Who works on the run.
     lease: Path = _in_home("driver.lease")
     code: Path = _in_home("code")
     #: Logs of the Slurm jobs.
@@ -123,7 +120,6 @@ class RunDirectory:
     jobs_file: Path = _in_home("slurm/jobs.jsonl")
     #: Keys of the connections between driver and workers, while a driver works.
     key_dir: Path = _in_home("keys")
-    #: What happened to the run and its workers, one JSON object per line.
     event_log: Path = _in_home("events.jsonl")
     #: Folder of the requests to the driver that works on the run, and of its answers.
     control: Path = _in_home("control")
@@ -136,7 +132,6 @@ class RunDirectory:
     validation_record: JsonFile = _in_folder("validation.json", JsonFile)
     #: The result so far.
     summary: JsonFile = _in_folder("summary.json", _undurable)
-    #: The run's progress.
     status: JsonFile = _in_folder("status.json", _undurable)
     environment: JsonFile = _in_home("environment.json", JsonFile)
 

@@ -16,20 +16,13 @@ from seedwise.folder.owner import allowed_to_us, require_own
 def existing_run(path: str | Path) -> RunDirectory:
     """Return the folder of an existing run, or of an entry; raise NotARunError if it is none."""
     path = Path(path).expanduser().absolute()
-    directory = RunDirectory(path)
     with allowed_to_us(path):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()  # raises what `is_dir` and `exists` swallow in later versions of Python
-            (path / "meta.json").stat()
-        if not path.is_dir():
-            raise NotARunError(path, "there is no such folder")
-        parent = run_of_entry(path)
-        if parent is not None:
-            directory = RunDirectory(path, parent)
-        if not directory.has_begun:
-            raise NotARunError(directory.path, "there is no meta.json, so this is not a run")
-        with (path / "meta.json").open("rb"):
-            return directory
+        try:
+            (path / "meta.json").open("rb").close()
+        except (FileNotFoundError, NotADirectoryError):
+            missing = "meta.json, so this is not a run" if path.is_dir() else "such folder"
+            raise NotARunError(path, f"there is no {missing}") from None
+        return RunDirectory(path, run_of_entry(path))
 
 
 def open_run_directory(run_root: Path, run_name: str | None, loss_name: str) -> RunDirectory:

@@ -23,6 +23,7 @@ import attrs
 
 from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
+from seedwise.disk.lines import parsed
 from seedwise.errors import NoDriverError, NotAnsweredError, OptionError, RequestRefusedError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
@@ -183,10 +184,9 @@ def _read(path: Path) -> dict[str, Any] | None:
             ours = found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022
             if not ours or not stat.S_ISREG(found.st_mode):
                 return None
-            content = json.loads(file.read(_LARGEST_BYTES))
-    except (OSError, ValueError):
+            return parsed(file.read(_LARGEST_BYTES))
+    except OSError:
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:

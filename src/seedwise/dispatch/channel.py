@@ -19,7 +19,6 @@ from seedwise.worker.chunk import ChunkTask
 class Errand:
     """What all chunks of a study, or of a sweep, have in common."""
 
-    #: The loss's id in this run; the plugin of this name holds it on the workers.
     loss_id: str
     #: Names the tasks on the Dask dashboard.
     loss_name: str

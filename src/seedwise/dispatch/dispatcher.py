@@ -38,11 +38,6 @@ class _Sent:
     orders: Sequence[Order]
     future: Future[Any]
 
-    def results(self, fetched: Any) -> list[tuple[Order, ChunkResult]]:
-        """Pair chunks and results; of a pack that took too long, only the first came back."""
-        of_each = fetched if isinstance(fetched, list) else [fetched]
-        return list(zip(self.orders, of_each, strict=False))
-
 
 class DaskDispatcher:
     """Has chunks evaluated by a Dask cluster.
@@ -113,7 +108,9 @@ class DaskDispatcher:
         """Wait until there are results, or for a second; raise what is to end the run."""
         self._send_backlog()
         self._check_if_due()  # before results are taken: if it raises, none is lost
-        results = self._settle()
+        again, results = self._blame.settled()
+        for order in again:
+            self._send_again(order)
         results += self._collect(self._done_keys())
         if not results:
             self._check_if_due()
@@ -184,9 +181,8 @@ class DaskDispatcher:
             priority=-first.task.trial,
             pure=False,
         )
-        for key, pack, future in zip(keys, packs, futures, strict=True):
-            self._out[key] = _Sent(pack, future)
-            self._watch(future)
+        for pack, future in zip(packs, futures, strict=True):
+            self._watch(_Sent(pack, future))
 
     def _done_keys(self) -> list[str]:
         """Wait for a task to finish, and a moment longer for others: each fetch takes about 1 ms.
@@ -270,18 +266,18 @@ class DaskDispatcher:
             return []
         results: list[tuple[Order, ChunkResult]] = []
         for sent, one in zip(finished, fetched, strict=True):
-            done = sent.results(one)
-            results += done
-            self._forget_starts(sent.orders[len(done) :])
-            self._backlog[:0] = sent.orders[len(done) :]  # they go out first
+            done = one if isinstance(one, list) else [one]
+            results += zip(sent.orders, done, strict=False)
+            left = sent.orders[len(done) :]  # of a pack that took too long; they go out first
+            self._forget_starts(left)
+            self._backlog[:0] = left
         if self._traffic.packs and results:
             self._pack.note([result.duration_s for _, result in results])
         return results
 
     def _wait_again(self, sent: _Sent) -> None:
         self._forget_starts(sent.orders)
-        self._out[str(sent.future.key)] = sent
-        self._watch(sent.future)
+        self._watch(sent)
 
     def _run_again(self, sent: _Sent, killed: KilledWorker) -> None:
         worker = killed.last_worker.address
@@ -300,21 +296,19 @@ class DaskDispatcher:
             if is_alone:
                 self._blame.hold(order, str(killed.last_worker.name))
             else:
-                self._send([[order]], suffix=f"-r{self._n_sent}")
+                self._send_again(order)
 
-    def _settle(self) -> list[tuple[Order, ChunkResult]]:
-        again, results = self._blame.settled()
-        for order in again:
-            self._send([[order]], suffix=f"-r{self._n_sent}")
-        return results
+    def _send_again(self, order: Order) -> None:
+        self._send([[order]], suffix=f"-r{self._n_sent}")
 
     def _forget_starts(self, orders: Iterable[Order]) -> None:
         if self._clock is not None:
             for order in orders:
                 self._clock.forget(order.trial, order.task.chunk.index)
 
-    def _watch(self, future: Future[Any]) -> None:
-        future.add_done_callback(lambda done: self._done.put(done.key))
+    def _watch(self, sent: _Sent) -> None:
+        self._out[str(sent.future.key)] = sent
+        sent.future.add_done_callback(lambda done: self._done.put(done.key))
 
     def _overdue(self) -> list[tuple[Order, ChunkResult]]:
         """Fail the trials that have run for too long, and free the workers that run them."""
@@ -341,7 +335,7 @@ class DaskDispatcher:
             if packs:  # which trial is late is seen when each chunk runs alone
                 for order in packs + [order for order in late if order not in packs]:
                     self._forget_starts([order])
-                    self._send([[order]], suffix=f"-r{self._n_sent}")
+                    self._send_again(order)
             else:
                 self._traffic.on_late(trial)
                 results += [(order, overran(order.task, self._clock.limit_s)) for order in late]

@@ -40,11 +40,11 @@ class Walltime:
 
     def with_needs(self, order: Order) -> Order:
         """Return a chunk with the time that it may need; never more than a job is sure to have."""
-        task, n_seeds = order.task, len(order.task.chunk.seeds)
-        self._largest = max(self._largest, n_seeds)
-        known = [s for s in (task.needs_s, self._recent.needs_s(n_seeds)) if s is not None]
-        most_s = _needs_that_fit(_SURE_PART * self._room_s)
-        needs_s = min(max(known), most_s) if known else None
+        task = order.task
+        self._largest = max(self._largest, len(task.chunk.seeds))
+        needs_s = task.needs_by(self._recent)
+        if needs_s is not None:
+            needs_s = min(needs_s, _needs_that_fit(_SURE_PART * self._room_s))
         return Order(order.channel, attrs.evolve(task, needs_s=needs_s))
 
     def note(self, order: Order, result: ChunkResult) -> None:

@@ -77,6 +77,11 @@ class ChunkTask:
             reference=None,
         )
 
+    def needs_by(self, durations: Durations) -> float | None:
+        """Return how long it is expected to take at most, now that these are known."""
+        known = (self.needs_s, durations.needs_s(len(self.chunk.seeds)))
+        return max((s for s in known if s is not None), default=None)
+
     def result(self, **found: Any) -> ChunkResult:
         """Return what was found of the chunk as its result."""
         return ChunkResult(
@@ -105,7 +110,9 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 
     worker = get_worker()
     plugin = worker.plugins[task.loss_id]
-    if leaves_before(worker, _needs_s(task, plugin.durations)):
+    # All chunks of a trial go out at once, those of the first trials before anything was known. So
+    # what this worker has measured since then counts as well.
+    if leaves_before(worker, task.needs_by(plugin.durations)):
         raise Reschedule
     if task.topic is not None:
         message = {
@@ -164,13 +171,6 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
                 raise
             break
     return results
-
-
-def _needs_s(task: ChunkTask, own: Durations) -> float | None:
-    # All chunks of a trial go out at once, those of the first trials before anything was known.
-    # So what this worker has measured since then counts as well.
-    known = [s for s in (task.needs_s, own.needs_s(len(task.chunk.seeds))) if s is not None]
-    return max(known, default=None)
 
 
 def _written_folder(context: Context) -> str:

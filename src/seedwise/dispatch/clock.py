@@ -33,11 +33,6 @@ class _Runs:
     since_s: float = 0.0
     starts: dict[int, _Start] = attrs.field(factory=dict)
 
-    def begin(self, chunk: int, start: _Start, now_s: float) -> None:
-        if not self.starts:
-            self.since_s = now_s
-        self.starts[chunk] = start
-
     def total_s(self, now_s: float) -> float:
         return self.ran_s + (now_s - self.since_s if self.starts else 0.0)
 
@@ -62,7 +57,10 @@ class TrialClock:
         start = _Start(message["worker"], message["left_s"])
         now_s = time.monotonic()
         with self._lock:
-            self._runs.setdefault(trial, _Runs()).begin(message["chunk"], start, now_s)
+            runs = self._runs.setdefault(trial, _Runs())
+            if not runs.starts:
+                runs.since_s = now_s
+            runs.starts[message["chunk"]] = start
             if start.left_s is not None:
                 self._ends_s[start.worker] = now_s + start.left_s
                 self.longest_left_s = max(self.longest_left_s or 0.0, start.left_s)

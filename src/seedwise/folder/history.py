@@ -84,7 +84,9 @@ def take_up_history(
         _warn_of_another_cpu(directory)
     accepted = list(meta["accepted_changes"])
     if changes:
-        accepted.append({"at_utc": now, "changes": changes, **_seeds_before(meta, changes)})
+        accepted.append({"at_utc": now, "changes": changes})
+        if "seeds" in changes:  # the largest so far: fresh ones follow it
+            accepted[-1]["highest_seed"] = max(meta["options"]["seeds"] or [meta["seed_end"]])
     run_id, copy_of = run_id_of(directory, meta), original_of(directory, meta)
     return History(
         run_id=run_id if copy_of is None else uuid.uuid4().hex,
@@ -101,13 +103,6 @@ def take_up_history(
         last_name=meta.get("run_name"),
         copy_of=copy_of,
     )
-
-
-def _seeds_before(meta: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, int]:
-    """Return the largest seed that the run had, if its seeds are changed: fresh ones follow it."""
-    if "seeds" not in changes:
-        return {}
-    return {"highest_seed": max(meta["options"]["seeds"] or [meta["seed_end"]])}
 
 
 def run_id_of(directory: RunDirectory, meta: Mapping[str, Any]) -> str:

@@ -72,7 +72,16 @@ class Ledger(FrameFile):
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
         with writing(self._path):
-            self._read()
+            # First what does not count: millions of trials may have been begun again, and their
+            # old results should never be in memory.
+            dropped = _Dropped(self._path)
+            for position, body in frames(self._path, _FRAMING):
+                number = _trial_number(body)
+                if number is None or self._told(number) or dropped.has(number, position):
+                    continue
+                header, arrays = _parts(body)
+                entry = (header["digest"], _result(header, arrays))
+                self._records.setdefault(number, []).append(entry)
         return super().__enter__()
 
     def forget(self, told: Sequence[int]) -> None:
@@ -129,18 +138,6 @@ class Ledger(FrameFile):
         """Have what was appended on disk before this returns."""
         super().sync()
         self._synced_s = time.monotonic()
-
-    def _read(self) -> None:
-        # First what does not count: millions of trials may have been begun again, and their old
-        # results should never be in memory.
-        dropped = _Dropped(self._path)
-        for position, body in frames(self._path, _FRAMING):
-            number = _trial_number(body)
-            if number is None or self._told(number) or dropped.has(number, position):
-                continue
-            header, arrays = _parts(body)
-            entry = (header["digest"], _result(header, arrays))
-            self._records.setdefault(number, []).append(entry)
 
 
 @attrs.frozen(eq=False)

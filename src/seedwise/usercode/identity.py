@@ -53,10 +53,10 @@ def reached(
     while True:
         named = [name for name in sources if _is_named(name, used)]
         # With a module, Python imports the packages around it.
-        modules = [each for name in (entry, *named) for each in _with_packages(name)]
+        parts = (itertools.accumulate(name.split("."), "{}.{}".format) for name in (entry, *named))
         fresh = {
             (module, label): piece
-            for module in modules
+            for module in itertools.chain(*parts)
             if module in sources
             for label, piece in _pieces(sources[module], own).items()
             if (module, label) not in found
@@ -71,10 +71,6 @@ def reached(
 def _is_named(module: str, used: Collection[str]) -> bool:
     last = module.rpartition(".")[2]
     return last in used or f".{last}" in used
-
-
-def _with_packages(module: str) -> Iterator[str]:
-    return itertools.accumulate(module.split("."), "{}.{}".format)
 
 
 def difference(

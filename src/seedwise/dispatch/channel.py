@@ -98,7 +98,10 @@ class Channel:
         on_lost: Callable[[ChunkLost], None],
     ) -> None:
         self.on_lost = on_lost
-        stem = f"{_key_prefix(errand.loss_name)}-{errand.run_name}-{dispatcher.token}"
+        # Dask's dashboard groups tasks by the key's first word, which must start with a letter.
+        word = re.sub(r"[^A-Za-z0-9_]", "_", errand.loss_name)
+        prefix = word if word[0].isalpha() else f"loss_{word}"
+        stem = f"{prefix}-{errand.run_name}-{dispatcher.token}"
         # After the token, which no name of a run or an entry can imitate.
         self.key_stem = f"{stem}-{errand.part}" if errand.part else stem
         self._dispatcher = dispatcher
@@ -138,18 +141,10 @@ class Channel:
 
     def cancel(self, trial: int, first_chunk: int = 0) -> None:
         """Forget a trial's chunks that are still out, from `first_chunk` on."""
-
-        def unwanted(order: Order) -> bool:
-            return (
+        self._dispatcher.cancel(
+            lambda order: (
                 order.channel is self
                 and order.task.trial == trial
                 and order.task.chunk.index >= first_chunk
             )
-
-        self._dispatcher.cancel(unwanted)
-
-
-def _key_prefix(loss_name: str) -> str:
-    # Dask's dashboard groups tasks by the first word of the key, which must start with a letter.
-    word = re.sub(r"[^A-Za-z0-9_]", "_", loss_name)
-    return word if word[0].isalpha() else f"loss_{word}"
+        )

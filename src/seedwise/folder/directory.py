@@ -160,7 +160,7 @@ class RunDirectory:
     def read_meta(self) -> dict[str, Any]:
         """Read ``meta.json``, or raise NotARunError, also if it has another format."""
         try:
-            meta = json.loads(self._meta.path.read_text(encoding="utf-8"))
+            meta: dict[str, Any] = json.loads(self._meta.path.read_text(encoding="utf-8"))
             version = meta.pop("format_version")
         except FileNotFoundError:
             raise NotARunError(self.path, "there is no meta.json, so this is not a run") from None
@@ -172,8 +172,7 @@ class RunDirectory:
                 f"{FORMAT_VERSION} only: use the version that began the run"
             )
             raise NotARunError(self.path, problem)
-        content: dict[str, Any] = meta
-        return content
+        return meta
 
     def require_kind(self, kind: str) -> None:
         """Raise NotARunError if the run was begun as another kind."""

@@ -27,6 +27,10 @@ def read_status(directory: RunDirectory) -> RunStatus:
         return attrs.evolve(status, pool=None)
     if driver is not None:
         return attrs.evolve(status, state="running")
+    entries = status.entries
+    if entries is not None:
+        pending = entries.get("pending", 0) + entries.get("running", 0)
+        entries = {**entries, "pending": pending, "running": 0}
     return attrs.evolve(
         status,
         pool=None,
@@ -36,7 +40,7 @@ def read_status(directory: RunDirectory) -> RunStatus:
         running_seeds=0,
         running_seeds_done=0,
         expected_end_utc=None,
-        entries=_none_running(status.entries),
+        entries=entries,
     )
 
 
@@ -91,10 +95,3 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         validated_value=summary.get("validated_value"),
         validated_stderr=summary.get("validated_stderr"),
     )
-
-
-def _none_running(entries: dict[str, int] | None) -> dict[str, int] | None:
-    if entries is None:
-        return None
-    pending = entries.get("pending", 0) + entries.get("running", 0)
-    return {**entries, "pending": pending, "running": 0}

@@ -47,8 +47,7 @@ class Child:
         """Return the memory that the process takes; 0 while there is no process."""
         with suppress(psutil.Error):
             if (pid := self.pid) is not None:
-                rss_b: int = psutil.Process(pid).memory_info().rss
-                return rss_b
+                return int(psutil.Process(pid).memory_info().rss)
         return 0
 
     def load(self, seeds: NDArray[np.int64], start: int, limits: Limits) -> SeedFailure | None:

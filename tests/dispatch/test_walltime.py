@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -295,8 +297,8 @@ def test_it_is_the_largest_chunk_that_must_fit(walltime):
     assert caught.value.n_seeds == 20
 
 
-def test_without_a_clock_nothing_is_known_of_jobs():
-    walltime = Walltime(WALLTIME_S, None)
+def test_without_notes_of_starts_nothing_is_known_of_jobs():
+    walltime = Walltime(WALLTIME_S, TrialClock(math.inf))
     assert not walltime.took(A)
     walltime.note(order(), done(order(), 50.0))
     assert walltime.with_needs(order()).task.needs_s == pytest.approx(60.0)

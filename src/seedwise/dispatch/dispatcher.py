@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 import uuid
@@ -60,9 +61,9 @@ class DaskDispatcher:
         self._traffic = traffic
         self._self_check = self_check
         limit_s = traffic.running_limit_s
-        self._clock = TrialClock(limit_s) if limit_s is not None else None
+        self._clock = TrialClock(math.inf if limit_s is None else limit_s)
         #: Dask topic on which workers say that they start a chunk; None if that is not needed.
-        self.topic = f"seedwise-{self.token}" if self._clock is not None else None
+        self.topic = None if limit_s is None else f"seedwise-{self.token}"
         self._out: dict[str, _Sent] = {}
         self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -76,7 +77,7 @@ class DaskDispatcher:
         self.has_evaluated = False
         #: Seconds that workers took for the chunks that came back.
         self.busy_s = 0.0
-        if self._clock is not None:
+        if self.topic is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
 
     def channel(
@@ -243,8 +244,7 @@ class DaskDispatcher:
 
     def _note(self, order: Order, result: ChunkResult) -> None:
         self.busy_s += result.duration_s
-        if self._clock is not None:
-            self._clock.note_end(order.trial, result.chunk)
+        self._clock.note_end(order.trial, result.chunk)
         if self._walltime is not None:
             self._walltime.note(order, result)
         if not self.has_evaluated and result.failure is None:
@@ -302,9 +302,8 @@ class DaskDispatcher:
         self._send([[order]], suffix=f"-r{self._n_sent}")
 
     def _forget_starts(self, orders: Iterable[Order]) -> None:
-        if self._clock is not None:
-            for order in orders:
-                self._clock.forget(order.trial, order.task.chunk.index)
+        for order in orders:
+            self._clock.forget(order.trial, order.task.chunk.index)
 
     def _watch(self, sent: _Sent) -> None:
         self._out[str(sent.future.key)] = sent
@@ -312,7 +311,7 @@ class DaskDispatcher:
 
     def _overdue(self) -> list[tuple[Order, ChunkResult]]:
         """Fail the trials that have run for too long, and free the workers that run them."""
-        if self._clock is None:
+        if self.topic is None:
             return []
         orders = [order for sent in self._out.values() for order in sent.orders] + self._backlog
         results: list[tuple[Order, ChunkResult]] = []

@@ -27,11 +27,10 @@ _SURE_PART = 0.9
 class Walltime:
     """Keeps workers from beginning chunks that the end of their job would interrupt.
 
-    It learns from the finished chunks and from those that were interrupted. Without a clock it is
-    unknown when chunks start, and on which workers.
+    It learns from the finished chunks and from those that were interrupted.
     """
 
-    def __init__(self, walltime_s: float, clock: TrialClock | None) -> None:
+    def __init__(self, walltime_s: float, clock: TrialClock) -> None:
         self._walltime_s = walltime_s
         self._clock = clock
         self._recent = Durations(_RECENT)
@@ -55,11 +54,10 @@ class Walltime:
 
     def took(self, worker: str) -> bool:
         """Tell whether a worker was lost to the end of its job."""
-        return self._clock is not None and self._clock.at_its_end(worker)
+        return self._clock.at_its_end(worker)
 
     def note_taken(self, orders: Sequence[Order], worker: str) -> list[Order]:
         """Take note of a task that was lost in this way; return its chunks, to be sent again."""
-        assert self._clock is not None  # without it no worker is known to be lost so
         again = []
         for order in orders:
             task, n_seeds = order.task, len(order.task.chunk.seeds)
@@ -89,7 +87,7 @@ class Walltime:
     @property
     def _room_s(self) -> float:
         """The most time that a job has for a chunk, as far as it is known."""
-        if self._clock is not None and self._clock.longest_left_s is not None:
+        if self._clock.longest_left_s is not None:
             return self._clock.longest_left_s
         return max(self._walltime_s - _START_S, self._walltime_s / 2)
 

@@ -75,7 +75,10 @@ def _begin(worker: Any, reason: str) -> None:
 async def _leave(worker: Any, reason: str) -> None:
     until_s = None
     while worker.status.name in _ALIVE:
-        _give_back(worker)
+        for task in worker.state.tasks.values():
+            if task.state in _WAITING:  # others may take it: the running ones may take long
+                message = {"op": "reschedule", "key": task.key, "stimulus_id": _stimulus()}
+                worker.batched_send(message)
         if any(task.state in _BEGUN for task in worker.state.tasks.values()):
             until_s = None
         elif not worker.data:
@@ -94,14 +97,6 @@ async def _leave(worker: Any, reason: str) -> None:
         await asyncio.wait_for(retirement, _RETIRE_LIMIT_S)
     # The result of a chunk that still runs is not needed.
     await worker.close(nanny=True, executor_wait=False, reason=reason)
-
-
-def _give_back(worker: Any) -> None:
-    """Have the scheduler give waiting tasks to others: the running ones may take long."""
-    for task in worker.state.tasks.values():
-        if task.state in _WAITING:
-            message = {"op": "reschedule", "key": task.key, "stimulus_id": _stimulus()}
-            worker.batched_send(message)
 
 
 def _stimulus() -> str:

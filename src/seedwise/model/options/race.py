@@ -68,10 +68,10 @@ class Race:
         contender = self.contender_seeds
         checks = (
             ("first_look", is_whole(self.first_look, 2), "a whole number, 2 or above"),
-            ("growth", _is_number(self.growth) and self.growth > 1, "a finite number above 1"),
+            ("growth", is_number(self.growth) and self.growth > 1, "a finite number above 1"),
             (
                 "level",
-                _is_number(self.level) and 0 < self.level <= _HIGHEST_LEVEL,
+                is_number(self.level) and 0 < self.level <= _HIGHEST_LEVEL,
                 f"a number above 0, and at most {_HIGHEST_LEVEL}",
             ),
             (
@@ -116,7 +116,8 @@ def is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a value is an int or a float, and finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

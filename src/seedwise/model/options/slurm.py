@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import attrs
 
-from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import documented, keyword_names, option, settle
 from seedwise.model.options.hints import refuse_unknown
@@ -126,7 +125,6 @@ def from_dict(value: Any) -> Any:
     return SlurmOptions(**value) if fields else value
 
 
-def slurm_options(name: str, value: Any) -> None:
-    """Allow SlurmOptions."""
-    if not isinstance(value, SlurmOptions):
-        raise OptionError(name, value, "a SlurmOptions, a dict of its fields, or None")
+slurm_options = checks.allowing(
+    lambda value: isinstance(value, SlurmOptions), "a SlurmOptions, a dict of its fields, or None"
+)

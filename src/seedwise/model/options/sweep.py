@@ -9,13 +9,9 @@ from typing import Any, ClassVar
 import attrs
 
 from seedwise.errors import OptionError
+from seedwise.model.options import checks
 from seedwise.model.options.fields import Forms, option
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions, integers
-
-
-def _numbers(name: str, value: Any) -> None:
-    if not isinstance(value, tuple) or not value:
-        raise OptionError(name, value, "a list of at least one trial number")
 
 
 def _listed(value: Any) -> Any:
@@ -41,7 +37,9 @@ class SweepOptions(WorkOptions):
         "iterable of int",
         "Evaluate only these trials; those that are finished already are evaluated again. None is "
         "all that are not finished. On the command line 3,1,2.",
-        _numbers,
+        checks.allowing(
+            lambda value: isinstance(value, tuple) and value, "a list of at least one trial number"
+        ),
         _listed,
         forms=Forms(accepts=Iterable[int] | None, parse=integers),
     )

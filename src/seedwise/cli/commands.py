@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys
@@ -20,7 +19,7 @@ from seedwise.errors import RunStopped, SeedwiseError, resume_command
 from seedwise.errors.base import users_traceback
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.fields import CommandOption, command_options, keyword_names
+from seedwise.model.options.fields import command_options, keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.submit import SubmitOptions
@@ -50,17 +49,8 @@ def main() -> None:
     """Minimise a noisy loss, averaged over many seeds, on a laptop or a Slurm cluster."""
 
 
-# Options that the folder knows, that cannot be given as text, or that a resumed run cannot have.
-_NO_FLAGS = (
-    "assume_yes",
-    "clean_run_dir",
-    "enqueue",
-    "run_name",
-    "run_name_prefix",
-    "run_root",
-    "slurm",
-)
-
+# Options of a call alone: they cannot be given as text, or are about a new run's folder.
+_OF_A_CALL = ("assume_yes", "clean_run_dir", "enqueue", "run_name", "slurm")
 
 _RUN_DIR = click.argument("run_dir", type=click.Path())
 _JSON = click.option(
@@ -74,22 +64,23 @@ def _flags(
     """Give a command a flag for each option of these kinds, and of Slurm jobs."""
     options = [one for kind in (*kinds, SlurmOptions) for one in command_options(kind, leave_out)]
     flags = {option.flag: option for option in options}  # kinds of runs share most of them
-    return functools.partial(_with_flags, options=[*flags.values()], show_defaults=show_defaults)
 
+    def with_flags(command: Any) -> Any:
+        for option in reversed(flags.values()):
+            parse = _workers if option.flag == _WORKERS.flag else saying_why(option.parse)
+            choice = click.Choice(option.choices, case_sensitive=False)
+            command = click.option(
+                option.flag,
+                default=None,
+                show_default=option.default if show_defaults else None,
+                type=choice if option.choices else parse,
+                metavar=option.metavar,
+                help=f"{option.help} Can be given again." if option.several else option.help,
+                multiple=option.several,
+            )(command)
+        return command
 
-def _with_flags(command: Any, options: list[CommandOption], show_defaults: bool) -> Any:
-    for option in reversed(options):
-        parse = _workers if option.flag == _WORKERS.flag else saying_why(option.parse)
-        command = click.option(
-            option.flag,
-            default=None,
-            show_default=option.default if show_defaults else None,
-            type=click.Choice(option.choices, case_sensitive=False) if option.choices else parse,
-            metavar=option.metavar,
-            help=f"{option.help} Can be given again." if option.several else option.help,
-            multiple=option.several,
-        )(command)
-    return command
+    return with_flags
 
 
 def _print(lines: list[str]) -> None:
@@ -120,6 +111,9 @@ def _workers(text: str) -> int | tuple[int, int]:
     return value  # type: ignore[no-any-return]
 
 
+_NO_FLAGS = (*_OF_A_CALL, "run_name_prefix", "run_root")  # which the folder knows
+
+
 @main.command(cls=HintingCommand)
 @_RUN_DIR
 @click.option(
@@ -143,16 +137,12 @@ def resume(run_dir: str, code: str | None, **flags: Any) -> None:
     _print(result_lines(seedwise.resume_run(run_dir, **given)))
 
 
-# Options that cannot be given as text, or that only an existing run has.
+# And options that only an existing run has.
 _NO_CHECK_FLAGS = (
+    *_OF_A_CALL,
     "accept_changes",
-    "assume_yes",
-    "clean_run_dir",
-    "enqueue",
     "refine_search_factor",
     "retry_failed",
-    "run_name",
-    "slurm",
     "take_over",
     "timeout",
 )

@@ -155,17 +155,10 @@ def _check_above(folder: Path) -> None:
 
 
 def _security(folder: Path, certificate: str) -> Security:
-    key = str(folder / KEY_FILE)
-    return Security(
-        require_encryption=True,
-        tls_ca_file=certificate,
-        tls_client_cert=certificate,
-        tls_client_key=key,
-        tls_scheduler_cert=certificate,
-        tls_scheduler_key=key,
-        tls_worker_cert=certificate,
-        tls_worker_key=key,
-    )
+    roles = ("client", "scheduler", "worker")
+    certificates = {f"tls_{role}_cert": certificate for role in roles}
+    keys = {f"tls_{role}_key": str(folder / KEY_FILE) for role in roles}
+    return Security(require_encryption=True, tls_ca_file=certificate, **certificates, **keys)
 
 
 def _key_and_certificate() -> tuple[bytes, bytes]:

@@ -7,7 +7,6 @@ import logging
 import re
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -50,19 +49,13 @@ _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"", None, "0.0.0.0", "::", "[::]", "*"}  # one address it is to be, and no other
 
 
-@contextlib.contextmanager
-def _signals_left_alone() -> Iterator[None]:
-    """Keep dask-jobqueue 0.9.0 from taking SIGINT when it is imported, in whichever thread."""
-    install, signal.signal = signal.signal, lambda *_: None
-    try:
-        yield
-    finally:
-        signal.signal = install
-
-
-with _signals_left_alone():
+# dask-jobqueue 0.9.0 would take SIGINT when it is imported, in whichever thread.
+_install, signal.signal = signal.signal, lambda *_: None
+try:
     from dask_jobqueue import SLURMCluster
     from dask_jobqueue.slurm import SLURMJob
+finally:
+    signal.signal = _install
 
 
 class WorkerJob(SLURMJob):  # type: ignore[misc]

@@ -110,11 +110,9 @@ class ProgressLines:
             case RunInterrupted():
                 lines = _interrupted(event)
             case RunFinished():
-                lines = [*self._exclusions(), *_end(event)]
+                excluded = self._excluded.items()
+                lines = [f"excluded node {node}: {why}" for node, why in excluded] + _end(event)
         return lines
-
-    def _exclusions(self) -> list[str]:
-        return [f"excluded node {node}: {why}" for node, why in self._excluded.items()]
 
     def _how_far(self, status: RunStatus) -> list[str]:
         n_left_out, self._n_left_out = self._n_left_out, 0

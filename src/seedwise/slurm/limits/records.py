@@ -11,14 +11,9 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class _Facts:
-    """Facts of which some may be unknown.
+    """Facts of which some may be unknown."""
 
-    Attributes
-    ----------
-    unknown : tuple of str
-        Names of the attributes that could not be found out; their values say nothing.
-    """
-
+    #: Names of the attributes that could not be found out; their values say nothing.
     unknown: tuple[str, ...] = ()
 
     def knows(self, *names: str) -> bool:

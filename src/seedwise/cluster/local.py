@@ -39,10 +39,8 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
         # For as long as it is open: workers that are started later are to have it, too.
         closing.enter_context(dask.config.set(_settings(options)))
         closing.enter_context(_environment_kept(thread_settings(options)))
-        security, token = None, None
-        if not options.insecure:
-            security = closing.enter_context(run_keys(tag.key_dir))
-            token = new_token()
+        security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
+        token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         closing.enter_context(_spawned_without_script())
         first = max(low, demand.workers(high))

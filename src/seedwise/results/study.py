@@ -19,7 +19,7 @@ from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.remarks import study_remarks
-from seedwise.results.tables import TrialsResult, by_column, by_name, numbers
+from seedwise.results.tables import TrialsResult, by_name, numbers
 from seedwise.study.smoothed import smoothed_study
 from seedwise.study.storage import load_study
 
@@ -172,20 +172,19 @@ class OptimizeResult(TrialsResult):
     def columns(self) -> dict[str, Any]:
         """Return the columns of the table, by name: see `to_dataframe`. pandas is not needed."""
         trials = self.trials
-        figures = (
-            numbers(trial.value for trial in trials),
-            numbers(trial.stderr for trial in trials),
-            [trial.n_seeds for trial in trials],
-            [trial.state.value for trial in trials],
-            [trial.duration_s for trial in trials],
-            [trial.error for trial in trials],
-        )
-        params = by_name("params", [trial.params for trial in trials])
-        components: dict[str, Any] = by_name("components", [trial.components for trial in trials])
+        columns: dict[str, Any] = {
+            "number": [trial.number for trial in trials],
+            **by_name("params", [trial.params for trial in trials]),
+            "value": numbers(trial.value for trial in trials),
+            "stderr": numbers(trial.stderr for trial in trials),
+            "n_seeds": [trial.n_seeds for trial in trials],
+            "state": [trial.state.value for trial in trials],
+            "duration_s": [trial.duration_s for trial in trials],
+            "error": [trial.error for trial in trials],
+        }
         if any(trial.raw_value is not None for trial in trials):
-            raw_values = numbers(trial.raw_value for trial in trials)
-            components = {"raw_value": raw_values, **components}
-        columns = by_column([trial.number for trial in trials], params, figures, components)
+            columns["raw_value"] = numbers(trial.raw_value for trial in trials)
+        columns |= by_name("components", [trial.components for trial in trials])
         return columns if self.validation is None else {**columns, **self._validated_columns()}
 
     def _validated_columns(self) -> dict[str, Any]:

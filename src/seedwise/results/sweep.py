@@ -13,7 +13,7 @@ from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
-from seedwise.results.tables import TrialsResult, by_column, by_name
+from seedwise.results.tables import TrialsResult, by_name
 
 
 class SweepTrials(Sequence[TrialResult]):
@@ -113,13 +113,17 @@ class SweepResult(TrialsResult):
     def columns(self) -> dict[str, Any]:
         """Return the columns of the table, by name: see `to_dataframe`. pandas is not needed."""
         rows = self._rows
-        points = [self._cases.params(number) for number in rows.number.tolist()]
-        params = by_name("params", points)
-        n_seeds = rows.n_seeds.astype(np.int64)
-        errors = [rows.errors.get(number) for number in rows.number.tolist()]
-        figures = (rows.value, rows.stderr, n_seeds, rows.state_names(), rows.duration_s, errors)
-        components = {f"components_{name}": part for name, part in rows.components.items()}
-        return by_column(rows.number, params, figures, components)
+        return {
+            "number": rows.number,
+            **by_name("params", [self._cases.params(number) for number in rows.number.tolist()]),
+            "value": rows.value,
+            "stderr": rows.stderr,
+            "n_seeds": rows.n_seeds.astype(np.int64),
+            "state": rows.state_names(),
+            "duration_s": rows.duration_s,
+            "error": [rows.errors.get(number) for number in rows.number.tolist()],
+            **{f"components_{name}": part for name, part in rows.components.items()},
+        }
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         (places,) = np.nonzero(self._rows.number == trial_num)

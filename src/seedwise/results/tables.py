@@ -23,8 +23,6 @@ from seedwise.results.remarks import study_remarks
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIGURES = ("value", "stderr", "n_seeds", "state", "duration_s", "error")
-
 # What losses depend on, of all that a run's results do.
 _OF_LOSSES = ("loss", "entry_id")
 
@@ -61,16 +59,6 @@ def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     """Return the columns of rows that name their values; what a row does not name is missing."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
-
-
-def by_column(
-    number: object,
-    params: Mapping[str, object],
-    figures: Sequence[object],
-    components: Mapping[str, object],
-) -> dict[str, Any]:
-    """Name the columns of a table of trials; the figures are value to error."""
-    return {"number": number, **params, **dict(zip(_FIGURES, figures, strict=True)), **components}
 
 
 class TrialsResult(ABC):

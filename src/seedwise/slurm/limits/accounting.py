@@ -20,8 +20,7 @@ ACCOUNT_FORMAT = ",".join(_ACCOUNT)
 
 def qos_in(text: str) -> tuple[QosLimits, ...]:
     """Return what ``sacctmgr -nP show qos`` prints in `QOS_FORMAT`, in that order."""
-    table = (dict(zip(_QOS, words, strict=True)) for words in rows(text, len(_QOS)))
-    return tuple(_qos(record) for record in table if record["Name"])
+    return tuple(_qos(record) for record in rows(text, _QOS) if record["Name"])
 
 
 def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
@@ -31,7 +30,7 @@ def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, .
     """
     if text is None:
         return None
-    table = [dict(zip(_ACCOUNT, words, strict=True)) for words in rows(text, len(_ACCOUNT))]
+    table = rows(text, _ACCOUNT)
     clusters = {record["Cluster"].casefold() for record in table}
     if cluster is None and len(clusters) > 1:
         return None

@@ -57,8 +57,7 @@ def partitions_in(
 def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[PartitionLimits, ...]:
     """Return what ``sinfo`` prints in `SINFO_FORMAT`: a line for each kind of node in each."""
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for words in rows(text, len(_SINFO), SEPARATOR):
-        record = dict(zip(_SINFO, words, strict=True))
+    for record in rows(text, _SINFO, SEPARATOR):
         marked = record["PartitionName"]
         record["PartitionName"] = marked.rstrip("*")
         record["Default"] = "YES" if marked.endswith("*") else "NO"

@@ -7,7 +7,7 @@ are not known here, is unknown, and never a guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 #: What Slurm writes where there is nothing.
@@ -48,10 +48,10 @@ def records(text: str, first_key: str) -> list[dict[str, str]]:
     ]
 
 
-def rows(text: str, n_columns: int, separator: str = "|") -> list[list[str]]:
-    """Return the rows of a table, without lines that have fewer or more columns."""
+def rows(text: str, names: Collection[str], separator: str = "|") -> list[dict[str, str]]:
+    """Return the rows of a table with these columns, without lines that have fewer or more."""
     found = [[word.strip() for word in line.split(separator)] for line in text.splitlines()]
-    return [words for words in found if len(words) == n_columns]
+    return [dict(zip(names, words, strict=True)) for words in found if len(words) == len(names)]
 
 
 def settings_in(text: str) -> dict[str, str]:

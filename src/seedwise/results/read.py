@@ -1,8 +1,4 @@
-"""The reading of a result from a run's folder, whether a driver works on the run or not.
-
-Only JSON, the study, the trial table and the ledger are read, up to their last whole record.
-Nothing is written, no lock is taken, and nothing in the folder is run as a program.
-"""
+"""The reading of a result from a run's folder, whether a driver works on the run or not."""
 
 from __future__ import annotations
 

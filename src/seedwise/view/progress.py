@@ -58,7 +58,6 @@ class ProgressLines:
 
     Without `trials` it writes only how to resume a run that was interrupted. `brief` is for runs
     of very many trials: at most one trial a second is written, and the progress every few seconds.
-    None as `stream` means stderr.
     """
 
     def __init__(

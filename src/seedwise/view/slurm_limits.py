@@ -61,20 +61,20 @@ def _partitions(limits: SlurmLimits) -> list[str]:
 
 
 def _partition(partition: PartitionLimits) -> tuple[str, ...]:
-    def nodes(words: Callable[[], str]) -> str:
-        return words() if partition.knows("node_kinds") else _UNKNOWN
-
     free = sum(kind.idle_cpus for kind in partition.node_kinds)
     total = sum(kind.n_nodes * kind.cpus for kind in partition.node_kinds)
+    nodes = [
+        f"{partition.n_usable} of {partition.n_nodes}",
+        f"{free} of {total}",
+        _span(partition.cpus, str),
+        _span(partition.memory_mb, readable_memory),
+    ]
     return (
         f"{partition.name} *" if partition.is_default else partition.name,
         partition.state if partition.knows("state") else _UNKNOWN,
         _limit(partition, "max_time_s", exact_duration),
         _limit(partition, "default_time_s", exact_duration),
-        nodes(lambda: f"{partition.n_usable} of {partition.n_nodes}"),
-        nodes(lambda: f"{free} of {total}"),
-        nodes(lambda: _span(partition.cpus, str)),
-        nodes(lambda: _span(partition.memory_mb, readable_memory)),
+        *(nodes if partition.knows("node_kinds") else [_UNKNOWN] * len(nodes)),
         _max_memory(partition),
     )
 

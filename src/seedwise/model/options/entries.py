@@ -29,15 +29,6 @@ def _names(text: str) -> list[str]:
     return text.split(",")
 
 
-def _entries(name: str, value: Any) -> None:
-    if not isinstance(value, tuple) or not value:
-        raise OptionError(name, value, "a list of at least one entry")
-    for entry in value:
-        if not entry.strip():
-            raise OptionError(name, entry, "ids that are not empty")
-    entry_labels(value)
-
-
 def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     """Return the folder name of each entry: letters, digits, ``_``, ``-`` and ``.`` only.
 
@@ -103,8 +94,14 @@ class EntriesOptions(StudyOptions):
     def __attrs_post_init__(self) -> None:
         """Refuse no entries, and a seed that is too large for the last entry to have one."""
         super().__attrs_post_init__()
-        _entries("entry_ids", self.entry_ids)
-        last = self.random_seed + len(self.entry_ids) - 1
+        entries = self.entry_ids
+        if not isinstance(entries, tuple) or not entries:
+            raise OptionError("entry_ids", entries, "a list of at least one entry")
+        for entry in entries:
+            if not entry.strip():
+                raise OptionError("entry_ids", entry, "ids that are not empty")
+        entry_labels(entries)
+        last = self.random_seed + len(entries) - 1
         if last >= 2**32:
             hint = f"Entry i has random_seed + i, and the last would have {last}."
             raise OptionError("random_seed", self.random_seed, "below 2**32 for each entry", hint)

@@ -145,23 +145,6 @@ def _with_docs(text: str | None, options: type) -> str:
     return inspect.cleandoc(text or "").replace("{options}", keyword_docs(options))
 
 
-def keyword_signature(
-    options: type, own: Sequence[inspect.Parameter], returns: Any
-) -> inspect.Signature:
-    """Return the signature of a function that takes `own` and a class's options as keywords."""
-    types = get_type_hints(options)
-    keywords = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=field.metadata["accepts"] or types[field.name],
-        )
-        for field in _fields(options)
-    ]
-    return inspect.Signature([*own, *keywords], return_annotation=returns)
-
-
 @attrs.frozen(kw_only=True)
 class CommandOption:
     """An option on a command line."""
@@ -224,10 +207,19 @@ def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
             raise TypeError(wanted)
         return function(*given, keywords)
 
-    call.__signature__ = keyword_signature(  # type: ignore[attr-defined]
-        kind,
-        [parameter.replace(annotation=hints[parameter.name]) for parameter in own],
-        hints["return"],
+    types = get_type_hints(kind)
+    parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    parameters += [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=field.metadata["accepts"] or types[field.name],
+        )
+        for field in _fields(kind)
+    ]
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        parameters, return_annotation=hints["return"]
     )
     call.__doc__ = _with_docs(function.__doc__, kind)
     return call

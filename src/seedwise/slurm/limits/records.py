@@ -1,8 +1,4 @@
-"""What a Slurm cluster allows: its partitions and nodes, and this user's accounts and QoS.
-
-A limit that is None means no limit. What could not be found out is named in the record's
-`unknown`, and its value says nothing.
-"""
+"""What a Slurm cluster allows: its partitions and nodes, and this user's accounts and QoS."""
 
 from __future__ import annotations
 

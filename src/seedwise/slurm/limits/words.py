@@ -48,10 +48,12 @@ def records(text: str, first_key: str) -> list[dict[str, str]]:
     ]
 
 
-def rows(text: str, names: Collection[str], separator: str = "|") -> list[dict[str, str]]:
+def rows(text: str, columns: Collection[str], separator: str = "|") -> list[dict[str, str]]:
     """Return the rows of a table with these columns, without lines that have fewer or more."""
     found = [[word.strip() for word in line.split(separator)] for line in text.splitlines()]
-    return [dict(zip(names, words, strict=True)) for words in found if len(words) == len(names)]
+    return [
+        dict(zip(columns, words, strict=True)) for words in found if len(words) == len(columns)
+    ]
 
 
 def settings_in(text: str) -> dict[str, str]:

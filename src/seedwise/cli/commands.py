@@ -180,10 +180,8 @@ def check(loss: str, as_json: bool, **flags: Any) -> None:
 def status(run_dir: str, as_json: bool) -> None:
     """Show the progress of the run in RUN_DIR, whether a driver works on it or not."""
     found = seedwise.run_status(run_dir)
-    if as_json:
-        _print([json.dumps({**attrs.asdict(found), "n_told": found.n_told})])
-    else:
-        _print(status_lines(found, Path(run_dir)))
+    figures = {**attrs.asdict(found), "n_told": found.n_told}
+    _print([json.dumps(figures)] if as_json else status_lines(found, Path(run_dir)))
 
 
 @main.command()

@@ -61,7 +61,6 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
 
 
 def _settings(options: WorkOptions) -> dict[str, Any]:
-    n_threads = thread_settings(options)
     before = dask.config.get("distributed.nanny.pre-spawn-environ")
     return {
         **SCHEDULER_SETTINGS,
@@ -69,7 +68,7 @@ def _settings(options: WorkOptions) -> dict[str, Any]:
         # Dask would close a worker that takes longer to start anew, and go on counting it; how
         # long that takes depends on what the user's script imports. The pool looks after it.
         "distributed.deploy.lost-worker-timeout": "3650 days",
-        "distributed.nanny.pre-spawn-environ": {**before, **n_threads},
+        "distributed.nanny.pre-spawn-environ": {**before, **thread_settings(options)},
     }
 
 

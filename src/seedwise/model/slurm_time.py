@@ -36,10 +36,9 @@ def time_s(text: str) -> float | None:
         raise ValueError(f"{text!r} is not a time as Slurm writes it, such as {example}")
     parts = [float(part) for part in (match["of_day"] or match["of_hour"]).split(":")]
     parts[-1] += float(match["fraction"] or 0)
-    if match["days"] is not None:
-        units = (_HOUR_S, _MINUTE_S, 1)
-    else:  # minutes stand alone or first, unless there are hours
-        units = (_HOUR_S, _MINUTE_S, 1) if len(parts) == 3 else (_MINUTE_S, 1, 1)
+    # Minutes stand alone or first, unless there are days or hours.
+    minutes_first = match["days"] is None and len(parts) < 3
+    units = (_MINUTE_S, 1, 1) if minutes_first else (_HOUR_S, _MINUTE_S, 1)
     seconds = math.fsum(part * unit for part, unit in zip(parts, units, strict=False))
     return float(match["days"] or 0) * _DAY_S + seconds
 

@@ -77,11 +77,8 @@ class OptimizeResult(TrialsResult):
 
     def __repr__(self) -> str:
         """Show the best trial, and where the others are."""
-        has_best = self.best is not None
-        left_out = (
-            *(() if has_best else ("best",)),
-            *(() if self.validation is not None else ("validated",)),
-        )
+        parts = {"best": self.best, "validated": self.validation}
+        left_out = tuple(part for part, found in parts.items() if found is None)
         names = [name for name in _SHOWN if not name.startswith(left_out)]
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"OptimizeResult({shown})"

@@ -160,8 +160,9 @@ def _walltime_s(options: SubmitOptions, slurm: SlurmOptions, limits: SlurmLimits
         for partition in limits.partitions
         if (partition.name in names if names else partition.is_default)
         and partition.knows("max_time_s")
+        and partition.max_time_s is not None
     ]
-    return min([_DAY_S, *(limit_s for limit_s in limits_s if limit_s is not None)])
+    return min([_DAY_S, *limits_s])
 
 
 if __name__ == "__main__":

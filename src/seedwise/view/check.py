@@ -40,19 +40,16 @@ def check_lines(report: CheckReport) -> list[str]:
 
 
 def _worker(report: CheckReport) -> list[tuple[str, str]]:
-    rows = [("params", ", ".join(f"{name}={one!r}" for name, one in report.params.items()))]
-    if report.host is not None:
-        rows.append(("host", report.host))
-    if report.job_id is not None:
-        rows.append(("job", report.job_id))
-    if report.waited_s is not None:
-        rows.append(("waited for it", exact_duration(report.waited_s)))
-    if report.versions:
-        versions = ", ".join(f"{name} {one}" for name, one in report.versions.items())
-        rows.append(("versions", versions))
     first = f" ({exact_duration(report.first_s)} the first time)"
-    rows.append(("one seed takes", exact_duration(report.seed_s) + first))
-    return rows
+    rows = {
+        "params": ", ".join(f"{name}={one!r}" for name, one in report.params.items()),
+        "host": report.host,
+        "job": report.job_id,
+        "waited for it": None if report.waited_s is None else exact_duration(report.waited_s),
+        "versions": ", ".join(f"{name} {one}" for name, one in report.versions.items()) or None,
+        "one seed takes": exact_duration(report.seed_s) + first,
+    }
+    return [(title, words) for title, words in rows.items() if words is not None]
 
 
 def _plan(report: CheckReport) -> list[tuple[str, str]]:

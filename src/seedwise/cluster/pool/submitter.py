@@ -94,7 +94,7 @@ class Submitter:
         works = any(job.joined and now_s - job.joined_s > _FIRST_WAVE_S for job in jobs)
         if self.proved or works or self._waits_in_vain(now_s):
             return 10**6
-        return _FIRST_WAVE - sum(job.counts for job in self._jobs.values())
+        return _FIRST_WAVE - len(jobs)
 
     def _waits_in_vain(self, now_s: float) -> bool:
         """Tell whether none of the first jobs has even started, to show whether jobs work."""

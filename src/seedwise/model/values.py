@@ -45,7 +45,7 @@ def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) ->
     checked = {}
     for key, value in point.items():
         param, where = space[key], f"{name}[{key!r}]"
-        if _is_held(param):
+        if len(set(param.allowed or param.range or ())) == 1:  # it is held
             continue
         checked[key] = typed_value(where, param, value)
         if param.allowed is not None and checked[key] not in param.allowed:
@@ -63,12 +63,6 @@ def _require_on_step(where: str, low: float, step: float, value: Any) -> None:
     n_steps = (value - low) / step
     if abs(n_steps - round(n_steps)) > ROUNDING * max(1.0, abs(n_steps)):
         raise OptionError(where, value, f"a whole number of steps of {step!r} from {low!r}")
-
-
-def _is_held(param: SearchParam) -> bool:
-    if param.allowed is not None:
-        return len(param.allowed) == 1
-    return param.range is not None and param.range[0] == param.range[1]
 
 
 def require_names(

@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import attrs
 from distributed import Client
@@ -64,7 +64,7 @@ class RunTag:
 
 
 @attrs.define(eq=False, kw_only=True)
-class Place:
+class Place(contextlib.AbstractContextManager["Place"]):
     """An open cluster, and how to reach it. As a context it closes in the end what is ours."""
 
     client: Client
@@ -81,10 +81,6 @@ class Place:
     #: Command that makes the link work from a laptop; None if it needs none.
     tunnel: str | None = None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
-
-    def __enter__(self) -> Self:
-        """Return the place itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""

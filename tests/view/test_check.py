@@ -157,7 +157,7 @@ def test_advice_does_not_contradict_itself(fields):
 
 def test_the_plan_says_what_the_validation_costs():
     text = "\n".join(check_lines(report(n_validation_seeds=256, n_validation_candidates=8)))
-    assert "validation        1280 evaluations of fresh seeds, after the search" in text
+    assert "validation        768 evaluations of fresh seeds, after the search" in text
     assert "validation" not in "\n".join(check_lines(report()))
 
 

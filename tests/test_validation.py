@@ -288,12 +288,12 @@ def test_what_is_found_is_never_written_to_the_record_of_a_driver_that_took_over
 
     def write_late(mine, found):
         record = mine.directory.validation_record
-        others = {"of": {**record.read()["of"], "n_seeds": 99}}
+        others = {"of": {**record.read()["of"], "n_told": 99}}
         write(attrs.evolve(mine, guard=lambda: record.write(others)), found)
 
     monkeypatch.setattr("seedwise.driver.study_work.write_validation", write_late)
     said = json.loads((Path(run(noted).run_dir) / "validation.json").read_text())
-    assert ("found" in said, said["of"]["n_seeds"]) == (True, N_FRESH)
+    assert ("found" in said, said["of"]["n_told"]) == (True, N_TRIALS)
 
 
 def test_fresh_losses_of_another_loss_do_not_count(run, evaluated, tmp_path):

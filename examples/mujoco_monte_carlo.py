@@ -138,6 +138,7 @@ def main():
         chunk_size=15,
         trial_zero=NOMINAL,
         prune_failed_trials=True,
+        random_seed=1,  # with this one, the gains of a trial are too high
     )
     pruned = [trial for trial in tuned.trials if trial.state is sw.TrialState.PRUNED]
     print(f"best of {tuned.n_trials} trials, {len(pruned)} of them pruned: {tuned.best_params}")

@@ -22,7 +22,6 @@ from seedwise.api.check import _defaults, _n_workers
 from seedwise.cli import main
 from seedwise.driver.parts import make_parts
 from seedwise.model.options.study import RunOptions
-from seedwise.model.seeds import seed_plan
 from seedwise.usercode.find import load_loss
 from tests.losses import bowl, bowls
 from tests.testbed.daemons import HANGS_S
@@ -286,7 +285,7 @@ def test_bounds_of_workers_and_local_workers():
         options = RunOptions.from_keywords({"n_seeds": 40, "chunk_size": 10, **given})
         return _n_workers(make_parts(bowl, options), options)
 
-    assert n_workers(cluster="slurm", workers=(1, 9)) == 2  # a trial has 16 of the seeds
+    assert n_workers(cluster="slurm", workers=(1, 9)) == 8  # four trials, each of 16 seeds
     n_workers = functools.partial(n_workers, race=False)
 
     assert n_workers(cluster="slurm", workers=(2, 9)) == 4
@@ -312,14 +311,14 @@ def test_bounds_of_workers_and_local_workers():
     ],
 )
 def test_defaults_of_the_plan_are_what_was_not_given(options, names):
-    plan = seed_plan(n_seeds=40, chunk_size=10)
-    defaults = _defaults(RunOptions.from_keywords(options), plan, 4)
+    parts = make_parts(bowl, RunOptions(n_seeds=40, chunk_size=10))
+    defaults = _defaults(RunOptions.from_keywords(options), parts, 4)
     assert " ".join(defaults) == names
     values = {
         "n_trials": 10,
         "n_seeds": 40,
         "chunk_size": 10,
-        "max_concurrent_trials": 1,
+        "max_concurrent_trials": 4,
         "workers": 4,
         "worker_parallelism": 1,
     }

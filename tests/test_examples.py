@@ -84,7 +84,7 @@ def test_grid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_rigs", "n_trials"), [(60, 12), pytest.param(300, 30, marks=pytest.mark.full)]
+    ("n_rigs", "n_trials"), [(60, 16), pytest.param(300, 30, marks=pytest.mark.full)]
 )
 def test_mujoco_monte_carlo(tmp_path, n_rigs, n_trials):
     numbers_given = ("--rigs", str(n_rigs), "--trials", str(n_trials))

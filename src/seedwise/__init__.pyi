@@ -285,7 +285,7 @@ def check_run(
     n_validation_seeds: int | None = None,
     n_validation_candidates: int = 8,
     random_seed: int = 123,
-    max_concurrent_trials: int = 1,
+    max_concurrent_trials: int | None = None,
     enqueue: typing.Any = None,
     refine_search_factor: float | None = None,
     fail_on_chunk_error: bool = True,
@@ -373,7 +373,7 @@ def optimize_entries(
     n_validation_seeds: int | None = None,
     n_validation_candidates: int = 8,
     random_seed: int = 123,
-    max_concurrent_trials: int = 1,
+    max_concurrent_trials: int | None = None,
     enqueue: typing.Any = None,
     refine_search_factor: float | None = None,
     fail_on_chunk_error: bool = True,
@@ -464,7 +464,7 @@ def optimize_run(
     n_validation_seeds: int | None = None,
     n_validation_candidates: int = 8,
     random_seed: int = 123,
-    max_concurrent_trials: int = 1,
+    max_concurrent_trials: int | None = None,
     enqueue: typing.Any = None,
     refine_search_factor: float | None = None,
     fail_on_chunk_error: bool = True,
@@ -555,9 +555,10 @@ def optimize_run(
         How many of the best trials are validated, if `n_validation_seeds` is not 0.
     random_seed : int, default 123
         Seed of the sampler; an Optuna sampler that you pass has its own.
-    max_concurrent_trials : int, default 1
+    max_concurrent_trials : int, optional
         Number k of trials in flight at once. Trial n is asked for when exactly the trials up to
-        n - k are told, so k is part of what decides the result.
+        n - k are told, so k is part of what decides the result. None is 4 if each trial gets a
+        part of the seeds, as with `race='auto'`, and 1 otherwise.
     enqueue : GridSource, RandomSource or ManualSource, optional
         Points to try after `trial_zero` and before the sampler is asked. The sampler chooses
         what a case does not name.

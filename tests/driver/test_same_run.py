@@ -68,7 +68,7 @@ def changes(loss=LOSSES[0], **keywords) -> set[str]:
 DECIDING = {
     "seeds": (range(1, 1001), "seeds"),  # as many, so that trials get as many
     "n_seeds": (999, "seeds"),
-    "race": (True, "race"),
+    "race": (sw.Race(first_look=16, contender_seeds=16), "race"),
     "sampler": ("random", "sampler"),
     "random_seed": (1, "random_seed"),
     "direction": ("maximize", "direction"),

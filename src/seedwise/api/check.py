@@ -16,7 +16,6 @@ from seedwise.model.check_report import CheckReport
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.fields import takes
 from seedwise.model.options.study import RunOptions
-from seedwise.model.seeds import SeedPlan
 from seedwise.slurm.preflight.check import plan_problems
 from seedwise.usercode.find import load_loss
 from seedwise.view.check import CheckProgress
@@ -101,7 +100,7 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         loss_name=loss.name,
         place=options.place if options.place in ("local", "slurm") else "passed",
         n_trials=options.n_trials,
-        n_trials_at_once=options.max_concurrent_trials,
+        n_trials_at_once=options.lag_of(looks),
         n_seeds=len(plan.seeds),
         n_seeds_of_trial=looks.sizes[-1],
         races=len(looks.sizes) > 1,
@@ -126,17 +125,17 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         versions=checked.versions,
         job_script=checked.job_script,
         warnings=tuple(found),
-        defaults=_defaults(options, plan, workers),
+        defaults=_defaults(options, parts, workers),
     )
 
 
-def _defaults(options: RunOptions, plan: SeedPlan, workers: int | None) -> dict[str, int]:
+def _defaults(options: RunOptions, parts: Parts, workers: int | None) -> dict[str, int]:
     """Return what the plan shows of options that were not given."""
     values = {
         "n_trials": options.n_trials,
-        "n_seeds": len(plan.seeds),
-        "chunk_size": plan.chunk_size,
-        "max_concurrent_trials": options.max_concurrent_trials,
+        "n_seeds": len(parts.plan.seeds),
+        "chunk_size": parts.plan.chunk_size,
+        "max_concurrent_trials": options.lag_of(parts.looks),
         "workers": workers,
         "worker_parallelism": options.worker_parallelism,
     }
@@ -153,6 +152,6 @@ def _n_workers(parts: Parts, options: RunOptions) -> int | None:
     if options.place not in ("local", "slurm"):
         return None
     at_once = options.worker_parallelism if parts.loss.vectorized else 1
-    demand = Demand([parts.n_chunks * options.max_concurrent_trials], at_once)
+    demand = Demand([parts.n_chunks * options.lag_of(parts.looks)], at_once)
     low, high = worker_bounds(options, demand)
     return max(low, demand.workers(high))

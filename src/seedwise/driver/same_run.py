@@ -52,6 +52,7 @@ def what_decides_results(
         trial_looks = looks(options.race, len(seeds))
         if trial_looks.saves:
             described["race"] = _raced(trial_looks)
+        described["max_concurrent_trials"] = str(options.lag_of(trial_looks))
         described |= _of_a_study(
             options,
             with_overrides(space, options.overrides),
@@ -96,7 +97,6 @@ def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -
         "sampler": sampler,
         "random_seed": str(options.random_seed),
         "direction": options.direction,
-        "max_concurrent_trials": str(options.max_concurrent_trials),
     }
     if options.enqueue is not None:
         described["enqueue"] = _described(options.enqueue)

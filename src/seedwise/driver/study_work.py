@@ -144,7 +144,7 @@ class StudyWork(EngineJob):
         run, options = self.run, self.run.options
         forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
-        dispatcher, lag = workplace.dispatcher, options.max_concurrent_trials
+        dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
             ledger = closing.enter_context(Ledger(path, run.guard, accept))

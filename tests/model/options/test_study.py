@@ -26,6 +26,7 @@ from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.racing import looks
 from seedwise.model.sources import grid, manual, random
 from seedwise.model.sources.distributions import uniform
 
@@ -47,7 +48,7 @@ REFERENCE = {
     "slurm_timeout_minutes": 120,
     "cpus_per_task": 1,
     "mem_per_cpu": "2G",
-    "max_concurrent_trials": 1,
+    "max_concurrent_trials": None,  # 1 as there, where each trial gets all seeds
     "array_parallelism_limit": None,
     "worker_parallelism": 1,
     "worker_time_limit": timedelta(hours=2),
@@ -485,3 +486,12 @@ def test_mode_and_cluster_must_not_contradict_each_other(mode, cluster):
     sentence = f"cluster='{cluster}': must be in line with mode='{mode}'"
     with pytest.raises(OptionError, match=sentence):
         given(mode=mode, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    ("race", "given", "lag"),
+    [("auto", None, 4), (False, None, 1), (True, None, 1), ("auto", 1, 1), (False, 3, 3)],
+)
+def test_trials_with_parts_of_the_seeds_are_four_at_once_by_default(race, given, lag):
+    options = RunOptions(race=race, max_concurrent_trials=given)
+    assert options.lag_of(looks(race, 1000)) == lag

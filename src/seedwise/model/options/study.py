@@ -14,6 +14,10 @@ from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 if TYPE_CHECKING:
     from seedwise.model.racing import Looks  # with numpy
 
+# Trials in flight where each has a part of the seeds: four fill most of the workers that one with
+# all seeds would, and the search learns as much of a seed (docs/racing.md).
+_LAG_OF_PARTS = 4
+
 
 def _source(manifest: dict[str, Any]) -> Any:
     from seedwise.model.sources import source_from_manifest  # with numpy
@@ -81,11 +85,12 @@ class StudyOptions(WorkOptions):
         "Seed of the sampler; an Optuna sampler that you pass has its own.",
         checks.sampler_seed,
     )
-    max_concurrent_trials: int = option(
-        1,
+    max_concurrent_trials: int | None = option(
+        None,
         "int",
         "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
-        "n - k are told, so k is part of what decides the result.",
+        "n - k are told, so k is part of what decides the result. None is 4 if each trial gets a "
+        "part of the seeds, as with `race='auto'`, and 1 otherwise.",
         checks.positive,
     )
     enqueue: Any = option(
@@ -118,6 +123,10 @@ class StudyOptions(WorkOptions):
         "the run. With False it is marked FAIL, which samplers ignore.",
         checks.truth,
     )
+
+    def lag_of(self, looks: Looks) -> int:
+        """Return `max_concurrent_trials`, or what it is by default if trials have these looks."""
+        return self.max_concurrent_trials or (_LAG_OF_PARTS if looks.in_parts else 1)
 
     def fresh_seeds_of(self, looks: Looks) -> int:
         """Return `n_validation_seeds`, or what it is by default if trials have these looks."""

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from seedwise.errors import DamagedFileError
 from seedwise.study.journal import (
+    JournalCopy,
     SingleWriterJournal,
     journal_end,
     take_back_tells,
@@ -177,14 +178,22 @@ def test_a_short_write_is_completed(tmp_path, monkeypatch):
     assert list(SingleWriterJournal(tmp_path / "j").read_logs(0)) == [record]
 
 
-def test_the_position_is_where_the_next_record_begins(journal, path):
-    journal.append_logs([{"op_code": 0}])
-    assert journal.position == path.stat().st_size == journal_end(path)
-    journal.append_logs([{"op_code": 1, "text": "ä"}, {"op_code": 2}])
-    assert journal.position == path.stat().st_size == journal_end(path)
-    again = SingleWriterJournal(path)
-    assert again.position == journal.position
-    again.close()
+def test_a_copy_knows_what_the_writer_is_to_append(journal, path):
+    journal.append_logs([{"op_code": 0, "directions": (1,)}])
+    copy = JournalCopy(path)
+    assert copy.length == path.stat().st_size
+    assert list(copy.read_logs(0)) == [{"op_code": 0, "directions": [1]}]
+    assert copy.take() == (b"", False)
+
+    copy.append_logs([{"op_code": 1, "text": "ä"}, {"op_code": 6, "state": TrialState.RUNNING}])
+    assert list(copy.read_logs(1)) == [{"op_code": 1, "text": "ä"}, {"op_code": 6, "state": 0}]
+    copy.append_logs([{"op_code": 6, "state": TrialState.COMPLETE}])
+    lines, durable = copy.take()
+    assert durable
+    journal.append(lines, durable=durable)
+    assert copy.length == path.stat().st_size == journal_end(path)
+    assert list(copy.read_logs(3)) == list(journal.read_logs(3)) == [{"op_code": 6, "state": 1}]
+    assert copy.take() == (b"", False)
 
 
 # Torn and damaged files.
@@ -469,7 +478,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(room, journal, path, monkeypatch)
     assert path.read_bytes() == data
     assert list(journal.read_logs(0)) == records[:1]
     journal.append_logs(records[3:])
-    assert journal_end(path) == path.stat().st_size == journal.position
+    assert journal_end(path) == path.stat().st_size
     assert read(path) == [records[0], records[3]]
     assert list(journal.read_logs(1)) == records[3:]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import json
 import os
+import threading
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -33,7 +35,7 @@ class SingleWriterJournal(BaseJournalBackend):
     """A journal that one process appends to; stock Optuna reads the file.
 
     Optuna's own file backend locks, reopens and syncs the file for each of the about eight
-    operations of a trial. One writer needs no lock and knows what it wrote. The file is synced
+    operations of a trial. One writer needs no lock on it. The file is synced
     when a trial has ended, which is what must not be lost.
 
     The file is made if there is none, and must end with a whole record: see `journal_end`.
@@ -42,59 +44,51 @@ class SingleWriterJournal(BaseJournalBackend):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: Any = None
-        self._n_read = 0
-        # Records that were not read yet; None before the file was loaded.
-        self._pending: list[dict[str, Any]] | None = None
+        self._lock = threading.Lock()
+        # How much a storage has read, which reads each record once and in order.
+        self._n_read = self._n_bytes_read = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a path: the scheduler opens the file."""
         return type(self), (self.path,)
 
-    @property
-    def position(self) -> int:
-        """Length of the file in bytes: where the next record will begin."""
-        return self.path.stat().st_size if self._file is None else self._end()
-
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Read the records from a number on."""
-        pending = self._load()
-        # The storage reads each record once and in order, so that what it has can be dropped.
-        del pending[: max(0, log_number_from - self._n_read)]
-        self._n_read = log_number_from
-        yield from list(pending)
+        if log_number_from < self._n_read:
+            self._n_read = self._n_bytes_read = 0
+        with self._lock:
+            self.path.touch(mode=0o600)
+            with self.path.open("rb") as file:
+                file.seek(self._n_bytes_read)
+                lines = file.readlines()
+        skipped, self._n_read = log_number_from - self._n_read, self._n_read + len(lines)
+        self._n_bytes_read += sum(map(len, lines))
+        return map(_record, lines[skipped:])
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append all of some records, or none and raise OSError; synced if one ends a trial."""
-        pending = self._load()
-        if self._file is None:
-            self._file = self.path.open("ab", buffering=0)
-        lines = [_line(log) for log in logs]
-        begin = self._end()
-        try:
-            write_all(self._file.fileno(), b"".join(lines))
-            if any(_ends_trial(log) for log in logs):
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            os.ftruncate(self._file.fileno(), begin)  # takes no room, so a full disk allows it
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        # What a reader of the file would see: enumerations and tuples become plain JSON.
-        pending.extend(_record(line) for line in lines)
+        self.append(b"".join(map(_line, logs)), durable=any(map(_ends_trial, logs)))
+
+    def append(self, lines: bytes, *, durable: bool) -> None:
+        """Append records as they are in the file, all or none; synced if they are durable."""
+        with self._lock:
+            if self._file is None:
+                self.path.touch(mode=0o600)
+                self._file = self.path.open("ab", buffering=0)
+            begin = os.fstat(self._file.fileno()).st_size
+            try:
+                write_all(self._file.fileno(), lines)
+                if durable:
+                    os.fsync(self._file.fileno())
+            except OSError as error:
+                os.ftruncate(self._file.fileno(), begin)  # takes no room: a full disk allows it
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _load(self) -> list[dict[str, Any]]:
-        if self._pending is None:
-            self.path.touch(mode=0o600)
-            with self.path.open("rb") as file:
-                self._pending = [_record(line) for line in file]
-        return self._pending
-
-    def _end(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
 
 
 class ReadOnlyJournal(BaseJournalBackend):
@@ -116,6 +110,37 @@ class ReadOnlyJournal(BaseJournalBackend):
         """Refuse to append."""
         del logs
         raise io.UnsupportedOperation(f"{self._path} is open for reading only")
+
+
+class JournalCopy(BaseJournalBackend):
+    """The records of a journal, and those that its writer, elsewhere, is yet to append."""
+
+    def __init__(self, path: Path) -> None:
+        self._unread = collections.deque(ReadOnlyJournal(path).read_logs(0))
+        self._unsent: list[bytes] = []
+        self._ends_trial = False
+        #: The length of the journal in bytes, once it has all records.
+        self.length = path.stat().st_size
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read the records from a number on; a storage reads each once and in order."""
+        del log_number_from
+        while self._unread:
+            yield self._unread.popleft()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append records, which are read as a reader of the file sees them."""
+        lines = [_line(log) for log in logs]
+        self._unread += map(_record, lines)
+        self._unsent += lines
+        self._ends_trial |= any(map(_ends_trial, logs))
+        self.length += sum(map(len, lines))
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return what is to be appended, once, and whether a trial ends in it."""
+        taken = b"".join(self._unsent), self._ends_trial
+        self._unsent, self._ends_trial = [], False
+        return taken
 
 
 def journal_end(path: Path) -> int:

@@ -25,7 +25,6 @@ from seedwise.study.journal import take_back_tells
 from seedwise.study.storage import (
     CachedDaskStorage,
     close_storage,
-    journal_position,
     load_study,
     open_storage,
     quiet_optuna,
@@ -80,10 +79,10 @@ class Proposer:
         self._ids = {trial.number: trial._trial_id for trial in self._unfinished}  # noqa: SLF001
         # When they were asked for, the study says; but nobody worked on them since then.
         self._taken_up_s = dict.fromkeys(self._ids, time.monotonic())
-        for key, value in plan.attributes.items():
-            if self._study.user_attrs.get(key) != value:
-                self._study.set_user_attr(key, value)
-        self._save()
+        with self._at_work():
+            for key, value in plan.attributes.items():
+                if self._study.user_attrs.get(key) != value:
+                    self._study.set_user_attr(key, value)
 
     @property
     def best(self) -> TrialResult | None:
@@ -140,12 +139,14 @@ class Proposer:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             try:
                 yield
+                position = self._storage.send()
             except OSError as error:
                 if error.filename != str(self._plan.path):  # not the journal's
                     raise
                 path = self._plan.path
                 raise RunFileError(path, str(error.strerror), path.parent) from error
-        self._save()
+        state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
+        self._plan.checkpoints.save(Checkpoint(position, state))
 
     def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
         # A sampler may give np.float64, or 1 for 1.0; a study file that is read again does not.
@@ -156,10 +157,6 @@ class Proposer:
             internal = float(distribution.to_internal_repr(value))
             stored[name] = distribution.to_external_repr(internal)
         return stored
-
-    def _save(self) -> None:
-        state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
-        self._plan.checkpoints.save(Checkpoint(journal_position(self._storage), state))
 
     def _stop(self) -> None:
         self._exhausted = True

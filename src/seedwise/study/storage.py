@@ -1,83 +1,59 @@
-"""The study's storage: DaskStorage over the study file, with finished trials kept at hand."""
+"""The study's storage: a DaskStorage over the study file, with a copy of the study at hand."""
 
 from __future__ import annotations
 
-import copy
+import asyncio
+import contextlib
 import logging
 import uuid
 import warnings
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.trial import FrozenTrial, TrialState
 from optuna_integration.dask import DaskStorage
 
 from seedwise.errors import StudyFileError
-from seedwise.study.journal import ReadOnlyJournal, SingleWriterJournal
+from seedwise.study.journal import JournalCopy, ReadOnlyJournal, SingleWriterJournal
 
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
 
-_UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
-# Fetching a trial costs a call of a millisecond, fetching all of them 0.1 ms each.
-_ALL_AT_ONCE = 20
+class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
+    """A DaskStorage whose only writer has a copy of the study.
 
-
-class CachedDaskStorage(DaskStorage):  # type: ignore[misc]
-    """A DaskStorage that fetches a finished trial once.
-
-    Finished trials never change. Bare DaskStorage sends all trials at every ask; here only their
-    number and the unfinished ones travel.
+    Bare DaskStorage calls the scheduler for each of the about fifteen reads and writes of a trial,
+    and sends all trials at every ask. Here all is read from the copy, and what is written goes to
+    the scheduler with the next `send`, at once.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._finished: dict[int, dict[int, FrozenTrial]] = {}
+    def __init__(self, client: Client, name: str, path: Path) -> None:
+        DaskStorage.__init__(self, None, name, client, register=False)
+        self._copy = JournalCopy(path)
+        JournalStorage.__init__(self, self._copy)
 
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return a study's trials, as `optuna.storages.BaseStorage.get_all_trials` says."""
-        if states is not None and not any(s in states for s in TrialState if s.is_finished()):
-            unfinished: list[FrozenTrial] = super().get_all_trials(
-                study_id, deepcopy, tuple(s for s in _UNFINISHED if s in states)
-            )
-            return unfinished
-        finished = self._finished.setdefault(study_id, {})
-        # The number first: a trial made after that is not looked for, and one that ends after
-        # that is found finished when it is fetched.
-        n_trials = self.get_n_trials(study_id)
-        trials = dict(finished)
-        many = n_trials - len(finished) > _ALL_AT_ONCE  # of a run that is resumed
-        for trial in super().get_all_trials(study_id, False, None if many else _UNFINISHED):
-            trials[trial.number] = trial
-            if trial.state.is_finished():
-                finished[trial.number] = trial
-        for number in range(n_trials):
-            if number not in trials:
-                trial_id = self.get_trial_id_from_study_id_trial_number(study_id, number)
-                trials[number] = self.get_trial(trial_id)
-                if trials[number].state.is_finished():
-                    finished[number] = trials[number]
-        chosen = [
-            trials[number]
-            for number in sorted(trials)
-            if states is None or trials[number].state in states
-        ]
-        return copy.deepcopy(chosen) if deepcopy else chosen
+    # Of these, DaskStorage has methods, and JournalStorage has none.
+    get_n_trials = BaseStorage.get_n_trials
+    get_trial_number_from_id = BaseStorage.get_trial_number_from_id
+    get_trial_param = BaseStorage.get_trial_param
 
-    def delete_study(self, study_id: int) -> None:
-        """Delete a study, here and in the file."""
-        super().delete_study(study_id)
-        self._finished.pop(study_id, None)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a bare DaskStorage."""
+        self.send()
+        reduced: tuple[Any, ...] = DaskStorage.__reduce__(self)
+        return reduced
+
+    def send(self) -> int:
+        """Have the scheduler write what it has not; return the length of the file in bytes.
+
+        If a trial ended, the file is on disk before this returns.
+        """
+        lines, durable = self._copy.take()
+        self.client.run_on_scheduler(_append, name=self.name, lines=lines, durable=durable)
+        return self._copy.length
 
 
 class _StudyFile(JournalStorage):
@@ -100,18 +76,12 @@ def open_storage(client: Client, path: Path) -> CachedDaskStorage:
         raise StudyFileError(path, "the scheduler wrote it to a disk of its own")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return CachedDaskStorage(None, name=name, client=client)
+        return CachedDaskStorage(client, name, path)
 
 
 def close_storage(storage: CachedDaskStorage) -> None:
     """Close the study file and forget the storage on the scheduler."""
     storage.client.run_on_scheduler(_unregister, name=storage.name)
-
-
-def journal_position(storage: CachedDaskStorage) -> int:
-    """Return the length of the study file in bytes, as its writer sees it."""
-    position: int = storage.client.run_on_scheduler(_position, name=storage.name)
-    return position
 
 
 def load_study(path: Path, study_name: str) -> optuna.Study:
@@ -121,7 +91,7 @@ def load_study(path: Path, study_name: str) -> optuna.Study:
         return optuna.load_study(study_name=study_name, storage=storage)
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
     """Keep Optuna from announcing studies; the user's own verbosity is restored."""
     logger = logging.getLogger("optuna")
@@ -133,16 +103,17 @@ def quiet_optuna() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> None:
-    # On the scheduler, where DaskStorage looks for its storage by name.
+async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> None:
+    # On the scheduler, where DaskStorage looks for its storage by name. In a thread, as is all
+    # that may take long: the scheduler's event loop must not wait for a disk.
     from optuna_integration.dask.dask import _register_with_scheduler
 
-    _register_with_scheduler(dask_scheduler, _StudyFile(path), name)
+    _register_with_scheduler(dask_scheduler, await asyncio.to_thread(_StudyFile, path), name)
 
 
-def _position(dask_scheduler: Scheduler, name: str) -> int:
-    position: int = dask_scheduler.extensions["optuna"].storages[name].journal.position
-    return position
+async def _append(dask_scheduler: Scheduler, name: str, lines: bytes, durable: bool) -> None:
+    journal = dask_scheduler.extensions["optuna"].storages[name].journal
+    await asyncio.to_thread(journal.append, lines, durable=durable)
 
 
 def _unregister(dask_scheduler: Scheduler, name: str) -> None:

@@ -543,8 +543,8 @@ def optimize_run(
         `Race`. False gives all trials all seeds. On the command line auto, on, off, or such as
         first_look=16,level=0.2.
     max_total_seeds : int, optional
-        Once the trials have so many seeds together, the search ends, whatever `n_trials` says.
-        Those of the validation do not count. None is no limit.
+        Once the trials have so many seeds together, the search ends, whatever `n_trials` says;
+        trials in flight are finished. Those of the validation do not count. None is no limit.
     n_validation_seeds : int, optional
         Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen
         among the candidates on half as many, and its value is the mean of so many others:

@@ -163,7 +163,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.topics: dict[str, Callable[[Any], None]] = {}
-        self.scheduler_comm = SimpleNamespace()
+        self.scheduler_comm = SimpleNamespace(interval=0.01)
         self._plugins: dict[str, bytes] = {}
         self._queue: list[FakeFuture] = []
         self._members: dict[str, FakeWorker] = {}

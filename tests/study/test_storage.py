@@ -6,8 +6,12 @@ import threading
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna_integration.dask import DaskStorage
 
+from seedwise.errors import StudyFileError
+from seedwise.study import storage as storage_module
 from seedwise.study.storage import close_storage, load_study, open_storage, quiet_optuna
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -70,6 +74,30 @@ def test_a_storage_takes_up_what_is_in_the_file(client, path):
     again.send()
     assert [trial.value for trial in load_study(path, "walk").trials] == [2.0, 1.0, 0.5]
     close_storage(again)
+
+
+def test_a_note_of_another_program_counts_for_the_length(storage, path):
+    study = begin(storage)
+    add_trial(study, 3.0)
+    storage.send()
+    with quiet_optuna():
+        stock = JournalStorage(JournalFileBackend(str(path)))
+        optuna.load_study(storage=stock, study_name="walk").set_user_attr("note", "looks good")
+    add_trial(study, 2.0)
+    assert storage.send() == path.stat().st_size
+    assert [trial.value for trial in load_study(path, "walk").trials] == [3.0, 2.0]
+
+
+def test_a_scheduler_that_has_another_file_under_the_path_is_refused(client, path, monkeypatch):
+    path.write_bytes(b"")
+    register = storage_module._register_journal
+
+    async def elsewhere(dask_scheduler, path, name):
+        return await register(dask_scheduler, path, name) + 7
+
+    monkeypatch.setattr(storage_module, "_register_journal", elsewhere)
+    with pytest.raises(StudyFileError, match="to a disk of its own"):
+        open_storage(client, path)
 
 
 def test_the_event_loop_of_the_scheduler_does_not_wait_for_the_disk(storage, client):

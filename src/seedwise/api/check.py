@@ -100,7 +100,7 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         loss_name=loss.name,
         place=options.place if options.place in ("local", "slurm") else "passed",
         n_trials=options.n_trials,
-        n_trials_at_once=options.lag_of(looks),
+        n_trials_at_once=min(options.lag_of(looks), options.n_trials),
         n_seeds=len(plan.seeds),
         n_seeds_of_trial=looks.sizes[-1],
         races=len(looks.sizes) > 1,
@@ -152,6 +152,7 @@ def _n_workers(parts: Parts, options: RunOptions) -> int | None:
     if options.place not in ("local", "slurm"):
         return None
     at_once = options.worker_parallelism if parts.loss.vectorized else 1
-    demand = Demand([parts.n_chunks * options.lag_of(parts.looks)], at_once)
+    n_trials = min(options.lag_of(parts.looks), options.n_trials)
+    demand = Demand([parts.n_chunks * n_trials], at_once)
     low, high = worker_bounds(options, demand)
     return max(low, demand.workers(high))

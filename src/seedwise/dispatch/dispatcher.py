@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _MOMENT_S = 0.05
-# How long a client holds a message back after another. Dask's 10 ms are longer than all else that
-# a short trial takes.
+# How long after a message a client holds the next one back. Dask's 10 ms are longer than all else
+# that a short trial takes.
 _SEND_INTERVAL_S = 0.001
 
 
@@ -80,6 +80,7 @@ class DaskDispatcher:
         self.has_evaluated = False
         #: Seconds that workers took for the chunks that came back.
         self.busy_s = 0.0
+        self._interval_s = client.scheduler_comm.interval
         client.scheduler_comm.interval = _SEND_INTERVAL_S
         if self.topic is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
@@ -141,6 +142,7 @@ class DaskDispatcher:
             if self.topic is not None:
                 self._client.unsubscribe_topic(self.topic)
             self._client.cancel([sent.future for sent in self._out.values()], reason="run ended")
+            self._client.scheduler_comm.interval = self._interval_s
         self._out.clear()
         self._backlog.clear()
 

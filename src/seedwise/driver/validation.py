@@ -53,7 +53,8 @@ def n_chunks_of_parts(run: Run) -> list[int]:
     n_fresh = options.fresh_seeds_of(parts.looks)
     rounds = halving(min(options.n_validation_candidates, options.n_trials), n_fresh)
     of_rounds = [n_left * -(-n_new // size) for n_left, n_new in rounds if n_fresh]
-    return [parts.n_chunks * options.lag_of(parts.looks), *of_rounds]
+    n_at_once = min(options.lag_of(parts.looks), options.n_trials)
+    return [parts.n_chunks * n_at_once, *of_rounds]
 
 
 def candidates(

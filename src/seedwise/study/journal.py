@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import json
 import os
@@ -35,8 +36,8 @@ class SingleWriterJournal(BaseJournalBackend):
     """A journal that one process appends to; stock Optuna reads the file.
 
     Optuna's own file backend locks, reopens and syncs the file for each of the about eight
-    operations of a trial. One writer needs no lock on it. The file is synced
-    when a trial has ended, which is what must not be lost.
+    operations of a trial. One writer needs no lock between processes. The file is synced when a
+    trial has ended, which is what must not be lost.
 
     The file is made if there is none, and must end with a whole record: see `journal_end`.
     """
@@ -57,8 +58,8 @@ class SingleWriterJournal(BaseJournalBackend):
         if log_number_from < self._n_read:
             self._n_read = self._n_bytes_read = 0
         with self._lock:
-            self.path.touch(mode=0o600)
-            with self.path.open("rb") as file:
+            handle = os.open(self.path, os.O_RDONLY | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "rb") as file:
                 file.seek(self._n_bytes_read)
                 lines = file.readlines()
         skipped, self._n_read = log_number_from - self._n_read, self._n_read + len(lines)
@@ -69,26 +70,33 @@ class SingleWriterJournal(BaseJournalBackend):
         """Append all of some records, or none and raise OSError; synced if one ends a trial."""
         self.append(b"".join(map(_line, logs)), durable=any(map(_ends_trial, logs)))
 
-    def append(self, lines: bytes, *, durable: bool) -> None:
-        """Append records as they are in the file, all or none; synced if they are durable."""
+    def append(self, lines: bytes, *, durable: bool) -> int:
+        """Append records as they are in the file, all or none; synced if they are durable.
+
+        Return the length of the file then: others may have appended a note.
+        """
         with self._lock:
             if self._file is None:
                 self.path.touch(mode=0o600)
                 self._file = self.path.open("ab", buffering=0)
-            begin = os.fstat(self._file.fileno()).st_size
+            handle = self._file.fileno()
+            begin = os.fstat(handle).st_size
             try:
-                write_all(self._file.fileno(), lines)
+                write_all(handle, lines)
                 if durable:
-                    os.fsync(self._file.fileno())
+                    os.fsync(handle)
             except OSError as error:
-                os.ftruncate(self._file.fileno(), begin)  # takes no room: a full disk allows it
+                with contextlib.suppress(OSError):  # the first error says why
+                    os.ftruncate(handle, begin)  # takes no room, so a full disk allows it
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
+            return os.fstat(handle).st_size
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file, once nobody writes to it."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
 
 class ReadOnlyJournal(BaseJournalBackend):
@@ -119,8 +127,6 @@ class JournalCopy(BaseJournalBackend):
         self._unread = collections.deque(ReadOnlyJournal(path).read_logs(0))
         self._unsent: list[bytes] = []
         self._ends_trial = False
-        #: The length of the journal in bytes, once it has all records.
-        self.length = path.stat().st_size
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Read the records from a number on; a storage reads each once and in order."""
@@ -134,7 +140,6 @@ class JournalCopy(BaseJournalBackend):
         self._unread += map(_record, lines)
         self._unsent += lines
         self._ends_trial |= any(map(_ends_trial, logs))
-        self.length += sum(map(len, lines))
 
     def take(self) -> tuple[bytes, bool]:
         """Return what is to be appended, once, and whether a trial ends in it."""

@@ -47,13 +47,15 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
         return reduced
 
     def send(self) -> int:
-        """Have the scheduler write what it has not; return the length of the file in bytes.
+        """Have the scheduler write what it does not have yet; return the file's length in bytes.
 
         If a trial ended, the file is on disk before this returns.
         """
         lines, durable = self._copy.take()
-        self.client.run_on_scheduler(_append, name=self.name, lines=lines, durable=durable)
-        return self._copy.length
+        length: int = self.client.run_on_scheduler(
+            _append, name=self.name, lines=lines, durable=durable
+        )
+        return length
 
 
 class _StudyFile(JournalStorage):
@@ -69,10 +71,10 @@ def open_storage(client: Client, path: Path) -> CachedDaskStorage:
     """
     name = f"seedwise-{uuid.uuid4().hex}"  # a second one under a name in use would be ignored
     try:
-        client.run_on_scheduler(_register_journal, path=path, name=name)
+        size = client.run_on_scheduler(_register_journal, path=path, name=name)
     except OSError as error:
         raise StudyFileError(path, f"the scheduler can't write it ({error})") from error
-    if not path.exists():
+    if not path.exists() or path.stat().st_size != size:
         raise StudyFileError(path, "the scheduler wrote it to a disk of its own")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -103,18 +105,21 @@ def quiet_optuna() -> Iterator[None]:
         logger.setLevel(level)
 
 
-async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> None:
+async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> int:
     # On the scheduler, where DaskStorage looks for its storage by name. In a thread, as is all
     # that may take long: the scheduler's event loop must not wait for a disk.
     from optuna_integration.dask.dask import _register_with_scheduler
 
     _register_with_scheduler(dask_scheduler, await asyncio.to_thread(_StudyFile, path), name)
+    return path.stat().st_size
 
 
-async def _append(dask_scheduler: Scheduler, name: str, lines: bytes, durable: bool) -> None:
+async def _append(dask_scheduler: Scheduler, name: str, lines: bytes, durable: bool) -> int:
     journal = dask_scheduler.extensions["optuna"].storages[name].journal
-    await asyncio.to_thread(journal.append, lines, durable=durable)
+    length: int = await asyncio.to_thread(journal.append, lines, durable=durable)
+    return length
 
 
-def _unregister(dask_scheduler: Scheduler, name: str) -> None:
-    dask_scheduler.extensions["optuna"].storages.pop(name).journal.close()
+async def _unregister(dask_scheduler: Scheduler, name: str) -> None:
+    storage = dask_scheduler.extensions["optuna"].storages.pop(name)
+    await asyncio.to_thread(storage.journal.close)

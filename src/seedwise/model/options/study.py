@@ -14,8 +14,8 @@ from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 if TYPE_CHECKING:
     from seedwise.model.racing import Looks  # with numpy
 
-# Trials in flight where each has a part of the seeds: four fill most of the workers that one with
-# all seeds would, and the search learns as much of a seed (docs/racing.md).
+# Trials in flight where each has a part of the seeds. One would leave most of a wide cluster idle;
+# with four, the search learns a little less of each seed (docs/racing.md).
 _LAG_OF_PARTS = 4
 
 
@@ -49,8 +49,8 @@ class StudyOptions(WorkOptions):
     max_total_seeds: int | None = option(
         None,
         "int",
-        "Once the trials have so many seeds together, the search ends, whatever `n_trials` says. "
-        "Those of the validation do not count. None is no limit.",
+        "Once the trials have so many seeds together, the search ends, whatever `n_trials` says; "
+        "trials in flight are finished. Those of the validation do not count. None is no limit.",
         checks.positive,
     )
     n_validation_seeds: int | None = option(

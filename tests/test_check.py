@@ -286,6 +286,7 @@ def test_bounds_of_workers_and_local_workers():
         return _n_workers(make_parts(bowl, options), options)
 
     assert n_workers(cluster="slurm", workers=(1, 9)) == 8  # four trials, each of 16 seeds
+    assert n_workers(cluster="slurm", workers=(1, 9), n_trials=2) == 4
     n_workers = functools.partial(n_workers, race=False)
 
     assert n_workers(cluster="slurm", workers=(2, 9)) == 4

@@ -515,7 +515,8 @@ def optimize_run(
     n_trials : int, default 10
         Total number of trials, including those of a run that is resumed.
     n_seeds : int, optional
-        Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.
+        Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``,
+        with 100 and 10 for what is not given.
     workers : int or (min, max), optional
         Number of workers, or bounds within which it follows the work. A worker is a process
         here, and a job on Slurm. None is as many as the chunks in flight can use, within the
@@ -583,10 +584,11 @@ def optimize_run(
     seeds : iterable of int, optional
         Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.
     chunk_size : int, optional
-        Seeds in a chunk, which is one Dask task. It changes the speed of a run, never its
-        result. None is 100, or what gives `num_chunks`.
+        Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes
+        the speed of a run, never its result. None leaves it to what seeds take, with 100 in a
+        call, and is 100 in a sweep, or what gives `num_chunks`.
     num_chunks : int, optional
-        Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.
+        Chunks in a trial. None is what `chunk_size` gives.
     run_root : str or Path, default 'runs'
         Folder that holds the run folders.
     timeout : float, optional

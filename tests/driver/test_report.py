@@ -809,7 +809,14 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
         (4, Demand([4], 2), 100.0, 55.0, ["only 2 of 4 workers could have a chunk"]),
         (4, Demand([1], 1), 10.0, 20.0, []),  # it was over soon
         (None, Demand([8], 1), 100.0, 110.0, []),
-        (4, Demand([8], 1), 100.0, 200.0, ["nothing to do for 50% of their time"]),
+        (
+            4,
+            Demand([8], 1),
+            100.0,
+            200.0,
+            ["nothing to do for 50% of their time: fewer workers, or"],
+        ),
+        (4, Demand([8], 1), 100.0, 250.0, ["or max_concurrent_trials=5, would waste less"]),
         (4, Demand([8], 2), 100.0, 100.0, ["nothing to do for 50% of their time"]),
         (4, Demand([8], 1), 100.0, None, []),  # the cluster was passed
         ((1, 4), Demand([8], 1), 100.0, 110.0, []),
@@ -817,7 +824,7 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
 )
 def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
     options = RunOptions.from_keywords({"workers": workers})
-    remarks = work_remarks(options, demand, busy_s, worker_s, 0)
+    remarks = work_remarks(options, 2, demand, busy_s, worker_s, 0)
     assert len(remarks) == len(words)
     assert all(some in remark for some, remark in zip(words, remarks, strict=True))
 

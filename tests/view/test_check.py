@@ -104,20 +104,22 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
     [
         (
             {"seed_s": 0.004, "workers": 1},
-            "a chunk of 0.08 s is short compared with the way to a worker and back: use chunk",
+            "a chunk of 0.08 s is short compared with the way to a worker and back: leave chunk",
         ),
-        ({"seed_s": 1e-4, "chunk_size": 400}, "and is a whole trial: cluster='local' may be"),
         (
             {"seed_s": 60.0},
             (
                 "a chunk of 20 min is long compared with the jobs' walltime of 2 h, and is lost "
-                "if a job ends before it: use chunk_size=12, or a longer worker_time_limit"
+                "if a job ends before it: leave chunk_size out, and chunks are cut by what seeds "
+                "take, or use a longer worker_time_limit"
             ),
         ),
-        ({"seed_s": 900.0, "chunk_size": 1}, "ends before it: use a longer worker_time_limit"),
         (
-            {"seed_s": 0.001, "workers": 20},
-            "worker and back: fewer workers and a larger chunk_size may be as fast",
+            {"seed_s": 900.0, "chunks_are_measured": True},
+            (
+                "a seed is long compared with the jobs' walltime of 2 h, and is lost if a job "
+                "ends before it: use a longer worker_time_limit"
+            ),
         ),
         (
             {"trial_limit_s": 3.0},
@@ -127,8 +129,11 @@ def test_a_report_of_a_cluster_that_was_passed_says_what_is_known():
         ({"worker_parallelism": 4}, "4 seeds at once share 2 CPUs of a job: use cpus_per_task=4"),
         ({"cpus_per_worker": 8}, "a seed has 8 CPUs: if the loss uses one only, use worker_par"),
         ({"worker_parallelism": 2}, "the times assume that threads run at once"),
-        ({"workers": 25}, "5 of 25 jobs would never get a chunk: use workers=20, a smaller"),
-        ({"workers": 25, "seed_s": 1e-3}, "use workers=20 or more max_concurrent_trials"),
+        ({"workers": 25}, "5 of 25 jobs would never get a chunk: use workers=20, no chunk"),
+        (
+            {"workers": 25, "chunks_are_measured": True},
+            "use workers=20 or more max_concurrent_trials",
+        ),
         ({"workers": 25, "place": "local"}, "5 of 25 workers would never get a chunk"),
     ],
 )
@@ -138,21 +143,13 @@ def test_advice(fields, words):
     assert any(words in line for line in advice), advice
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"seed_s": 1e-3, "workers": 25},
-        {"seed_s": 1e-3, "workers": 25, "chunk_size": 100},
-        {"seed_s": 1e-3, "workers": 25, "walltime_s": 0.01},
-        {"seed_s": 1e-3, "workers": 2, "walltime_s": 0.01},
-        {"seed_s": 1e-3, "workers": 2, "chunk_size": 200},
-    ],
-)
-def test_advice_does_not_contradict_itself(fields):
-    text = "\n".join(check_lines(report(**fields)))
-    assert text.count("chunk_size") <= 1
-    assert text.count("workers=") + text.count("fewer workers") <= 1
-    assert not ("is short" in text and "is long" in text)
+def test_of_chunks_that_are_cut_by_what_seeds_take_nothing_is_said():
+    lines = check_lines(report(seed_s=1e-4, workers=25, chunks_are_measured=True))
+    assert "  seeds of a trial  400, in chunks cut by what seeds take" in lines
+    text = "\n".join(lines)
+    assert "chunks in flight" not in text
+    assert "a chunk takes" not in text
+    assert "is short" not in text
 
 
 def test_the_plan_says_what_the_validation_costs():

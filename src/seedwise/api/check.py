@@ -106,6 +106,7 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         races=len(looks.sizes) > 1,
         max_total_seeds=options.max_total_seeds,
         chunk_size=plan.chunk_size,
+        chunks_are_measured=plan.measured,
         vectorized=loss.vectorized,
         workers=workers,
         worker_parallelism=options.worker_parallelism,

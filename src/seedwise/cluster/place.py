@@ -33,6 +33,11 @@ class Demand:
         self._by_job[job] = n_chunks
         self.now = sum(self._by_job.values())
 
+    @property
+    def n_jobs(self) -> int:
+        """How many jobs are worked on."""
+        return sum(n_chunks > 0 for n_chunks in self._by_job.values())
+
     def workers(self, most: int, part: int = 0) -> int:
         """Workers that a part of the work can keep busy, up to `most`."""
         return max(1, min(most, -(-self.parts[part] // self.chunks_per_worker)))

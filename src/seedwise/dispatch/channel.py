@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -28,6 +29,8 @@ class Errand:
     part: str = ""
     #: None means no limit.
     chunk_timeout_s: float | None = None
+    #: See `ChunkTask`.
+    batch: int | None = None
     attempts_dir: str | None = None
     #: Returns how the name of a trial's folder begins, by the trial's number.
     folder_stem: Callable[[int], str] = lambda _: ""
@@ -51,6 +54,8 @@ class Traffic:
     slots: Callable[[], int] = lambda: 1
     #: How long the jobs of the workers last; None means no limit.
     walltime_s: float | None = None
+    #: How long a chunk may take.
+    chunk_limit_s: float = math.inf
     #: See `Blame`.
     fault: Callable[[str], str | None] = lambda _: ""
     #: Time between two looks at the cluster, unless `tick_s` is shorter.
@@ -128,6 +133,7 @@ class Channel:
                     isolated=isolated,
                     time_limit_s=errand.chunk_timeout_s,
                     attempts_dir=errand.attempts_dir,
+                    batch=errand.batch,
                     folder_stem=stem,
                 ),
             )

@@ -19,6 +19,7 @@ from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
+from seedwise.dispatch.sizes import ChunkSizes
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
@@ -72,6 +73,7 @@ class DaskDispatcher:
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._n_sent = 0
         self._pack = PackSize(traffic.slots)
+        self.sizes = ChunkSizes(traffic.slots, traffic.chunk_limit_s)
         walltime_s = traffic.walltime_s
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
         self._blame = Blame(traffic.fault)
@@ -253,6 +255,8 @@ class DaskDispatcher:
         self._clock.note_end(order.trial, result.chunk)
         if self._walltime is not None:
             self._walltime.note(order, result)
+        if result.failure is None and not order.task.isolated:
+            self.sizes.note(result.worker, result.n_seeds, result.duration_s)
         if not self.has_evaluated and result.failure is None:
             self.has_evaluated = True
             warn_if_averaged(result)

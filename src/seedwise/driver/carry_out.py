@@ -31,6 +31,7 @@ from seedwise.errors import ClusterStartError, LeaseLostError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import Lease, acquire_lease
 from seedwise.model.events import Event, Noted
+from seedwise.model.options.study import StudyOptions
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
@@ -170,8 +171,11 @@ def _work_on(
             work.conclude(workplace)
             busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
             n_unused = sum(job.n_seeds_unused for job in work.jobs)
-            demand = workplace.demand
-            run.note_remarks(work_remarks(run.options, demand, busy_s, worker_s, n_unused))
+            options, demand = run.options, workplace.demand
+            lag = None  # of a sweep
+            if isinstance(options, StudyOptions):
+                lag = options.lag_of(run.parts.looks)
+            run.note_remarks(work_remarks(options, lag, demand, busy_s, worker_s, n_unused))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 
+import attrs
+
 from seedwise.dispatch.channel import Errand
 from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
@@ -79,12 +81,15 @@ class EngineJob(ABC):
             entry_id=run.options.entry_id,
             part=self._part,
             chunk_timeout_s=run.options.chunk_timeout_seconds,
+            batch=run.parts.plan.batch,
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem,
         )
         channel = workplace.dispatcher.channel(errand, emit)
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
+        if run.parts.plan.measured:
+            rules = attrs.evolve(rules, cut=workplace.cut(run.parts.plan, rules.in_flight))
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:

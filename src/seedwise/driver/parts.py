@@ -28,7 +28,7 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases, first_points
 from seedwise.model.racing import Looks, looks
-from seedwise.model.seeds import SeedPlan, seed_plan
+from seedwise.model.seeds import DEFAULT_CHUNK_SIZE, DEFAULT_NUM_CHUNKS, SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.study.samplers import make_sampler
@@ -183,12 +183,19 @@ def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
     )
     if not isinstance(options, StudyOptions) or options.chunk_size is not None:
         return plan
-    trial_looks = looks(options.race, len(plan.seeds))
-    if not trial_looks.in_parts:
-        return plan
+    trial_looks, n_chunks = looks(options.race, len(plan.seeds)), plan.n_chunks
+    measured, batch = options.num_chunks is None, None
+    if measured:  # at first ten chunks a trial, or more: two for each worker asked for
+        most = (
+            options.workers if isinstance(options.workers, int) else max(options.workers or (0,))
+        )
+        lag = options.lag_of(trial_looks)
+        n_chunks = max(DEFAULT_NUM_CHUNKS, -(-2 * most // lag))
+        # What a vectorized loss makes of a seed may depend, in its last bit, on those beside it.
+        batch = DEFAULT_CHUNK_SIZE if loss.vectorized else None
     # A part of the plan is cut into as many chunks as the whole would be.
-    chunk_size = -(-trial_looks.sizes[0] // plan.n_chunks)
-    return attrs.evolve(plan, chunk_size=chunk_size)
+    size = -(-trial_looks.sizes[-1] // n_chunks)
+    return attrs.evolve(plan, chunk_size=size, measured=measured, batch=batch)
 
 
 def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:

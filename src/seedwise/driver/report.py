@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shlex
 import time
@@ -263,12 +264,17 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
 
 
 def work_remarks(
-    options: AnyOptions, demand: Demand, busy_s: float, worker_s: float | None, n_unused: int
+    options: AnyOptions,
+    lag: int | None,
+    demand: Demand,
+    busy_s: float,
+    worker_s: float | None,
+    n_unused: int,
 ) -> list[str]:
     """Return what the use of the workers shows.
 
-    `busy_s` is what all chunks took, and `worker_s` how long the workers were there, together;
-    `n_unused` seeds were evaluated ahead in vain.
+    `lag` is how many trials a study had in flight, `busy_s` what all chunks took, and `worker_s`
+    how long the workers were there, together; `n_unused` seeds were evaluated ahead in vain.
     """
     remarks = []
     if n_unused:
@@ -289,8 +295,9 @@ def work_remarks(
         )
     idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
     if idle >= _IDLE:
+        more = "" if lag is None else f", or max_concurrent_trials={math.ceil(lag / (1 - idle))},"
         remarks.append(
-            f"the workers had nothing to do for {idle:.0%} of their time: fewer workers, or more "
-            "max_concurrent_trials, waste less"
+            f"the workers had nothing to do for {idle:.0%} of their time: fewer workers{more} "
+            "would waste less"
         )
     return remarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -22,6 +23,7 @@ from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
 from seedwise.model.options.work import WorkOptions
+from seedwise.model.seeds import Cut, SeedPlan
 from seedwise.worker.departure import depart
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
@@ -38,6 +40,16 @@ class Workplace:
     report: Report
     stop: StopSignals
     demand: Demand
+
+    def cut(self, plan: SeedPlan, in_flight: Callable[[], int]) -> Cut:
+        """Return what cuts a job's trials by what seeds take, in whole batches."""
+
+        def cut(n_seeds: int) -> Iterator[int]:
+            n_trials = max(1, in_flight() * self.demand.n_jobs)
+            sizes = self.dispatcher.sizes
+            return sizes.cut(n_seeds, plan.chunk_size, n_trials, plan.batch or 1)
+
+        return cut
 
 
 @contextmanager
@@ -88,6 +100,9 @@ def open_workplace(
             packs=packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
+            chunk_limit_s=min(
+                options.chunk_timeout_seconds or math.inf, place.walltime_s or math.inf
+            ),
             fault=place.fault,
         )
 

@@ -14,7 +14,7 @@ import attrs
 from seedwise.engine.race import Allocation
 from seedwise.engine.trial import OpenTrial, Step
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.seeds import Chunk
+from seedwise.model.seeds import Chunk, Cut
 from seedwise.model.trials import (
     ChunkResult,
     FailureKind,
@@ -109,6 +109,8 @@ class Rules:
     note_stop: Callable[[FailedTrial], bool] = lambda _: True
     #: Returns how many more chunks the workers could take.
     room: Callable[[], int] = lambda: 0
+    #: How trials are cut into chunks; None is as their seed plan says.
+    cut: Cut | None = None
 
 
 class Engine:
@@ -210,8 +212,8 @@ class Engine:
 
     def _open(self, proposal: Proposal) -> None:
         own = self._allocation.seeds_of(proposal.number)
-        retries = self._rules.trial_retry_attempts
-        trial = OpenTrial(proposal, self._allocation.plan, retries, own)
+        retries, cut = self._rules.trial_retry_attempts, self._rules.cut
+        trial = OpenTrial(proposal, self._allocation.plan, retries, own, cut)
         self._in_flight[proposal.number] = trial
         self._follow(trial, trial.take_up(self._ledger.recorded(proposal)))
 

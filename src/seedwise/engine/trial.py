@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.engine.race import TrialSeeds
-from seedwise.model.seeds import Chunk, SeedPlan
+from seedwise.model.seeds import Chunk, Cut, SeedPlan
 from seedwise.model.statistics import component_mean, estimate
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure, TrialOutcome
 
@@ -35,7 +35,14 @@ class OpenTrial:
     by look. A look may begin before the one before it is decided.
     """
 
-    def __init__(self, proposal: Proposal, plan: SeedPlan, retries: int, own: TrialSeeds) -> None:
+    def __init__(
+        self,
+        proposal: Proposal,
+        plan: SeedPlan,
+        retries: int,
+        own: TrialSeeds,
+        cut: Cut | None = None,
+    ) -> None:
         self.proposal = proposal
         self.missing: dict[int, Chunk] = {}
         self.n_attempts: Counter[int] = Counter()
@@ -52,6 +59,7 @@ class OpenTrial:
         self._plan = plan
         self._retries = retries
         self._own = own
+        self._cut = cut
         self._look = 0  # the one to decide
         self._ends: list[int] = []  # of each look that began: the index after its last chunk
         self._n_missing: list[int] = []  # of each look that began
@@ -80,7 +88,7 @@ class OpenTrial:
         if self._ends:  # those of earlier looks are sent already
             left_out |= looks[len(self._ends) - 1]
         begin = self._ends[-1] if self._ends else 0
-        begun = {chunk.index: chunk for chunk in self._plan.chunks(left_out, begin)}
+        begun = {chunk.index: chunk for chunk in self._plan.chunks(left_out, begin, self._cut)}
         self.missing |= begun
         self.n_attempts.update(dict.fromkeys(begun, 1))
         self._ends.append(begin + len(begun))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +12,9 @@ from seedwise.model.validation import n_evaluations
 
 # A shorter chunk takes no longer than its way to the worker and back.
 _SHORT_CHUNK_S = 0.1
-_GOOD_CHUNK_S = 1.0
 
 # A chunk that is unfinished when its job ends is lost, so it should be a small part of a job.
 _PART_OF_WALLTIME = 0.1
-
-_SHORTEST_SEED_S = 1e-9
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +39,8 @@ class CheckReport:
         Seeds after which the search ends; None is no limit.
     n_validation_seeds, n_validation_candidates : int
         Fresh seeds on which the best trials are validated, 0 for no validation, and how many.
+    chunks_are_measured : bool
+        Whether chunks are cut by what seeds take, so that `chunk_size` is a first guess.
     vectorized : bool
         Whether the loss is called once for each chunk.
     workers : int or None
@@ -91,6 +89,7 @@ class CheckReport:
     chunk_size: int
     n_seeds_of_trial: int
     races: bool = False
+    chunks_are_measured: bool = False
     max_total_seeds: int | None = None
     n_validation_seeds: int = 0
     n_validation_candidates: int = 0
@@ -185,32 +184,13 @@ class CheckReport:
     @property
     def chunk_is_short(self) -> bool:
         """Whether chunks are so short that the way to the workers takes longer."""
-        return self.chunk_s < _SHORT_CHUNK_S
+        return not self.chunks_are_measured and self.chunk_s < _SHORT_CHUNK_S
 
     @property
     def chunk_is_long(self) -> bool:
-        """Whether chunks are so long that too much is lost when a job ends."""
-        return self.walltime_s is not None and self.chunk_s > _PART_OF_WALLTIME * self.walltime_s
-
-    @property
-    def advised_chunk_size(self) -> int | None:
-        """A better `chunk_size`; None if there is none.
-
-        If it is larger, there is still a chunk for each worker.
-        """
-        seed_s = max(self.seed_s, _SHORTEST_SEED_S)
-        own = self._seeds_of_a_chunk
-        if self.chunk_is_long and self.walltime_s is not None:
-            n_rounds = math.floor(_PART_OF_WALLTIME * self.walltime_s / seed_s)
-            size = max(1, n_rounds * self._seeds_a_round)
-            return size if size < own else None
-        if self.chunk_is_short:
-            size = min(
-                self.n_seeds_of_trial, math.ceil(_GOOD_CHUNK_S / seed_s) * self._seeds_a_round
-            )
-            size = min(size, self._most_seeds_of_a_chunk)
-            return size if size > own else None
-        return None
+        """Whether chunks, or single seeds, are so long that too much is lost when a job ends."""
+        shortest_s = self.seed_s if self.chunks_are_measured else self.chunk_s
+        return self.walltime_s is not None and shortest_s > _PART_OF_WALLTIME * self.walltime_s
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it, with the figures that follow from it."""
@@ -244,18 +224,6 @@ class CheckReport:
     @property
     def _seeds_of_a_chunk(self) -> int:
         return min(self.chunk_size, self.n_seeds_of_trial)
-
-    @property
-    def _most_seeds_of_a_chunk(self) -> int:
-        """Seeds of the largest chunk that leaves one for each worker, all of about equal size."""
-        n_seeds = self.n_seeds_of_trial
-        if self.workers is None:
-            return n_seeds
-        n_chunks = -(-self.workers * self._chunks_per_worker // self._trials_in_flight)
-        if n_chunks == 1:
-            return n_seeds
-        # By rounding, the first size may give too few; the second is the largest with enough.
-        return min(-(-n_seeds // n_chunks), (n_seeds - 1) // (n_chunks - 1))
 
     @property
     def _seeds_a_round(self) -> int:

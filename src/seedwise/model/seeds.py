@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -18,6 +18,10 @@ DEFAULT_NUM_CHUNKS = 10
 
 _MOST_SEEDS = 10**8
 _MOST_CHUNKS = 10**6
+
+
+#: Yields the sizes of the chunks that so many seeds are cut into, of which the last may be short.
+Cut: TypeAlias = Callable[[int], Iterable[int]]
 
 
 @attrs.frozen(eq=False)
@@ -39,6 +43,10 @@ class SeedPlan:
     seeds: NDArray[np.int64]
     #: Seeds in a chunk; the last chunk may be shorter.
     chunk_size: int
+    #: Whether that is a first guess, and chunks are cut by what seeds turn out to take.
+    measured: bool = False
+    #: Seeds in a call of a vectorized loss, of which chunks then have whole ones; None is a chunk.
+    batch: int | None = None
 
     @property
     def n_chunks(self) -> int:
@@ -46,18 +54,27 @@ class SeedPlan:
         return -(-len(self.seeds) // self.chunk_size)
 
     def chunks(
-        self, covered: NDArray[np.bool_] | None = None, first_index: int = 0
+        self,
+        covered: NDArray[np.bool_] | None = None,
+        first_index: int = 0,
+        cut: Cut | None = None,
     ) -> Iterator[Chunk]:
-        """Cut the plan into its chunks, in order, without the positions that are `covered`."""
+        """Cut the plan into its chunks, in order, without the positions that are `covered`.
+
+        `cut` says how large they are; None is `chunk_size`.
+        """
         if covered is None:
             covered = np.zeros(len(self.seeds), dtype=np.bool_)
         edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))
         index = first_index
         for first, last in edges.reshape(-1, 2).tolist():
-            for start in range(first, last, self.chunk_size):
-                stop = min(start + self.chunk_size, last)
+            start = first
+            for size in repeat(self.chunk_size) if cut is None else cut(last - first):
+                stop = min(start + size, last)
                 yield Chunk(index, start, self.seeds[start:stop])
-                index += 1
+                index, start = index + 1, stop
+                if start == last:
+                    break
 
 
 def seed_plan(

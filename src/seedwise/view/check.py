@@ -56,13 +56,16 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
     n_seeds = report.n_seeds_of_trial
     of_all = "" if n_seeds == report.n_seeds else f" of {report.n_seeds}"
     chunks = f"{_counted(report.n_chunks, 'chunk')} of {min(report.chunk_size, n_seeds)}"
+    if report.chunks_are_measured:
+        chunks = "chunks cut by what seeds take"
     most, upto = report.max_total_seeds, "at most " if report.races else ""
     end = "" if most is None else f", or until they have {_counted(most, 'seed')}"
     rows = [
         ("trials", f"{report.n_trials}, {report.n_trials_at_once} at once{end}"),
         ("seeds of a trial", f"{upto}{n_seeds}{of_all}, in {chunks}"),
-        ("chunks in flight", str(report.n_chunks_in_flight)),
     ]
+    if not report.chunks_are_measured:
+        rows.append(("chunks in flight", str(report.n_chunks_in_flight)))
     if n_fresh := report.n_validation_evaluations:
         rows.insert(2, ("validation", f"{n_fresh} evaluations of fresh seeds, after the search"))
     if report.workers is not None:
@@ -73,7 +76,8 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
         rows.append(("seeds at once", str(report.n_seeds_at_once)))
     at_most = "at most " if report.vectorized else ""
     is_most = report.vectorized or report.races or most is not None
-    rows.append(("a chunk takes", f"{at_most}{exact_duration(report.chunk_s)}"))
+    if not report.chunks_are_measured:
+        rows.append(("a chunk takes", f"{at_most}{exact_duration(report.chunk_s)}"))
     if report.run_s is not None:
         run = f"{'at most ' if is_most else ''}{exact_duration(report.run_s)}"
         rows.append(("the run takes", f"{run}, once all workers are there"))
@@ -86,43 +90,33 @@ def _plan(report: CheckReport) -> list[tuple[str, str]]:
 
 
 def _advice(report: CheckReport) -> list[str]:
-    lines, size = [], report.advised_chunk_size
-    chunk = f"a chunk of {exact_duration(report.chunk_s)}"
-    if report.chunk_is_short and not report.chunk_is_long:
-        why = f"{chunk} is short compared with the way to a worker and back"
-        if size is not None:
-            lines.append(f"{why}: use chunk_size={size}")
-        elif report.n_chunks > 1 and not report.n_idle_workers:
-            lines.append(f"{why}: fewer workers and a larger chunk_size may be as fast")
-        elif report.n_chunks == 1 and report.place == "slurm":
-            lines.append(f"{why}, and is a whole trial: cluster='local' may be as fast")
+    lines, measured = [], report.chunks_are_measured
+    chunk = "a seed" if measured else f"a chunk of {exact_duration(report.chunk_s)}"
+    by_itself = "leave chunk_size out, and chunks are cut by what seeds take"
+    if report.chunk_is_short:
+        lines.append(f"{chunk} is short compared with the way to a worker and back: {by_itself}")
     if report.chunk_is_long and report.walltime_s is not None:
-        why = (
+        lines.append(
             f"{chunk} is long compared with the jobs' walltime of "
-            f"{exact_duration(report.walltime_s)}, and is lost if a job ends before it"
+            f"{exact_duration(report.walltime_s)}, and is lost if a job ends before it: "
+            f"{'use' if measured else f'{by_itself}, or use'} a longer worker_time_limit"
         )
-        smaller = "" if size is None else f"chunk_size={size}, or "
-        lines.append(f"{why}: use {smaller}a longer worker_time_limit")
     if report.trial_is_long and report.trial_limit_s is not None:
         lines.append(
             f"a trial takes longer than slurm_timeout_minutes={report.trial_limit_s / 60:g}, and "
             "would fail: raise it or leave it out, or use more workers or fewer "
             "max_concurrent_trials"
         )
-    if (
-        report.n_chunks_in_flight == 1
-        and report.n_seeds_of_trial > 1
-        and not report.chunk_is_short
-    ):
+    if report.n_chunks_in_flight == 1 and report.n_seeds_of_trial > 1 and not measured:
         lines.append(
-            "a trial is one chunk, so only one worker has work: use a smaller chunk_size or more "
+            "a trial is one chunk, so only one worker has work: leave chunk_size out, or use more "
             "max_concurrent_trials"
         )
     lines += _on_a_workers_cpus(report)
     if report.n_idle_workers and report.workers is not None:
         what = "jobs" if report.place == "slurm" else "workers"
         needed = report.workers - report.n_idle_workers
-        smaller = "" if report.chunk_is_short else ", a smaller chunk_size,"
+        smaller = "" if measured else ", no chunk_size,"
         lines.append(
             f"{report.n_idle_workers} of {report.workers} {what} would never get a chunk: use "
             f"workers={needed}{smaller} or more max_concurrent_trials"

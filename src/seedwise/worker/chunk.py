@@ -64,6 +64,8 @@ class ChunkTask:
     reference: Reference | None = None
     #: See `Errand`.
     part: str = ""
+    #: How many seeds a vectorized loss gets in a call; None is all of the chunk.
+    batch: int | None = None
 
     def of_reference(self, reference: Reference) -> ChunkTask:
         """Return the task of the reference, as a chunk of one seed."""

@@ -161,9 +161,15 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         vectorized: bool,
         evaluate_piece: Callable[[NDArray[np.int64], int], SeedBlock],
     ) -> SeedBlock:
-        # A vectorized loss is called once for a chunk; the worker evaluates as many chunks at once
-        # as it has threads.
         seeds, start = task.chunk.seeds, task.chunk.start
+        # With a vectorized loss, the worker evaluates as many chunks at once as it has threads.
+        if vectorized and task.batch is not None:
+            blocks = []
+            for first in range(0, len(seeds), task.batch):
+                blocks.append(evaluate_piece(seeds[first : first + task.batch], start + first))
+                if blocks[-1].failure is not None:
+                    return blocks[-1]
+            return _joined(blocks)
         n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
         if task.isolated and not self.use_processes:
             n_pieces = 1  # each process loads the loss, and the job has memory for one

@@ -94,7 +94,8 @@ class WorkOptions:
     n_seeds: int | None = option(
         None,
         "int",
-        "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``.",
+        "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``, "
+        "with 100 and 10 for what is not given.",
         checks.positive,
     )
     workers: int | tuple[int, int] | None = option(
@@ -167,14 +168,15 @@ class WorkOptions:
     chunk_size: int | None = option(
         None,
         "int",
-        "Seeds in a chunk, which is one Dask task. It changes the speed of a run, never its "
-        "result. None is 100, or what gives `num_chunks`.",
+        "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
+        "the speed of a run, never its result. None leaves it to what seeds take, with 100 in a "
+        "call, and is 100 in a sweep, or what gives `num_chunks`.",
         checks.positive,
     )
     num_chunks: int | None = option(
         None,
         "int",
-        "Chunks in a trial. None is what `chunk_size` gives, or 10 if no seeds are given.",
+        "Chunks in a trial. None is what `chunk_size` gives.",
         checks.positive,
     )
 

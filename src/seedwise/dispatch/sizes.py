@@ -1,0 +1,71 @@
+"""The sizes of the chunks that a trial is cut into, by what its seeds have cost lately."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+
+# What a task costs the driver, and the workers about as much.
+_TASK_S = 0.0015
+# A chunk should take far longer than that, if there is work enough.
+_SHORT_S = 0.1
+# It is lost if its worker is.
+_LONG_S = 10.0
+# How much of what a chunk may take it is meant to take: at other params seeds may cost more.
+_PART_OF_LIMIT = 0.1
+_RECENT = 64
+
+
+class ChunkSizes:
+    """Cuts trials so that tasks cost little and all workers end together.
+
+    `slots` says how many chunks can run at once now, and `limit_s` how long one may take. Sizes
+    decide how long a trial takes, and nothing else.
+
+    Factoring (Hummel, Schonberg and Flynn, Communications of the ACM 35(8), 1992): half of the
+    seeds that are left are dealt out to the slots in equal parts, and so on, so that the small
+    chunks at the end even out what differs between seeds.
+    """
+
+    def __init__(self, slots: Callable[[], int], limit_s: float = math.inf) -> None:
+        self._slots = slots
+        self._long_s = min(_LONG_S, _PART_OF_LIMIT * limit_s)
+        self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)  # seeds and seconds
+        self._warm: set[str] = set()
+
+    def note(self, worker: str, n_seeds: int, duration_s: float) -> None:
+        """Take note of a chunk; the first of a worker takes longer, and says little."""
+        if worker in self._warm:
+            self._recent.append((n_seeds, duration_s))
+        self._warm.add(worker)
+
+    def cut(self, n_seeds: int, planned: int, n_trials: int, batch: int = 1) -> Iterator[int]:
+        """Yield the sizes of the chunks of a trial, or a look, one of `n_trials` in flight.
+
+        They are multiples of a batch. While no cost is known they begin with one, and grow up to
+        `planned` seeds.
+        """
+        n_batches, planned = -(-n_seeds // batch), -(-planned // batch)
+        return (batch * size for size in self._cut(n_batches, planned, n_trials, batch))
+
+    def _cut(self, n_batches: int, planned: int, n_trials: int, batch: int) -> Iterator[int]:
+        slots = self._slots()
+        share = max(1, slots // n_trials)
+        if not self._recent:
+            for step in itertools.count():
+                yield from itertools.repeat(min(2**step, planned), share)
+        # Chunks of costly params count for more: too few chunks cost more than too many.
+        n_recent, recent_s = map(sum, zip(*self._recent, strict=True))
+        cost_s = max(1e-9, batch * recent_s / n_recent)  # of a batch
+        best_s = math.sqrt(n_trials * n_batches * cost_s * _TASK_S)  # with equal chunks
+        short_s = max(_SHORT_S, min(4 * slots * _TASK_S, best_s))
+        most = max(1, int(self._long_s / cost_s))
+        n_left = n_batches
+        while n_left * cost_s >= 2 * share * short_s:
+            size = min(most, -(-n_left // (2 * share)))
+            yield from itertools.repeat(size, share)
+            n_left -= size * share
+        n_chunks = max(1, min(share, int(n_batches * cost_s / best_s)))
+        yield from itertools.repeat(min(most, max(1, -(-n_left // n_chunks))))

@@ -1,0 +1,184 @@
+"""Time runs with all defaults against as many bare processes, in turns in one run.
+
+    python -m tests.benchmarks.bench_efficiency [--turns 3] [--cases "0.1 ms,1 ms"] [--slurm]
+
+Both sides evaluate the same seeds at the same points. A bare process gets its share of a trial's
+seeds in one message and sends the losses back in another; its cost of a seed is that of the
+function and of a loop. For seedwise the whole call of `optimize_run` counts, on workers that are
+there: check, snapshot, study, ledger and result included. Only the validation is off, so that both
+do the same. Efficiency is the bare time over ours. The targets: 0.95 where a trial takes a second
+or more, and 0.90 where it takes a quarter. With `--slurm` the workers are jobs of a real Slurm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import attrs
+import numpy as np
+from distributed import Client, LocalCluster
+
+import seedwise as sw
+from tests.testbed.testbed import Testbed
+
+SPACE = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
+
+
+def spin(cost_s: float) -> float:
+    """Compute for about so long, as one loop would; return a number."""
+    total = 0.0
+    for number in range(int(cost_s * LOOPS_A_SECOND)):
+        total += number * 1e-9
+    return total
+
+
+# As measured by the first import, so that it is about right on any machine; what counts is that
+# both sides do the same.
+LOOPS_A_SECOND = int(os.environ.setdefault("SEEDWISE_BENCH_LOOPS", "20000000"))
+
+
+def _loss(name: str, cost_s: Any) -> sw.LossDefinition:
+    @sw.loss(name=name, description="spins", parameter_space=SPACE)
+    def spins(params, seed):
+        return spin(cost_s(params, seed)) + params["x"] + seed % 7
+
+    return spins
+
+
+def uneven(params: dict[str, float], seed: int) -> float:
+    """Cost 10 times as much at some points as at others, and for some seeds as for others."""
+    return 1e-3 * 10 ** (params["x"] - 0.5) * 10 ** (((seed * 2654435761) % 1000) / 1000 - 0.5)
+
+
+@sw.loss(name="vector", description="10 us a seed", parameter_space=SPACE, vectorized=True)
+def vector(params, seeds):
+    return np.array([spin(1e-5) + params["x"] + seed % 7 for seed in seeds.tolist()])
+
+
+short = _loss("short", lambda params, seed: 1e-4)
+medium = _loss("medium", lambda params, seed: 1e-3)
+long = _loss("long", lambda params, seed: 1e-2)
+second = _loss("second", lambda params, seed: 1.0)
+mixed = _loss("mixed", uneven)
+
+
+@attrs.frozen
+class Case:
+    """A loss, the seeds of a run, of which a trial gets an eighth, and the trials."""
+
+    loss: sw.LossDefinition
+    n_seeds: int
+    n_trials: int = 12
+
+
+#: By the cost of a seed, and about what a trial takes on two workers.
+CASES = {
+    "10 us, 1 s": Case(vector, 1_600_000),
+    "0.1 ms, 0.25 s": Case(short, 40_000, 40),
+    "0.1 ms, 1 s": Case(short, 160_000),
+    "1 ms, 0.25 s": Case(medium, 4_000, 40),
+    "1 ms, 1 s": Case(medium, 16_000),
+    "10 ms, 1 s": Case(long, 1_600),
+    "1 s, 8 s": Case(second, 128, 4),
+    "0.3 to 30 ms, 1 s": Case(mixed, 10_000),
+}
+
+
+def bare_worker(link: Connection) -> None:
+    while (task := link.recv()) is not None:
+        name, params, seeds = task
+        loss = CASES[name].loss.function
+        if CASES[name].loss.vectorized:
+            parts = [seeds[i : i + 100] for i in range(0, len(seeds), 100)]
+            link.send(np.concatenate([loss(params, part) for part in parts]))
+        else:
+            link.send(np.array([loss(params, seed) for seed in seeds.tolist()]))
+
+
+def time_bare(links: list[Connection], name: str, trials: list[sw.TrialResult]) -> float:
+    """Return what so many processes take for the same trials."""
+    began_s = time.perf_counter()
+    for trial in trials:
+        shares = np.array_split(np.arange(trial.n_seeds, dtype=np.int64), len(links))
+        for link, share in zip(links, shares, strict=True):
+            link.send((name, trial.params, share))
+        statistics.fmean(np.concatenate([link.recv() for link in links]).tolist())
+    return time.perf_counter() - began_s
+
+
+def time_ours(name: str, root: str, where: dict[str, Any]) -> tuple[float, list[sw.TrialResult]]:
+    case = CASES[name]
+    began_s = time.perf_counter()
+    result = sw.optimize_run(
+        case.loss,
+        n_trials=case.n_trials,
+        n_seeds=case.n_seeds,
+        n_validation_seeds=0,
+        run_root=root,
+        progress=False,
+        **where,
+    )
+    return time.perf_counter() - began_s, result.trials
+
+
+@contextlib.contextmanager
+def workers(n_workers: int, on_slurm: bool) -> Iterator[dict[str, Any]]:
+    """Open workers; yield the options of a run on them."""
+    if not on_slurm:
+        settings = {"threads_per_worker": 1, "dashboard_address": None}
+        with LocalCluster(n_workers=n_workers, **settings) as cluster, Client(cluster) as client:
+            yield {"cluster": client}
+        return
+    with Testbed() as testbed:
+        os.environ.update(testbed.env)
+        slurm = sw.SlurmOptions(interface="lo")
+        yield {"cluster": "slurm", "workers": n_workers, "slurm": slurm}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--cases", default=";".join(CASES), help="separated by ;")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--slurm", action="store_true")
+    given = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    pairs = [context.Pipe() for _ in range(given.workers)]
+    processes = [context.Process(target=bare_worker, args=(theirs,)) for _, theirs in pairs]
+    for process in processes:
+        process.start()
+    links = [ours for ours, _ in pairs]
+    figures: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as root, workers(given.workers, given.slurm) as where:
+        for name in given.cases.split(";"):
+            ratios = []
+            for _ in range(given.turns):
+                ours_s, trials = time_ours(name, root, where)
+                bare_s = time_bare(links, name, trials)
+                ratios.append(bare_s / ours_s)
+            figures[name] = ratios
+            print(
+                f"{name:20} {bare_s / len(trials):7.3f} s a trial of bare processes, efficiency "
+                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+                flush=True,
+            )
+    for link in links:
+        link.send(None)
+    for process in processes:
+        process.join()
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

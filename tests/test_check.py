@@ -144,11 +144,14 @@ def test_for_other_programs(folder, at_client):
     found = json.loads(done.stdout)
     assert (found["loss_name"], found["seed"], found["n_seeds"]) == ("the walk", 9, 2)
     assert found["value"] == found["params"]["x"] + 9.0
-    assert (found["n_chunks"], found["job_id"], found["job_script"]) == (1, None, None)
+    assert (found["chunks_are_measured"], found["job_id"], found["job_script"]) == (
+        True,
+        None,
+        None,
+    )
     assert found["versions"]["seedwise"] == sw.__version__
     assert found["defaults"] == {
         "n_trials": 10,
-        "chunk_size": 100,
         "max_concurrent_trials": 1,
         "worker_parallelism": 1,
     }
@@ -391,7 +394,7 @@ def test_on_slurm(site, folder):
         "core hours ",
         "waited for it ",
         "\nadvice\n",
-        " is short compared with the way to a worker and back: use chunk_size=134",
+        " is short compared with the way to a worker and back: leave chunk_size out, and ",
     ):
         assert words in done.stdout
     assert "checking one seed, on 1 Slurm job" in done.stderr

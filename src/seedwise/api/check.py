@@ -135,14 +135,12 @@ def _defaults(options: RunOptions, parts: Parts, workers: int | None) -> dict[st
     values = {
         "n_trials": options.n_trials,
         "n_seeds": len(parts.plan.seeds),
-        "chunk_size": parts.plan.chunk_size,
         "max_concurrent_trials": options.lag_of(parts.looks),
         "workers": workers,
         "worker_parallelism": options.worker_parallelism,
     }
     given = set(options.given)
     given |= {"n_seeds"} if "seeds" in given else set()
-    given |= {"chunk_size"} if "num_chunks" in given else set()
     return {
         name: value for name, value in values.items() if value is not None and name not in given
     }

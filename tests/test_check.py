@@ -303,7 +303,7 @@ def test_bounds_of_workers_and_local_workers():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({}, "n_trials n_seeds chunk_size max_concurrent_trials workers worker_parallelism"),
+        ({}, "n_trials n_seeds max_concurrent_trials workers worker_parallelism"),
         (
             {"num_chunks": 4, "seeds": range(40), "max_concurrent_trials": 2, "workers": 1},
             "n_trials worker_parallelism",
@@ -321,7 +321,6 @@ def test_defaults_of_the_plan_are_what_was_not_given(options, names):
     values = {
         "n_trials": 10,
         "n_seeds": 40,
-        "chunk_size": 10,
         "max_concurrent_trials": 4,
         "workers": 4,
         "worker_parallelism": 1,

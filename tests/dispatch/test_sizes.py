@@ -45,6 +45,13 @@ def test_all_seeds_are_covered_by_no_more_tasks_than_they_are_worth(n_seeds, cos
     assert max(found) * cost_s <= max(10.0, cost_s) * (1 + 1e-9)
 
 
+@given(COUNTS, COSTS_S, st.booleans(), st.integers(1, 300))
+def test_chunks_have_whole_batches(n_seeds, cost_s, known, batch):
+    sizes = measured(cost_s) if known else ChunkSizes(lambda: 2)
+    found = list(itertools.islice(sizes.cut(n_seeds, 100, 1, batch), 200))
+    assert {size % batch for size in found} == {0}
+
+
 @given(st.integers(1, 5_000), st.integers(1, 100), st.integers(1, 200))
 def test_before_anything_is_known_chunks_grow_up_to_those_planned(n_seeds, planned, slots):
     found = cut(ChunkSizes(lambda: slots), n_seeds, planned)

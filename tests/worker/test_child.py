@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import seedwise as sw
+from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
@@ -50,9 +51,13 @@ def child_of(function, **keywords):
         child.close()
 
 
+def chunk_of(seeds):
+    return Chunk(0, START, np.array(seeds))
+
+
 def evaluate(child, seeds=SEEDS, limits=Limits()):  # noqa: B008 - it is frozen
     context = {"entry_id": "p1", "trial_number": 4}
-    return child.evaluate({"x": 0.5}, np.array(seeds), START, context, limits)
+    return child.evaluate({"x": 0.5}, chunk_of(seeds), context, limits)
 
 
 def wait_until(condition):
@@ -76,7 +81,7 @@ def test_the_same_bits_as_without():
     with child_of(noisy) as child:
         block = evaluate(child)
     context = {"entry_id": "p1", "trial_number": 4}
-    expected = evaluate_block(make(noisy), {"x": 0.5}, np.array(SEEDS), START, context)
+    expected = evaluate_block(make(noisy), {"x": 0.5}, chunk_of(SEEDS), context)
     assert block.losses.tobytes() == expected.losses.tobytes()
     assert block.losses.dtype == np.float64
 
@@ -103,9 +108,9 @@ def test_the_folder_for_files_arrives_and_is_made_there(tmp_path):
     folder = TrialDir(tmp_path / "files" / "a", tmp_path)
     context = Context({"entry_id": "p1", "trial_number": 4}, folder)
     with child_of(told) as child:
-        assert child.evaluate({}, np.array([-8]), START, context, Limits()).failure is None
+        assert child.evaluate({}, chunk_of([-8]), context, Limits()).failure is None
         assert list(tmp_path.iterdir()) == []
-        assert child.evaluate({}, np.array(SEEDS), START, context, Limits()).failure is None
+        assert child.evaluate({}, chunk_of(SEEDS), context, Limits()).failure is None
     assert sorted(path.name for path in folder.path.iterdir()) == ["7", "9"]
 
 
@@ -120,7 +125,7 @@ def test_components_come_back():
 
 def test_a_vectorized_loss():
     with child_of(lambda params, seeds: seeds * params["x"], vectorized=True) as child:
-        assert child.load(np.array(SEEDS), START, Limits()) is None
+        assert child.load(chunk_of(SEEDS), Limits()) is None
         assert child.vectorized
         assert evaluate(child).losses.tolist() == [3.5, -4.0, 4.5]
 
@@ -289,7 +294,7 @@ def test_a_time_limit():
 def test_the_time_limit_is_not_for_the_start_of_the_process():
     with child_of(lambda params, seed: time.sleep(3600)) as child:
         limits = Limits(time_s=1e-9)
-        assert child.load(np.array(SEEDS), START, limits) is None
+        assert child.load(chunk_of(SEEDS), limits) is None
         assert evaluate(child, limits=limits).failure.kind is FailureKind.OVERRAN
 
 
@@ -409,7 +414,7 @@ def test_what_is_imported_is_found_where_this_process_finds_it(tmp_path, monkeyp
 def test_a_task_that_cant_be_pickled_costs_no_later_one():
     with child_of(lambda params, seed: float(seed)) as child:
         with pytest.raises(Exception, match="pickle"):
-            child.evaluate({"x": threading.Lock()}, np.array([1]), 0, {}, Limits())
+            child.evaluate({"x": threading.Lock()}, Chunk(0, 0, np.array([1])), {}, Limits())
         assert evaluate(child, [1]).losses.tolist() == [1.0]
 
 
@@ -445,6 +450,7 @@ def test_the_kernel_takes_it_first_if_memory_runs_out():
 PARENT = """
 import numpy as np
 import seedwise as sw
+from seedwise.model.seeds import Chunk
 from seedwise.worker.child import Child
 from seedwise.worker.process import Limits
 from tests.builders import shipment
@@ -457,7 +463,7 @@ def busy(params, seed):
         pass
 
 child = Child(shipment(busy))
-child.evaluate({"x": 0.5}, np.array([1]), 0, {}, Limits())
+child.evaluate({"x": 0.5}, Chunk(0, 0, np.array([1])), {}, Limits())
 """
 
 

@@ -49,7 +49,7 @@ def define(function, vectorized=False) -> LossDefinition:
 
 def evaluate(function, seeds=(7, 8, 9), *, vectorized=False, params=PARAMS) -> SeedBlock:
     array = np.array(seeds, dtype=np.int64)
-    return evaluate_block(define(function, vectorized), params, array, START, CONTEXT)
+    return evaluate_block(define(function, vectorized), params, Chunk(0, START, array), CONTEXT)
 
 
 def noisy(params, seed):
@@ -87,10 +87,39 @@ def test_the_seed_is_an_int():
 def test_chunks_give_the_bits_of_the_whole(seeds, chunk_size):
     whole = evaluate(noisy, seeds).losses
     pieces = [
-        evaluate_block(define(noisy), PARAMS, chunk.seeds, chunk.start, CONTEXT).losses
+        evaluate_block(define(noisy), PARAMS, chunk, CONTEXT).losses
         for chunk in seed_plan(seeds=seeds, chunk_size=chunk_size).chunks()
     ]
     assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+def in_batches(function, seeds, batch):
+    chunk = Chunk(0, START, np.array(seeds), batch)
+    return evaluate_block(define(function, vectorized=True), PARAMS, chunk, CONTEXT)
+
+
+def test_a_vectorized_loss_gets_a_batch_in_a_call():
+    def centred(params, seeds):
+        calls.append(seeds.tolist())
+        parts = {"first": seeds * 0.0 + seeds[0]} if 3 in seeds else {}
+        return {"total_loss": seeds - seeds.mean(), "components": parts}
+
+    calls = []
+    block = in_batches(centred, [5, 7, 3, 4, 9], 2)
+    assert calls == [[5, 7], [3, 4], [9]]
+    assert block.losses.tolist() == [-1.0, 1.0, -0.5, 0.5, 0.0]
+    assert str(block.components["first"].tolist()) == "[nan, nan, 3.0, 3.0, nan]"
+
+
+def test_the_first_batch_that_fails_is_the_last():
+    def fail(params, seeds):
+        calls.append(seeds.tolist())
+        return np.where(seeds == 4, np.nan, 1.0)
+
+    calls = []
+    block = in_batches(fail, [5, 7, 3, 4, 9], 2)
+    assert calls == [[5, 7], [3, 4]]
+    assert (block.losses, block.failure.position, block.failure.seed) == (None, START + 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +265,7 @@ def test_a_loss_that_wants_whole_numbers_is_told_how_to_search_them(function, ve
     fields = {"name": "whole", "description": "d", "vectorized": vectorized}
     whole = loss(**fields, parameter_space=WHOLE_NUMBERS)(function)
     params = {"steps": 7.0, "rate": 1.5, "n": 3, "kind": "a"}  # n is held at an int
-    failure = evaluate_block(whole, params, np.array([7]), 0, {}).failure
+    failure = evaluate_block(whole, params, Chunk(0, 0, np.array([7])), {}).failure
     assert failure.traceback.endswith(
         "A tuple (low, high) is a range of floats, so the loss gets floats for 'steps'. For whole "
         "numbers write 'steps': search_param(range=(5, 50), dtype='int').\n"
@@ -252,7 +281,7 @@ def test_a_loss_that_wants_whole_numbers_is_told_how_to_search_them(function, ve
 )
 def test_other_failures_name_no_whole_numbers(function, params):
     other = loss(name="other", description="d", parameter_space=WHOLE_NUMBERS)(function)
-    failure = evaluate_block(other, params, np.array([7]), 0, {}).failure
+    failure = evaluate_block(other, params, Chunk(0, 0, np.array([7])), {}).failure
     assert "search_param" not in failure.traceback
 
 
@@ -290,7 +319,7 @@ def test_a_vectorized_loss_gets_seeds_of_its_own():
         return seeds
 
     seeds = np.array([7, 8])
-    evaluate_block(define(spoil, vectorized=True), PARAMS, seeds, START, CONTEXT)
+    evaluate_block(define(spoil, vectorized=True), PARAMS, Chunk(0, START, seeds), CONTEXT)
     assert seeds.tolist() == [7, 8]
 
 
@@ -415,7 +444,7 @@ def fake_plugin(function):
     definition = define(function)
 
     def evaluate_task(task, context):
-        return evaluate_block(definition, task.params, task.chunk.seeds, task.chunk.start, context)
+        return evaluate_block(definition, task.params, task.chunk, context)
 
     return plugin_that(evaluate_task)
 
@@ -706,7 +735,7 @@ def test_each_seed_is_noted_before_it_is_evaluated():
         return step(seed)
 
     seeds = np.array([6, 7, 8, 9])
-    evaluate_block(define(failing), PARAMS, seeds, START, CONTEXT, seen.append)
+    evaluate_block(define(failing), PARAMS, Chunk(0, START, seeds), CONTEXT, seen.append)
     assert seen == [0, 6, 1, 7, 2, 8]
 
 

@@ -29,8 +29,6 @@ class Errand:
     part: str = ""
     #: None means no limit.
     chunk_timeout_s: float | None = None
-    #: See `ChunkTask`.
-    batch: int | None = None
     attempts_dir: str | None = None
     #: Returns how the name of a trial's folder begins, by the trial's number.
     folder_stem: Callable[[int], str] = lambda _: ""
@@ -133,7 +131,6 @@ class Channel:
                     isolated=isolated,
                     time_limit_s=errand.chunk_timeout_s,
                     attempts_dir=errand.attempts_dir,
-                    batch=errand.batch,
                     folder_stem=stem,
                 ),
             )

@@ -81,7 +81,6 @@ class EngineJob(ABC):
             entry_id=run.options.entry_id,
             part=self._part,
             chunk_timeout_s=run.options.chunk_timeout_seconds,
-            batch=run.parts.plan.batch,
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem,
         )

@@ -14,7 +14,6 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 import attrs
-import numpy as np
 
 from seedwise.dispatch.self_check import Answer, Record
 from seedwise.driver.run import Run
@@ -113,7 +112,7 @@ def _leave_the_driver_alone() -> None:
 def _evaluated(loss: LossDefinition, reference: Reference, folder: Path) -> Answer:
     items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
     context = Context(items, TrialDir(folder / "trial", folder))
-    block = evaluate_block(loss, reference.params, np.array([reference.seed]), 0, context)
+    block = evaluate_block(loss, reference.params, reference.chunk, context)
     if block.losses is None:
         assert block.failure is not None  # or there were losses
         return Answer(None, f"{block.failure.exception_type}: {block.failure.message}")

@@ -33,6 +33,8 @@ class Chunk:
     #: Position of its first seed in the seed plan.
     start: int
     seeds: NDArray[np.int64]
+    #: How many seeds a vectorized loss gets in a call; None is all.
+    batch: int | None = None
 
 
 @attrs.frozen(eq=False)
@@ -45,7 +47,7 @@ class SeedPlan:
     chunk_size: int
     #: Whether that is a first guess, and chunks are cut by what seeds turn out to take.
     measured: bool = False
-    #: Seeds in a call of a vectorized loss, of which chunks then have whole ones; None is a chunk.
+    #: See `Chunk`; chunks have whole batches.
     batch: int | None = None
 
     @property
@@ -71,7 +73,7 @@ class SeedPlan:
             start = first
             for size in repeat(self.chunk_size) if cut is None else cut(last - first):
                 stop = min(start + size, last)
-                yield Chunk(index, start, self.seeds[start:stop])
+                yield Chunk(index, start, self.seeds[start:stop], self.batch)
                 index, start = index + 1, stop
                 if start == last:
                     break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seedwise.errors.base import users_traceback
 from seedwise.model.loss import LossDefinition
+from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
@@ -41,35 +42,52 @@ class SeedBlock:
     components: Mapping[str, NDArray[np.float64]] = attrs.field(factory=dict)
 
 
+def joined(blocks: Sequence[SeedBlock]) -> SeedBlock:
+    """Join blocks that follow one another; the first failure among them is that of all."""
+    for block in blocks:
+        if block.failure is not None:
+            return block
+    losses = [block.losses for block in blocks if block.losses is not None]
+    components = {
+        name: np.concatenate(
+            [
+                block.components.get(name, np.full(len(part), np.nan))
+                for block, part in zip(blocks, losses, strict=True)
+            ]
+        )
+        for name in dict.fromkeys(name for block in blocks for name in block.components)
+    }
+    return SeedBlock(np.concatenate(losses), None, components)
+
+
 def evaluate_block(
     loss: LossDefinition,
     params: Mapping[str, ParamValue],
-    seeds: NDArray[np.int64],
-    start: int,
+    chunk: Chunk,
     context: dict[str, Any],
     note: Callable[[int], None] | None = None,
 ) -> SeedBlock:
-    """Evaluate consecutive seeds, up to the first that fails: that is data, not an exception.
+    """Evaluate seeds, up to the first that fails: that is data, not an exception.
 
-    `start` is the position of the first seed in the seed plan. `note` is called with the offset of
-    each seed before it is evaluated, but not for a vectorized loss.
+    `note` is called with the offset of each seed before it is evaluated, but not for a vectorized
+    loss.
     """
     if loss.vectorized:
-        return _evaluate_vectorized(loss, params, seeds, start, context)
-    losses = np.empty(len(seeds), dtype=np.float64)
+        return _evaluate_vectorized(loss, params, chunk, context)
+    losses = np.empty(len(chunk.seeds), dtype=np.float64)
     components: dict[str, NDArray[np.float64]] = {}
-    for offset, seed in enumerate(seeds.tolist()):
+    for offset, seed in enumerate(chunk.seeds.tolist()):
         if note is not None:
             note(offset)
         try:
             losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
         except BaseException as error:  # also a SystemExit: we take no orders from a loss
-            failure = failure_from(error, start + offset, seed)
+            failure = failure_from(error, chunk.start + offset, seed)
             return SeedBlock(None, _with_remark(failure, loss, params))
         if parts:
             for name, part in parts.items():
                 if name not in components:
-                    components[name] = np.full(len(seeds), np.nan)
+                    components[name] = np.full(len(losses), np.nan)
                 components[name][offset] = part
     return SeedBlock(losses, None, components)
 
@@ -119,6 +137,22 @@ def needs_main_thread(message: str) -> bool:
 
 
 def _evaluate_vectorized(
+    loss: LossDefinition,
+    params: Mapping[str, ParamValue],
+    chunk: Chunk,
+    context: dict[str, Any],
+) -> SeedBlock:
+    blocks: list[SeedBlock] = []
+    size = chunk.batch or len(chunk.seeds)
+    for first in range(0, len(chunk.seeds), size):
+        seeds = chunk.seeds[first : first + size]
+        blocks.append(_evaluate_batch(loss, params, seeds, chunk.start + first, context))
+        if blocks[-1].failure is not None:
+            break
+    return joined(blocks)
+
+
+def _evaluate_batch(
     loss: LossDefinition,
     params: Mapping[str, ParamValue],
     seeds: NDArray[np.int64],

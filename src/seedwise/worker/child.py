@@ -9,10 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
-import numpy as np
 import psutil  # type: ignore[import-untyped]
-from numpy.typing import NDArray
 
+from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
 from seedwise.usercode.shipment import Shipment
@@ -50,7 +49,7 @@ class Child:
                 return int(psutil.Process(pid).memory_info().rss)
         return 0
 
-    def load(self, seeds: NDArray[np.int64], start: int, limits: Limits) -> SeedFailure | None:
+    def load(self, chunk: Chunk, limits: Limits) -> SeedFailure | None:
         """Start the process and load the loss, unless that is done; return why that fails."""
         with self._in_use:
             if limits.watch is not None:  # here, too: short pieces may fill memory together
@@ -61,29 +60,25 @@ class Child:
                 return None
             self._start()
             loading = " while it loaded the loss"
-            failure = self._ask(
-                (self._shipment, sys.argv), seeds, start, limits.for_loading(), loading
-            )
+            failure = self._ask((self._shipment, sys.argv), chunk, limits.for_loading(), loading)
             if isinstance(failure, SeedFailure):
                 self._release()
-                return attrs.evolve(failure, position=start)
+                return attrs.evolve(failure, position=chunk.start)
             self.vectorized = failure
             return None
 
     def evaluate(
         self,
         params: Mapping[str, ParamValue],
-        seeds: NDArray[np.int64],
-        start: int,
+        chunk: Chunk,
         context: dict[str, Any],
         limits: Limits,
     ) -> SeedBlock:
         """Evaluate seeds in the process, as `evaluate_block` does; its death is a failure, too."""
         with self._in_use:
-            answer = self.load(seeds, start, limits)
+            answer = self.load(chunk, limits)
             if answer is None:
-                task = (dict(params), seeds, start, context)
-                answer = self._ask(task, seeds, start, limits)
+                answer = self._ask((dict(params), chunk, context), chunk, limits)
             return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
 
     def kill(self, verdict: Verdict) -> None:
@@ -106,14 +101,7 @@ class Child:
         if self._closed:  # by another thread, which did not see this process
             process.kill()
 
-    def _ask(
-        self,
-        task: object,
-        seeds: NDArray[np.int64],
-        start: int,
-        limits: Limits,
-        doing: str = "",
-    ) -> Any:
+    def _ask(self, task: object, chunk: Chunk, limits: Limits, doing: str = "") -> Any:
         """Return the process's answer, or a SeedFailure that says how it ended."""
         process = self._process
         assert process is not None
@@ -128,13 +116,14 @@ class Child:
         self._release()
         if self._closed:
             raise ChildClosedError
+        seeds = chunk.seeds
         known = 0 <= offset < len(seeds)
         verdict = process.end()
         first, last = int(seeds[0]), int(seeds[-1])
         which = f"seed {first}" if len(seeds) == 1 else f"seeds {first} to {last}"
         message = f"{verdict.text}{doing} ({which})"
         return SeedFailure(
-            position=start + offset if known else start,
+            position=chunk.start + (offset if known else 0),
             seed=int(seeds[offset]) if known else None,
             exception_type=verdict.exception_type,
             message=message,

@@ -34,6 +34,11 @@ class Reference:
     #: Its position in the seed plan.
     start: int
 
+    @property
+    def chunk(self) -> Chunk:
+        """The seed as a chunk."""
+        return Chunk(0, self.start, np.array([self.seed], dtype=np.int64))
+
 
 @attrs.frozen(eq=False)
 class ChunkTask:
@@ -64,18 +69,15 @@ class ChunkTask:
     reference: Reference | None = None
     #: See `Errand`.
     part: str = ""
-    #: How many seeds a vectorized loss gets in a call; None is all of the chunk.
-    batch: int | None = None
 
     def of_reference(self, reference: Reference) -> ChunkTask:
         """Return the task of the reference, as a chunk of one seed."""
-        chunk = Chunk(0, reference.start, np.array([reference.seed], dtype=np.int64))
         return attrs.evolve(
             self,
             trial=reference.trial,
             params=reference.params,
             entry_id=reference.entry_id,
-            chunk=chunk,
+            chunk=reference.chunk,
             reference=None,
         )
 

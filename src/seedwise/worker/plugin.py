@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -18,13 +18,13 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 from distributed import Reschedule
 from distributed.diagnostics.plugin import WorkerPlugin
-from numpy.typing import NDArray
 
 from seedwise.errors import ForeignCodeError
 from seedwise.model.loss import LossDefinition
+from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.shipment import Shipment
-from seedwise.worker.block import SeedBlock, evaluate_block, needs_main_thread
+from seedwise.worker.block import SeedBlock, evaluate_block, joined, needs_main_thread
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context, passing_context
@@ -134,9 +134,9 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             return self._loss
 
     def _evaluate_here(self, loss: LossDefinition, task: ChunkTask, context: Context) -> SeedBlock:
-        def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
+        def evaluate_piece(piece: Chunk) -> SeedBlock:
             own = self._context.copy()  # several threads can't be in one
-            return own.run(evaluate_block, loss, task.params, seeds, start, context)
+            return own.run(evaluate_block, loss, task.params, piece, context)
 
         return self._spread(task, loss.vectorized, evaluate_piece)
 
@@ -144,46 +144,33 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         limits = Limits(task.time_limit_s, self._children.watch)
         if self._vectorized is None:
             with self._children.one() as child:
-                failure = child.load(task.chunk.seeds, task.chunk.start, limits)
+                failure = child.load(task.chunk, limits)
                 if failure is not None:
                     return SeedBlock(None, failure)
                 self._vectorized = child.vectorized
 
-        def evaluate_piece(seeds: NDArray[np.int64], start: int) -> SeedBlock:
+        def evaluate_piece(piece: Chunk) -> SeedBlock:
             with self._children.one() as child:
-                return child.evaluate(task.params, seeds, start, context, limits)
+                return child.evaluate(task.params, piece, context, limits)
 
         return self._spread(task, self._vectorized, evaluate_piece)
 
     def _spread(
-        self,
-        task: ChunkTask,
-        vectorized: bool,
-        evaluate_piece: Callable[[NDArray[np.int64], int], SeedBlock],
+        self, task: ChunkTask, vectorized: bool, evaluate_piece: Callable[[Chunk], SeedBlock]
     ) -> SeedBlock:
-        seeds, start = task.chunk.seeds, task.chunk.start
         # With a vectorized loss, the worker evaluates as many chunks at once as it has threads.
-        if vectorized and task.batch is not None:
-            blocks = []
-            for first in range(0, len(seeds), task.batch):
-                blocks.append(evaluate_piece(seeds[first : first + task.batch], start + first))
-                if blocks[-1].failure is not None:
-                    return blocks[-1]
-            return _joined(blocks)
+        seeds, start = task.chunk.seeds, task.chunk.start
         n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
         if task.isolated and not self.use_processes:
             n_pieces = 1  # each process loads the loss, and the job has memory for one
         if n_pieces == 1:
-            return evaluate_piece(seeds, start)
+            return evaluate_piece(task.chunk)
         futures = []
         for piece in np.array_split(seeds, n_pieces):
-            futures.append(self._threads.submit(evaluate_piece, piece, start))
+            chunk = Chunk(task.chunk.index, start, piece)
+            futures.append(self._threads.submit(evaluate_piece, chunk))
             start += len(piece)
-        blocks = [future.result() for future in futures]
-        for block in blocks:
-            if block.failure is not None:
-                return block
-        return _joined(blocks)
+        return joined([future.result() for future in futures])
 
 
 def about_worker(loss_id: str, dask_worker: Any) -> tuple[str, float, dict[str, str]]:
@@ -191,21 +178,6 @@ def about_worker(loss_id: str, dask_worker: Any) -> tuple[str, float, dict[str, 
     versions = {name: sys.modules[name].__version__ for name in ("numpy", "seedwise")}
     reference_s = dask_worker.plugins[loss_id].reference_s
     return socket.gethostname(), reference_s, {"python": platform.python_version(), **versions}
-
-
-def _joined(blocks: Sequence[SeedBlock]) -> SeedBlock:
-    names = dict.fromkeys(name for block in blocks for name in block.components)
-    losses = [block.losses for block in blocks if block.losses is not None]
-    components = {
-        name: np.concatenate(
-            [
-                block.components.get(name, np.full(len(part), np.nan))
-                for block, part in zip(blocks, losses, strict=True)
-            ]
-        )
-        for name in names
-    }
-    return SeedBlock(np.concatenate(losses), None, components)
 
 
 class _Children:

@@ -316,8 +316,8 @@ def _serve(
     else:
         connection.send(loss.vectorized)
         while True:
-            params, seeds, start, context = tasks.get()
-            block = evaluate_block(loss, params, seeds, start, context, note)
+            params, chunk, context = tasks.get()
+            block = evaluate_block(loss, params, chunk, context, note)
             with suppress(Exception):  # no exit handler would ever flush what was printed
                 sys.stdout.flush()
             connection.send(block)

@@ -89,8 +89,9 @@ def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
 
 def exact_mean(values: Sequence[float]) -> float:
     """Return the mean from the exactly rounded sum; it is finite, even where the sum is not."""
-    scaled, exponent = _scaled(values)
-    return math.ldexp(math.fsum(scaled) / len(scaled), exponent)
+    exponent = _exponent(max(map(abs, values)))
+    scaled = math.fsum(math.ldexp(value, -exponent) for value in values)
+    return math.ldexp(scaled / len(values), exponent)
 
 
 def component_mean(values: NDArray[np.float64]) -> float:
@@ -112,20 +113,18 @@ def estimate(losses: NDArray[np.float64]) -> Estimate:
     and fast robust geometric predicates, 1997, section 2), so that the bits depend neither on how
     the seeds were cut into chunks nor on the order in which the chunks arrived.
     """
-    values, exponent = _scaled(losses.tolist())
-    n = len(values)
-    mean = math.fsum(values) / n
+    exponent = _exponent(np.abs(losses).max())
+    values, n = np.ldexp(losses, -exponent), len(losses)
+    mean = math.fsum(values.tolist()) / n
     if n == 1:
         return Estimate(math.ldexp(mean, exponent), None, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    variance = math.fsum(np.square(values - mean).tolist()) / (n - 1)
     stderr = math.sqrt(variance / n)
     return Estimate(math.ldexp(mean, exponent), math.ldexp(stderr, exponent), n)
 
 
-def _scaled(values: Sequence[float]) -> tuple[Sequence[float], int]:
-    """Return values that can be squared and summed, and the power of two that was taken out."""
+def _exponent(largest: float) -> int:
+    """Return the power of two to take out of values that could not be squared and summed, or 0."""
     # Huge losses, such as a penalty of 1e300, would overflow. A power of two adds no rounding.
-    exponent = math.frexp(max(map(abs, values)))[1]
-    if exponent <= _LARGEST_EXPONENT:
-        return values, 0
-    return [math.ldexp(value, -exponent) for value in values], exponent
+    exponent = math.frexp(largest)[1]
+    return exponent if exponent > _LARGEST_EXPONENT else 0

@@ -11,12 +11,14 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.errors import LossValueError
 from seedwise.errors.base import users_traceback
+from seedwise.errors.loss import NOT_FINITE
 from seedwise.model.loss import LossDefinition
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import SeedFailure
-from seedwise.worker.returned import check_finite, read_arrays, read_returned
+from seedwise.worker.returned import read_arrays, read_returned
 
 # What Python says where a loss runs in a worker's thread: signal and asyncio; multiprocessing, on
 # a Dask cluster that was passed.
@@ -164,9 +166,7 @@ def _evaluate_batch(
         losses, components = read_arrays(returned, len(seeds))
     except BaseException as error:
         return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
-    for offset, value in enumerate(losses.tolist()):
-        try:
-            check_finite(value)
-        except ValueError as error:
-            return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
+    for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
+        error = LossValueError(float(losses[offset]), NOT_FINITE)
+        return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
     return SeedBlock(losses, None, components)

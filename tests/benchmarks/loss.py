@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
 import seedwise as sw
+from tests.benchmarks.plain import DESCRIPTION, NAME, SPACE, plain_walk
 
-N_DRAWS = 340
 
-
-@sw.loss(
-    name="walk",
-    description="distance of a noisy walk from its goal",
-    parameter_space={"drift": (-1.0, 1.0), "pull": (0.0, 1.0)},
-)
+@sw.loss(name=NAME, description=DESCRIPTION, parameter_space=SPACE)
 def walk(params, seed):
-    gauss = random.Random(seed).gauss
-    x = 0.0
-    for _ in range(N_DRAWS):
-        x += params["drift"] - params["pull"] * x + gauss(0.0, 0.1)
-    return (x - 0.5) ** 2
+    return plain_walk(params, seed)

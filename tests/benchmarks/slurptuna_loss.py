@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from slurptuna import loss
 
-from tests.benchmarks.loss import walk
+from tests.benchmarks.plain import DESCRIPTION, NAME, SPACE, plain_walk
 
-slurptuna_walk = loss(
-    name="walk",
-    description="distance of a noisy walk from its goal",
-    parameter_space={"drift": (-1.0, 1.0), "pull": (0.0, 1.0)},
-)(walk.function)
+slurptuna_walk = loss(name=NAME, description=DESCRIPTION, parameter_space=SPACE)(plain_walk)

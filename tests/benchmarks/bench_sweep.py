@@ -1,6 +1,6 @@
 """How many cheap cases a sweep evaluates in a second, and what the driver's memory grows by.
 
-    python -m tests.benchmarks.bench_sweep [N_CASES]
+    python -m tests.benchmarks.bench_sweep [N_CASES] [--quick]
 
 One seed a case, on two local workers; the default is 100,000 cases. The target is a growth of less
 than 200 MB.
@@ -8,16 +8,20 @@ than 200 MB.
 
 from __future__ import annotations
 
+import argparse
 import gc
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import Self
 
 import psutil
 
 import seedwise as sw
+from tests.benchmarks.table import Row, show
+
+N_CASES = 100_000
 
 
 @sw.loss(
@@ -59,17 +63,27 @@ def sweep(n_cases: int, root: str) -> sw.SweepResult:
     return sw.run_sweep(cheap, cases, n_seeds=1, workers=2, run_root=root, progress=False)
 
 
-def main() -> None:
-    n_cases = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+def rows(n_cases: int = N_CASES, quick: bool = False) -> Iterator[Row]:
+    n_cases = 2_000 if quick else n_cases
     with tempfile.TemporaryDirectory() as root:
-        sweep(1000, root)  # imports and pools of threads are there after that
+        sweep(1_000, root)  # imports and pools of threads are there after that
         with Peak() as peak:
             began_s = time.perf_counter()
             result = sweep(n_cases, root)
             took_s = time.perf_counter() - began_s
         assert result.n_trials == n_cases
-        print(f"{n_cases} cases in {took_s:.1f} s: {n_cases / took_s:.0f} a second")
-        print(f"memory of the driver: {peak.before / 1e6:.0f} MB, grew by {peak.growth_mb:.0f} MB")
+    case = f"{n_cases:,} cases"
+    yield Row(case, "cases a second", [n_cases / took_s], note=f"{took_s:.1f} s")
+    note = f"{peak.before / 1e6:.0f} MB before"
+    yield Row(case, "growth of the driver", [peak.growth_mb], "MB", "<= 200", note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("n_cases", type=int, nargs="?", default=N_CASES)
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    show(rows(given.n_cases, given.quick))
 
 
 if __name__ == "__main__":

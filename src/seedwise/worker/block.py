@@ -167,6 +167,6 @@ def _evaluate_batch(
     except BaseException as error:
         return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
     for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
-        error = LossValueError(float(losses[offset]), NOT_FINITE)
-        return SeedBlock(None, failure_from(error, start + offset, int(seeds[offset])))
+        unfit = LossValueError(float(losses[offset]), NOT_FINITE)
+        return SeedBlock(None, failure_from(unfit, start + offset, int(seeds[offset])))
     return SeedBlock(losses, None, components)

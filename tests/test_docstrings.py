@@ -13,8 +13,7 @@ import re
 import pytest
 
 import seedwise
-from seedwise.cluster.passed import PassedPlace
-from seedwise.cluster.place import Demand, RunTag
+from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.driver import workplace
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
@@ -26,9 +25,9 @@ MODULES = [info.name for info in pkgutil.walk_packages(seedwise.__path__, "seedw
 def workers_of_all_tests(client, monkeypatch):
     """Have runs that would start local workers use those of the session."""
 
-    def open_shared(options: WorkOptions, demand: Demand, tag: RunTag) -> PassedPlace:
+    def open_shared(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         assert options.place == "local"
-        return PassedPlace(
+        return Place(
             client=client,
             mode=ExecutionMode.SINGLE,
             description="the workers of all tests",

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 import seedwise as sw
-from seedwise.cluster.passed import PassedPlace
 from seedwise.cluster.place import Demand, Place
 from seedwise.cluster.pool import size
 from seedwise.disk import every
@@ -98,7 +97,7 @@ def wanted(client, monkeypatch):
     wanted: list[int] = []
     places = []
 
-    class Followed(PassedPlace):
+    class Followed(Place):
         def follow(self, chunks_out, depart):
             del depart
             self.chunks_out = chunks_out

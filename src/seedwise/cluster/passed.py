@@ -18,10 +18,6 @@ _CONNECT_TIMEOUT_S = 10
 _LEAST_SLOTS = 16
 
 
-class PassedPlace(Place):
-    """A cluster of the caller's: it is neither closed nor scaled, and its pool is not ours."""
-
-
 def mode_of(cluster: Any) -> ExecutionMode:
     """Return the mode that a run has on a cluster, a client or an address of the caller's."""
     cluster = cluster.cluster if isinstance(cluster, Client) else cluster
@@ -29,7 +25,7 @@ def mode_of(cluster: Any) -> ExecutionMode:
     return ExecutionMode.SINGLE if is_local else ExecutionMode.DISTRIBUTED
 
 
-def open_passed(options: WorkOptions) -> PassedPlace:
+def open_passed(options: WorkOptions) -> Place:
     """Use what the caller passed; of it only a client that was made here is closed in the end."""
     mode = mode_of(options.cluster)
     with contextlib.ExitStack() as closing:
@@ -40,7 +36,7 @@ def open_passed(options: WorkOptions) -> PassedPlace:
         asked = execution_mode(options.mode)
         if "mode" in options.given and asked is not mode:
             raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
-        return PassedPlace(
+        return Place(
             client=client,
             mode=mode,
             description=f"the Dask cluster at {client.scheduler.address}, as it was passed",

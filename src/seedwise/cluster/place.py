@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
@@ -70,7 +71,10 @@ class RunTag:
 
 @attrs.define(eq=False, kw_only=True)
 class Place(contextlib.AbstractContextManager["Place"]):
-    """An open cluster, and how to reach it. As a context it closes in the end what is ours."""
+    """An open cluster, and how to reach it. As a context it closes in the end what is ours.
+
+    What it says of workers holds for a cluster that was passed, whose pool is not ours.
+    """
 
     client: Client
     #: What the result calls it.
@@ -86,6 +90,10 @@ class Place(contextlib.AbstractContextManager["Place"]):
     #: Command that makes the link work from a laptop; None if it needs none.
     tunnel: str | None = None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
+    #: See `follow`.
+    chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
+    depart: Callable[..., None] = attrs.field(init=False, default=lambda **_: None)
+    _news: collections.deque[PoolNews] = attrs.field(init=False, factory=collections.deque)
 
     def __exit__(self, *_: object) -> None:
         """Close what is ours; a caller's cluster is left as it is."""
@@ -105,6 +113,7 @@ class Place(contextlib.AbstractContextManager["Place"]):
 
         `depart` runs on a worker, and has it finish what it does and leave.
         """
+        self.chunks_out, self.depart = chunks_out, depart
 
     def proved(self) -> None:
         """Take note that a chunk was evaluated, so that workers are known to be of use."""
@@ -119,7 +128,11 @@ class Place(contextlib.AbstractContextManager["Place"]):
 
     def news(self) -> Sequence[PoolNews]:
         """Return what happened to the workers since this was last called."""
-        return ()
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def say(self, kind: str, text: str, job_id: str | None = None, *, warns: bool = False) -> None:
+        """Add to what happened to the workers."""
+        self._news.append(PoolNews(kind=kind, text=text, job_id=job_id, warns=warns))
 
     def pool(self) -> PoolStatus | None:
         """Return how many workers there are and are wanted; None of a cluster that was passed."""

@@ -20,7 +20,7 @@ _FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
 
 #: What the states of a job that has ended mean, and whether its own program is to blame (None if
 #: the state does not tell). A job in any other state has not ended, or will be queued again.
-_STATES = {
+END_STATES = {
     "BOOT_FAIL": ("its node{node} did not boot", False),
     "CANCELLED": ("it was cancelled", False),
     "COMPLETED": ("it had done its work", False),
@@ -48,7 +48,7 @@ class JobEnd:
 
     job_id: str
     #: Slurm's word for its end.
-    state: str = attrs.field(validator=attrs.validators.in_(_STATES))
+    state: str = attrs.field(validator=attrs.validators.in_(END_STATES))
     #: What its script exited with; sacct takes 128 from a code of 128 or more.
     exit_code: int = 0
     #: The signal that ended its script; 0 if none did.
@@ -67,7 +67,7 @@ class JobEnd:
             return f"it was cancelled{_by(self.by_uid)}"
         if self.state == "FAILED" and (self.signal or self.exit_code):
             return self._failure
-        words = _STATES[self.state][0].format(
+        words = END_STATES[self.state][0].format(
             node=f" {self.node}" if self.node else "", memory=self.memory or "its limit"
         )
         return f"{words} ({self.state})"
@@ -77,7 +77,7 @@ class JobEnd:
         """Whether its own program failed, rather than the cluster ended it; None if unknown."""
         if self.state == "FAILED" and self.signal != _NOT_STARTED:
             return True if self.exit_code or self.signal else None
-        return _STATES[self.state][1]
+        return END_STATES[self.state][1]
 
     @property
     def only_node(self) -> str | None:
@@ -194,7 +194,7 @@ def _job_end(
     """Return a job's end from the fields that describe it; None if it has not ended."""
     word, _, rest = state.partition(" ")
     word = word.rstrip("+")
-    if word not in _STATES or not job_id.isdigit():
+    if word not in END_STATES or not job_id.isdigit():
         return None
     by = re.fullmatch(r"by (\d+)", rest)
     codes = re.fullmatch(r"(\d+):(\d+)", exit_code)

@@ -44,7 +44,6 @@ class World:
     came_and_went: set[str] = attrs.field(factory=set)
     usable: set[str] = attrs.field(factory=lambda: {"n1", "n2", "n3", "n4"})
     excluded: list[tuple[set[str], list[str]]] = attrs.field(factory=list)
-    depart_on_worker: object = None
 
     def note(self, job_id):
         self.noted.append(job_id)
@@ -89,7 +88,7 @@ class World:
     def leaving(self):
         return {job_id for job_id, worker in self.workers.items() if not worker.takes_work}
 
-    def depart(self, job_ids):
+    def depart(self, job_ids, depart):
         self.departed += job_ids
 
     def start(self, *job_ids, n_tasks=1):

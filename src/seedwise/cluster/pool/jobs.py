@@ -41,7 +41,6 @@ class Members(SchedulerPlugin):  # type: ignore[misc]
     """The workers that have joined the scheduler, which is in this process."""
 
     def __init__(self, client: Client, scheduler: Any) -> None:
-        self.depart_on_worker: Callable[..., None] = lambda **_: None
         self._client = client
         self._scheduler = scheduler
         #: Jobs whose worker has joined, and has said that it leaves; it may be gone by now.
@@ -67,10 +66,10 @@ class Members(SchedulerPlugin):  # type: ignore[misc]
             for worker in self._workers()
         }
 
-    def depart(self, job_ids: Collection[str]) -> None:
+    def depart(self, job_ids: Collection[str], depart: Callable[..., None]) -> None:
         """Have workers finish what they do, and leave."""
         addresses = [worker.address for worker in self._workers() if _job_id(worker) in job_ids]
-        run_soon(self._client, self.depart_on_worker, addresses, reason="not needed")
+        run_soon(self._client, depart, addresses, reason="not needed")
 
     def _workers(self) -> list[Any]:
         # The event loop adds and removes workers meanwhile.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ from distributed.core import Status
 
 from seedwise.cluster.place import Place, run_soon
 from seedwise.cluster.pool.pace import Backoff, Budget
-from seedwise.cluster.pool.size import Target
+from seedwise.cluster.pool.size import Target, span
 from seedwise.errors import ClusterStartError
-from seedwise.model.status import PoolNews, PoolStatus
+from seedwise.model.status import PoolStatus
 
 # Within seconds a nanny restarts a worker that died, unless it has given it up.
 _ANEW_S = 10.0
@@ -36,9 +35,6 @@ class LocalPlace(Place):
     target: Target
     #: Gives seconds, and never goes back.
     clock: Callable[[], float] = time.monotonic
-    _chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
-    _depart: Callable[..., None] = attrs.field(init=False, default=lambda **_: None)
-    _news: collections.deque[PoolNews] = attrs.field(init=False, factory=collections.deque)
     #: When each worker that must leave was last asked to.
     _leaving: dict[Any, float] = attrs.field(init=False, factory=dict)
     _dead_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
@@ -56,19 +52,11 @@ class LocalPlace(Place):
         self._joined = set(self.cluster.worker_spec)
         self._wanted = len(self._joined)
 
-    def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
-        """Have the number of workers follow the work."""
-        self._chunks_out, self._depart = chunks_out, depart
-
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers."""
         self.target.scale(least, most)
-        self._news.append(PoolNews(kind="scaled", text=self.target.words, warns=True))
+        self.say("scaled", self.target.words, warns=True)
         self.check()
-
-    def news(self) -> Sequence[PoolNews]:
-        """Return what happened since this was last called."""
-        return [self._news.popleft() for _ in range(len(self._news))]
 
     def pool(self) -> PoolStatus:
         """Return how many workers there are and are wanted."""
@@ -85,7 +73,7 @@ class LocalPlace(Place):
 
     def check(self) -> None:
         """Compare once what is wanted with what there is; raise if none starts any more."""
-        self._wanted = self.target.wanted(self._chunks_out(), self.clock())
+        self._wanted = self.target.wanted(self.chunks_out(), self.clock())
         self.cluster.sync(self._mend)
 
     async def _mend(self) -> None:
@@ -144,20 +132,19 @@ class LocalPlace(Place):
         had_joined = name in self._joined
         self._joined.discard(name)  # another one may get its name
         if self._leaving.pop(name, None) is not None:
-            self._news.append(PoolNews(kind="left", text=f"worker {name} left"))
+            self.say("left", f"worker {name} left")
             return True
         self._n_lost += 1
         if had_joined:
-            text = f"worker {name} was lost, and does not come back"
-            self._news.append(PoolNews(kind="lost", text=text, warns=True))
+            self.say("lost", f"worker {name} was lost, and does not come back", warns=True)
         return had_joined
 
     def _start_failed(self, n_workers: int, now_s: float) -> None:
         self._n_failed_starts += 1
         self._failed_starts.failed(now_s)
         why = _root(self.cluster.start_error)
-        text = f"{_counted(n_workers)} did not start: {why}"
-        self._news.append(PoolNews(kind="lost", text=text, warns=True))
+        workers = span(n_workers, n_workers, "worker")
+        self.say("lost", f"{workers} did not start: {why}", warns=True)
         # Workers that had joined and are away are restarted by their nannies.
         if self._n_failed_starts >= _MOST_FAILED_STARTS and not self._joined:
             problem = f"{self._n_failed_starts} attempts in a row failed, the last one with {why}"
@@ -197,11 +184,7 @@ class LocalPlace(Place):
     def _let_go(self, names: Sequence[Any], present: Mapping[Any, Any]) -> None:
         self._leaving |= dict.fromkeys(names, self.clock())
         addresses = [present[name].address for name in names]
-        run_soon(self.client, self._depart, addresses, reason="not needed")
-
-
-def _counted(n_workers: int) -> str:
-    return "1 worker" if n_workers == 1 else f"{n_workers} workers"
+        run_soon(self.client, self.depart, addresses, reason="not needed")
 
 
 def _elapsed_s(since_s: dict[Any, float], name: Any, now_s: float, *, ends: bool) -> float:

@@ -29,8 +29,9 @@ from seedwise.cluster.pool.waiting import (
     never_starts,
     waiting_words,
 )
-from seedwise.model.status import PoolNews, PoolStatus
+from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
+from seedwise.slurm.ends import END_STATES
 from seedwise.slurm.job_ids import JobBook
 from seedwise.slurm.queue import QueuedJob, cancel_jobs
 
@@ -52,10 +53,7 @@ _LOOKS_WITHOUT = 2
 # Errors in a row after which the pool is given up; one of the file system is enough.
 _MOST_ERRORS = 3
 
-_ENDING = {
-    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "NODE_FAIL"),
-    *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
-}
+_ENDING = {*END_STATES, "COMPLETING"}
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -76,7 +74,6 @@ class SlurmPlace(Place):
     clock: Callable[[], float] = time.monotonic
     #: The error that ends the run; the driver's main thread raises it.
     error: Exception | None = attrs.field(init=False, default=None)
-    chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
     jobs: dict[str, PoolJob] = attrs.field(init=False, factory=dict)
     _n_lost: int = attrs.field(init=False, default=0)
     _n_failed_starts: int = attrs.field(init=False, default=0)
@@ -94,7 +91,7 @@ class SlurmPlace(Place):
         """Prepare what works on this place."""
         self._wanted = self.target.least
         self._submitter = Submitter(
-            self.queue, self.jobs, self._adopt, self._look_at_queue, self._closing.is_set
+            self.queue, self.jobs, self._adopt, self._look_at_queue, self._closing.is_set, self.say
         )
         self._thread = threading.Thread(target=self._run, name="seedwise-pool", daemon=True)
 
@@ -107,7 +104,7 @@ class SlurmPlace(Place):
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
         """Begin to submit jobs in a thread, as many as the work asks for."""
-        self.chunks_out, self.members.depart_on_worker = chunks_out, depart
+        super().follow(chunks_out, depart)
         self._thread.start()
 
     def halt(self) -> None:
@@ -142,7 +139,7 @@ class SlurmPlace(Place):
         self.target.scale(least, most)
         self._submitter.begin_anew()
         self.nodes.forget()
-        self._say("scaled", self.target.words, warns=True)
+        self.say("scaled", self.target.words, warns=True)
         self._wake.set()
 
     def fault(self, worker: str) -> str | None:
@@ -151,11 +148,6 @@ class SlurmPlace(Place):
         job = self.jobs.get(job_id)
         is_back = job is not None and job.member is not None  # its nanny restarted it
         return "" if is_back else self.ended.faults.get(job_id)
-
-    def news(self) -> Sequence[PoolNews]:
-        """Return what happened since this was last called."""
-        news = self._submitter.news
-        return [news.popleft() for _ in range(len(news))]
 
     def pool(self) -> PoolStatus:
         """Return how many workers there are and are wanted."""
@@ -226,7 +218,7 @@ class SlurmPlace(Place):
         self._submitter.failed_starts.succeeded()
         self._submitter.doomed.succeeded()
         self.ended.a_worker_joined()
-        self._say("joined", "a worker joined", job)
+        self.say("joined", "a worker joined", job.job_id)
 
     def _look_soon(self, now_s: float) -> None:
         self._look_due_s = min(self._look_due_s, max(now_s, self._looked_s + _SOON_S))
@@ -238,11 +230,11 @@ class SlurmPlace(Place):
             listed = self.queue.list(self.jobs.keys())
         except CommandError as error:
             if not self._slurm_away.is_on:
-                self._say("unknown", f"Slurm does not answer; workers continue: {error.text}")
+                self.say("unknown", f"Slurm does not answer; workers continue: {error.text}")
             self._slurm_away.failed(self.clock())
             return False
         if self._slurm_away.is_on:
-            self._say("known", "Slurm answers again")
+            self.say("known", "Slurm answers again")
             self._slurm_away.succeeded()
         self._looked_s, self._look_due_s = now_s, now_s + self.look_every_s
         alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
@@ -293,7 +285,7 @@ class SlurmPlace(Place):
             self._submitter.refused.succeeded()  # there is room for another
         if job.cancelled and not job.given_up:
             what = "a worker left" if job.joined else "a job that is not needed was cancelled"
-            self._say("left", what, job)
+            self.say("left", what, job.job_id)
             return
         self.ended.add(job, now_s)
         self._n_failed_starts += not job.joined
@@ -302,7 +294,7 @@ class SlurmPlace(Place):
         at_work = any(job.member is not None for job in self.jobs.values())
         news, error = self.ended.explain(now_s, at_work=at_work)
         self._n_lost += sum(one.kind == "lost" for one in news)
-        self._submitter.news.extend(news)
+        self._news.extend(news)
         self.error = self.error or error
 
     def _keep_off_bad_nodes(self, now_s: float) -> None:
@@ -328,7 +320,8 @@ class SlurmPlace(Place):
         if len(doomed) == len(there):
             self.error = self.error or error
         elif not self._submitter.doomed.is_on:
-            self._say("refused", f"{error} The run continues without it", doomed[0], warns=True)
+            words = f"{error} The run continues without it"
+            self.say("refused", words, doomed[0].job_id, warns=True)
         self._submitter.doomed.failed(now_s)
         self._cancel(doomed)
 
@@ -364,7 +357,7 @@ class SlurmPlace(Place):
         for job in jobs:
             job.leaving, job.asked_s = True, now_s
         if jobs:
-            self.members.depart([job.job_id for job in jobs])
+            self.members.depart([job.job_id for job in jobs], self.depart)
 
     def _cancel(self, jobs: Collection[PoolJob]) -> bool:
         """Cancel jobs; return whether Slurm answered. If not, the next steps find them again."""
@@ -378,9 +371,3 @@ class SlurmPlace(Place):
         for job in jobs:
             job.cancelled = True
         return True
-
-    def _say(
-        self, kind: str, text: str, job: PoolJob | None = None, *, warns: bool = False
-    ) -> None:
-        job_id = None if job is None else job.job_id
-        self._submitter.news.append(PoolNews(kind=kind, text=text, job_id=job_id, warns=warns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -11,7 +10,6 @@ from seedwise.cluster.pool.jobs import PoolJob, Queue
 from seedwise.cluster.pool.pace import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
 from seedwise.errors.refusals import what_to_change
-from seedwise.model.status import PoolNews
 from seedwise.slurm.commands import CommandError
 
 # Jobs that are submitted before one of them has shown that it works.
@@ -35,10 +33,10 @@ class Submitter:
     _look: Callable[[], bool]
     #: Tells whether to submit no more.
     _closing: Callable[[], bool]
+    #: Tells what happened; see `Place.say`.
+    _say: Callable[..., None]
     #: The error that ends the run: Slurm refuses jobs, and there is none.
     error: SubmitRefusedError | None = None
-    #: What happened; the pool takes it from here.
-    news: collections.deque[PoolNews] = attrs.field(factory=collections.deque)
     #: After jobs that ended before their worker came.
     failed_starts: Backoff = attrs.field(factory=lambda: Backoff(2.0, 60.0))
     #: After Slurm refused a job.
@@ -160,6 +158,3 @@ class Submitter:
             words = f"{words}. {what_to_change(text)}"
             self._say("refused", words, warns=True)
         self.refused.failed(now_s)
-
-    def _say(self, kind: str, text: str, *, warns: bool = False) -> None:
-        self.news.append(PoolNews(kind=kind, text=text, warns=warns))

@@ -125,7 +125,7 @@ def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypa
 
     monkeypatch.setattr(slurm_commands, "run_command", run)
     on_path("squeue")
-    assert cancel_jobs("ours", 4, ["16"], name="seedwise-fit") == ["16", "17"]
+    assert cancel_jobs("ours", ["16"], "seedwise-fit", 4) == ["16", "17"]
     assert asked[1] == (("scancel", "16", "17"), 4)
 
 

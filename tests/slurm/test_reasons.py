@@ -162,7 +162,6 @@ def test_words_and_advice(text: str, words: str, advice: str) -> None:
     ("text", "code"),
     [
         ("Priority", "Priority"),
-        ("(Priority)", "Priority"),
         ("  Resources\n", "Resources"),
         ("ReqNodeNotAvail, UnavailableNodes:n[1-4]", "ReqNodeNotAvail"),
         ("ReqNodeNotAvail,_UnavailableNodes:n[1-4]", "ReqNodeNotAvail"),

@@ -171,11 +171,7 @@ def exclude_nodes(script: str, excluded: Collection[str], job_ids: Collection[st
 
 
 def list_jobs(
-    tag: str,
-    known: Collection[str] = (),
-    *,
-    name: str | None = None,
-    timeout_s: float = _TIMEOUT_S,
+    tag: str, known: Collection[str] = (), name: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> dict[str, QueuedJob]:
     """Return the jobs of a run that are queued, running or ending, by id.
 
@@ -224,11 +220,7 @@ def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
 
 
 def cancel_jobs(
-    tag: str,
-    timeout_s: float = _TIMEOUT_S,
-    known: Collection[str] = (),
-    *,
-    name: str | None = None,
+    tag: str, known: Collection[str] = (), name: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> list[str]:
     """Cancel the jobs of a run, as `list_jobs` finds them, and return their ids.
 
@@ -236,7 +228,7 @@ def cancel_jobs(
     """
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []
-    ids = list(list_jobs(tag, known, name=name, timeout_s=timeout_s))
+    ids = list(list_jobs(tag, known, name, timeout_s))
     scancel(ids, timeout_s=timeout_s)
     return ids
 

@@ -30,8 +30,6 @@ def explain(reason: str) -> Reason:
     The words of an unknown reason quote it, and it counts as one that may clear.
     """
     text = reason.strip()
-    if text.startswith("(") and text.endswith(")"):  # as in squeue's %R
-        text = text[1:-1].strip()
     if " " not in text:  # scontrol makes one word of a sentence
         text = text.replace("_", " ")
     for rules, never_clears in _TABLES:

@@ -31,15 +31,11 @@ def memory_mb(text: str) -> float | None:
     return float(match["number"]) * 1024.0**power
 
 
-def memory_text(mb: float | None) -> str:
+def memory_text(mb: float) -> str:
     """Return an amount of memory as Slurm reads it, in the largest unit in which it is exact.
 
     A fraction of a MB counts as a whole one.
     """
-    if mb is None:
-        return "UNLIMITED"
-    if not 0 <= mb < math.inf:
-        raise ValueError(f"{mb!r} is not an amount of memory of 0 MB or more")
     number, unit = math.ceil(mb), "M"
     for larger in "GT":
         if number == 0 or number % 1024:

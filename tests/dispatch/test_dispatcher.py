@@ -158,7 +158,7 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
     with dispatching(own_client, loss, tick_s=10) as (dispatcher, errand):
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
         assert all(errand.loss_id in plugins for plugins in held.values())
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         chunk = next(seed_plan(n_seeds=10).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), [chunk], attempt=1)
         ((order,),) = [sent.orders for sent in dispatcher._out.values()]
@@ -218,7 +218,7 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(cluster):
     cluster.retire(*cluster.workers[1:])
     options = {"tick_s": 0.1, "running_limit_s": 0.3}
     with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
-        channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=1).chunks())
+        channel, chunks = Channel(dispatcher, errand), list(seed_plan(n_seeds=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         ((whose, result),) = await_results(dispatcher, 1)
         dispatcher._clock.limit_s = 1e6  # a busy machine may take long
@@ -240,7 +240,7 @@ def test_a_trial_that_runs_for_too_long_may_go_on(cluster, tmp_path):
 
     options = {"tick_s": 0.05, "running_limit_s": 0.1, "ends_late_trials": False}
     with dispatching(cluster.client, loss, **options, on_late=on_late) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         channel.submit(Proposal(7, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
         ((_, result),) = await_results(dispatcher, 1)
     assert result.failure is None
@@ -257,8 +257,8 @@ def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(cluster,
     cluster.retire(*cluster.workers[1:])
     options = {"tick_s": 0.1, "running_limit_s": 0.3, "packs": True}
     with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
-        dispatcher._pack.size = 2
-        channel = dispatcher.channel(errand)
+        dispatcher.pack.size = 2
+        channel = Channel(dispatcher, errand)
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(quick, {"x": float(quick)}), chunks[:1], 1)
         channel.submit(Proposal(slow, {"x": float(slow)}), chunks, 1)
@@ -276,7 +276,7 @@ def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(cluste
     chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
     options = {"tick_s": 0.05, "running_limit_s": 10.0}
     with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         channel.submit(Proposal(0, {"x": 0.5}), chunks[:1], 1)
         await_results(dispatcher, 1)
         cluster.retire(*cluster.workers)
@@ -291,7 +291,7 @@ def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(cluste
 
 def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(client, tmp_path):
     with dispatching(client, waiting_loss(tmp_path), running_limit_s=1e6) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
@@ -309,7 +309,7 @@ def test_a_result_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(
 ):
     plan = seed_plan(n_seeds=8, chunk_size=2)
     with dispatching(cluster.client, bowl) as (dispatcher, errand):
-        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         cluster.await_all([sent.future for sent in dispatcher._out.values()])
         keys = dispatcher._done_keys() if told_before else []
         cluster.kill(*cluster.workers)
@@ -330,7 +330,7 @@ def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
 
     plan = seed_plan(n_seeds=4, chunk_size=4)
     with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
-        channel = dispatcher.channel(errand, lost.append)
+        channel = Channel(dispatcher, errand, lost.append)
         channel.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
         ((_, result),) = await_results(dispatcher, 1)
         workers = cluster.pids
@@ -349,7 +349,7 @@ def test_each_channel_gets_its_own_results(client, packs):
     with dispatching(client, bowl, packs=packs) as (dispatcher, errand):
         # Of the same trial numbers and chunks: what tells them apart is the entry.
         errands = [attrs.evolve(errand, run_name=f"run-{e}", entry_id=e) for e in ("a", "b")]
-        channels = {dispatcher.channel(one): 0.1 * i for i, one in enumerate(errands, start=1)}
+        channels = {Channel(dispatcher, one): 0.1 * i for i, one in enumerate(errands, start=1)}
         for number in range(3):
             for channel, x in channels.items():
                 channel.submit(Proposal(number, {**PARAMS, "x": x}), list(plan.chunks()), 1)
@@ -364,7 +364,7 @@ def test_to_cancel_a_trial_of_one_channel_leaves_those_of_others(client):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     with dispatching(client, bowl) as (dispatcher, errand):
         one, other = (
-            dispatcher.channel(attrs.evolve(errand, run_name=name)) for name in ("one", "other")
+            Channel(dispatcher, attrs.evolve(errand, run_name=name)) for name in ("one", "other")
         )
         for channel in (one, other):
             channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
@@ -389,7 +389,7 @@ def test_a_lost_chunk_is_told_to_the_channel_that_it_is_of(cluster, tmp_path):
     with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
         results = []
         for name, x in (("fine", 0.0), ("once", 1.0)):
-            channel = dispatcher.channel(attrs.evolve(errand, run_name=name), lost[name].append)
+            channel = Channel(dispatcher, attrs.evolve(errand, run_name=name), lost[name].append)
             channel.submit(Proposal(0, {"x": x}), chunks, 1)
             results += await_results(dispatcher, 1)
     assert [result.losses.tolist() for _, result in results] == [[0.0, 1.0]] * 2
@@ -419,16 +419,16 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
     waiting = [Proposal(number, {**PARAMS, "x": number / n_trials}) for number in range(n_trials)]
     todo, results, n_out = list(waiting), [], 0
     with dispatching(client, bowl, packs=True, slots=lambda: 2) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
-        assert dispatcher.chunks_wanted == 6
+        channel = Channel(dispatcher, errand)
+        assert dispatcher.pack.chunks_wanted == 6
         while todo or n_out:
-            while todo and n_out < dispatcher.chunks_wanted:
+            while todo and n_out < dispatcher.pack.chunks_wanted:
                 channel.submit(todo.pop(0), list(plan.chunks()), attempt=1)
                 n_out += plan.n_chunks
             come = dispatcher.wait()
             n_out -= len(come)
             results += come
-        assert dispatcher.chunks_wanted > 6
+        assert dispatcher.pack.chunks_wanted > 6
     assert {whose for whose, _ in results} == {channel}
     assert sum(sizes) == len(results) == n_trials * plan.n_chunks
     assert max(sizes) > 1
@@ -442,22 +442,22 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
 def test_a_pack_is_to_take_a_quarter_of_a_second_and_no_more_than_memory_likes(client):
     with dispatching(client, bowl, packs=True, slots=lambda: 4) as (dispatcher, errand):
         wanted = {}
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         for duration_s in (10.0, 0.1, 0.0025, 0.0):
             result = ChunkResult(0, 0, 1, 0, 1, duration_s=duration_s)
             sent = _Sent([Order(channel, None)], client.scatter(result))
-            before = dispatcher.chunks_wanted
+            before = dispatcher.pack.chunks_wanted
             assert [one.duration_s for _, one in dispatcher._fetch([sent])] == [duration_s]
-            assert dispatcher.chunks_wanted <= 2 * before  # the next may take longer
+            assert dispatcher.pack.chunks_wanted <= 2 * before  # the next may take longer
             for _ in range(10):
                 dispatcher._fetch([sent])
-            wanted[duration_s] = dispatcher.chunks_wanted
+            wanted[duration_s] = dispatcher.pack.chunks_wanted
     assert wanted == {10.0: 12, 0.1: 24, 0.0025: 1200, 0.0: 6000}
 
 
 def test_chunks_that_take_long_have_a_task_each(client, sizes):
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher.channel(errand).submit(
+        Channel(dispatcher, errand).submit(
             Proposal(0, PARAMS), list(seed_plan(n_seeds=6, chunk_size=2).chunks()), 1
         )
         await_results(dispatcher, 3)
@@ -472,8 +472,8 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
 
     plan = seed_plan(n_seeds=6, chunk_size=2)
     with dispatching(client, own_loss("failing", failing), packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 6
-        channel = dispatcher.channel(errand)
+        dispatcher.pack.size = 6
+        channel = Channel(dispatcher, errand)
         for number, x in enumerate((0.5, 0.25)):
             channel.submit(Proposal(number, {"x": x}), list(plan.chunks()), 1)
         results = await_results(dispatcher, 6)
@@ -484,8 +484,8 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
 def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 9
-        channel, chunks = dispatcher.channel(errand), list(plan.chunks())
+        dispatcher.pack.size = 9
+        channel, chunks = Channel(dispatcher, errand), list(plan.chunks())
         channel.submit(Proposal(0, PARAMS), chunks[:2], 1)
         channel.submit(Proposal(0, PARAMS), chunks[2:], 2, isolated=True)
         results = [result for _, result in await_results(dispatcher, 3)]
@@ -506,8 +506,8 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(cluster, tmp_path, siz
     (chunk,) = seed_plan(n_seeds=3).chunks()
     points = {number: {"x": number / 4} for number in range(5)}
     with dispatching(cluster.client, own_loss("once", once), packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 5
-        channel = dispatcher.channel(errand, lost.append)
+        dispatcher.pack.size = 5
+        channel = Channel(dispatcher, errand, lost.append)
         for number, params in points.items():
             channel.submit(Proposal(number, params), [chunk], 1)
         results = await_results(dispatcher, 5)
@@ -523,8 +523,8 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(cluster, tmp_path, siz
 def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(cluster):
     plan = seed_plan(n_seeds=8, chunk_size=2)
     with dispatching(cluster.client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 3
-        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
+        dispatcher.pack.size = 3
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         dispatcher._send_backlog()
         assert len(dispatcher._out) == 2
         cluster.await_all([sent.future for sent in dispatcher._out.values()])
@@ -537,8 +537,8 @@ def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     chunks = list(plan.chunks())
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 2
-        channel = dispatcher.channel(errand)
+        dispatcher.pack.size = 2
+        channel = Channel(dispatcher, errand)
         for number in (0, 1):  # packs: 0.0 0.1, 0.2 1.0, 1.1 1.2
             channel.submit(Proposal(number, PARAMS), chunks, 1)
         dispatcher._send_backlog()
@@ -562,8 +562,8 @@ def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
 
 def test_in_the_end_nothing_is_out_and_nothing_waits(client):
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        dispatcher._pack.size = 2
-        channel, chunks = dispatcher.channel(errand), list(seed_plan(n_seeds=6).chunks())
+        dispatcher.pack.size = 2
+        channel, chunks = Channel(dispatcher, errand), list(seed_plan(n_seeds=6).chunks())
         channel.submit(Proposal(0, PARAMS), chunks, 1)
         dispatcher._send_backlog()
         futures = [sent.future for sent in dispatcher._out.values()]
@@ -620,7 +620,7 @@ def test_what_a_look_raises_costs_no_results(client):
         bring(client, pack(bowl, options).shipment, options) as loss_id,
         DaskDispatcher(client, look, Traffic(tick_s=1, check_s=0.0)) as dispatcher,
     ):
-        channel = dispatcher.channel(Errand(loss_id, bowl.name, "run"))
+        channel = Channel(dispatcher, Errand(loss_id, bowl.name, "run"))
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         with client.as_current():
             wait([sent.future for sent in dispatcher._out.values()])
@@ -634,8 +634,8 @@ def test_how_many_tasks_are_to_be_done(client):
     chunks = list(seed_plan(n_seeds=5, chunk_size=1).chunks())
     with dispatching(client, bowl, packs=True) as (dispatcher, errand):
         assert dispatcher.n_outstanding == 0
-        dispatcher._pack.size = 2
-        dispatcher.channel(errand).submit(Proposal(0, PARAMS), chunks, 1)
+        dispatcher.pack.size = 2
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), chunks, 1)
         assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (5, 3)
         dispatcher._send_backlog()
         assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (0, 3)
@@ -672,8 +672,8 @@ def test_a_worker_that_leaves_has_nothing_evaluated_twice(cluster, tmp_path, pac
     lost = []
     plan = seed_plan(n_seeds=12, chunk_size=1)
     with dispatching(cluster.client, waiting_loss(tmp_path), packs=packs) as (dispatcher, errand):
-        dispatcher._pack.size = 3
-        channel = dispatcher.channel(errand, lost.append)
+        dispatcher.pack.size = 3
+        channel = Channel(dispatcher, errand, lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         dispatcher._send_backlog()
         poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
@@ -696,7 +696,7 @@ def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(cluster):
     cluster.ends_in(long, 7000)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
     with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
-        channel = dispatcher.channel(errand)
+        channel = Channel(dispatcher, errand)
         dispatcher._walltime._recent.note(2, 600.0)  # earlier ones took ten minutes
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
@@ -713,7 +713,7 @@ def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(cluster):
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0, "tick_s": 0.1}
     with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
         dispatcher._walltime._recent.note(2, 600.0)
-        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         poll(lambda: cluster.workers == [], "the workers to leave")
         assert dispatcher.wait() == []
         assert dispatcher.n_outstanding == plan.n_chunks
@@ -733,7 +733,7 @@ def test_a_worker_heeds_its_own_chunks_where_nothing_was_known_when_they_were_se
     lost = []
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
     with dispatching(cluster.client, loss, **traffic) as (dispatcher, errand):
-        channel = dispatcher.channel(errand, lost.append)
+        channel = Channel(dispatcher, errand, lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
         results = await_results(dispatcher, plan.n_chunks)
@@ -763,7 +763,7 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, clu
     lost, plan = [], seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
     with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
-        channel = dispatcher.channel(errand, lost.append)
+        channel = Channel(dispatcher, errand, lost.append)
         channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         two_jobs()
@@ -786,7 +786,7 @@ def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, cluster, tmp_path
     plan = seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
     with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
-        dispatcher.channel(errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
+        Channel(dispatcher, errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         dispatcher._clock.longest_left_s = 500.0
         two_jobs()
@@ -800,7 +800,7 @@ def test_chunks_that_are_too_long_end_the_wait_after_the_results(client):
     plan = seed_plan(n_seeds=4, chunk_size=2)
     traffic = {"running_limit_s": 1e6, "walltime_s": 60.0, "check_s": 0.0}
     with dispatching(client, bowl, **traffic) as (dispatcher, errand):
-        dispatcher.channel(errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
         for _ in range(10):
             dispatcher._walltime._recent.note(2, 40.0)

@@ -255,8 +255,8 @@ def test_what_is_no_measure_is_not_taken_for_one(walltime):
 def test_a_chunk_that_the_end_of_its_job_took_goes_where_there_is_more_time(walltime, clock):
     start(clock, 0, A, left_s=7100.0)
     start(clock, 1, B, left_s=5.0)
-    assert walltime.took(B)
-    assert not walltime.took(A)
+    assert clock.at_its_end(B)
+    assert not clock.at_its_end(A)
     (again,) = walltime.note_taken([order(1)], B)
     assert again.task.needs_s == pytest.approx(5.25)
     assert not again.task.isolated
@@ -298,8 +298,9 @@ def test_it_is_the_largest_chunk_that_must_fit(walltime):
 
 
 def test_without_notes_of_starts_nothing_is_known_of_jobs():
-    walltime = Walltime(WALLTIME_S, TrialClock(math.inf))
-    assert not walltime.took(A)
+    clock = TrialClock(math.inf)
+    walltime = Walltime(WALLTIME_S, clock)
+    assert not clock.at_its_end(A)
     walltime.note(order(), done(order(), 50.0))
     assert walltime.with_needs(order()).task.needs_s == pytest.approx(60.0)
     walltime.check()

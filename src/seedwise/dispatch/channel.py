@@ -92,13 +92,13 @@ class Dispatcher(Protocol):
 
 
 class Channel:
-    """The way of one study, or one sweep, to the workers; made by `DaskDispatcher.channel`."""
+    """The way of one study, or one sweep, to the workers."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         errand: Errand,
-        on_lost: Callable[[ChunkLost], None],
+        on_lost: Callable[[ChunkLost], None] = lambda _: None,
     ) -> None:
         self.on_lost = on_lost
         # Dask's dashboard groups tasks by the key's first word, which must start with a letter.

@@ -15,7 +15,7 @@ import numpy as np
 from distributed.scheduler import KilledWorker
 
 from seedwise.dispatch.blame import Blame, given_up, overran
-from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
+from seedwise.dispatch.channel import Channel, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
@@ -72,7 +72,7 @@ class DaskDispatcher:
         self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._n_sent = 0
-        self._pack = PackSize(traffic.slots)
+        self.pack = PackSize(traffic.slots)
         self.sizes = ChunkSizes(traffic.slots, traffic.chunk_limit_s)
         walltime_s = traffic.walltime_s
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
@@ -87,21 +87,10 @@ class DaskDispatcher:
         if self.topic is not None:
             client.subscribe_topic(self.topic, self._clock.note_start)
 
-    def channel(
-        self, errand: Errand, on_lost: Callable[[ChunkLost], None] = lambda _: None
-    ) -> Channel:
-        """Return the way of one study, or one sweep, to the workers."""
-        return Channel(self, errand, on_lost)
-
-    @property
-    def chunks_wanted(self) -> int:
-        """How many chunks should be out, so that no worker waits for the driver."""
-        return self._pack.chunks_wanted
-
     @property
     def n_outstanding(self) -> int:
         """How many Dask tasks are out, held back or waiting to be sent."""
-        return len(self._out) + len(self._blame) + -(-len(self._backlog) // self._pack.size)
+        return len(self._out) + len(self._blame) + -(-len(self._backlog) // self.pack.size)
 
     def send(self, orders: Sequence[Order]) -> None:
         """Send out chunks of one trial, or let them wait for others to share a task with."""
@@ -166,7 +155,7 @@ class DaskDispatcher:
 
     def _send_backlog(self) -> None:
         waiting, self._backlog = self._backlog, []
-        size = self._pack.size
+        size = self.pack.size
         packs = [waiting[i : i + size] for i in range(0, len(waiting), size)]
         if packs:
             self._send(packs)
@@ -282,7 +271,7 @@ class DaskDispatcher:
             self._forget_starts(left)
             self._backlog[:0] = left
         if self._traffic.packs and results:
-            self._pack.note([result.duration_s for _, result in results])
+            self.pack.note([result.duration_s for _, result in results])
         return results
 
     def _wait_again(self, sent: _Sent) -> None:
@@ -293,7 +282,7 @@ class DaskDispatcher:
         worker = killed.last_worker.address
         orders = sent.orders
         is_alone = orders[0].task.isolated
-        if self._walltime is not None and self._walltime.took(worker):
+        if self._walltime is not None and self._clock.at_its_end(worker):
             orders, is_alone = self._walltime.note_taken(orders, worker), False
             # The job must last for the chunk itself now.
             orders = [Order(o.channel, attrs.evolve(o.task, reference=None)) for o in orders]

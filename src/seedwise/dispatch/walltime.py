@@ -52,12 +52,8 @@ class Walltime:
         if result.failure is None and not order.task.isolated:
             self._recent.note(result.n_seeds, result.duration_s)
 
-    def took(self, worker: str) -> bool:
-        """Tell whether a worker was lost to the end of its job."""
-        return self._clock.at_its_end(worker)
-
     def note_taken(self, orders: Sequence[Order], worker: str) -> list[Order]:
-        """Take note of a task that was lost in this way; return its chunks, to be sent again."""
+        """Take note of a task that the end of a job took; return its chunks, to be sent again."""
         again = []
         for order in orders:
             task, n_seeds = order.task, len(order.task.chunk.seeds)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 
 import attrs
 
-from seedwise.dispatch.channel import Errand
+from seedwise.dispatch.channel import Channel, Errand
 from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
 from seedwise.driver.tally import Summary
@@ -84,7 +84,7 @@ class EngineJob(ABC):
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem,
         )
-        channel = workplace.dispatcher.channel(errand, emit)
+        channel = Channel(workplace.dispatcher, errand, emit)
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
         if run.parts.plan.measured:

@@ -159,7 +159,7 @@ class StudyWork(EngineJob):
                 stops_at_failure=_stops_at_failure(run),
                 prunes=options.prune_failed_trials,
                 note_stop=self._note_stop,
-                room=lambda: dispatcher.chunks_wanted - dispatcher.n_outstanding,
+                room=lambda: dispatcher.pack.chunks_wanted - dispatcher.n_outstanding,
             )
             # Trials that were retried may be told after those in flight were asked for.
             numbers = [proposal.number for proposal in proposer.unfinished()]

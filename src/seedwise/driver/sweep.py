@@ -84,7 +84,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
         n_chunks = run.parts.plan.n_chunks
         rules = Rules(
             n_trials=self.n_trials,
-            in_flight=lambda: -(-dispatcher.chunks_wanted // n_chunks),
+            in_flight=lambda: -(-dispatcher.pack.chunks_wanted // n_chunks),
             in_order=False,
             direction=run.options.direction,
             trial_retry_attempts=run.options.trial_retry_attempts,

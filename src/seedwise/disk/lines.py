@@ -6,9 +6,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import attrs
 
 from seedwise.disk.aside import write_all
+
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 
 def append_lines(
@@ -45,3 +49,12 @@ def parsed(text: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
+
+
+def read_as(kind: type[_T], content: Any) -> _T | None:
+    """Return a record of what a parsed file says; None if it can't be read as one."""
+    names = [field.name for field in attrs.fields(kind)]
+    try:  # by name: a later version may say more
+        return kind(**{name: content[name] for name in names if name in content})
+    except (TypeError, ValueError):
+        return None

@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +20,7 @@ import attrs
 import psutil  # type: ignore[import-untyped]
 
 from seedwise.disk.aside import replacing, write_all
+from seedwise.disk.lines import parsed, read_as
 from seedwise.errors import LeaseLostError, RunLockedError
 from seedwise.folder.process import Holder, this_process
 
@@ -258,26 +258,7 @@ def _read(path: Path) -> _Found | None:
             content, status = file.read(), os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _Found(_parsed(content), status.st_mtime)
-
-
-def _parsed(content: bytes) -> Holder | None:
-    """Return the holder; None if the file is of another kind, or damaged."""
-    try:
-        fields = json.loads(content)
-        known = [field.name for field in attrs.fields(Holder) if field.name in fields]
-        holder = Holder(**{name: fields[name] for name in known})
-        datetime.fromisoformat(holder.acquired_at)
-    except (ValueError, TypeError):
-        return None
-    types: dict[str, type | tuple[type, ...]] = {
-        "pid": int,
-        "started_s": (int, float),
-        "job_restarts": int,
-    }
-    values = attrs.asdict(holder)
-    fits = all(isinstance(values[name], types.get(name, str)) for name in values)
-    return holder if fits and holder.pid > 0 else None
+    return _Found(read_as(Holder, parsed(content)), status.st_mtime)
 
 
 @contextlib.contextmanager

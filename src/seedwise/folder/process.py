@@ -15,31 +15,37 @@ import psutil  # type: ignore[import-untyped]
 
 _START_TOLERANCE_S = 5.0  # outside of Linux starts are in wall time, and clocks are adjusted
 
+_TEXT = attrs.validators.instance_of(str)
+
+
+def _is_time(_: object, __: object, value: str) -> None:
+    datetime.fromisoformat(value)
+
 
 @attrs.frozen
 class Holder:
     """A process that holds a lease; two containers do not see each other's pids."""
 
-    host: str
+    host: str = attrs.field(validator=_TEXT)
     #: Tells machines of that name apart; empty if unknown.
-    machine: str
+    machine: str = attrs.field(validator=_TEXT)
     #: Tells containers on a machine apart; empty outside of Linux.
-    pid_namespace: str
+    pid_namespace: str = attrs.field(validator=_TEXT)
     #: Tells the machine's boots apart; empty outside of Linux.
-    boot: str
-    pid: int
+    boot: str = attrs.field(validator=_TEXT)
+    pid: int = attrs.field(validator=[attrs.validators.instance_of(int), attrs.validators.gt(0)])
     #: Since the boot on Linux, else since the epoch.
-    started_s: float
+    started_s: float = attrs.field(validator=attrs.validators.instance_of((int, float)))
     #: Random; tells its lease from all others.
-    token: str
+    token: str = attrs.field(validator=_TEXT)
     #: ISO 8601, UTC.
-    acquired_at: str
+    acquired_at: str = attrs.field(validator=_is_time)
     #: The Slurm job that it runs in; empty if in none.
-    job_id: str = ""
+    job_id: str = attrs.field(default="", validator=_TEXT)
     #: The Slurm cluster of that job; job ids are the cluster's own.
-    job_cluster: str = ""
+    job_cluster: str = attrs.field(default="", validator=_TEXT)
     #: How often Slurm had restarted that job.
-    job_restarts: int = 0
+    job_restarts: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
 
     def __str__(self) -> str:
         """Say who it is, and since when by the clock of whoever reads it."""

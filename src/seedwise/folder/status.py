@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 import attrs
 
+from seedwise.disk.lines import read_as
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.model.status import PoolStatus, RunStatus
-
-_T = TypeVar("_T", RunStatus, PoolStatus)
 
 
 def read_status(directory: RunDirectory) -> RunStatus:
@@ -49,17 +47,8 @@ def _said(directory: RunDirectory) -> RunStatus | None:
     if directory.parent is not None:
         return None
     content = directory.status.read()
-    said = _read_as(RunStatus, content)
-    return said and attrs.evolve(said, pool=_read_as(PoolStatus, content.get("pool")))
-
-
-def _read_as(kind: type[_T], content: Any) -> _T | None:
-    """Return a record of what a file says; None if it can't be read."""
-    names = [field.name for field in attrs.fields(kind)]
-    try:  # by name: a later version may say more
-        return kind(**{name: content[name] for name in names if name in content})
-    except TypeError:
-        return None
+    said = read_as(RunStatus, content)
+    return said and attrs.evolve(said, pool=read_as(PoolStatus, content.get("pool")))
 
 
 def _reckoned(directory: RunDirectory) -> RunStatus:

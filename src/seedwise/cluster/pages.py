@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
 from distributed import Scheduler
@@ -233,11 +233,9 @@ def _ignore_error(future: Any) -> None:
         future.exception()
 
 
-def _in_query(path: str) -> Iterator[str]:
-    for piece in path.partition("?")[2].split("&"):
-        name, _, value = piece.partition("=")
-        if unquote_plus(name) == "token":
-            yield unquote_plus(value)
+def _in_query(path: str) -> list[str]:
+    pairs = parse_qsl(path.partition("?")[2], keep_blank_values=True)
+    return [value for name, value in pairs if name == "token"]
 
 
 def _without_token(path: str) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 import attrs
 
 from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.limits.words import records
+from seedwise.slurm.limits.words import records, rows
 from seedwise.slurm.logs import last_lines
 
-_FORMAT = "JobIDRaw,State,ExitCode,NodeList,ReqMem"
+_COLUMNS = ("JobIDRaw", "State", "ExitCode", "NodeList", "ReqMem")
 
 #: What the states of a job that has ended mean, and whether its own program is to blame (None if
 #: the state does not tell). A job in any other state has not ended, or will be queued again.
@@ -102,19 +102,17 @@ class JobEnd:
 
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
-    """Return how jobs ended, by id, from what sacct prints of `_FORMAT`; others have not ended."""
+    """Return how jobs ended, by id, from what sacct prints of `_COLUMNS`; the others go on."""
     ends: dict[str, JobEnd] = {}
     short_of_memory: set[str] = set()
-    for line in text.splitlines():
-        fields = line.strip().split("|")
-        if len(fields) != len(_FORMAT.split(",")):
-            continue
-        job_id, _, step = fields[0].partition(".")
+    for row in rows(text, _COLUMNS):
+        job_id, _, step = row["JobIDRaw"].partition(".")
         if step:
-            if fields[1].startswith("OUT_OF_ME"):
+            if row["State"].startswith("OUT_OF_ME"):
                 short_of_memory.add(job_id)
             continue
-        end = _job_end(job_id, fields[1], fields[2], fields[3], _memory(fields[4]))
+        memory = _memory(row["ReqMem"])
+        end = _job_end(job_id, row["State"], row["ExitCode"], row["NodeList"], memory)
         if end is not None:
             ends[job_id] = end
     for job_id in short_of_memory & ends.keys():
@@ -154,7 +152,7 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
         return {}
     until = time.monotonic() + timeout_s
     # Half of the time, for slurmctld may answer where the accounting hangs.
-    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", _FORMAT]
+    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", ",".join(_COLUMNS)]
     if cluster := os.environ.get("SLURM_CLUSTERS"):  # sacct alone does not heed it
         asked.append(f"--clusters={cluster}")
     text = _ask(timeout_s / 2, "sacct", *asked)

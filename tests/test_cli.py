@@ -220,7 +220,7 @@ def test_status_for_other_programs(stopped):
 
 def test_status_of_a_run_that_a_driver_works_on(tmp_path):
     directory = RunDirectory(tmp_path)
-    directory.write_meta(
+    directory.meta.write(
         {"kind": "sweep", "started_at_utc": BEGAN, "resumed_at_utc": [], "options": {}}
     )
     with acquire_lease(directory.lease):

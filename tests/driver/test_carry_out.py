@@ -151,7 +151,7 @@ def test_the_folder_of_a_run_that_was_taken_over_is_not(case, monkeypatch):
 
 def test_meta_is_the_last_that_goes_when_a_run_is_discarded(case, monkeypatch):
     directory = case.directory
-    directory.write_meta({})
+    directory.meta.write({})
     directory.summary.write({})
     gone = []
     unlink = Path.unlink

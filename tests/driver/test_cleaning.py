@@ -70,7 +70,7 @@ def note(directory: RunDirectory, *job_ids: str) -> None:
 def directory(tmp_path, asked) -> RunDirectory:
     directory = RunDirectory(tmp_path / "fit")
     directory.path.mkdir(mode=0o700)
-    directory.write_meta({"kind": "run", "run_id": RUN_ID})
+    directory.meta.write({"kind": "run", "run_id": RUN_ID})
     directory.status.write({"state": "running"})
     directory.study_file.write_text("study")
     return directory
@@ -120,7 +120,7 @@ def test_there_may_be_nothing_to_clean(directory, monkeypatch):
 
 
 def test_a_finished_run_is_cleaned_too(directory, asked):
-    directory.write_meta({"kind": "run", "run_id": RUN_ID, "completed_at_utc": "2026-08-01"})
+    directory.meta.write({"kind": "run", "run_id": RUN_ID, "completed_at_utc": "2026-08-01"})
     killed(directory)
     assert "keys" in clean(directory).removed
     assert asked == [RUN_ID]
@@ -193,9 +193,9 @@ def test_jobs_that_were_noted_may_be_left_where_there_is_no_slurm_to_ask(
 
 
 def test_a_local_run_has_no_jobs_whatever_is_the_matter_with_slurm(directory, unheard):
-    directory.write_meta({"kind": "run", "run_id": RUN_ID, "mode": "distributed"})
+    directory.meta.write({"kind": "run", "run_id": RUN_ID, "mode": "distributed"})
     assert clean(directory).jobs_unknown is not None
-    directory.write_meta({"kind": "run", "run_id": RUN_ID, "mode": "single"})
+    directory.meta.write({"kind": "run", "run_id": RUN_ID, "mode": "single"})
     assert clean(directory) == CleanedRun(directory.path)
 
 
@@ -211,7 +211,7 @@ def test_jobs_are_known_by_their_ids_too(directory, monkeypatch, commands_are_th
     )
     note(directory, "41", "42")
     meta = {"kind": "run", "run_id": RUN_ID, "run_name": "my fit"}  # renamed since
-    directory.write_meta(meta)
+    directory.meta.write(meta)
     assert clean(directory).cancelled_jobs == ("41", "42")
     assert asked == [{"known": ["41", "42"], "name": "my_fit"}]
 
@@ -221,7 +221,7 @@ def test_jobs_are_known_by_their_ids_too(directory, monkeypatch, commands_are_th
 
 @pytest.mark.parametrize("run_id", ["(null)", "", "abc", RUN_ID.upper(), f"{RUN_ID}\n", None, 7])
 def test_what_is_no_id_cancels_nothing(directory, asked, run_id):
-    directory.write_meta({"kind": "run", "run_id": run_id})
+    directory.meta.write({"kind": "run", "run_id": run_id})
     killed(directory)
     before = names(directory.path)
     with pytest.raises(NotARunError, match="32 hexadecimal digits"):
@@ -252,7 +252,7 @@ def test_links_are_not_followed(directory, tmp_path, name):
 
 def test_the_jobs_of_a_copy_are_those_of_the_run_that_was_copied(directory, asked, tmp_path):
     meta = {"kind": "run", "run_id": RUN_ID, "run_dir": str(directory.path)}
-    directory.write_meta(meta)
+    directory.meta.write(meta)
     killed(directory)
     copy = RunDirectory(tmp_path / "backup")
     shutil.copytree(directory.path, copy.path)
@@ -264,7 +264,7 @@ def test_the_jobs_of_a_copy_are_those_of_the_run_that_was_copied(directory, aske
     link = RunDirectory(tmp_path / "link")  # the same folder, by another name
     link.path.symlink_to(directory.path)
     assert clean(link).cancelled_jobs == ("41", "42")
-    directory.write_meta({**meta, "run_id": "f" * 32})  # begun anew since
+    directory.meta.write({**meta, "run_id": "f" * 32})  # begun anew since
     assert clean(copy).cancelled_jobs == ("41", "42")
     shutil.rmtree(directory.path)  # what was the copy is the run
     assert clean(copy).cancelled_jobs == ("41", "42")

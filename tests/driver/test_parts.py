@@ -61,7 +61,7 @@ KEYWORDS = {
 @pytest.fixture
 def directory(tmp_path):
     directory = open_run_directory(tmp_path, "mine", "bowl")
-    directory.write_meta({})
+    directory.meta.write({})
     return directory
 
 
@@ -417,7 +417,7 @@ def without(name):
     ids=["empty", "kind", "loss", "options", "sampler"],
 )
 def test_parts_that_can_not_be_read_are_told(damage, directory):
-    directory.write_parts(damage(make_parts(bowl, options()).saved))
+    directory.parts.write(damage(make_parts(bowl, options()).saved))
     with pytest.raises(NotARunError, match="its loss and options can't be read") as caught:
         read_saved(directory)
     assert caught.value.run_dir == directory.path
@@ -477,7 +477,7 @@ def test_a_member_of_an_enum_of_text_is_text(directory):
 def test_the_file_names_no_module_of_seedwise(directory):
     """A module that moves must not make a run unreadable."""
     content = make_parts(bowl, options(**{**KEYWORDS, "sampler": "tpe"})).saved
-    directory.write_parts({**content, "code": {}})  # which names the user's own modules
+    directory.parts.write({**content, "code": {}})  # which names the user's own modules
     assert "seedwise" not in (directory.path / "run.json").read_text()
 
 
@@ -496,7 +496,7 @@ def test_a_program_of_somebody_else_is_not_run(directory, tmp_path):
     pickled = base64.b64encode(pickle.dumps(Program(mark))).decode()
     parts = make_parts(bowl, options())
     save(parts, directory)
-    directory.write_parts({**parts.saved, "sampler": pickled})
+    directory.parts.write({**parts.saved, "sampler": pickled})
     directory.path.chmod(0o777)
     with pytest.raises(NotARunError, match="others could have put a program into it"):
         read_saved(directory)
@@ -557,7 +557,7 @@ def test_code_that_was_edited_in_the_folder_is_refused(directory):
 
 def test_the_version_of_a_folder_without_one(directory):
     assert saved_version(directory) is None
-    directory.write_parts({"code": {"modules": {}}})
+    directory.parts.write({"code": {"modules": {}}})
     assert saved_version(directory) is None
 
 

@@ -56,7 +56,7 @@ class Folder:
 
     def __init__(self, path, loss, n_trials: int = 3, **keywords) -> None:
         self.directory = open_run_directory(path, "mine", loss.name)
-        self.directory.write_meta({"study_name": "a study"})
+        self.directory.meta.write({"study_name": "a study"})
         parts = make_parts(loss, RunOptions.from_keywords({"n_seeds": 6, **keywords}))
         save(parts, self.directory)
         self.loss, self.plan = loss, parts.plan

@@ -31,7 +31,7 @@ from seedwise.driver.report import (
 from seedwise.driver.run import take_up
 from seedwise.driver.tally import Summary, Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
-from seedwise.folder.directory import JsonFile, RunDirectory
+from seedwise.folder.directory import JsonFile
 from seedwise.folder.events import read_events
 from seedwise.folder.find import entry_directory, open_run_directory
 from seedwise.model.events import (
@@ -189,10 +189,14 @@ def test_what_is_needed_to_go_on_is_there_before_the_workers_are(run):
 
 
 def test_a_run_has_begun_only_if_it_can_be_resumed(run, monkeypatch):
-    def full(self, pickled: bytes) -> None:
-        raise RunFileError(self.path / "run.json", "full", self.path)
+    write = JsonFile.write
 
-    monkeypatch.setattr(RunDirectory, "write_parts", full)
+    def full(self, content) -> None:
+        if self.path.name == "run.json":
+            raise RunFileError(self.path, "full", self.path.parent)
+        write(self, content)
+
+    monkeypatch.setattr(JsonFile, "write", full)
     with pytest.raises(RunFileError):
         run.prepared()
     assert not run.directory.has_begun

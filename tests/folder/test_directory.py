@@ -58,8 +58,8 @@ def test_other_files_stay_when_a_run_is_discarded(directory):
     for name in BEFORE_IT_BEGINS - {".gitignore", "code", "environment.json"}:
         (directory.path / name).touch()
     (directory.code / "1234").mkdir(parents=True)
-    directory.write_meta({})
-    directory.write_parts({"parts": 1})
+    directory.meta.write({})
+    directory.parts.write({"parts": 1})
     (directory.path / "thesis.tex").write_text("dear")
     directory.discard()
     assert snapshot(directory.path) == {"thesis.tex": b"dear"}
@@ -67,7 +67,7 @@ def test_other_files_stay_when_a_run_is_discarded(directory):
 
 @pytest.mark.parametrize("name", ["study.journal", "trials.table", "entries"])
 def test_a_run_has_results_when_something_was_asked_for(directory, name):
-    directory.write_meta({})
+    directory.meta.write({})
     directory.ledger.touch()
     assert not directory.has_results
     (directory.path / name).touch()
@@ -91,7 +91,7 @@ def test_the_names_of_the_files(directory):
 
 
 def test_meta_is_written_with_the_format_version(directory):
-    directory.write_meta({"n": 3, "limit": timedelta(hours=2), "root": Path("runs")})
+    directory.meta.write({"n": 3, "limit": timedelta(hours=2), "root": Path("runs")})
     assert read(directory, "meta.json") == {
         "format_version": FORMAT_VERSION,
         "n": 3,
@@ -101,7 +101,7 @@ def test_meta_is_written_with_the_format_version(directory):
 
 
 def test_meta_is_read_as_it_was_written(directory):
-    directory.write_meta({"n": 3, "names": ["ä"], "none": None})
+    directory.meta.write({"n": 3, "names": ["ä"], "none": None})
     assert directory.read_meta() == {"n": 3, "names": ["ä"], "none": None}
 
 
@@ -133,15 +133,15 @@ def test_a_meta_that_is_not_ours_is_refused(directory, text):
 
 
 def test_parts_are_read_as_they_were_written(directory):
-    directory.write_parts({"n": 1})
-    directory.write_parts({"n": 2})
+    directory.parts.write({"n": 1})
+    directory.parts.write({"n": 2})
     assert directory.read_parts()["n"] == 2
 
 
 def test_without_parts_there_is_no_run(directory):
     with pytest.raises(NotARunError, match=r"there is no run\.json"):
         directory.read_parts()
-    directory.write_parts({"parts": 1})
+    directory.parts.write({"parts": 1})
     directory.discard()
     with pytest.raises(NotARunError, match="there is no walk_v0001"):
         directory.read_parts()
@@ -150,7 +150,7 @@ def test_without_parts_there_is_no_run(directory):
 @pytest.mark.parametrize("name", ["run.json", "."])
 @pytest.mark.parametrize("bits", [0o020, 0o002])
 def test_parts_that_others_could_have_written_are_not_read(directory, name, bits):
-    directory.write_parts({"parts": 1})
+    directory.parts.write({"parts": 1})
     path = directory.path / name
     path.chmod(mode(path) | bits)
     with pytest.raises(NotARunError, match=f"with mode {mode(path):o}, so others") as caught:
@@ -162,7 +162,7 @@ def test_parts_that_others_could_have_written_are_not_read(directory, name, bits
 
 @pytest.mark.parametrize("name", ["run.json", "."])
 def test_parts_of_another_user_are_not_read(directory, name, monkeypatch):
-    directory.write_parts({"parts": 1})
+    directory.parts.write({"parts": 1})
     path = directory.path / name
     if os.getuid() == 0:  # what root wrote is read by all: give it to another user
         os.chown(path, 4711, -1)
@@ -178,7 +178,7 @@ def test_the_parts_of_a_user_whose_group_may_write_by_default_are_read(tmp_path)
     before = os.umask(0o002)
     try:
         directory = open_run_directory(tmp_path, None, "walk")
-        directory.write_parts({"parts": 1})
+        directory.parts.write({"parts": 1})
     finally:
         os.umask(before)
     assert directory.read_parts()["parts"] == 1
@@ -343,19 +343,19 @@ def test_an_entry_has_its_own_results_and_all_else_of_its_run(directory):
     assert (entry.lease, entry.log_dir) == (directory.lease, directory.log_dir)
     own = [entry.study_file, *entry.checkpoints, entry.ledger, entry.trial_table]
     assert {path.parent for path in own} == {entry.path}
-    directory.write_parts({"of": "the run"})
+    directory.parts.write({"of": "the run"})
     assert entry.read_parts()["of"] == "the run"
     assert entry.environment.read() == directory.environment.read()
-    directory.write_meta({"n": 1})
+    directory.meta.write({"n": 1})
     assert not entry.has_begun
-    entry.write_meta({"n": 2})
+    entry.meta.write({"n": 2})
     assert (directory.read_meta(), entry.read_meta()) == ({"n": 1}, {"n": 2})
 
 
 @pytest.mark.parametrize("name", [".", "entries/anna", "run.json"])
 def test_parts_of_an_entry_that_others_could_have_written_are_not_read(directory, name):
     entry = entry_directory(directory, "anna")
-    directory.write_parts({"parts": 1})
+    directory.parts.write({"parts": 1})
     path = directory.path / name
     path.chmod(0o722)
     if name == ".":
@@ -382,7 +382,7 @@ def test_what_was_written_aside_is_swept_but_for_a_lease(directory):
 
 
 def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
-    directory.write_meta({"n": 1})
+    directory.meta.write({"n": 1})
     seen = []
     fsync = os.fsync
 
@@ -392,7 +392,7 @@ def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", look)
-    directory.write_meta({"n": 2})
+    directory.meta.write({"n": 2})
     assert seen == [(1, 2)]
     assert read(directory, "meta.json")["n"] == 2
     assert not list(directory.path.glob(".*.new"))
@@ -402,16 +402,16 @@ def test_a_file_is_written_aside_synced_and_renamed(directory, monkeypatch):
 @pytest.mark.parametrize(
     ("write", "name"),
     [
-        (lambda directory: directory.write_meta({"n": 2}), "meta.json"),
-        (lambda directory: directory.write_parts({"parts": 2}), "run.json"),
+        (lambda directory: directory.meta.write({"n": 2}), "meta.json"),
+        (lambda directory: directory.parts.write({"parts": 2}), "run.json"),
         (lambda directory: directory.furnish(), ".gitignore"),
         (lambda directory: directory.failure.write({"trial": 2}), "failure.json"),
     ],
     ids=["meta", "parts", "furniture", "failure"],
 )
 def test_a_write_that_breaks_off_leaves_the_old_file(directory, write, name, call, monkeypatch):
-    directory.write_meta({"n": 1})
-    directory.write_parts({"parts": 1})
+    directory.meta.write({"n": 1})
+    directory.parts.write({"parts": 1})
     directory.failure.write({"trial": 1})
     before = (directory.path / name).read_bytes()
     with monkeypatch.context() as patch:

@@ -59,7 +59,7 @@ def test_runs_are_numbered(tmp_path):
 def test_the_newest_run_is_the_one_to_resume(tmp_path):
     def begin(**content):
         directory = open_run_directory(tmp_path, None, "walk")
-        directory.write_meta({"kind": "run", "loss_name": "walk", **content})
+        directory.meta.write({"kind": "run", "loss_name": "walk", **content})
 
     assert unfinished_run(tmp_path / "none", "walk", "run") is None
     begin()
@@ -156,7 +156,7 @@ def test_what_is_not_ours_is_never_discarded(tmp_path, name):
 
 def test_a_run_that_has_begun_is_found_and_nothing_of_it_changes(tmp_path):
     directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_meta({"n": 1})
+    directory.meta.write({"n": 1})
     (directory.path / "data.csv").write_text("of the user's")
     before = snapshot(directory.path)
     assert open_run_directory(tmp_path, "mine", "another loss") == directory
@@ -165,7 +165,7 @@ def test_a_run_that_has_begun_is_found_and_nothing_of_it_changes(tmp_path):
 
 def test_a_run_whose_driver_was_killed_before_it_began_is_begun_again(tmp_path):
     directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_parts({})
+    directory.parts.write({})
     for name in ("driver.lease", "driver.lease.lock", ".run.json.0a1b2c3d.new"):
         (directory.path / name).touch()
     assert not directory.has_begun
@@ -182,7 +182,7 @@ def test_a_root_that_can_not_be_made_is_refused(tmp_path):
 @pytest.mark.parametrize("as_type", [str, Path])
 def test_an_existing_run_is_found(tmp_path, as_type, monkeypatch):
     directory = open_run_directory(tmp_path, "mine", "walk")
-    directory.write_meta({})
+    directory.meta.write({})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in (directory.path, "mine", "~/mine"):
@@ -269,9 +269,9 @@ def test_the_folder_of_an_entry_is_made_once_in_that_of_its_run(directory):
 
 
 def test_an_entry_is_found_with_the_run_that_it_is_of(directory):
-    directory.write_meta({})
+    directory.meta.write({})
     entry = entry_directory(directory, "anna")
-    entry.write_meta({})
+    entry.meta.write({})
     found = existing_run(entry.path)
     assert found == entry
     assert found.parent == directory
@@ -280,12 +280,12 @@ def test_an_entry_is_found_with_the_run_that_it_is_of(directory):
 
 def test_a_folder_called_entries_makes_no_entry_of_a_run(tmp_path):
     directory = open_run_directory(tmp_path / "entries", "mine", "walk")
-    directory.write_meta({})
+    directory.meta.write({})
     assert existing_run(directory.path).parent is None
 
 
 def test_an_entry_that_has_not_begun_is_no_run(directory):
-    directory.write_meta({})
+    directory.meta.write({})
     entry = entry_directory(directory, "anna")
     with pytest.raises(NotARunError, match="anna: there is no meta"):
         existing_run(entry.path)
@@ -304,12 +304,12 @@ def cancelled(monkeypatch) -> list[str]:
 
 def begun(directory: RunDirectory) -> RunDirectory:
     """Fill the folder as a run does that was worked on, and as its user may do."""
-    directory.write_meta({"run_id": RUN_ID})
-    directory.write_parts({})
+    directory.meta.write({"run_id": RUN_ID})
+    directory.parts.write({})
     directory.summary.write({"n_told": 3})
     directory.ledger.write_bytes(b"results")
     directory.study_file.write_bytes(b"trials")
-    entry_directory(directory, "anna").write_meta({})
+    entry_directory(directory, "anna").meta.write({})
     (directory.path / "slurm" / "job.err").write_text("a log")
     (directory.path / "trials" / "trial_000").mkdir(parents=True)
     (directory.path / "plot.pdf").write_text("of the user's")
@@ -436,7 +436,7 @@ def test_while_slurm_does_not_answer_a_run_stays_that_may_have_jobs(directory, m
 
 @pytest.mark.parametrize("run_id", ["(null)", "abc", 7])
 def test_of_what_is_no_id_no_job_is_cancelled(directory, cancelled, run_id):
-    begun(directory).write_meta({"run_id": run_id})
+    begun(directory).meta.write({"run_id": run_id})
     clean_run_directory(directory.path)
     assert cancelled == []
 
@@ -497,7 +497,7 @@ def test_another_users_run_says_whose_it_is(public, mode):
 
 
 def test_a_run_of_ones_own_that_is_closed_says_which_file(directory, monkeypatch):
-    directory.write_meta({})
+    directory.meta.write({})
 
     def denied(path: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))

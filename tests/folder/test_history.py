@@ -40,7 +40,7 @@ def take_up(
 ) -> History:
     """Take a run's history up, and write it down as a run does."""
     history = take_up_history(directory, name, depends_on, accept_changes=accept_changes, **more)
-    directory.write_meta(history.to_meta())
+    directory.meta.write(history.to_meta())
     return history
 
 
@@ -81,14 +81,14 @@ def test_a_run_that_is_gone_on_with_keeps_its_id_name_and_beginning(directory):
 
 def test_a_copy_of_a_run_has_an_id_of_its_own_from_its_first_driver_on(directory, tmp_path):
     begun = take_up(directory)
-    directory.write_meta({**directory.read_meta(), "run_dir": str(directory.path)})
+    directory.meta.write({**directory.read_meta(), "run_dir": str(directory.path)})
     copy = RunDirectory(tmp_path / "copy")
     shutil.copytree(directory.path, copy.path)
     of_copy = take_up(copy)
     assert of_copy.copy_of == directory.path
     assert of_copy.run_id != begun.run_id
     assert of_copy.started_at == begun.started_at
-    copy.write_meta({**copy.read_meta(), "run_dir": str(copy.path)})
+    copy.meta.write({**copy.read_meta(), "run_dir": str(copy.path)})
     again = take_up(copy)
     assert (again.run_id, again.copy_of) == (of_copy.run_id, None)
     assert take_up(directory).run_id == begun.run_id
@@ -96,7 +96,7 @@ def test_a_copy_of_a_run_has_an_id_of_its_own_from_its_first_driver_on(directory
 
 def test_a_run_that_was_moved_or_is_called_by_another_name_is_no_copy(directory, tmp_path):
     begun = take_up(directory)
-    directory.write_meta({**directory.read_meta(), "run_dir": str(directory.path)})
+    directory.meta.write({**directory.read_meta(), "run_dir": str(directory.path)})
     link = RunDirectory(tmp_path / "link")
     link.path.symlink_to(directory.path)
     assert take_up_history(link, "walk", BEFORE, accept_changes=False).copy_of is None
@@ -156,7 +156,7 @@ def test_the_phases_of_a_run_are_taken_up(directory):
     assert first.phases == ()
     for n_phases in (1, 2):
         history = attrs.evolve(take_up(directory), phases=PHASES[:n_phases])
-        directory.write_meta(history.to_meta())
+        directory.meta.write(history.to_meta())
         assert take_up(directory).phases == PHASES[:n_phases]
 
 
@@ -174,7 +174,7 @@ def test_whether_the_driver_before_came_to_the_end_is_known(directory):
     assert not take_up(directory).completed
     again = take_up(directory)
     assert not again.completed
-    directory.write_meta({**again.to_meta(), "completed_at_utc": at(9)})
+    directory.meta.write({**again.to_meta(), "completed_at_utc": at(9)})
     assert take_up(directory).completed
     assert not take_up(directory).completed  # the one before this was only begun
 
@@ -227,7 +227,7 @@ def test_the_cpu_of_a_new_run_is_any(directory, monkeypatch):
 )
 def test_the_highest_seed_of_an_earlier_plan_is_kept(directory, before, highest):
     history = take_up(directory)
-    directory.write_meta({**history.to_meta(), **before})
+    directory.meta.write({**history.to_meta(), **before})
     other = {**BEFORE, "seeds": "2 from 0 to 1"}
     (change,) = take_up(directory, other, accept_changes=True).accepted_changes
     assert change["highest_seed"] == highest

@@ -37,7 +37,7 @@ def quick(monkeypatch):
 def directory(tmp_path) -> RunDirectory:
     directory = RunDirectory(tmp_path / "fit")
     directory.path.mkdir(mode=0o700)
-    directory.write_meta(
+    directory.meta.write(
         {"kind": "run", "started_at_utc": BEGAN, "resumed_at_utc": [], "options": {"n_trials": 9}}
     )
     return directory
@@ -201,7 +201,7 @@ def test_without_a_driver_there_is_nobody_to_ask(directory):
 
 def test_of_a_finished_run_nothing_is_left_to_do(directory):
     meta = directory.read_meta()
-    directory.write_meta({**meta, "completed_at_utc": BEGAN})
+    directory.meta.write({**meta, "completed_at_utc": BEGAN})
     with pytest.raises(NoDriverError, match="Nothing is left to do") as caught:
         ask(directory, SCALE)
     assert caught.value.state == "finished"

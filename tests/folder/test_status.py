@@ -56,7 +56,7 @@ with acquire_lease(Path(sys.argv[1])):
 
 def write_meta(directory: RunDirectory, kind: str = "run", **more: Any) -> None:
     options = {"n_trials": 20} if kind != "sweep" else {}
-    directory.write_meta(
+    directory.meta.write(
         {
             "kind": kind,
             "started_at_utc": BEGAN,

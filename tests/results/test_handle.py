@@ -22,7 +22,7 @@ BEGAN = "2026-08-01T10:00:00+00:00"
 def directory(tmp_path) -> RunDirectory:
     directory = RunDirectory(tmp_path / "fit")
     directory.path.mkdir(mode=0o700)
-    directory.write_meta(
+    directory.meta.write(
         {"kind": "run", "started_at_utc": BEGAN, "resumed_at_utc": [], "options": {"n_trials": 9}}
     )
     return directory
@@ -90,7 +90,7 @@ def test_it_asks_to_stop(directory, came):
 
 def test_a_handle_of_an_entry_is_one_of_its_run(directory, came):
     entry = entry_directory(directory, "anna")
-    entry.write_meta({"kind": "run"})
+    entry.meta.write({"kind": "run"})
     run = sw.connect(entry.path)
     assert run.path == directory.path
     run.stop()

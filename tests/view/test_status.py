@@ -62,7 +62,7 @@ def run_dir(tmp_path) -> Path:
     """The folder of a run."""
     directory = RunDirectory(tmp_path / "my fit")
     directory.path.mkdir()
-    directory.write_meta({})
+    directory.meta.write({})
     return directory.path
 
 
@@ -114,7 +114,7 @@ def test_a_relative_folder_is_gone_on_with_from_any_folder(run_dir, monkeypatch)
 
 def test_an_entry_is_gone_on_with_as_a_part_of_its_run(run_dir):
     entry = entry_directory(RunDirectory(run_dir), "anna")
-    entry.write_meta({})
+    entry.meta.write({})
     assert shlex.split(status_lines(STOPPED, entry.path)[-1])[-1] == str(run_dir)
 
 
@@ -123,7 +123,7 @@ def test_a_driver_that_was_killed_may_have_left_jobs(run_dir, of_entry):
     directory = home = RunDirectory(run_dir)
     if of_entry:
         directory = entry_directory(home, "anna")
-        directory.write_meta({})
+        directory.meta.write({})
 
     def driver() -> str | None:
         lines = status_lines(STOPPED, directory.path)
@@ -222,7 +222,7 @@ def test_why_the_last_workers_died_is_told(run_dir):
         "lost job 4 ended: no memory",
     ]
     entry = entry_directory(RunDirectory(run_dir), "anna")
-    entry.write_meta({})
+    entry.meta.write({})
     assert len(losses(RUNNING, entry.path)) == 3
     assert losses(attrs.evolve(STOPPED, state="finished"), run_dir) == []
 

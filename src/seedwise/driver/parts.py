@@ -265,7 +265,7 @@ def _sent(shipment: Shipment) -> dict[str, Any]:
 def save(parts: Parts, directory: RunDirectory) -> None:
     """Write what a run is made of to its folder; `read_saved` reads it."""
     write_code(directory, parts.packed.shipment.code.id, parts.packed.files)
-    directory.write_parts(parts.saved)
+    directory.parts.write(parts.saved)
 
 
 def read_saved(directory: RunDirectory) -> Saved:

@@ -94,7 +94,7 @@ class Run:
                 drop_code(directory, before)  # it was the same but for its form
             if decides_losses(self.history.changes):
                 directory.reference.write({})  # before meta.json, which makes it the run's past
-        directory.write_meta(self._meta())
+        directory.meta.write(self._meta())
         if is_whole_run:
             kind = "started" if self.history.is_new else "resumed"
             if (by_value := self.parts.packed.by_value) is not None:
@@ -106,7 +106,7 @@ class Run:
         self.guard()
         directory = self.directory
         remarks = directory.read_meta().get("remarks", []) if directory.has_begun else []
-        directory.write_meta(
+        directory.meta.write(
             {
                 **self._meta(),
                 "remarks": remarks,
@@ -120,7 +120,7 @@ class Run:
     def note_remarks(self, remarks: Sequence[str]) -> None:
         """Write what is to be said of the work of this driver."""
         self.guard()
-        self.directory.write_meta({**self.directory.read_meta(), "remarks": list(remarks)})
+        self.directory.meta.write({**self.directory.read_meta(), "remarks": list(remarks)})
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source

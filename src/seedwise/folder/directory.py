@@ -135,8 +135,10 @@ class RunDirectory:
     status: JsonFile = _in_folder("status.json", _undurable)
     environment: JsonFile = _in_home("environment.json", JsonFile)
 
-    _meta: JsonFile = _in_folder("meta.json", JsonFile)
-    _parts: JsonFile = _in_home("run.json", JsonFile)
+    #: What was asked for, and when the run began and ended; `read_meta` checks its format.
+    meta: JsonFile = _in_folder("meta.json", JsonFile)
+    #: Loss and options, from which the run can be resumed alone; `read_parts` checks whose it is.
+    parts: JsonFile = _in_home("run.json", JsonFile)
 
     @property
     def home(self) -> RunDirectory:
@@ -146,21 +148,17 @@ class RunDirectory:
     @property
     def has_begun(self) -> bool:
         """Whether there is a run that could be resumed."""
-        return self._meta.path.exists()
+        return self.meta.path.exists()
 
     @property
     def has_results(self) -> bool:
         """Whether a point was asked for, so that there is something to keep."""
         return any(path.exists() for path in (self.study_file, self.trial_table, self.entries))
 
-    def write_meta(self, meta: Mapping[str, Any]) -> None:
-        """Write ``meta.json``: what was asked for, and when the run began and ended."""
-        self._meta.write(meta)
-
     def read_meta(self) -> dict[str, Any]:
         """Read ``meta.json``, or raise NotARunError, also if it has another format."""
         try:
-            meta: dict[str, Any] = json.loads(self._meta.path.read_text(encoding="utf-8"))
+            meta: dict[str, Any] = json.loads(self.meta.path.read_text(encoding="utf-8"))
             version = meta.pop("format_version")
         except FileNotFoundError:
             raise NotARunError(self.path, "there is no meta.json, so this is not a run") from None
@@ -181,14 +179,10 @@ class RunDirectory:
             problem = f"it holds a run of kind {found!r}, which can't be resumed as {kind!r}"
             raise NotARunError(self.path, problem)
 
-    def write_parts(self, content: Mapping[str, Any]) -> None:
-        """Write ``run.json``: loss and options, from which the run can be resumed alone."""
-        self._parts.write(content)
-
     def read_parts(self) -> dict[str, Any]:
         """Read ``run.json``, which must be our own: it holds programs; empty if it is not JSON."""
-        require_own(self.path, self._parts.path)
-        return self._parts.read()
+        require_own(self.path, self.parts.path)
+        return self.parts.read()
 
     def sweep(self) -> list[Path]:
         """Remove what a driver left that was killed while it wrote; return the paths."""
@@ -229,7 +223,7 @@ class RunDirectory:
             shutil.rmtree(folder, ignore_errors=True)
         for name in (BEFORE_IT_BEGINS - {"code"}) | {"status.json", "summary.json"}:
             (self.path / name).unlink(missing_ok=True)
-        self._meta.path.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
+        self.meta.path.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
 

@@ -636,7 +636,7 @@ def test_an_error_now_and_then_is_no_end(pool, world, monkeypatch, caplog):
     monkeypatch.setattr(World, "look", look)
     pool.follow(lambda: 100, None)
     poll(lambda: len(world.submitted) == 4, "the pool to go on")
-    pool.stop()
+    pool.__exit__()
     assert pool.error is None
     assert caplog.text.count("continues after an error") == 2
 

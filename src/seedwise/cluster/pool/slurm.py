@@ -98,7 +98,9 @@ class SlurmPlace(Place):
     def __exit__(self, *_: object) -> None:
         """Stop keeping the jobs, and then cancel them and close the rest."""
         try:
-            self.stop()
+            self.halt()
+            if self._thread.is_alive():
+                self._thread.join()
         finally:
             self.closing.close()
 
@@ -111,12 +113,6 @@ class SlurmPlace(Place):
         """Start nothing more, without waiting."""
         self._closing.set()
         self._wake.set()
-
-    def stop(self) -> None:
-        """Stop keeping the pool; the jobs stay."""
-        self.halt()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def cancel_at_once(self) -> None:
         """Cancel this driver's jobs without waiting for anything."""

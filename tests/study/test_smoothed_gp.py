@@ -47,7 +47,7 @@ def test_what_it_is_shown_trusts_exact_values_and_not_noisy_ones(direction, monk
     monkeypatch.setattr(GPSampler, "sample_relative", see)  # so that it needs no torch
     sign = 1 if direction == "minimize" else -1
     exact, noisy = two_groups(sign)
-    study = optuna.create_study(sampler=SmoothedGPSampler(1), direction=direction)
+    study = optuna.create_study(sampler=SmoothedGPSampler(seed=1), direction=direction)
     study.add_trials([*exact, *noisy])
     study.ask(LINE)
     complete = [each for each in shown if each.state.is_finished()]
@@ -74,7 +74,7 @@ def torch():
 @pytest.mark.usefixtures("torch")
 def test_it_searches_where_the_exact_values_are_best(direction):
     exact, noisy = two_groups(1 if direction == "minimize" else -1)
-    study = optuna.create_study(sampler=SmoothedGPSampler(1), direction=direction)
+    study = optuna.create_study(sampler=SmoothedGPSampler(seed=1), direction=direction)
     study.add_trials([*exact, *noisy])
     assert abs(study.ask(LINE).params["x"] + 0.5) < 0.2
 
@@ -83,7 +83,7 @@ def test_it_searches_where_the_exact_values_are_best(direction):
 def test_exact_losses_are_searched_as_optuna_does():
     one, other = (
         params(optimized(sampler, n=14, lag=2, noise=0.0))
-        for sampler in (SmoothedGPSampler(1), GPSampler(seed=1))
+        for sampler in (SmoothedGPSampler(seed=1), GPSampler(seed=1))
     )
     assert one == other
 

@@ -16,13 +16,13 @@ from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 # What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; without
 # these switches it would warn at each parameter of each trial.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
-    "auto": SmoothedTPESampler,
+    "auto": lambda seed: SmoothedTPESampler(seed=seed),
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-    "smoothed gp": SmoothedGPSampler,
+    "smoothed gp": lambda seed: SmoothedGPSampler(seed=seed),
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
 }
 

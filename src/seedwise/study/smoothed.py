@@ -86,9 +86,6 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     private names this uses `_sample` and `_compute_acquisition_func`.
     """
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed=seed)
-
     def _sample(
         self,
         study: optuna.Study,
@@ -110,9 +107,6 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
 
 class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
     """Optuna's Gaussian process over smoothed values. This uses no private names of its own."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed=seed)
 
     def sample_relative(
         self,

@@ -33,35 +33,27 @@ def explain(reason: str) -> Reason:
     if " " not in text:  # scontrol makes one word of a sentence
         text = text.replace("_", " ")
     for rules, never_clears in _TABLES:
-        for rule in rules:
-            if match := re.fullmatch(rule.pattern, text, re.IGNORECASE):
-                return rule.reason(match, never_clears)
+        for pattern, said in rules.items():
+            if match := re.fullmatch(pattern, text, re.IGNORECASE):
+                return _reason(match, never_clears, *said)
     return Reason(code=text, words=f"Slurm gives the reason {text!r}")
 
 
-@attrs.frozen
-class _Rule:
-    """Reasons that match a pattern, whose named groups fill what is said of them."""
-
-    pattern: str
-    words: str
-    advice: str = ""
-    code: str | None = None
-
-    def reason(self, match: re.Match[str], never_clears: bool) -> Reason:
-        """Return the reason that a text stands for."""
-        groups = match.groupdict()
-        whose, elsewhere = _WHOSE[(groups.get("whose") or "qos").lower()]
-        what, less = _WHAT.get((groups.get("what") or "").lower(), _ANYTHING)
-        filled = {"whose": whose, "elsewhere": elsewhere, "what": what, "less": less}
-        nodes = groups.get("nodes")
-        filled["nodes"] = f" ({nodes})" if nodes else ""
-        return Reason(
-            code=self.code or match.group(),
-            words=self.words.format(**filled),
-            advice=self.advice.format(**filled),
-            never_clears=never_clears,
-        )
+def _reason(
+    match: re.Match[str], never_clears: bool, words: str, advice: str = "", code: str = ""
+) -> Reason:
+    groups = match.groupdict()
+    whose, elsewhere = _WHOSE[(groups.get("whose") or "qos").lower()]
+    what, less = _WHAT.get((groups.get("what") or "").lower(), _ANYTHING)
+    filled = {"whose": whose, "elsewhere": elsewhere, "what": what, "less": less}
+    nodes = groups.get("nodes")
+    filled["nodes"] = f" ({nodes})" if nodes else ""
+    return Reason(
+        code=code or match.group(),
+        words=words.format(**filled),
+        advice=advice.format(**filled),
+        never_clears=never_clears,
+    )
 
 
 _OTHER_QOS = "another slurm_qos"
@@ -97,223 +89,188 @@ _WHAT = {
 _WHO_AND = r"(?P<whose>QOS|Assoc)"
 _RELEASE = "find out who holds your jobs, and release them with 'scontrol release'"
 
+# By the pattern of a reason, whose named groups fill what is said of it: what it means, what to
+# change, and its code, if that is not all of the reason.
+
 # The job asks for more or less than any job may have, whatever other jobs hold.
-_LIMITS_OF_A_JOB = (
-    _Rule(
-        _WHO_AND + r"MaxWallDurationPerJob(Limit)?",
+_LIMITS_OF_A_JOB = {
+    _WHO_AND + r"MaxWallDurationPerJob(Limit)?": (
         "its worker_time_limit is longer than {whose} allows a job",
         "choose a shorter worker_time_limit or {elsewhere}",
     ),
-    _Rule(
-        _WHO_AND + r"Max(?P<what>\w+?)Min(ute)?sPerJob(Limit)?",
+    _WHO_AND + r"Max(?P<what>\w+?)Min(ute)?sPerJob(Limit)?": (
         "it asks for more {what} times minutes than {whose} allows a job",
         "choose a shorter worker_time_limit, {less} or {elsewhere}",
     ),
-    _Rule(
-        _WHO_AND + r"Max(?P<what>\w+?)Per(Job|Node)(Limit)?",
+    _WHO_AND + r"Max(?P<what>\w+?)Per(Job|Node)(Limit)?": (
         "it asks for more {what} than {whose} allows a job",
         "choose {less} or {elsewhere}",
     ),
-    _Rule(
-        r"QOSMin(?P<what>\w+?)(NotSatisfied)?",
+    r"QOSMin(?P<what>\w+?)(NotSatisfied)?": (
         "it asks for less {what} than its QoS demands of a job",
         "ask for more of it, or choose {elsewhere}",
     ),
-)
+}
 
 # These end by themselves when other jobs end.
-_LIMITS_OF_ALL_JOBS = (
-    _Rule(
-        r"QOSMaxJobsPer(User|Account|Acct)(Limit)?|QOSJobLimit",
+_LIMITS_OF_ALL_JOBS = {
+    r"QOSMaxJobsPer(User|Account|Acct)(Limit)?|QOSJobLimit": (
         "its QoS allows no more jobs to run at once",
         "ask for fewer workers or choose {elsewhere}",
     ),
-    _Rule(
-        r"(?P<whose>Assoc)MaxJobsLimit|AssociationJobLimit",
+    r"(?P<whose>Assoc)MaxJobsLimit|AssociationJobLimit": (
         "your account allows no more of your jobs to run at once",
         f"ask for fewer workers or choose {_OTHER_ACCOUNT}",
     ),
-    _Rule(
-        r"(?P<whose>QOS|Assoc)?(Max|Grp)SubmitJobs?(Per(User|Account|Acct))?(Limit)?",
+    r"(?P<whose>QOS|Assoc)?(Max|Grp)SubmitJobs?(Per(User|Account|Acct))?(Limit)?": (
         "{whose} allows no more jobs in the queue",
         "ask for fewer workers or choose {elsewhere}",
     ),
-    _Rule(
-        r"MaxJobsPerAccount",
+    r"MaxJobsPerAccount": (
         "its QoS allows no more jobs of your account to run at once",
         f"ask for fewer workers or choose {_OTHER_QOS} or {_OTHER_ACCOUNT}",
     ),
-    _Rule(
-        r"(QOS)?Max(?P<what>\w+?)RunMinsPer(User|Account)",
+    r"(QOS)?Max(?P<what>\w+?)RunMinsPer(User|Account)": (
         "running jobs hold all the {what} times minutes that its QoS allows a user or an account",
         "choose a shorter worker_time_limit, fewer workers, {less} or {elsewhere}",
     ),
-    _Rule(
-        r"(QOS)?Max(?P<what>\w+?)PerUser(Limit)?",
+    r"(QOS)?Max(?P<what>\w+?)PerUser(Limit)?": (
         "your jobs hold all the {what} that its QoS allows a user",
         "choose fewer workers, {less} or {elsewhere}",
     ),
-    _Rule(
-        r"(QOS)?Max(?P<what>\w+?)PerAccount(Limit)?",
+    r"(QOS)?Max(?P<what>\w+?)PerAccount(Limit)?": (
         "jobs of your account hold all the {what} that its QoS allows an account",
         f"choose fewer workers, {{less}}, {_OTHER_QOS} or {_OTHER_ACCOUNT}",
     ),
-    _Rule(
-        _WHO_AND + r"GrpJobsLimit",
+    _WHO_AND + r"GrpJobsLimit": (
         "{whose} allows no more jobs to run at once, for all who share it",
         "ask for fewer workers or choose {elsewhere}",
     ),
-    _Rule(
-        _WHO_AND + r"Grp(?P<what>\w+?)RunMinutes(Limit)?",
+    _WHO_AND + r"Grp(?P<what>\w+?)RunMinutes(Limit)?": (
         "running jobs hold all the {what} times minutes that {whose} allows, for all who share it",
         "choose a shorter worker_time_limit, fewer workers, {less} or {elsewhere}",
     ),
-    _Rule(
-        _WHO_AND + r"Grp((?P<what>\w+?)Minutes|Wall)(Limit)?",
+    _WHO_AND + r"Grp((?P<what>\w+?)Minutes|Wall)(Limit)?": (
         "the time that {whose} may compute is used up, for all who share it",
         "choose {elsewhere}, or ask the administrators for more time or when it is reset",
     ),
-    _Rule(
-        _WHO_AND + r"Grp(?P<what>\w+?)(Limit)?",
+    _WHO_AND + r"Grp(?P<what>\w+?)(Limit)?": (
         "running jobs hold all the {what} that {whose} allows, for all who share it",
         "choose fewer workers, {less} or {elsewhere}",
     ),
-    _Rule(
-        r"(?P<whose>QOS|Association)(Resource|Time)Limit|AccountingPolicy",
+    r"(?P<whose>QOS|Association)(Resource|Time)Limit|AccountingPolicy": (
         "a limit of its QoS or account is reached",
         "choose {elsewhere}, or ask the administrators which limit it is",
     ),
-    _Rule(
-        r"QOSUsageThreshold",
+    r"QOSUsageThreshold": (
         "your share of the cluster is smaller than its QoS demands",
         f"choose {_OTHER_QOS}",
     ),
-)
+}
 
-_NEVER = (
-    _Rule(
-        r"PartitionTimeLimit",
+_NEVER = {
+    r"PartitionTimeLimit": (
         "its worker_time_limit is longer than its partition allows",
         f"choose a shorter worker_time_limit or {_OTHER_PARTITION}",
     ),
-    _Rule(
-        r"MaxMemPerLimit",
+    r"MaxMemPerLimit": (
         "it asks for more memory than its partition allows for each CPU or node",
         f"choose {_LESS_MEM} or {_OTHER_PARTITION}",
     ),
-    _Rule(
-        r"BadConstraints",
+    r"BadConstraints": (
         "no node of its partition has what it asks for",
         f"choose {_LESS_CPU}, {_LESS_MEM} or {_OTHER_PARTITION}, or {_OTHER_DIRECTIVES}",
     ),
-    _Rule(
-        r"InvalidAccount",
+    r"InvalidAccount": (
         "its account is not valid, or has ended",
         f"choose {_OTHER_ACCOUNT}; 'sacctmgr show associations user=$USER' lists yours",
     ),
-    _Rule(
-        r"AccountNotAllowed",
+    r"AccountNotAllowed": (
         "its partition takes no jobs of its account",
         f"choose {_OTHER_ACCOUNT} or {_OTHER_PARTITION}",
     ),
-    _Rule(r"InvalidQOS", "its QoS is not valid", f"choose {_OTHER_QOS}"),
-    _Rule(
-        r"QOSNotAllowed",
+    r"InvalidQOS": ("its QoS is not valid", f"choose {_OTHER_QOS}"),
+    r"QOSNotAllowed": (
         "its account or partition takes no jobs of its QoS",
         f"choose {_OTHER_QOS} or {_OTHER_PARTITION}",
     ),
-    _Rule(r"JobHeldUser", "it is held by you or by a coordinator of your account", _RELEASE),
-    _Rule(
-        r"JobHeldAdmin",
+    r"JobHeldUser": ("it is held by you or by a coordinator of your account", _RELEASE),
+    r"JobHeldAdmin": (
         "it is held by an administrator",
         "ask the administrators: only they can release it",
     ),
-    _Rule(
-        r"JobHoldMaxRequeue|.*\bheld\b.*|.*special exit state.*",
+    r"JobHoldMaxRequeue|.*\bheld\b.*|.*special exit state.*": (
         "it could not be started, was queued again, and is held",
         f"{_RELEASE}, or cancel it; if it happens again, ask the administrators",
     ),
-    _Rule(
-        r"DependencyNeverSatisfied",
+    r"DependencyNeverSatisfied": (
         "it waits for another job that did not end as it should",
         _OTHER_DIRECTIVES,
     ),
-    _Rule(
-        r"Reservation (?:\S+ (?:was|is) )?(?:Deleted|Invalid)|Reservation(?:Deleted|Invalid)",
+    r"Reservation (?:\S+ (?:was|is) )?(?:Deleted|Invalid)|Reservation(?:Deleted|Invalid)": (
         "its reservation is gone",
         _OTHER_DIRECTIVES,
-        code="ReservationDeleted",
+        "ReservationDeleted",
     ),
-    _Rule(r"DeadLine", "it can't end before the deadline it was given", _OTHER_DIRECTIVES),
-)
+    r"DeadLine": ("it can't end before the deadline it was given", _OTHER_DIRECTIVES),
+}
 
-_OTHERS = (
-    _Rule(r"(None)?", "Slurm has not looked at it yet", code="None"),
-    _Rule(r"Priority", "other jobs have a higher priority"),
-    _Rule(r"Resources", "what it asks for is in use by other jobs"),
-    _Rule(
-        r"Nodes required for job are DOWN, DRAINED or reserved.*",
+_OTHERS = {
+    r"(None)?": ("Slurm has not looked at it yet", "", "None"),
+    r"Priority": ("other jobs have a higher priority",),
+    r"Resources": ("what it asks for is in use by other jobs",),
+    r"Nodes required for job are DOWN, DRAINED or reserved.*": (
         "the nodes it could run on are down, drained, or kept for jobs of other partitions",
         f"wait, or choose {_OTHER_PARTITION}",
-        code="Resources",
+        "Resources",
     ),
-    _Rule(
-        r"ReqNodeNotAvail.*maintenance.*",
+    r"ReqNodeNotAvail.*maintenance.*": (
         "the nodes it could run on are reserved for maintenance before it would have ended",
         "choose a worker_time_limit that ends before the maintenance",
-        code="ReqNodeNotAvail",
+        "ReqNodeNotAvail",
     ),
-    _Rule(
-        r"ReqNodeNotAvail.*reserved for other job.*",
+    r"ReqNodeNotAvail.*reserved for other job.*": (
         "the node it asks for may be reserved for another job",
-        code="ReqNodeNotAvail",
+        "",
+        "ReqNodeNotAvail",
     ),
-    _Rule(
-        r"ReqNodeNotAvail(\W+Unavailable(Nodes)?:(?P<nodes>[^)]*))?.*",
+    r"ReqNodeNotAvail(\W+Unavailable(Nodes)?:(?P<nodes>[^)]*))?.*": (
         "nodes it asks for are down, drained or reserved{nodes}",
         f"wait, or if it names nodes or features, {_OTHER_DIRECTIVES}",
-        code="ReqNodeNotAvail",
+        "ReqNodeNotAvail",
     ),
-    _Rule(
-        r"Constraints",
+    r"Constraints": (
         "no node has the features it asks for at present",
         f"wait, or {_OTHER_DIRECTIVES}",
     ),
-    _Rule(
-        r"PartitionNodeLimit",
+    r"PartitionNodeLimit": (
         "its partition does not allow jobs of so many nodes, or nodes it could run on are down",
         f"wait if they are down, or choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
     ),
-    _Rule(r"NodeDown", "a node it asks for is down"),
-    _Rule(r"FrontEndDown", "no front end of the cluster is up"),
-    _Rule(r"PartitionDown", "its partition starts no jobs", f"wait, or choose {_OTHER_PARTITION}"),
-    _Rule(
-        r"PartitionInactive",
-        "its partition is switched off",
-        f"wait, or choose {_OTHER_PARTITION}",
-    ),
-    _Rule(
-        r"PartitionConfig",
+    r"NodeDown": ("a node it asks for is down",),
+    r"FrontEndDown": ("no front end of the cluster is up",),
+    r"PartitionDown": ("its partition starts no jobs", f"wait, or choose {_OTHER_PARTITION}"),
+    r"PartitionInactive": ("its partition is switched off", f"wait, or choose {_OTHER_PARTITION}"),
+    r"PartitionConfig": (
         "its partition can't give what it asks for, at least not now",
         f"choose {_OTHER_PARTITION}, {_LESS_CPU}, {_LESS_MEM} or a shorter worker_time_limit",
     ),
-    _Rule(r"Reservation", "its reservation has not begun"),
-    _Rule(r"BeginTime", "its begin time has not come"),
-    _Rule(r"Licenses.*", "all licenses it asks for are in use", code="Licenses"),
-    _Rule(r"Dependency", "it waits for another job to end"),
-    _Rule(r"Cleaning", "Slurm still cleans up after an earlier start of it"),
-    _Rule(r"Prolog", "its node is being prepared"),
-    _Rule(r"JobArrayTaskLimit", "its array allows no more tasks to run at once"),
-    _Rule(
-        r"BurstBuffer.*",
+    r"Reservation": ("its reservation has not begun",),
+    r"BeginTime": ("its begin time has not come",),
+    r"Licenses.*": ("all licenses it asks for are in use", "", "Licenses"),
+    r"Dependency": ("it waits for another job to end",),
+    r"Cleaning": ("Slurm still cleans up after an earlier start of it",),
+    r"Prolog": ("its node is being prepared",),
+    r"JobArrayTaskLimit": ("its array allows no more tasks to run at once",),
+    r"BurstBuffer.*": (
         "its burst buffer is not ready",
         f"wait, or {_OTHER_DIRECTIVES}",
-        code="BurstBuffer",
+        "BurstBuffer",
     ),
-    _Rule(r"FedJobLock", "the clusters of the federation have not agreed on it yet"),
-    _Rule(r"MaxPoweredUpNodes", "as many nodes are powered up as the cluster allows"),
-    _Rule(r"SystemFailure", "Slurm or the system below it failed", "ask the administrators"),
-)
+    r"FedJobLock": ("the clusters of the federation have not agreed on it yet",),
+    r"MaxPoweredUpNodes": ("as many nodes are powered up as the cluster allows",),
+    r"SystemFailure": ("Slurm or the system below it failed", "ask the administrators"),
+}
 
 #: With whether they never clear. The first match counts: exact names go before families of names.
 _TABLES = (

@@ -8,7 +8,8 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -44,7 +45,7 @@ class _Sent:
     future: Future[Any]
 
 
-class DaskDispatcher:
+class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
     """Has chunks evaluated by a Dask cluster.
 
     A chunk whose worker is lost is evaluated again, at no charge, in a process of its own: if the
@@ -122,10 +123,6 @@ class DaskDispatcher:
         """Forget chunks that are still out; a pack only if all of its chunks are unwanted."""
         self._blame.forget(unwanted)
         self._call_off(unwanted)
-
-    def __enter__(self) -> Self:
-        """Return the dispatcher itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Forget all chunks that are still out."""

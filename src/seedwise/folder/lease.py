@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
 import attrs
 import psutil  # type: ignore[import-untyped]
@@ -60,7 +59,7 @@ class _Found:
         return True if self.holder.is_of_an_earlier_start() else None
 
 
-class Lease:
+class Lease(contextlib.AbstractContextManager["Lease"]):
     """The right to write to a run folder, until `release`; `acquire_lease` makes it."""
 
     def __init__(self, path: Path, token: str) -> None:
@@ -73,10 +72,6 @@ class Lease:
         self._descriptor, self._inode = _opened(path)
         self._thread = threading.Thread(target=self._keep, name="seedwise-lease", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        """Return the lease."""
-        return self
 
     def __exit__(self, *exception: object) -> None:
         """Release the lease."""

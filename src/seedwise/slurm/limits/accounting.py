@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedwise.model.slurm_time import time_s
+from seedwise.slurm.limits import words
 from seedwise.slurm.limits.records import AccountLimits, QosLimits
-from seedwise.slurm.limits.words import Reader, name, names, number, rows, tres
 from seedwise.slurm.units import memory_mb
 
 _QOS = ("Name", "Priority", "MaxWall", "MaxJobsPU", "MaxSubmitPU", "MaxTRESPU", "MaxTRES", "Flags")
@@ -20,7 +20,7 @@ ACCOUNT_FORMAT = ",".join(_ACCOUNT)
 
 def qos_in(text: str) -> tuple[QosLimits, ...]:
     """Return what ``sacctmgr -nP show qos`` prints in `QOS_FORMAT`, in that order."""
-    return tuple(_qos(record) for record in rows(text, _QOS) if record["Name"])
+    return tuple(_qos(record) for record in words.rows(text, _QOS) if record["Name"])
 
 
 def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
@@ -30,7 +30,7 @@ def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, .
     """
     if text is None:
         return None
-    table = rows(text, _ACCOUNT)
+    table = words.rows(text, _ACCOUNT)
     clusters = {record["Cluster"].casefold() for record in table}
     if cluster is None and len(clusters) > 1:
         return None
@@ -40,16 +40,16 @@ def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, .
 
 
 def _qos(record: dict[str, str]) -> QosLimits:
-    flags = names(record["Flags"])
+    flags = words.names(record["Flags"])
     if "Relative" in flags:  # then these are percentages of the cluster
         record = {key: text for key, text in record.items() if "TRES" not in key}
-    read = Reader(record)
+    read = words.Reader(record)
     return QosLimits(
         name=record["Name"],
         priority=read("priority", "Priority", int, 0),
         max_time_s=read("max_time_s", "MaxWall", _time_s, None),
-        max_jobs=read("max_jobs", "MaxJobsPU", number, None),
-        max_submit_jobs=read("max_submit_jobs", "MaxSubmitPU", number, None),
+        max_jobs=read("max_jobs", "MaxJobsPU", words.number, None),
+        max_submit_jobs=read("max_submit_jobs", "MaxSubmitPU", words.number, None),
         max_cpus_per_user=read("max_cpus_per_user", "MaxTRESPU", _cpus, None),
         max_cpus_per_job=read("max_cpus_per_job", "MaxTRES", _cpus, None),
         max_memory_per_user_mb=read("max_memory_per_user_mb", "MaxTRESPU", _memory_mb, None),
@@ -60,16 +60,16 @@ def _qos(record: dict[str, str]) -> QosLimits:
 
 
 def _account(record: dict[str, str]) -> AccountLimits:
-    read = Reader(record)
+    read = words.Reader(record)
     return AccountLimits(
         account=record["Account"],
-        partition=name(record["Partition"]),
+        partition=words.name(record["Partition"]),
         is_default=record["Account"].casefold() == record["DefaultAccount"].casefold(),
         default_qos=read("default_qos", "DefaultQOS", _default_qos, None),
         qos=read("qos", "QOS", _permitted, ()),
         max_time_s=read("max_time_s", "MaxWall", _time_s, None),
-        max_jobs=read("max_jobs", "MaxJobs", number, None),
-        max_submit_jobs=read("max_submit_jobs", "MaxSubmit", number, None),
+        max_jobs=read("max_jobs", "MaxJobs", words.number, None),
+        max_submit_jobs=read("max_submit_jobs", "MaxSubmit", words.number, None),
         unknown=tuple(read.unknown),
     )
 
@@ -77,11 +77,11 @@ def _account(record: dict[str, str]) -> AccountLimits:
 def _default_qos(text: str) -> str | None:
     if not text:  # Slurm chooses then
         raise ValueError("nothing")
-    return name(text)
+    return words.name(text)
 
 
 def _permitted(text: str) -> tuple[str, ...]:
-    found = names(text)
+    found = words.names(text)
     # With a sign they are added to, or taken from, a list that is not shown.
     if not found or any(one[0] in "+-" for one in found):
         raise ValueError(text)
@@ -93,8 +93,8 @@ def _time_s(text: str) -> float | None:
 
 
 def _cpus(text: str) -> int | None:
-    return tres(text, "cpu", int)
+    return words.tres(text, "cpu", int)
 
 
 def _memory_mb(text: str) -> float | None:
-    return tres(text, "mem", memory_mb)
+    return words.tres(text, "mem", memory_mb)

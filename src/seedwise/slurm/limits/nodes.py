@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from seedwise.slurm.limits import words
 from seedwise.slurm.limits.records import NodeKind
-from seedwise.slurm.limits.words import gres, names, records
 
 #: A node in one of these states, or marked with a star, starts no job.
 _UNUSABLE = {
@@ -22,12 +22,12 @@ _BUSY = {"ALLOCATED", "BLOCKED", "COMPLETING", "MIXED", "REBOOT", "RESERVED"}
 def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
     """Return what ``scontrol --oneliner show node`` prints, by partition, as `together` does."""
     found: defaultdict[str, list[NodeKind | None]] = defaultdict(list)
-    for record in records(text, "NodeName"):
+    for record in words.records(text, "NodeName"):
         try:
             node = _node(record)
         except (KeyError, ValueError):
             node = None
-        for partition in names(record.get("Partitions", "")):
+        for partition in words.names(record.get("Partitions", "")):
             found[partition].append(node)
     return {partition: together(nodes) for partition, nodes in found.items()}
 
@@ -44,8 +44,8 @@ def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
             cpus=int(record["cpus"]),
             memory_mb=int(record["mem"]),
             idle_cpus=int(record["cpu_states"].split("/")[1]) if usable else 0,
-            features=names(record["features"]),
-            gres=gres(record["gres"]),
+            features=words.names(record["features"]),
+            gres=words.gres(record["gres"]),
         )
     except (IndexError, ValueError):
         return None
@@ -80,13 +80,13 @@ def _node(record: dict[str, str]) -> NodeKind:
         cpus=cpus,
         memory_mb=int(record["RealMemory"]) - reserved_mb,
         idle_cpus=max(cpus - int(record["CPUAlloc"]), 0) if usable else 0,
-        features=names(record["AvailableFeatures"]),
-        gres=gres(record["Gres"]),
+        features=words.names(record["AvailableFeatures"]),
+        gres=words.gres(record["Gres"]),
     )
 
 
 def _availability(state: str) -> tuple[bool, bool]:
     """Return whether a node takes jobs, and whether it takes jobs and runs none."""
-    words = {word.rstrip("*~#!%$@^-") for word in state.upper().split("+")}
-    usable = "*" not in state and not words & _UNUSABLE
-    return usable, usable and not words & _BUSY and bool(words & _FREE)
+    states = {word.rstrip("*~#!%$@^-") for word in state.upper().split("+")}
+    usable = "*" not in state and not states & _UNUSABLE
+    return usable, usable and not states & _BUSY and bool(states & _FREE)

@@ -7,19 +7,9 @@ from typing import Any
 
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import SEPARATOR
+from seedwise.slurm.limits import words
 from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
 from seedwise.slurm.limits.records import NodeKind, PartitionLimits
-from seedwise.slurm.limits.words import (
-    NOTHING,
-    Reader,
-    allowed,
-    name,
-    names,
-    number,
-    records,
-    rows,
-    truth,
-)
 from seedwise.slurm.units import memory_mb
 
 _SINFO = {
@@ -50,14 +40,14 @@ def partitions_in(
     nodes = {} if nodes_text is None else nodes_in(nodes_text)
     return tuple(
         _partition(record, _all_nodes(record, nodes.get(record["PartitionName"])), settings)
-        for record in records(text, "PartitionName")
+        for record in words.records(text, "PartitionName")
     )
 
 
 def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[PartitionLimits, ...]:
     """Return what ``sinfo`` prints in `SINFO_FORMAT`: a line for each kind of node in each."""
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for record in rows(text, _SINFO, SEPARATOR):
+    for record in words.rows(text, _SINFO, SEPARATOR):
         marked = record["PartitionName"]
         record["PartitionName"] = marked.rstrip("*")
         record["Default"] = "YES" if marked.endswith("*") else "NO"
@@ -85,26 +75,26 @@ def _partition(
     kinds: tuple[NodeKind, ...] | None,
     settings: dict[str, str] | None,
 ) -> PartitionLimits:
-    read = Reader(record)
+    read = words.Reader(record)
     if kinds is None:
         read.unknown.append("node_kinds")
     max_time_s = read("max_time_s", "MaxTime", time_s, None)
-    if record.get("DefaultTime") not in NOTHING:
+    if record.get("DefaultTime") not in words.NOTHING:
         default_time_s = read("default_time_s", "DefaultTime", time_s, None)
     else:  # a job that names none gets the longest
         default_time_s = max_time_s
         read.unknown += ["default_time_s"] * ("max_time_s" in read.unknown)
     return PartitionLimits(
         name=record["PartitionName"],
-        is_default=read("is_default", "Default", truth, False),
-        is_hidden=read("is_hidden", "Hidden", truth, False),
+        is_default=read("is_default", "Default", words.truth, False),
+        is_hidden=read("is_hidden", "Hidden", words.truth, False),
         state=read("state", "State", _state, "up"),
         max_time_s=max_time_s,
         default_time_s=default_time_s,
-        max_cpus_per_node=read("max_cpus_per_node", "MaxCPUsPerNode", number, None),
+        max_cpus_per_node=read("max_cpus_per_node", "MaxCPUsPerNode", words.number, None),
         is_exclusive=read("is_exclusive", "OverSubscribe", _is_exclusive, False),
-        qos=read("qos", "QoS", name, None),
-        allow_groups=read("allow_groups", "AllowGroups", allowed, None),
+        qos=read("qos", "QoS", words.name, None),
+        allow_groups=read("allow_groups", "AllowGroups", words.allowed, None),
         node_kinds=kinds or (),
         **_doors(read, "Accounts", "accounts"),
         **_doors(read, "Qos", "qos"),
@@ -113,15 +103,15 @@ def _partition(
     )
 
 
-def _doors(read: Reader, key: str, ours: str) -> dict[str, Any]:
+def _doors(read: words.Reader, key: str, ours: str) -> dict[str, Any]:
     """Return who may use it and who may not; Slurm prints one of the two."""
     denied = read.record.get(f"Deny{key}")
     if denied is not None and f"Allow{key}" not in read.record:
-        return {f"deny_{ours}": names(denied)}
-    return {f"allow_{ours}": read(f"allow_{ours}", f"Allow{key}", allowed, None)}
+        return {f"deny_{ours}": words.names(denied)}
+    return {f"allow_{ours}": read(f"allow_{ours}", f"Allow{key}", words.allowed, None)}
 
 
-def _memory(read: Reader, settings: dict[str, str] | None) -> dict[str, Any]:
+def _memory(read: words.Reader, settings: dict[str, str] | None) -> dict[str, Any]:
     """Return the limit on memory: a partition's own overrides the cluster's."""
     ours = {"MaxMemPerNode": "max_memory_per_node_mb", "MaxMemPerCPU": "max_memory_per_cpu_mb"}
     for source in (read.record, settings or {}):

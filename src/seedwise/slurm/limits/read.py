@@ -12,10 +12,10 @@ import attrs
 
 from seedwise.errors import SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
+from seedwise.slurm.limits import words
 from seedwise.slurm.limits.accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
 from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.limits.words import Reader, names, number, settings_in
 
 #: With ``--all``, so that partitions that are hidden or for other groups don't seem to be missing.
 _COMMANDS = {
@@ -88,13 +88,13 @@ def limits_in(
     texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
 ) -> SlurmLimits:
     """Return what the answers say, by keys of `_COMMANDS` or ``sinfo``; the rest is unknown."""
-    settings = settings_in(texts.get("settings") or "") or None
+    settings = words.settings_in(texts.get("settings") or "") or None
     partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
     if not partitions:
         partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
     qos = qos_in(texts.get("qos") or "")
     accounts = accounts_in(texts.get("accounts"), (settings or {}).get("ClusterName"))
-    read = Reader(settings or {})
+    read = words.Reader(settings or {})
     needed = {"user": user, "partitions": partitions, "qos": qos, "accounts": accounts is not None}
     return SlurmLimits(
         user=user,
@@ -103,14 +103,14 @@ def limits_in(
         accounts=accounts or (),
         cluster=read("cluster", "ClusterName", str, ""),
         version=read("version", "SLURM_VERSION", str, ""),
-        max_array_size=read("max_array_size", "MaxArraySize", number, None),
-        max_job_count=read("max_job_count", "MaxJobCount", number, None),
-        enforce=read("enforce", "AccountingStorageEnforce", names, ()),
+        max_array_size=read("max_array_size", "MaxArraySize", words.number, None),
+        max_job_count=read("max_job_count", "MaxJobCount", words.number, None),
+        enforce=read("enforce", "AccountingStorageEnforce", words.names, ()),
         enforce_partition_limits=read(
             "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
         ),
-        submit_plugins=read("submit_plugins", "JobSubmitPlugins", names, ()),
-        filter_plugins=read("filter_plugins", "CliFilterPlugins", names, ()),
+        submit_plugins=read("submit_plugins", "JobSubmitPlugins", words.names, ()),
+        filter_plugins=read("filter_plugins", "CliFilterPlugins", words.names, ()),
         unanswered=unanswered or {},
         # The last, when all is read.
         unknown=(*read.unknown, *(name for name, value in needed.items() if not value)),

@@ -100,7 +100,6 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         queue = Queue(_script(keywords, cluster.scheduler_address), tag)
         replace_file(tag.log_dir / "job.sh", queue.script.encode(), durable=False)
-        nodes = BadNodes(queue.try_without)
         dashboard, tunnel = published_link(client, token, tag.key_dir)
         return SlurmPlace(
             client=client,
@@ -115,8 +114,9 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
             queue=queue,
             members=Members(client, cluster.scheduler),
             target=Target(low, high, demand.chunks_per_worker, options.array_parallelism_limit),
-            ended=EndedJobs(partial(ask_ends, timeout_s=5), tag.log_dir, nodes),
-            nodes=nodes,
+            ended=EndedJobs(
+                partial(ask_ends, timeout_s=5), tag.log_dir, BadNodes(queue.try_without)
+            ),
             look_every_s=min(_LOOK_EVERY_S, options.slurm_poll_seconds),
             closing=closing.pop_all(),
         )

@@ -128,7 +128,6 @@ def make_pool(world, log_dir, least, most, limit=None):
         members=world,
         target=Target(least, most, slots_per_worker=1, limit=limit),
         ended=EndedJobs(lambda ids: world.ends, log_dir, nodes),
-        nodes=nodes,
         look_every_s=15,
         clock=lambda: world.now_s,
     )

@@ -37,7 +37,7 @@ class EndedJobs:
 
     _ask: Callable[[Sequence[str]], Mapping[str, JobEnd] | None]
     _log_dir: Path
-    _nodes: BadNodes
+    nodes: BadNodes
     #: Why jobs ended by their own fault, by id; empty if it was not that.
     faults: dict[str, str] = attrs.field(factory=dict)
     #: Jobs, each with until when Slurm is asked about it.
@@ -121,11 +121,11 @@ class EndedJobs:
         if failed and node is not None and self._lacks_command(job, end):
             self._without_command.add(node)
             if self._is_commands_fault:
-                self._nodes.forget()
+                self.nodes.forget()
                 return []
         if node is None or not (failed or (end is not None and end.state in _BY_NODE)):
             return []
-        found = self._nodes.note_early_end(node, job.job_id, words, now_s)
+        found = self.nodes.note_early_end(node, job.job_id, words, now_s)
         return [] if found is None else [found]
 
     def _lacks_command(self, job: PoolJob, end: JobEnd | None) -> bool:
@@ -141,7 +141,7 @@ class EndedJobs:
         starts = self._failed_starts
         if self._is_commands_fault:
             return True
-        if self._nodes.no_others:
+        if self.nodes.no_others:
             return len(starts) >= _MOST_FAILED_STARTS
         # A node that is unknown may be another one.
         return len({*starts} - {None}) + starts.count(None) >= _MOST_FAILED_STARTS

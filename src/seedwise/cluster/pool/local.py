@@ -40,7 +40,6 @@ class LocalPlace(Place):
     _dead_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
     _absent_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
     _joined: set[Any] = attrs.field(init=False)
-    _n_failed_starts: int = attrs.field(init=False, default=0)  # in a row
     _failed_starts: Backoff = attrs.field(init=False, factory=lambda: Backoff(2.0, 60.0))
     _budget: Budget = attrs.field(init=False, factory=Budget)
     _error: ClusterStartError | None = attrs.field(init=False, default=None)
@@ -93,7 +92,6 @@ class LocalPlace(Place):
         new = ((self._present().keys() | started) & names) - self._joined
         if new:
             self._joined |= new
-            self._n_failed_starts = 0
             self._failed_starts.succeeded()
         gone = self._gone(now_s)
         nannies = [cluster.workers[name] for name in gone if name in cluster.workers]
@@ -140,14 +138,14 @@ class LocalPlace(Place):
         return had_joined
 
     def _start_failed(self, n_workers: int, now_s: float) -> None:
-        self._n_failed_starts += 1
         self._failed_starts.failed(now_s)
+        n_failed = self._failed_starts.n_failures
         why = _root(self.cluster.start_error)
         workers = span(n_workers, n_workers, "worker")
         self.say("lost", f"{workers} did not start: {why}", warns=True)
         # Workers that had joined and are away are restarted by their nannies.
-        if self._n_failed_starts >= _MOST_FAILED_STARTS and not self._joined:
-            problem = f"{self._n_failed_starts} attempts in a row failed, the last one with {why}"
+        if n_failed >= _MOST_FAILED_STARTS and not self._joined:
+            problem = f"{n_failed} attempts in a row failed, the last one with {why}"
             self._error = ClusterStartError("local workers", problem)
 
     def _fit(self) -> None:

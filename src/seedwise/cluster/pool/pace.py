@@ -14,7 +14,8 @@ class Backoff:
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s = first_s
         self._most_s = most_s
-        self._n_failures = 0
+        #: In a row.
+        self.n_failures = 0
         self._until_s = float("-inf")
 
     def is_over(self, now_s: float) -> bool:
@@ -24,17 +25,17 @@ class Backoff:
     @property
     def is_on(self) -> bool:
         """Whether the last try failed."""
-        return self._n_failures > 0
+        return self.n_failures > 0
 
     def failed(self, now_s: float) -> None:
         """Note a failure."""
-        doublings = min(self._n_failures, _MOST_DOUBLINGS)
+        doublings = min(self.n_failures, _MOST_DOUBLINGS)
         self._until_s = now_s + min(self._most_s, self._first_s * 2**doublings)
-        self._n_failures += 1
+        self.n_failures += 1
 
     def succeeded(self) -> None:
         """Note a success."""
-        self._n_failures = 0
+        self.n_failures = 0
         self._until_s = float("-inf")
 
 

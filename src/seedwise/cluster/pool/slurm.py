@@ -19,7 +19,6 @@ from seedwise.cluster.job import job_name, script_kept
 from seedwise.cluster.place import Place, RunTag
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import WORKER, Members, PoolJob, Queue
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.pace import Backoff
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.submitter import Submitter
@@ -67,7 +66,6 @@ class SlurmPlace(Place):
     members: Members
     target: Target
     ended: EndedJobs
-    nodes: BadNodes
     #: How often Slurm's queue is looked into.
     look_every_s: float
     #: Gives seconds, and never goes back.
@@ -134,7 +132,7 @@ class SlurmPlace(Place):
         """Change the bounds of the number of workers."""
         self.target.scale(least, most)
         self._submitter.begin_anew()
-        self.nodes.forget()
+        self.ended.nodes.forget()
         self.say("scaled", self.target.words, warns=True)
         self._wake.set()
 
@@ -159,7 +157,7 @@ class SlurmPlace(Place):
             lost=self._n_lost,
             waiting="Slurm does not answer" if away else waiting_words(pending),
             expected_start_utc=expected_start_utc(pending),
-            excluded_nodes=self.nodes.excluded(self.clock()),
+            excluded_nodes=self.ended.nodes.excluded(self.clock()),
         )
 
     def step(self) -> None:
@@ -294,7 +292,7 @@ class SlurmPlace(Place):
         self.error = self.error or error
 
     def _keep_off_bad_nodes(self, now_s: float) -> None:
-        nodes = set(self.nodes.excluded(now_s))
+        nodes = set(self.ended.nodes.excluded(now_s))
         if nodes == self._excluded or not self._slurm_away.is_over(now_s):
             return
         waiting = [job.job_id for job in self.jobs.values() if job.started_s is None]

@@ -6,7 +6,6 @@ import ast
 import contextlib
 import contextvars
 import sys
-import tokenize
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,8 +45,7 @@ def require_main_guard() -> None:
 
 
 def _is_guarded(script: str, line: int) -> bool:
-    with tokenize.open(script) as file:
-        tree = ast.parse(file.read())
+    tree = ast.parse(Path(script).read_bytes())
     return any(
         isinstance(node, ast.If)
         and is_guard(node)

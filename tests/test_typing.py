@@ -33,7 +33,8 @@ result = sw.optimize_run(
     slurm=sw.SlurmOptions(partition="p", extra_directives=["--x"], prologue=("a", "b")),
 )
 assert_type(result, sw.OptimizeResult)
-sw.optimize_run(l, run_root=Path("runs"), mode=sw.execution_mode("single"))
+sw.optimize_run(loss=l, run_root=Path("runs"), mode=sw.execution_mode("single"))
+assert_type(sw.check_run(l, n_seeds=3), sw.CheckReport)
 held = {"x": 0.5}
 sw.optimize_run(l, worker_time_limit="02:00:00", slurm={"partition": "p"}, overrides=held)
 sw.optimize_entries(l, entry_ids=(str(number) for number in range(3)))
@@ -63,6 +64,7 @@ draws = sw.random({"x": sw.uniform(0, 1), "n": sw.randint(1, 5)}, n_trials=10, s
 for source in (sw.grid(x=[0.1, 0.2], n=range(1, 5)), draws, sw.manual([{"x": 0.5, "n": 1}])):
     swept = sw.run_sweep(l, source, trial_nums=[0], retry_failed=True, n_seeds=3)
     assert_type(swept, sw.SweepResult)
+    sw.run_sweep(loss=l, source=source, entry_id="anna")
     assert_type(swept.best, sw.TrialResult | None)
     assert_type(swept.trials[0], sw.TrialResult)
 
@@ -82,6 +84,12 @@ BAD = [
     "sw.optimize_run(l, n_trails=3)",
     "sw.optimize_run(l, n_trials='3')",
     "sw.optimize_run(l, 3)",
+    "sw.optimize_run(loss=l, given=frozenset())",
+    "sw.optimize_run(n_trials=3)",
+    "sw.optimize_run(lambda params, seed: 0.0)",
+    "sw.check_run(l, n_seeds='3')",
+    "sw.SlurmOptions('p')",
+    "sw.SlurmOptions(partition=3)",
     "sw.SlurmOptions(queue='x')",
     "result.best.value",
     "sw.optimize_run(l, enqueu=None)",

@@ -23,7 +23,7 @@ from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.fields import takes
+from seedwise.model.options.fields import takes, takes_source
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
@@ -54,7 +54,7 @@ def optimize_run(loss: LossDefinition, keywords: dict[str, Any]) -> OptimizeResu
     ----------
     loss : LossDefinition
         The loss, made with the decorator `loss`.
-    {options}
+    **options : each described by ``help()``
 
     Returns
     -------
@@ -109,7 +109,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     ----------
     loss : LossDefinition
         The loss, made with the decorator `loss`. ``context["entry_id"]`` tells it the entry.
-    {options}
+    **options : each described by ``help()``
 
     Returns
     -------
@@ -144,7 +144,7 @@ def optimize_entries(loss: LossDefinition, keywords: dict[str, Any]) -> MultiOpt
     return _begin(EntriesOptions, loss, keywords)  # type: ignore[no-any-return]
 
 
-@takes(SweepOptions)
+@takes_source(SweepOptions)
 def run_sweep(
     loss: LossDefinition, source: ParameterSource, keywords: dict[str, Any]
 ) -> SweepResult:
@@ -161,7 +161,7 @@ def run_sweep(
     source : GridSource, RandomSource or ManualSource
         The points, made with `grid`, `random` or `manual`. They must have the names of the loss's
         `parameter_space`, but may lie outside of it.
-    {options}
+    **options : each described by ``help()``
 
     Returns
     -------

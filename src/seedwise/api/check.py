@@ -34,7 +34,7 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     ----------
     loss : LossDefinition
         The loss, made with the decorator `loss`.
-    {options}
+    **options : each described by ``help()``
 
     Returns
     -------

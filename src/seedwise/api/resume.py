@@ -104,4 +104,4 @@ def resume_run(
 def changed_slurm(run_dir: str | Path, fields: Mapping[str, Any]) -> SlurmOptions:
     """Return what a run's Slurm jobs need, with these fields instead of the saved ones."""
     saved = read_saved(existing_run(run_dir).home).keywords.get("slurm")
-    return attrs.evolve(saved or SlurmOptions(), **fields)
+    return SlurmOptions(**{**(attrs.asdict(saved) if saved else {}), **fields})

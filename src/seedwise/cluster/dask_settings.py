@@ -80,9 +80,9 @@ def site_scheduler() -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in options.items()}
 
 
-def scheduler_interface(slurm: SlurmOptions | None) -> str | None:
+def scheduler_interface(slurm: SlurmOptions) -> str | None:
     """Return this machine's interface that the jobs reach it over; None leaves it to Dask."""
-    if slurm is not None and (given := slurm.scheduler_interface or slurm.interface):
+    if given := slurm.scheduler_interface or slurm.interface:
         return given
     site: str | None = site_scheduler().get("interface")
     return site or dask.config.get("jobqueue.slurm.interface", None)

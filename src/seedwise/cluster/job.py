@@ -76,7 +76,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     A keyword of the call comes first, then `SlurmOptions`, then Dask's configuration, then the
     keyword's default. What is left None is read from Dask's configuration by dask-jobqueue.
     """
-    slurm = options.slurm or SlurmOptions()
+    slurm = options.slurm_settings
     directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
     n_cpus, job_mem, walltime = _resources(options, directives)
     python = _python(slurm)

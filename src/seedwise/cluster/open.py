@@ -16,7 +16,6 @@ from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.errors import NestedDriverError, OptionError
 from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.main_guard import require_main_guard
@@ -28,10 +27,10 @@ def check_place(options: WorkOptions) -> None:
     if options.place == "local":
         _require_children()
     elif options.place == "slurm":
-        has_own = options.slurm is not None and options.slurm.scheduler_interface is not None
-        keyword = "scheduler_interface" if has_own else "interface"
-        require_slurm(scheduler_interface(options.slurm), keyword)
-        require_python(options.slurm or SlurmOptions())
+        slurm = options.slurm_settings
+        keyword = "interface" if slurm.scheduler_interface is None else "scheduler_interface"
+        require_slurm(scheduler_interface(slurm), keyword)
+        require_python(slurm)
     elif options.workers is not None:
         raise OptionError(
             "workers", options.workers, "None for a cluster that you pass: it is never scaled"

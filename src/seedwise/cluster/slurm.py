@@ -141,11 +141,12 @@ def _cancel_all(tag: RunTag, book: JobBook) -> None:
 
 def _host(options: WorkOptions) -> str:
     """Return this machine's address on the interface that the jobs reach it over."""
-    given = options.slurm and (options.slurm.scheduler_interface or options.slurm.interface)
+    slurm = options.slurm_settings
+    given = slurm.scheduler_interface or slurm.interface
     site = site_scheduler()
     if not given and site.get("host", "") not in _EVERYWHERE:
         return str(site["host"])
-    interface = scheduler_interface(options.slurm)
+    interface = scheduler_interface(slurm)
     host: str = get_ip_interface(interface) if interface else get_ip()
     return host
 

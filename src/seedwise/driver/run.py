@@ -183,5 +183,5 @@ def _n_numbers(parts: Parts, options: AnyOptions) -> int:
     """Return how many numbers trials may have."""
     if isinstance(options, SweepOptions):
         return parts.all_cases.n_trials
-    n_entries = len(options.entry_ids) if isinstance(options, EntriesOptions) else 1
+    n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
     return options.n_trials * n_entries

@@ -171,7 +171,7 @@ def test_the_docs_name_every_keyword_once(options):
 @each_function
 def test_the_functions_docs_hold_the_options_docs(function):
     assert keyword_docs(FUNCTIONS[function][0]) in function.__doc__
-    assert "{options}" not in function.__doc__
+    assert "**options" not in function.__doc__
 
 
 @each_function

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
-import attrs
-
 from seedwise.errors import OptionError
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.fields import Forms, keyword_names, option, options_class
 from seedwise.model.options.study import RunOptions, StudyOptions
 
 _LONGEST_LABEL = 100
@@ -57,7 +55,7 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-@attrs.frozen(kw_only=True)
+@options_class
 class EntriesOptions(StudyOptions):
     """The options of an optimisation of entries, checked when they are made."""
 
@@ -65,30 +63,30 @@ class EntriesOptions(StudyOptions):
     name_keyword: ClassVar[str] = "run_name_prefix"
     name_suffix: ClassVar[str] = "_entries"
 
-    entry_ids: Sequence[str] = option(
-        (),
+    entry_ids: Iterable[str] = option(
         "iterable of str",
         "Participants, conditions or data sets, with a study for each. The loss gets its entry as "
         "``context['entry_id']``. The sampler's seed for entry i is ``random_seed + i``. On the "
         "command line anna,ben.",
         None,
         _listed,
-        forms=Forms(accepts=Iterable[str], parse=_names),
+        default=(),
+        forms=Forms(parse=_names),
     )
     run_name_prefix: str | None = option(
-        None,
         "str",
         "Name of the run's folder, which holds the folders of the entries. If it holds a run, "
         "that run is resumed. None is a new run, named after the loss, with ``_entries`` and the "
         "next free number.",
         checks.folder_name,
+        default=None,
     )
     max_concurrent_entries: int | None = option(
-        None,
         "int",
         "Number of entries that are worked on at once; they progress together. None is all of "
         "them.",
         checks.positive,
+        default=None,
     )
 
     def __attrs_post_init__(self) -> None:
@@ -113,11 +111,11 @@ class EntriesOptions(StudyOptions):
 
     def of_entry(self, index: int) -> RunOptions:
         """Return the options of one entry, as if it were optimised alone; they name no folder."""
-        own = {field.name for field in attrs.fields(RunOptions) if field.init}
+        own = set(keyword_names(RunOptions))
         same = own - {"run_name", "entry_id", "random_seed"}
         options = RunOptions(
             **{name: getattr(self, name) for name in same},
-            entry_id=self.entry_ids[index],
+            entry_id=tuple(self.entry_ids)[index],
             random_seed=self.random_seed + index,
         )
         object.__setattr__(options, "given", self.given & own)

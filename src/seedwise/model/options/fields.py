@@ -12,7 +12,16 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    dataclass_transform,
+    get_type_hints,
+)
 
 import attrs
 
@@ -20,10 +29,18 @@ from seedwise.errors import OptionError
 from seedwise.errors.base import without_own_frames
 from seedwise.model.space import plain_scalar
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from seedwise.model.loss import LossDefinition
+    from seedwise.model.sources import ParameterSource  # with numpy
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T", bound=type)
 
 Parse: TypeAlias = Callable[[str], Any]
+
+# In docstrings it stands for the entries of all options; editors, which run nothing, show it.
+_OPTIONS = "**options : each described by ``help()``"
 
 # How a value is read from a command line, by the first word of its type.
 _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
@@ -33,8 +50,6 @@ _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 class Forms:
     """How an option's value is written outside of Python; None means unchanged."""
 
-    #: The type of what a call may give, where it is more than the field's.
-    accepts: Any = None
     #: Reads the value from the text of a command line; raises ValueError.
     parse: Parse | None = None
     #: The texts that a command line takes; empty for any that `parse` can read.
@@ -44,14 +59,15 @@ class Forms:
 
 
 def option(
-    default: Any,
     type_: str,
     doc: str,
     check: Callable[[str, Any], None] | None = None,
     convert: Callable[[Any], Any] | None = None,
+    *,
+    default: Any,
     forms: Forms = Forms(),
 ) -> Any:
-    """Define an option: its default, type, description, check and other forms at once."""
+    """Define an option: its type, description, check, default and other forms at once."""
     return attrs.field(
         default=default,
         metadata={
@@ -63,6 +79,16 @@ def option(
             "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
         },
     )
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(option, attrs.field)
+)
+def options_class(kind: T) -> T:
+    """Make a class of options, and fill the line for them in its docstring."""
+    made: Any = attrs.frozen(kw_only=True)(kind)
+    made.__doc__ = _with_docs(made.__doc__, made)
+    return made  # type: ignore[no-any-return]
 
 
 def settle(options: Any) -> None:
@@ -135,14 +161,8 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     return field.default.value if isinstance(field.default, enum.Enum) else field.default
 
 
-def documented(options: T) -> T:
-    """Fill the ``{options}`` in a class's docstring with the entries of its options."""
-    options.__doc__ = _with_docs(options.__doc__, options)
-    return options
-
-
 def _with_docs(text: str | None, options: type) -> str:
-    return inspect.cleandoc(text or "").replace("{options}", keyword_docs(options))
+    return inspect.cleandoc(text or "").replace(_OPTIONS, keyword_docs(options))
 
 
 @attrs.frozen(kw_only=True)
@@ -184,23 +204,50 @@ def _command_option(field: attrs.Attribute[Any]) -> CommandOption:
     )
 
 
-def takes(options: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
+class TakesLoss(Protocol[P, R_co]):
+    """A function of a loss and of options, whose types are those of their class."""
+
+    # Without a docstring, so that editors show that of the function.
+    def __call__(self, loss: LossDefinition, *args: P.args, **options: P.kwargs) -> R_co: ...  # noqa: D102
+
+
+class TakesLossAndSource(Protocol[P, R_co]):
+    """The same with the points of a sweep."""
+
+    def __call__(  # noqa: D102
+        self, loss: LossDefinition, source: ParameterSource, *args: P.args, **options: P.kwargs
+    ) -> R_co: ...
+
+
+def takes(
+    options: Callable[P, Any],
+) -> Callable[[Callable[[LossDefinition, dict[str, Any]], R_co]], TakesLoss[P, R_co]]:
     """Give a function the keywords of a class of options, and their documentation.
 
-    The function's last argument is a dict of the keywords that it is called with. The
-    ``{options}`` in its docstring is filled. Type checkers see what `tests/stub.py` makes of this.
+    The function's last argument is a dict of the keywords that it is called with. The line for
+    options in its docstring is filled.
     """
     return functools.partial(_with_keywords, options)
 
 
-def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
+def takes_source(
+    options: Callable[P, Any],
+) -> Callable[
+    [Callable[[LossDefinition, ParameterSource, dict[str, Any]], R_co]],
+    TakesLossAndSource[P, R_co],
+]:
+    """Do what `takes` does, for a function that has a source, too."""
+    return functools.partial(_with_keywords, options)
+
+
+def _with_keywords(kind: Any, function: Callable[..., Any]) -> Any:
     *own, _ = inspect.signature(function).parameters.values()
     hints = inspect.get_annotations(function, eval_str=True)
     names = [parameter.name for parameter in own]
 
     @without_own_frames
     @functools.wraps(function)
-    def call(*args: Any, **keywords: Any) -> R:
+    def call(*args: Any, **keywords: Any) -> Any:
         given = [*args, *(keywords.pop(name) for name in names[len(args) :] if name in keywords)]
         if len(given) != len(names):
             wanted = f"{function.__name__}() takes {' and '.join(names)} and options as keywords"
@@ -214,7 +261,7 @@ def _with_keywords(kind: type, function: Callable[..., R]) -> Callable[..., R]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=field.metadata["accepts"] or types[field.name],
+            annotation=types[field.name],
         )
         for field in _fields(kind)
     ]

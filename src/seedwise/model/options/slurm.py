@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
-
 from seedwise.model.options import checks
-from seedwise.model.options.fields import documented, keyword_names, option, settle
+from seedwise.model.options.fields import keyword_names, option, options_class, settle
 from seedwise.model.options.hints import refuse_unknown
 
 T = TypeVar("T", bound=type)
@@ -52,8 +50,7 @@ def _refusing_unknown(options: T) -> T:
 
 
 @_refusing_unknown
-@documented
-@attrs.frozen(kw_only=True)
+@options_class
 class SlurmOptions:
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
 
@@ -62,7 +59,7 @@ class SlurmOptions:
 
     Parameters
     ----------
-    {options}
+    **options : each described by ``help()``
 
     Examples
     --------
@@ -71,47 +68,47 @@ class SlurmOptions:
     'cpu'
     """
 
-    partition: str | None = option(None, "str", "Partition (``sbatch -p``).", checks.text)
-    account: str | None = option(None, "str", "Account (``sbatch -A``).", checks.text)
+    partition: str | None = option("str", "Partition (``sbatch -p``).", checks.text, default=None)
+    account: str | None = option("str", "Account (``sbatch -A``).", checks.text, default=None)
     interface: str | None = option(
-        None,
         "str",
         "Network interface of the nodes, such as 'ib0', over which they and this machine reach "
         "each other.",
         checks.text,
+        default=None,
     )
     scheduler_interface: str | None = option(
-        None,
         "str",
         "The same of this machine, where its name is another. None is `interface`, or what the "
         "site's ``scheduler-options`` say.",
         checks.text,
+        default=None,
     )
     extra_directives: Sequence[str] | None = option(
-        None,
         "sequence of str",
         "More ``#SBATCH`` options, such as '--gres=gpu:1', instead of the site's.",
         checks.lines,
         _lines,
+        default=None,
     )
     prologue: Sequence[str] | None = option(
-        None,
         "sequence of str",
         "Shell lines that a job runs first, instead of the site's.",
         checks.lines,
         _lines,
+        default=None,
     )
     python: str | Sequence[str] | None = option(
-        None,
         "str or sequence of str",
         "Python interpreter of the jobs, or a command that starts one, such as 'apptainer exec "
         "image.sif python'. Text is split as a shell does. Variables are those of the node. None "
         "is the interpreter that runs this.",
         checks.command,
         _command,
+        default=None,
     )
     local_directory: str | None = option(
-        None, "str", "Folder on the nodes for the workers' temporary files.", checks.text
+        "str", "Folder on the nodes for the workers' temporary files.", checks.text, default=None
     )
 
     def __attrs_post_init__(self) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.fields import Forms, option, options_class
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
@@ -25,18 +23,17 @@ def _source(manifest: dict[str, Any]) -> Any:
     return source_from_manifest(manifest)
 
 
-@attrs.frozen(kw_only=True)
+@options_class
 class StudyOptions(WorkOptions):
     """The options of a study, checked when they are made."""
 
     n_trials: int = option(
-        10,
         "int",
         "Total number of trials, including those of a run that is resumed.",
         checks.positive,
+        default=10,
     )
     race: Any = option(
-        "auto",
         "'auto', bool or Race",
         "How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at "
         "least, and the next trial those that follow; with fewer than 32 seeds, all trials get "
@@ -44,17 +41,17 @@ class StudyOptions(WorkOptions):
         "`Race`. False gives all trials all seeds. On the command line auto, on, off, or such as "
         "first_look=16,level=0.2.",
         checks.race,
+        default="auto",
         forms=Forms(parse=race_from_text, to_json=race_to_json, from_json=race_from_json),
     )
     max_total_seeds: int | None = option(
-        None,
         "int",
         "Once the trials have so many seeds together, the search ends, whatever `n_trials` says; "
         "trials in flight are finished. Those of the validation do not count. None is no limit.",
         checks.positive,
+        default=None,
     )
     n_validation_seeds: int | None = option(
-        None,
         "int",
         "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
         "among the candidates on half as many, and its value is the mean of so many others: "
@@ -62,66 +59,67 @@ class StudyOptions(WorkOptions):
         "validated otherwise. 0 is no validation. None is `n_seeds` if trials get fewer seeds "
         "than that, else 0.",
         checks.fresh_seeds,
+        default=None,
     )
     n_validation_candidates: int = option(
-        8,
         "int",
         "How many of the best trials are validated, if `n_validation_seeds` is not 0.",
         checks.positive,
+        default=8,
     )
     sampler: Any = option(
-        "auto",
         "str or optuna.samplers.BaseSampler",
         f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
         "copy of it is used. Seed it, or the run can't be repeated. 'auto' is 'tpe' if all trials "
         "get all seeds. With fewer, 'auto' (TPE) and 'gp' are shown values that are smoothed over "
         "the trials.",
         checks.sampler,
+        default="auto",
         forms=Forms(choices=checks.SAMPLERS),
     )
     random_seed: int = option(
-        123,
         "int",
         "Seed of the sampler; an Optuna sampler that you pass has its own.",
         checks.sampler_seed,
+        default=123,
     )
     max_concurrent_trials: int | None = option(
-        None,
         "int",
         "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
         "n - k are told, so k is part of what decides the result. None is 4 if each trial gets a "
         "part of the seeds, as with `race='auto'`, and 1 otherwise.",
         checks.positive,
+        default=None,
     )
     enqueue: Any = option(
-        None,
         "GridSource, RandomSource or ManualSource",
         "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "
         "what a case does not name.",
         checks.source,
+        default=None,
         forms=Forms(to_json=lambda source: source.to_manifest_dict(), from_json=_source),
     )
     refine_search_factor: float | None = option(
-        None,
         "float",
         "Resume a run in a smaller space around its best trial. Each range keeps this share of "
         "its width, on the scale of the parameter and within the old bounds. Above 0 and below 1. "
         "None leaves the space as it is.",
         checks.part,
+        default=None,
     )
     fail_on_chunk_error: bool = option(
-        True,
         "bool",
         "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
         "return a finite number. With False the trial is marked FAIL and the run continues.",
         checks.truth,
+        default=True,
     )
     prune_failed_trials: bool = option(
-        False,
         "bool",
         "Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue "
         "the run. With False it is marked FAIL, which samplers ignore.",
         checks.truth,
+        default=False,
     )
 
     def lag_of(self, looks: Looks) -> int:
@@ -135,11 +133,11 @@ class StudyOptions(WorkOptions):
         return looks.n_plan if looks.saves else 0
 
 
-@attrs.frozen(kw_only=True)
+@options_class
 class RunOptions(StudyOptions):
     """The options of a run, checked when they are made."""
 
     kind: ClassVar[str] = "run"
 
-    run_name: str | None = RUN_NAME
-    entry_id: str | None = ENTRY_ID
+    run_name: str | None = option(*RUN_NAME, default=None)
+    entry_id: str | None = option(*ENTRY_ID, default=None)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
-
-import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, option
+from seedwise.model.options.fields import Forms, option, options_class
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions, integers
 
 
@@ -23,17 +21,16 @@ def _listed(value: Any) -> Any:
         raise OptionError("trial_nums", value, "whole numbers") from None
 
 
-@attrs.frozen(kw_only=True)
+@options_class
 class SweepOptions(WorkOptions):
     """The options of a sweep, checked when they are made."""
 
     kind: ClassVar[str] = "sweep"
     name_suffix: ClassVar[str] = "_sweep"
 
-    run_name: str | None = RUN_NAME
-    entry_id: str | None = ENTRY_ID
-    trial_nums: Sequence[int] | None = option(
-        None,
+    run_name: str | None = option(*RUN_NAME, default=None)
+    entry_id: str | None = option(*ENTRY_ID, default=None)
+    trial_nums: Iterable[int] | None = option(
         "iterable of int",
         "Evaluate only these trials; those that are finished already are evaluated again. None is "
         "all that are not finished. On the command line 3,1,2.",
@@ -41,5 +38,6 @@ class SweepOptions(WorkOptions):
             lambda value: isinstance(value, tuple) and value, "a list of at least one trial number"
         ),
         _listed,
-        forms=Forms(accepts=Iterable[int] | None, parse=integers),
+        default=None,
+        forms=Forms(parse=integers),
     )

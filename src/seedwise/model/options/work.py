@@ -12,7 +12,7 @@ import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, keyword_names, option, settle
+from seedwise.model.options.fields import Forms, keyword_names, option, options_class, settle
 from seedwise.model.options.hints import refuse_unknown
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
@@ -61,22 +61,22 @@ def _plain_dict(value: Any) -> Any:
 
 
 # Options of all runs but those of entries, which have one of each for every entry.
-ENTRY_ID: Any = option(
-    None,
+ENTRY_ID = (
     "str",
     "Participant, condition or data set; the loss gets it in `context`.",
     checks.text,
 )
-RUN_NAME: Any = option(
-    None,
+RUN_NAME = (
     "str",
-    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
-    "a new run, named after the loss, with the next free number.",
+    (
+        "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None "
+        "is a new run, named after the loss, with the next free number."
+    ),
     checks.folder_name,
 )
 
 
-@attrs.frozen(kw_only=True)
+@options_class
 class WorkOptions:
     """The options that all runs have, checked when they are made."""
 
@@ -92,38 +92,38 @@ class WorkOptions:
     )
 
     n_seeds: int | None = option(
-        None,
         "int",
         "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``, "
         "with 100 and 10 for what is not given.",
         checks.positive,
+        default=None,
     )
     workers: int | tuple[int, int] | None = option(
-        None,
         "int or (min, max)",
         "Number of workers, or bounds within which it follows the work. A worker is a process "
         "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
         "CPUs here, or 100 jobs on Slurm. On the command line 4 or 4:100.",
         checks.workers,
+        default=None,
         forms=Forms(
             parse=_bounds,
             from_json=lambda value: tuple(value) if isinstance(value, list) else value,
         ),
     )
     cluster: Any = option(
-        None,
         "None, 'local', 'slurm', Cluster, Client or str",
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
         "address is used as it is: it is neither closed nor scaled.",
         checks.cluster,
+        default=None,
     )
     mode: ExecutionMode | str = option(
-        ExecutionMode.SINGLE,
         "ExecutionMode or str",
         "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
         "can say more.",
         None,
         execution_mode,
+        default=ExecutionMode.SINGLE,
         forms=Forms(
             choices=[mode.value for mode in ExecutionMode],
             to_json=lambda mode: execution_mode(mode).value,
@@ -133,125 +133,123 @@ class WorkOptions:
 
     # What is searched.
     direction: str = option(
-        "minimize",
         "{'minimize', 'maximize'}",
         "Which mean loss is best.",
         checks.direction,
+        default="minimize",
         forms=Forms(choices=checks.DIRECTIONS),
     )
-    overrides: dict[str, ParamValue] | None = option(
-        None,
+    overrides: Mapping[str, ParamValue] | None = option(
         "dict",
         "Parameters that are held at a value, by name; the value may lie outside of the range. On "
         "the command line JSON.",
         checks.named_values,
         _plain_dict,
-        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
+        default=None,
+        forms=Forms(parse=_json),
     )
-    trial_zero: dict[str, ParamValue] | None = option(
-        None,
+    trial_zero: Mapping[str, ParamValue] | None = option(
         "dict",
         "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
         "those that are not named. On the command line JSON.",
         checks.named_values,
         _plain_dict,
-        forms=Forms(accepts=Mapping[str, ParamValue] | None, parse=_json),
+        default=None,
+        forms=Forms(parse=_json),
     )
 
     # Seeds and chunks.
     seeds: Iterable[int] | None = option(
-        None,
         "iterable of int",
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
+        default=None,
         forms=Forms(parse=integers),
     )
     chunk_size: int | None = option(
-        None,
         "int",
         "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
         "the speed of a run, never its result. None leaves it to what seeds take, with 100 in a "
         "call, and is 100 in a sweep, or what gives `num_chunks`.",
         checks.positive,
+        default=None,
     )
     num_chunks: int | None = option(
-        None,
-        "int",
-        "Chunks in a trial. None is what `chunk_size` gives.",
-        checks.positive,
+        "int", "Chunks in a trial. None is what `chunk_size` gives.", checks.positive, default=None
     )
 
     # The run and its folder.
     run_root: str | Path = option(
-        "runs", "str or Path", "Folder that holds the run folders.", checks.folder, _path
+        "str or Path", "Folder that holds the run folders.", checks.folder, _path, default="runs"
     )
     timeout: float | None = option(
-        None,
         "float",
         "Seconds after which no trial or validation round begins; those that began are finished.",
         checks.positive_number,
         _number,
+        default=None,
     )
-    progress: bool = option(True, "bool", "Print a line on stderr for each trial.", checks.truth)
+    progress: bool = option(
+        "bool", "Print a line on stderr for each trial.", checks.truth, default=True
+    )
 
     # How a run is resumed, or begun anew.
     resume: str | None = option(
-        None,
         "None or 'auto'",
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
         checks.resume,
+        default=None,
         forms=Forms(choices=["auto"]),
     )
     accept_changes: bool = option(
-        False,
         "bool",
         "Resume a run even if options that decide its results were changed.",
         checks.truth,
+        default=False,
     )
     retry_failed: bool = option(
-        False,
         "bool",
         "Resume a run and evaluate its failed trials again, all seeds of each, under their number "
         "and at their params.",
         checks.truth,
+        default=False,
     )
     take_over: bool = option(
-        False,
         "bool",
         "Take over a run whose driver, on another machine, is gone: wait until it has been silent "
         "for five minutes.",
         checks.truth,
+        default=False,
     )
     clean_run_dir: bool = option(
-        False,
         "bool",
         "Remove what an earlier run left in the run's folder, and begin anew. On a terminal it "
         "asks first; elsewhere it is refused without `assume_yes`. It can't be combined with "
         "resuming a run.",
         checks.truth,
+        default=False,
     )
     assume_yes: bool = option(
-        False, "bool", "Answer yes to what would be asked on a terminal.", checks.truth
+        "bool", "Answer yes to what would be asked on a terminal.", checks.truth, default=False
     )
 
     # Failures.
     trial_retry_attempts: int = option(
-        1,
         "int",
         "How many more times a failed chunk is evaluated before its trial has failed.",
         checks.not_negative,
+        default=1,
     )
     chunk_timeout_seconds: float | None = option(
-        None,
         "float",
         "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
         "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
         "no limit.",
         checks.positive_number,
         _number,
+        default=None,
     )
     slurm_timeout_minutes: float = option(
-        120,
         "float",
         "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
@@ -259,101 +257,99 @@ class WorkOptions:
         "only reported.",
         checks.positive_number,
         _number,
+        default=120,
     )
 
     # Workers and the code on them.
     worker_parallelism: int = option(
-        1,
         "int",
         "Seeds that run at once in one worker, in threads, or in processes with "
         "`use_processes`. For a vectorized loss it counts chunks.",
         checks.positive,
+        default=1,
     )
     use_processes: bool = option(
-        False,
         "bool",
         "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
         "can't run in parallel.",
         checks.truth,
+        default=False,
     )
     loss_module: str | None = option(
-        None,
         "str",
         "Module, or path of a .py file, that the workers import to find the loss by its name. "
         "None sends them the function itself.",
         checks.text,
+        default=None,
     )
     self_check: bool = option(
-        True,
         "bool",
         "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
         "run does not begin if their losses differ, or differ from the recorded one of a run that "
         "is resumed.",
         checks.truth,
+        default=True,
     )
     forward_sys_argv_to_workers: bool = option(
-        True,
         "bool",
         "Give the workers this process's ``sys.argv`` while they import.",
         checks.truth,
+        default=True,
     )
     insecure: bool = option(
-        False,
         "bool",
         "Open connections and pages without TLS and token: anyone who can reach this machine "
         "could run code as you. Only for a network that is yours alone. It does not change a "
         "cluster that you pass.",
         checks.truth,
+        default=False,
     )
 
     # Slurm jobs.
-    slurm: SlurmOptions | None = option(
-        None,
+    slurm: SlurmOptions | Mapping[str, Any] | None = option(
         "SlurmOptions or dict",
         "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
         "has the fields of a SlurmOptions.",
         slurm_options,
         from_dict,
-        forms=Forms(
-            accepts=SlurmOptions | Mapping[str, Any] | None,
-            to_json=attrs.asdict,
-            from_json=lambda fields: SlurmOptions(**fields),
-        ),
+        default=None,
+        forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
     )
-    worker_time_limit: timedelta = option(
-        timedelta(hours=2),
+    worker_time_limit: timedelta | str = option(
         "timedelta or str",
         "Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two "
         "hours, '90' is 90 minutes.",
         checks.walltime,
         as_timedelta,
+        default=timedelta(hours=2),
         forms=Forms(
-            accepts=timedelta | str,
             parse=walltime,
             to_json=timedelta.total_seconds,
             from_json=lambda seconds: timedelta(seconds=seconds),
         ),
     )
-    cpus_per_task: int = option(1, "int", "CPUs of a Slurm job.", checks.positive)
-    mem_per_cpu: str = option("2G", "str", "Memory of a Slurm job for each CPU.", checks.memory)
+    cpus_per_task: int = option("int", "CPUs of a Slurm job.", checks.positive, default=1)
+    mem_per_cpu: str = option(
+        "str", "Memory of a Slurm job for each CPU.", checks.memory, default="2G"
+    )
     slurm_qos: str | None = option(
-        "short",
         "str or None",
         "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
         "note. None asks for no QoS.",
         lambda name, value: None if value is None else checks.text(name, value),
+        default="short",
     )
     array_parallelism_limit: int | None = option(
-        None,
         "int",
         "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
         checks.positive,
+        default=None,
     )
     slurm_poll_seconds: int = option(
-        15,
         "int",
         "Seconds between checks for trials that run for too long and for refused jobs.",
         checks.positive,
+        default=15,
     )
 
     #: The keywords that the call gave; the others have their default.
@@ -378,6 +374,11 @@ class WorkOptions:
         if self.cluster is not None:
             return self.cluster
         return "local" if self.mode is ExecutionMode.SINGLE else "slurm"
+
+    @property
+    def slurm_settings(self) -> SlurmOptions:
+        """What `slurm` says, with None for what it leaves out."""
+        return self.slurm if isinstance(self.slurm, SlurmOptions) else SlurmOptions()
 
     @property
     def trial_limit_s(self) -> float | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import seedwise as sw
+
 ROOT = Path(__file__).parent.parent
 
 GOOD = """
@@ -79,6 +81,9 @@ assert_type(result.best, sw.TrialResult | None)
 assert_type(result.compare(0, 1), sw.Comparison)
 assert_type(result.traceback(0), str | None)
 """
+
+# A checker sees a name of the stub if it is imported as itself.
+GOOD += "".join(f"sw.{name}\n" for name in ("random", *sw.__all__))
 
 BAD = [
     "sw.optimize_run(l, n_trails=3)",

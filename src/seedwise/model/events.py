@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
 
 import attrs
 
@@ -13,7 +12,12 @@ from seedwise.model.validation import Validation
 
 
 @attrs.frozen
-class RunStarted:
+class Event:
+    """Something that happened in a run."""
+
+
+@attrs.frozen
+class RunStarted(Event):
     """The workers have been asked for, and the first trial is about to be."""
 
     run_dir: Path
@@ -28,7 +32,7 @@ class RunStarted:
 
 
 @attrs.frozen
-class TrialFinished:
+class TrialFinished(Event):
     """The study was told a trial."""
 
     trial: TrialResult
@@ -43,14 +47,14 @@ class TrialFinished:
 
 
 @attrs.frozen
-class Progress:
+class Progress(Event):
     """The run's progress; it comes every few seconds, whether trials are told or not."""
 
     status: RunStatus
 
 
 @attrs.frozen
-class EntryFinished:
+class EntryFinished(Event):
     """An entry has finished or failed."""
 
     entry_id: str
@@ -66,7 +70,7 @@ class EntryFinished:
 
 
 @attrs.frozen
-class ChunkLost:
+class ChunkLost(Event):
     """A chunk's worker was lost; the chunk is run again, and this costs no retry."""
 
     trial: int
@@ -77,7 +81,7 @@ class ChunkLost:
 
 
 @attrs.frozen
-class RunFinished:
+class RunFinished(Event):
     """The last trial was told."""
 
     run_dir: Path
@@ -92,7 +96,7 @@ class RunFinished:
 
 
 @attrs.frozen
-class RunInterrupted:
+class RunInterrupted(Event):
     """The run ends before its last trial; what was evaluated is kept."""
 
     run_dir: Path
@@ -105,7 +109,7 @@ class RunInterrupted:
 
 
 @attrs.frozen
-class PoolChanged:
+class PoolChanged(Event):
     """Something happened to the workers that whoever watches the run should see."""
 
     news: PoolNews
@@ -114,21 +118,8 @@ class PoolChanged:
 
 
 @attrs.frozen
-class Noted:
+class Noted(Event):
     """Something about the loss or its values that whoever watches the run should know."""
 
     #: A sentence without a full stop.
     text: str
-
-
-Event: TypeAlias = (
-    RunStarted
-    | TrialFinished
-    | Progress
-    | EntryFinished
-    | ChunkLost
-    | PoolChanged
-    | Noted
-    | RunInterrupted
-    | RunFinished
-)

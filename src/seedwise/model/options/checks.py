@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,13 +35,6 @@ def _are_lines(value: Any) -> bool:
     )
 
 
-def _is_positive_number(value: Any) -> bool:
-    try:
-        return not isinstance(value, bool | str) and 0 < float(value) < math.inf
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
 def _is_sampler(value: Any) -> bool:
     if isinstance(value, str):
         return value in SAMPLERS
@@ -74,7 +66,7 @@ fresh_seeds = allowing(
     "0, or a whole number above 1",
     "A single seed has no standard error.",
 )
-positive_number = allowing(_is_positive_number, "a finite number above 0")
+positive_number = allowing(lambda value: is_number(value) and value > 0, "a finite number above 0")
 part = allowing(lambda value: is_number(value) and 0 < value < 1, "a number above 0 and below 1")
 named_values = allowing(
     lambda value: isinstance(value, dict) and value and all(isinstance(key, str) for key in value),

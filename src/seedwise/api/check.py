@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
 from seedwise.cluster.pool.size import worker_bounds
@@ -75,11 +73,7 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     parts = make_parts(loss, options)
     seed = int(parts.plan.seeds[0])
     checked = check_seed(loss, options, seed, CheckProgress(options.progress))
-    return attrs.evolve(
-        _report(parts, options, checked),
-        n_validation_seeds=options.fresh_seeds_of(parts.looks),
-        n_validation_candidates=options.n_validation_candidates,
-    )
+    return _report(parts, options, checked)
 
 
 def check_script(script: str, **keywords: Any) -> CheckReport:
@@ -105,6 +99,8 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         n_seeds_of_trial=looks.sizes[-1],
         races=len(looks.sizes) > 1,
         max_total_seeds=options.max_total_seeds,
+        n_validation_seeds=options.fresh_seeds_of(looks),
+        n_validation_candidates=options.n_validation_candidates,
         chunk_size=plan.chunk_size,
         chunks_are_measured=plan.measured,
         vectorized=loss.vectorized,

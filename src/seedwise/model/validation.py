@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -122,14 +122,19 @@ def in_words(found: Validation) -> str:
             f"validation: all {n_failed} candidates failed on fresh seeds, such as trial "
             f"{example.number}: {example.error}"
         )
-    point = ", ".join(
-        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value!r}"
-        for name, value in found.params.items()
-    )
     low, high = found.interval
     return (
         f"validated {found.value:.6g} ± {found.stderr:.2g} on {found.n_seeds} fresh seeds (95 % "
-        f"interval {low:.6g} to {high:.6g}): trial {found.number} at {point}"
+        f"interval {low:.6g} to {high:.6g}): trial {found.number} at "
+        f"{point_in_words(found.params)}"
+    )
+
+
+def point_in_words(params: Mapping[str, ParamValue]) -> str:
+    """Return params in a line, with six digits of floats."""
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value!r}"
+        for name, value in params.items()
     )
 
 

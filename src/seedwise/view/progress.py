@@ -29,7 +29,7 @@ from seedwise.model.events import (
 )
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import FailureKind, TrialResult
-from seedwise.model.validation import in_words
+from seedwise.model.validation import in_words, point_in_words
 from seedwise.view.words import (
     end_words,
     scaled_words,
@@ -259,13 +259,13 @@ def _entry(event: EntryFinished) -> str:
     count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
     if event.best is None:
         return f"{count} failed: {event.error}"
-    line = f"{count} best {_mean(event.best)} at {_point(event.best)}"
+    line = f"{count} best {_mean(event.best)} at {point_in_words(event.best.params)}"
     return line if event.validated is None else f"{line}; {in_words(event.validated)}"
 
 
 def _end(event: RunFinished) -> list[str]:
     best = event.best
-    found = "done" if best is None else f"best {_mean(best)} at {_point(best)}"
+    found = "done" if best is None else f"best {_mean(best)} at {point_in_words(best.params)}"
     lines = [f"{found}; {event.duration_s:.1f} s"]
     lines += [f"remark: {remark}" for remark in event.remarks[:_MOST_REMARKS]]
     if (n_more := len(event.remarks) - _MOST_REMARKS) > 0:
@@ -273,16 +273,8 @@ def _end(event: RunFinished) -> list[str]:
     return lines if event.outcome is None else [*lines, event.outcome]
 
 
-def _point(trial: TrialResult) -> str:
-    return ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
-
-
 def _mean(trial: TrialResult) -> str:
     error = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
     seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
     after = "" if trial.raw_value is None else "dropped after "
     return f"{trial.value:.6g}{error} ({after}{seeds})"
-
-
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)

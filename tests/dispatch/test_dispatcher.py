@@ -17,6 +17,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 import seedwise as sw
 from seedwise.dispatch import clock as trial_clock
+from seedwise.dispatch import dispatcher as dispatch
 from seedwise.dispatch.bring import bring
 from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
 from seedwise.dispatch.dispatcher import DaskDispatcher, _Sent
@@ -641,6 +642,26 @@ def test_how_many_tasks_are_to_be_done(client):
         assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (0, 3)
         await_results(dispatcher, 5)
         assert dispatcher.n_outstanding == 0
+
+
+def test_a_large_trial_goes_out_in_parts_of_few_tasks(client, monkeypatch):
+    monkeypatch.setattr(dispatch, "_LEAST_OUT", 6)
+    monkeypatch.setattr(dispatch, "_MOST_IN_MESSAGE", 4)
+    sent, send = [], client.map
+    monkeypatch.setattr(client, "map", lambda *given, **more: noted(send(*given, **more)))
+
+    def noted(futures):
+        sent.append((len(futures), len(dispatcher._out) + len(futures)))
+        return futures
+
+    plan = seed_plan(n_seeds=40, chunk_size=1)
+    with dispatching(client, bowl) as (dispatcher, errand):
+        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        assert (sent, dispatcher.n_outstanding) == ([(4, 4), (2, 6)], 40)
+        results = [result for _, result in await_results(dispatcher, 40)]
+    assert losses_by_start(results) == expected(PARAMS, plan)
+    assert sum(n for n, _ in sent) == 40
+    assert max(n_out for _, n_out in sent) == 6
 
 
 # Workers that leave, and jobs that end.

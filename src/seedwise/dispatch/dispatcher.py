@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import math
 import queue
 import time
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _MOMENT_S = 0.05
+# Tasks in a message: the event loop of the scheduler, which is the client's as well, takes 0.1 ms
+# for each, and does nothing else meanwhile.
+_MOST_IN_MESSAGE = 250
+# Tasks that are out at once: enough for all slots, and what more of them cost the scheduler.
+_LEAST_OUT = 1000
+_OUT_PER_SLOT = 3
 # How long after a message a client holds the next one back. Dask's 10 ms are longer than all else
 # that a short trial takes.
 _SEND_INTERVAL_S = 0.001
@@ -73,6 +81,10 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._n_sent = 0
+        # A collection of all that was imported would stop the event loop for 0.1 s each time.
+        self._freezes = gc.get_freeze_count() == 0
+        if self._freezes:
+            gc.freeze()
         self.pack = PackSize(traffic.slots)
         self.sizes = ChunkSizes(traffic.slots, traffic.chunk_limit_s)
         walltime_s = traffic.walltime_s
@@ -94,13 +106,18 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         return len(self._out) + len(self._blame) + -(-len(self._backlog) // self.pack.size)
 
     def send(self, orders: Sequence[Order]) -> None:
-        """Send out chunks of one trial, or let them wait for others to share a task with."""
+        """Send out chunks of one trial, or let them wait for others to share a task with.
+
+        They also wait while as many as are of use are out.
+        """
         if self._self_check is not None:
             orders = list(map(self._self_check.with_reference, orders))
-        if self._traffic.packs and not orders[0].task.isolated:
-            self._backlog += orders
-        else:
+        if orders[0].task.isolated:
             self._send([[order] for order in orders])
+            return
+        self._backlog += orders
+        if not self._traffic.packs:
+            self._send_backlog()
 
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
         """Wait until there are results, or for a second; raise what is to end the run."""
@@ -133,6 +150,8 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             self._client.scheduler_comm.interval = self._interval_s
         self._out.clear()
         self._backlog.clear()
+        if self._freezes:
+            gc.unfreeze()
 
     def _call_off(self, unwanted: Callable[[Order], bool]) -> None:
         self._backlog = [order for order in self._backlog if not unwanted(order)]
@@ -151,11 +170,20 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             self._walltime.check()
 
     def _send_backlog(self) -> None:
-        waiting, self._backlog = self._backlog, []
         size = self.pack.size
+        room = max(_LEAST_OUT, _OUT_PER_SLOT * self._traffic.slots()) - len(self._out)
+        waiting = self._backlog[: max(0, room) * size]
+        del self._backlog[: len(waiting)]
         packs = [waiting[i : i + size] for i in range(0, len(waiting), size)]
-        if packs:
-            self._send(packs)
+        # A message has one priority, so that of a search has the chunks of one trial.
+        of_trial = itertools.groupby(
+            packs, lambda pack: None if self._traffic.packs else pack[0].task.trial
+        )
+        for _, group in of_trial:
+            left = list(group)
+            while left:
+                self._send(left[:_MOST_IN_MESSAGE])
+                del left[:_MOST_IN_MESSAGE]
 
     def _send(self, packs: Sequence[Sequence[Order]], suffix: str = "") -> None:
         if self._walltime is not None:

@@ -67,7 +67,7 @@ def test_seeds_reach_the_loss_in_their_order(run, tmp_path):
             file.write(f"{seed}\n")
         return 0.0
 
-    run(make_loss(note), n_trials=1, seeds=[9, 1, 5], self_check=False)
+    run(make_loss(note), n_trials=1, seeds=[9, 1, 5], chunk_size=3, self_check=False)
     assert log.read_text().split() == ["9", "1", "5"]
 
 

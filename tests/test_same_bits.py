@@ -90,6 +90,21 @@ def test_a_vectorized_loss(reference, tmp_path, parallelism):
     assert bits_of(run(tmp_path, "lag 1", bowls, **options)) == reference["lag 1"]
 
 
+def test_a_loss_that_sees_the_seeds_of_its_call(tmp_path, client):
+    """Chunks are cut by what seeds take, and calls are the same all the same."""
+
+    @sw.loss(name="centred", description="d", parameter_space={"x": (0.0, 1.0)}, vectorized=True)
+    def centred(params, seeds):
+        return (seeds - seeds.mean()) ** 2 * params["x"] + len(seeds)
+
+    options = {"n_seeds": 1050, "n_trials": 6}
+    one = run(tmp_path / "1", "lag 1", centred, workers=1, **options)
+    two = run(tmp_path / "2", "lag 1", centred, cluster=client, worker_parallelism=2, **options)
+    assert bits_of(one) == bits_of(two)
+    whole = run(tmp_path / "3", "lag 1", centred, cluster=client, chunk_size=1050, **options)
+    assert bits_of(whole) != bits_of(one)
+
+
 @pytest.mark.slurm
 @pytest.mark.parametrize(
     ("search", "in_processes"),

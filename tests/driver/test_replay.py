@@ -83,7 +83,7 @@ def test_the_losses_are_the_bits_of_the_run(loss, trial, tmp_path):
     run = Folder(tmp_path, loss, seeds=[5, 3, -9, 2**40])
     context = {"entry_id": None, "trial_number": trial}
     chunk = Chunk(0, 0, run.plan.seeds)
-    block = evaluate_block(loss, run.params[trial], chunk.seeds, chunk.start, context)
+    block = evaluate_block(loss, run.params[trial], chunk, context)
     expected = dict(zip([5, 3, -9, 2**40], block.losses.tolist(), strict=True))
     replayed = run.replay(trial)
     assert replayed == Replayed(run.params[trial], expected)

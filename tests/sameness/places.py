@@ -91,7 +91,12 @@ class Project:
         return self._folder / "runs" / name
 
     def _run(self, name: str, environment: dict[str, str] | None = None, **options: Any) -> _Done:
-        fixed = {"run_root": str(self._folder / "runs"), "run_name": name, "n_seeds": 2}
+        fixed = {
+            "run_root": str(self._folder / "runs"),
+            "run_name": name,
+            "n_seeds": 2,
+            "chunk_size": 2,
+        }
         once = {"workers": 1, "fail_on_chunk_error": False, "trial_retry_attempts": 0}
         text = json.dumps({**fixed, **once, **options, **self._situation.options})
         return self._script({**(environment or {}), "OPTIONS": text})

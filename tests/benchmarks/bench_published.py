@@ -45,7 +45,7 @@ import seedwise as sw
 from seedwise.dispatch.sizes import ChunkSizes
 from seedwise.driver.parts import plan_of
 from seedwise.model.options.study import StudyOptions
-from seedwise.model.seeds import SeedPlan
+from seedwise.model.seeds import Chunk, SeedPlan
 from seedwise.worker.block import evaluate_block
 from tests.benchmarks.sleeping import SPACE, noise, sleeping, slots
 from tests.benchmarks.table import Row, show
@@ -152,7 +152,7 @@ def seed_s(n_seeds: int) -> tuple[float, float]:
         for seed in seeds.tolist():
             scaling.function(params, seed)
         between_s = time.perf_counter()
-        evaluate_block(scaling, params, seeds, 0, {})
+        evaluate_block(scaling, params, Chunk(0, 0, seeds), {})
         both_s.append((between_s - began_s, time.perf_counter() - between_s))
     bare_s, ours_s = np.median(both_s, axis=0) / len(seeds)
     return float(bare_s), float(ours_s)

@@ -108,6 +108,21 @@ def test_the_first_chunk_of_a_worker_says_nothing():
     assert cut(sizes, 10_000) == [2500, 2500, 1250, 1250, 1250, 1250]
 
 
+def test_a_worker_has_as_many_seeds_as_it_evaluates_at_once():
+    sizes = ChunkSizes(lambda: 4)
+    for _ in range(5):
+        for size in itertools.islice(sizes.cut(125, 32, 1, 8), 16):
+            assert size % 8 == 0
+            sizes.note("worker", size, -(-size // 8) * 20.0)
+    assert next(iter(sizes.cut(125, 32, 1, 8))) == 8  # 20 s a seed
+
+
+def test_the_first_chunks_are_short_where_time_is_limited():
+    assert max(cut(ChunkSizes(lambda: 2), 50_000, 5000)) == 5000
+    assert max(cut(ChunkSizes(lambda: 2, 3600.0), 50_000, 5000)) == 100
+    assert max(itertools.islice(ChunkSizes(lambda: 2, 9.0).cut(9000, 3000, 1, 300), 30)) == 300
+
+
 def test_costly_params_count_for_more():
     sizes = measured(1e-3)
     for _ in range(30):

@@ -24,6 +24,7 @@ from seedwise.driver.parts import (
     entry_parts,
     make_parts,
     named_as_before,
+    plan_of,
     read_saved,
     require_cluster,
     save,
@@ -582,3 +583,32 @@ def test_other_code_has_its_own_digest(directory):
 def test_without_a_readable_folder_nothing_is_named_as_before(directory):
     parts = parts_of("loss = 1\n")
     assert named_as_before(parts, directory) == parts
+
+
+# Chunks by measurement begin with a plan, by which workers are asked for.
+
+
+@pytest.mark.parametrize(
+    ("options", "n_chunks"),
+    [
+        ({}, 10),
+        ({"n_seeds": 10_000}, 100),  # of 100 seeds
+        ({"n_seeds": 64}, 10),  # they may take long
+        ({"workers": 40}, 80),
+        ({"workers": (1, 40), "max_concurrent_trials": 4}, 20),
+    ],
+)
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_chunks_that_are_measured_are_as_many_as_workers_may_need(options, n_chunks, vectorized):
+    plan = plan_of(bowls if vectorized else bowl, RunOptions(race=False, **options))
+    assert plan.measured
+    assert plan.batch == (100 if vectorized else None)
+    if vectorized:
+        assert plan.chunk_size % 100 == 0
+    else:
+        assert plan.chunk_size == -(-len(plan.seeds) // n_chunks)
+
+
+def test_chunks_of_a_size_that_is_given_are_not_measured():
+    assert not plan_of(bowl, RunOptions(chunk_size=100)).measured
+    assert not plan_of(bowl, RunOptions(num_chunks=3)).measured

@@ -6,6 +6,7 @@ import json
 from itertools import groupby
 from types import SimpleNamespace
 
+import attrs
 import pytest
 
 import seedwise as sw
@@ -32,8 +33,23 @@ def place(kind: type[Place] = Place) -> Place:
     return kind(client=None, mode=ExecutionMode.SINGLE, description="here", slots=7)
 
 
-def test_a_cluster_that_was_passed_has_the_slots_that_it_had(now):
-    assert _slots(place(), Demand([99], chunks_per_worker=3))() == 7
+def test_the_slots_follow_the_threads_of_a_cluster_that_was_passed(now):
+    def nthreads():
+        if not threads:
+            raise OSError("the scheduler is gone")
+        return threads
+
+    threads = {"a": 2}
+    passed = attrs.evolve(place(), client=SimpleNamespace(nthreads=nthreads))
+    slots = _slots(passed, Demand([99], chunks_per_worker=3))
+    assert slots() == 7
+    threads.update(b=10, c=5)
+    assert slots() == 7  # it is not asked all the time
+    now.s += 2.0
+    assert slots() == 17
+    threads.clear()
+    now.s += 2.0
+    assert slots() == 17
 
 
 def test_the_slots_follow_the_bounds_of_the_pool(now):

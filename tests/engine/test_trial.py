@@ -196,10 +196,21 @@ def test_attempts_on_record_count(n_failures, left):
         assert len(trial.missing) == 3
 
 
-def test_of_chunks_that_are_cut_in_another_way_attempts_on_record_do_not_count():
-    trial = opened([broken(1)] * 5, retries=0, plan=seed_plan(n_seeds=12, chunk_size=4))
-    assert trial.failure is None
-    assert set(trial.n_attempts.values()) == {1}
+@pytest.mark.parametrize(("chunk_size", "chunk"), [(4, 1), (1, 6), (12, 0)])
+def test_attempts_on_record_count_however_chunks_are_cut(chunk_size, chunk):
+    plan = seed_plan(n_seeds=12, chunk_size=chunk_size)
+    trial = opened([broken(1, kind=FailureKind.DIED)], plan=plan)
+    assert {i: n for i, n in trial.n_attempts.items() if n > 1} == {chunk: 2}
+    assert [i for i in trial.missing if trial.has_died(i)] == [chunk]
+    assert opened([broken(1)], retries=0, plan=plan).failure.message == "no 1"
+
+
+def test_each_seed_has_its_own_attempts():
+    trial = opened(retries=1)
+    for attempt, position in enumerate([6, 8, 7], start=1):
+        failure = SeedFailure(position, None, "ValueError", "no", "trace", FailureKind.LOSS)
+        assert again(trial, ChunkResult(7, 1, attempt, 5, 5, failure=failure))
+    assert again(trial, broken(1, 4)) is False
 
 
 def test_an_attempt_on_record_of_a_chunk_that_came_in_the_end_does_not_count():

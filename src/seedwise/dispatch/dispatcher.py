@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import math
 import queue
@@ -81,10 +80,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         self._backlog: list[Order] = []
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._n_sent = 0
-        # A collection of all that was imported would stop the event loop for 0.1 s each time.
-        self._freezes = gc.get_freeze_count() == 0
-        if self._freezes:
-            gc.freeze()
         self.pack = PackSize(traffic.slots)
         self.sizes = ChunkSizes(traffic.slots, traffic.chunk_limit_s)
         walltime_s = traffic.walltime_s
@@ -117,6 +112,7 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             return
         self._backlog += orders
         if not self._traffic.packs:
+            self._backlog.sort(key=lambda order: order.task.trial)
             self._send_backlog()
 
     def wait(self) -> list[tuple[Channel, ChunkResult]]:
@@ -150,8 +146,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             self._client.scheduler_comm.interval = self._interval_s
         self._out.clear()
         self._backlog.clear()
-        if self._freezes:
-            gc.unfreeze()
 
     def _call_off(self, unwanted: Callable[[Order], bool]) -> None:
         self._backlog = [order for order in self._backlog if not unwanted(order)]

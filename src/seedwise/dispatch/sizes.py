@@ -16,6 +16,8 @@ _LONG_S = 10.0
 # How much of what a chunk may take it is meant to take: at other params seeds may cost more.
 _PART_OF_LIMIT = 0.1
 _RECENT = 64
+# Seeds of the largest chunk while no cost is known, if a chunk may not take as long as it likes.
+_LARGEST_BLIND = 100
 
 
 class ChunkSizes:
@@ -32,6 +34,7 @@ class ChunkSizes:
     def __init__(self, slots: Callable[[], int], limit_s: float = math.inf) -> None:
         self._slots = slots
         self._long_s = min(_LONG_S, _PART_OF_LIMIT * limit_s)
+        self._largest_blind = math.inf if math.isinf(limit_s) else _LARGEST_BLIND
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)  # seeds and seconds
         self._warm: set[str] = set()
 
@@ -54,6 +57,7 @@ class ChunkSizes:
         slots = self._slots()
         share = max(1, slots // n_trials)
         if not self._recent:
+            planned = max(1, int(min(planned, self._largest_blind / batch)))
             for step in itertools.count():
                 yield from itertools.repeat(min(2**step, planned), share)
         # Chunks of costly params count for more: too few chunks cost more than too many.

@@ -88,7 +88,9 @@ class EngineJob(ABC):
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
         if run.parts.plan.measured:
-            rules = attrs.evolve(rules, cut=workplace.cut(run.parts.plan, rules.in_flight))
+            at_once = run.options.worker_parallelism
+            cut = workplace.cut(run.parts.plan, at_once, rules.in_flight)
+            rules = attrs.evolve(rules, cut=cut)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:

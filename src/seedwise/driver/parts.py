@@ -185,16 +185,18 @@ def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
         return plan
     trial_looks, n_chunks = looks(options.race, len(plan.seeds)), plan.n_chunks
     measured, batch = options.num_chunks is None, None
-    if measured:  # at first ten chunks a trial, or more: two for each worker asked for
+    if measured:  # at first ten chunks a trial, or of 100 seeds, or two for each worker asked for
         most = (
             options.workers if isinstance(options.workers, int) else max(options.workers or (0,))
         )
         lag = options.lag_of(trial_looks)
-        n_chunks = max(DEFAULT_NUM_CHUNKS, -(-2 * most // lag))
+        n_chunks = max(n_chunks, DEFAULT_NUM_CHUNKS, -(-2 * most // lag))
         # What a vectorized loss makes of a seed may depend, in its last bit, on those beside it.
         batch = DEFAULT_CHUNK_SIZE if loss.vectorized else None
     # A part of the plan is cut into as many chunks as the whole would be.
     size = -(-trial_looks.sizes[-1] // n_chunks)
+    if batch is not None:
+        size = -(-size // batch) * batch
     return attrs.evolve(plan, chunk_size=size, measured=measured, batch=batch)
 
 

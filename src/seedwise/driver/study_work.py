@@ -187,6 +187,8 @@ class StudyWork(EngineJob):
                 direction=run.options.direction,
                 trial_retry_attempts=run.options.trial_retry_attempts,
             )
+            # Chunks are cut for the workers that they want, of which the exact number comes next.
+            workplace.demand.change(self, halving.n_waiting * run.parts.plan.n_chunks)
             engine = self.begin_engine(workplace, rules, halving, halving, ledger, closing)
         workplace.demand.change(self, engine.n_chunks_missing)
         return engine

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
 
@@ -41,13 +42,16 @@ class Workplace:
     stop: StopSignals
     demand: Demand
 
-    def cut(self, plan: SeedPlan, in_flight: Callable[[], int]) -> Cut:
-        """Return what cuts a job's trials by what seeds take, in whole batches."""
+    def cut(self, plan: SeedPlan, at_once: int, in_flight: Callable[[], int]) -> Cut:
+        """Return what cuts a job's trials by what seeds take, in whole batches.
+
+        Without batches, a worker evaluates `at_once` seeds of a chunk at the same time.
+        """
 
         def cut(n_seeds: int) -> Iterator[int]:
             n_trials = max(1, in_flight() * self.demand.n_jobs)
             sizes = self.dispatcher.sizes
-            return sizes.cut(n_seeds, plan.chunk_size, n_trials, plan.batch or 1)
+            return sizes.cut(n_seeds, plan.chunk_size, n_trials, plan.batch or at_once)
 
         return cut
 
@@ -117,12 +121,29 @@ def open_workplace(
             keeper.look()
 
         with (
+            _short_collections(),
             bring(place.client, run.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
             given = options.workers is not None
             place.follow(lambda: dispatcher.n_outstanding if given else demand.now, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop, demand)
+
+
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """Leave what is there by now out of garbage collections.
+
+    One of all that was imported stops the event loop for 0.1 s each time.
+    """
+    if gc.get_freeze_count():  # by the caller, or by another run
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _LateTrials:
@@ -158,8 +179,13 @@ def _slots(place: Place, demand: Demand) -> Callable[[], int]:
 
     def slots() -> int:
         nonlocal known
-        if due.due() and (pool := place.pool()) is not None:
-            known = max(1, min(pool.most * demand.chunks_per_worker, demand.now))
+        if due.due():
+            pool = place.pool()
+            if pool is not None:
+                known = max(1, min(pool.most * demand.chunks_per_worker, demand.now))
+            else:  # what was passed may grow
+                with suppress(OSError):  # `look` tells of a connection that broke
+                    known = max(place.slots, sum(place.client.nthreads().values()))
         return known
 
     return slots

@@ -93,11 +93,13 @@ class OpenTrial:
         self.n_attempts.update(dict.fromkeys(begun, 1))
         self._ends.append(begin + len(begun))
         self._n_missing.append(len(begun))
-        by_place = {(chunk.start, len(chunk.seeds)): index for index, chunk in begun.items()}
         for result in self._recorded:
-            index = by_place.get((result.start, result.n_seeds), -1)
-            if result.failure is not None and index in self.missing:
-                self._note_failure(index, result.failure, result.folder)
+            if result.failure is not None:
+                # Of a driver before, which may have cut other chunks.
+                held = (i for i, chunk in begun.items() if result.failure.position in chunk.place)
+                index = next(held, -1)
+                if index in self.missing:
+                    self._note_failure(index, result.failure, result.folder)
         return [chunk for index, chunk in begun.items() if index in self.missing]
 
     def waits_for(self, result: ChunkResult) -> bool:
@@ -127,7 +129,9 @@ class OpenTrial:
 
     def has_died(self, chunk: int) -> bool:
         """Tell whether the chunk has killed a process."""
-        return self._n_failures[chunk, FailureKind.DIED] > 0
+        place = self.missing[chunk].place
+        died = (position for position, kind in self._n_failures if kind is FailureKind.DIED)
+        return any(position in place for position in died)
 
     def folders(self) -> list[str]:
         """Return the folders of its accepted evaluations, in the order of the seeds."""
@@ -195,9 +199,10 @@ class OpenTrial:
 
     def _note_failure(self, chunk: int, failure: SeedFailure, folder: str) -> bool:
         """Count a failure; tell whether the chunk is evaluated again."""
-        self._n_failures[chunk, failure.kind] += 1
+        key = failure.position, failure.kind  # not by chunk: a resumed run cuts others
+        self._n_failures[key] += 1
         most = {FailureKind.LOSS: self._retries + 1, FailureKind.DIED: _MOST_DEATHS}
-        if self._n_failures[chunk, failure.kind] < most.get(failure.kind, 1):
+        if self._n_failures[key] < most.get(failure.kind, 1):
             self.n_attempts[chunk] += 1
             return True
         self.failure, self._failed_chunk = failure, chunk

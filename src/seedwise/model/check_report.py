@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from seedwise.model.seeds import DEFAULT_CHUNK_SIZE
 from seedwise.model.space import ParamValue
 from seedwise.model.validation import n_evaluations
 
@@ -42,7 +43,7 @@ class CheckReport:
     chunks_are_measured : bool
         Whether chunks are cut by what seeds take, so that `chunk_size` is a first guess.
     vectorized : bool
-        Whether the loss is called once for each chunk.
+        Whether the loss is called for many seeds at once.
     workers : int or None
         Workers that the run would have, which are jobs on Slurm; None for a passed cluster.
     worker_parallelism : int
@@ -189,7 +190,8 @@ class CheckReport:
     @property
     def chunk_is_long(self) -> bool:
         """Whether chunks, or single seeds, are so long that too much is lost when a job ends."""
-        shortest_s = self.seed_s if self.chunks_are_measured else self.chunk_s
+        n_seeds = min(DEFAULT_CHUNK_SIZE, self.n_seeds_of_trial) if self.vectorized else 1
+        shortest_s = n_seeds * self.seed_s if self.chunks_are_measured else self.chunk_s
         return self.walltime_s is not None and shortest_s > _PART_OF_WALLTIME * self.walltime_s
 
     def to_dict(self) -> dict[str, Any]:

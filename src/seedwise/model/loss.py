@@ -53,7 +53,7 @@ class LossDefinition:
     seed_start : int
         First seed of a run that does not name its seeds.
     vectorized : bool
-        Whether it is called once for each chunk, with all seeds of the chunk.
+        Whether it is called for many seeds at once: 100, or `chunk_size` if that is given.
     """
 
     name: str
@@ -116,9 +116,9 @@ def loss(
     seed_start : int, default 0
         First seed of a run that does not name its seeds.
     vectorized : bool, default False
-        Call the function once for each chunk, with ``seeds``, an int64 array of shape (n,). It
-        returns an array or a list of n numbers, or ``{"total_loss": x, "components": {...}}`` with
-        such arrays.
+        Call the function for 100 seeds at a time, or `chunk_size` if that is given, with
+        ``seeds``, an int64 array of shape (n,); the last call may have fewer. It returns an array
+        or a list of n numbers, or ``{"total_loss": x, "components": {...}}`` with such arrays.
 
     Returns
     -------

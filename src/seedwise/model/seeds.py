@@ -36,6 +36,11 @@ class Chunk:
     #: How many seeds a vectorized loss gets in a call; None is all.
     batch: int | None = None
 
+    @property
+    def place(self) -> range:
+        """The positions of its seeds in the seed plan."""
+        return range(self.start, self.start + len(self.seeds))
+
 
 @attrs.frozen(eq=False)
 class SeedPlan:

@@ -162,7 +162,8 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 
 def _with_docs(text: str | None, options: type) -> str:
-    return inspect.cleandoc(text or "").replace(_OPTIONS, keyword_docs(options))
+    text = inspect.cleandoc(text or "")
+    return text.replace(_OPTIONS, keyword_docs(options)) if _OPTIONS in text else text
 
 
 @attrs.frozen(kw_only=True)
@@ -207,12 +208,16 @@ def _command_option(field: attrs.Attribute[Any]) -> CommandOption:
 class TakesLoss(Protocol[P, R_co]):
     """A function of a loss and of options, whose types are those of their class."""
 
+    __name__: str
+
     # Without a docstring, so that editors show that of the function.
     def __call__(self, loss: LossDefinition, *args: P.args, **options: P.kwargs) -> R_co: ...  # noqa: D102
 
 
 class TakesLossAndSource(Protocol[P, R_co]):
     """The same with the points of a sweep."""
+
+    __name__: str
 
     def __call__(  # noqa: D102
         self, loss: LossDefinition, source: ParameterSource, *args: P.args, **options: P.kwargs

@@ -236,7 +236,7 @@ class WorkOptions:
     # Failures.
     trial_retry_attempts: int = option(
         "int",
-        "How many more times a failed chunk is evaluated before its trial has failed.",
+        "How many more times a failed seed is evaluated, before its trial has failed.",
         checks.not_negative,
         default=1,
     )

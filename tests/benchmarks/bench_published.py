@@ -161,7 +161,7 @@ def seed_s(n_seeds: int) -> tuple[float, float]:
 def cut_by(plan: Plan, sizes: ChunkSizes, seeds: SeedPlan) -> Iterable[int]:
     if not seeds.measured:
         return [seeds.chunk_size] * seeds.n_chunks
-    return sizes.cut(plan.n_seeds, seeds.chunk_size, 1, seeds.batch or 1)
+    return sizes.cut(plan.n_seeds, 1, seeds.batch or 1)
 
 
 def predicted_s(costs: Costs, plan: Plan, n_slots: int, loss: sw.LossDefinition) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 from seedwise.dispatch.sizes import ChunkSizes
 
 
-def cut(sizes: ChunkSizes, n_seeds: int, planned: int = 100, n_trials: int = 1) -> list[int]:
+def cut(sizes: ChunkSizes, n_seeds: int, n_trials: int = 1) -> list[int]:
     """Return the sizes of the chunks of a trial, the last one as long as what is left."""
     found, n_left = [], n_seeds
-    for size in sizes.cut(n_seeds, planned, n_trials):
+    for size in sizes.cut(n_seeds, n_trials):
         found.append(min(size, n_left))
         n_left -= size
         if n_left <= 0:
@@ -48,19 +49,21 @@ def test_all_seeds_are_covered_by_no_more_tasks_than_they_are_worth(n_seeds, cos
 @given(COUNTS, COSTS_S, st.booleans(), st.integers(1, 300))
 def test_chunks_have_whole_batches(n_seeds, cost_s, known, batch):
     sizes = measured(cost_s) if known else ChunkSizes(lambda: 2)
-    found = list(itertools.islice(sizes.cut(n_seeds, 100, 1, batch), 200))
+    found = list(itertools.islice(sizes.cut(n_seeds, 1, batch), 200))
     assert {size % batch for size in found} == {0}
 
 
-@given(st.integers(1, 5_000), st.integers(1, 100), st.integers(1, 200))
-def test_before_anything_is_known_chunks_grow_up_to_those_planned(n_seeds, planned, slots):
-    found = cut(ChunkSizes(lambda: slots), n_seeds, planned)
+@given(st.integers(1, 1_000_000), st.integers(1, 200))
+def test_before_anything_is_known_chunks_double_and_halve_towards_the_end(n_seeds, slots):
+    found = cut(ChunkSizes(lambda: slots), n_seeds)
     assert sum(found) == n_seeds
     assert found[: min(slots, n_seeds)] == [1] * min(slots, n_seeds)
-    grown = found[:-1]
-    assert grown == sorted(grown)
-    assert max(found) <= planned
-    assert all(b <= 2 * a for a, b in itertools.pairwise(grown))
+    largest = found.index(max(found))
+    assert found[:largest] == sorted(found[:largest])
+    assert found[largest:] == sorted(found[largest:], reverse=True)
+    assert all(b <= 2 * a for a, b in itertools.pairwise(found))
+    assert max(found) <= max(1, n_seeds / (2 * slots))
+    assert len(found) <= slots * (2 * math.log2(n_seeds / slots + 1) + 4)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +114,16 @@ def test_the_first_chunk_of_a_worker_says_nothing():
 def test_a_worker_has_as_many_seeds_as_it_evaluates_at_once():
     sizes = ChunkSizes(lambda: 4)
     for _ in range(5):
-        for size in itertools.islice(sizes.cut(125, 32, 1, 8), 16):
+        for size in itertools.islice(sizes.cut(125, 1, 8), 16):
             assert size % 8 == 0
             sizes.note("worker", size, -(-size // 8) * 20.0)
-    assert next(iter(sizes.cut(125, 32, 1, 8))) == 8  # 20 s a seed
+    assert next(iter(sizes.cut(125, 1, 8))) == 8  # 20 s a seed
 
 
 def test_the_first_chunks_are_short_where_time_is_limited():
-    assert max(cut(ChunkSizes(lambda: 2), 50_000, 5000)) == 5000
-    assert max(cut(ChunkSizes(lambda: 2, 3600.0), 50_000, 5000)) == 100
-    assert max(itertools.islice(ChunkSizes(lambda: 2, 9.0).cut(9000, 3000, 1, 300), 30)) == 300
+    assert max(cut(ChunkSizes(lambda: 2), 50_000)) == 8192
+    assert max(cut(ChunkSizes(lambda: 2, 3600.0), 50_000)) == 100
+    assert max(itertools.islice(ChunkSizes(lambda: 2, 9.0).cut(9000, 1, 300), 30)) == 300
 
 
 def test_costly_params_count_for_more():

@@ -44,22 +44,25 @@ class ChunkSizes:
             self._recent.append((n_seeds, duration_s))
         self._warm.add(worker)
 
-    def cut(self, n_seeds: int, planned: int, n_trials: int, batch: int = 1) -> Iterator[int]:
+    def cut(self, n_seeds: int, n_trials: int, batch: int = 1) -> Iterator[int]:
         """Yield the sizes of the chunks of a trial, or a look, one of `n_trials` in flight.
 
-        They are multiples of a batch. While no cost is known they begin with one, and grow up to
-        `planned` seeds.
+        They are multiples of a batch.
         """
-        n_batches, planned = -(-n_seeds // batch), -(-planned // batch)
-        return (batch * size for size in self._cut(n_batches, planned, n_trials, batch))
+        cut = self._cut if self._recent else self._cut_blindly
+        return (batch * size for size in cut(-(-n_seeds // batch), n_trials, batch))
 
-    def _cut(self, n_batches: int, planned: int, n_trials: int, batch: int) -> Iterator[int]:
+    def _cut_blindly(self, n_left: int, n_trials: int, batch: int) -> Iterator[int]:
+        """Yield sizes while no cost is known: they double, and halve towards the end."""
+        share = max(1, self._slots() // n_trials)
+        for step in itertools.count():
+            size = max(1, int(min(2**step, n_left / (2 * share), self._largest_blind / batch)))
+            yield from itertools.repeat(size, share)
+            n_left -= size * share
+
+    def _cut(self, n_batches: int, n_trials: int, batch: int) -> Iterator[int]:
         slots = self._slots()
         share = max(1, slots // n_trials)
-        if not self._recent:
-            planned = max(1, int(min(planned, self._largest_blind / batch)))
-            for step in itertools.count():
-                yield from itertools.repeat(min(2**step, planned), share)
         # Chunks of costly params count for more: too few chunks cost more than too many.
         n_recent, recent_s = map(sum, zip(*self._recent, strict=True))
         cost_s = max(1e-9, batch * recent_s / n_recent)  # of a batch

@@ -51,7 +51,7 @@ class Workplace:
         def cut(n_seeds: int) -> Iterator[int]:
             n_trials = max(1, in_flight() * self.demand.n_jobs)
             sizes = self.dispatcher.sizes
-            return sizes.cut(n_seeds, plan.chunk_size, n_trials, plan.batch or at_once)
+            return sizes.cut(n_seeds, n_trials, plan.batch or at_once)
 
         return cut
 

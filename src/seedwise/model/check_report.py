@@ -41,7 +41,8 @@ class CheckReport:
     n_validation_seeds, n_validation_candidates : int
         Fresh seeds on which the best trials are validated, 0 for no validation, and how many.
     chunks_are_measured : bool
-        Whether chunks are cut by what seeds take, so that `chunk_size` is a first guess.
+        Whether chunks are cut by what seeds take; `chunk_size` then says only how many workers are
+        asked for.
     vectorized : bool
         Whether the loss is called for many seeds at once.
     workers : int or None

@@ -50,7 +50,7 @@ class SeedPlan:
     seeds: NDArray[np.int64]
     #: Seeds in a chunk; the last chunk may be shorter.
     chunk_size: int
-    #: Whether that is a first guess, and chunks are cut by what seeds turn out to take.
+    #: Whether that says only how many workers are asked for: chunks are cut by what seeds take.
     measured: bool = False
     #: See `Chunk`; chunks have whole batches.
     batch: int | None = None

@@ -83,7 +83,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         gc.collect()
-        self.rss_b = self.most_rss_b = psutil.Process().memory_info().rss
+        self.most_rss_b = 0
         self._cpu_s, self._began_s = time.process_time(), time.perf_counter()
         self._looking = threading.Thread(target=self._look)
         self._looking.start()
@@ -96,9 +96,9 @@ class Watch:
         self._looking.join()
 
     @property
-    def growth_mb(self) -> float:
-        """By how much its memory was larger, at most, than before."""
-        return (self.most_rss_b - self.rss_b) / 1e6
+    def most_mb(self) -> float:
+        """Its memory, at most."""
+        return self.most_rss_b / 1e6
 
     def _look(self) -> None:
         process = psutil.Process()

@@ -5,7 +5,7 @@ allowed and what to do. Each class has :class:`SeedwiseError` and the fitting bu
 so that ``except ValueError`` works as well as ``except SeedwiseError``.
 """
 
-# ruff: noqa: F403 - each module lists what it has for others
+# ruff: noqa: F403 - a name without an underscore is for others
 from seedwise.errors.base import SeedwiseError as SeedwiseError
 from seedwise.errors.cluster import *
 from seedwise.errors.commands import *

@@ -10,21 +10,6 @@ from seedwise.errors.base import SeedwiseError, masked
 from seedwise.errors.durations import exact_duration
 from seedwise.errors.refusals import what_to_change
 
-__all__ = [
-    "AddressError",
-    "ChunkTooLongError",
-    "ClusterError",
-    "ClusterStartError",
-    "JobNeverStartsError",
-    "KeyFolderError",
-    "MainGuardError",
-    "NestedDriverError",
-    "PreflightError",
-    "SlurmNotFoundError",
-    "SubmitRefusedError",
-    "WorkersFailedError",
-]
-
 
 class ClusterError(SeedwiseError, RuntimeError):
     """Base class of errors about the place where the work runs."""

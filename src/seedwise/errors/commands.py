@@ -5,12 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-__all__ = [
-    "clean_command",
-    "replay_command",
-    "resume_command",
-]
-
 
 def resume_command(run_dir: Path) -> str:
     """Return the command that resumes a run."""

@@ -7,8 +7,6 @@ from pathlib import Path
 from seedwise.errors.base import SeedwiseError
 from seedwise.errors.commands import resume_command
 
-__all__ = ["NoDriverError", "NotAnsweredError", "NotYourRunError", "RequestRefusedError"]
-
 
 class NoDriverError(SeedwiseError, RuntimeError):
     """Raised when no driver works on a run that is to be scaled or stopped.

@@ -8,18 +8,6 @@ from pathlib import Path
 from seedwise.errors.base import SeedwiseError, shown
 from seedwise.errors.commands import resume_command
 
-__all__ = [
-    "ChangedRunError",
-    "CleanRefusedError",
-    "DamagedFileError",
-    "EntryOfARunError",
-    "LedgerMismatchError",
-    "NotARunError",
-    "RunExistsError",
-    "RunFileError",
-    "StudyFileError",
-]
-
 
 class RunExistsError(SeedwiseError, FileExistsError):
     """Raised when a new run's folder already exists and holds no run. `run_dir` is the folder.

@@ -11,20 +11,6 @@ from typing import Self
 from seedwise.errors.advice import remedy
 from seedwise.errors.base import SeedwiseError, shown
 
-__all__ = [
-    "CheckFailedError",
-    "ForeignCodeError",
-    "LossDefinitionError",
-    "LossNotFoundError",
-    "LossSignatureError",
-    "LossTransportError",
-    "LossValueError",
-    "NotALossError",
-    "SelfCheckError",
-    "SnapshotError",
-    "TrialDirError",
-]
-
 
 class CheckFailedError(SeedwiseError, RuntimeError):
     """Raised when the loss failed on the one seed that is evaluated before a run.

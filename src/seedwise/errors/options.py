@@ -6,15 +6,6 @@ from collections.abc import Sequence
 
 from seedwise.errors.base import SeedwiseError, shown
 
-__all__ = [
-    "CaseIndexError",
-    "MissingExtraError",
-    "OptionError",
-    "SourceError",
-    "SpaceError",
-    "UnknownOptionError",
-]
-
 
 class OptionError(SeedwiseError, ValueError):
     """Raised when a keyword has a value that is not allowed.

@@ -13,16 +13,6 @@ from seedwise.errors.base import SeedwiseError
 from seedwise.errors.commands import replay_command, resume_command
 from seedwise.errors.loss import NOT_FINITE
 
-__all__ = [
-    "AllEntriesFailedError",
-    "LeaseLostError",
-    "LossFailedError",
-    "NoCompleteTrialError",
-    "RunLockedError",
-    "RunStopped",
-    "in_a_line",
-]
-
 
 def _advice(failure: str, replay: str, what: str, run_dir: Path, resume_dir: Path | None) -> str:
     """Say how to evaluate `what` again: with more of what it lacked, or with a corrected loss."""

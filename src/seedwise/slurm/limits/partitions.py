@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import SEPARATOR
@@ -12,6 +11,30 @@ from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
 from seedwise.slurm.limits.records import NodeKind, PartitionLimits
 from seedwise.slurm.units import memory_mb
 
+_STATES = ("up", "down", "drain", "inactive")
+
+
+def _state(text: str) -> str:
+    state = "inactive" if text.lower() == "inact" else text.lower()
+    if state not in _STATES:
+        raise ValueError(text)
+    return state
+
+
+_PARTITION: words.Table = {
+    "max_time_s": ("MaxTime", time_s),
+    "default_time_s": ("DefaultTime", time_s),
+    "is_default": ("Default", words.truth),
+    "is_hidden": ("Hidden", words.truth),
+    "state": ("State", _state),
+    "max_cpus_per_node": ("MaxCPUsPerNode", words.number),
+    "is_exclusive": ("OverSubscribe", lambda text: text.upper().startswith("EXCL")),
+    "qos": ("QoS", words.name),
+    "allow_groups": ("AllowGroups", words.allowed),
+    "allow_accounts": ("AllowAccounts", words.allowed),
+    "allow_qos": ("AllowQos", words.allowed),
+}
+_MEMORY = {"MaxMemPerNode": "max_memory_per_node_mb", "MaxMemPerCPU": "max_memory_per_cpu_mb"}
 _SINFO = {
     "PartitionName": "%P",
     "State": "%a",
@@ -29,8 +52,6 @@ _SINFO = {
 }
 #: The format in which ``sinfo`` must print.
 SINFO_FORMAT = SEPARATOR.join(_SINFO.values())
-
-_STATES = ("up", "down", "drain", "inactive")
 
 
 def partitions_in(
@@ -71,67 +92,32 @@ def _all_nodes(
 
 
 def _partition(
-    record: dict[str, str],
-    kinds: tuple[NodeKind, ...] | None,
-    settings: dict[str, str] | None,
+    record: dict[str, str], kinds: tuple[NodeKind, ...] | None, settings: dict[str, str] | None
 ) -> PartitionLimits:
-    read = words.Reader(record)
-    if kinds is None:
-        read.unknown.append("node_kinds")
-    max_time_s = read("max_time_s", "MaxTime", time_s, None)
-    if record.get("DefaultTime") not in words.NOTHING:
-        default_time_s = read("default_time_s", "DefaultTime", time_s, None)
-    else:  # a job that names none gets the longest
-        default_time_s = max_time_s
-        read.unknown += ["default_time_s"] * ("max_time_s" in read.unknown)
-    return PartitionLimits(
-        name=record["PartitionName"],
-        is_default=read("is_default", "Default", words.truth, False),
-        is_hidden=read("is_hidden", "Hidden", words.truth, False),
-        state=read("state", "State", _state, "up"),
-        max_time_s=max_time_s,
-        default_time_s=default_time_s,
-        max_cpus_per_node=read("max_cpus_per_node", "MaxCPUsPerNode", words.number, None),
-        is_exclusive=read("is_exclusive", "OverSubscribe", _is_exclusive, False),
-        qos=read("qos", "QoS", words.name, None),
-        allow_groups=read("allow_groups", "AllowGroups", words.allowed, None),
-        node_kinds=kinds or (),
-        **_doors(read, "Accounts", "accounts"),
-        **_doors(read, "Qos", "qos"),
-        **_memory(read, settings),
-        unknown=tuple(read.unknown),  # the last, when all is read
-    )
+    if record.get("DefaultTime") in words.NOTHING:  # a job that names none gets the longest
+        record = {**record, "DefaultTime": record.get("MaxTime", "")}
+    denied = {}
+    for key, ours in (("Accounts", "deny_accounts"), ("Qos", "deny_qos")):
+        if f"Deny{key}" in record and f"Allow{key}" not in record:  # Slurm prints one of the two
+            record = {**record, f"Allow{key}": "ALL"}
+            denied[ours] = words.names(record[f"Deny{key}"])
+    values = words.values_in(record, _PARTITION)
+    memory = _memory(record, settings)
+    of_nodes = ("node_kinds",) if kinds is None else ()
+    of_memory = tuple(_MEMORY.values()) if memory is None else ()
+    values["unknown"] = (*of_nodes, *values["unknown"], *of_memory)
+    values |= denied | (memory or {})
+    return PartitionLimits(name=record["PartitionName"], node_kinds=kinds or (), **values)
 
 
-def _doors(read: words.Reader, key: str, ours: str) -> dict[str, Any]:
-    """Return who may use it and who may not; Slurm prints one of the two."""
-    denied = read.record.get(f"Deny{key}")
-    if denied is not None and f"Allow{key}" not in read.record:
-        return {f"deny_{ours}": words.names(denied)}
-    return {f"allow_{ours}": read(f"allow_{ours}", f"Allow{key}", words.allowed, None)}
-
-
-def _memory(read: words.Reader, settings: dict[str, str] | None) -> dict[str, Any]:
-    """Return the limit on memory: a partition's own overrides the cluster's."""
-    ours = {"MaxMemPerNode": "max_memory_per_node_mb", "MaxMemPerCPU": "max_memory_per_cpu_mb"}
-    for source in (read.record, settings or {}):
+def _memory(record: dict[str, str], settings: dict[str, str] | None) -> dict[str, float] | None:
+    """Return the limit, a partition's own or else the cluster's; None if it is unknown."""
+    for source in (record, settings or {}):
         key = "MaxMemPerCPU" if "MaxMemPerCPU" in source else "MaxMemPerNode"
         try:
             limit_mb = memory_mb(source[key])
         except (KeyError, ValueError):
-            read.unknown += ours.values()
-            break
+            return None
         if limit_mb is not None:
-            return {ours[key]: limit_mb}
+            return {_MEMORY[key]: limit_mb}
     return {}
-
-
-def _is_exclusive(text: str) -> bool:
-    return text.upper().startswith("EXCL")
-
-
-def _state(text: str) -> str:
-    state = "inactive" if text.lower() == "inact" else text.lower()
-    if state not in _STATES:
-        raise ValueError(text)
-    return state

@@ -25,6 +25,16 @@ _COMMANDS = {
     "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
 }
+_SETTINGS: words.Table = {
+    "cluster": ("ClusterName", str),
+    "version": ("SLURM_VERSION", str),
+    "max_array_size": ("MaxArraySize", words.number),
+    "max_job_count": ("MaxJobCount", words.number),
+    "enforce": ("AccountingStorageEnforce", words.names),
+    "enforce_partition_limits": ("EnforcePartLimits", str.upper),
+    "submit_plugins": ("JobSubmitPlugins", words.names),
+    "filter_plugins": ("CliFilterPlugins", words.names),
+}
 _MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
@@ -94,26 +104,16 @@ def limits_in(
         partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
     qos = qos_in(texts.get("qos") or "")
     accounts = accounts_in(texts.get("accounts"), (settings or {}).get("ClusterName"))
-    read = words.Reader(settings or {})
     needed = {"user": user, "partitions": partitions, "qos": qos, "accounts": accounts is not None}
+    values = words.values_in(settings or {}, _SETTINGS)
+    values["unknown"] += tuple(name for name, value in needed.items() if not value)
     return SlurmLimits(
         user=user,
         partitions=partitions,
         qos=qos,
         accounts=accounts or (),
-        cluster=read("cluster", "ClusterName", str, ""),
-        version=read("version", "SLURM_VERSION", str, ""),
-        max_array_size=read("max_array_size", "MaxArraySize", words.number, None),
-        max_job_count=read("max_job_count", "MaxJobCount", words.number, None),
-        enforce=read("enforce", "AccountingStorageEnforce", words.names, ()),
-        enforce_partition_limits=read(
-            "enforce_partition_limits", "EnforcePartLimits", str.upper, "NO"
-        ),
-        submit_plugins=read("submit_plugins", "JobSubmitPlugins", words.names, ()),
-        filter_plugins=read("filter_plugins", "CliFilterPlugins", words.names, ()),
         unanswered=unanswered or {},
-        # The last, when all is read.
-        unknown=(*read.unknown, *(name for name, value in needed.items() if not value)),
+        **values,
     )
 
 

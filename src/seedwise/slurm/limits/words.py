@@ -7,8 +7,8 @@ are not known here, is unknown, and never a guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 #: What Slurm writes where there is nothing.
 NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
@@ -16,24 +16,21 @@ NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
 #: A key and its value; values may hold blanks, and nothing is quoted.
 _PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
 
+#: By our name of a value: what Slurm calls it, and how it is read.
+Table = Mapping[str, tuple[str, Callable[[str], Any]]]
+
 _T = TypeVar("_T")
 
 
-class Reader:
-    """Reads a record's values, and remembers which of them are unknown."""
-
-    def __init__(self, record: dict[str, str]) -> None:
-        self.record = record
-        #: Names of the values that were asked for and are unknown.
-        self.unknown: list[str] = []
-
-    def __call__(self, name: str, key: str, parse: Callable[[str], _T], instead: _T) -> _T:
-        """Return a value; where it is unknown, note its name and return `instead`."""
+def values_in(record: Mapping[str, str], table: Table) -> dict[str, Any]:
+    """Return what a record says, by our names; `unknown` names what it lacks or what is odd."""
+    values: dict[str, Any] = {"unknown": ()}
+    for name, (key, parse) in table.items():
         try:
-            return parse(self.record[key])
+            values[name] = parse(record[key])
         except (KeyError, ValueError):
-            self.unknown.append(name)
-            return instead
+            values["unknown"] += (name,)
+    return values
 
 
 def records(text: str, first_key: str) -> list[dict[str, str]]:
@@ -94,7 +91,7 @@ def gres(text: str) -> tuple[str, ...]:
     return names(re.sub(r"\([^)]*\)", "", text)) if text not in NOTHING else ()
 
 
-def tres(text: str, key: str, parse: Callable[[str], _T]) -> _T | None:
+def tres(key: str, parse: Callable[[str], _T], text: str) -> _T | None:
     """Return the limit on a resource from a list such as ``cpu=4,mem=8G``; None means no limit."""
     limits: Iterable[list[str]] = (word.split("=", 1) for word in names(text))
     found = {words[0]: words[-1] for words in limits}

@@ -9,7 +9,6 @@ so that ``except ValueError`` works as well as ``except SeedwiseError``.
 from seedwise.errors.base import SeedwiseError as SeedwiseError
 from seedwise.errors.cluster import *
 from seedwise.errors.commands import *
-from seedwise.errors.control import *
 from seedwise.errors.folder import *
 from seedwise.errors.loss import *
 from seedwise.errors.options import *

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.errors import ClusterStartError, PreflightError
+from seedwise.errors import ClusterStartError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.slurm_time import time_text
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.preflight.check import known_limits, script_problems
+from seedwise.slurm.preflight.check import known_limits, refuse_fatal, script_problems
 from seedwise.slurm.queue import quoted, quoted_file, submit_job
 
 _DAY_S = 86_400.0
@@ -94,13 +94,10 @@ class DriverJob:
             command=shlex.join(self.command),
             submit_again=shlex.join(again),
         )
-        fatal = [
+        refuse_fatal(
             attrs.evolve(problem, option=_FLAGS.get(problem.option, problem.option))
             for problem in script_problems(script, 1, limits)
-            if problem.fatal
-        ]
-        if fatal:
-            raise PreflightError(fatal)
+        )
         return script
 
     def _directives(

@@ -25,12 +25,7 @@ from seedwise.slurm.limits.read import limits_in, slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.request import Problem, Request
 from seedwise.slurm.preflight.rules import given_cpus, problems
-from seedwise.slurm.queue import (
-    directive_words,
-    has_no_node_now,
-    sbatch_environment,
-    test_submit,
-)
+from seedwise.slurm.queue import directive_words, has_no_node_now, sbatch_environment, test_submit
 from seedwise.slurm.units import memory_mb
 
 #: The walltime of a request for no limit.
@@ -39,15 +34,12 @@ NO_LIMIT_S = 10 * 365 * 86_400.0
 _LIMITS_S = 5.0
 
 _OPTIONS = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-for _short, _long in (
-    ("-p", "--partition"),
-    ("-A", "--account"),
-    ("-q", "--qos"),
-    ("-t", "--time"),
-    ("-C", "--constraint"),
-    ("-c", "--cpus-per-task"),
-):
-    _OPTIONS.add_argument(_short, _long)
+_OPTIONS.add_argument("-p", "--partition")
+_OPTIONS.add_argument("-A", "--account")
+_OPTIONS.add_argument("-q", "--qos")
+_OPTIONS.add_argument("-t", "--time")
+_OPTIONS.add_argument("-C", "--constraint")
+_OPTIONS.add_argument("-c", "--cpus-per-task")
 # The last of these counts. How much memory a job gets for its GPUs is unknown.
 _OPTIONS.add_argument("--mem", type=lambda text: (text, False))
 _OPTIONS.add_argument("--mem-per-cpu", type=lambda text: (text, True), dest="mem")
@@ -101,9 +93,7 @@ def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
     """
     limits = known_limits()
     found = script_problems(script, n_jobs, limits)
-    fatal = [problem for problem in found if problem.fatal]
-    if fatal:
-        raise PreflightError(fatal)
+    refuse_fatal(found)
     try:
         cpus = given_cpus(request_in(script, n_jobs), limits)
     except ValueError:
@@ -127,6 +117,12 @@ def script_problems(
         return problems(request_in(script, n_jobs), limits, accepted=accepted)
     except ValueError:  # a form of an option that Slurm knows and we don't
         return ()
+
+
+def refuse_fatal(found: Iterable[Problem]) -> None:
+    """Raise PreflightError if jobs could never start."""
+    if fatal := [problem for problem in found if problem.fatal]:
+        raise PreflightError(fatal)
 
 
 def request_in(script: str, n_jobs: int) -> Request:
@@ -172,8 +168,7 @@ class _Verdict:
     def require(self, note: Callable[[str], None]) -> None:
         """Refuse a job that Slurm would not take or never start."""
         if self.refusal is None:
-            if self._fatal:
-                raise PreflightError(self._fatal)
+            refuse_fatal(self.problems)
             return
         if not has_no_node_now(self.refusal) or self._fatal:
             raise SubmitRefusedError(self.refusal.text, self.script, self._fatal)

@@ -23,31 +23,30 @@ def nodes_in(text: str) -> dict[str, tuple[NodeKind, ...] | None]:
     """Return what ``scontrol --oneliner show node`` prints, by partition, as `together` does."""
     found: defaultdict[str, list[NodeKind | None]] = defaultdict(list)
     for record in words.records(text, "NodeName"):
-        try:
-            node = _node(record)
-        except (KeyError, ValueError):
-            node = None
+        node = node_in(record)
         for partition in words.names(record.get("Partitions", "")):
             found[partition].append(node)
     return {partition: together(nodes) for partition, nodes in found.items()}
 
 
-def node_of_sinfo(record: dict[str, str]) -> NodeKind | None:
-    """Return the nodes of a line of ``sinfo``; None if they are not understood."""
-    usable, idle = _availability(record["node_state"])
+def node_in(record: dict[str, str]) -> NodeKind | None:
+    """Return a node of scontrol's, or the nodes of a line of sinfo; None if not understood."""
     try:
-        n_nodes = int(record["nodes"])
+        usable, idle = _availability(record.get("#state", record["State"]))
+        n_nodes = int(record.get("#nodes", 1))
+        # Since Slurm 22.05 what jobs can have is given beside what there is.
+        cpus = int(record.get("CPUEfctv") or record["CPUTot"])
         return NodeKind(
             n_nodes=n_nodes,
             n_usable=n_nodes if usable else 0,
             n_idle=n_nodes if idle else 0,
-            cpus=int(record["cpus"]),
-            memory_mb=int(record["mem"]),
-            idle_cpus=int(record["cpu_states"].split("/")[1]) if usable else 0,
-            features=words.names(record["features"]),
-            gres=words.gres(record["gres"]),
+            cpus=cpus,
+            memory_mb=int(record["RealMemory"]) - int(record.get("MemSpecLimit") or 0),
+            idle_cpus=_idle_cpus(record, cpus) if usable else 0,
+            features=words.names(record["AvailableFeatures"]),
+            gres=words.gres(record["Gres"]),
         )
-    except (IndexError, ValueError):
+    except (IndexError, KeyError, ValueError):
         return None
 
 
@@ -68,21 +67,10 @@ def together(nodes: Iterable[NodeKind | None]) -> tuple[NodeKind, ...] | None:
     return tuple(kind for kind in kinds if kind.n_nodes)
 
 
-def _node(record: dict[str, str]) -> NodeKind:
-    usable, idle = _availability(record["State"])
-    # Since Slurm 22.05 what jobs can have is given beside what there is.
-    cpus = int(record.get("CPUEfctv") or record["CPUTot"])
-    reserved_mb = int(record.get("MemSpecLimit") or 0)
-    return NodeKind(
-        n_nodes=1,
-        n_usable=int(usable),
-        n_idle=int(idle),
-        cpus=cpus,
-        memory_mb=int(record["RealMemory"]) - reserved_mb,
-        idle_cpus=max(cpus - int(record["CPUAlloc"]), 0) if usable else 0,
-        features=words.names(record["AvailableFeatures"]),
-        gres=words.gres(record["Gres"]),
-    )
+def _idle_cpus(record: dict[str, str], cpus: int) -> int:
+    if "#cpus" in record:
+        return int(record["#cpus"].split("/")[1])
+    return max(cpus - int(record["CPUAlloc"]), 0)
 
 
 def _availability(state: str) -> tuple[bool, bool]:

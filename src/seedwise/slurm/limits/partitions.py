@@ -7,7 +7,7 @@ from collections import defaultdict
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import SEPARATOR
 from seedwise.slurm.limits import words
-from seedwise.slurm.limits.nodes import node_of_sinfo, nodes_in, together
+from seedwise.slurm.limits.nodes import node_in, nodes_in, together
 from seedwise.slurm.limits.records import NodeKind, PartitionLimits
 from seedwise.slurm.units import memory_mb
 
@@ -35,6 +35,8 @@ _PARTITION: words.Table = {
     "allow_qos": ("AllowQos", words.allowed),
 }
 _MEMORY = {"MaxMemPerNode": "max_memory_per_node_mb", "MaxMemPerCPU": "max_memory_per_cpu_mb"}
+# By scontrol's names; what only sinfo says has a # in its name, so that no record of scontrol's
+# can have it.
 _SINFO = {
     "PartitionName": "%P",
     "State": "%a",
@@ -42,13 +44,13 @@ _SINFO = {
     "DefaultTime": "%L",
     "AllowGroups": "%g",
     "OverSubscribe": "%h",
-    "nodes": "%D",
-    "node_state": "%T",
-    "cpus": "%c",
-    "cpu_states": "%C",
-    "mem": "%m",
-    "features": "%f",
-    "gres": "%G",
+    "#nodes": "%D",
+    "#state": "%T",
+    "CPUTot": "%c",
+    "#cpus": "%C",
+    "RealMemory": "%m",
+    "AvailableFeatures": "%f",
+    "Gres": "%G",
 }
 #: The format in which ``sinfo`` must print.
 SINFO_FORMAT = SEPARATOR.join(_SINFO.values())
@@ -74,8 +76,7 @@ def partitions_of_sinfo(text: str, settings: dict[str, str] | None) -> tuple[Par
         record["Default"] = "YES" if marked.endswith("*") else "NO"
         lines[record["PartitionName"]].append(record)
     return tuple(
-        _partition(same[0], together(node_of_sinfo(record) for record in same), settings)
-        for same in lines.values()
+        _partition(same[0], together(map(node_in, same)), settings) for same in lines.values()
     )
 
 

@@ -208,9 +208,8 @@ class WorkersFailedError(ClusterError):
         self.log_tail = log_tail
         self.nodes = tuple(dict.fromkeys(nodes))
         where = f" on {', '.join(self.nodes)}" if self.nodes else ""
-        log = f"\nIts log ends with:\n\n{log_tail}" if log_tail else ""
-        if repr(log_tail.strip()) in problem:  # its one line is quoted there
-            log = ""
+        is_quoted = repr(log_tail.strip()) in problem  # its one line
+        log = f"\nIts log ends with:\n\n{log_tail}" if log_tail and not is_quoted else ""
         super().__init__(
             f"{n_jobs} jobs in a row{where} ended before their worker joined; the last one: "
             f"{problem}.{log}\n"

@@ -81,10 +81,7 @@ class ChangedRunError(SeedwiseError, ValueError):
     """
 
     def __init__(
-        self,
-        run_dir: Path,
-        changes: Mapping[str, tuple[object, object]],
-        code_changes: str = "",
+        self, run_dir: Path, changes: Mapping[str, tuple[object, object]], code_changes: str = ""
     ) -> None:
         self.run_dir = run_dir
         self.changes = dict(changes)

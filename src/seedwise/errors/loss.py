@@ -45,11 +45,9 @@ class CheckFailedError(SeedwiseError, RuntimeError):
         where = "the worker" if seed is None else f"seed {seed}"
         with_params = f", with params {self.params!r}" if self.params else ""
         log = f"The job's log ends with:\n\n{log_tail}\n\n" if log_tail else ""
-        advice = _CHECK_ADVICE.get(exception_type)
+        advice = _CHECK_ADVICE.get(exception_type, _REPEAT)
         if (found := remedy(f"{exception_type}: {traceback}")) is not None:
             advice = f"{found[0]}."
-        if advice is None:
-            advice = "To see it happen here, call the loss with these params and this seed."
         super().__init__(
             f"loss {loss_name!r} failed on {where}{with_params}:\n\n{traceback.rstrip()}\n\n{log}"
             f"{advice} Nothing was begun, and the check left nothing behind."
@@ -63,6 +61,7 @@ _MISSING = (
     "The Python of the workers must be able to import what the loss imports: see "
     "SlurmOptions(python=..., prologue=...)."
 )
+_REPEAT = "To see it happen here, call the loss with these params and this seed."
 _CHECK_ADVICE = {
     "ImportError": _MISSING,
     "ModuleNotFoundError": _MISSING,

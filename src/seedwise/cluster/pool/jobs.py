@@ -12,15 +12,9 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from seedwise.cluster.job import job_name
 from seedwise.cluster.place import RunTag, run_soon
+from seedwise.slurm import queue
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.queue import (
-    QueuedJob,
-    exclude_nodes,
-    list_jobs,
-    scancel,
-    submit_job,
-    test_submit,
-)
+from seedwise.slurm.queue import QueuedJob
 
 #: A worker is named by its job's id, after this.
 WORKER = "job-"
@@ -92,24 +86,24 @@ class Queue:
 
     def submit(self) -> str | None:
         """Submit a job and return its id; None if sbatch printed no id."""
-        return submit_job(self.script, *self._excluded)
+        return queue.submit_job(self.script, *self._excluded)
 
     def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
         """Return the jobs that are queued or run."""
-        return list_jobs(self.tag.job_tag, known, name=job_name(self.tag.name))
+        return queue.list_jobs(self.tag.job_tag, known, name=job_name(self.tag.name))
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs."""
-        scancel([*job_ids])
+        queue.scancel([*job_ids])
 
     def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
         """Keep jobs off these nodes: those to come, and those that wait. Others are allowed."""
         self._excluded = nodes
-        exclude_nodes(self.script, nodes, waiting)
+        queue.exclude_nodes(self.script, nodes, waiting)
 
     def try_without(self, nodes: Collection[str]) -> CommandError | None:
         """Return why Slurm would not take a job that may not run on these nodes."""
-        return test_submit(self.script, *nodes)
+        return queue.test_submit(self.script, *nodes)
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,13 @@ def check_place(options: WorkOptions) -> None:
     """Refuse what can't work here, before anything is made."""
     require_main_guard()
     if options.place == "local":
-        _require_children()
+        if multiprocessing.current_process().daemon:
+            raise NestedDriverError(
+                "this process is daemonic, as those of multiprocessing.Pool and of Dask workers "
+                "are, and may not start the processes of local workers",
+                "Use concurrent.futures.ProcessPoolExecutor, or Dask workers with the setting "
+                "distributed.worker.daemon=False, or begin the run in the script itself.",
+            )
     elif options.place == "slurm":
         slurm = options.slurm_settings
         keyword = "interface" if slurm.scheduler_interface is None else "scheduler_interface"
@@ -63,16 +69,6 @@ def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
 
         return open_slurm(options, demand, tag)
     return open_passed(options)
-
-
-def _require_children() -> None:
-    if multiprocessing.current_process().daemon:
-        raise NestedDriverError(
-            "this process is daemonic, as those of multiprocessing.Pool and of Dask workers are, "
-            "and may not start the processes of local workers",
-            "Use concurrent.futures.ProcessPoolExecutor, or Dask workers with the setting "
-            "distributed.worker.daemon=False, or begin the run in the script itself.",
-        )
 
 
 def _refuse_own_task(cluster: Any) -> None:

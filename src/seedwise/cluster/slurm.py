@@ -147,8 +147,7 @@ def _host(options: WorkOptions) -> str:
     if not given and site.get("host", "") not in _EVERYWHERE:
         return str(site["host"])
     interface = scheduler_interface(slurm)
-    host: str = get_ip_interface(interface) if interface else get_ip()
-    return host
+    return str(get_ip_interface(interface) if interface else get_ip())
 
 
 def _scheduler_options(plan: JobPlan) -> dict[str, Any]:
@@ -179,6 +178,4 @@ def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
 
 
 def _script(keywords: dict[str, Any], address: str = "tls://scheduler:0") -> str:
-    job = WorkerJob(address, name=f"{WORKER}$SLURM_JOB_ID", **keywords)
-    script: str = job.job_script()
-    return script
+    return str(WorkerJob(address, name=f"{WORKER}$SLURM_JOB_ID", **keywords).job_script())

@@ -133,10 +133,10 @@ def parse_scontrol(text: str) -> dict[str, JobEnd]:
             memory = f"--mem={found['MinMemoryNode']}"
         state, code = found.get("JobState", ""), found.get("ExitCode", "")
         end = _job_end(job_id, state, code, found.get("NodeList", ""), memory)
-        if end is not None and found.get("Reason") == "OutOfMemory":
-            end = attrs.evolve(end, state="OUT_OF_MEMORY")
         if end is not None:
             ends[job_id] = end
+            if found.get("Reason") == "OutOfMemory":
+                ends[job_id] = attrs.evolve(end, state="OUT_OF_MEMORY")
     return ends
 
 

@@ -132,11 +132,7 @@ class SweepProposer:
     """
 
     def __init__(
-        self,
-        cases: Cases,
-        table: TrialTable,
-        numbers: Iterator[int],
-        best: TrialResult | None,
+        self, cases: Cases, table: TrialTable, numbers: Iterator[int], best: TrialResult | None
     ) -> None:
         #: How many are told or asked for.
         self.n_asked = table.n_told

@@ -22,14 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from seedwise.model.racing import first_of_part
 from seedwise.model.statistics import Estimate
-from seedwise.model.surrogate import (
-    KAPPA,
-    Posterior,
-    Surrogate,
-    Told,
-    fit_surrogate,
-    fitted_at,
-)
+from seedwise.model.surrogate import KAPPA, Posterior, Surrogate, Told, fit_surrogate, fitted_at
 from seedwise.study.storage import load_study
 
 #: Attribute of a study in which each trial has a part of the seeds: how many there are in all.
@@ -87,10 +80,7 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     """
 
     def _sample(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         return super()._sample(self._shown(study), trial, search_space)
 
@@ -109,10 +99,7 @@ class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
     """Optuna's Gaussian process over smoothed values. This uses no private names of its own."""
 
     def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the params that Optuna's sampler chooses, by the smoothed values."""
         return super().sample_relative(self._shown(study), trial, search_space)

@@ -13,20 +13,13 @@ from typing import Any
 
 import attrs
 
+from seedwise import errors
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.optimize import Optimization
 from seedwise.driver.parts import make_parts
 from seedwise.driver.run import Run
 from seedwise.driver.study_work import Study, recovered_study
 from seedwise.driver.workplace import Workplace
-from seedwise.errors import (
-    CheckFailedError,
-    ChunkTooLongError,
-    LossFailedError,
-    NoCompleteTrialError,
-    RunStopped,
-    SeedwiseError,
-)
 from seedwise.errors.base import masked
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
@@ -98,16 +91,18 @@ def check_seed(
 
         try:
             return carry_out(work, parts, one, directory, [watch])  # type: ignore[return-value]
-        except (LossFailedError, NoCompleteTrialError):
+        except (errors.LossFailedError, errors.NoCompleteTrialError):
             raise _failed(loss, watch.finished, seed, watch.log_tail) from None
-        except ChunkTooLongError as error:
+        except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
-            raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
-        except RunStopped as stopped:  # the folder, with which to go on, is about to go
+            raise errors.CheckFailedError(
+                loss.name, {}, seed, type(error).__name__, text
+            ) from None
+        except errors.RunStopped as stopped:  # the folder, with which to go on, is about to go
             by = "" if stopped.signal is None else f" by {stopped.signal.name}"
             stopped.args = (f"the check was stopped{by}; nothing is left of it",)
             raise
-        except SeedwiseError as error:
+        except errors.SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
             error.args = (watch.without_folder(str(error)),)
             raise
@@ -203,11 +198,11 @@ class _Watch:
 
 def _failed(
     loss: LossDefinition, finished: TrialFinished | None, seed: int, tail: str
-) -> CheckFailedError:
+) -> errors.CheckFailedError:
     assert finished is not None  # or the trial could not have failed
     failure = finished.failure
     assert failure is not None
-    return CheckFailedError(
+    return errors.CheckFailedError(
         loss.name,
         finished.trial.params,
         seed if loss.vectorized else failure.seed,

@@ -41,6 +41,11 @@ def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
     return len(trials) >= run.options.n_trials or are_seeds_spent(run.options, trials)
 
 
+def is_complete(run: Run, trials: Sequence[TrialResult]) -> bool:
+    """Tell whether nothing is left to do once these trials are told, of the validation neither."""
+    return is_searched(run, trials) and is_validated(run, trials)
+
+
 def are_seeds_spent(options: StudyOptions, trials: Sequence[TrialResult]) -> bool:
     """Tell whether the trials have as many seeds as they may."""
     most = options.max_total_seeds

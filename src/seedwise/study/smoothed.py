@@ -38,7 +38,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
 
     _surrogate: Surrogate | None = None
     _choice: _Choice | None = None
-    _n_plan: int | None = None  # 0 if the trials have no parts of the seeds
+    _n_plan: int | None = None  # how many seeds trials have a part of; 0 if they have no parts
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what only saves time."""
@@ -47,10 +47,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
     def smoothed(
         self, trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
     ) -> list[FrozenTrial]:
-        """Return trials with smoothed values in place of their means.
-
-        `n_plan` is the number of seeds of which each trial has a part; 0 if trials have no parts.
-        """
+        """Return trials with smoothed values in place of their means; `n_plan` is as `_n_plan`."""
         rows, told = told_trials(trials, maximize, n_plan)
         at = fitted_at(len(told))
         if self._surrogate is None or not self._surrogate.told.same(told.first(at)):

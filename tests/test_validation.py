@@ -270,7 +270,7 @@ def test_while_the_search_goes_on_there_is_no_validated_value(run, noted, monkey
         raise RunStopped(Path(result.run_dir), None)
 
     with monkeypatch.context() as patched:
-        patched.setattr("seedwise.driver.study_work.begin_validation", listen)
+        patched.setattr("seedwise.driver.validation.begin_validation", listen)
         with pytest.raises(RunStopped):
             run(noted, n_trials=N_TRIALS + 1)
     assert seen == [None]
@@ -291,7 +291,7 @@ def test_what_is_found_is_never_written_to_the_record_of_a_driver_that_took_over
         others = {"of": {**record.read()["of"], "n_told": 99}}
         write(attrs.evolve(mine, guard=lambda: record.write(others)), found)
 
-    monkeypatch.setattr("seedwise.driver.study_work.write_validation", write_late)
+    monkeypatch.setattr("seedwise.driver.validation.write_validation", write_late)
     said = json.loads((Path(run(noted).run_dir) / "validation.json").read_text())
     assert ("found" in said, said["of"]["n_told"]) == (True, N_TRIALS)
 

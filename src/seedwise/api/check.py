@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import Demand
 from seedwise.cluster.pool.size import worker_bounds
-from seedwise.driver.check_seed import CheckedSeed, check_seed
+from seedwise.driver.check_seed import check_seed
 from seedwise.driver.parts import Parts, make_parts
 from seedwise.errors import NotALossError
 from seedwise.model.check_report import CheckReport
@@ -81,15 +82,13 @@ def check_script(script: str, **keywords: Any) -> CheckReport:
     return check_run(load_loss(script), **keywords)
 
 
-def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckReport:
+def _report(parts: Parts, options: RunOptions, checked: Mapping[str, Any]) -> CheckReport:
     loss, plan, looks = parts.loss, parts.plan, parts.looks
     workers = _n_workers(parts, options)
     found: list[str] = []
     cpus: int | None = None
-    if checked.job_script is not None and workers is not None:
-        found, cpus = plan_problems(checked.job_script, workers)
-    on_slurm = options.place == "slurm"
-    assert checked.trial.value is not None  # it is complete
+    if checked["job_script"] is not None and workers is not None:
+        found, cpus = plan_problems(checked["job_script"], workers)
     return CheckReport(
         loss_name=loss.name,
         place=options.place if options.place in ("local", "slurm") else "passed",
@@ -108,21 +107,11 @@ def _report(parts: Parts, options: RunOptions, checked: CheckedSeed) -> CheckRep
         worker_parallelism=options.worker_parallelism,
         use_processes=options.use_processes,
         cpus_per_worker=cpus,
-        walltime_s=checked.walltime_s,
         trial_limit_s=options.trial_limit_s,
-        params=dict(checked.trial.params),
         seed=int(plan.seeds[0]),
-        value=checked.trial.value,
-        first_s=checked.first_s,
-        seed_s=checked.result.duration_s,
-        host=checked.host,
-        worker=checked.result.worker,
-        job_id=checked.result.job_id,
-        waited_s=checked.waited_s if on_slurm else None,
-        versions=checked.versions,
-        job_script=checked.job_script,
         warnings=tuple(found),
         defaults=_defaults(options, parts, workers),
+        **checked,
     )
 
 

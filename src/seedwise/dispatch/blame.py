@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import attrs
-
 from seedwise.dispatch.channel import Order
 from seedwise.model.trials import ChunkResult, FailureKind, SeedFailure
 from seedwise.worker.chunk import ChunkTask
@@ -20,19 +18,12 @@ from seedwise.worker.chunk import ChunkTask
 _PATIENCE_S = 15.0
 
 
-@attrs.frozen(eq=False)
-class _Held:
-    order: Order
-    worker: str
-    until_s: float
-
-
 class Blame:
     """Holds chunks back until it is known whether they are to blame; see `Place.fault`."""
 
     def __init__(self, fault: Callable[[str], str | None]) -> None:
         self._fault = fault
-        self._held: list[_Held] = []
+        self._held: list[tuple[Order, str, float]] = []  # with worker and end of patience
 
     def __len__(self) -> int:
         """Return the number of chunks that are held back."""
@@ -40,25 +31,25 @@ class Blame:
 
     def hold(self, order: Order, worker: str) -> None:
         """Hold back a chunk that lost the worker of this name."""
-        self._held.append(_Held(order, worker, time.monotonic() + _PATIENCE_S))
+        self._held.append((order, worker, time.monotonic() + _PATIENCE_S))
 
     def forget(self, unwanted: Callable[[Order], bool]) -> None:
         """Drop the unwanted chunks."""
-        self._held = [held for held in self._held if not unwanted(held.order)]
+        self._held = [held for held in self._held if not unwanted(held[0])]
 
     def settled(self) -> tuple[list[Order], list[tuple[Order, ChunkResult]]]:
         """Release the chunks to be evaluated again, and those to blame, with their results."""
         again: list[Order] = []
         results: list[tuple[Order, ChunkResult]] = []
         held, self._held = self._held, []
-        for one in held:
-            words = self._fault(one.worker)
+        for order, worker, until_s in held:
+            words = self._fault(worker)
             if words:
-                results.append((one.order, died(one.order.task, words)))
-            elif words is not None or time.monotonic() > one.until_s:
-                again.append(one.order)
+                results.append((order, died(order.task, words)))
+            elif words is not None or time.monotonic() > until_s:
+                again.append(order)
             else:
-                self._held.append(one)
+                self._held.append((order, worker, until_s))
         return again, results
 
 

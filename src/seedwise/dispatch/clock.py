@@ -16,14 +16,6 @@ TrialKey: TypeAlias = tuple[str | None, int, str]
 _NEAR_S = 10.0
 
 
-@attrs.frozen
-class _Start:
-    """Where a chunk started, and how much longer its job lasted then; None if unknown."""
-
-    worker: str
-    left_s: float | None
-
-
 @attrs.define
 class _Runs:
     """How long chunks of a trial have run, at least one at a time, and which run now."""
@@ -31,7 +23,8 @@ class _Runs:
     ran_s: float = 0.0
     #: The time from which on `ran_s` is not counted yet.
     since_s: float = 0.0
-    starts: dict[int, _Start] = attrs.field(factory=dict)
+    #: By chunk the worker, and how much longer its job lasted then; None if unknown.
+    starts: dict[int, tuple[str, float | None]] = attrs.field(factory=dict)
 
     def total_s(self, now_s: float) -> float:
         return self.ran_s + (now_s - self.since_s if self.starts else 0.0)
@@ -54,16 +47,16 @@ class TrialClock:
         """Take note of the start of a chunk; Dask's event loop calls this."""
         _, message = event
         trial = message["entry_id"], message["trial"], message["part"]
-        start = _Start(message["worker"], message["left_s"])
+        worker, left_s = message["worker"], message["left_s"]
         now_s = time.monotonic()
         with self._lock:
             runs = self._runs.setdefault(trial, _Runs())
             if not runs.starts:
                 runs.since_s = now_s
-            runs.starts[message["chunk"]] = start
-            if start.left_s is not None:
-                self._ends_s[start.worker] = now_s + start.left_s
-                self.longest_left_s = max(self.longest_left_s or 0.0, start.left_s)
+            runs.starts[message["chunk"]] = worker, left_s
+            if left_s is not None:
+                self._ends_s[worker] = now_s + left_s
+                self.longest_left_s = max(self.longest_left_s or 0.0, left_s)
 
     def note_end(self, trial: TrialKey, chunk: int) -> None:
         """Take note of the end of a chunk; if no other one runs, the trial's clock stops."""
@@ -100,7 +93,7 @@ class TrialClock:
         """Reset a trial's clock; return the workers that run its chunks."""
         with self._lock:
             runs = self._runs.pop(trial, _Runs())
-        return {start.worker for start in runs.starts.values()}
+        return {worker for worker, _ in runs.starts.values()}
 
     def at_its_end(self, worker: str) -> bool:
         """Tell whether the walltime of a worker's job is over by now, or nearly so."""
@@ -111,5 +104,5 @@ class TrialClock:
         """Return how much longer a worker's job lasted when it began a chunk; None if unknown."""
         with self._lock:
             runs = self._runs.get(trial, _Runs())
-            start = runs.starts.get(chunk)
-        return start.left_s if start is not None and start.worker == worker else None
+            began_on, left_s = runs.starts.get(chunk, (None, None))
+        return left_s if began_on == worker else None

@@ -10,10 +10,11 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
+from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from seedwise.dispatch.blame import Blame, given_up, overran
@@ -28,9 +29,6 @@ from seedwise.model.events import ChunkLost
 from seedwise.model.statistics import component_mean
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 _MOMENT_S = 0.05
 # Tasks in a message: the event loop of the scheduler, which is the client's as well, takes 0.1 ms

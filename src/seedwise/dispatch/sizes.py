@@ -45,10 +45,7 @@ class ChunkSizes:
         self._warm.add(worker)
 
     def cut(self, n_seeds: int, n_trials: int, batch: int = 1) -> Iterator[int]:
-        """Yield the sizes of the chunks of a trial, or a look, one of `n_trials` in flight.
-
-        They are multiples of a batch.
-        """
+        """Yield the sizes of chunks of a trial or a look, one of `n_trials`, in whole batches."""
         cut = self._cut if self._recent else self._cut_blindly
         return (batch * size for size in cut(-(-n_seeds // batch), n_trials, batch))
 

@@ -10,17 +10,10 @@ from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from seedwise.disk.aside import writing
 from seedwise.disk.open_files import allow_many_files
+from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.parts import Parts
-from seedwise.driver.report import (
-    End,
-    Listeners,
-    Reporter,
-    interruption_told,
-    tell_end,
-    work_remarks,
-)
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
 from seedwise.driver.tally import Tally
@@ -125,7 +118,7 @@ def carry_out(
     `kind` takes up the work of a run, and gets what takes its events, too.
     """
     allow_many_files()
-    listen = Listeners(listeners)
+    listen = report.Listeners(listeners)
     with stop_on_signals(directory.path) as stop, _lease_on(directory, options, listen) as lease:
         run = take_up(parts, options, directory, lease.check)
         with _discarded_unless_begun(run):
@@ -146,8 +139,8 @@ def carry_out(
         tally.validated = found.validation if isinstance(found, OptimizeResult) else None
         worked = work.is_prepared
         remarks = work.remarks() if worked else ()
-        end = End(work.outcome(), tuple(remarks), worked=worked, complete=work.is_finished)
-        tell_end(work.run, tally, listen, end)
+        end = report.End(work.outcome(), tuple(remarks), worked=worked, complete=work.is_finished)
+        report.tell_end(work.run, tally, listen, end)
         return work.result()
 
 
@@ -155,9 +148,9 @@ def _work_on(
     work: Work[AnyResult], tally: Tally, stop: StopSignals, listen: Callable[[Event], None]
 ) -> None:
     run = work.run
-    reporter = Reporter(run, tally, listen, [job.in_flight for job in work.jobs])
+    reporter = report.Reporter(run, tally, listen, [job.in_flight for job in work.jobs])
     with (
-        interruption_told(run, tally, listen),
+        report.interruption_told(run, tally, listen),
         _counted_when_stopped(work, tally),
         _witness_of(work) as witness,
     ):
@@ -175,7 +168,7 @@ def _work_on(
             lag = None  # of a sweep
             if isinstance(options, StudyOptions):
                 lag = options.lag_of(run.parts.looks)
-            run.note_remarks(work_remarks(options, lag, demand, busy_s, worker_s, n_unused))
+            run.note_remarks(report.work_remarks(options, lag, demand, busy_s, worker_s, n_unused))
 
 
 @contextlib.contextmanager

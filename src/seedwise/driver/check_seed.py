@@ -13,20 +13,13 @@ from typing import Any
 
 import attrs
 
+from seedwise import errors
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.optimize import Optimization
-from seedwise.driver.parts import make_parts
+from seedwise.driver.parts import OF_THE_CALL, make_parts
 from seedwise.driver.run import Run
 from seedwise.driver.study_work import Study, recovered_study
 from seedwise.driver.workplace import Workplace
-from seedwise.errors import (
-    CheckFailedError,
-    ChunkTooLongError,
-    LossFailedError,
-    NoCompleteTrialError,
-    RunStopped,
-    SeedwiseError,
-)
 from seedwise.errors.base import masked
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
@@ -35,7 +28,7 @@ from seedwise.folder.ledger import Ledger
 from seedwise.model.events import Event, PoolChanged, RunStarted, TrialFinished
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions
-from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
+from seedwise.model.trials import Proposal, TrialResult, TrialState
 from seedwise.slurm.logs import log_tail
 from seedwise.worker.plugin import about_worker
 
@@ -43,21 +36,15 @@ _logger = logging.getLogger("seedwise")
 
 # What is of the plan, and not of the one seed; and what is about a run that is there.
 _NOT_OF_ONE_SEED = {
-    "accept_changes",
+    *(OF_THE_CALL - {"insecure", "run_root"}),
     "array_parallelism_limit",
-    "assume_yes",
     "chunk_size",
-    "clean_run_dir",
     "fail_on_chunk_error",
     "n_seeds",
     "n_validation_candidates",
     "n_validation_seeds",
     "num_chunks",
     "prune_failed_trials",
-    "refine_search_factor",
-    "retry_failed",
-    "run_name",
-    "take_over",
     "timeout",
     "workers",
 }
@@ -67,25 +54,13 @@ _REMOVE_FOR_S = 5.0
 _REMOVE_EVERY_S = 0.25
 
 
-@attrs.frozen
-class CheckedSeed:
-    """What one seed showed."""
-
-    trial: TrialResult
-    result: ChunkResult
-    #: Seconds that it took first, with loading the loss.
-    first_s: float
-    waited_s: float
-    host: str | None
-    versions: dict[str, str]
-    walltime_s: float | None
-    job_script: str | None
-
-
 def check_seed(
     loss: LossDefinition, options: RunOptions, seed: int, listen: Callable[[Event], None]
-) -> CheckedSeed:
-    """Evaluate one seed as a run with these options would; CheckFailedError if the loss fails."""
+) -> dict[str, Any]:
+    """Evaluate one seed as a run with these options would; CheckFailedError if the loss fails.
+
+    Returns what it showed, by the fields of `CheckReport`.
+    """
     one = RunOptions.from_keywords(_keywords(options, seed))
     parts = make_parts(loss, one)
     with _passing_folder(Path(one.run_root)) as directory:
@@ -98,16 +73,18 @@ def check_seed(
 
         try:
             return carry_out(work, parts, one, directory, [watch])  # type: ignore[return-value]
-        except (LossFailedError, NoCompleteTrialError):
+        except (errors.LossFailedError, errors.NoCompleteTrialError):
             raise _failed(loss, watch.finished, seed, watch.log_tail) from None
-        except ChunkTooLongError as error:
+        except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
-            raise CheckFailedError(loss.name, {}, seed, type(error).__name__, text) from None
-        except RunStopped as stopped:  # the folder, with which to go on, is about to go
+            raise errors.CheckFailedError(
+                loss.name, {}, seed, type(error).__name__, text
+            ) from None
+        except errors.RunStopped as stopped:  # the folder, with which to go on, is about to go
             by = "" if stopped.signal is None else f" by {stopped.signal.name}"
             stopped.args = (f"the check was stopped{by}; nothing is left of it",)
             raise
-        except SeedwiseError as error:
+        except errors.SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
             error.args = (watch.without_folder(str(error)),)
             raise
@@ -135,7 +112,7 @@ class _OneSeed(Optimization):
         super().__init__(study)
         self.has_witness = has_witness
         self._watch = watch
-        self._checked: CheckedSeed | None = None
+        self._checked: dict[str, Any] | None = None
 
     def conclude(self, workplace: Workplace) -> None:
         super().conclude(workplace)
@@ -149,28 +126,32 @@ class _OneSeed(Optimization):
     def remarks(self) -> Sequence[str]:
         return ()
 
-    def result(self) -> CheckedSeed:  # type: ignore[override]
+    def result(self) -> dict[str, Any]:  # type: ignore[override]
         if self._checked is None:
             super().result()  # raises
         assert self._checked is not None
         return self._checked
 
-    def _look(self, workplace: Workplace, trial: TrialResult) -> CheckedSeed:
+    def _look(self, workplace: Workplace, trial: TrialResult) -> dict[str, Any]:
         directory, place = self.run.directory, workplace.place
         with Ledger(directory.ledger) as ledger:
             result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
         host, reference_s, versions = _describe(workplace, result.worker)
         script = directory.log_dir / "job.sh"
-        return CheckedSeed(
-            trial,
-            result,
-            max(reference_s, result.duration_s),
-            max(0.0, self._watch.waited_s - reference_s - result.duration_s),
-            host,
-            versions,
-            place.walltime_s,
-            masked(script.read_text(encoding="utf-8")) if script.exists() else None,
-        )
+        waited_s = max(0.0, self._watch.waited_s - reference_s - result.duration_s)
+        return {
+            "params": dict(trial.params),
+            "value": trial.value,
+            "first_s": max(reference_s, result.duration_s),
+            "seed_s": result.duration_s,
+            "host": host,
+            "worker": result.worker,
+            "job_id": result.job_id,
+            "waited_s": waited_s if self.run.options.place == "slurm" else None,
+            "versions": versions,
+            "walltime_s": place.walltime_s,
+            "job_script": masked(script.read_text("utf-8")) if script.exists() else None,
+        }
 
 
 class _Watch:
@@ -203,11 +184,11 @@ class _Watch:
 
 def _failed(
     loss: LossDefinition, finished: TrialFinished | None, seed: int, tail: str
-) -> CheckFailedError:
+) -> errors.CheckFailedError:
     assert finished is not None  # or the trial could not have failed
     failure = finished.failure
     assert failure is not None
-    return CheckFailedError(
+    return errors.CheckFailedError(
         loss.name,
         finished.trial.params,
         seed if loss.vectorized else failure.seed,

@@ -9,33 +9,15 @@ from typing import Any
 
 import attrs
 
+from seedwise import errors
 from seedwise.disk.open_files import most_entries_open
+from seedwise.driver import study_work
 from seedwise.driver.carry_out import Work
 from seedwise.driver.parts import entry_parts
 from seedwise.driver.run import Run, take_up
-from seedwise.driver.study_work import (
-    Study,
-    StudyWork,
-    finished_study,
-    note_stop_seen,
-    recovered_study,
-    told_trials,
-    unseen_stop,
-)
 from seedwise.driver.validation import n_chunks_of_parts
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
-from seedwise.errors import (
-    AllEntriesFailedError,
-    DamagedFileError,
-    LedgerMismatchError,
-    LossFailedError,
-    NoCompleteTrialError,
-    NotARunError,
-    OptionError,
-    SpaceError,
-    in_a_line,
-)
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
@@ -50,12 +32,12 @@ from seedwise.results.study import OptimizeResult
 # What one entry may have without the others. All else ends the run, which can be resumed: a
 # connection that broke, a full disk, another driver.
 _OF_AN_ENTRY = (
-    DamagedFileError,
-    LedgerMismatchError,
-    LossFailedError,
-    NoCompleteTrialError,
-    NotARunError,
-    SpaceError,
+    errors.DamagedFileError,
+    errors.LedgerMismatchError,
+    errors.LossFailedError,
+    errors.NoCompleteTrialError,
+    errors.NotARunError,
+    errors.SpaceError,
 )
 
 
@@ -120,7 +102,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "best_values_by_entry": {e: r.best_value for e, r in results.items()},
                 "best_stderrs_by_entry": {e: r.best_stderr for e, r in results.items()},
                 **_validated(results),
-                "failed": {e: in_a_line(x) for e, x in self._failed.items()},
+                "failed": {e: errors.in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.counts.total(),
             }
@@ -130,7 +112,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         """Return the result; raises AllEntriesFailedError if no entry has one."""
         result = self.so_far()
         if not result.results_by_entry:
-            raise AllEntriesFailedError(self.run.directory.path, result.failed)
+            raise errors.AllEntriesFailedError(self.run.directory.path, result.failed)
         return result
 
     def so_far(self) -> MultiOptimizeResult:
@@ -145,7 +127,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         error: str | None = None
         if isinstance(end, Exception):
             self._failed[entry_id] = end
-            error = in_a_line(end)
+            error = errors.in_a_line(end)
         else:
             self._results[entry_id] = end
             best, validated = end.best_trial, end.validation
@@ -159,7 +141,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         if not isinstance(error, _OF_AN_ENTRY):
             raise error
         # That no trial is complete, the trials say; and after a timeout there may be some later.
-        if not isinstance(error, NoCompleteTrialError):
+        if not isinstance(error, errors.NoCompleteTrialError):
             directory = entry_directory(self.run.directory, self._labels[entry_id])
             note = read_stop_note(directory)
             if note is None or note.seen:
@@ -184,8 +166,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
             error = self._error_before(mine)
             if error is not None:
                 self._failed[entry_id] = error
-                self._told_of_failed.append(told_trials(mine))
-            elif (study := finished_study(mine)) is not None:
+                self._told_of_failed.append(study_work.told_trials(mine))
+            elif (study := study_work.finished_study(mine)) is not None:
                 entry = Entry(study, self)
                 if not mine.history.completed:  # a kill came before it was written
                     entry.write_end()
@@ -200,11 +182,11 @@ class EntriesWork(Work[MultiOptimizeResult]):
         It counts until the run is finished. The next driver has the entry go on, as a run of its
         own would.
         """
-        note = unseen_stop(mine)
+        note = study_work.unseen_stop(mine)
         if note is None:
             return None
         if self.run.history.completed:
-            note_stop_seen(mine.directory)
+            study_work.note_stop_seen(mine.directory)
             return None
         return note.error
 
@@ -212,10 +194,12 @@ class EntriesWork(Work[MultiOptimizeResult]):
         """Prepare the folder for the work on these entries."""
         factor = self.run.options.refine_search_factor
         if factor is not None and left and self.run.history.is_new:
-            raise OptionError("refine_search_factor", factor, "None for a run that begins now")
+            raise errors.OptionError(
+                "refine_search_factor", factor, "None for a run that begins now"
+            )
         for mine in left:
             with self.noting_errors(mine.options.entry_id):
-                study = recovered_study(mine)
+                study = study_work.recovered_study(mine)
                 if not mine.history.is_new:
                     study.run.prepare()  # before that of all says that it is resumed
                 self.jobs.append(Entry(study, self))
@@ -234,10 +218,10 @@ def _validated(results: Mapping[str, OptimizeResult]) -> dict[str, Any]:
     }
 
 
-class Entry(StudyWork):
+class Entry(study_work.StudyWork):
     """The work on one entry."""
 
-    def __init__(self, study: Study, work: EntriesWork) -> None:
+    def __init__(self, study: study_work.Study, work: EntriesWork) -> None:
         super().__init__(study)
         self.entry_id: str = study.run.options.entry_id
         self._work = work

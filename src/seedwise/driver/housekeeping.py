@@ -20,15 +20,13 @@ from seedwise.model.events import PoolChanged
 def requests_of(run: Run) -> Iterator[Control]:
     """Take requests of others; what was asked of a driver before is dropped."""
     control = Control(run.directory)
-    try:
-        yield control
-    except LeaseLostError:  # what is there is the other driver's
-        raise
-    except BaseException:
-        control.close()
-        raise
-    else:
-        control.close()
+    with contextlib.ExitStack() as closing:
+        closing.callback(control.close)
+        try:
+            yield control
+        except LeaseLostError:  # what is there is the other driver's
+            closing.pop_all()
+            raise
 
 
 @attrs.frozen

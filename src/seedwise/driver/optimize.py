@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from seedwise.driver import study_work
 from seedwise.driver.carry_out import Work
 from seedwise.driver.run import Run
-from seedwise.driver.study_work import (
-    Study,
-    StudyWork,
-    finished_study,
-    note_stop_seen,
-    recovered_study,
-    unseen_stop,
-)
 from seedwise.driver.validation import n_chunks_of_parts
 from seedwise.driver.workplace import Workplace
 from seedwise.model.events import Event
@@ -21,10 +14,10 @@ from seedwise.model.validation import in_words
 from seedwise.results.study import OptimizeResult
 
 
-class Optimization(StudyWork, Work[OptimizeResult]):
+class Optimization(study_work.StudyWork, Work[OptimizeResult]):
     """The one job of a run, and all its work."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: study_work.Study) -> None:
         super().__init__(study)
         self.is_prepared = study.plan is not None
         self.jobs = [self] if self.is_prepared else []
@@ -43,20 +36,20 @@ class Optimization(StudyWork, Work[OptimizeResult]):
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
         del workplace
         if self.failed is not None:
-            note_stop_seen(self.run.directory)
+            study_work.note_stop_seen(self.run.directory)
             self.raise_failure()
 
 
 def optimization(run: Run, listen: Callable[[Event], None]) -> Optimization:
     """Take up the work of a run."""
     del listen
-    study = finished_study(run)
+    study = study_work.finished_study(run)
     if study is not None:
         return Optimization(study)
-    note = unseen_stop(run)
+    note = study_work.unseen_stop(run)
     if note is not None:
-        note_stop_seen(run.directory)
+        study_work.note_stop_seen(run.directory)
         raise note.error
-    study = recovered_study(run)
+    study = study_work.recovered_study(run)
     study.run.prepare()
     return Optimization(study)

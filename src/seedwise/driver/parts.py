@@ -38,8 +38,8 @@ from seedwise.usercode.pack import Packed, pack
 from seedwise.usercode.pickling import dumps
 from seedwise.usercode.shipment import Shipment
 
-# Keywords that are about a call, and not about the run.
-_OF_THE_CALL = (
+#: Keywords that are about a call, and not about the run.
+OF_THE_CALL = {
     "accept_changes",
     "assume_yes",
     "clean_run_dir",
@@ -51,7 +51,7 @@ _OF_THE_CALL = (
     "run_root",
     "take_over",
     "trial_nums",
-)
+}
 
 
 _KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
@@ -202,7 +202,7 @@ def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
 
 def _kept(options: WorkOptions, plan: SeedPlan) -> dict[str, Any]:
     """Return the keywords that are to be known when the run is resumed."""
-    kept = options.given - set(_OF_THE_CALL)
+    kept = options.given - OF_THE_CALL
     keywords = {name: getattr(options, name) for name in sorted(kept)}
     if options.seeds is not None:
         keywords["seeds"] = plan.seeds.tolist()  # what was given may be an iterator
@@ -233,22 +233,14 @@ def _text(pickled: bytes | None) -> str | None:
 
 
 def _described(loss: LossDefinition) -> dict[str, Any]:
-    return {
-        "name": loss.name,
-        "description": loss.description,
-        "parameter_space": space_to_json(loss.parameter_space),
-        "call_shape": loss.call_shape.name,
-        "seed_start": loss.seed_start,
-        "vectorized": loss.vectorized,
-    }
+    fields = attrs.asdict(loss, recurse=False, filter=attrs.filters.exclude("function"))
+    space, shape = space_to_json(loss.parameter_space), loss.call_shape.name
+    return {**fields, "parameter_space": space, "call_shape": shape}
 
 
 def _loss_described(content: Mapping[str, Any]) -> LossDefinition:
-    fields = {
-        **content,
-        "parameter_space": space_from_json(content["parameter_space"]),
-        "call_shape": CallShape[content["call_shape"]],
-    }
+    space, shape = space_from_json(content["parameter_space"]), CallShape[content["call_shape"]]
+    fields = {**content, "parameter_space": space, "call_shape": shape}
     return LossDefinition(function=_only_on_workers, **fields)
 
 

@@ -95,10 +95,7 @@ def _evaluate(
 
 
 def _params(
-    directory: RunDirectory,
-    saved: Saved,
-    options: WorkOptions,
-    trial: int,
+    directory: RunDirectory, saved: Saved, options: WorkOptions, trial: int
 ) -> dict[str, ParamValue]:
     if saved.source is not None:
         cases = Cases(saved.source, options, saved.loss.parameter_space)

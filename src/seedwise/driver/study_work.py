@@ -11,23 +11,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.driver import validation
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.tally import Summary
-from seedwise.driver.validation import (
-    Halving,
-    are_seeds_spent,
-    begin_validation,
-    failed_on_fresh_seeds,
-    failed_words,
-    forget_found,
-    is_searched,
-    is_validated,
-    n_chunks_of_parts,
-    write_validation,
-)
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
 from seedwise.engine.race import Racing
@@ -68,7 +57,7 @@ class StudyWork(EngineJob):
         self.is_done = False
         self._plan = study.plan
         self._parts: Iterator[Engine] | None = None
-        self._halving: Halving | None = None
+        self._halving: validation.Halving | None = None
         super().__init__(study.run, Summary(study.run, options.n_trials, self.counts))
 
     @property
@@ -80,7 +69,7 @@ class StudyWork(EngineJob):
     def n_trials(self) -> int:
         """How many trials there are to be; those told once they have all the seeds."""
         n_told, options = len(self.trials), self.run.options
-        return n_told if are_seeds_spent(options, self.trials) else options.n_trials
+        return n_told if validation.are_seeds_spent(options, self.trials) else options.n_trials
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -90,7 +79,7 @@ class StudyWork(EngineJob):
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, of the validation neither."""
-        return is_searched(self.run, self.trials) and is_validated(self.run, self.trials)
+        return validation.is_complete(self.run, self.trials)
 
     def in_flight(self) -> InFlight:
         """Return what is in flight; in the validation, seeds alone."""
@@ -116,10 +105,10 @@ class StudyWork(EngineJob):
         run = self.run
         yield self._open_search(workplace)
         self.end_engine()
-        if self.failed is not None or is_validated(run, self.trials):
+        if self.failed is not None or validation.is_validated(run, self.trials):
             return
-        if is_searched(run, self.trials) and not self.out_of_time():
-            self._halving = halving = begin_validation(run, self.trials)
+        if validation.is_searched(run, self.trials) and not self.out_of_time():
+            self._halving = halving = validation.begin_validation(run, self.trials)
             self.note(
                 workplace,
                 f"the search is finished; its best trials are validated: {halving.n_seeds} "
@@ -131,7 +120,7 @@ class StudyWork(EngineJob):
                 if halving.n_waiting:
                     break  # time is up
             else:
-                write_validation(run, halving.found())
+                validation.write_validation(run, halving.found())
                 return
         self.note(
             workplace,
@@ -142,10 +131,10 @@ class StudyWork(EngineJob):
     def _open_search(self, workplace: Workplace) -> Engine:
         assert self._plan is not None  # or nothing is left to do
         run, options = self.run, self.run.options
-        forget_found(run)
+        validation.forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
-        workplace.demand.change(self, n_chunks_of_parts(run)[0])
+        workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
             ledger = closing.enter_context(Ledger(path, run.guard, accept))
             proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
@@ -153,7 +142,7 @@ class StudyWork(EngineJob):
             ledger.forget([trial.number for trial in proposer.trials])
             rules = Rules(
                 n_trials=options.n_trials,
-                in_flight=lambda: 0 if are_seeds_spent(options, self.trials) else lag,
+                in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
                 direction=options.direction,
                 trial_retry_attempts=options.trial_retry_attempts,
                 stops_at_failure=_stops_at_failure(run),
@@ -174,7 +163,7 @@ class StudyWork(EngineJob):
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
-    def _open_round(self, workplace: Workplace, halving: Halving) -> Engine:
+    def _open_round(self, workplace: Workplace, halving: validation.Halving) -> Engine:
         run, path = self.run, self.run.directory.validation_ledger
         self._part = f"validation-{halving.n_rounds}"
         with contextlib.ExitStack() as closing:
@@ -198,7 +187,7 @@ class StudyWork(EngineJob):
         if self._halving is None or not isinstance(event, TrialFinished):
             super().take(workplace, event)
         elif event.failure is not None:
-            self.note(workplace, failed_words(self.run, event.trial, event.failure))
+            self.note(workplace, validation.failed_words(self.run, event.trial, event.failure))
 
     def note(self, workplace: Workplace, text: str) -> None:
         """Tell something of the work."""
@@ -247,9 +236,11 @@ def finished_study(run: Run) -> Study | None:
     name = run.history.study_name
     trials = read_trials(path, name)
     none_in_flight = len(read_params(path, name)) == len(trials)
-    if run.options.retry_failed and (_failed(trials) or failed_on_fresh_seeds(run, trials)):
+    if run.options.retry_failed and (
+        _failed(trials) or validation.failed_on_fresh_seeds(run, trials)
+    ):
         return None
-    is_finished = none_in_flight and is_searched(run, trials) and is_validated(run, trials)
+    is_finished = none_in_flight and validation.is_complete(run, trials)
     return Study(run, trials) if is_finished else None
 
 

@@ -90,7 +90,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
             trial_retry_attempts=run.options.trial_retry_attempts,
         )
         with contextlib.ExitStack() as closing:
-            table = closing.enter_context(_open_table(run))
+            table = closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
             closing.callback(table.sync)
             ledger = closing.enter_context(_open_ledger(run, table))
             proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
@@ -132,11 +132,7 @@ class SweepProposer:
     """
 
     def __init__(
-        self,
-        cases: Cases,
-        table: TrialTable,
-        numbers: Iterator[int],
-        best: TrialResult | None,
+        self, cases: Cases, table: TrialTable, numbers: Iterator[int], best: TrialResult | None
     ) -> None:
         #: How many are told or asked for.
         self.n_asked = table.n_told
@@ -221,7 +217,7 @@ def _recovered(run: Run) -> Sequence[int] | None:
     directory, changes = run.directory, run.history.changes
     for path, end in ((directory.trial_table, table_end), (directory.ledger, ledger_end)):
         directory.cut_back(path, end(path), fence=run.options.take_over)
-    with _open_table(run) as table, _open_ledger(run, table) as ledger:
+    with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
         if decides_losses(changes) or any(name in changes for name in _OF_CASES):
             ledger.begin_phase(", ".join(changes))
         numbers, again = _to_evaluate_again(run, table)
@@ -257,10 +253,6 @@ def _others(run: Run) -> Iterator[int]:
         gone = number >= cases.n_trials
         if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
             yield number
-
-
-def _open_table(run: Run) -> TrialTable:
-    return TrialTable(run.directory.trial_table, run.guard)
 
 
 def _open_ledger(run: Run, table: TrialTable) -> Ledger:

@@ -41,6 +41,11 @@ def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
     return len(trials) >= run.options.n_trials or are_seeds_spent(run.options, trials)
 
 
+def is_complete(run: Run, trials: Sequence[TrialResult]) -> bool:
+    """Tell whether nothing is left to do once these trials are told, of the validation neither."""
+    return is_searched(run, trials) and is_validated(run, trials)
+
+
 def are_seeds_spent(options: StudyOptions, trials: Sequence[TrialResult]) -> bool:
     """Tell whether the trials have as many seeds as they may."""
     most = options.max_total_seeds
@@ -60,10 +65,7 @@ def n_chunks_of_parts(run: Run) -> list[int]:
 def candidates(
     run: Run, trials: Sequence[TrialResult], smoothed: Mapping[int, float]
 ) -> list[TrialResult]:
-    """Return the best trials, one of each point, the best first.
-
-    They are the best by what the sampler was shown of them.
-    """
+    """Return the best trials by what the sampler was shown, one of each point, the best first."""
     sign = -1.0 if run.options.direction == "maximize" else 1.0
     complete = [
         (sign * smoothed.get(trial.number, trial.value), trial.number, trial)
@@ -263,8 +265,9 @@ class Halving(Allocation):
         failed = [trial for number, trial in self._chosen.items() if number in self._errors]
         chose = [self._fresh[trial.number] for trial in sound if trial.number in self._fresh]
         shares = probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
+        fresh = self._estimates()
         of_sound = [
-            attrs.evolve(candidate(trial, self._estimate(trial), None), probability_best=share)
+            attrs.evolve(candidate(trial, fresh.get(trial.number), None), probability_best=share)
             for trial, share in zip(sound, shares, strict=True)
         ]
         of_failed = [candidate(trial, None, self._errors[trial.number]) for trial in failed]
@@ -281,9 +284,8 @@ class Halving(Allocation):
             n_seeds=self._value.n_seeds,
         )
 
-    def _estimate(self, trial: TrialResult) -> Estimate | None:
-        fresh = self._fresh.get(trial.number)
-        return None if fresh is None else estimate(fresh)
+    def _estimates(self) -> dict[int, Estimate]:
+        return {number: estimate(losses) for number, losses in self._fresh.items()}
 
     def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
         """Return what all seeds say of candidates, by number."""

@@ -50,8 +50,7 @@ class Workplace:
 
         def cut(n_seeds: int) -> Iterator[int]:
             n_trials = max(1, in_flight() * self.demand.n_jobs)
-            sizes = self.dispatcher.sizes
-            return sizes.cut(n_seeds, n_trials, plan.batch or at_once)
+            return self.dispatcher.sizes.cut(n_seeds, n_trials, plan.batch or at_once)
 
         return cut
 
@@ -132,10 +131,7 @@ def open_workplace(
 
 @contextmanager
 def _short_collections() -> Iterator[None]:
-    """Leave what is there by now out of garbage collections.
-
-    One of all that was imported stops the event loop for 0.1 s each time.
-    """
+    """Leave what was imported out of garbage collections: they stop the event loop for 0.1 s."""
     if gc.get_freeze_count():  # by the caller, or by another run
         yield
         return

@@ -113,33 +113,26 @@ class Rules:
     cut: Cut | None = None
 
 
+@attrs.define(eq=False)
 class Engine:
     """Carries trials from asking to telling; a result counts once the ledger has it."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        allocation: Allocation,
-        proposer: Proposer,
-        channel: Channel,
-        ledger: Ledger,
-        folders: Folders,
-    ) -> None:
-        #: The trial at whose failure the run stopped, if it did.
-        self.failed: FailedTrial | None = None
-        #: The number of evaluated seeds that no value needed, since a look came early.
-        self.n_seeds_unused = 0
-        self._rules = rules
-        self._allocation = allocation
-        self._proposer = proposer
-        self.channel = channel
-        self._ledger = ledger
-        self._folders = folders
-        self._in_flight: dict[int, OpenTrial] = {}  # by number, in the order of asking
-        self._n_asked = 0
-        self._best: TrialResult | None = None
-        self._emit: Callable[[Event], None] = lambda _: None
-        self._out_of_time: Callable[[], bool] = lambda: False
+    _rules: Rules
+    _allocation: Allocation
+    _proposer: Proposer
+    channel: Channel
+    _ledger: Ledger
+    _folders: Folders
+    #: The trial at whose failure the run stopped, if it did.
+    failed: FailedTrial | None = None
+    #: The number of evaluated seeds that no value needed, since a look came early.
+    n_seeds_unused: int = 0
+    #: By number, in the order of asking.
+    _in_flight: dict[int, OpenTrial] = attrs.field(factory=dict)
+    _n_asked: int = 0
+    _best: TrialResult | None = None
+    _emit: Callable[[Event], None] = lambda _: None
+    _out_of_time: Callable[[], bool] = lambda: False
 
     @property
     def n_in_flight(self) -> int:
@@ -270,12 +263,8 @@ class Engine:
 
     def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
         # A failure by the cluster or by a crash never stops the run; an error of the loss may.
-        failure = trial.failure
-        if (
-            failure is None
-            or failure.kind is not FailureKind.LOSS
-            or not self._rules.stops_at_failure
-        ):
+        failure = trial.failure if self._rules.stops_at_failure else None
+        if failure is None or failure.kind is not FailureKind.LOSS:
             return None
         failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
         return failed if self._rules.note_stop(failed) else None

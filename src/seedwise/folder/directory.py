@@ -104,7 +104,6 @@ class RunDirectory:
             directory.path / "sampler-b.checkpoint",
         )
     )
-    #: The record of chunk results.
     ledger: Path = _in_folder("chunks.ledger")
     #: The record of chunk results on fresh seeds.
     validation_ledger: Path = _in_folder("validation.ledger")
@@ -130,7 +129,6 @@ class RunDirectory:
     failure: JsonFile = _in_folder("failure.json", JsonFile)
     #: Of what the validation is, and what it found.
     validation_record: JsonFile = _in_folder("validation.json", JsonFile)
-    #: The result so far.
     summary: JsonFile = _in_folder("summary.json", _undurable)
     status: JsonFile = _in_folder("status.json", _undurable)
     environment: JsonFile = _in_home("environment.json", JsonFile)

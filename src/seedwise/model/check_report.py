@@ -160,7 +160,8 @@ class CheckReport:
     @property
     def chunk_s(self) -> float:
         """Seconds that a chunk takes, by the one seed; at most that if the loss is vectorized."""
-        return -(-self._seeds_of_a_chunk // self._seeds_a_round) * self.seed_s
+        at_once = 1 if self.vectorized else self.worker_parallelism
+        return -(-self._seeds_of_a_chunk // at_once) * self.seed_s
 
     @property
     def run_s(self) -> float | None:
@@ -227,7 +228,3 @@ class CheckReport:
     @property
     def _seeds_of_a_chunk(self) -> int:
         return min(self.chunk_size, self.n_seeds_of_trial)
-
-    @property
-    def _seeds_a_round(self) -> int:
-        return 1 if self.vectorized else self.worker_parallelism

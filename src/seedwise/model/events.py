@@ -40,7 +40,6 @@ class TrialFinished(Event):
     failure: SeedFailure | None
     #: The best trial told so far.
     best: TrialResult | None
-    #: How many trials the run is to have.
     n_trials: int
     #: The entry that the trial belongs to, in a run of entries.
     entry_id: str | None = None
@@ -100,9 +99,7 @@ class RunInterrupted(Event):
     """The run ends before its last trial; what was evaluated is kept."""
 
     run_dir: Path
-    #: Trials that were told.
     n_told: int
-    #: How many trials the run is to have.
     n_trials: int
     #: Whether the best trials were being validated.
     validating: bool = False

@@ -119,16 +119,12 @@ def inverse(lower: Floats) -> Floats:
 class NoiseModel:
     """How the noise of values follows from the variances that are known of it."""
 
-    #: A factor of the variances.
     factor: float
     #: The correlation of the noise of two values that have all their seeds in common.
     shared: float = 0.0
 
     def covariance(self, variances: Floats, common: Floats) -> Floats:
-        """Return the covariance of the noise of values.
-
-        `common` is the share of their seeds that two have in common.
-        """
+        """Return the covariance of the noise of values; `common` is that of a `Sample`."""
         covariance = self.between(variances, variances, common)
         np.fill_diagonal(covariance, self.factor * variances + JITTER)
         return covariance

@@ -27,7 +27,6 @@ class Looks:
     n_plan: int
     #: How many seeds a trial has at each look, ascending.
     sizes: tuple[int, ...]
-    #: Level of the test.
     level: float
 
     @property

@@ -66,10 +66,7 @@ class SeedPlan:
         first_index: int = 0,
         cut: Cut | None = None,
     ) -> Iterator[Chunk]:
-        """Cut the plan into its chunks, in order, without the positions that are `covered`.
-
-        `cut` says how large they are; None is `chunk_size`.
-        """
+        """Cut the plan into chunks of `chunk_size`, or by `cut`, without what is `covered`."""
         if covered is None:
             covered = np.zeros(len(self.seeds), dtype=np.bool_)
         edges = np.flatnonzero(np.diff(np.concatenate(([True], covered, [True])).astype(np.int8)))

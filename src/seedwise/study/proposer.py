@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import attrs
 import optuna
+from distributed import Client
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial
 
@@ -31,9 +32,6 @@ from seedwise.study.storage import (
 )
 from seedwise.usercode.pickling import dumps
 
-if TYPE_CHECKING:
-    from distributed import Client
-
 
 @attrs.frozen
 class StudyPlan:
@@ -41,7 +39,6 @@ class StudyPlan:
 
     path: Path
     name: str
-    #: ``"minimize"`` or ``"maximize"``.
     direction: str
     space: ParameterSpace
     #: As it is before the first trial.
@@ -53,7 +50,6 @@ class StudyPlan:
     state: bytes | None = None
     #: Returns some or all params of the trial of a number; None leaves them to the sampler.
     enqueued: Callable[[int], Mapping[str, Any] | None] = lambda _: None
-    #: The study's user attributes.
     attributes: Mapping[str, Any] = attrs.field(factory=dict)
 
 

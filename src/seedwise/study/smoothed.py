@@ -22,14 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from seedwise.model.racing import first_of_part
 from seedwise.model.statistics import Estimate
-from seedwise.model.surrogate import (
-    KAPPA,
-    Posterior,
-    Surrogate,
-    Told,
-    fit_surrogate,
-    fitted_at,
-)
+from seedwise.model.surrogate import KAPPA, Posterior, Surrogate, Told, fit_surrogate, fitted_at
 from seedwise.study.storage import load_study
 
 #: Attribute of a study in which each trial has a part of the seeds: how many there are in all.
@@ -45,7 +38,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
 
     _surrogate: Surrogate | None = None
     _choice: _Choice | None = None
-    _n_plan: int | None = None  # 0 if the trials have no parts of the seeds
+    _n_plan: int | None = None  # how many seeds trials have a part of; 0 if they have no parts
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without what only saves time."""
@@ -54,10 +47,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
     def smoothed(
         self, trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
     ) -> list[FrozenTrial]:
-        """Return trials with smoothed values in place of their means.
-
-        `n_plan` is the number of seeds of which each trial has a part; 0 if trials have no parts.
-        """
+        """Return trials with smoothed values in place of their means; `n_plan` is as `_n_plan`."""
         rows, told = told_trials(trials, maximize, n_plan)
         at = fitted_at(len(told))
         if self._surrogate is None or not self._surrogate.told.same(told.first(at)):
@@ -87,10 +77,7 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     """
 
     def _sample(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         return super()._sample(self._shown(study), trial, search_space)
 
@@ -109,10 +96,7 @@ class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
     """Optuna's Gaussian process over smoothed values. This uses no private names of its own."""
 
     def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the params that Optuna's sampler chooses, by the smoothed values."""
         return super().sample_relative(self._shown(study), trial, search_space)

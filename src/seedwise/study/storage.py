@@ -9,17 +9,15 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
+from distributed import Client, Scheduler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna_integration.dask import DaskStorage
 
 from seedwise.errors import StudyFileError
 from seedwise.study.journal import JournalCopy, ReadOnlyJournal, SingleWriterJournal
-
-if TYPE_CHECKING:
-    from distributed import Client, Scheduler
 
 
 class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]

@@ -139,10 +139,7 @@ def needs_main_thread(message: str) -> bool:
 
 
 def _evaluate_vectorized(
-    loss: LossDefinition,
-    params: Mapping[str, ParamValue],
-    chunk: Chunk,
-    context: dict[str, Any],
+    loss: LossDefinition, params: Mapping[str, ParamValue], chunk: Chunk, context: dict[str, Any]
 ) -> SeedBlock:
     blocks: list[SeedBlock] = []
     size = chunk.batch or len(chunk.seeds)

@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
-from seedwise.model.sources.axes import (
-    Axis,
-    axis,
-    axis_from_manifest,
-    axis_to_manifest,
-    comparable,
-)
+from seedwise.model.sources import axes
 from seedwise.model.sources.bits import below, between, log_between
 from seedwise.model.sources.manifests import CaseValue, checked_fields, checked_type, decoded_dict
 from seedwise.model.space import SearchParam, search_param
@@ -47,8 +41,8 @@ def _whole(value: int) -> int:
     return int(value)
 
 
-def _options(values: Sequence[CaseValue] | NDArray[Any]) -> Axis:
-    return axis(values, "options")
+def _options(values: Sequence[CaseValue] | NDArray[Any]) -> axes.Axis:
+    return axes.axis(values, "options")
 
 
 class _Range:
@@ -242,7 +236,7 @@ class Choice:
 
     TYPE: ClassVar[str] = "choice"
 
-    options: Axis = attrs.field(converter=_options, eq=comparable)
+    options: axes.Axis = attrs.field(converter=_options, eq=axes.comparable)
 
     def draw(self, rng: np.random.Generator) -> CaseValue:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
@@ -250,7 +244,7 @@ class Choice:
 
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the distribution as a dict that JSON can hold."""
-        return {"type": self.TYPE, "options": axis_to_manifest(self.options)}
+        return {"type": self.TYPE, "options": axes.axis_to_manifest(self.options)}
 
     def to_search_param(self) -> SearchParam:
         """Return the same options for a loss's `parameter_space`.
@@ -282,7 +276,7 @@ def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> D
     checked_fields(manifest, fields, parameter)
     try:
         if cls is Choice:
-            return Choice(axis_from_manifest(manifest["options"], "options"))
+            return Choice(axes.axis_from_manifest(manifest["options"], "options"))
         return cls(**{name: manifest[name] for name in fields})
     except SourceError as error:
         raise SourceError(error.problem, parameter) from None

@@ -62,9 +62,7 @@ class RandomSource(Source):
     @hinted
     def __init__(self, space: Mapping[str, Distribution], n_trials: int, seed: int) -> None:
         self.__attrs_init__(
-            _checked_space(space),
-            _whole("n_trials", n_trials, 1),
-            _whole("seed", seed, 0),
+            _checked_space(space), _whole("n_trials", n_trials, 1), _whole("seed", seed, 0)
         )
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import subprocess
 import sys
 
@@ -172,12 +174,16 @@ def test_files_of_the_loss_are_in_a_folder_of_the_trial(run, tmp_path):
 
 
 def test_progress_is_on_stderr_and_false_is_silent(run, tmp_path, capsys):
-    run(n_trials=2, n_seeds=3, progress=True)
+    result = run(n_trials=9, n_seeds=3, progress=True)
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
     assert lines[0] == f"seedwise: run folder {tmp_path / 'bowl_v0001'}"
-    assert sum("] trial " in line for line in lines) == 2
+    values = [trial.value for trial in result.trials]
+    bests = [n for n, value in enumerate(values) if value < min(values[:n], default=math.inf)]
+    written = [re.search(r"\] trial (\d+) .*  best so far  ", line) for line in lines]
+    assert [int(one[1]) for one in written if one] == bests
+    assert sum("] trial " in line for line in lines) == len(bests)
     assert any("dashboard" in line for line in lines)
     run(n_trials=2, n_seeds=3)
     assert capsys.readouterr() == ("", "")

@@ -66,7 +66,7 @@ def test_the_tests_of_the_sdist_pass(unpacked):
 # An optimisation, a sweep, resuming, what needs SciPy, and what failed with the oldest versions.
 WITH_FLOORS = [
     *("cluster/test_local.py", "test_cli.py", "test_optimize_run.py", "test_resume.py"),
-    *("test_sweep.py", "usercode/test_fingerprint.py", "view/test_table.py"),
+    *("test_sweep.py", "usercode/test_fingerprint.py", "view/test_block.py", "view/test_table.py"),
     *("model/test_gaussian_process.py", "model/test_surrogate.py", "study/test_smoothed.py"),
 ]
 

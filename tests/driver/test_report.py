@@ -14,6 +14,7 @@ import pytest
 
 from seedwise.cluster.place import Demand, Place
 from seedwise.disk.every import Every
+from seedwise.dispatch.dispatcher import Evaluated
 from seedwise.driver import report as module
 from seedwise.driver import tally as tally_module
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
@@ -418,6 +419,45 @@ def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monk
     assert (run.status()["done"], run.status()["best_value"]) == (2, 1.0)
     run.finished(BEST)
     assert run.status()["pool"] is None
+
+
+@pytest.mark.parametrize(
+    ("n_chunks", "worker_s", "share"),
+    [
+        (79, 100.0, None),  # 80 are ten for each slot of four workers
+        (80, 100.0, 0.3),
+        (80, 25.0, 1.0),  # the time of workers is counted less often than chunks
+    ],
+)
+def test_how_busy_the_workers_are_is_said_once_chunks_in_flight_matter_little(
+    run, n_chunks, worker_s, share
+):
+    run.begin()
+    run.place.status = attrs.evolve(POOL, joined=4)
+    evaluated = Evaluated(n_chunks=n_chunks, n_seeds=1000, busy_s=60.0)
+    reporter = Reporter(run.run, run.tally, run.listen, [])
+    report = Report(reporter, run.place, Demand([8], 2), lambda: evaluated)
+    report.worker_s = worker_s
+    report.refresh()
+    status = run.status()
+    assert status["busy_share"] == (share and pytest.approx(share, abs=0.01))
+    assert status["seeds_per_s"] > 0
+
+
+def test_of_workers_that_are_not_ours_it_is_not_known_how_busy_they_are(run):
+    run.begin()
+    reporter = Reporter(run.run, run.tally, run.listen, [])
+    evaluated = Evaluated(n_chunks=100, n_seeds=1000, busy_s=60.0)
+    Report(reporter, run.place, Demand([8], 1), lambda: evaluated).refresh()
+    assert run.status()["busy_share"] is None
+    assert run.status()["seeds_per_s"] > 0
+
+
+def test_the_seeds_that_a_race_saves_are_counted(tmp_path):
+    run = Case(tmp_path, n_seeds=20, race=True)
+    run.begin()
+    run.tell(GOOD, FAILED, BEST)  # of 6 seeds, none and 6
+    assert run.tally.status("running").seeds_saved == 2 * (20 - 6)
 
 
 def test_it_is_said_every_two_seconds_only(run, monkeypatch):

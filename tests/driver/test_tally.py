@@ -147,6 +147,28 @@ def test_of_more_told_trials_than_are_asked_for_all_count(now):
     assert (status.done, status.failed, status.n_trials, status.pending) == (7, 2, 9, 0)
 
 
+def test_what_the_workers_did_is_by_the_time_until_it_was_counted(now):
+    tally = make()
+    now.s = 100.0
+    tally.begin()
+    status = tally.status("running")
+    assert (status.seeds_per_s, status.busy_share, status.seeds_saved) == (None, None, 0)
+    now.s = 110.0
+    tally.note_work(50, 0.75)
+    for now.s in (110.0, 500.0):
+        status = tally.status("running")
+        assert (status.seeds_per_s, status.busy_share) == (pytest.approx(5.0), 0.75)
+    assert tally.status("finished").seeds_per_s == pytest.approx(5.0)
+
+
+def test_the_seeds_that_trials_saved_count_with_those_before(now):
+    tally = make()
+    tally.seeds_saved = 100
+    tally.tell(COMPLETE, None, 30)
+    tally.tell(FAIL, None)
+    assert tally.status("running").seeds_saved == 130
+
+
 def test_what_is_known_besides_is_passed_on(now):
     entries = {"pending": 1, "running": 0, "done": 2, "failed": 0}
     status = Tally("entries", 9, {}, "", lambda: entries).status("running")
@@ -161,6 +183,7 @@ def test_the_best_is_known_before_during_and_after_the_work(now, state):
     assert tally.status(state).best_value == 1.5
     tally.tell(COMPLETE, trial(2, 0.5))
     assert tally.status(state).best_value == 0.5
+    assert tally.status(state).best_stderr == trial(2, 0.5).stderr
 
 
 def test_while_it_validates_the_end_is_that_of_the_validation(now):

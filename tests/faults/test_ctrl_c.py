@@ -6,11 +6,11 @@ import os
 import signal
 
 import pytest
-from jupyter_client.manager import start_new_kernel
 
 from tests.faults.harness import ROOT, RUN, driver, expected_table
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, evaluations
-from tests.testbed.daemons import HANGS_S, poll
+from tests.kernel import kernel, reply_to
+from tests.testbed.daemons import poll
 
 #: A run whose seeds take this long is still at work when a signal comes, on any machine.
 LONG_S = 0.1
@@ -42,29 +42,21 @@ def test_ctrl_c_in_a_terminal_reaches_all_and_says_one_thing(use_processes, clie
 
 
 @pytest.fixture
-def kernel(tmp_path):
-    """A kernel of IPython, as notebooks have it."""
-    environment = {
-        **os.environ,
+def notebook(tmp_path):
+    """A kernel whose runs take long."""
+    (tmp_path / "pace").write_text(str(LONG_S))
+    variables = {
         LOG_VARIABLE: str(tmp_path / "evaluations"),
         PACE_VARIABLE: str(tmp_path / "pace"),
-        "PYTHONPATH": str(ROOT),
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
     }
-    (tmp_path / "pace").write_text(str(LONG_S))
-    manager, frontend = start_new_kernel(
-        startup_timeout=HANGS_S, kernel_name="python3", env=environment
-    )
-    yield manager, frontend
-    frontend.stop_channels()
-    manager.shutdown_kernel(now=True)
+    with kernel(tmp_path, PYTHONPATH=str(ROOT), **variables) as started:
+        yield started
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("n_interrupts", [1, pytest.param(2, marks=pytest.mark.full)])
-def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, client, tmp_path):
-    manager, frontend = kernel
+def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, notebook, client, tmp_path):
+    manager, frontend = notebook
     options = {**RUN, "max_concurrent_trials": 2}
     expected = expected_table(client, options)
     cell = CELL.format(options=options, root=str(tmp_path / "runs"))
@@ -84,14 +76,6 @@ def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, kernel, client, tmp_p
     (tmp_path / "pace").write_text("0")
     assert reply_to(frontend.execute(cell), frontend)["status"] == "ok"
     assert evaluate(frontend, "repr(bits_of(result)) == " + repr(expected)) == "True"
-
-
-def reply_to(message_id: str, frontend) -> dict:
-    """Wait for a reply; a kernel that is slow to start sends some that no test asked for."""
-    while True:
-        message = frontend.get_shell_msg(timeout=HANGS_S)
-        if message["parent_header"]["msg_id"] == message_id:
-            return message["content"]
 
 
 def evaluate(frontend, expression: str) -> str:

@@ -230,6 +230,17 @@ def test_entries_that_were_worked_on_are_pending_when_it_is_stopped(directory):
     assert read_status(directory).entries == {"pending": 6, "running": 0, "done": 1, "failed": 1}
 
 
+def test_what_an_earlier_version_did_not_say_is_unknown(directory):
+    said = attrs.asdict(SAID)
+    for name in ("seeds_per_s", "busy_share", "seeds_saved", "best_stderr"):
+        del said[name]
+    directory.status.write(said)
+    status = read_status(directory)
+    assert (status.done, status.best_value) == (SAID.done, SAID.best_value)
+    assert (status.seeds_per_s, status.busy_share, status.seeds_saved) == (None, None, 0)
+    assert status.best_stderr is None
+
+
 def test_what_a_later_version_adds_is_left_out(directory):
     write_status(directory, jobs=7, format_version=99)
     with acquire_lease(directory.lease):

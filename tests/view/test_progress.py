@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shlex
@@ -24,12 +25,14 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
-from seedwise.model.status import PoolNews, PoolStatus
-from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
+from seedwise.model.status import PoolNews, RunStatus
+from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState, best_trial
 from seedwise.model.validation import Validation
 from seedwise.view import progress as module
+from seedwise.view.check import CheckProgress
 from seedwise.view.progress import ProgressLines
 from tests.builders import pool_status, run_status
+from tests.terminal import Terminal
 
 FIRST = TrialResult(0, {"x": 0.5}, 1234567.0, 0.012345, 10, TrialState.COMPLETE, 1.234)
 VALIDATED = Validation((), 2, {"x": 1}, 0.5, 0.25, (0, 1), 8)
@@ -70,17 +73,14 @@ EVENTS = [
         TrialFinished(FIRST, None, FIRST, 9),
         ["[1/9] trial 0  1.23457e+06 ± 0.012 (10 seeds)  best so far  1.23 s"],
     ),
-    (
-        TrialFinished(FIRST, None, BEST, 20),
-        ["[ 1/20] trial 0   1.23457e+06 ± 0.012 (10 seeds)  best 0.333333  1.23 s"],
-    ),
+    (TrialFinished(FIRST, None, BEST, 20), []),  # it is not the best so far
     (
         TrialFinished(BEST, None, BEST, 20),
         ["[ 3/20] trial 2   0.333333 (1 seed)  best so far  0.50 s"],
     ),
     (
-        TrialFinished(attrs.evolve(FIRST, raw_value=2.0), None, BEST, 9),
-        ["[1/9] trial 0  1.23457e+06 ± 0.012 (dropped after 10 seeds)  best 0.333333  1.23 s"],
+        TrialFinished(attrs.evolve(FIRST, raw_value=2.0), None, FIRST, 9),
+        ["[1/9] trial 0  1.23457e+06 ± 0.012 (dropped after 10 seeds)  best so far  1.23 s"],
     ),
     (
         TrialFinished(FAILED, NO, BEST, 20),
@@ -112,15 +112,12 @@ EVENTS = [
             "to see why: seedwise replay . --trial 11 --seed 7",
         ],
     ),
-    (
-        TrialFinished(BEST, None, BEST, 20, entry_id="anna"),
-        ["anna  [ 3/20] trial 2   0.333333 (1 seed)  best so far  0.50 s"],
-    ),
+    (TrialFinished(BEST, None, BEST, 20, entry_id="anna"), []),  # its end tells its best
     (  # which folder an entry has is not known here
         TrialFinished(FAILED, NO, BEST, 20, entry_id="anna"),
         ["anna  [12/20] trial 11  FAIL (seed 7: ValueError: no)  best 0.333333  60.00 s"],
     ),
-    (Progress(run_status()), []),  # all trials were written
+    (Progress(run_status()), []),  # the run has just begun
     (
         EntryFinished("anna b", BEST, None, 1, 12),
         ["[1/12] entry 'anna b' best 0.333333 (1 seed) at x=0.333333, n=3, kind='a'"],
@@ -250,7 +247,7 @@ def test_each_line_is_flushed():
     assert stream.flushed == 2
 
 
-# Runs of so many trials that most lines are left out.
+# How far it is, where a line is all that can say it.
 
 
 class Now:
@@ -263,14 +260,14 @@ class Now:
         return self.s
 
 
-class Brief:
-    """Lines of a run of many trials, written one after the other."""
+class Lines:
+    """Lines that are written one after the other, at times that a test sets."""
 
     def __init__(self, monkeypatch) -> None:
         self.now = Now()
         monkeypatch.setattr(module, "time", self.now)
         self._stream = io.StringIO()
-        self.progress = ProgressLines(stream=self._stream, brief=True)
+        self.progress = ProgressLines(stream=self._stream)
         self._n_read = 0
 
     def __call__(self, event: Event) -> str:
@@ -280,53 +277,91 @@ class Brief:
         self._n_read += len(written)
         return written
 
+    def in_time(self, *statuses: RunStatus, every_s: float = 5.0) -> list[tuple[float, str]]:
+        """Return what is written, and when, while the progress is so, one after the other."""
+        written = []
+        for n, status in enumerate(statuses, start=1):
+            self.now.s += every_s
+            line = self(Progress(status))
+            written += [(n * every_s, line.removeprefix("seedwise: ").rstrip())] if line else []
+        return written
+
 
 @pytest.fixture
-def brief(monkeypatch) -> Brief:
-    return Brief(monkeypatch)
+def lines(monkeypatch) -> Lines:
+    return Lines(monkeypatch)
 
 
-def test_in_brief_a_trial_in_a_second_is_written(brief):
-    event = TrialFinished(FIRST, None, FIRST, 20)
-    written = []
+def test_each_new_best_is_written_and_no_other_trial(lines):
+    values = [3.0, 5.0, 2.0, 2.0, 7.0, 1.0]
+    trials = [attrs.evolve(FIRST, number=n, value=value) for n, value in enumerate(values)]
+    events = [
+        TrialFinished(trial, None, best_trial(trials[: n + 1], "minimize"), 6)
+        for n, trial in enumerate(trials)
+    ]
+    assert [" trial " in lines(event) for event in events] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_of_many_trials_that_fail_one_a_second_is_written(lines):
+    event, written = TrialFinished(FAILED, NO, BEST, 20), []
     for _ in range(9):
-        written.append(" trial " in brief(event))
-        brief.now.s += 0.4
+        written.append("to see why" in lines(event))
+        lines.now.s += 0.4
     assert written == [True, False, False] * 3
+    assert lines(TrialFinished(FIRST, None, FIRST, 20))  # a new best is written at any time
 
 
-def test_in_brief_how_far_it_is_is_written_if_something_was_left_out(brief):
-    event = TrialFinished(FIRST, None, FIRST, 20)
-    brief(event)
-    assert brief(Progress(run_status())) == ""
-    brief(event)
-    assert brief(Progress(run_status())) == "seedwise: 3 of 20 trials told\n"
-    assert brief(Progress(run_status())) == ""
+def test_how_far_it_is_is_written_every_ten_seconds_at_most(lines):
+    statuses = [run_status(done=n) for n in range(1, 9)]
+    assert [when for when, _ in lines.in_time(*statuses, every_s=4.0)] == [12.0, 24.0]
 
 
-def test_how_far_a_validation_is_is_written_now_and_then(brief):
-    status = run_status(validation_seeds=80, validation_seeds_done=10)
-    assert brief(Progress(status)) == ""
-    brief.now.s += 31
-    assert ", validation 10 of 80 fresh seeds done" in brief(Progress(status))
-    brief.now.s += 31
-    assert brief(Progress(status)) == ""  # no more are done
+def test_it_is_written_again_when_it_is_another_and_after_ten_minutes(lines):
+    same, another = run_status(done=3), run_status(done=3, running=2)
+    assert [when for when, _ in lines.in_time(*[same] * 150)] == [10.0, 610.0]
+    assert [when for when, _ in lines.in_time(another, same, same, same)] == [5.0, 15.0]
 
 
-def test_in_full_each_trial_is_written(monkeypatch):
-    monkeypatch.setattr(module, "time", Now())
-    stream = io.StringIO()
-    progress = ProgressLines(stream=stream)
-    for _ in range(5):
-        progress(TrialFinished(FIRST, None, FIRST, 20))
-    assert stream.getvalue().count(" trial ") == 5
+@pytest.mark.parametrize(
+    "guess",
+    [
+        {"expected_end_utc": "2030-01-01T00:00:00+00:00"},
+        {"updated_at_utc": "2030-01-01T00:00:00+00:00"},
+        {"trials_per_s": 2.5, "seeds_per_s": 100.0, "busy_share": 0.5},
+        {"pool": attrs.evolve(WAITING, expected_start_utc="2030-01-01T00:00:00+00:00")},
+    ],
+)
+def test_another_guess_is_no_news(lines, guess):
+    status = run_status(pool=WAITING)
+    assert len(lines.in_time(status, status)) == 1
+    assert lines.in_time(*[attrs.evolve(status, **guess)] * 10) == []
 
 
-@each_event
-def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
-    brief(TrialFinished(FIRST, None, FIRST, 20))
-    if not isinstance(event, TrialFinished):
-        assert brief(event) == "".join(f"seedwise: {line}\n" for line in lines)
+FULL = "3 of 20 trials told, 0/8 workers, waiting: the partition is full"
+
+
+def test_why_workers_are_waited_for_is_written_and_another_reason_soon(lines):
+    full = run_status(pool=WAITING)
+    held = run_status(pool=attrs.evolve(WAITING, waiting="it is held"))
+    assert lines.in_time(*[full] * 30) == [(10.0, FULL)]
+    told = FULL.replace(WAITING.waiting, "it is held")
+    assert lines.in_time(held, full, full) == [(5.0, told), (15.0, FULL)]
+
+
+def test_within_long_trials_the_seeds_that_are_done_are_written(lines):
+    statuses = [
+        run_status(running=2, running_seeds=40, running_seeds_done=done)
+        for done in (0, 3, 3, 3, 9)
+    ]
+    line = "3 of 20 trials told, 2 running with {} of 40 seeds done"
+    assert lines.in_time(*statuses) == [(10.0, line.format(3)), (25.0, line.format(9))]
 
 
 @pytest.mark.parametrize(
@@ -335,12 +370,19 @@ def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
         ({"done": 1, "failed": 2, "pruned": 3}, "6 of 20 trials told, 2 failed, 3 pruned"),
         ({"trials_per_s": 1234.5}, "3 of 20 trials told, 1.23e+03 a second"),
         ({"trials_per_s": 0.01234}, "3 of 20 trials told, 0.0123 a second"),
+        ({"seeds_per_s": 12.34}, "3 of 20 trials told, 12.3 seeds a second"),
+        ({"seeds_saved": 1200}, "3 of 20 trials told, 1200 seeds saved"),
+        ({"busy_share": 0.936}, "3 of 20 trials told, workers busy 94 % of their time"),
         (
             {"running": 4, "running_seeds": 400, "running_seeds_done": 123},
             "3 of 20 trials told, 4 running with 123 of 400 seeds done",
         ),
+        (
+            {"validation_seeds": 80, "validation_seeds_done": 10},
+            "3 of 20 trials told, validation 10 of 80 fresh seeds done",
+        ),
         ({"best_value": 1 / 3}, "3 of 20 trials told, best 0.333333"),
-        ({"best_value": 0.0}, "3 of 20 trials told, best 0"),
+        ({"best_value": 0.0, "best_stderr": 0.125}, "3 of 20 trials told, best 0 ± 0.12"),
         (
             {"entries": {"pending": 4, "running": 3, "done": 2, "failed": 1}},
             "3 of 20 trials told, 2 of 10 entries done",
@@ -353,116 +395,14 @@ def test_in_brief_all_other_events_are_written_as_in_full(event, lines, brief):
         ),
     ],
 )
-def test_how_far_it_is_is_a_line_of_what_is_known(brief, more, line):
-    for _ in range(2):
-        brief(TrialFinished(FIRST, None, FIRST, 20))
-    assert brief(Progress(run_status(**more))) == f"seedwise: {line}\n"
+def test_how_far_it_is_is_a_line_of_what_is_known(lines, more, line):
+    assert lines.in_time(run_status(**more), every_s=10.0) == [(10.0, line)]
 
 
-def test_the_expected_end_is_in_local_time(brief, in_india):
-    for _ in range(2):
-        brief(TrialFinished(FIRST, None, FIRST, 20))
-    line = brief(Progress(run_status(expected_end_utc="2020-01-01T10:10:00+00:00")))
-    assert line.endswith("told, expected end 2020-01-01 15:40 (at any moment)\n")
-
-
-# While no trial is told because trials take long.
-
-
-def within_trials(brief: Brief, *done: int) -> list[str]:
-    """Return what is written while these numbers of seeds are done, one each ten seconds."""
-    written = []
-    for n_done in done:
-        brief.now.s += 10.0
-        status = run_status(running=2, running_seeds=40, running_seeds_done=n_done, pool=POOL)
-        written.append(brief(Progress(status)))
-    return written
-
-
-def test_within_long_trials_the_seeds_that_are_done_are_written_each_half_minute(brief):
-    line = "seedwise: 3 of 20 trials told, 2 running with {} of 40 seeds done, 3/8 workers\n"
-    assert within_trials(brief, 0, 3, 5, 7) == ["", "", line.format(5), ""]
-    assert within_trials(brief, 8, 9, 9) == ["", line.format(9), ""]
-
-
-def test_a_trial_that_was_written_is_news_enough(brief):
-    within_trials(brief, 1, 2)
-    brief(TrialFinished(FIRST, None, FIRST, 20))
-    assert within_trials(brief, 3, 4) == ["", ""]
-
-
-def test_that_no_seed_was_done_since_the_last_line_is_not_written(brief):
-    assert [bool(line) for line in within_trials(brief, 0, 0, 0, 0, 6, 6, 6, 6, 6)] == [
-        *[False] * 4,
-        True,
-        *[False] * 4,
-    ]
-
-
-# While nothing is told because all workers are waited for.
-
-
-def waited(brief: Brief, pool: PoolStatus, seconds: float) -> list[tuple[float, str]]:
-    """Return what is written in some seconds, and when."""
-    began_s = brief.now.s
-    written = []
-    while brief.now.s < began_s + seconds:
-        brief.now.s += 5.0
-        line = brief(Progress(run_status(pool=pool)))
-        written += [(brief.now.s - began_s, line)] if line else []
-    return written
-
-
-FULL = "seedwise: 3 of 20 trials told, 0/8 workers, waiting: the partition is full\n"
-
-
-def test_that_all_workers_are_waited_for_is_written_now_and_then(brief):
-    assert waited(brief, WAITING, 180) == [(10.0, FULL), (70.0, FULL), (130.0, FULL)]
-
-
-def test_another_reason_is_written_sooner(brief):
-    waited(brief, WAITING, 30)
-    other = attrs.evolve(WAITING, waiting="the account is at its limit")
-    assert waited(brief, other, 30) == [(5.0, FULL.replace(WAITING.waiting, other.waiting))]
-    assert waited(brief, WAITING, 10) == [(5.0, FULL)]
-
-
-def test_another_guess_of_the_start_is_no_news(brief):
-    waited(brief, WAITING, 30)
-    guessed = attrs.evolve(WAITING, expected_start_utc="2030-01-01T00:00:00+00:00")
-    assert waited(brief, guessed, 30) == []
-    ((_, line),) = waited(brief, guessed, 30)
-    assert "waiting: the partition is full; expected start 20" in line
-
-
-def test_in_full_it_is_written_too(monkeypatch):
-    now = Now()
-    monkeypatch.setattr(module, "time", now)
-    stream = io.StringIO()
-    progress = ProgressLines(stream=stream)
-    now.s += 10
-    progress(Progress(run_status(pool=WAITING)))
-    assert stream.getvalue() == FULL
-
-
-@pytest.mark.parametrize("pool", [None, POOL, attrs.evolve(POOL, joined=1, pending=3)])
-def test_while_a_worker_is_there_its_trials_say_enough(brief, pool):
-    assert waited(brief, pool, 300) == []
-
-
-def test_but_for_why_others_wait_when_it_is_so_for_a_minute(brief):
-    some = attrs.evolve(POOL, joined=1, pending=7)
-    full, held = attrs.evolve(some, waiting="full"), attrs.evolve(some, waiting="held")
-    ((second, line),) = waited(brief, full, 300)
-    assert (second, line) == (60, "seedwise: 3 of 20 trials told, 1/8 workers, waiting: full\n")
-    assert [line for _, line in waited(brief, held, 300)] == [line.replace("full", "held")]
-    assert waited(brief, attrs.evolve(held, pending=0), 300) == []
-
-
-def test_when_all_are_lost_again_it_is_written_again(brief):
-    waited(brief, WAITING, 30)
-    waited(brief, POOL, 30)
-    assert waited(brief, WAITING, 5) == [(5.0, FULL)]
+def test_the_expected_end_is_in_local_time(lines, in_india):
+    status = run_status(expected_end_utc="2020-01-01T10:10:00+00:00")
+    ((_, line),) = lines.in_time(status, every_s=10.0)
+    assert line.endswith("told, expected end 2020-01-01 15:40 (at any moment)")
 
 
 def started(stream, link, run_dir):
@@ -535,3 +475,49 @@ def test_at_the_end_the_nodes_that_were_excluded_are_told_once():
         "seedwise: excluded node n1: 2 jobs ended",
         "seedwise: excluded node n7: 3 jobs ended",
     ]
+
+
+# On a terminal the progress is below the lines.
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    terminal = Terminal()
+    yield terminal
+    terminal.close()
+
+
+def has_block(terminal: Terminal) -> bool:
+    return any(line.startswith("trials  ") for line in terminal.read())
+
+
+@pytest.mark.parametrize("last", [RunFinished(RUN, BEST, 1.0), RunInterrupted(RUN, 3, 20), None])
+def test_the_block_is_there_while_the_run_works(terminal, last):
+    with contextlib.closing(ProgressLines(stream=terminal.stream)) as progress:
+        progress(RunStarted(RUN, 0, "Slurm", None, None))
+        assert not has_block(terminal)
+        progress(Progress(run_status()))
+        assert has_block(terminal)
+        progress(Noted("all is well"))
+        assert has_block(terminal)
+        if last is not None:
+            progress(last)
+            assert not has_block(terminal)
+    assert not has_block(terminal)
+    assert "seedwise: note: all is well" in terminal.lines
+    assert not any("3 of 20 trials told, " in line for line in terminal.lines)
+
+
+def test_a_terminal_that_is_gone_does_no_harm_in_the_end(terminal):
+    with contextlib.closing(ProgressLines(stream=terminal.stream)) as progress:
+        progress(Progress(run_status()))
+        terminal.stream.close()
+
+
+def test_a_check_has_lines_alone_on_a_terminal_too(terminal):
+    progress = CheckProgress(stream=terminal.stream)
+    progress(RunStarted(RUN, 0, "1 Slurm job", None, None))
+    progress(Progress(run_status()))
+    assert terminal.read()[:2] == ["seedwise: checking one seed, on 1 Slurm job", ""]
+    assert b"\x1b" not in terminal.written

@@ -274,6 +274,23 @@ def test_a_rate_is_readable(per_s, words):
 
 
 @pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"seeds_per_s": 1234.0}, "seeds", "1234 a second"),
+        ({"seeds_per_s": 0.5, "seeds_saved": 40}, "seeds", "30 a minute; 40 saved by the race"),
+        ({"seeds_saved": 40}, "seeds", "40 saved by the race"),
+        ({}, "seeds", None),
+        ({"seeds_per_s": 2.0, "state": "finished"}, "seeds", "2 a second, while it ran"),
+        ({"busy_share": 0.936}, "busy", "94 % of the workers' time"),
+        ({}, "busy", None),
+        ({"best_stderr": 0.0125}, "best so far", "0.333333 ± 0.013"),
+    ],
+)
+def test_what_is_known_of_the_work_is_told(changes, name, words):
+    assert row(attrs.evolve(RUNNING, **changes), name) == words
+
+
+@pytest.mark.parametrize(
     ("left", "words"),
     [
         ({"seconds": -90}, "at any moment"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -255,8 +256,8 @@ def carry_out_as_asked(
     directory: RunDirectory,
     note: str | None = None,
 ) -> Any:
-    """Carry a run out, with a line on stderr for what happens to it, and first a note."""
-    progress = ProgressLines(options.progress, brief=not isinstance(options, RunOptions))
-    if note is not None:
-        progress(Noted(note))
-    return carry_out(_KINDS[type(options)], parts, options, directory, [progress])
+    """Carry a run out, and show its progress; first a note."""
+    with contextlib.closing(ProgressLines(options.progress)) as progress:
+        if note is not None:
+            progress(Noted(note))
+        return carry_out(_KINDS[type(options)], parts, options, directory, [progress])

@@ -50,6 +50,17 @@ class _Sent:
     future: Future[Any]
 
 
+@attrs.define
+class Evaluated:
+    """What came back from the workers."""
+
+    n_chunks: int = 0
+    #: Those of chunks that failed not included.
+    n_seeds: int = 0
+    #: Seconds that workers took for the chunks, together.
+    busy_s: float = 0.0
+
+
 class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
     """Has chunks evaluated by a Dask cluster.
 
@@ -86,8 +97,7 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         self._checked_s = self._looked_s = time.monotonic()
         #: Whether a chunk was evaluated, which shows that the loss works on the workers.
         self.has_evaluated = False
-        #: Seconds that workers took for the chunks that came back.
-        self.busy_s = 0.0
+        self.evaluated = Evaluated()
         self._interval_s = client.scheduler_comm.interval
         client.scheduler_comm.interval = _SEND_INTERVAL_S
         if self.topic is not None:
@@ -257,7 +267,9 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         return results
 
     def _note(self, order: Order, result: ChunkResult) -> None:
-        self.busy_s += result.duration_s
+        self.evaluated.n_chunks += 1
+        self.evaluated.n_seeds += 0 if result.losses is None else result.n_seeds
+        self.evaluated.busy_s += result.duration_s
         self._clock.note_end(order.trial, result.chunk)
         if self._walltime is not None:
             self._walltime.note(order, result)

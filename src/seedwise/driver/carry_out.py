@@ -69,6 +69,11 @@ class Work(ABC, Generic[Result_co]):
         """The best trial told by now; None of entries, which have one each."""
 
     @property
+    def seeds_saved(self) -> int:
+        """How many seeds the race has saved by now."""
+        return 0
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do, as far as time did not run out."""
         return not self.run.out_of_time() or self.counts.total() >= self.n_trials
@@ -131,10 +136,11 @@ def carry_out(
                 work.entries,
                 work.best,
             )
+            tally.seeds_saved = work.seeds_saved
             if work.jobs:
                 _work_on(work, tally, stop, listen)
         work.write_summary()
-        tally.count_anew(work.n_trials, work.counts, work.best)
+        _count_anew(work, tally)
         found = work.so_far()
         tally.validated = found.validation if isinstance(found, OptimizeResult) else None
         worked = work.is_prepared
@@ -162,7 +168,8 @@ def _work_on(
             wait = workplace.dispatcher.wait
             work_through(workplace, wait, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
-            busy_s, worker_s = workplace.dispatcher.busy_s, workplace.report.worker_s
+            busy_s = workplace.dispatcher.evaluated.busy_s
+            worker_s = workplace.report.worker_s
             n_unused = sum(job.n_seeds_unused for job in work.jobs)
             options, demand = run.options, workplace.demand
             lag = None  # of a sweep
@@ -177,10 +184,15 @@ def _counted_when_stopped(work: Work[AnyResult], tally: Tally) -> Iterator[None]
     try:
         yield
     except BaseException:
-        tally.count_anew(work.n_trials, work.counts, work.best)
+        _count_anew(work, tally)
         with contextlib.suppress(SeedwiseError):  # the error that ends it says more
             work.write_summary()
         raise
+
+
+def _count_anew(work: Work[AnyResult], tally: Tally) -> None:
+    tally.count_anew(work.n_trials, work.counts, work.best)
+    tally.seeds_saved = work.seeds_saved
 
 
 def _witness_of(work: Work[AnyResult]) -> contextlib.AbstractContextManager[ForkedWitness | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -75,10 +76,18 @@ class EntriesWork(Work[MultiOptimizeResult]):
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are told by now, by state; of all entries together."""
+        return Counter(trial.state for trial in self._told())
+
+    @property
+    def seeds_saved(self) -> int:
+        """How many seeds the race has saved by now, in all entries together."""
+        return self.run.parts.looks.n_saved(self._told())
+
+    def _told(self) -> Iterator[TrialResult]:
         told: list[Sequence[TrialResult]] = [one.trials for one in self._results.values()]
         told += [entry.trials for entry in self.jobs if entry.entry_id not in self._results]
         told += self._told_of_failed
-        return Counter(trial.state for trials in told for trial in trials)
+        return itertools.chain.from_iterable(told)
 
     def entries(self) -> dict[str, int]:
         """Return how many entries are in which state."""

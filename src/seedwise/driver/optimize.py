@@ -23,6 +23,11 @@ class Optimization(study_work.StudyWork, Work[OptimizeResult]):
         self.jobs = [self] if self.is_prepared else []
         self.n_chunks = n_chunks_of_parts(self.run)
 
+    @property
+    def seeds_saved(self) -> int:
+        """How many seeds the race has saved."""
+        return self.run.parts.looks.n_saved(self.trials)
+
     def outcome(self) -> str | None:
         """Say what the validation found."""
         found = self.so_far().validation

@@ -14,6 +14,7 @@ import attrs
 
 from seedwise.cluster.place import Demand, Place
 from seedwise.disk.every import Every
+from seedwise.dispatch.dispatcher import Evaluated
 from seedwise.driver.run import AnyOptions, Run
 from seedwise.driver.tally import Tally
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
@@ -34,10 +35,13 @@ _logger = logging.getLogger("seedwise")
 
 _STATUS_EVERY_S = 0.5
 _REFRESH_EVERY_S = 2.0
-_PROGRESS_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 1.0
 
 # One failed trial may be an odd point.
 _FIRST_FAILURES = 3
+
+# Chunks count when they are back: after so many on each worker, those that are out hardly matter.
+_CHUNKS_A_WORKER = 10
 
 # Of shorter work, what it wastes is not worth a word.
 _LONG_S = 30.0
@@ -89,7 +93,13 @@ class Reporter:
 class Report:
     """Tells the progress of a run whose workers are asked for."""
 
-    def __init__(self, reporter: Reporter, place: Place, demand: Demand) -> None:
+    def __init__(
+        self,
+        reporter: Reporter,
+        place: Place,
+        demand: Demand,
+        evaluated: Callable[[], Evaluated] = Evaluated,
+    ) -> None:
         self.note = reporter.note
         self._run = reporter.run
         self._tally = reporter.tally
@@ -97,6 +107,7 @@ class Report:
         self._jobs = reporter.jobs
         self._place = place
         self._demand = demand
+        self._evaluated = evaluated
         self._status_due = Every(_STATUS_EVERY_S)
         self._refresh_due = Every(_REFRESH_EVERY_S)
         self._progress_due = Every(_PROGRESS_EVERY_S)
@@ -126,7 +137,8 @@ class Report:
         is_first = not self._tally.counts.total()
         # Entries have a best trial each.
         best = None if isinstance(self._run.options, EntriesOptions) else event.best
-        self._tally.tell(event.trial.state, best)
+        n_saved = self._run.parts.looks.n_saved([event.trial])
+        self._tally.tell(event.trial.state, best, n_saved)
         self._listen(event)
         if is_first and event.trial.stderr == 0.0:
             self.note(
@@ -170,6 +182,16 @@ class Report:
         elif self.worker_s is not None:
             self.worker_s += pool.joined * (now_s - self._counted_s)
         self._counted_s = now_s
+        n_workers = 0 if pool is None else pool.joined
+        evaluated = self._evaluated()
+        self._tally.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
+
+    def _busy_share(self, evaluated: Evaluated, n_workers: int) -> float | None:
+        """Return the share of the workers' time that chunks took; None while it says little."""
+        slots = self._demand.chunks_per_worker
+        if not self.worker_s or evaluated.n_chunks < _CHUNKS_A_WORKER * n_workers * slots:
+            return None
+        return min(1.0, evaluated.busy_s / (self.worker_s * slots))
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():

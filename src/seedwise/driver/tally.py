@@ -39,12 +39,16 @@ class Tally:
         self._kind = kind
         self._started_at_utc = started_at_utc
         self._entries = entries
+        #: How many seeds the race has saved, with those that were told before.
+        self.seeds_saved = 0
         #: What the validation found; None without one, or until its end.
         self.validated: Validation | None = None
         self._validation_seeds = 0, 0  # done, and how many there are to be
         self._validation_began: tuple[float, int] | None = None  # when, and how many were done
         self._n_told = 0  # by this driver
-        self._began_s = self._told_s = time.monotonic()
+        self._n_seeds = 0  # of this driver's workers
+        self._busy_share: float | None = None
+        self._began_s = self._told_s = self._worked_s = time.monotonic()
 
     def begin(self) -> None:
         """Start the clock: what was told before does not count for the rate."""
@@ -57,12 +61,18 @@ class Tally:
         self.counts, self.best = Counter(counts), best
         self.n_trials = max(n_trials, self.counts.total())
 
-    def tell(self, state: TrialState, best: TrialResult | None) -> None:
-        """Count a trial that was told; `best` is the best trial since then."""
+    def tell(self, state: TrialState, best: TrialResult | None, n_saved: int = 0) -> None:
+        """Count a trial that was told, which saved seeds; `best` is the best trial since then."""
         self.best = best
+        self.seeds_saved += n_saved
         self.counts[state] += 1
         self._n_told += 1
         self._told_s = time.monotonic()
+
+    def note_work(self, n_seeds: int, busy_share: float | None) -> None:
+        """Take how many seeds the workers evaluated, and how busy they were."""
+        self._n_seeds, self._busy_share = n_seeds, busy_share
+        self._worked_s = time.monotonic()
 
     def note_validation(self, n_done: int, n_seeds: int) -> None:
         """Take how many of the fresh seeds are evaluated."""
@@ -81,7 +91,7 @@ class Tally:
         left = max(0, self.n_trials - self.counts.total())
         searches = n_in_flight > 0 or not self.validates
         until_s = time.monotonic() if searches else self._told_s
-        rate = self._n_told / max(until_s - self._began_s, 1e-9) if self._n_told else None
+        rate = self._per_s(self._n_told, until_s)
         left_s = self._validation_left_s()
         if searches:
             left_s = left / rate if left and rate else None
@@ -100,16 +110,23 @@ class Tally:
             failed=self.counts[TrialState.FAIL],
             pruned=self.counts[TrialState.PRUNED],
             trials_per_s=rate,
+            seeds_per_s=self._per_s(self._n_seeds, self._worked_s),
+            busy_share=self._busy_share,
+            seeds_saved=self.seeds_saved,
             expected_end_utc=end,
             started_at_utc=self._started_at_utc,
             updated_at_utc=now.isoformat(timespec="seconds"),
             best_value=self.best.value if self.best else None,
+            best_stderr=self.best.stderr if self.best else None,
             validation_seeds=n_seeds,
             validation_seeds_done=n_done,
             validated_value=self.validated.value if self.validated else None,
             validated_stderr=self.validated.stderr if self.validated else None,
             entries=self._entries(),
         )
+
+    def _per_s(self, count: int, until_s: float) -> float | None:
+        return count / max(until_s - self._began_s, 1e-9) if count else None
 
     def _validation_left_s(self) -> float | None:
         """Return how long the validation still takes; None if unknown."""

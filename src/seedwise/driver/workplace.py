@@ -90,7 +90,7 @@ def open_workplace(
         open_place(options, demand, tag) as place,
     ):
         stop.at_once = place.cancel_at_once
-        report = Report(reporter, place, demand)
+        report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
         on_slurm = options.place == "slurm"

@@ -81,6 +81,7 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         started_at_utc=meta["started_at_utc"],
         updated_at_utc=max((at for at in times if at), key=datetime.fromisoformat),
         best_value=summary.get("best_value"),
+        best_stderr=summary.get("best_stderr"),
         validated_value=summary.get("validated_value"),
         validated_stderr=summary.get("validated_stderr"),
     )

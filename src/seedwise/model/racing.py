@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import attrs
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seedwise.model.options.race import Race
 from seedwise.model.statistics import Estimate, estimate, exact_mean
+from seedwise.model.trials import TrialResult
 
 # A part of the plan, for each trial another: with fewer seeds its standard error means little.
 _FEWEST_SEEDS = 16
@@ -38,6 +40,11 @@ class Looks:
     def in_parts(self) -> bool:
         """Whether each trial gets a part of the seeds, for each another, and none is dropped."""
         return self.saves and len(self.sizes) == 1
+
+    def n_saved(self, trials: Iterable[TrialResult]) -> int:
+        """Return how many seeds of the plan the complete ones of some trials did without."""
+        complete = (trial for trial in trials if trial.value is not None)
+        return sum(max(0, self.n_plan - trial.n_seeds) for trial in complete)
 
     def wanted(self, number: int, look: int) -> NDArray[np.bool_]:
         """Return which positions of the plan a trial has at a look."""

@@ -9,6 +9,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.model.html import table_html
+
 _LARGEST_EXPONENT = 400  # below 2**400, squares and the sum of 2**200 of them are finite
 
 
@@ -44,6 +46,10 @@ class Comparison:
     stderr: float | None
     interval: tuple[float, float] | None
     n_seeds: int
+
+    def _repr_html_(self) -> str:
+        """Show the difference as a table in a notebook."""
+        return table_html(attrs.asdict(self).items())
 
 
 def paired_comparison(first: NDArray[np.float64], second: NDArray[np.float64]) -> Comparison:

@@ -1,8 +1,19 @@
-"""The progress of a run and the state of its workers."""
+"""The progress of a run and the state of its workers, as values and in words."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TypeAlias
+
 import attrs
+
+from seedwise.model.html import table_html
+from seedwise.model.words import end_words, percent_words, rate_words, value_words
+
+_TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
+
+#: What a row of a table is about, and what it says.
+Row: TypeAlias = tuple[str, str]
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +35,16 @@ class RunStatus:
         How many seeds the trials in flight get at most, and how many are evaluated.
     trials_per_s : float or None
         Trials that the current or last driver told in a second; None before the first.
+    seeds_per_s : float or None
+        Seeds that the workers of this driver evaluated in a second, those of a validation
+        included; None before the first. A seed counts when its chunk is back.
+    busy_share : float or None
+        Share of its workers' time that went into chunks, from 0 to 1; None if their time is
+        unknown, as on a cluster that was passed, and while it is short against a chunk, since a
+        chunk counts when it is back.
+    seeds_saved : int
+        How many seeds the complete trials did without, against all of the run's seeds for each, as
+        `race` gave them fewer. Seeds that were evaluated ahead in vain are not taken off.
     expected_end_utc : str or None
         When the last trial will be told at that rate, or, when all are told, the validation be
         done, in ISO 8601; None if unknown, as with `max_total_seeds`.
@@ -33,6 +54,8 @@ class RunStatus:
         Mean loss of the best trial so far; None if there is none, and for a run of entries, which
         has one for each entry. As the best of many noisy means it is biased towards the better
         side.
+    best_stderr : float or None
+        Standard error of `best_value`; None for a single seed, or without a value.
     validation_seeds, validation_seeds_done : int
         How many evaluations of fresh seeds the validation of the best trials takes, and how many
         of these are done; 0 while there is none, and after it.
@@ -60,10 +83,14 @@ class RunStatus:
     running_seeds: int = 0
     running_seeds_done: int = 0
     trials_per_s: float | None = None
+    seeds_per_s: float | None = None
+    busy_share: float | None = None
+    seeds_saved: int = 0
     expected_end_utc: str | None = None
     started_at_utc: str
     updated_at_utc: str
     best_value: float | None = None
+    best_stderr: float | None = None
     validation_seeds: int = 0
     validation_seeds_done: int = 0
     validated_value: float | None = None
@@ -76,6 +103,14 @@ class RunStatus:
     def n_told(self) -> int:
         """How many trials are told."""
         return self.done + self.failed + self.pruned
+
+    def _repr_html_(self) -> str:
+        """Show the progress as a table in a notebook."""
+        now_utc = datetime.now(UTC)
+        rows = [(self.kind, self.state)]
+        rows += [] if self.driver is None else [("driver", self.driver)]
+        rows += [*pool_rows(self, now_utc), *trial_rows(self), *figure_rows(self, now_utc)]
+        return table_html(rows)
 
 
 @attrs.frozen(kw_only=True)
@@ -127,3 +162,96 @@ class PoolNews:
     job_id: str | None = None
     #: Whether to show it to whoever watches the run.
     warns: bool = False
+
+
+def pool_rows(status: RunStatus, now_utc: datetime) -> list[Row]:
+    """Return what is to be said of the workers."""
+    pool = status.pool
+    if pool is None:
+        return []
+    rows = [("workers", workers_words(pool))]
+    waiting = waiting_words(pool, now_utc)
+    rows += [] if waiting is None else [("waiting", waiting)]
+    excluded = pool.excluded_nodes.items()
+    return rows + [("excluded", f"node {node}: {why}") for node, why in excluded]
+
+
+def trial_rows(status: RunStatus) -> list[Row]:
+    """Return how many trials there are in each state, and how far a validation is."""
+    if not status.n_trials:  # the run has just begun
+        return [("trials", "not counted yet")]
+    n_trials, width = status.n_trials, len(str(status.n_trials))
+    told = f"{status.n_told} of {n_trials} told, {percent_words(status.n_told, n_trials)} %"
+    rows = [("trials", told)]
+    for state in _TRIAL_STATES:
+        count = getattr(status, state)
+        row = f"{count:>{width}}  {percent_words(count, n_trials):>5} %"
+        if state == "running" and status.running_seeds:
+            row += f"  {status.running_seeds_done} of their {status.running_seeds} seeds done"
+        rows.append((f"  {state}", row))
+    if status.validation_seeds:
+        rows.append(("validation", f"{validation_words(status)} done"))
+    return rows
+
+
+def figure_rows(status: RunStatus, now_utc: datetime) -> list[Row]:
+    """Return how quick a run is, when it ends, and the best that it has found."""
+    past = "" if status.state == "running" else ", while it ran"
+    rows = []
+    if status.trials_per_s is not None:
+        rows.append(("rate", f"{rate_words(status.trials_per_s)}{past}"))
+    seeds = [] if status.seeds_per_s is None else [f"{rate_words(status.seeds_per_s)}{past}"]
+    seeds += [f"{status.seeds_saved} saved by the race"] if status.seeds_saved else []
+    rows += [("seeds", "; ".join(seeds))] if seeds else []
+    if status.busy_share is not None:
+        rows.append(("busy", f"{100 * status.busy_share:.0f} % of the workers' time"))
+    if status.expected_end_utc is not None:
+        rows.append(("expected end", end_words(status.expected_end_utc, now_utc)))
+    if status.best_value is not None:
+        rows.append(("best so far", value_words(status.best_value, status.best_stderr)))
+    if status.validated_value is not None:
+        words = value_words(status.validated_value, status.validated_stderr)
+        rows.append(("validated", f"{words} on fresh seeds"))
+    if status.entries is not None:
+        states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
+        rows.append(("entries", states))
+    return rows
+
+
+def workers_words(pool: PoolStatus) -> str:
+    """Return how many workers are at work, pending and wanted."""
+    wanted = min(max(pool.wanted, pool.least), pool.most)  # it follows new bounds a moment later
+    words = f"{_present(pool)} of {wanted} wanted"
+    if (pool.least, pool.most) != (wanted, wanted):
+        words += f" ({pool.least} to {pool.most})"
+    words += _leaving(pool)
+    return f"{words}, {pool.lost} lost so far" if pool.lost else words
+
+
+def scaled_words(pool: PoolStatus) -> str:
+    """Return how many workers there are, after how many are wanted."""
+    return f"{_present(pool)}{_leaving(pool)}"
+
+
+def _present(pool: PoolStatus) -> str:
+    return f"{pool.joined} at work" + (f", {pool.pending} pending" if pool.pending else "")
+
+
+def _leaving(pool: PoolStatus) -> str:
+    n_leaving = pool.joined - pool.most
+    if n_leaving <= 0:
+        return ""
+    return f", {n_leaving} {'leaves after its' if n_leaving == 1 else 'leave after their'} chunk"
+
+
+def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
+    """Return why workers are pending and when they are expected; None if unknown."""
+    parts = [] if pool.waiting is None else [pool.waiting]
+    if pool.expected_start_utc is not None:
+        parts.append(f"expected start {end_words(pool.expected_start_utc, now_utc)}")
+    return "; ".join(parts) or None
+
+
+def validation_words(status: RunStatus) -> str:
+    """Return how many of the evaluations are done, such as ``300 of 1280 fresh seeds``."""
+    return f"{status.validation_seeds_done} of {status.validation_seeds} fresh seeds"

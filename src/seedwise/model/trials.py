@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParamValue
+from seedwise.model.words import value_words
 
 _SEED = re.compile(r"^seed -?\d+: ")
 
@@ -165,6 +166,14 @@ class TrialResult:
     error: str | None = None
     raw_value: float | None = None
     components: dict[str, float] = attrs.field(factory=dict)
+
+
+def mean_words(trial: TrialResult) -> str:
+    """Return the mean loss of a complete trial in words, and of how many seeds it is."""
+    assert trial.value is not None  # it is complete
+    seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
+    after = "" if trial.raw_value is None else "dropped after "
+    return f"{value_words(trial.value, trial.stderr)} ({after}{seeds})"
 
 
 def failures_in_words(errors: Mapping[str, str]) -> str:

@@ -10,9 +10,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.model.html import columns_html, table_html
 from seedwise.model.space import ParamValue
 from seedwise.model.statistics import Estimate, confidence_interval, exact_mean
 from seedwise.model.trials import TrialResult
+from seedwise.model.words import interval_words, value_words
 
 # Many losses seed NumPy's older generators, which take 32 bits.
 _MOST_32_BITS = 2**32 - 1
@@ -103,6 +105,12 @@ class Validation:
     interval: tuple[float, float] | None = None
     n_seeds: int = 0
 
+    def _repr_html_(self) -> str:
+        """Show the candidates as a table in a notebook, and first the winner's own value."""
+        names = [field.name for field in attrs.fields(ValidatedTrial)]
+        columns = {name: [getattr(one, name) for one in self.candidates] for name in names}
+        return table_html([("winner", in_words(self))]) + columns_html(columns)
+
 
 def validation_from_json(saved: dict[str, Any]) -> Validation:
     """Return the validation of which a run's folder has the fields."""
@@ -122,10 +130,9 @@ def in_words(found: Validation) -> str:
             f"validation: all {n_failed} candidates failed on fresh seeds, such as trial "
             f"{example.number}: {example.error}"
         )
-    low, high = found.interval
     return (
-        f"validated {found.value:.6g} ± {found.stderr:.2g} on {found.n_seeds} fresh seeds (95 % "
-        f"interval {low:.6g} to {high:.6g}): trial {found.number} at "
+        f"validated {value_words(found.value, found.stderr)} on {found.n_seeds} fresh seeds (95 % "
+        f"interval {interval_words(found.interval)}): trial {found.number} at "
         f"{point_in_words(found.params)}"
     )
 

@@ -10,11 +10,12 @@ import attrs
 
 from seedwise.errors import in_a_line
 from seedwise.folder.directory import RunDirectory
+from seedwise.model.html import columns_html, table_html
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
 from seedwise.results.study import OptimizeResult
-from seedwise.results.tables import by_name, data_frame, numbers
+from seedwise.results.tables import by_name, data_frame, folder_rows, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +56,11 @@ class MultiOptimizeResult:
     run_dir: str
     mode: ExecutionMode
     failed: Mapping[str, Exception] = attrs.field(factory=dict)
+
+    def _repr_html_(self) -> str:
+        """Show the entries as a table in a notebook."""
+        rows = [("loss", self.loss_name), ("entries", self.outcome), *folder_rows(self)]
+        return columns_html(self.columns()) + table_html(rows)
 
     @property
     def validated_values_by_entry(self) -> dict[str, float]:

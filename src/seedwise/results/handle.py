@@ -8,6 +8,7 @@ from typing import Any
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.requests import Request, ask
 from seedwise.folder.status import read_status
+from seedwise.model.html import table_html
 from seedwise.model.options import checks
 from seedwise.model.status import RunStatus
 
@@ -29,6 +30,10 @@ class RunHandle:
         status = self.status()
         told = f"{status.state}, {status.n_told} of {status.n_trials} trials told"
         return f"<RunHandle {str(self.path)!r}: {told}>"
+
+    def _repr_html_(self) -> str:
+        """Show the folder and the progress of the run as tables in a notebook."""
+        return table_html([("folder", self.path)]) + self.status()._repr_html_()
 
     @property
     def path(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import MissingExtraError, OptionError
+from seedwise.errors import MissingExtraError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import TrialLosses
 from seedwise.folder.trial_files import artifacts
+from seedwise.model.html import table_html
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
+from seedwise.model.validation import Validation
+from seedwise.model.words import interval_words, value_words
 from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
 
@@ -61,16 +65,50 @@ def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
 
 
+def point_rows(
+    best: TrialResult | None, validation: Validation | None
+) -> tuple[list[list[object]], list[str]]:
+    """Return the validated point and the best of the search, side by side, and their titles."""
+    points: dict[str, Any] = {"validated": validation, "best in the search": best}
+    found = {title: one for title, one in points.items() if one and one.value is not None}
+    rows: list[list[object]] = [
+        ["value", *(value_words(one.value, one.stderr) for one in found.values())],
+        ["trial", *(one.number for one in found.values())],
+        ["seeds", *(one.n_seeds for one in found.values())],
+    ]
+    if "validated" in found:
+        rows.insert(1, ["95 % interval", interval_words(found["validated"].interval), ""])
+    names = dict.fromkeys(name for one in found.values() for name in one.params)
+    rows += [[name, *(one.params.get(name) for one in found.values())] for name in names]
+    return rows, ["", *found]
+
+
+def folder_rows(result: Any) -> list[tuple[str, str]]:
+    """Return where a result is kept, and its remarks, if its folder still says what they are."""
+    remarks: Sequence[str] = ()
+    with contextlib.suppress(SeedwiseError, OSError):
+        remarks = result.remarks
+    return [("folder", result.run_dir), *(("remark", remark) for remark in remarks)]
+
+
 class TrialsResult(ABC):
     """A result with trials, of which each may have written files."""
 
     __slots__ = ()
 
     # The fields of the classes below.
+    loss_name: str
+    validation: Validation | None = None
     run_dir: str
     trials: Sequence[TrialResult]
     direction: str
     seeds: NDArray[np.int64]
+
+    def _repr_html_(self) -> str:
+        """Show the best point, and what there is to say of the run, as tables in a notebook."""
+        points = table_html(*point_rows(self.best, self.validation))
+        rows = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
+        return points + table_html([*rows, *folder_rows(self)])
 
     @property
     def n_trials(self) -> int:
@@ -252,6 +290,11 @@ class TrialsResult(ABC):
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         ledger, n_seeds = directory.ledger, len(self.seeds)
         return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
+
+    @property
+    @abstractmethod
+    def best(self) -> TrialResult | None:
+        """The best trial; None if none is complete."""
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:

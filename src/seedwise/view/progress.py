@@ -1,15 +1,13 @@
-"""Progress on stderr: a few lines at the start, a line a trial, and how to resume."""
+"""What is said of a run while it works: its lines, and below them how far it is."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
-import stat
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 import attrs
 
@@ -27,64 +25,73 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
-from seedwise.model.status import PoolStatus, RunStatus
-from seedwise.model.trials import FailureKind, TrialResult
-from seedwise.model.validation import in_words, point_in_words
-from seedwise.view.words import (
-    end_words,
+from seedwise.model.status import (
+    PoolStatus,
+    RunStatus,
     scaled_words,
     validation_words,
     waiting_words,
     workers_words,
 )
-
-_BRIEF_S = 1.0
+from seedwise.model.trials import FailureKind, mean_words
+from seedwise.model.validation import in_words, point_in_words
+from seedwise.model.words import end_words, value_words
+from seedwise.view.faces import Face, face_for
 
 _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
-# While no worker is there, why they are pending is said when the reason changes, and now and then.
-# While some are, it is said when the reason has changed, and no more than once a minute.
 _MOST_REMARKS = 12
-_WAITING_S = 10.0
-_WAITING_STILL_S = 60.0
 
-# While no trial is told for so long, how many seeds of those in flight are done shows that the run
-# goes on.
-_LONG_TRIAL_S = 30.0
+# Where nothing shows the progress all the time, a line does, but for this long after the one
+# before; and if all is still as that one says, for longer.
+_PROGRESS_S = 10.0
+_UNCHANGED_S = 600.0
+
+# Of thousands of trials that fail, their number says enough.
+_FAILURE_S = 1.0
 
 
 class ProgressLines:
-    """Writes a run's events as lines.
+    """Says the events of a run on stderr, or in a notebook.
 
-    Without `trials` it writes only how to resume a run that was interrupted. `brief` is for runs
-    of very many trials: at most one trial a second is written, and the progress every few seconds.
+    On a terminal and in a notebook, the progress is shown all the time. Without `trials` only how
+    to resume a run that was interrupted is said.
     """
 
-    def __init__(
-        self, trials: bool = True, stream: TextIO | None = None, *, brief: bool = False
-    ) -> None:
+    #: Whether the progress may be shown all the time.
+    shows_progress: ClassVar[bool] = True
+
+    def __init__(self, trials: bool = True, stream: TextIO | None = None) -> None:
         self._trials = trials
-        self._brief = brief
-        self._written_s = time.monotonic() - _BRIEF_S
-        self._seeds_said = 0
-        self._n_left_out = 0
-        self._waiting: str | None = None
-        self._excluded: dict[str, str] = {}
-        self._waiting_said_s = time.monotonic()
         self._stream = stream
+        self._face: Face | None = None
+        self._status: RunStatus | None = None
         self._run_dir = Path()
+        self._excluded: dict[str, str] = {}
+        self._said: RunStatus | None = None
+        self._said_s = time.monotonic()
+        self._failed_s = self._said_s - _FAILURE_S
 
     def __call__(self, event: Event) -> None:
-        """Write an event."""
+        """Say an event."""
         if not self._trials and not isinstance(event, RunInterrupted):
             return
-        stream = self._stream or sys.stderr
-        if stream is None:  # it was closed; print would take standard output instead
-            return
-        if isinstance(event, RunStarted) and _may_be_read_by_others(stream):
+        if self._face is None:
+            shows_progress = self.shows_progress and self._trials
+            self._face = face_for(self._stream, shows_progress=shows_progress)
+        if isinstance(event, RunStarted) and self._face.may_be_read_by_others:
             event = _without_token(event)
-        for line in self.lines(event):
-            print(f"seedwise: {line}", file=stream, flush=True)
+        if isinstance(event, Progress):
+            self._status = event.status
+        elif isinstance(event, RunFinished | RunInterrupted):
+            self._status = None
+        self._face.write(self.lines(event), self._status)
+
+    def close(self) -> None:
+        """Leave the lines alone, however the run ended."""
+        if self._face is not None:
+            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+                self._face.write([], None)
 
     def lines(self, event: Event) -> list[str]:
         """Return what is said of an event."""
@@ -94,7 +101,7 @@ class ProgressLines:
                 self._run_dir = event.run_dir
                 lines = _start(event)
             case TrialFinished():
-                lines = _trial(event, self._run_dir) if self._is_due() else []
+                lines = _trial(event, self._run_dir) if self._is_worth_a_line(event) else []
             case Progress():
                 lines = self._how_far(event.status)
             case EntryFinished():
@@ -113,50 +120,32 @@ class ProgressLines:
                 lines = [f"excluded node {node}: {why}" for node, why in excluded] + _end(event)
         return lines
 
-    def _how_far(self, status: RunStatus) -> list[str]:
-        n_left_out, self._n_left_out = self._n_left_out, 0
-        if n_left_out:
-            return [_progress(status)]
-        return self._why_waiting(status) or self._within_trials(status)
-
-    def _why_waiting(self, status: RunStatus) -> list[str]:
-        pool = status.pool
-        if pool is None or (pool.joined and not (pool.pending and pool.waiting)):
-            self._waiting = None
-            return []
-        silent_s = time.monotonic() - self._waiting_said_s
-        # The expected start is left out, as Slurm estimates it anew every minute.
-        is_another = pool.waiting != self._waiting
-        if silent_s < (_WAITING_S if is_another and not pool.joined else _WAITING_STILL_S):
-            return []
-        if pool.joined and not is_another:  # the lines of trials show that the run goes on
-            return []
-        self._waiting, self._waiting_said_s = pool.waiting, time.monotonic()
-        return [f"{_told(status)}, {_waiting(pool)}"]
-
-    def _within_trials(self, status: RunStatus) -> list[str]:
-        now_s, done = time.monotonic(), status.running_seeds_done + status.validation_seeds_done
-        if done in (0, self._seeds_said) or now_s - self._written_s < _LONG_TRIAL_S:
-            return []
-        self._written_s, self._seeds_said = now_s, done
-        return [_progress(status)]
-
-    def _is_due(self) -> bool:
+    def _is_worth_a_line(self, event: TrialFinished) -> bool:
+        """Tell whether a trial is the best of the run so far, or failed and is not one of many."""
+        if event.trial.value is not None:
+            is_best = event.best is not None and event.best.number == event.trial.number
+            return is_best and event.entry_id is None  # the end of an entry tells its best
         now_s = time.monotonic()
-        if self._brief and now_s - self._written_s < _BRIEF_S:
-            self._n_left_out += 1
+        if now_s - self._failed_s < _FAILURE_S:
             return False
-        self._written_s = now_s
+        self._failed_s = now_s
         return True
 
+    def _how_far(self, status: RunStatus) -> list[str]:
+        if self._face is not None and self._face.shows_progress:
+            return []
+        now_s, said = time.monotonic(), _without_guesses(status)
+        if now_s - self._said_s < (_UNCHANGED_S if said == self._said else _PROGRESS_S):
+            return []
+        self._said, self._said_s = said, now_s
+        return [_progress(status)]
 
-def _may_be_read_by_others(stream: object) -> bool:
-    """Tell whether a stream is a file that other users can read, such as a log."""
-    try:
-        found = os.fstat(stream.fileno())  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):  # it is in memory, or closed
-        return False
-    return stat.S_ISREG(found.st_mode) and bool(found.st_mode & (stat.S_IRGRP | stat.S_IROTH))
+
+def _without_guesses(status: RunStatus) -> RunStatus:
+    """Leave out times and rates, which are others each time."""
+    pool = status.pool and attrs.evolve(status.pool, expected_start_utc=None)
+    rates = dict.fromkeys(("trials_per_s", "seeds_per_s", "busy_share", "expected_end_utc"))
+    return attrs.evolve(status, pool=pool, updated_at_utc="", **rates)  # type: ignore[arg-type]
 
 
 def _without_token(event: RunStarted) -> RunStarted:
@@ -187,7 +176,7 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     who = "" if event.entry_id is None else f"{event.entry_id}  "
     parts = [
         f"{who}[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
-        f"{trial.state} ({trial.error})" if trial.value is None else _mean(trial),
+        f"{trial.state} ({trial.error})" if trial.value is None else mean_words(trial),
     ]
     if best is not None:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
@@ -216,7 +205,7 @@ def _interrupted(event: RunInterrupted) -> list[str]:
 
 
 def _progress(status: RunStatus) -> str:
-    parts = [_told(status)]
+    parts = [f"{status.n_told} of {status.n_trials} trials told"]
     parts += [f"{status.failed} failed"] if status.failed else []
     parts += [f"{status.pruned} pruned"] if status.pruned else []
     if status.running_seeds_done:
@@ -228,17 +217,18 @@ def _progress(status: RunStatus) -> str:
         parts.append(f"{status.entries['done']} of {sum(status.entries.values())} entries done")
     if status.trials_per_s is not None:
         parts.append(f"{status.trials_per_s:.3g} a second")
+    if status.seeds_per_s is not None:
+        parts.append(f"{status.seeds_per_s:.3g} seeds a second")
+    parts += [f"{status.seeds_saved} seeds saved"] if status.seeds_saved else []
     if status.expected_end_utc is not None:
         parts.append(f"expected end {end_words(status.expected_end_utc, datetime.now(UTC))}")
     if status.best_value is not None:
-        parts.append(f"best {status.best_value:.6g}")
+        parts.append(f"best {value_words(status.best_value, status.best_stderr)}")
+    if status.busy_share is not None:
+        parts.append(f"workers busy {100 * status.busy_share:.0f} % of their time")
     if status.pool is not None and status.pool.joined != status.pool.wanted:
         parts.append(_waiting(status.pool))
     return ", ".join(parts)
-
-
-def _told(status: RunStatus) -> str:
-    return f"{status.n_told} of {status.n_trials} trials told"
 
 
 def _waiting(pool: PoolStatus) -> str:
@@ -259,22 +249,15 @@ def _entry(event: EntryFinished) -> str:
     count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
     if event.best is None:
         return f"{count} failed: {event.error}"
-    line = f"{count} best {_mean(event.best)} at {point_in_words(event.best.params)}"
+    line = f"{count} best {mean_words(event.best)} at {point_in_words(event.best.params)}"
     return line if event.validated is None else f"{line}; {in_words(event.validated)}"
 
 
 def _end(event: RunFinished) -> list[str]:
     best = event.best
-    found = "done" if best is None else f"best {_mean(best)} at {point_in_words(best.params)}"
+    found = "done" if best is None else f"best {mean_words(best)} at {point_in_words(best.params)}"
     lines = [f"{found}; {event.duration_s:.1f} s"]
     lines += [f"remark: {remark}" for remark in event.remarks[:_MOST_REMARKS]]
     if (n_more := len(event.remarks) - _MOST_REMARKS) > 0:
         lines.append(f"remark: {n_more} more are in result.remarks")
     return lines if event.outcome is None else [*lines, event.outcome]
-
-
-def _mean(trial: TrialResult) -> str:
-    error = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
-    seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
-    after = "" if trial.raw_value is None else "dropped after "
-    return f"{trial.value:.6g}{error} ({after}{seeds})"

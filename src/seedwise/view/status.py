@@ -8,12 +8,15 @@ from pathlib import Path
 from seedwise.errors import NotARunError, clean_command, resume_command
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
-from seedwise.model.status import RunStatus
-from seedwise.view.words import aligned, end_words, validation_words, waiting_words, workers_words
-
-_TRIAL_STATES = ("pending", "running", "done", "failed", "pruned")
-
-_MINUTE_S, _HOUR_S = 60, 3600
+from seedwise.model.status import (
+    Row,
+    RunStatus,
+    figure_rows,
+    pool_rows,
+    trial_rows,
+    validation_words,
+)
+from seedwise.view.words import aligned
 
 _MOST_LOSSES = 3
 
@@ -26,29 +29,15 @@ def status_lines(
     `run_dir` is the folder of the run or of an entry. Times are shown in local time.
     """
     now_utc = now_utc or datetime.now(UTC)
-    rows = [(status.kind, status.state)]
+    rows: list[Row] = [(status.kind, status.state)]
     if status.driver is not None:
         rows.append(("driver", status.driver))
     elif status.state == "stopped" and (killed := _killed(run_dir)) is not None:
         rows.append(("driver", killed))
-    if status.pool is not None:
-        rows.append(("workers", workers_words(status.pool)))
-        waiting = waiting_words(status.pool, now_utc)
-        rows += [] if waiting is None else [("waiting", waiting)]
-        excluded = status.pool.excluded_nodes.items()
-        rows += [("excluded", f"node {node}: {why}") for node, why in excluded]
+    rows += pool_rows(status, now_utc)
     if status.state != "finished":
         rows += _losses(run_dir)
-    rows += _trials(status)
-    if status.trials_per_s is not None:
-        past = "" if status.state == "running" else ", while it ran"
-        rows.append(("rate", f"{_rate(status.trials_per_s)}{past}"))
-    if status.expected_end_utc is not None:
-        rows.append(("expected end", end_words(status.expected_end_utc, now_utc)))
-    rows += _best(status)
-    if status.entries is not None:
-        states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
-        rows.append(("entries", states))
+    rows += [*trial_rows(status), *figure_rows(status, now_utc)]
     lines = aligned(list(zip(*rows, strict=True)), str.ljust)
     if status.state == "stopped":
         # An entry is resumed as a part of its run.
@@ -77,13 +66,13 @@ def _killed(run_dir: Path) -> str | None:
     return f"was killed; jobs may be left: {clean_command(home.path)}"
 
 
-def _losses(run_dir: Path) -> list[tuple[str, str]]:
+def _losses(run_dir: Path) -> list[Row]:
     """Return why the last driver's most recent workers were lost or refused."""
     try:
         events = read_events(existing_run(run_dir))
     except (NotARunError, OSError):  # the status is worth more than this row
         return []
-    rows: list[tuple[str, str]] = []
+    rows: list[Row] = []
     for event in events:
         kind = event.get("kind")
         if kind in ("started", "resumed"):
@@ -100,46 +89,3 @@ def _when(at_utc: object) -> str:
         return f"{datetime.fromisoformat(str(at_utc)).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:
         return ""
-
-
-def _trials(status: RunStatus) -> list[tuple[str, str]]:
-    if not status.n_trials:  # the run has just begun
-        return [("trials", "not counted yet")]
-    n_trials, width = status.n_trials, len(str(status.n_trials))
-    told = f"{status.n_told} of {n_trials} told, {_percent(status.n_told, n_trials)} %"
-    rows = [("trials", told)]
-    for state in _TRIAL_STATES:
-        count = getattr(status, state)
-        row = f"{count:>{width}}  {_percent(count, n_trials):>5} %"
-        if state == "running" and status.running_seeds:
-            row += f"  {status.running_seeds_done} of their {status.running_seeds} seeds done"
-        rows.append((f"  {state}", row))
-    if status.validation_seeds:
-        rows.append(("validation", f"{validation_words(status)} done"))
-    return rows
-
-
-def _best(status: RunStatus) -> list[tuple[str, str]]:
-    rows = []
-    if status.best_value is not None:
-        rows.append(("best so far", f"{status.best_value:.6g}"))
-    if status.validated_value is not None:
-        words = f"{status.validated_value:.6g} ± {status.validated_stderr:.2g} on fresh seeds"
-        rows.append(("validated", words))
-    return rows
-
-
-def _percent(count: int, n_trials: int) -> str:
-    # Cut off, not rounded, so that it is below 100 until the last trial is told.
-    tenths = 1000 * count // n_trials
-    return f"{tenths // 10}.{tenths % 10}"
-
-
-def _rate(per_s: float) -> str:
-    """Return a rate by the second or the minute if it is at least 1 by that, else by the hour."""
-    rate, per = per_s * _HOUR_S, "an hour"
-    if per_s >= 1:
-        rate, per = per_s, "a second"
-    elif per_s * _MINUTE_S >= 1:
-        rate, per = per_s * _MINUTE_S, "a minute"
-    return f"{rate:.3g} {per}" if rate < 100 else f"{rate:.0f} {per}"

@@ -189,7 +189,7 @@ class WorkOptions:
         default=None,
     )
     progress: bool = option(
-        "bool", "Print a line on stderr for each trial.", checks.truth, default=True
+        "bool", "Show the progress on stderr, or in a notebook.", checks.truth, default=True
     )
 
     # How a run is resumed, or begun anew.

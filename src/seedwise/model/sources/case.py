@@ -11,6 +11,9 @@ import attrs
 
 from seedwise.errors import CaseIndexError
 from seedwise.errors.base import shown
+from seedwise.model.html import table_html
+
+_SHOWN = 5  # cases in a notebook
 
 
 @attrs.frozen
@@ -117,6 +120,14 @@ class Source(ParameterSource):
     def __repr__(self) -> str:
         """Return the type, the number of cases and the names."""
         return f"<{type(self).__name__} of {shown(self.n_cases)} cases, {shown(self.names)}>"
+
+    def _repr_html_(self) -> str:
+        """Show the number of cases, and the first of them, as tables in a notebook."""
+        first = [self._case(position) for position in range(min(_SHOWN, self.n_cases))]
+        rows = [[case.index, *(case.params.get(name) for name in self.names)] for case in first]
+        about = [("source", type(self).__name__), ("cases", shown(self.n_cases))]
+        about += [("tags", ", ".join(self.tags))] if self.tags else []
+        return table_html(about) + table_html(rows, ["case", *self.names])
 
     def _case(self, position: int) -> ParamCase:
         return ParamCase(position, self._params(position), self.tags)

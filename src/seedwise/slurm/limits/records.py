@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
+
+from seedwise.model.html import columns_html, table_html
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +43,17 @@ class _Facts:
         for name in names:
             getattr(self, name)  # a misspelt name is never among the unknown ones
         return not set(names) & set(self.unknown)
+
+
+def _columns(facts: Sequence[_Facts], *further: str) -> dict[str, list[object]]:
+    """Return the attributes of facts of one kind that say something, by name, for a table."""
+    names = [field.name for kind in map(type, facts[:1]) for field in attrs.fields(kind)]
+    columns = {
+        name: [getattr(one, name) if one.knows(name) else "unknown" for one in facts]
+        for name in [*names, *further]
+        if name not in ("node_kinds", "unknown")
+    }
+    return {name: cells for name, cells in columns.items() if any(cells)}
 
 
 @attrs.frozen(kw_only=True)
@@ -283,6 +298,18 @@ class SlurmLimits(_Facts):
     submit_plugins: tuple[str, ...] = ()
     filter_plugins: tuple[str, ...] = ()
     unanswered: dict[str, str] = attrs.field(factory=dict)
+
+    def _repr_html_(self) -> str:
+        """Show the partitions, accounts and QoS as tables in a notebook."""
+        rows = [(name, cells[0]) for name, cells in _columns([self]).items()]
+        partitions = [one for one in self.partitions if not one.is_hidden]
+        tables = {
+            "partitions": _columns(partitions, "n_nodes", "n_usable", "cpus", "memory_mb"),
+            "accounts": _columns(self.accounts),
+            "qos": _columns(self.qos),
+        }
+        about = [row for row in rows if row[0] not in tables or not self.knows(row[0])]
+        return table_html(about) + "".join(map(columns_html, tables.values()))
 
     def partition(self, name: str | None) -> PartitionLimits | None:
         """Return a partition.

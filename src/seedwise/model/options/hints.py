@@ -217,6 +217,12 @@ def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str |
     return part if option in known else None
 
 
+def key_hint(key: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
+    """Return which of the `known` options to use instead of a key in a file of options."""
+    hint = _hint(key, known, of_slurm)
+    return re.sub(r"slurm=SlurmOptions\((.+?=.*?)\)(?=[.?]|, or )", r"\1 in [slurm]", hint)
+
+
 def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:
     """Return which of the `known` options to use instead of a flag with what seems its value."""
     name = flag.lstrip("-").replace("-", "_")

@@ -13,7 +13,7 @@ EFFORT = 0.05
 @sw.loss(
     name="demo",
     description="how far a throw in gusty wind lands from its target, and the effort it takes",
-    parameter_space={"speed": (5.0, 30.0), "angle": (10.0, 80.0)},
+    parameter_space={"speed": (5.0, 32.5), "angle": (7.5, 80.0)},
 )
 def throw(params, seed):  # type: ignore[no-untyped-def]
     """Return the loss of one throw; the seed decides the wind."""

@@ -39,7 +39,15 @@ and run it with
 _SIZE: dict[str, Any] = {"n_trials": 40, "n_seeds": 400}
 
 # Where it runs, and what a site's jobs need.
-_FLAGS = {"cluster", "workers", "run_root", "worker_time_limit", "mem_per_cpu", "slurm_qos"}
+_FLAGS = {
+    "cluster",
+    "mode",
+    "workers",
+    "run_root",
+    "worker_time_limit",
+    "mem_per_cpu",
+    "slurm_qos",
+}
 
 
 @click.command(cls=Command, epilog="seedwise demo\nseedwise demo --cluster slurm --partition cpu")
@@ -49,7 +57,7 @@ def demo(**flags: Any) -> None:
     """Carry out a small run, of a few seconds, and show what it did and what to do next.
 
     The loss is how far a throw in gusty wind lands from its target. Without --cluster it runs on
-    this machine.
+    this machine, and without --workers on two.
     """
     from seedwise.api.demo import __file__ as file
     from seedwise.api.demo import exact_mean, throw

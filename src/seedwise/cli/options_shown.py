@@ -15,11 +15,13 @@ from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.view.words import aligned
 
+_WIDEST = 30
+
 
 def options_lines(given: Mapping[str, Setting]) -> list[str]:
     """Return a line for each option of a run, in groups; raises OptionError."""
     shown = sorted(_options(given), key=lambda one: list(Group).index(one[1]))
-    cells = [[f"  {name}", _text(one.value), one.where] for name, _, one in shown]
+    cells = [[f"  {name}", _cut(_text(one.value)), one.where] for name, _, one in shown]
     lines = iter(aligned(list(zip(*cells, strict=True)), str.ljust))
     found: list[str] = []
     for group, members in itertools.groupby(shown, key=lambda one: one[1]):
@@ -52,6 +54,10 @@ def _options(
             else:
                 found = Setting(value, "default", "default")
             yield name, one.group, found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
 def _text(value: Any) -> str:

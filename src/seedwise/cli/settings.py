@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -157,13 +158,14 @@ def _setting(path: Path, table: str, shown: str, key: str, value: Any) -> Settin
     }
     where = f"[{shown}] " if shown else ""
     if key not in kinds:
-        of_slurm = () if table else keyword_names(SlurmOptions)
-        problem = f"{where}unknown key {key!r}: {key_hint(key, list(kinds), of_slurm)}"
-        raise SettingsFileError(path, problem, key)
+        hint = key_hint(key, list(kinds), keyword_names(SlurmOptions))
+        if table and any(key in keyword_names(kind) for kind in TABLES[""]):
+            hint = "it belongs above the tables."
+        raise SettingsFileError(path, f"{where}unknown key {key!r}: {hint}", key)
     try:
         made = from_toml(kinds[key], key, value)
-    except (SeedwiseError, TypeError) as error:
+    except SeedwiseError as error:
         said = str(error) if isinstance(error, OptionError) else f"{key}={value!r}: {error}"
-        said = said.replace("True or False", "true or false")
+        said = re.sub(r"\b(True|False)\b", lambda word: word[0].lower(), said)
         raise SettingsFileError(path, f"{where}{said}", key) from None
     return Setting(made, "file", f"{path}{f' [{shown}]' if shown else ''}")

@@ -53,14 +53,11 @@ _OF_SOURCE: dict[str, Any] = {"cls": Flag, "group": Group.SEARCH}
     ),
     **_OF_SOURCE,
 )
-@click.option(
-    "--n-trials", type=click.IntRange(1), help="Number of points of --random.", **_OF_SOURCE
-)
+@click.option("--n-trials", type=int, help="Number of points of --random.", **_OF_SOURCE)
 @click.option(
     "--random-seed",
-    type=click.IntRange(0),
-    show_default=str(_RANDOM_SEED),
-    help="Number that the points of --random are drawn from.",
+    type=int,
+    help=f"Number that the points of --random are drawn from. [default: {_RANDOM_SEED}]",
     **_OF_SOURCE,
 )
 @click.option(

@@ -7,6 +7,7 @@ second list.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import inspect
@@ -125,8 +126,11 @@ def settle(options: Any) -> None:
 def from_toml(options: type, name: str, value: Any) -> Any:
     """Return an option's value as a file has it, checked as that of a call; else OptionError."""
     (field,) = (one for one in _fields(options) if one.name == name)
-    if (made := field.metadata["from_toml"]) is not None:
-        value = made(value)
+    if field.metadata["type"].startswith("iterable") and not isinstance(value, list):
+        raise OptionError(name, value, "a list")
+    if (make := field.metadata["from_toml"]) is not None:
+        with contextlib.suppress(TypeError):  # the check says it better
+            value = make(value)
     _check(field, _converted(field, value))
     return value
 

@@ -25,9 +25,8 @@ _OF_SOURCE: dict[str, Any] = {"cls": Flag, "group": Group.SEARCH}
 @click.command(
     cls=Command,
     epilog=(
-        "seedwise sweep fit.py:walk --grid drift=0.1,0.2 --grid steps=10,20 --n-seeds 1000\n"
-        "seedwise sweep fit.py:walk --random 'drift=uniform(0,1)' --random 'steps=randint(5,50)' "
-        "\\\n    --n-trials 500"
+        "seedwise sweep fit.py --grid drift=0.1,0.2 --grid steps=10,20 --n-seeds 1000\n"
+        "seedwise sweep fit.py --random 'drift=uniform(0,1)' --n-trials 500"
     ),
 )
 @LOSS

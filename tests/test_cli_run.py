@@ -127,6 +127,7 @@ def test_a_run_of_entries(invoke, folder, how):
         ("--entries a --entries-file fit.py", "give one of --entries and --entries-file"),
         ("--entries-file no.txt", "Invalid value for '--entries-file': File 'no.txt' does not"),
         ("--enqueue x", "Invalid value for '--enqueue': 'x' is not a point, such as x=0.3,n=2"),
+        ("--entry-ids a", "No such option: --entry-ids; use --entries."),
         ("--n-jobs 3", "No such option: --n-jobs; use --workers=40 for processes here or jobs on"),
     ],
 )
@@ -293,6 +294,15 @@ def test_the_demo(folder):
     (file,) = re.findall(r"\n  (\S+demo\.py)\n", said)
     assert "@sw.loss(" in Path(file).read_text()
     assert "remark: speed was searched as a float" not in done.stderr
+
+
+@pytest.mark.slurm
+def test_the_demo_on_slurm(slurm, folder):
+    command = [*SEEDWISE, "demo", "--cluster", "slurm", "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sw.open_run("runs/demo_v0001").n_trials == 40
+    assert "\n  on fresh seeds " in done.stdout
 
 
 # A status that is watched.

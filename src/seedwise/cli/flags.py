@@ -87,7 +87,12 @@ class HintingCommand(click.Command):
             name = error.option_name
             value = next((text for flag, text in _flags(given) if flag == name), None)
             known = [one.removeprefix("--").replace("-", "_") for one in _flags_of(self)]
+            of_keyword = {
+                f"--{str(one.name).replace('_', '-')}": one.opts[0] for one in self.params
+            }
             hint = flag_hint(name, value, known)
+            if name in of_keyword:  # the flag is shorter than the keyword
+                hint = f"use {of_keyword[name]}."
             raise click.UsageError(f"No such option: {name}; {hint}", ctx) from None
 
 

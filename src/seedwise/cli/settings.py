@@ -100,9 +100,10 @@ def _files(config: str | None, script: str | None) -> Iterator[tuple[Path, dict[
         where = Path(script.rpartition(":")[0] or script).expanduser().resolve()
         folder = where.parent if where.is_file() else Path.cwd()
         for path in (one / "pyproject.toml" for one in (folder, *folder.parents)):
-            if path.is_file() and "seedwise" in _content(path).get("tool", {}):
+            found = _content(path).get("tool", {}).get("seedwise") if path.is_file() else None
+            if isinstance(found, dict):
                 _require_trusted(path, where)
-                yield path, _content(path)["tool"]["seedwise"]
+                yield path, found
                 break
     users = platformdirs.user_config_path("seedwise") / "config.toml"
     if users.is_file():

@@ -64,7 +64,10 @@ def run(
     if entries_file is not None:
         if flags["entry_ids"]:
             raise click.UsageError("give one of --entries and --entries-file")
-        lines = entries_file.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = entries_file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"{entries_file} is not text in UTF-8: {error}") from None
         flags["entry_ids"] = [line.strip() for line in lines if line.strip()]
     found = settings(flags, config, loss)
     kind = EntriesOptions if "entry_ids" in found else RunOptions

@@ -61,7 +61,7 @@ _INSTEAD = {
     "cpus_per_task=4 with mem_per_cpu": "resources resources_per_trial",
     "slurm_qos='short'": "qos",
     "array_parallelism_limit=50": "array_parallelism",
-    "entry_ids=['anna'] for all of them; entry_id='anna' for one of them": "entries participants",
+    "entry_ids=['anna'] for all of them; entry_id='anna' for one of them": "entries",
     "partition='cpu'": "queue slurm_partition",
     "account='lab'": "project slurm_account",
     "extra_directives=['--{flag}=...']": (

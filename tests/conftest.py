@@ -13,6 +13,7 @@ from pathlib import Path
 # Importing dask-jobqueue writes its defaults to the user's configuration folder: give it one.
 _DASK_CONFIG = tempfile.mkdtemp(prefix="seedwise-dask-config-")
 os.environ["DASK_CONFIG"] = _DASK_CONFIG
+os.environ["XDG_CONFIG_HOME"] = _DASK_CONFIG  # where no file of a user's options is
 
 import psutil  # noqa: E402
 import pytest  # noqa: E402

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from dask.system import CPU_COUNT
 
 import seedwise as sw
-from seedwise.api import check as api_check
+from seedwise.api import script as api_script
 from seedwise.api.check import _defaults, _n_workers
 from seedwise.cli import main
 from seedwise.driver.parts import make_parts
@@ -338,8 +338,8 @@ def test_the_flags_reach_the_api(monkeypatch):
         given.update(keywords, loss=loss)
         raise sw.SeedwiseError("enough")
 
-    monkeypatch.setattr(api_check, "load_loss", lambda text: f"<{text}>")
-    monkeypatch.setattr(api_check, "check_run", check_run)
+    monkeypatch.setattr(api_script, "load_loss", lambda text: f"<{text}>")
+    monkeypatch.setattr(sw, "check_run", check_run)
     words = ["fit.py:walk", "--cluster", "slurm", "--workers", "4:9", "--partition", "cpu"]
     words += ["--prologue", "module load python", "--prologue", "source venv/bin/activate"]
     words += ["--run-root", "scratch", "--python", "apptainer exec 'my image.sif' python"]

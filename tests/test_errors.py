@@ -27,6 +27,12 @@ CASES = [
         "n_trials=0: must be a whole number above 0. Give one.",
     ),
     (
+        errors.SettingsFileError(Path("a/run.toml"), "unknown key 'x': none is near", "x"),
+        ValueError,
+        {"path": Path("a/run.toml"), "key": "x", "problem": "unknown key 'x': none is near"},
+        "a/run.toml: unknown key 'x': none is near",
+    ),
+    (
         errors.SpaceError("low must not be above high", "x"),
         ValueError,
         {"parameter": "x", "problem": "low must not be above high"},

@@ -83,6 +83,7 @@ PUBLIC = [
     "SearchParam",
     "SeedwiseError",
     "SelfCheckError",
+    "SettingsFileError",
     "SlurmLimits",
     "SlurmNotFoundError",
     "SlurmOptions",

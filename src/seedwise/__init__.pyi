@@ -49,6 +49,7 @@ from .errors import (
     RunStopped as RunStopped,
     SeedwiseError as SeedwiseError,
     SelfCheckError as SelfCheckError,
+    SettingsFileError as SettingsFileError,
     SlurmNotFoundError as SlurmNotFoundError,
     SnapshotError as SnapshotError,
     SourceError as SourceError,

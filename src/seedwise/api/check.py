@@ -16,7 +16,6 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.options.fields import takes
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.preflight.check import plan_problems
-from seedwise.usercode.find import load_loss
 from seedwise.view.check import CheckProgress
 
 
@@ -75,11 +74,6 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
     seed = int(parts.plan.seeds[0])
     checked = check_seed(loss, options, seed, CheckProgress(options.progress))
     return _report(parts, options, checked)
-
-
-def check_script(script: str, **keywords: Any) -> CheckReport:
-    """Check a run of the loss in a script or module, such as ``fit.py:walk``."""
-    return check_run(load_loss(script), **keywords)
 
 
 def _report(parts: Parts, options: RunOptions, checked: Mapping[str, Any]) -> CheckReport:

@@ -39,6 +39,20 @@ _OLD_NAMES = {
 #: Settings about which dask-jobqueue warns unless they are None; the keywords hold them already.
 OLD_SETTINGS = dict.fromkeys(f"jobqueue.slurm.{name}" for name in _OLD_NAMES.values())
 
+# The site's settings that stand in for an option that is not given, the first of them first.
+_OF_SITE = {
+    "partition": ["queue"],
+    "account": ["account"],
+    "interface": ["interface"],
+    "extra_directives": ["job-extra-directives"],
+    "prologue": ["job-script-prologue"],
+    "python": ["python"],
+    "local_directory": ["local-directory"],
+    "cpus_per_task": ["job-cpu", "cores"],
+    "mem_per_cpu": ["job-mem", "memory"],
+    "worker_time_limit": ["walltime"],
+}
+
 _DEATH_TIMEOUT_S = 60
 
 # What the nanny itself takes, and what Slurm counts but the nanny does not see.
@@ -149,6 +163,18 @@ def require_python(slurm: SlurmOptions) -> None:
     raise OptionError("python", shlex.join(words), "a command that a shell can start", hint)
 
 
+def site_options() -> dict[str, tuple[str, Any]]:
+    """Return the options that the site's Dask configuration has, each with its setting's name."""
+    found: dict[str, tuple[str, Any]] = {}
+    for option, settings in _OF_SITE.items():
+        names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting))]
+        for key in (f"jobqueue.slurm.{name}" for name in names if name):
+            value = _site_setting(key)
+            if option not in found and value not in (None, "", []):
+                found[option] = (key, value)
+    return found
+
+
 def job_name(run_name: str) -> str:
     """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
     return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
@@ -206,16 +232,16 @@ def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, st
 
     The directives come after what dask-jobqueue writes about these, so they win.
     """
-    n_cpus = int(_call_or_site(options, "cpus_per_task", "job-cpu", "cores")[0])
+    n_cpus = int(_call_or_site(options, "cpus_per_task")[0])
     try:
         n_cpus = _asked([f"--cpus-per-task={n_cpus}", *directives]).cpus
     except ValueError:  # Slurm will say what is wrong, or knows a form that we don't
         directives = []
-    memory, is_sites = _call_or_site(options, "mem_per_cpu", "job-mem", "memory")
+    memory, is_sites = _call_or_site(options, "mem_per_cpu")
     if not is_sites:  # a CPU's
         memory = memory_text((memory_mb(memory) or 0) * n_cpus)
     memory = str(memory).replace(" ", "").rstrip("iBb")
-    walltime, _ = _call_or_site(options, "worker_time_limit", "walltime")
+    walltime, _ = _call_or_site(options, "worker_time_limit")
     if isinstance(walltime, timedelta):
         walltime = time_text(max(1, walltime.total_seconds()))
     header = [f"--cpus-per-task={n_cpus}", f"--mem={memory}", f"--time={walltime}"]
@@ -293,10 +319,10 @@ def _own_address(python: str, scheduler_host: str) -> str:
     return f'SEEDWISE_ADDRESS="$({python} {arguments})" || exit'
 
 
-def _call_or_site(options: WorkOptions, keyword: str, *settings: str) -> tuple[Any, bool]:
+def _call_or_site(options: WorkOptions, keyword: str) -> tuple[Any, bool]:
     """Return the call's value, else the site's, else the default; and whether it is the site's."""
     if keyword not in options.given:
-        for setting in settings:
+        for setting in _OF_SITE[keyword]:
             value = _site_setting(f"jobqueue.slurm.{setting}")
             if value is not None:
                 return value, True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from seedwise.errors.base import SeedwiseError, shown
 
@@ -37,6 +38,22 @@ class UnknownOptionError(SeedwiseError, TypeError):
         self.known = tuple(known)
         what = "value without a keyword" if name is None else f"unknown keyword {name!r}"
         super().__init__(f"{what}: {hint}")
+
+
+class SettingsFileError(SeedwiseError, ValueError):
+    """Raised when a file of options can't be read, or has an option that is not allowed.
+
+    Attributes
+    ----------
+    path, key, problem : pathlib.Path, str or None, str
+        The file, the option, which is None where no single one is to blame, and what is wrong.
+    """
+
+    def __init__(self, path: Path, problem: str, key: str | None = None) -> None:
+        self.path = path
+        self.key = key
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
 
 
 class SpaceError(SeedwiseError, ValueError):

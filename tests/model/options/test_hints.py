@@ -265,7 +265,7 @@ def test_what_a_hint_shows_on_the_command_line_is_a_flag_that_can_be_read(part):
     name, *_ = part.partition("=")
     command = main.commands["resume"]
     if f"--{name.replace('_', '-')}" not in [flag for one in command.params for flag in one.opts]:
-        assert name in ("enqueue", "run_name", "run_name_prefix", "run_root")
+        assert name in ("enqueue", "entry_ids", "run_name", "run_name_prefix", "run_root")
         return
     flag, *_ = shlex.split(hints._as_flag(part.replace("{flag}", "gres"), "x"))
     command.make_context("resume", ["runs/a", flag])

@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 from seedwise.errors import OptionError
-from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, keyword_names, option, options_class
+from seedwise.model.options import checks, texts
+from seedwise.model.options.fields import Forms, Group, keyword_names, options_class
 from seedwise.model.options.study import RunOptions, StudyOptions
 
 _LONGEST_LABEL = 100
@@ -21,10 +21,6 @@ def _listed(value: Any) -> Any:
     if isinstance(value, str | bytes | AbstractSet) or not hasattr(value, "__iter__"):
         return value
     return tuple(str(entry) for entry in value)
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
 
 
 def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
@@ -63,7 +59,7 @@ class EntriesOptions(StudyOptions):
     name_keyword: ClassVar[str] = "run_name_prefix"
     name_suffix: ClassVar[str] = "_entries"
 
-    entry_ids: Iterable[str] = option(
+    entry_ids: Iterable[str] = Group.SEARCH.option(
         "iterable of str",
         "Participants, conditions or data sets, with a study for each. The loss gets its entry as "
         "``context['entry_id']``. The sampler's seed for entry i is ``random_seed + i``. On the "
@@ -71,9 +67,9 @@ class EntriesOptions(StudyOptions):
         None,
         _listed,
         default=(),
-        forms=Forms(parse=_names),
+        forms=Forms(flag="entries", parse=texts.names),
     )
-    run_name_prefix: str | None = option(
+    run_name_prefix: str | None = Group.FILES.option(
         "str",
         "Name of the run's folder, which holds the folders of the entries. If it holds a run, "
         "that run is resumed. None is a new run, named after the loss, with ``_entries`` and the "
@@ -81,7 +77,7 @@ class EntriesOptions(StudyOptions):
         checks.folder_name,
         default=None,
     )
-    max_concurrent_entries: int | None = option(
+    max_concurrent_entries: int | None = Group.PLACE.option(
         "int",
         "Number of entries that are worked on at once; they progress together. None is all of "
         "them.",

@@ -1,17 +1,20 @@
 """One definition for an option: keyword, type, default, check and description.
 
-A class of options has a field, made with `option`, for each keyword. The documentation and the
-signature of the public function are made from these fields; there is no second list.
+A class of options has a field for each keyword, made by the `Group` that it is in. The
+documentation and the signature of the public function are made from these fields; there is no
+second list.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import inspect
 import json
+import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -48,41 +51,59 @@ _PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
 
 @attrs.frozen(kw_only=True)
 class Forms:
-    """How an option's value is written outside of Python; None means unchanged."""
+    """How an option is written outside of Python; None means unchanged."""
 
+    #: Its name on a command line.
+    flag: str | None = None
     #: Reads the value from the text of a command line; raises ValueError.
     parse: Parse | None = None
     #: The texts that a command line takes; empty for any that `parse` can read.
     choices: Sequence[str] = ()
+    #: Whether it may be given more than once on a command line, each time for one more item.
+    several: bool = False
+    #: Makes the value from one that TOML can hold.
+    from_toml: Callable[[Any], Any] | None = None
     to_json: Callable[[Any], Any] | None = None
     from_json: Callable[[Any], Any] | None = None
 
 
-def option(
-    type_: str,
-    doc: str,
-    check: Callable[[str, Any], None] | None = None,
-    convert: Callable[[Any], Any] | None = None,
-    *,
-    default: Any,
-    forms: Forms = Forms(),
-) -> Any:
-    """Define an option: its type, description, check, default and other forms at once."""
-    return attrs.field(
-        default=default,
-        metadata={
-            **attrs.asdict(forms, recurse=False),
-            "type": type_,
-            "doc": doc,
-            "check": check,
-            "convert": convert,
-            "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
-        },
-    )
+class Group(enum.Enum):
+    """The groups of options, in the order that a command's help has."""
+
+    SEARCH = "What is searched"
+    LENGTH = "How long"
+    PLACE = "Where it runs"
+    FAILURES = "When something fails"
+    FILES = "Files, and resuming"
+    JOBS = "Slurm jobs"
+
+    def option(
+        self,
+        type_: str,
+        doc: str,
+        check: Callable[[str, Any], None] | None = None,
+        convert: Callable[[Any], Any] | None = None,
+        *,
+        default: Any,
+        forms: Forms = Forms(),
+    ) -> Any:
+        """Define an option: its type, description, check, default and other forms at once."""
+        return attrs.field(
+            default=default,
+            metadata={
+                **attrs.asdict(forms, recurse=False),
+                "type": type_,
+                "doc": doc,
+                "check": check,
+                "convert": convert,
+                "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
+                "group": self,
+            },
+        )
 
 
 @dataclass_transform(
-    kw_only_default=True, frozen_default=True, field_specifiers=(option, attrs.field)
+    kw_only_default=True, frozen_default=True, field_specifiers=(Group.option, attrs.field)
 )
 def options_class(kind: T) -> T:
     """Make a class of options, and fill the line for them in its docstring."""
@@ -97,13 +118,32 @@ def settle(options: Any) -> None:
         one for one in _fields(type(options)) if getattr(options, one.name) is not one.default
     ]
     for field in given:
-        value = _plain(getattr(options, field.name))
-        convert = field.metadata["convert"]
-        object.__setattr__(options, field.name, value if convert is None else convert(value))
+        object.__setattr__(options, field.name, _converted(field, getattr(options, field.name)))
     for field in given:
-        value, check = getattr(options, field.name), field.metadata["check"]
-        if check is not None and not (value is None and field.default is None):
-            check(field.name, value)
+        _check(field, getattr(options, field.name))
+
+
+def from_toml(options: type, name: str, value: Any) -> Any:
+    """Return an option's value as a file has it, checked as that of a call; else OptionError."""
+    (field,) = (one for one in _fields(options) if one.name == name)
+    if field.metadata["type"].startswith("iterable") and not isinstance(value, list):
+        raise OptionError(name, value, "a list")
+    if (make := field.metadata["from_toml"]) is not None:
+        with contextlib.suppress(TypeError):  # the check says it better
+            value = make(value)
+    _check(field, _converted(field, value))
+    return value
+
+
+def _converted(field: attrs.Attribute[Any], value: Any) -> Any:
+    value, convert = _plain(value), field.metadata["convert"]
+    return value if convert is None else convert(value)
+
+
+def _check(field: attrs.Attribute[Any], value: Any) -> None:
+    check = field.metadata["check"]
+    if check is not None and not (value is None and field.default is None):
+        check(field.name, value)
 
 
 def _fields(options: type) -> tuple[attrs.Attribute[Any], ...]:
@@ -170,6 +210,9 @@ def _with_docs(text: str | None, options: type) -> str:
 class CommandOption:
     """An option on a command line."""
 
+    #: The keyword.
+    name: str
+    group: Group
     #: The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
     flag: str
     #: Reads the value from text; raises ValueError.
@@ -185,24 +228,55 @@ class CommandOption:
     several: bool
 
 
-def command_options(options: type, leave_out: Sequence[str] = ()) -> list[CommandOption]:
+def command_options(options: type, leave_out: Collection[str] = ()) -> list[CommandOption]:
     """Return the command-line flags of a class of options, without those in `leave_out`."""
-    return [_command_option(field) for field in _fields(options) if field.name not in leave_out]
+    return [
+        _command_option(options, field)
+        for field in _fields(options)
+        if field.name not in leave_out
+    ]
 
 
-def _command_option(field: attrs.Attribute[Any]) -> CommandOption:
-    name, parse, default = field.name.replace("_", "-"), field.metadata["parse"], _default(field)
+def _command_option(options: type, field: attrs.Attribute[Any]) -> CommandOption:
+    name = field.metadata["flag"] or field.name.replace("_", "-")
+    parse, default = field.metadata["parse"], _default(field)
     if parse is bool:
         default = "on" if default else "off"
     return CommandOption(
+        name=field.name,
+        group=field.metadata["group"],
         flag=f"--{name}/--no-{name}" if parse is bool else f"--{name}",
         parse=parse,
         choices=field.metadata["choices"],
-        metavar=None if isinstance(parse, type) else parse.__name__.strip("_").upper(),
-        help=field.metadata["doc"].replace("`", ""),
+        metavar=None if isinstance(parse, type) else parse.__name__.partition("_")[0].upper(),
+        help=_help(field, name, options),
         default=None if default in (None, ()) else str(default),
-        several=field.metadata["type"].startswith("sequence of str"),
+        several=field.metadata["several"],
     )
+
+
+def _help(field: attrs.Attribute[Any], flag: str, options: type) -> str:
+    """Return the description of an option in the words of a command line."""
+    flags = {one.name: one.metadata["flag"] or one.name for one in _fields(options)}
+
+    def in_shell(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"--{flags[name].replace('_', '-')}" if name in flags else name
+
+    text = re.sub(r"`+([^`]+)`+", in_shell, field.metadata["doc"])
+    if field.default is None:
+        text = text.replace("None is no limit", "Left out, there is no limit")
+        text = re.sub(r"\bNone (?=\w+s )", "Left out, it ", text)
+    text = re.sub(r" None [^.]*\.", "", text)  # that can't be written
+    words = {
+        "On the command line": "Written as",
+        "With False": f"With --no-{flag}",
+        "True ": "'on' ",
+        "False ": "'off' ",
+    }
+    for word, instead in words.items():
+        text = text.replace(word, instead)
+    return text
 
 
 class TakesLoss(Protocol[P, R_co]):

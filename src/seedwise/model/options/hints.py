@@ -61,6 +61,7 @@ _INSTEAD = {
     "cpus_per_task=4 with mem_per_cpu": "resources resources_per_trial",
     "slurm_qos='short'": "qos",
     "array_parallelism_limit=50": "array_parallelism",
+    "entry_ids=['anna'] for all of them; entry_id='anna' for one of them": "entries",
     "partition='cpu'": "queue slurm_partition",
     "account='lab'": "project slurm_account",
     "extra_directives=['--{flag}=...']": (
@@ -215,6 +216,12 @@ def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str |
     if option in of_slurm:
         return re.sub(r"^\S+", r"slurm=SlurmOptions(\g<0>)", part)
     return part if option in known else None
+
+
+def key_hint(key: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
+    """Return which of the `known` options to use instead of a key in a file of options."""
+    hint = _hint(key, known, of_slurm)
+    return re.sub(r"slurm=SlurmOptions\((.+?=.*?)\)(?=[.?]|, or )", r"\1 in [slurm]", hint)
 
 
 def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:

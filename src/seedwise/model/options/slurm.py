@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seedwise.model.options import checks
-from seedwise.model.options.fields import keyword_names, option, options_class, settle
+from seedwise.model.options.fields import Forms, Group, keyword_names, options_class, settle
 from seedwise.model.options.hints import refuse_unknown
 
 T = TypeVar("T", bound=type)
@@ -68,37 +68,43 @@ class SlurmOptions:
     'cpu'
     """
 
-    partition: str | None = option("str", "Partition (``sbatch -p``).", checks.text, default=None)
-    account: str | None = option("str", "Account (``sbatch -A``).", checks.text, default=None)
-    interface: str | None = option(
+    partition: str | None = Group.JOBS.option(
+        "str", "Partition (``sbatch -p``).", checks.text, default=None
+    )
+    account: str | None = Group.JOBS.option(
+        "str", "Account (``sbatch -A``).", checks.text, default=None
+    )
+    interface: str | None = Group.JOBS.option(
         "str",
         "Network interface of the nodes, such as 'ib0', over which they and this machine reach "
         "each other.",
         checks.text,
         default=None,
     )
-    scheduler_interface: str | None = option(
+    scheduler_interface: str | None = Group.JOBS.option(
         "str",
         "The same of this machine, where its name is another. None is `interface`, or what the "
         "site's ``scheduler-options`` say.",
         checks.text,
         default=None,
     )
-    extra_directives: Sequence[str] | None = option(
+    extra_directives: Sequence[str] | None = Group.JOBS.option(
         "sequence of str",
         "More ``#SBATCH`` options, such as '--gres=gpu:1', instead of the site's.",
         checks.lines,
         _lines,
         default=None,
+        forms=Forms(several=True),
     )
-    prologue: Sequence[str] | None = option(
+    prologue: Sequence[str] | None = Group.JOBS.option(
         "sequence of str",
         "Shell lines that a job runs first, instead of the site's.",
         checks.lines,
         _lines,
         default=None,
+        forms=Forms(several=True),
     )
-    python: str | Sequence[str] | None = option(
+    python: str | Sequence[str] | None = Group.JOBS.option(
         "str or sequence of str",
         "Python interpreter of the jobs, or a command that starts one, such as 'apptainer exec "
         "image.sif python'. Text is split as a shell does. Variables are those of the node. None "
@@ -107,7 +113,7 @@ class SlurmOptions:
         _command,
         default=None,
     )
-    local_directory: str | None = option(
+    local_directory: str | None = Group.JOBS.option(
         "str", "Folder on the nodes for the workers' temporary files.", checks.text, default=None
     )
 

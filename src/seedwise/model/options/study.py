@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, option, options_class
+from seedwise.model.options import checks, texts
+from seedwise.model.options.fields import Forms, Group, options_class
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
@@ -23,17 +23,23 @@ def _source(manifest: dict[str, Any]) -> Any:
     return source_from_manifest(manifest)
 
 
+def _listed(cases: Any) -> Any:
+    from seedwise.model.sources import manual  # with numpy
+
+    return manual(cases)
+
+
 @options_class
 class StudyOptions(WorkOptions):
     """The options of a study, checked when they are made."""
 
-    n_trials: int = option(
+    n_trials: int = Group.LENGTH.option(
         "int",
         "Total number of trials, including those of a run that is resumed.",
         checks.positive,
         default=10,
     )
-    race: Any = option(
+    race: Any = Group.LENGTH.option(
         "'auto', bool or Race",
         "How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at "
         "least, and the next trial those that follow; with fewer than 32 seeds, all trials get "
@@ -42,16 +48,21 @@ class StudyOptions(WorkOptions):
         "first_look=16,level=0.2.",
         checks.race,
         default="auto",
-        forms=Forms(parse=race_from_text, to_json=race_to_json, from_json=race_from_json),
+        forms=Forms(
+            parse=race_from_text,
+            from_toml=race_from_json,
+            to_json=race_to_json,
+            from_json=race_from_json,
+        ),
     )
-    max_total_seeds: int | None = option(
+    max_total_seeds: int | None = Group.LENGTH.option(
         "int",
         "Once the trials have so many seeds together, the search ends, whatever `n_trials` says; "
         "trials in flight are finished. Those of the validation do not count. None is no limit.",
         checks.positive,
         default=None,
     )
-    n_validation_seeds: int | None = option(
+    n_validation_seeds: int | None = Group.LENGTH.option(
         "int",
         "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
         "among the candidates on half as many, and its value is the mean of so many others: "
@@ -61,13 +72,13 @@ class StudyOptions(WorkOptions):
         checks.fresh_seeds,
         default=None,
     )
-    n_validation_candidates: int = option(
+    n_validation_candidates: int = Group.LENGTH.option(
         "int",
         "How many of the best trials are validated, if `n_validation_seeds` is not 0.",
         checks.positive,
         default=8,
     )
-    sampler: Any = option(
+    sampler: Any = Group.SEARCH.option(
         "str or optuna.samplers.BaseSampler",
         f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
         "copy of it is used. Seed it, or the run can't be repeated. 'auto' is 'tpe' if all trials "
@@ -77,13 +88,13 @@ class StudyOptions(WorkOptions):
         default="auto",
         forms=Forms(choices=checks.SAMPLERS),
     )
-    random_seed: int = option(
+    random_seed: int = Group.SEARCH.option(
         "int",
         "Seed of the sampler; an Optuna sampler that you pass has its own.",
         checks.sampler_seed,
         default=123,
     )
-    max_concurrent_trials: int | None = option(
+    max_concurrent_trials: int | None = Group.PLACE.option(
         "int",
         "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
         "n - k are told, so k is part of what decides the result. None is 4 if each trial gets a "
@@ -91,15 +102,21 @@ class StudyOptions(WorkOptions):
         checks.positive,
         default=None,
     )
-    enqueue: Any = option(
+    enqueue: Any = Group.SEARCH.option(
         "GridSource, RandomSource or ManualSource",
         "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "
-        "what a case does not name.",
+        "what a case does not name. On the command line a point, such as x=0.3,n=2.",
         checks.source,
         default=None,
-        forms=Forms(to_json=lambda source: source.to_manifest_dict(), from_json=_source),
+        forms=Forms(
+            parse=texts.point,
+            several=True,
+            from_toml=_listed,
+            to_json=lambda source: source.to_manifest_dict(),
+            from_json=_source,
+        ),
     )
-    refine_search_factor: float | None = option(
+    refine_search_factor: float | None = Group.SEARCH.option(
         "float",
         "Resume a run in a smaller space around its best trial. Each range keeps this share of "
         "its width, on the scale of the parameter and within the old bounds. Above 0 and below 1. "
@@ -107,14 +124,14 @@ class StudyOptions(WorkOptions):
         checks.part,
         default=None,
     )
-    fail_on_chunk_error: bool = option(
+    fail_on_chunk_error: bool = Group.FAILURES.option(
         "bool",
         "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
         "return a finite number. With False the trial is marked FAIL and the run continues.",
         checks.truth,
         default=True,
     )
-    prune_failed_trials: bool = option(
+    prune_failed_trials: bool = Group.FAILURES.option(
         "bool",
         "Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue "
         "the run. With False it is marked FAIL, which samplers ignore.",
@@ -139,5 +156,5 @@ class RunOptions(StudyOptions):
 
     kind: ClassVar[str] = "run"
 
-    run_name: str | None = option(*RUN_NAME, default=None)
-    entry_id: str | None = option(*ENTRY_ID, default=None)
+    run_name: str | None = Group.FILES.option(*RUN_NAME, default=None)
+    entry_id: str | None = Group.SEARCH.option(*ENTRY_ID, default=None)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from seedwise.errors import OptionError
-from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, option, options_class
-from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions, integers
+from seedwise.model.options import checks, texts
+from seedwise.model.options.fields import Forms, Group, options_class
+from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
 
 def _listed(value: Any) -> Any:
@@ -28,9 +28,9 @@ class SweepOptions(WorkOptions):
     kind: ClassVar[str] = "sweep"
     name_suffix: ClassVar[str] = "_sweep"
 
-    run_name: str | None = option(*RUN_NAME, default=None)
-    entry_id: str | None = option(*ENTRY_ID, default=None)
-    trial_nums: Iterable[int] | None = option(
+    run_name: str | None = Group.FILES.option(*RUN_NAME, default=None)
+    entry_id: str | None = Group.SEARCH.option(*ENTRY_ID, default=None)
+    trial_nums: Iterable[int] | None = Group.SEARCH.option(
         "iterable of int",
         "Evaluate only these trials; those that are finished already are evaluated again. None is "
         "all that are not finished. On the command line 3,1,2.",
@@ -39,5 +39,5 @@ class SweepOptions(WorkOptions):
         ),
         _listed,
         default=None,
-        forms=Forms(parse=integers),
+        forms=Forms(parse=texts.integers),
     )

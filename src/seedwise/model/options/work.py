@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from seedwise.errors import OptionError
-from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, keyword_names, option, options_class, settle
+from seedwise.model.options import checks, texts
+from seedwise.model.options.fields import Forms, Group, keyword_names, options_class, settle
 from seedwise.model.options.hints import refuse_unknown
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
@@ -20,28 +19,12 @@ from seedwise.model.slurm_time import as_timedelta, walltime
 from seedwise.model.space import ParamValue, plain_scalar
 
 
-def integers(text: str) -> list[int]:
-    """Read a list from a command line; raises ValueError."""
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise ValueError(f"{text!r} is not a list of whole numbers, such as 3,1,2") from None
-
-
-def _bounds(text: str) -> int | tuple[int, ...]:
-    bounds = tuple(int(part) for part in text.split(":"))
-    return bounds if len(bounds) > 1 else bounds[0]
-
-
 def _path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not JSON, such as '{{\"x\": 0.3}}' ({error})") from None
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _number(value: Any) -> Any:
@@ -91,14 +74,14 @@ class WorkOptions:
         *("entry_ids", "n_trials", "n_seeds", "workers", "cluster", "mode", "sampler"),
     )
 
-    n_seeds: int | None = option(
+    n_seeds: int | None = Group.LENGTH.option(
         "int",
         "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``, "
         "with 100 and 10 for what is not given.",
         checks.positive,
         default=None,
     )
-    workers: int | tuple[int, int] | None = option(
+    workers: int | tuple[int, int] | None = Group.PLACE.option(
         "int or (min, max)",
         "Number of workers, or bounds within which it follows the work. A worker is a process "
         "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
@@ -106,18 +89,19 @@ class WorkOptions:
         checks.workers,
         default=None,
         forms=Forms(
-            parse=_bounds,
-            from_json=lambda value: tuple(value) if isinstance(value, list) else value,
+            parse=texts.bounds,
+            from_toml=_as_tuple,
+            from_json=_as_tuple,
         ),
     )
-    cluster: Any = option(
+    cluster: Any = Group.PLACE.option(
         "None, 'local', 'slurm', Cluster, Client or str",
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
         "address is used as it is: it is neither closed nor scaled.",
         checks.cluster,
         default=None,
     )
-    mode: ExecutionMode | str = option(
+    mode: ExecutionMode | str = Group.PLACE.option(
         "ExecutionMode or str",
         "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
         "can say more.",
@@ -132,68 +116,68 @@ class WorkOptions:
     )
 
     # What is searched.
-    direction: str = option(
+    direction: str = Group.SEARCH.option(
         "{'minimize', 'maximize'}",
         "Which mean loss is best.",
         checks.direction,
         default="minimize",
         forms=Forms(choices=checks.DIRECTIONS),
     )
-    overrides: Mapping[str, ParamValue] | None = option(
+    overrides: Mapping[str, ParamValue] | None = Group.SEARCH.option(
         "dict",
         "Parameters that are held at a value, by name; the value may lie outside of the range. On "
         "the command line JSON.",
         checks.named_values,
         _plain_dict,
         default=None,
-        forms=Forms(parse=_json),
+        forms=Forms(parse=texts.json_value),
     )
-    trial_zero: Mapping[str, ParamValue] | None = option(
+    trial_zero: Mapping[str, ParamValue] | None = Group.SEARCH.option(
         "dict",
         "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
         "those that are not named. On the command line JSON.",
         checks.named_values,
         _plain_dict,
         default=None,
-        forms=Forms(parse=_json),
+        forms=Forms(parse=texts.json_value),
     )
 
     # Seeds and chunks.
-    seeds: Iterable[int] | None = option(
+    seeds: Iterable[int] | None = Group.LENGTH.option(
         "iterable of int",
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
         default=None,
-        forms=Forms(parse=integers),
+        forms=Forms(parse=texts.integers),
     )
-    chunk_size: int | None = option(
+    chunk_size: int | None = Group.PLACE.option(
         "int",
         "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
-        "the speed of a run, never its result. None leaves it to what seeds take, with 100 in a "
-        "call, and is 100 in a sweep, or what gives `num_chunks`.",
+        "the speed of a run, never its result. None is a size that follows what seeds take, with "
+        "100 in a call; in a sweep it is 100, or what gives `num_chunks`.",
         checks.positive,
         default=None,
     )
-    num_chunks: int | None = option(
+    num_chunks: int | None = Group.PLACE.option(
         "int", "Chunks in a trial. None is what `chunk_size` gives.", checks.positive, default=None
     )
 
     # The run and its folder.
-    run_root: str | Path = option(
+    run_root: str | Path = Group.FILES.option(
         "str or Path", "Folder that holds the run folders.", checks.folder, _path, default="runs"
     )
-    timeout: float | None = option(
+    timeout: float | None = Group.LENGTH.option(
         "float",
         "Seconds after which no trial or validation round begins; those that began are finished.",
         checks.positive_number,
         _number,
         default=None,
     )
-    progress: bool = option(
+    progress: bool = Group.FILES.option(
         "bool", "Show the progress on stderr, or in a notebook.", checks.truth, default=True
     )
 
     # How a run is resumed, or begun anew.
-    resume: str | None = option(
+    resume: str | None = Group.FILES.option(
         "None or 'auto'",
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
@@ -201,27 +185,27 @@ class WorkOptions:
         default=None,
         forms=Forms(choices=["auto"]),
     )
-    accept_changes: bool = option(
+    accept_changes: bool = Group.FILES.option(
         "bool",
         "Resume a run even if options that decide its results were changed.",
         checks.truth,
         default=False,
     )
-    retry_failed: bool = option(
+    retry_failed: bool = Group.FAILURES.option(
         "bool",
         "Resume a run and evaluate its failed trials again, all seeds of each, under their number "
         "and at their params.",
         checks.truth,
         default=False,
     )
-    take_over: bool = option(
+    take_over: bool = Group.FILES.option(
         "bool",
         "Take over a run whose driver, on another machine, is gone: wait until it has been silent "
         "for five minutes.",
         checks.truth,
         default=False,
     )
-    clean_run_dir: bool = option(
+    clean_run_dir: bool = Group.FILES.option(
         "bool",
         "Remove what an earlier run left in the run's folder, and begin anew. On a terminal it "
         "asks first; elsewhere it is refused without `assume_yes`. It can't be combined with "
@@ -229,18 +213,22 @@ class WorkOptions:
         checks.truth,
         default=False,
     )
-    assume_yes: bool = option(
-        "bool", "Answer yes to what would be asked on a terminal.", checks.truth, default=False
+    assume_yes: bool = Group.FILES.option(
+        "bool",
+        "Answer yes to what would be asked on a terminal.",
+        checks.truth,
+        default=False,
+        forms=Forms(flag="yes"),
     )
 
     # Failures.
-    trial_retry_attempts: int = option(
+    trial_retry_attempts: int = Group.FAILURES.option(
         "int",
         "How many more times a failed seed is evaluated, before its trial has failed.",
         checks.not_negative,
         default=1,
     )
-    chunk_timeout_seconds: float | None = option(
+    chunk_timeout_seconds: float | None = Group.FAILURES.option(
         "float",
         "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
         "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
@@ -249,7 +237,7 @@ class WorkOptions:
         _number,
         default=None,
     )
-    slurm_timeout_minutes: float = option(
+    slurm_timeout_minutes: float = Group.FAILURES.option(
         "float",
         "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
@@ -261,28 +249,28 @@ class WorkOptions:
     )
 
     # Workers and the code on them.
-    worker_parallelism: int = option(
+    worker_parallelism: int = Group.PLACE.option(
         "int",
         "Seeds that run at once in one worker, in threads, or in processes with "
         "`use_processes`. For a vectorized loss it counts chunks.",
         checks.positive,
         default=1,
     )
-    use_processes: bool = option(
+    use_processes: bool = Group.PLACE.option(
         "bool",
         "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
         "can't run in parallel.",
         checks.truth,
         default=False,
     )
-    loss_module: str | None = option(
+    loss_module: str | None = Group.PLACE.option(
         "str",
         "Module, or path of a .py file, that the workers import to find the loss by its name. "
         "None sends them the function itself.",
         checks.text,
         default=None,
     )
-    self_check: bool = option(
+    self_check: bool = Group.PLACE.option(
         "bool",
         "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
         "run does not begin if their losses differ, or differ from the recorded one of a run that "
@@ -290,13 +278,13 @@ class WorkOptions:
         checks.truth,
         default=True,
     )
-    forward_sys_argv_to_workers: bool = option(
+    forward_sys_argv_to_workers: bool = Group.PLACE.option(
         "bool",
         "Give the workers this process's ``sys.argv`` while they import.",
         checks.truth,
         default=True,
     )
-    insecure: bool = option(
+    insecure: bool = Group.PLACE.option(
         "bool",
         "Open connections and pages without TLS and token: anyone who can reach this machine "
         "could run code as you. Only for a network that is yours alone. It does not change a "
@@ -306,7 +294,7 @@ class WorkOptions:
     )
 
     # Slurm jobs.
-    slurm: SlurmOptions | Mapping[str, Any] | None = option(
+    slurm: SlurmOptions | Mapping[str, Any] | None = Group.JOBS.option(
         "SlurmOptions or dict",
         "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
         "has the fields of a SlurmOptions.",
@@ -315,9 +303,9 @@ class WorkOptions:
         default=None,
         forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
     )
-    worker_time_limit: timedelta | str = option(
+    worker_time_limit: timedelta | str = Group.JOBS.option(
         "timedelta or str",
-        "Walltime of a Slurm job. A str is read as Slurm reads it: '02:00:00' and '0-2' are two "
+        "Walltime of a Slurm job. Text is read as Slurm reads it: '02:00:00' and '0-2' are two "
         "hours, '90' is 90 minutes.",
         checks.walltime,
         as_timedelta,
@@ -328,24 +316,26 @@ class WorkOptions:
             from_json=lambda seconds: timedelta(seconds=seconds),
         ),
     )
-    cpus_per_task: int = option("int", "CPUs of a Slurm job.", checks.positive, default=1)
-    mem_per_cpu: str = option(
+    cpus_per_task: int = Group.JOBS.option(
+        "int", "CPUs of a Slurm job.", checks.positive, default=1
+    )
+    mem_per_cpu: str = Group.JOBS.option(
         "str", "Memory of a Slurm job for each CPU.", checks.memory, default="2G"
     )
-    slurm_qos: str | None = option(
+    slurm_qos: str | None = Group.JOBS.option(
         "str or None",
         "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
         "note. None asks for no QoS.",
         lambda name, value: None if value is None else checks.text(name, value),
         default="short",
     )
-    array_parallelism_limit: int | None = option(
+    array_parallelism_limit: int | None = Group.JOBS.option(
         "int",
         "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
         checks.positive,
         default=None,
     )
-    slurm_poll_seconds: int = option(
+    slurm_poll_seconds: int = Group.JOBS.option(
         "int",
         "Seconds between checks for trials that run for too long and for refused jobs.",
         checks.positive,

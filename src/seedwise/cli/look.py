@@ -1,0 +1,114 @@
+"""The commands that look at a run."""
+
+from __future__ import annotations
+
+import json
+import pdb  # noqa: T100 - what --pdb is for
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+import seedwise
+from seedwise.cli.help import Command
+from seedwise.cli.output import AS_JSON, write
+from seedwise.cli.watch import watched
+from seedwise.errors import SeedwiseError
+from seedwise.errors.base import users_traceback
+from seedwise.model.status import RunStatus
+from seedwise.view.slurm_limits import limits_lines
+from seedwise.view.status import progress_line, status_lines
+
+RUN_DIR = click.argument("run_dir", type=click.Path())
+
+
+@click.command(cls=Command, epilog="seedwise status runs/walk_v0001 --watch")
+@RUN_DIR
+@click.option(
+    "--watch", is_flag=True, help="Show it anew whenever it changes, until the run ends."
+)
+@AS_JSON
+def status(run_dir: str, watch: bool, as_json: bool) -> None:
+    """Show the progress of the run in RUN_DIR, whether a driver works on it or not.
+
+    With --watch it is refreshed in place on a terminal; elsewhere, or with --json, each change is
+    one line. Ctrl-C ends it, and not the run.
+    """
+
+    def lines(found: RunStatus) -> list[str]:
+        if as_json:
+            return [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
+        if watch and not in_place:
+            return [progress_line(found)]
+        return status_lines(found, Path(run_dir))
+
+    in_place = watch and not as_json and sys.stdout.isatty()
+    if watch:
+        watched(lambda: seedwise.run_status(run_dir), lines, in_place=in_place)
+    else:
+        write(lines(seedwise.run_status(run_dir)))
+
+
+@click.command(cls=Command, epilog="seedwise show runs/walk_v0001")
+@RUN_DIR
+@AS_JSON
+def show(run_dir: str, as_json: bool) -> None:
+    """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
+
+    Of entries it shows a row for each; give an entry's folder to see its trials.
+    """
+    from seedwise.view.result import result_lines
+    from seedwise.view.table import table_json, table_lines
+
+    found, result = seedwise.run_status(run_dir), seedwise.open_run(run_dir)
+    if as_json:
+        write([table_json(result)])
+    else:
+        write([progress_line(found), "", *table_lines(result), "", *result_lines(result)])
+
+
+@click.command(cls=Command, epilog="seedwise export runs/walk_v0001 trials.csv")
+@RUN_DIR
+@click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
+def export(run_dir: str, file: Path) -> None:
+    """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
+    from seedwise.view.table import write_table
+
+    try:
+        n_rows = write_table(seedwise.open_run(run_dir), file)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {file}: {n_rows} row{'' if n_rows == 1 else 's'}")
+
+
+@click.command(cls=Command, epilog="seedwise replay runs/walk_v0001 --trial 12 --seed 345 --pdb")
+@RUN_DIR
+@click.option("--trial", type=int, required=True, help="Number of the trial.")
+@click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
+@click.option(
+    "--validation", is_flag=True, help="The seed is a fresh one, of the validation of the best."
+)
+@click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
+def replay(run_dir: str, trial: int, seed: int | None, validation: bool, debug: bool) -> None:
+    """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
+    try:
+        replayed = seedwise.replay_seed(run_dir, trial=trial, seed=seed, validation=validation)
+    except Exception as error:
+        if isinstance(error, SeedwiseError) and not debug:
+            raise
+        click.echo("".join(users_traceback(error).format()), err=True, nl=False)
+        if debug:
+            pdb.post_mortem(error.__traceback__)
+        sys.exit(1)
+    click.echo(f"params: {replayed.params!r}")
+    for one, loss in replayed.losses.items():
+        click.echo(f"seed {one}: {loss!r}")
+
+
+@click.command(cls=Command, epilog="seedwise slurm")
+@AS_JSON
+def slurm(as_json: bool) -> None:
+    """Show what this machine's Slurm cluster allows you: partitions, nodes, accounts, QoS."""
+    limits = seedwise.slurm_limits()
+    write([json.dumps(attrs.asdict(limits))] if as_json else limits_lines(limits))

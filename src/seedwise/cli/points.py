@@ -1,0 +1,152 @@
+"""Points and sources from the text of a command line, in the types of the loss's parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seedwise.errors import OptionError
+from seedwise.model.sources import (
+    ManualSource,
+    ParameterSource,
+    RandomSource,
+    grid,
+    manual,
+    random,
+    source_from_manifest,
+)
+from seedwise.model.sources.distributions import (
+    choice,
+    loguniform,
+    loguniform_int,
+    randint,
+    uniform,
+)
+from seedwise.model.space import ParameterSpace, SearchParam
+from seedwise.model.values import require_known, typed_value
+
+_RANGES = {
+    "uniform": uniform,
+    "loguniform": loguniform,
+    "randint": randint,
+    "loguniform_int": loguniform_int,
+}
+_BOOLS = {"true": True, "false": False}
+
+
+def enqueued(points: Sequence[Mapping[str, Any]], space: ParameterSpace) -> ManualSource:
+    """Return the points of --enqueue as a source."""
+    return manual([_typed(f"enqueue[{i}]", point, space) for i, point in enumerate(points)])
+
+
+def grid_of(axes: Sequence[str], space: ParameterSpace) -> ParameterSource:
+    """Return the grid of texts such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON."""
+    return grid(
+        **{
+            name: _values(f"grid[{name!r}]", text, space[name])
+            for name, text in _named("grid", axes, space).items()
+        }
+    )
+
+
+def random_of(
+    axes: Sequence[str], n_trials: int, seed: int, space: ParameterSpace
+) -> RandomSource:
+    """Return the random source of texts such as ``x=uniform(0, 1)``."""
+    drawn = {
+        name: _distribution(f"random[{name!r}]", text, space[name])
+        for name, text in _named("random", axes, space).items()
+    }
+    return random(drawn, n_trials=n_trials, seed=seed)
+
+
+def cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
+    """Return the cases of a CSV file with a header, or of a JSON file.
+
+    In JSON a list holds the cases, and an object is the manifest of a source.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if path.suffix == ".json" else _rows(path, text)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise OptionError("cases", str(path), "a file that can be read", f"{error}.") from None
+    if isinstance(content, dict):
+        return source_from_manifest(content)
+    if not isinstance(content, list) or not all(isinstance(case, dict) for case in content):
+        raise OptionError("cases", str(path), "a JSON list of objects, or a source's manifest")
+    return manual([_typed(f"cases[{i}]", case, space) for i, case in enumerate(content)])
+
+
+def _rows(path: Path, text: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file by the names in its first line."""
+    if path.suffix != ".csv":
+        raise OptionError("cases", str(path), "a name that ends in .csv or .json")
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    for number, row in enumerate(rows[1:]):
+        if len(row) != len(rows[0]):
+            allowed = f"{len(rows[0])} values, as the file's first line has"
+            raise OptionError(f"cases[{number}]", row, allowed)
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
+def _named(flag: str, axes: Sequence[str], space: ParameterSpace) -> dict[str, str]:
+    """Return the text for each parameter of a flag."""
+    named: dict[str, str] = {}
+    for axis in axes:
+        name, _, text = (part.strip() for part in axis.partition("="))
+        if not text:
+            example = "x=uniform(0,1)" if flag == "random" else "x=1,2,3"
+            raise OptionError(flag, axis, f"a parameter and what it gets, such as {example}")
+        if name in named:
+            raise OptionError(flag, axis, f"given once for {name!r}")
+        named[name] = text
+    require_known(flag, named, space)
+    return named
+
+
+def _typed(where: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
+    require_known(where, point, space)
+    return {name: _value(f"{where}[{name!r}]", text, space[name]) for name, text in point.items()}
+
+
+def _values(where: str, text: str, param: SearchParam) -> list[Any]:
+    if text.startswith("["):
+        with contextlib.suppress(ValueError):
+            return [_value(where, one, param) for one in json.loads(text)]
+    return [_value(where, part.strip(), param) for part in text.split(",")]
+
+
+def _value(where: str, text: Any, param: SearchParam) -> Any:
+    value = text
+    if isinstance(text, str) and param.dtype == "bool":
+        value = _BOOLS.get(text.lower(), text)
+    elif isinstance(text, str) and param.dtype != "str":
+        value = _number(text)
+    return typed_value(where, param, value)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _distribution(where: str, text: str, param: SearchParam) -> Any:
+    found = re.fullmatch(r"(\w+)\s*\((.*)\)", text)
+    if found is not None and found[1] == "choice":
+        return choice(_values(where, found[2].strip(), param))
+    bounds = [_number(part.strip()) for part in found[2].split(",")] if found else []
+    if found is None or found[1] not in _RANGES or len(bounds) != 2:
+        names = ", ".join(_RANGES)
+        raise OptionError(where, text, f"one of {names} with two bounds, or choice(a,b,c)")
+    made = _RANGES[found[1]](*bounds)
+    if param.dtype not in (made.DTYPE, "float"):
+        allowed = f"a distribution of type {param.dtype}, as the loss's parameter is"
+        raise OptionError(where, text, allowed)
+    return made

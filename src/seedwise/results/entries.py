@@ -13,6 +13,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
+from seedwise.results.plots.entries import EntryPlots
 from seedwise.results.study import OptimizeResult
 from seedwise.results.tables import by_name, data_frame, numbers
 
@@ -73,6 +74,11 @@ class MultiOptimizeResult:
             for entry, one in self.results_by_entry.items()
             if one.validated_params is not None
         }
+
+    @property
+    def plot(self) -> EntryPlots:
+        """Its figures, such as ``result.plot.entries()``; they need the extra ``plot``."""
+        return EntryPlots(self)
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
         """Return the files that the loss wrote, by entry and trial number.

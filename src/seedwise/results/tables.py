@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import MissingExtraError, OptionError
+from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError
 from seedwise.folder.directory import RunDirectory
+from seedwise.folder.find import run_of_entry
 from seedwise.folder.ledger import TrialLosses
 from seedwise.folder.trial_files import artifacts
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
+from seedwise.model.validation import Validation
 from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
 
@@ -71,6 +73,19 @@ class TrialsResult(ABC):
     trials: Sequence[TrialResult]
     direction: str
     seeds: NDArray[np.int64]
+    validation: Validation | None = None  # a sweep has none
+
+    @property
+    def best_trial(self) -> TrialResult:
+        """The best trial; of equal ones, the one with the lowest number."""
+        best = self.best
+        if best is None:
+            errors, path = list(self._errors().values()), Path(self.run_dir)
+            home = run_of_entry(path)
+            raise NoCompleteTrialError(
+                path, len(errors), next(iter(errors), None), home.path if home else path
+            )
+        return best
 
     @property
     def n_trials(self) -> int:
@@ -252,6 +267,11 @@ class TrialsResult(ABC):
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         ledger, n_seeds = directory.ledger, len(self.seeds)
         return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
+
+    @property
+    @abstractmethod
+    def best(self) -> TrialResult | None:
+        """The best trial; None if there is none."""
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:

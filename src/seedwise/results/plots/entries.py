@@ -1,0 +1,104 @@
+"""The figures of a run of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from seedwise.results.plots.axes import BLUE, GREEN, VERMILLION, axes_or_new, draw_points, legend
+from seedwise.results.plots.search import RunPlots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_NAMES = 60
+_HONEST, _BEST = "validated, 95 % interval", "best of the search ± standard error"
+
+
+class _Entries(Protocol):
+    """The result of a run of entries."""
+
+    @property
+    def run_dir(self) -> str:
+        """The run's folder."""
+
+    @property
+    def results_by_entry(self) -> Mapping[str, Any]:
+        """The result of each entry that did not fail."""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of its table."""
+
+
+class EntryPlots(RunPlots):
+    """The figures of a run of entries, as its `plot` gives them.
+
+    Each method draws on matplotlib axes and returns them. Each entry has figures of its own, such
+    as ``result.results_by_entry["anna"].plot.history()``: see `TrialPlots`.
+
+    Examples
+    --------
+    >>> import random
+    >>> import tempfile
+    >>> import matplotlib
+    >>> matplotlib.use("agg")
+    >>> import matplotlib.pyplot as plt
+    >>> import seedwise as sw
+    >>> @sw.loss(name="walk", description="where it ends", parameter_space={"drift": (-1, 1)})
+    ... def walk(params, seed, context):
+    ...     return params["drift"] + random.Random(seed).gauss(0, 0.1) * len(context["entry_id"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keywords = {"n_trials": 3, "n_seeds": 20, "run_root": folder, "progress": False}
+    ...     result = sw.optimize_entries(walk, entry_ids=["anna", "ben"], **keywords)
+    ...     [label.get_text() for label in result.plot.entries().get_yticklabels()]
+    ['anna', 'ben']
+    >>> plt.close("all")
+    """
+
+    def __init__(self, result: _Entries) -> None:
+        super().__init__(result.run_dir)
+        self._result = result
+
+    def entries(self, ax: Axes | None = None) -> Axes:
+        """Draw the value of each entry: the validated one, or else the best of its search.
+
+        Bars of validated values are their 95 % confidence intervals, and those of best ones their
+        standard errors. An entry that failed has a cross at the left edge.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Where it was drawn, the first entry at the top.
+        """
+        columns = self._result.columns()
+        names, y = columns["entry_id"], np.arange(len(columns["entry_id"]))
+        best, stderr = np.array(columns["best_value"]), np.array(columns["best_stderr"])
+        found = [self._result.results_by_entry.get(name) for name in names]
+        values = np.array([one and one.validated_value for one in found], float)
+        ends = [(one and one.validated_interval) or (np.nan, np.nan) for one in found]
+        reach = np.abs(np.array(ends).T - values)
+        size = (6.4, float(np.clip(1.4 + 0.22 * len(names), 2.4, 14)))
+        ax = axes_or_new("entries", ax, size)
+        is_valid, failed = ~np.isnan(values), [error is not None for error in columns["error"]]
+        for rows, x, error, style in (
+            (is_valid, values, reach, {"marker": "D", "color": GREEN, "label": _HONEST}),
+            (~is_valid & ~np.isnan(best), best, stderr, {"color": BLUE, "label": _BEST}),
+        ):
+            if rows.any():
+                draw_points(ax, x[rows], y[rows], xerr=error[..., rows], **style)
+        if any(failed):
+            at_left = ax.get_yaxis_transform()
+            x, style = np.full(sum(failed), 0.02), {"marker": "x", "color": VERMILLION}
+            draw_points(ax, x, y[failed], transform=at_left, label="failed", **style)
+        step = -(-len(names) // _MOST_NAMES)
+        ax.set(xlabel="loss", ylim=(len(names) - 0.5, -0.5))
+        ax.set_yticks(y[::step], names[::step])
+        legend(ax)
+        return ax

@@ -78,11 +78,11 @@ def test_the_validated_value_is_at_the_end_with_its_interval(tmp_path):
 def test_a_few_far_worse_values_do_not_hide_the_others(tmp_path):
     values = [*map(float, range(20)), 1e300]
     ax = run(tmp_path, values).plot.history()
-    assert ax.get_ylim() == pytest.approx((-1.35, 27.0))
+    assert ax.get_ylim() == pytest.approx((-1.875, 27.0))
     assert lines(ax)["far worse"].get_xdata().tolist() == [20]
     assert len(lines(ax)["trial ± standard error"].get_xdata()) == 20
     ax = run(tmp_path, [-value for value in values], direction="maximize").plot.history()
-    assert ax.get_ylim() == pytest.approx((-27.0, 1.35))
+    assert ax.get_ylim() == pytest.approx((-27.0, 1.875))
 
 
 def test_a_single_seed_has_no_error_bar(tmp_path):

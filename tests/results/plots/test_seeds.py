@@ -43,6 +43,10 @@ def test_by_default_they_are_the_best_or_the_candidates(tmp_path):
     assert list(lines(result.plot.seeds())) == ["trial 3", "trial 2", "trial 0", "trial 1"]
 
 
+def test_a_single_number_is_enough(tmp_path):
+    assert list(lines(of_losses(tmp_path, LOSSES).plot.seeds(2))) == ["trial 2"]
+
+
 def test_a_trial_with_some_of_the_seeds_has_a_shorter_line(tmp_path):
     found = lines(of_losses(tmp_path, [LOSSES[0], [1.0, 2.0]]).plot.seeds([0, 1]))
     assert [len(line.get_xdata()) for line in found.values()] == [4, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -157,6 +158,14 @@ def test_where_there_is_nothing_to_smooth_there_is_no_surface(tmp_path, values):
     (points,) = ax.collections
     assert len(points.get_offsets()) == len(values)
     assert ax.figure.axes[1].get_ylabel() == "loss"
+
+
+def test_there_is_no_surface_through_a_trial_that_lacks_a_parameter(tmp_path):
+    """The space was changed after it, and that was accepted."""
+    trials = [trial(number, bowl(number)) for number in range(20)]
+    trials[0] = attrs.evolve(trials[0], value=-9.0, params={"x": 0.5, "rate": 0.1})
+    ax = run(tmp_path, trials).plot.contour("x", "rate")
+    assert len(ax.collections) == 1
 
 
 @pytest.mark.parametrize("stderr", [0.0, None])

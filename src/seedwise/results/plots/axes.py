@@ -59,8 +59,9 @@ def _new_axes(figure: str, n: int, size: tuple[float, float], **shared: Any) -> 
 
 def draw_points(ax: Axes, x: NDArray[Any], y: NDArray[Any], **style: Any) -> None:
     """Draw points, with error bars if it is given `xerr` or `yerr`; NaN is of one without."""
-    style = {"ls": "none", "marker": "o", "ms": 4, "elinewidth": 0.8, **style}
-    ax.errorbar(x, y, rasterized=len(x) > MANY, **style)
+    small = {"ms": 2, "mew": 0.4, "elinewidth": 0.3, "rasterized": True}
+    size = small if len(x) > MANY else {"ms": 4, "elinewidth": 0.8}
+    ax.errorbar(x, y, **{"ls": "none", "marker": "o", **size, **style})
 
 
 def draw_trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
@@ -76,7 +77,7 @@ def draw_trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
             error = trials.stderr[rows]
             draw_points(ax, x[rows], trials.value[rows], yerr=error, label=label, **style)
     if is_far.any():
-        best = badness[is_near].min()
+        best = (badness - np.nan_to_num(trials.stderr))[is_near].min()
         ends = trials.sign * (best - 0.05 * (limit - best)), trials.sign * limit
         ax.set_ylim(min(ends), max(ends))
     arrow = "^" if trials.sign > 0 else "v"
@@ -95,8 +96,8 @@ def draw_coloured(ax: Axes, trials: Trials, x: NDArray[Any], y: Floats, **style:
     badness = trials.sign * trials.value
     rows = np.argsort(-badness, kind="stable")
     rows = rows[~np.isnan(badness + x + y)[rows]]
-    style = {"s": 18, "rasterized": len(rows) > MANY, **colours(trials), **style}
-    return ax.scatter(x[rows], y[rows], c=trials.value[rows], **style)
+    size = {"s": 4, "rasterized": True} if len(rows) > MANY else {"s": 18, **style}
+    return ax.scatter(x[rows], y[rows], c=trials.value[rows], **size, **colours(trials))
 
 
 def colours(trials: Trials) -> dict[str, Any]:
@@ -123,6 +124,14 @@ def legend_of_all(axes: NDArray[Any], is_new: bool) -> None:
         axes[0].figure.legend(handles, labels, **place, **_SMALL)
     else:
         axes[0].legend(**_SMALL)
+
+
+def label_trials(ax: Axes, trials: Trials) -> None:
+    """Label the axis of the trials' numbers."""
+    ax.set_xlabel("trial")
+    if len(trials.number) == 1:
+        ax.set_xlim(trials.number[0] - 1, trials.number[0] + 1)
+    ax.locator_params(axis="x", integer=True)
 
 
 def label_loss(ax: Axes, label: str = "loss") -> None:

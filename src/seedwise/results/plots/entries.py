@@ -35,8 +35,9 @@ class _Entries(Protocol):
 class EntryPlots(RunPlots):
     """The figures of a run of entries, as its `plot` gives them.
 
-    Each method draws on matplotlib axes and returns them. Each entry has figures of its own, such
-    as ``result.results_by_entry["anna"].plot.history()``: see `TrialPlots`.
+    Each method draws on matplotlib axes and returns them, and raises MissingExtraError without
+    matplotlib. Each entry has figures of its own, such as
+    ``result.results_by_entry["anna"].plot.history()``: see `TrialPlots`.
 
     Examples
     --------
@@ -98,7 +99,7 @@ class EntryPlots(RunPlots):
             x, style = np.full(sum(failed), 0.02), {"marker": "x", "color": VERMILLION}
             draw_points(ax, x, y[failed], transform=at_left, label="failed", **style)
         step = -(-len(names) // _MOST_NAMES)
-        ax.set(xlabel="loss", ylim=(len(names) - 0.5, -0.5))
+        ax.set(xlabel="loss", ylabel="entry", ylim=(len(names) - 0.5, -0.5))
         ax.set_yticks(y[::step], names[::step])
         legend(ax)
         return ax

@@ -22,6 +22,7 @@ from seedwise.results.plots.axes import (
     axes_or_new,
     draw_points,
     draw_trials,
+    label_trials,
     legend,
 )
 from seedwise.results.plots.trials import Trials
@@ -122,8 +123,8 @@ class SearchPlots(RunPlots):
             style = {"marker": "D", "color": GREEN, "capsize": 3, "zorder": 4, "yerr": reach}
             style["label"] = f"trial {found.number} validated, 95 % interval"
             draw_points(ax, after, np.array([found.value]), **style)
-        ax.set(xlabel="trial", ylabel="loss")
-        ax.locator_params(axis="x", integer=True)
+        label_trials(ax, trials)
+        ax.set_ylabel("loss")
         legend(ax)
         return ax
 
@@ -149,14 +150,15 @@ class SearchPlots(RunPlots):
         for label, rows, colour, face in kinds:
             if rows.any():
                 x, seeds = trials.number[rows], trials.n_seeds[rows]
-                ax.vlines(x, 0, seeds, color=colour, lw=0.8, rasterized=len(x) > MANY)
+                if len(trials.number) <= MANY:
+                    ax.vlines(x, 0, seeds, color=colour, lw=0.8)
                 draw_points(ax, x, seeds, color=colour, mfc=face, label=label)
         n_all = len(self._result.seeds)
         n_most, n_had = n_all * trials.is_complete.sum(), trials.n_seeds[trials.is_complete].sum()
         label = f"all {n_all:,} seeds; {1 - n_had / n_most:.0%} of {n_most:,} were saved"
         ax.axhline(n_all, color=BLACK, ls="--", label=label)
-        ax.set(xlabel="trial", ylabel="seeds", ylim=(0, 1.05 * n_all))
-        ax.locator_params(axis="x", integer=True)
+        label_trials(ax, trials)
+        ax.set(ylabel="seeds", ylim=(0, 1.05 * n_all))
         legend(ax)
         return ax
 

@@ -35,8 +35,9 @@ class TrialPlots(SpacePlots):
     """The figures of a result with trials, as its `plot` gives them.
 
     Each method draws on matplotlib axes and returns them: on those that it is given, or on new
-    ones, in a figure that a notebook shows. It needs the extra ``plot``. Axes of parameters are
-    logarithmic where they are searched so.
+    ones, in a figure that a notebook shows. Axes of parameters are logarithmic where they are
+    searched so. All raise MissingExtraError without matplotlib, NoCompleteTrialError if no trial
+    is complete, and OptionError if they are not given as many axes as they draw on.
 
     Examples
     --------
@@ -51,34 +52,34 @@ class TrialPlots(SpacePlots):
     ...     return params["x"] ** 2 + 0.1 * params["y"] + random.Random(seed).gauss(0, 0.1)
     >>> figure, (left, right) = plt.subplots(1, 2)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     source = sw.random({"x": sw.uniform(-1, 1), "y": sw.uniform(-1, 1)}, n_trials=30)
+    ...     source = sw.random({"x": sw.uniform(-1, 1), "y": sw.uniform(-1, 1)}, 30, seed=1)
     ...     result = sw.run_sweep(walk, source, n_seeds=20, run_root=folder, progress=False)
     ...     result.plot.history(ax=left).get_ylabel()
     ...     [ax.get_xlabel() for ax in result.plot.slices()]
     ...     result.plot.params().shape, result.plot.noise().shape
     ...     result.plot.contour("x", "y", ax=right).get_ylabel()
-    ...     result.plot.importance().get_xlim()
+    ...     result.plot.importance().get_xlabel()
     ...     result.plot.seeds([0, 3]).get_xlabel(), result.plot.compare(0, 3).get_ylabel()
     ...     result.plot.race().get_ylabel()
     'loss'
     ['x', 'y']
     ((2,), (2,))
     'y'
-    (0.0, 1.1)
+    'importance for being among the best tenth'
     ('seeds', 'seeds')
     'seeds'
     >>> plt.close("all")
     """
 
-    def seeds(self, trials: Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
+    def seeds(self, trials: int | Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
         """Draw the running mean of trials over their seeds: whether they had enough.
 
         Bands are standard errors. The seeds are in the order of the run's.
 
         Parameters
         ----------
-        trials : sequence of int, optional
-            Numbers of at most 6 trials. None is the candidates of the validation, or else the best
+        trials : int or sequence of int, optional
+            Numbers of up to 6 trials. None is the candidates of the validation, or else the best
             trials, up to 4.
         ax : matplotlib.axes.Axes, optional
             Where to draw; None makes a figure.
@@ -90,7 +91,7 @@ class TrialPlots(SpacePlots):
         NoCompleteTrialError
             If no trial is complete, and no numbers are given.
         """
-        numbers = self._chosen() if trials is None else list(trials)
+        numbers = self._chosen() if trials is None else np.atleast_1d(trials).tolist()
         if not 1 <= len(numbers) <= len(_COLOURS):
             raise OptionError("trials", trials, f"1 to {len(_COLOURS)} numbers of trials")
         of_each = {}

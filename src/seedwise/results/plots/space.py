@@ -21,6 +21,7 @@ from seedwise.results.plots.axes import (
     draw_points,
     draw_trials,
     label_loss,
+    label_trials,
     legend,
     legend_of_all,
     panels,
@@ -54,11 +55,6 @@ class SpacePlots(SearchPlots):
         -------
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
-
-        Raises
-        ------
-        OptionError
-            If these are not as many axes as there are parameters.
         """
         trials = Trials.of(self._result)
         scales = trials.scales()
@@ -66,8 +62,7 @@ class SpacePlots(SearchPlots):
         for one, scale in zip(axes, scales.values(), strict=True):
             drawn = draw_coloured(one, trials, trials.number, scale.positions)
             scale.mark(one, "y")
-            one.set_xlabel("trial")
-            one.locator_params(axis="x", integer=True)
+            label_trials(one, trials)
         is_cut = trials.colour_range()[1] < np.nanmax(trials.sign * trials.value)
         colour_bar(drawn, axes, "loss", _worse_end(trials) if is_cut else "neither")
         return axes
@@ -87,11 +82,6 @@ class SpacePlots(SearchPlots):
         -------
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
-
-        Raises
-        ------
-        OptionError
-            If these are not as many axes as there are parameters.
         """
         trials = Trials.of(self._result)
         scales = trials.scales()
@@ -132,11 +122,15 @@ class SpacePlots(SearchPlots):
             raise OptionError("y", y, "another parameter than x")
         surface = self._surface(trials, pair)
         ax = axes_or_new("contour", ax)
+        from matplotlib.patheffects import withStroke
+
         if surface is not None:
             style = {"shading": "nearest", "rasterized": True, **colours(trials)}
             ax.pcolormesh(*(scale.cells()[0] for scale in pair), surface, **style)
         places = pair[0].spread, pair[1].positions
-        drawn = draw_coloured(ax, trials, *places, edgecolors=VERMILLION, linewidths=0.5)
+        drawn = draw_coloured(ax, trials, *places, edgecolors="white", linewidths=0.6)
+        # So that the rings are seen on bright ground, too.
+        drawn.set_path_effects([withStroke(linewidth=1.4, foreground=BLACK)])
         _draw_star(ax, trials, *places)
         pair[0].mark(ax, "x")
         pair[1].mark(ax, "y")
@@ -150,7 +144,7 @@ class SpacePlots(SearchPlots):
         """Draw how much it depends on each parameter whether a trial is among the best tenth.
 
         It is Optuna's PED-ANOVA of the trials (Watanabe et al., PED-ANOVA, IJCAI 2023), as shares
-        of 1.
+        of 1. With fewer than 50 trials it is rough.
 
         Parameters
         ----------
@@ -195,8 +189,6 @@ class SpacePlots(SearchPlots):
 
         Raises
         ------
-        OptionError
-            If these are not as many axes as there are parameters.
         NoFigureError
             If no trial has a standard error, as with a single seed.
         """
@@ -224,7 +216,9 @@ class SpacePlots(SearchPlots):
         at: dict[str, Sequence[Any]]
         (_, columns), (_, rows) = (scale.cells() for scale in pair)
         scales, params = trials.scales(), self._result.trials[trials.winner].params
-        at = {name: [params.get(name)] * (len(rows) * len(columns)) for name in scales}
+        if not scales.keys() <= params.keys():  # the space was changed since
+            return None
+        at = {name: [params[name]] * (len(rows) * len(columns)) for name in scales}
         at[pair[0].name] = columns * len(rows)
         at[pair[1].name] = [value for value in rows for _ in columns]
         told = optuna_trials(self._result.trials, {n: one.param for n, one in scales.items()})

@@ -75,6 +75,12 @@ def test_the_validated_value_is_at_the_end_with_its_interval(tmp_path):
     assert ends(ax, label) == [pytest.approx([1.2, 1.9])]
 
 
+def test_the_validated_value_is_shown_whatever_is_too_far_off(tmp_path):
+    values = [*map(float, range(20)), 1e6]
+    found = attrs.evolve(validated(1), value=50.0, interval=(40.0, 60.0))
+    assert run(tmp_path, values, validation=found).plot.history().get_ylim()[1] == 60
+
+
 def test_a_few_far_worse_values_do_not_hide_the_others(tmp_path):
     values = [*map(float, range(20)), 1e300]
     ax = run(tmp_path, values).plot.history()

@@ -123,6 +123,9 @@ class SearchPlots(RunPlots):
             style = {"marker": "D", "color": GREEN, "capsize": 3, "zorder": 4, "yerr": reach}
             style["label"] = f"trial {found.number} validated, 95 % interval"
             draw_points(ax, after, np.array([found.value]), **style)
+            if not ax.get_autoscaley_on():  # it is shown whatever is too far off
+                low, high = ax.get_ylim()
+                ax.set_ylim(min(low, found.interval[0]), max(high, found.interval[1]))
         label_trials(ax, trials)
         ax.set_ylabel("loss")
         legend(ax)

@@ -78,7 +78,8 @@ class MultiOptimizeResult:
     @property
     def plot(self) -> EntryPlots:
         """Its figures, such as ``result.plot.entries()``; they need the extra ``plot``."""
-        return EntryPlots(self)
+        found = {entry: one.validation for entry, one in self.results_by_entry.items()}
+        return EntryPlots(self.run_dir, self.columns(), found)
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
         """Return the files that the loss wrote, by entry and trial number.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,11 +103,6 @@ def colours(trials: Trials) -> dict[str, Any]:
     """Return how values become colours: the better the darker; the worst are all alike."""
     low, high = sorted(trials.sign * end for end in trials.colour_range())
     return {"cmap": "cividis" if trials.sign > 0 else "cividis_r", "vmin": low, "vmax": high}
-
-
-def colour_bar(drawn: Any, axes: Iterable[Axes], label: str, tip: str) -> None:
-    """Add the bar of colours; `tip` is the end beyond which all values have one colour."""
-    drawn.axes.figure.colorbar(drawn, ax=list(axes), label=label, extend=tip)
 
 
 def legend(ax: Axes) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seedwise.model.validation import Validation
 from seedwise.results.plots.axes import BLUE, GREEN, VERMILLION, axes_or_new, draw_points, legend
 from seedwise.results.plots.search import RunPlots
 
@@ -15,21 +16,6 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 60
 _HONEST, _BEST = "validated, 95 % interval", "best of the search ± standard error"
-
-
-class _Entries(Protocol):
-    """The result of a run of entries."""
-
-    @property
-    def run_dir(self) -> str:
-        """The run's folder."""
-
-    @property
-    def results_by_entry(self) -> Mapping[str, Any]:
-        """The result of each entry that did not fail."""
-
-    def columns(self) -> dict[str, Any]:
-        """Return the columns of its table."""
 
 
 class EntryPlots(RunPlots):
@@ -58,9 +44,12 @@ class EntryPlots(RunPlots):
     >>> plt.close("all")
     """
 
-    def __init__(self, result: _Entries) -> None:
-        super().__init__(result.run_dir)
-        self._result = result
+    def __init__(
+        self, run_dir: str, columns: Mapping[str, Any], found: Mapping[str, Validation | None]
+    ) -> None:
+        super().__init__(run_dir)
+        self._columns = columns
+        self._found = found
 
     def entries(self, ax: Axes | None = None) -> Axes:
         """Draw the value of each entry: the validated one, or else the best of its search.
@@ -78,12 +67,12 @@ class EntryPlots(RunPlots):
         matplotlib.axes.Axes
             Where it was drawn, the first entry at the top.
         """
-        columns = self._result.columns()
-        names, y = columns["entry_id"], np.arange(len(columns["entry_id"]))
+        columns, names = self._columns, self._columns["entry_id"]
+        y = np.arange(len(names))
         best, stderr = np.array(columns["best_value"]), np.array(columns["best_stderr"])
-        found = [self._result.results_by_entry.get(name) for name in names]
-        values = np.array([one and one.validated_value for one in found], float)
-        ends = [(one and one.validated_interval) or (np.nan, np.nan) for one in found]
+        found = [self._found.get(name) for name in names]
+        values = np.array([one and one.value for one in found], float)
+        ends = [(one and one.interval) or (np.nan, np.nan) for one in found]
         reach = np.abs(np.array(ends).T - values)
         size = (6.4, float(np.clip(1.4 + 0.22 * len(names), 2.4, 14)))
         ax = axes_or_new("entries", ax, size)

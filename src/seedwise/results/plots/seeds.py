@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seedwise.errors import OptionError
-from seedwise.model.trials import TrialResult
 from seedwise.results.plots.axes import (
     BLACK,
     BLUE,
@@ -167,12 +166,8 @@ class TrialPlots(SpacePlots):
         trials, found = Trials.of(self._result), self._result.validation
         if found is not None:
             return [one.number for one in found.candidates][:_BY_DEFAULT]
-
-        def badness(trial: TrialResult) -> float:
-            return np.inf if trial.value is None else trials.sign * trial.value
-
-        complete = [trial for trial in self._result.trials if trial.value is not None]
-        return [trial.number for trial in sorted(complete, key=badness)][:_BY_DEFAULT]
+        ranked = trials.number[np.argsort(trials.sign * trials.value, kind="stable")]  # NaN last
+        return [int(number) for number in ranked[: min(_BY_DEFAULT, trials.is_complete.sum())]]
 
 
 def _running(losses: Floats) -> tuple[Floats, Floats, Floats]:

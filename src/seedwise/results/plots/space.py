@@ -15,7 +15,6 @@ from seedwise.results.plots.axes import (
     ORANGE,
     VERMILLION,
     axes_or_new,
-    colour_bar,
     colours,
     draw_coloured,
     draw_points,
@@ -27,7 +26,7 @@ from seedwise.results.plots.axes import (
     panels,
 )
 from seedwise.results.plots.search import SearchPlots
-from seedwise.results.plots.trials import Floats, Scale, Trials, searched
+from seedwise.results.plots.trials import Floats, Scale, Trials
 from seedwise.study.importance import importances, optuna_trials
 from seedwise.study.smoothed import smoothed_at
 
@@ -64,7 +63,8 @@ class SpacePlots(SearchPlots):
             scale.mark(one, "y")
             label_trials(one, trials)
         is_cut = trials.colour_range()[1] < np.nanmax(trials.sign * trials.value)
-        colour_bar(drawn, axes, "loss", _worse_end(trials) if is_cut else "neither")
+        tip = _worse_end(trials) if is_cut else "neither"
+        axes[0].figure.colorbar(drawn, ax=list(axes), label="loss", extend=tip)
         return axes
 
     def slices(self, ax: Any = None) -> NDArray[Any]:
@@ -117,9 +117,13 @@ class SpacePlots(SearchPlots):
         """
         trials = Trials.of(self._result)
         scales = trials.scales()
-        pair = searched("x", x, scales), searched("y", y, scales)
+        for keyword, name in (("x", x), ("y", y)):
+            if name not in scales:
+                allowed = f"a parameter that varies: {', '.join(scales)}"
+                raise OptionError(keyword, name, allowed)
         if x == y:
             raise OptionError("y", y, "another parameter than x")
+        pair = scales[x], scales[y]
         surface = self._surface(trials, pair)
         ax = axes_or_new("contour", ax)
         from matplotlib.patheffects import withStroke
@@ -136,7 +140,7 @@ class SpacePlots(SearchPlots):
         pair[1].mark(ax, "y")
         is_cut = surface is not None and len(scales) > 2
         label = "loss; surface through the star" if is_cut else "loss"
-        colour_bar(drawn, [ax], label, _worse_end(trials))
+        ax.figure.colorbar(drawn, ax=ax, label=label, extend=_worse_end(trials))
         legend(ax)
         return ax
 

@@ -11,7 +11,6 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.options.race import race_from_json
 from seedwise.model.racing import looks
@@ -179,10 +178,3 @@ class Scale:
             return np.array(values, float)
         places: dict[Any, float] = {value: at for at, value in enumerate(self.param.allowed)}
         return np.array([places.get(value, np.nan) for value in values])
-
-
-def searched(keyword: str, name: str, scales: dict[str, Scale]) -> Scale:
-    """Return the axis of a parameter that a keyword names; OptionError if there is none."""
-    if name not in scales:
-        raise OptionError(keyword, name, f"a parameter that varies: {', '.join(scales)}")
-    return scales[name]

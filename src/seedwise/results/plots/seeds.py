@@ -154,7 +154,7 @@ class TrialPlots(SpacePlots):
             low, high = found.interval
             ax.axvspan(low, high, color=VERMILLION, alpha=0.25, lw=0)
             label += f", 95 % interval {low:.3g} to {high:.3g}"
-        ax.axvline(found.difference, color=VERMILLION, label=label)
+        ax.axvline(found.difference, color=VERMILLION, lw=2, label=label)
         ax.axvline(0, color=BLACK, ls="--", label="no difference")
         ax.set(xlabel=f"loss of trial {a} less that of trial {b}, same seed", ylabel="seeds")
         ax.locator_params(axis="y", integer=True)

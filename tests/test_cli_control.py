@@ -60,7 +60,7 @@ def begun(run: Driver) -> Driver:
 
 
 def kinds(directory: RunDirectory) -> list[str]:
-    return [event["kind"] for event in read_events(directory)]
+    return [one["kind"] for one in read_events(directory) if one["kind"] != "joined"]
 
 
 # A real run, stopped from another process.

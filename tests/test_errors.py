@@ -57,6 +57,12 @@ CASES = [
         "a grid needs a parameter",
     ),
     (
+        errors.NoFigureError("noise", "no trial has a standard error"),
+        ValueError,
+        {"figure": "noise", "problem": "no trial has a standard error"},
+        "plot.noise(): no trial has a standard error",
+    ),
+    (
         errors.CaseIndexError(10, 10),
         IndexError,
         {"index": 10, "n_cases": 10},

@@ -203,6 +203,13 @@ def test_a_fit_is_extended_to_what_a_whole_one_gives(parts):
 
 
 @PARTS
+def test_the_means_at_points_of_trials_are_those_of_the_trials(parts):
+    trials, surrogate = extended(parts)
+    means = surrogate.posterior(trials).at(trials.points)
+    np.testing.assert_allclose(means, surrogate.smoothed(trials, kappa=0), rtol=1e-5)
+
+
+@PARTS
 def test_the_expected_improvement_is_that_of_the_posterior(parts):
     trials, surrogate = extended(parts)
     kernel = surrogate.process.kernel

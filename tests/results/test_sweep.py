@@ -151,6 +151,8 @@ def test_the_best_is_that_of_a_run(tmp_path_factory, values, direction):
     result = make(tmp_path_factory.mktemp("sweep"), trials, direction=direction)
     assert result.best == best_trial(trials, direction)
     assert result.failed == [one for one in trials if one.value is None]
+    if result.best is not None:
+        assert result.best_trial == result.best
 
 
 @pytest.mark.parametrize("told", [1, -1], ids=["in order", "backwards"])

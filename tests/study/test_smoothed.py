@@ -16,7 +16,13 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 
 from seedwise.model.statistics import Estimate
-from seedwise.study.smoothed import N_SEEDS, SmoothedStudy, SmoothedTPESampler, told_trials
+from seedwise.study.smoothed import (
+    N_SEEDS,
+    SmoothedStudy,
+    SmoothedTPESampler,
+    smoothed_at,
+    told_trials,
+)
 
 SPACE = {
     "x": FloatDistribution(-1, 1),
@@ -307,3 +313,29 @@ def test_after_a_change_of_ranges_it_goes_on():
         assert abs(trial.params["x"]) <= 0.3
         tell(study, trial)
     assert study.sampler._surrogate.explains
+
+
+# At other points than those of trials.
+
+
+@pytest.mark.parametrize(("direction", "sign"), [(MINIMIZE, 1), (MAXIMIZE, -1)])
+def test_the_loss_at_any_point_is_about_its_mean(direction, sign):
+    trials = optimized(optuna.samplers.RandomSampler(1), 200, direction, noise=0.05).trials
+    points = [{"x": x, "rate": 0.1, "n": 4, "kind": "fancy"} for x in (0.0, 0.5, 1.0)]
+    at = {name: [point[name] for point in points] for name in SPACE}
+    means = smoothed_at(trials, at, direction == MAXIMIZE)
+    assert sign * means == pytest.approx([loss(point) for point in points], abs=0.25)
+
+
+@pytest.mark.parametrize("n", [0, 9])
+def test_the_loss_at_a_point_is_unknown_with_few_trials(n):
+    trials = optimized(optuna.samplers.RandomSampler(1), n).trials
+    at = {"x": [0.0], "rate": [0.1], "n": [4], "kind": ["fancy"]}
+    assert smoothed_at(trials, at, maximize=False) is None
+
+
+def test_the_loss_at_a_point_is_known_without_noise():
+    trials = optimized(optuna.samplers.RandomSampler(1), 200, noise=0.0).trials
+    point = {"x": 0.5, "rate": 0.1, "n": 4, "kind": "fancy"}
+    means = smoothed_at(trials, {name: [value] for name, value in point.items()}, maximize=False)
+    assert means == pytest.approx([loss(point)], abs=0.15)

@@ -117,3 +117,18 @@ class MissingExtraError(SeedwiseError, ImportError):
             f"{what} needs packages that are not installed. "
             f"Install them with: pip install 'seedwise[{extra}]'"
         )
+
+
+class NoFigureError(SeedwiseError, ValueError):
+    """Raised when a result does not hold what a figure shows.
+
+    Attributes
+    ----------
+    figure, problem : str, str
+        The figure's name, and what the result lacks.
+    """
+
+    def __init__(self, figure: str, problem: str) -> None:
+        self.figure = figure
+        self.problem = problem
+        super().__init__(f"plot.{figure}(): {problem}")

@@ -318,6 +318,13 @@ class Posterior:
         return self.process.noise.scale.back(np.round(smoothed, _DECIMALS))
 
     @gp.one_blas_thread()
+    def at(self, points: Floats) -> Floats:
+        """Return the mean losses at points."""
+        return self.process.noise.scale.back(
+            self.process.kernel(points, self.points) @ self.solved
+        )
+
+    @gp.one_blas_thread()
     def log_expected_improvement(self, points: Floats) -> Floats:
         """Return the logarithm of by how much each point is expected to be better than all trials.
 

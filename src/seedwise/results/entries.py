@@ -14,6 +14,7 @@ from seedwise.model.html import columns_html, table_html
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
+from seedwise.results.plots.entries import EntryPlots
 from seedwise.results.study import OptimizeResult
 from seedwise.results.tables import by_name, data_frame, folder_rows, numbers
 
@@ -79,6 +80,12 @@ class MultiOptimizeResult:
             for entry, one in self.results_by_entry.items()
             if one.validated_params is not None
         }
+
+    @property
+    def plot(self) -> EntryPlots:
+        """Its figures, such as ``result.plot.entries()``; they need the extra ``plot``."""
+        found = {entry: one.validation for entry, one in self.results_by_entry.items()}
+        return EntryPlots(self.run_dir, self.columns(), found)
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
         """Return the files that the loss wrote, by entry and trial number.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.find import run_of_entry
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
+from seedwise.results.plots.seeds import TrialPlots
 from seedwise.results.remarks import study_remarks
 from seedwise.results.tables import TrialsResult, by_name, numbers
 from seedwise.study.smoothed import smoothed_study
@@ -89,16 +89,9 @@ class OptimizeResult(TrialsResult):
         return best_trial(self.trials, self.direction)
 
     @property
-    def best_trial(self) -> TrialResult:
-        """The best trial; of equal ones, the one with the lowest number."""
-        best = self.best
-        if best is None:
-            errors, path = list(self._errors().values()), Path(self.run_dir)
-            home = run_of_entry(path)
-            raise NoCompleteTrialError(
-                path, len(errors), next(iter(errors), None), home.path if home else path
-            )
-        return best
+    def plot(self) -> TrialPlots:
+        """Its figures, such as ``result.plot.history()``; they need the extra ``plot``."""
+        return TrialPlots(self)
 
     @property
     def best_value(self) -> float:

@@ -13,6 +13,7 @@ from seedwise.folder.table_rows import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
+from seedwise.results.plots.seeds import TrialPlots
 from seedwise.results.tables import TrialsResult, by_name
 
 
@@ -103,6 +104,11 @@ class SweepResult(TrialsResult):
         values = self._rows.value[complete]
         place = np.argmin(values) if self.direction == "minimize" else np.argmax(values)
         return self.trials[int(complete[place])]
+
+    @property
+    def plot(self) -> TrialPlots:
+        """Its figures, such as ``result.plot.slices()``; they need the extra ``plot``."""
+        return TrialPlots(self)
 
     @property
     def failed(self) -> list[TrialResult]:

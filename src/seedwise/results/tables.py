@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import MissingExtraError, OptionError, SeedwiseError
+from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
+from seedwise.folder.find import run_of_entry
 from seedwise.folder.ledger import TrialLosses
 from seedwise.folder.trial_files import artifacts
 from seedwise.model.html import table_html
@@ -98,11 +99,23 @@ class TrialsResult(ABC):
 
     # The fields of the classes below.
     loss_name: str
-    validation: Validation | None = None
     run_dir: str
     trials: Sequence[TrialResult]
     direction: str
     seeds: NDArray[np.int64]
+    validation: Validation | None = None  # a sweep has none
+
+    @property
+    def best_trial(self) -> TrialResult:
+        """The best trial; of equal ones, the one with the lowest number."""
+        best = self.best
+        if best is None:
+            errors, path = list(self._errors().values()), Path(self.run_dir)
+            home = run_of_entry(path)
+            raise NoCompleteTrialError(
+                path, len(errors), next(iter(errors), None), home.path if home else path
+            )
+        return best
 
     def _repr_html_(self) -> str:
         """Show the best point, and what there is to say of the run, as tables in a notebook."""

@@ -157,6 +157,24 @@ def smoothed_study(path: Path, study_name: str) -> SmoothedStudy:
     return SmoothedStudy.of(load_study(path, study_name))
 
 
+def smoothed_at(
+    trials: Sequence[FrozenTrial], at: Mapping[str, Sequence[Any]], maximize: bool, n_plan: int = 0
+) -> NDArray[np.float64] | None:
+    """Return the mean losses at points, by what trials tell; None if it is no better than theirs.
+
+    `at` has a column of values for each parameter; `n_plan` is as in `SmoothedSampler.smoothed`.
+    """
+    _, told = told_trials(trials, maximize, n_plan)
+    if not told.stderrs.any():  # of a loss without noise, which the fit then finds out
+        told = attrs.evolve(told, stderrs=np.full(len(told), np.nan))
+    surrogate = fit_surrogate(told)
+    if not surrogate.explains:
+        return None
+    columns = [_encoded(distribution, at[name]) for name, distribution in _space(trials).items()]
+    means = surrogate.posterior(told).at(np.concatenate(columns, 1))
+    return -means if maximize else means
+
+
 @attrs.frozen(eq=False)
 class _Choice:
     """Compares TPE's candidates by what is known of the trials."""

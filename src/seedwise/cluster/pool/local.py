@@ -48,7 +48,8 @@ class LocalPlace(Place):
 
     def __attrs_post_init__(self) -> None:
         """Begin with the workers of the cluster, which have joined: else there would be none."""
-        self._joined = set(self.cluster.worker_spec)
+        self._joined = set()
+        self._note_joined(set(self.cluster.worker_spec))
         self._wanted = len(self._joined)
 
     def scale(self, least: int, most: int) -> None:
@@ -91,7 +92,7 @@ class LocalPlace(Place):
         started = {n for n, nanny in cluster.workers.items() if nanny.status is not Status.failed}
         new = ((self._present().keys() | started) & names) - self._joined
         if new:
-            self._joined |= new
+            self._note_joined(new)
             self._failed_starts.succeeded()
         gone = self._gone(now_s)
         nannies = [cluster.workers[name] for name in gone if name in cluster.workers]
@@ -100,6 +101,11 @@ class LocalPlace(Place):
             self._start_failed(len(failed), now_s)
         # A nanny that can't be closed is useless too, but no reason to end the run.
         await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
+
+    def _note_joined(self, names: set[Any]) -> None:
+        self._joined |= names
+        for name in sorted(names, key=str):
+            self.say("joined", f"worker {name} joined")
 
     def _present(self) -> dict[Any, Any]:
         return {worker.name: worker for worker in self.cluster.scheduler.workers.values()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
+from seedwise.results.report.write import Reported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,16 +62,20 @@ def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
 
 
-class TrialsResult(ABC):
+class TrialsResult(Reported):
     """A result with trials, of which each may have written files."""
 
     __slots__ = ()
 
     # The fields of the classes below.
-    run_dir: str
     trials: Sequence[TrialResult]
     direction: str
     seeds: NDArray[np.int64]
+
+    @property
+    @abstractmethod
+    def best(self) -> TrialResult | None:
+        """The best complete trial; None if there is none."""
 
     @property
     def n_trials(self) -> int:

@@ -68,7 +68,10 @@ def _result(found: Validation | None, best: TrialResult | None) -> Iterator[Bloc
             "fresh seeds": found.n_seeds,
             "trial": found.number,
         }
-        params, why = found.params or {}, "It is of fresh seeds that had no part in the choice."
+        params, why = (
+            found.params or {},
+            "The mean is of fresh seeds that had no part in the choice.",
+        )
     else:
         rows = {
             "mean loss": best.value,
@@ -76,7 +79,10 @@ def _result(found: Validation | None, best: TrialResult | None) -> Iterator[Bloc
             "seeds": best.n_seeds,
             "trial": best.number,
         }
-        params, why = best.params, "As the best of many noisy means it is too good to be true."
+        params, why = (
+            best.params,
+            "As the best of many noisy means, the mean is biased to the better.",
+        )
     yield Facts({**params})
     yield Facts(rows)
     yield Words([why])

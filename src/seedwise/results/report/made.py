@@ -108,7 +108,14 @@ def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "folder": str(directory.path),
         "run id": meta["run_id"],
     }
-    yield Facts({**rows, **meta["results_depend_on"]})
+    yield Facts(rows)
+    depends = {
+        name: value
+        for name, value in meta["results_depend_on"].items()
+        if value != "None" and not name.startswith("parameter_space")  # which has a table below
+    }
+    yield Words(["The results depend on this, and on nothing else."])
+    yield Facts(depends)
     space = [
         (name, _searched(param)) for name, param in (meta.get("parameter_space") or {}).items()
     ]
@@ -152,7 +159,7 @@ def _code(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
                 differences.append(Text(title, "\n".join(changed)))
         rows.append((str(path), digest[:12], state))
     if rows:
-        yield Table(["file", "SHA-256", "beside the commit"], rows)
+        yield Table(["file", "SHA-256", "against the commit"], rows)
     yield from differences
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from seedwise.results.report.blocks import Block, Cell, Facts, Report, Table, Text, Words, shown
 
-# What Markdown, or the HTML in it, would take for its own.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|])")
+# What Markdown, or the HTML in it, would take for its own; an underscore within a word is safe.
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|]|(?<!\w)_|_(?!\w))")
 
 
 def markdown(report: Report) -> str:

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 from seedwise.errors import MissingExtraError
 from seedwise.results.report.blocks import (
@@ -49,7 +50,7 @@ summary { cursor: pointer; }
 
 # In figures, this colour stands for that of the text around them.
 _INK = "#010203"
-_FIGURE_STYLE = {
+_FIGURE_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "seedwise",
     "font.family": "sans-serif",

@@ -186,8 +186,9 @@ def _committed(path: Path, commit: str | None) -> bytes | None:
 
 
 def _difference(old: bytes, new: bytes, path: Path) -> Iterator[str]:
-    lines = [content.decode("utf-8", "replace").splitlines() for content in (old, new)]
-    return difflib.unified_diff(*lines, f"committed {path.name}", path.name, lineterm="")
+    before, after = (one.decode("utf-8", "replace").splitlines() for one in (old, new))
+    names = f"committed {path.name}", path.name
+    return difflib.unified_diff(before, after, *names, lineterm="")
 
 
 def _environment(directory: RunDirectory) -> Iterator[Block]:

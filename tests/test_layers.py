@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "study": "usercode disk model errors",
     "cluster": "slurm usercode disk model errors",
     "dispatch": "worker usercode model errors",
-    "results": "study folder model errors",
+    "results": "study folder slurm disk model errors",
     "driver": (
         "results dispatch cluster study worker folder engine usercode slurm disk model errors"
     ),

@@ -15,7 +15,6 @@ import pytest
 from distributed import Client
 
 import seedwise as sw
-from seedwise.cluster.job import job_name
 from seedwise.cluster.open import check_place
 from seedwise.cluster.place import RunTag
 from seedwise.cluster.slurm import _cancel_all
@@ -29,7 +28,7 @@ from seedwise.errors import (
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.model.options.study import RunOptions
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
 from tests.losses import bowl
 from tests.testbed.daemons import poll

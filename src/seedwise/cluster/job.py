@@ -24,6 +24,7 @@ from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
+from seedwise.slurm.job_ids import job_name
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
 from seedwise.slurm.preflight.request import Request
 from seedwise.slurm.queue import quoted_file
@@ -173,11 +174,6 @@ def site_options() -> dict[str, tuple[str, Any]]:
             if option not in found and value not in (None, "", []):
                 found[option] = (key, value)
     return found
-
-
-def job_name(run_name: str) -> str:
-    """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
-    return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
 
 
 @contextlib.contextmanager

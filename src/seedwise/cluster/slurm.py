@@ -23,7 +23,7 @@ from seedwise.cluster.dask_settings import (
     site_scheduler,
     starting,
 )
-from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, job_name, script_kept
+from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kept
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
@@ -38,7 +38,7 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.preflight.check import check_jobs
 from seedwise.slurm.queue import cancel_jobs
 

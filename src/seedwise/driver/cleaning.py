@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from seedwise.cluster.job import job_name
 from seedwise.cluster.keys import remove_keys
 from seedwise.disk.own_folder import is_folder
 from seedwise.errors import CleanRefusedError, EntryOfARunError, NotARunError, RunExistsError
@@ -18,7 +17,7 @@ from seedwise.folder.owner import allowed_to_us, require_own, require_owner
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.results.cleaned import CleanedRun
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.queue import cancel_jobs
 
 

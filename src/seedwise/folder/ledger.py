@@ -22,6 +22,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import struct
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -171,6 +172,23 @@ def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, T
             for one in found.values():
                 one.heed(header)
     return {number: one.losses() for number, one in found.items()}
+
+
+@attrs.frozen
+class Work:
+    """What workers have evaluated, repeated evaluations included."""
+
+    n_chunks: int = 0
+    n_seeds: int = 0
+    #: Together, for all chunks.
+    seconds: float = 0.0
+
+
+def work_in(path: Path) -> Work:
+    """Return the work that is on record."""
+    headers = (_parts(body)[0] for _, body in frames(path, _FRAMING))
+    done = [(header["n"], header["duration_s"]) for header in headers if "trial" in header]
+    return Work(len(done), sum(n for n, _ in done), math.fsum(s for _, s in done))
 
 
 def ledger_end(path: Path) -> int:

@@ -176,6 +176,15 @@ def mean_words(trial: TrialResult) -> str:
     return f"{value_words(trial.value, trial.stderr)} ({after}{seeds})"
 
 
+def failure_kind(error: str) -> str:
+    """Return the kind of a trial's error.
+
+    >>> failure_kind("seed 3: ValueError: no")
+    'ValueError'
+    """
+    return _SEED.sub("", error).partition(":")[0]
+
+
 def failures_in_words(errors: Mapping[str, str]) -> str:
     """Say how many failed and why; of several, the commonest kind of error with an example.
 
@@ -184,7 +193,7 @@ def failures_in_words(errors: Mapping[str, str]) -> str:
     >>> failures_in_words({"p1": "KeyError: 1", "p2": "KeyError: 2", "p3": "ValueError: no"})
     '3 failed, 2 of them with KeyError, such as p1: KeyError: 1'
     """
-    kinds = {who: _SEED.sub("", error).partition(":")[0] for who, error in errors.items()}
+    kinds = {who: failure_kind(error) for who, error in errors.items()}
     ((kind, count),) = Counter(kinds.values()).most_common(1)
     who = next(who for who in errors if kinds[who] == kind)
     example = f"{who}: {errors[who]}"

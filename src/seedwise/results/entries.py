@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
 from seedwise.results.plots.entries import EntryPlots
+from seedwise.results.report.blocks import Block, Picture, Section, Table, Words
+from seedwise.results.report.found import as_words, table
+from seedwise.results.report.write import Reported
 from seedwise.results.study import OptimizeResult
 from seedwise.results.tables import by_name, data_frame, folder_rows, numbers
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen
-class MultiOptimizeResult:
+class MultiOptimizeResult(Reported):
     """What `optimize_entries` returns, and `open_run` reads from the run's folder.
 
     Attributes
@@ -166,3 +169,13 @@ class MultiOptimizeResult:
             "validated_trial": [None if one is None else one.number for one in found],
             **by_name("validated_params", [(one and one.params) or {} for one in found]),
         }
+
+    def _sections(self) -> Iterator[Section]:
+        blocks: list[Block] = [Words([f"{self.n_entries} entries: {self.outcome}."])]
+        blocks.append(table(self.columns(), range(self.n_entries)))
+        if self.best_values_by_entry:
+            blocks.append(Picture("The entries, with 95 % intervals", self.plot.entries))
+        yield Section("Result", blocks)
+        yield Section("Remarks", as_words(self.remarks))
+        failed = [(entry, in_a_line(error)) for entry, error in self.failed.items()]
+        yield Section("Failures", [Table(["entry", "why"], failed)] if failed else [])

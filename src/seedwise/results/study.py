@@ -19,6 +19,8 @@ from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
 from seedwise.results.plots.seeds import TrialPlots
 from seedwise.results.remarks import study_remarks
+from seedwise.results.report.blocks import Section
+from seedwise.results.report.found import study_sections
 from seedwise.results.tables import TrialsResult, by_name, numbers
 from seedwise.study.smoothed import smoothed_study
 from seedwise.study.storage import load_study
@@ -189,6 +191,9 @@ class OptimizeResult(TrialsResult):
             "validation_stderr": numbers(one.stderr if one else None for one in of),
             "validation_n_seeds": [one and one.n_seeds for one in of],
         }
+
+    def _sections(self) -> Iterator[Section]:
+        return study_sections(self, self.validation)
 
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         meta = directory.read_meta()

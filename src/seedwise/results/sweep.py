@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import attrs
@@ -14,6 +14,8 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.plots.seeds import TrialPlots
+from seedwise.results.report.blocks import Section
+from seedwise.results.report.found import sweep_sections
 from seedwise.results.tables import TrialsResult, by_name
 
 
@@ -130,6 +132,9 @@ class SweepResult(TrialsResult):
             "error": [rows.errors.get(number) for number in rows.number.tolist()],
             **{f"components_{name}": part for name, part in rows.components.items()},
         }
+
+    def _sections(self) -> Iterator[Section]:
+        return sweep_sections(self)
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         (places,) = np.nonzero(self._rows.number == trial_num)

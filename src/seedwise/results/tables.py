@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from seedwise.model.validation import Validation
 from seedwise.model.words import interval_words, value_words
 from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
+from seedwise.results.report.write import Reported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,14 +93,12 @@ def folder_rows(result: Any) -> list[tuple[str, str]]:
     return [("folder", result.run_dir), *(("remark", remark) for remark in remarks)]
 
 
-class TrialsResult(ABC):
+class TrialsResult(Reported):
     """A result with trials, of which each may have written files."""
 
     __slots__ = ()
 
     # The fields of the classes below.
-    loss_name: str
-    run_dir: str
     trials: Sequence[TrialResult]
     direction: str
     seeds: NDArray[np.int64]
@@ -122,6 +121,11 @@ class TrialsResult(ABC):
         points = table_html(*point_rows(self.best, self.validation))
         rows = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
         return points + table_html([*rows, *folder_rows(self)])
+
+    @property
+    @abstractmethod
+    def best(self) -> TrialResult | None:
+        """The best complete trial; None if there is none."""
 
     @property
     def n_trials(self) -> int:
@@ -303,11 +307,6 @@ class TrialsResult(ABC):
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         ledger, n_seeds = directory.ledger, len(self.seeds)
         return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
-
-    @property
-    @abstractmethod
-    def best(self) -> TrialResult | None:
-        """The best trial; None if none is complete."""
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:

@@ -1,11 +1,17 @@
-"""The ids of a run's Slurm jobs, on disk before anything is done with them."""
+"""The name of a run's Slurm jobs, and their ids, on disk before anything is done with them."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 from seedwise.disk.lines import append_lines, read_lines
+
+
+def job_name(run_name: str) -> str:
+    """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
+    return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
 
 
 class JobBook:

@@ -10,10 +10,10 @@ from distributed import Client
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from seedwise.cluster.job import job_name
 from seedwise.cluster.place import RunTag, run_soon
 from seedwise.slurm import queue
 from seedwise.slurm.commands import CommandError
+from seedwise.slurm.job_ids import job_name
 from seedwise.slurm.queue import QueuedJob
 
 #: A worker is named by its job's id, after this.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import attrs
 
-from seedwise.cluster.job import job_name, script_kept
+from seedwise.cluster.job import script_kept
 from seedwise.cluster.place import Place, RunTag
 from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import WORKER, Members, PoolJob, Queue
@@ -31,7 +31,7 @@ from seedwise.cluster.pool.waiting import (
 from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import END_STATES
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.queue import QueuedJob, cancel_jobs
 
 _logger = logging.getLogger("seedwise")

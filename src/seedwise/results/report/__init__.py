@@ -1,0 +1,1 @@
+"""The report of a result: one file, in HTML or Markdown."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from seedwise.errors import MissingExtraError
+from seedwise.errors import MissingExtraError, NoFigureError
 from seedwise.results.report.blocks import (
     Block,
     Cell,
@@ -98,8 +98,12 @@ def _block(block: Block) -> str:
             text = f"<pre>{escape(block.text)}</pre>"
             return f"<details><summary>{escape(block.title)}</summary>{text}</details>\n"
         case Picture():
+            try:
+                svg = _svg(block)
+            except NoFigureError as error:  # such as: there are too few trials
+                return f"<p>{escape(block.title)}: {escape(error.problem)}.</p>\n"
             caption = f"<figcaption>{escape(block.title)}</figcaption>"
-            return f"<figure>{_svg(block)}{caption}</figure>\n"
+            return f"<figure>{svg}{caption}</figure>\n"
 
 
 def _table(rows: Iterable[str]) -> str:

@@ -186,6 +186,8 @@ class Engine:
         for trial, result in waited_for:
             if trial.waits_for(result):  # an earlier one of this batch may have decided
                 self._follow(trial, trial.take(result))
+            elif trial.is_dropped and result.losses is not None:
+                self.n_seeds_unused += result.n_seeds
         self._tell_decided()
         self._begin_looks_early()
 

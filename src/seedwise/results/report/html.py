@@ -85,8 +85,8 @@ def _section(section: Section) -> str:
 def _block(block: Block) -> str:
     match block:
         case Facts():
-            rows = (f"<th>{escape(name)}</th>{_cell(value)}" for name, value in block.rows.items())
-            return _table(rows)
+            rows = block.rows.items()
+            return _table(f"<th>{escape(name)}</th><td>{_value(one)}</td>" for name, one in rows)
         case Table():
             return _table([_head(block.columns), *map(_row, block.rows)])
         case Words(sentences=[only]):
@@ -98,12 +98,15 @@ def _block(block: Block) -> str:
             text = f"<pre>{escape(block.text)}</pre>"
             return f"<details><summary>{escape(block.title)}</summary>{text}</details>\n"
         case Picture():
-            try:
-                svg = _svg(block)
-            except NoFigureError as error:  # such as: there are too few trials
-                return f"<p>{escape(block.title)}: {escape(error.problem)}.</p>\n"
-            caption = f"<figcaption>{escape(block.title)}</figcaption>"
-            return f"<figure>{svg}{caption}</figure>\n"
+            return _figure(block)
+
+
+def _figure(picture: Picture) -> str:
+    title = escape(picture.title)
+    try:
+        return f"<figure>{_svg(picture)}<figcaption>{title}</figcaption></figure>\n"
+    except NoFigureError as error:  # such as: there are too few trials
+        return f"<p>{title}: {escape(error.problem)}.</p>\n"
 
 
 def _table(rows: Iterable[str]) -> str:
@@ -120,10 +123,18 @@ def _row(cells: Sequence[Cell]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if isinstance(cell, float | int) and not isinstance(cell, bool):
-        # All digits, for programs.
-        return f'<td class="number"><data value="{cell!r}">{shown(cell)}</data></td>'
-    return f"<td>{escape(shown(cell))}</td>"
+    kind = ' class="number"' if _is_number(cell) else ""
+    return f"<td{kind}>{_value(cell)}</td>"
+
+
+def _value(cell: Cell) -> str:
+    text = escape(shown(cell))
+    # All digits, for programs.
+    return f'<data value="{cell!r}">{text}</data>' if _is_number(cell) else text
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, float | int) and not isinstance(cell, bool)
 
 
 def _svg(picture: Picture) -> str:

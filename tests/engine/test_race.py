@@ -307,7 +307,7 @@ def test_a_failure_in_a_look_that_came_early_counts_if_the_trial_comes_to_it(kin
     assert work.proposer.outcomes[1].error == "Broken: it broke 3"
 
 
-@pytest.mark.parametrize("order", range(4))
+@pytest.mark.parametrize("order", range(40))
 def test_what_was_evaluated_early_and_not_needed_is_counted(order):
     work = Numbered([0.0, 9.0], Race(first_look=2), order=order, room=lambda: 1)
     assert work.n_seeds == [N_PLAN, 2]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 __all__ = [
     "clean_command",
+    "page_command",
     "replay_command",
     "resume_command",
 ]
@@ -20,6 +21,11 @@ def resume_command(run_dir: Path) -> str:
 def clean_command(run_dir: Path) -> str:
     """Return the command that cancels what a killed driver left."""
     return f"seedwise clean {shlex.quote(str(run_dir))}"
+
+
+def page_command(run_dir: Path) -> str:
+    """Return the command that serves a run's page."""
+    return f"seedwise show {shlex.quote(str(run_dir))} --page"
 
 
 def replay_command(

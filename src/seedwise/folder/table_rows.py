@@ -31,7 +31,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.frames import Framing, frames, frames_end
+from seedwise.disk.frames import Framing, frame_end, frames, frames_end
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.
@@ -90,13 +90,23 @@ class TableRows:
 
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
     """Read the told trials; without `tails`, errors and components are left out."""
-    rows = _Rows(tails=tails)
-    for _, body in frames(path, FRAMING):
+    return read_rows_on(path, 0, tails=tails)[0]
+
+
+def read_rows_on(path: Path, position: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
+    """Read the trials told in the records from a position on.
+
+    Return where these records end, too, and whether one says that trials are evaluated again.
+    """
+    rows, begin_again = _Rows(tails=tails), False
+    for at, body in frames(path, FRAMING, position):
         if body.startswith(_AGAIN_BEGIN):
             rows.add_again(_numbers(body))
+            begin_again = True
         else:
             rows.add(body)
-    return rows.told()
+        position = frame_end(at, body)
+    return rows.told(), position, begin_again
 
 
 def table_end(path: Path) -> int:

@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from seedwise.disk.aside import replace_file, write_all, writing
+from seedwise.disk.same_file import inode_and_size
 from seedwise.errors import DamagedFileError
 
 # Optuna's operation codes, part of the journal's format (optuna.storages.journal,
@@ -120,6 +121,27 @@ class ReadOnlyJournal(BaseJournalBackend):
         raise io.UnsupportedOperation(f"{self._path} is open for reading only")
 
 
+class FollowedJournal(ReadOnlyJournal):
+    """The whole records of a journal, read on as its writer, elsewhere, appends more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._position = path, 0
+        self._inode = inode_and_size(path)[0]
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file no longer begins with what was read."""
+        inode, size = inode_and_size(self._path)
+        return inode != self._inode or size < self._position
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read the records that follow; a storage reads each once and in order."""
+        del log_number_from
+        for line in _whole_lines(self._path, self._position):
+            self._position += len(line)
+            yield _record(line)
+
+
 class JournalCopy(BaseJournalBackend):
     """The records of a journal, and those that its writer, elsewhere, is yet to append."""
 
@@ -153,12 +175,14 @@ def journal_end(path: Path) -> int:
     return sum(map(len, _whole_lines(path)))
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
+def _whole_lines(path: Path, position: int = 0) -> Iterator[bytes]:
     try:
-        content = path.read_bytes()  # at once: its writer may be at work
+        with path.open("rb") as file:
+            file.seek(position)
+            content = file.read()  # at once: its writer may be at work
     except FileNotFoundError:
         return
-    position, bad = 0, None
+    bad = None
     for line in io.BytesIO(content):
         if bad is not None:
             raise DamagedFileError(path, bad, "the record's checksum does not match")

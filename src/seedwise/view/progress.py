@@ -28,10 +28,11 @@ from seedwise.model.events import (
     TrialFinished,
 )
 from seedwise.model.status import PoolStatus, RunStatus
-from seedwise.model.trials import FailureKind, TrialResult
+from seedwise.model.trials import FailureKind
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.view.words import (
     end_words,
+    mean_words,
     scaled_words,
     validation_words,
     waiting_words,
@@ -167,7 +168,7 @@ def _without_token(event: RunStarted) -> RunStarted:
     file = RunDirectory(event.run_dir).key_dir / _LINK_FILE
     # Without a file the cluster was passed, and the caller has the link.
     instead = f"its link, with the token, is in {file}" if file.exists() else link
-    return attrs.evolve(event, dashboard=instead)
+    return attrs.evolve(event, dashboard=instead, study=event.study and "linked from there")
 
 
 def _start(event: RunStarted) -> list[str]:
@@ -176,6 +177,8 @@ def _start(event: RunStarted) -> list[str]:
         lines.append(f"resumed after {event.n_told} trials")
     if event.dashboard is not None:
         lines.append(f"dashboard  {event.dashboard}")
+    if event.study is not None:
+        lines.append(f"study      {event.study}")
     if event.tunnel is not None:
         lines.append(f"from a laptop, first: {event.tunnel}")
     return lines
@@ -187,7 +190,7 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     who = "" if event.entry_id is None else f"{event.entry_id}  "
     parts = [
         f"{who}[{trial.number + 1:{width}}/{event.n_trials}] trial {trial.number:<{width}}",
-        f"{trial.state} ({trial.error})" if trial.value is None else _mean(trial),
+        f"{trial.state} ({trial.error})" if trial.value is None else mean_words(trial),
     ]
     if best is not None:
         parts.append("best so far" if best.number == trial.number else f"best {best.value:.6g}")
@@ -259,22 +262,15 @@ def _entry(event: EntryFinished) -> str:
     count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
     if event.best is None:
         return f"{count} failed: {event.error}"
-    line = f"{count} best {_mean(event.best)} at {point_in_words(event.best.params)}"
+    line = f"{count} best {mean_words(event.best)} at {point_in_words(event.best.params)}"
     return line if event.validated is None else f"{line}; {in_words(event.validated)}"
 
 
 def _end(event: RunFinished) -> list[str]:
     best = event.best
-    found = "done" if best is None else f"best {_mean(best)} at {point_in_words(best.params)}"
+    found = "done" if best is None else f"best {mean_words(best)} at {point_in_words(best.params)}"
     lines = [f"{found}; {event.duration_s:.1f} s"]
     lines += [f"remark: {remark}" for remark in event.remarks[:_MOST_REMARKS]]
     if (n_more := len(event.remarks) - _MOST_REMARKS) > 0:
         lines.append(f"remark: {n_more} more are in result.remarks")
     return lines if event.outcome is None else [*lines, event.outcome]
-
-
-def _mean(trial: TrialResult) -> str:
-    error = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
-    seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
-    after = "" if trial.raw_value is None else "dropped after "
-    return f"{trial.value:.6g}{error} ({after}{seeds})"

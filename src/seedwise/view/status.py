@@ -25,7 +25,16 @@ def status_lines(
 
     `run_dir` is the folder of the run or of an entry. Times are shown in local time.
     """
-    now_utc = now_utc or datetime.now(UTC)
+    rows = status_rows(status, run_dir, now_utc or datetime.now(UTC))
+    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
+    if status.state == "stopped":
+        # An entry is resumed as a part of its run.
+        lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
+    return lines
+
+
+def status_rows(status: RunStatus, run_dir: Path, now_utc: datetime) -> list[tuple[str, str]]:
+    """Return the progress of a run as rows, each with its name."""
     rows = [(status.kind, status.state)]
     if status.driver is not None:
         rows.append(("driver", status.driver))
@@ -49,11 +58,7 @@ def status_lines(
     if status.entries is not None:
         states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
         rows.append(("entries", states))
-    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
-    if status.state == "stopped":
-        # An entry is resumed as a part of its run.
-        lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
-    return lines
+    return rows
 
 
 def progress_line(status: RunStatus) -> str:

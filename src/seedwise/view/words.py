@@ -7,6 +7,7 @@ from datetime import datetime
 
 from seedwise.errors.durations import rough_duration
 from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import TrialResult
 
 
 def workers_words(pool: PoolStatus) -> str:
@@ -46,6 +47,14 @@ def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
 def validation_words(status: RunStatus) -> str:
     """Return how many of the evaluations are done, such as ``300 of 1280 fresh seeds``."""
     return f"{status.validation_seeds_done} of {status.validation_seeds} fresh seeds"
+
+
+def mean_words(trial: TrialResult) -> str:
+    """Return the mean of a trial that has one, such as ``0.52 ± 0.013 (400 seeds)``."""
+    error = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
+    seeds = f"{trial.n_seeds} seed{'s' if trial.n_seeds > 1 else ''}"
+    after = "" if trial.raw_value is None else "dropped after "
+    return f"{trial.value:.6g}{error} ({after}{seeds})"
 
 
 def aligned(columns: Sequence[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:

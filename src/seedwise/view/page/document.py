@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from html import escape
 from urllib.parse import quote
 
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, DatetimeTickFormatter, Div, Select, UIElement
+from bokeh.models import (
+    Column,
+    ColumnDataSource,
+    DatetimeTickFormatter,
+    Div,
+    Row,
+    Select,
+    UIElement,
+)
 
 from seedwise.view.page.columns import Axis
 from seedwise.view.page.feed import EntriesFeed, Feed, TrialsFeed
@@ -68,7 +77,7 @@ tr { border-bottom: 1px solid #8884; }
 
 _SELECT_STYLE = """
 :host { max-width: 260px; color: CanvasText; }
-.bk-input { background-color: Canvas; color: CanvasText; border-color: #888; }
+.bk-input { background: Canvas; color: CanvasText; border-color: #888; appearance: auto; }
 """
 
 
@@ -94,13 +103,16 @@ class Page:
         for update in self._updates:
             update()
 
-    def _add(self, root: UIElement, *, wide: bool = False) -> None:
-        root.tags = ["wide"] if wide else []
-        self._doc.add_root(root)
+    def _add(self, shown: UIElement, *selects: Select) -> None:
+        """Add a figure or a text, below what there is to choose of it."""
+        if selects:
+            above = Row(*selects, styles={"flex-wrap": "wrap"}, sizing_mode="stretch_width")
+            shown = Column(above, shown, sizing_mode="stretch_width")
+        self._doc.add_root(shown)
 
     def _add_text(self, text: Callable[[], str]) -> None:
-        div = Div(text=text(), stylesheets=[_STYLE], sizing_mode="stretch_width")
-        self._add(div, wide=True)
+        div = Div(text=text(), tags=["wide"], stylesheets=[_STYLE], sizing_mode="stretch_width")
+        self._add(div)
 
         def update() -> None:
             words = text()
@@ -110,26 +122,27 @@ class Page:
         self._updates.append(update)
 
     def _add_trials(self, feed: TrialsFeed) -> None:
-        trials, losses, axes = TrialSource(feed), LossRange(), feed.columns.axes
+        trials, losses, axes = TrialSource(feed), LossRange(feed.columns), feed.columns.axes
         is_sweep = feed.meta["kind"] == "sweep"
         follow: list[Callable[[], None]] = [lambda: losses.update(feed.columns)]
 
-        def choose_range(_attr: str, _old: str, new: str) -> None:
-            losses.better_half = new == _HALF
+        def choose_range(chosen: str) -> None:
+            losses.better_half = chosen == _HALF
             losses.update(feed.columns)
 
-        self._add(_select("Losses shown", [_ALL, _HALF], choose_range))
-        self._add(history(trials.source, losses, "case" if is_sweep else "trial"), wide=True)
+        shown = _HALF if losses.better_half else _ALL
+        which = _select("losses shown", [_ALL, _HALF], shown, choose_range)
+        self._add(history(trials.source, losses, "case" if is_sweep else "trial"), which)
         if is_sweep and len(axes) > 1:
             follow.append(self._add_heat_map(feed))
         if axes:
             one = Slice(trials.source, losses, axes[0])
-            self._add(_select_axis("Parameter", axes, axes[0], one.show))
-            self._add(one.figure)
+            self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
             lines = Parallel(feed.columns)
             self._add(lines.figure)
             follow.append(lambda: lines.update(feed.columns))
-        self._add(seeds(trials.source))
+        if not is_sweep:  # its cases have all seeds
+            self._add(seeds(trials.source))
         for step in follow:
             step()
 
@@ -143,14 +156,14 @@ class Page:
     def _add_heat_map(self, feed: TrialsFeed) -> Callable[[], None]:
         axes = feed.columns.axes
         cells = HeatMap(*axes[:2])
-        for place, label in enumerate(("Across", "Up")):
 
-            def choose(axis: Axis, place: int = place) -> None:
-                cells.axes[place] = axis
-                cells.update(feed.columns)
+        def choose(place: int, axis: Axis) -> None:
+            cells.axes[place] = axis
+            cells.update(feed.columns)
 
-            self._add(_select_axis(label, axes, axes[place], choose))
-        self._add(cells.figure, wide=True)
+        across = _select_axis("across", axes, 0, functools.partial(choose, 0))
+        up = _select_axis("up", axes, 1, functools.partial(choose, 1))
+        self._add(cells.figure, across, up)
         return lambda: cells.update(feed.columns)
 
     def _add_workers(self, workers: Workers) -> None:
@@ -182,25 +195,23 @@ class Page:
 _ALL, _HALF = "all", "the better half"
 
 
-def _select(title: str, options: list[str], chosen: Callable[[str, str, str], None]) -> Select:
-    made = Select(title=title, options=options, value=options[0], stylesheets=[_SELECT_STYLE])
-    made.on_change("value", chosen)
+def _select(title: str, options: list[str], shown: str, choose: Callable[[str], None]) -> Select:
+    made = Select(title=title, options=options, value=shown, stylesheets=[_SELECT_STYLE])
+    made.on_change("value", lambda _attr, _old, new: choose(new))
     return made
 
 
 def _select_axis(
-    title: str, axes: list[Axis], first: Axis, chosen: Callable[[Axis], None]
+    title: str, axes: list[Axis], first: int, choose: Callable[[Axis], None]
 ) -> Select:
     by_name = {axis.name: axis for axis in axes}
-    made = _select(title, [*by_name], lambda _attr, _old, new: chosen(by_name[new]))
-    made.value = first.name
-    return made
+    return _select(title, [*by_name], axes[first].name, lambda name: choose(by_name[name]))
 
 
 def _header(feed: Feed) -> str:
-    name = escape(feed.directory.name)
-    if feed.directory.parent is not None:
-        name = f'<a href="?">{escape(feed.directory.home.name)}</a> / {name}'
+    name = escape(feed.directory.home.name)
+    if feed.entry_id is not None:
+        name = f'<a href="?">{name}</a> / {escape(feed.entry_id)}'
     rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in feed.rows)
     problem = f'<p class="problem">{escape(feed.problem)}</p>' if feed.problem else ""
     return f"<h1>{name}</h1>{problem}<dl>{rows}</dl>"

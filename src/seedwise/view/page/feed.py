@@ -37,6 +37,8 @@ class Feed:
 
     def __init__(self, directory: RunDirectory, workers: Workers, problem: str = "") -> None:
         self.directory = directory
+        #: The entry whose page it is; None of a whole run.
+        self.entry_id: str | None = None
         self.workers = workers
         #: What there is to say of the run, each with its name.
         self.rows: list[tuple[str, str]] = []
@@ -84,7 +86,7 @@ class Feed:
         if rate is not None and status.state == "running":
             self.rows.append(("speed", f"{rate:.3g} seeds a second"))
         events = read_events(self.directory)[: -_EVENTS_SHOWN - 1 : -1]
-        self.events = [f"{_at(one)}  {one.get('kind')}: {one.get('text')}" for one in events]
+        self.events = [f"{_at(one)}  {_said(one)}" for one in events]
 
 
 class TrialsFeed(Feed):
@@ -93,6 +95,8 @@ class TrialsFeed(Feed):
     def __init__(self, directory: RunDirectory, workers: Workers) -> None:
         super().__init__(directory, workers)
         self.meta = directory.read_meta()
+        if directory.parent is not None:
+            self.entry_id = self.meta["options"]["entry_id"]
         #: Others, when the trials begin anew.
         self.columns = self._new_columns()
         self._followed: Followed = follow(directory)
@@ -121,7 +125,7 @@ class TrialsFeed(Feed):
         seeds = f"{columns.n_seeds} used"
         if columns.n_full_seeds > columns.n_seeds:
             share = columns.n_seeds / columns.n_full_seeds
-            seeds += f" of {columns.n_full_seeds} that full trials would take, {share:.0%}"
+            seeds += f" of {columns.n_full_seeds} that full trials would take, {100 * share:.0f} %"
         return [
             ("best so far", words and words + point_in_words(best.params if best else {})),
             ("seeds", seeds),
@@ -191,6 +195,11 @@ def _mean(value: float | None, stderr: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if stderr is None else f"{value:.6g} ± {stderr:.2g}"
+
+
+def _said(event: dict[str, Any]) -> str:
+    kind, text = str(event.get("kind")), str(event.get("text"))
+    return text if text.startswith(kind) else f"{kind}: {text}"
 
 
 def _at(event: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ _HOVER = [
 ]
 
 # In a place of its own, since a parameter may have values without an order, or on a log scale.
+_FAR = 10
 _TICKS = "return labels ? labels[tick] ?? '' : +(log ? 10 ** tick : tick).toPrecision(4)"
 
 
@@ -103,19 +104,20 @@ class TrialSource:
 class LossRange:
     """The range of the losses that the figures show: all, or the better half of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: TrialColumns) -> None:
         self.range = Range1d(0, 1)
-        self.better_half = False
         self._is_for: tuple[float, ...] = ()
+        # Few trials far off would have all others lie on one line.
+        best, middle, worst = _marks(columns) or (0.0, 0.0, 0.0)
+        self.better_half = abs(worst - best) > _FAR * abs(middle - best)
+        self.update(columns)
 
     def update(self, columns: TrialColumns) -> None:
         """Follow the trials, unless nothing changed: who looks may have zoomed."""
-        values = columns.sign * columns.numbers("value")
-        values = np.sort(values[np.isfinite(values)])
-        if not len(values):
+        marks = _marks(columns)
+        if marks is None:
             return
-        worst = values[len(values) // 2 if self.better_half else -1]
-        low, high = sorted((columns.sign * float(values[0]), columns.sign * float(worst)))
+        low, high = sorted((marks[0], marks[1 if self.better_half else 2]))
         if (low, high) != self._is_for:
             self._is_for = low, high
             margin = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
@@ -125,6 +127,13 @@ class LossRange:
                 reset_start=low - margin,
                 reset_end=high + margin,
             )
+
+
+def _marks(columns: TrialColumns) -> tuple[float, float, float] | None:
+    """Return the best loss, the one in the middle, and the worst; None if there is none."""
+    values = columns.sign * columns.numbers("value")
+    values = columns.sign * np.sort(values[np.isfinite(values)])
+    return (values[0], values[len(values) // 2], values[-1]) if len(values) else None
 
 
 def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:

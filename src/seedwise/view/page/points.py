@@ -9,25 +9,25 @@ from bokeh.models import ColorBar, ColumnDataSource, FixedTicker, HoverTool, Lin
 from numpy.typing import NDArray
 
 from seedwise.view.page.columns import Axis, TrialColumns
-from seedwise.view.page.figures import GREY, label_axis, new_figure
+from seedwise.view.page.figures import GREEN, GREY, label_axis, new_figure
 
 _MOST_LINES = 100
 _MOST_CELLS = 30
 
-# It ends where it still shows on a dark page and on a white one.
 _PALETTE = "Viridis256"
 
 
 class Parallel:
-    """The best trials as lines across the parameters, the best of them the brightest."""
+    """The best trials as lines across the parameters, the best of them the strongest."""
 
     def __init__(self, columns: TrialColumns) -> None:
-        made = new_figure("The best trials", "", "", y_range=(-0.12, 1.12))
         names = [*(axis.name for axis in columns.axes), "loss"]
-        self._lines = ColumnDataSource({"xs": [], "ys": [], "rank": [], "words": []})
+        ranges = {"x_range": (-0.45, len(names) - 0.55), "y_range": (-0.12, 1.12)}
+        made = new_figure(f"The best trials, up to {_MOST_LINES}", "", "", **ranges)
+        self._lines = ColumnDataSource({"xs": [], "ys": [], "alpha": [], "words": []})
         self._ends = ColumnDataSource({"x": [], "y": [], "words": [], "offset": []})
-        colour = {"field": "rank", "transform": LinearColorMapper(palette=_PALETTE, low=1, high=0)}
-        lines = made.multi_line("xs", "ys", source=self._lines, color=colour, alpha=0.7, width=1.5)
+        look = {"color": GREEN, "alpha": "alpha", "width": 1.5}
+        lines = made.multi_line("xs", "ys", source=self._lines, **look)
         made.text(
             "x",
             "y",
@@ -43,7 +43,6 @@ class Parallel:
         made.yaxis.visible = made.ygrid.visible = False
         made.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))
         made.xaxis.major_label_overrides = dict(enumerate(names))
-        made.x_range.range_padding = 0.08
         self.figure = made
 
     def update(self, columns: TrialColumns) -> None:
@@ -66,7 +65,7 @@ class Parallel:
         self._lines.data = {
             "xs": [list(range(len(places)))] * len(rows),
             "ys": ys.tolist(),
-            "rank": np.linspace(1, 0, len(rows)),
+            "alpha": np.linspace(0.08, 1.0, len(rows)) if len(rows) > 1 else [1.0],
             "words": columns.words(rows.tolist()),
         }
         self._ends.data = {
@@ -83,8 +82,10 @@ class HeatMap:
     def __init__(self, x: Axis, y: Axis) -> None:
         self.axes = [x, y]
         made = new_figure("Mean loss by two parameters", x.name, y.name, height=380)
+        made.grid.visible = False
         self._cells = ColumnDataSource(
-            {name: [] for name in ("left", "right", "bottom", "top", "mean", "n", "x", "y")}
+            {name: [] for name in ("left", "right", "bottom", "top", "mean", "n", "x", "y")},
+            name="cells",
         )
         self._colours = LinearColorMapper(palette=_PALETTE, nan_color=GREY)
         cells = made.quad(

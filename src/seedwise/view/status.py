@@ -95,12 +95,13 @@ def _losses(run_dir: Path) -> list[tuple[str, str]]:
             rows = []
         elif kind in ("lost", "refused"):
             # In one line, as a log's last line may be more than one.
-            words = " ".join(f"{_when(event.get('at_utc'))} {event.get('text')}".split())
+            words = " ".join(f"{when_words(event.get('at_utc'))} {event.get('text')}".split())
             rows.append((kind, words))
     return rows[-_MOST_LOSSES:]
 
 
-def _when(at_utc: object) -> str:
+def when_words(at_utc: object) -> str:
+    """Return a time of ISO 8601 in local time; empty if it is none."""
     try:
         return f"{datetime.fromisoformat(str(at_utc)).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:

@@ -10,52 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
-from seedwise.model.trials import TrialResult
+from seedwise.model.trials import TrialResult, TrialState
 from seedwise.model.validation import point_in_words
 
 #: How a trial ended, as the page tells them apart.
 KINDS = ("complete", "dropped by the race", "failed")
 
-_TEXTS = ("kind", "stderr", "params", "error")
-_NUMBERS = (
-    *("order", "number", "n_seeds", "value", "low", "high"),
-    *("best", "best_low", "best_high", "seeds", "full_seeds"),
-)
-
 
 class Axis:
-    """Where the values of a parameter lie on an axis: text by its place in a list."""
+    """Where the values of a parameter lie on an axis."""
 
     def __init__(self, name: str, param: SearchParam) -> None:
-        self.name = name
-        #: The column of its places.
-        self.column = f"at {name}"
+        self.name, self.column = name, f"at {name}"
         #: Whether places are logarithms, to base 10.
         self.log = param.log
         #: The values that have no order, by their place; None of numbers.
-        self.labels: list[str] | None = None
+        self.labels = None
         if param.dtype in ("str", "bool"):
             self.labels = [str(value) for value in param.allowed or ()]
         self.low, self.high = math.inf, -math.inf
 
-    def place(self, value: ParamValue) -> float:
+    def place(self, value: ParamValue | None) -> float:
         """Return where a value lies; NaN if it can't be shown."""
-        if self.labels is not None:
+        at = math.nan
+        if self.labels is not None and value is not None:
             if str(value) not in self.labels:  # a case of a sweep may be outside of the space
                 self.labels.append(str(value))
             at = float(self.labels.index(str(value)))
-        elif isinstance(value, str):
-            return math.nan
-        elif self.log:
-            at = math.log10(value) if value > 0 else math.nan
-        else:
-            at = float(value)
+        elif isinstance(value, int | float) and (value > 0 or not self.log):
+            at = math.log10(value) if self.log else float(value)
         if math.isfinite(at):
             self.low, self.high = min(self.low, at), max(self.high, at)
         return at
 
     def words(self, place: float) -> str:
         """Return the value at a place."""
+        if not math.isfinite(place):
+            return ""
         if self.labels is not None:
             return self.labels[round(place)]
         return f"{10**place if self.log else place:.4g}"
@@ -68,77 +59,64 @@ class TrialColumns:
         self.axes = [Axis(name, param) for name, param in space.items()]
         self.best: TrialResult | None = None
         self.sign = -1.0 if direction == "maximize" else 1.0
-        #: How many rows are whole.
-        self.n = 0
+        #: Seeds of all trials together, and how many they would be if each had the whole plan.
+        self.n_seeds = self.n_full_seeds = 0
         self._n_plan = n_plan
-        names = (*_NUMBERS, *_TEXTS, *(axis.column for axis in self.axes))
-        self._columns: dict[str, list[Any]] = {name: [] for name in names}
+        self._rows: list[dict[str, Any]] = []
+        self._names = [*self._row(TrialResult(0, {}, None, None, 0, TrialState.FAIL, 0.0))]
 
     def add(self, trials: Sequence[TrialResult]) -> None:
         """Add trials that were told."""
         for trial in trials:
-            for name, value in self._row(trial).items():
-                self._columns[name].append(value)
-            self.n += 1
+            value, best = trial.value, self.best
+            if value is not None:
+                if best is None or self.sign * value < self.sign * (best.value or 0.0):
+                    self.best = trial
+                self.n_seeds += trial.n_seeds
+                self.n_full_seeds += self._n_plan
+            self._rows.append(self._row(trial))
 
     def rows(self, begin: int = 0) -> dict[str, Any]:
         """Return the columns from a row on."""
-        n = self.n
-        taken = {name: column[begin:n] for name, column in self._columns.items()}
+        rows = self._rows[begin:]
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in self._names}
+        texts = ("kind", "stderr", "params", "error")
         return {
-            name: column if name in _TEXTS else np.array(column, dtype=float)
-            for name, column in taken.items()
+            name: column if name in texts else np.array(column, dtype=float)
+            for name, column in columns.items()
         }
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a column of numbers."""
-        return np.array(self._columns[name][: self.n], dtype=float)
-
-    def words(self, rows: Sequence[int]) -> list[str]:
-        """Return trials in words, by their rows."""
-        numbers, params = self._columns["number"], self._columns["params"]
-        return [f"trial {numbers[row]}: {params[row]}" for row in rows]
-
-    @property
-    def n_seeds(self) -> int:
-        """Seeds of all trials together."""
-        return self._columns["seeds"][self.n - 1] if self.n else 0
-
-    @property
-    def n_full_seeds(self) -> int:
-        """How many they would be if each trial had the whole plan."""
-        return self._columns["full_seeds"][self.n - 1] if self.n else 0
+        return np.array([row[name] for row in self._rows], dtype=float)
 
     def _row(self, trial: TrialResult) -> dict[str, Any]:
-        value = math.nan if trial.value is None else trial.value
-        is_better = self.best is None or self.sign * value < self.sign * (self.best.value or 0.0)
-        if trial.value is not None and is_better:
-            self.best = trial
-        best, best_stderr = math.nan, 0.0
-        if self.best is not None and self.best.value is not None:
-            best, best_stderr = self.best.value, self.best.stderr or 0.0
-        stderr, ended = trial.stderr or 0.0, trial.value is not None
-        kind = KINDS[2] if not ended else KINDS[0] if trial.raw_value is None else KINDS[1]
+        value, low, high = _band(trial)
+        best, best_low, best_high = _band(self.best)
+        kind = KINDS[0 if trial.raw_value is None else 1] if trial.value is not None else KINDS[2]
         return {
-            "order": self.n + 1,
+            "order": len(self._rows) + 1,
             "number": trial.number,
             "n_seeds": trial.n_seeds,
             "value": value,
-            "low": value - stderr,
-            "high": value + stderr,
+            "low": low,
+            "high": high,
             "stderr": "" if trial.stderr is None else f" ± {trial.stderr:.2g}",
             "kind": kind,
             "params": point_in_words(trial.params),
             "error": trial.error or "",
             "best": best,
-            "best_low": best - best_stderr,
-            "best_high": best + best_stderr,
-            "seeds": self.n_seeds + trial.n_seeds,
-            "full_seeds": self.n_full_seeds + (self._n_plan if ended else 0),
-            **{
-                axis.column: axis.place(trial.params[axis.name])
-                if axis.name in trial.params
-                else math.nan
-                for axis in self.axes
-            },
+            "best_low": best_low,
+            "best_high": best_high,
+            "seeds": self.n_seeds,
+            "full_seeds": self.n_full_seeds,
+            **{axis.column: axis.place(trial.params.get(axis.name)) for axis in self.axes},
         }
+
+
+def _band(trial: TrialResult | None) -> tuple[float, float, float]:
+    """Return the value of a trial, and the value less and plus its standard error."""
+    if trial is None or trial.value is None:
+        return math.nan, math.nan, math.nan
+    stderr = trial.stderr or 0.0
+    return trial.value, trial.value - stderr, trial.value + stderr

@@ -3,99 +3,53 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from urllib.parse import quote
 
 from bokeh.document import Document
-from bokeh.models import (
-    Column,
-    ColumnDataSource,
-    DatetimeTickFormatter,
-    Div,
-    Row,
-    Select,
-    UIElement,
-)
+from bokeh.models import Column, Div, Row, Select, UIElement
+from bokeh.themes import Theme
 
 from seedwise.view.page.columns import Axis
 from seedwise.view.page.feed import EntriesFeed, Feed, TrialsFeed
 from seedwise.view.page.figures import (
-    BLUE,
-    ORANGE,
     LossRange,
     Slice,
     TrialSource,
+    WorkersOverTime,
     history,
-    legend_above,
-    new_figure,
     seeds,
 )
 from seedwise.view.page.points import HeatMap, Parallel
-from seedwise.view.page.workers import Workers
 
 # Nothing is loaded from elsewhere; colours are the browser's own, light or dark.
-_TEMPLATE = """
-{% block preamble %}
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<style>
-  :root { color-scheme: light dark; }
-  body { background: Canvas; color: CanvasText; font: 14px/1.45 system-ui, sans-serif; }
-  main { box-sizing: border-box; max-width: 1500px; margin: 0 auto; padding: 12px; display: grid;
-         gap: 12px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
-  section { min-width: 0; }
-  section.wide { grid-column: 1 / -1; }
-</style>
-{% endblock %}
-{% block contents %}
-<main>
-{% for root in doc.roots %}
-<section class="{{ 'wide' if 'wide' in root.tags else '' }}">{{ embed(root) }}</section>
-{% endfor %}
-</main>
-{% endblock %}
-"""
+_HERE = Path(__file__).parent
+_TEMPLATE = (_HERE / "page.html").read_text(encoding="utf-8")
+_STYLE = {"stylesheets": [(_HERE / "style.css").read_text(encoding="utf-8")]}
+_THEME = Theme(filename=str(_HERE / "theme.yaml"))
 
-_STYLE = """
-:host { color: CanvasText; }
-h1 { font-size: 20px; margin: 0 0 6px; }
-h2 { font-size: 14px; margin: 0 0 4px; color: #888; }
-a { color: LinkText; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 12px; margin: 0; }
-dt, th { color: #888; font-weight: normal; text-align: left; }
-dd { margin: 0; overflow-wrap: anywhere; }
-.problem { color: #d55e00; }
-.events { overflow-wrap: anywhere; font-size: 13px; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-td, th { padding: 2px 12px 2px 0; white-space: nowrap; }
-td.error { white-space: normal; }
-tr { border-bottom: 1px solid #8884; }
-"""
-
-_SELECT_STYLE = """
-:host { max-width: 260px; color: CanvasText; }
-.bk-input { background: Canvas; color: CanvasText; border-color: #888; appearance: auto; }
-"""
+_ALL, _HALF = "all", "the better half"
 
 
 class Page:
     """What a document shows of a feed."""
 
     def __init__(self, doc: Document, feed: Feed) -> None:
-        self._doc, self._feed = doc, feed
+        self._doc = doc
         self._updates: list[Callable[[], None]] = []
-        doc.title = f"{feed.directory.name}: study"
-        doc.template = _TEMPLATE
+        doc.title = f"{feed.entry_id or feed.directory.name}: study"
+        doc.template, doc.theme = _TEMPLATE, _THEME
         self._add_text(lambda: _header(feed))
         if isinstance(feed, TrialsFeed):
             self._add_trials(feed)
         elif isinstance(feed, EntriesFeed):
             self._add_text(lambda: _entries(feed))
         if feed.workers.is_live or feed.workers.samples:
-            self._add_workers(feed.workers)
+            workers = WorkersOverTime(feed.workers)
+            self._add(workers.figure)
+            self._updates.append(workers.update)
         self._add_text(lambda: _events(feed))
 
     def update(self) -> None:
@@ -111,20 +65,14 @@ class Page:
         self._doc.add_root(shown)
 
     def _add_text(self, text: Callable[[], str]) -> None:
-        div = Div(text=text(), tags=["wide"], stylesheets=[_STYLE], sizing_mode="stretch_width")
+        div = Div(text=text(), tags=["wide"], sizing_mode="stretch_width", **_STYLE)
         self._add(div)
-
-        def update() -> None:
-            words = text()
-            if words != div.text:
-                div.text = words
-
-        self._updates.append(update)
+        self._updates.append(lambda: div.update(text=text()))
 
     def _add_trials(self, feed: TrialsFeed) -> None:
         trials, losses, axes = TrialSource(feed), LossRange(feed.columns), feed.columns.axes
         is_sweep = feed.meta["kind"] == "sweep"
-        follow: list[Callable[[], None]] = [lambda: losses.update(feed.columns)]
+        follow = [losses.update]
 
         def choose_range(chosen: str) -> None:
             losses.better_half = chosen == _HALF
@@ -136,24 +84,22 @@ class Page:
         if is_sweep and len(axes) > 1:
             follow.append(self._add_heat_map(feed))
         if axes:
-            one = Slice(trials.source, losses, axes[0])
+            one, lines = Slice(trials.source, losses, axes[0]), Parallel(feed.columns)
             self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
-            lines = Parallel(feed.columns)
             self._add(lines.figure)
-            follow.append(lambda: lines.update(feed.columns))
+            follow.append(lines.update)
         if not is_sweep:  # its cases have all seeds
             self._add(seeds(trials.source))
-        for step in follow:
-            step()
 
-        def update() -> None:
-            if trials.update():
+        def update(*, always: bool = False) -> None:
+            if trials.update() or always:
                 for step in follow:
-                    step()
+                    step(feed.columns)
 
+        update(always=True)
         self._updates.append(update)
 
-    def _add_heat_map(self, feed: TrialsFeed) -> Callable[[], None]:
+    def _add_heat_map(self, feed: TrialsFeed) -> Callable[..., None]:
         axes = feed.columns.axes
         cells = HeatMap(*axes[:2])
 
@@ -161,42 +107,16 @@ class Page:
             cells.axes[place] = axis
             cells.update(feed.columns)
 
-        across = _select_axis("across", axes, 0, functools.partial(choose, 0))
-        up = _select_axis("up", axes, 1, functools.partial(choose, 1))
+        across, up = (
+            _select_axis(title, axes, place, functools.partial(choose, place))
+            for place, title in enumerate(("across", "up"))
+        )
         self._add(cells.figure, across, up)
-        return lambda: cells.update(feed.columns)
-
-    def _add_workers(self, workers: Workers) -> None:
-        made = new_figure("Workers", "", "workers", x_axis_type="datetime", height=220)
-        made.y_range.start = 0
-        made.xaxis.formatter = DatetimeTickFormatter(minutes="%H:%M", hours="%H:%M")
-        source = ColumnDataSource({"time": [], "joined": [], "pending": []}, name="workers")
-        for name, words, colour in (("joined", "at work", BLUE), ("pending", "pending", ORANGE)):
-            made.step(
-                *("time", name), source=source, mode="after", color=colour, legend_label=words
-            )
-        legend_above(made)
-        self._add(made)
-        n_shown = 0
-
-        def update() -> None:
-            nonlocal n_shown
-            samples = workers.samples
-            if len(samples) != n_shown:
-                n_shown = len(samples)
-                times, joined, pending, _ = zip(*samples, strict=True)
-                local = [1000 * (at + time.localtime(at).tm_gmtoff) for at in times]
-                source.data = {"time": local, "joined": joined, "pending": pending}
-
-        update()
-        self._updates.append(update)
-
-
-_ALL, _HALF = "all", "the better half"
+        return cells.update
 
 
 def _select(title: str, options: list[str], shown: str, choose: Callable[[str], None]) -> Select:
-    made = Select(title=title, options=options, value=shown, stylesheets=[_SELECT_STYLE])
+    made = Select(title=title, options=options, value=shown, **_STYLE)
     made.on_change("value", lambda _attr, _old, new: choose(new))
     return made
 
@@ -218,18 +138,13 @@ def _header(feed: Feed) -> str:
 
 
 def _events(feed: Feed) -> str:
-    lines = "<br>".join(map(escape, feed.events))
-    return f'<h2>Last events</h2><div class="events">{lines or "none"}</div>'
+    return f"<h2>Last events</h2><div>{'<br>'.join(map(escape, feed.events)) or 'none'}</div>"
 
 
 def _entries(feed: EntriesFeed) -> str:
     titles = ("entry", "state", "told", "best so far", "validated", "error")
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    rows = []
-    for one in feed.entries:
-        link = f'<a href="?entry={quote(one.entry_id, safe="")}">{escape(one.entry_id)}</a>'
-        cells = (one.state, str(one.n_told), one.best, one.validated)
-        plain = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        error = f'<td class="error">{escape(one.error)}</td>'
-        rows.append(f"<tr><td>{link}</td>{plain}{error}</tr>")
-    return f'<div class="table"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    rows = ["".join(f"<th>{title}</th>" for title in titles)]
+    for entry, *cells in feed.entries:
+        link = f'<td><a href="?entry={quote(entry, safe="")}">{escape(entry)}</a></td>'
+        rows.append(link + "".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    return f'<div class="table"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'

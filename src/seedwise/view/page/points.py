@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from bokeh.models import ColorBar, ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper
 from numpy.typing import NDArray
@@ -13,8 +11,6 @@ from seedwise.view.page.figures import GREEN, GREY, label_axis, new_figure
 
 _MOST_LINES = 100
 _MOST_CELLS = 30
-
-_PALETTE = "Viridis256"
 
 
 class Parallel:
@@ -28,17 +24,9 @@ class Parallel:
         self._ends = ColumnDataSource({"x": [], "y": [], "words": [], "offset": []})
         look = {"color": GREEN, "alpha": "alpha", "width": 1.5}
         lines = made.multi_line("xs", "ys", source=self._lines, **look)
-        made.text(
-            "x",
-            "y",
-            text="words",
-            y_offset="offset",
-            source=self._ends,
-            text_color=GREY,
-            text_font_size="11px",
-            text_align="center",
-            text_baseline="middle",
-        )
+        place = {"y_offset": "offset", "text_align": "center", "text_baseline": "middle"}
+        look = {"text_color": GREY, "text_font_size": "11px"}
+        made.text("x", "y", text="words", source=self._ends, **place, **look)
         made.add_tools(HoverTool(renderers=[lines], tooltips=[("", "@words")]))
         made.yaxis.visible = made.ygrid.visible = False
         made.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))
@@ -47,31 +35,30 @@ class Parallel:
 
     def update(self, columns: TrialColumns) -> None:
         """Show the trials that are the best by now."""
-        values = columns.numbers("value")
-        order = np.argsort(columns.sign * values, kind="stable")  # NaN goes last
-        best = order[: min(_MOST_LINES, int(np.isfinite(values).sum()))]
+        rows = columns.rows()
+        order = np.argsort(columns.sign * rows["value"], kind="stable")  # NaN goes last
+        best = order[: min(_MOST_LINES, int(np.isfinite(rows["value"]).sum()))][::-1]
         if not len(best):
             return
-        places, ends = [], []
-        for axis in columns.axes:
-            places.append(_scaled(columns.numbers(axis.column)[best], axis.low, axis.high))
-            whole = math.isfinite(axis.low)
-            ends.append([axis.words(at) if whole else "" for at in (axis.low, axis.high)])
-        losses = values[best]
-        places.append(_scaled(losses, losses.min(), losses.max()))
-        ends.append([f"{losses.min():.4g}", f"{losses.max():.4g}"])
-        ys = np.array(places).T[::-1]  # the best is drawn last, on top
-        rows = best[::-1]
+        losses = rows["value"][best]
+        places = [_scaled(rows[one.column][best], one.low, one.high) for one in columns.axes]
+        ends = [[one.words(at) for at in (one.low, one.high)] for one in columns.axes]
+        low, high = float(losses.min()), float(losses.max())
+        places, ends = (
+            [*places, _scaled(losses, low, high)],
+            [*ends, [f"{low:.4g}", f"{high:.4g}"]],
+        )
+        n_axes = len(places)
         self._lines.data = {
-            "xs": [list(range(len(places)))] * len(rows),
-            "ys": ys.tolist(),
-            "alpha": np.linspace(0.08, 1.0, len(rows)) if len(rows) > 1 else [1.0],
-            "words": columns.words(rows.tolist()),
+            "xs": [list(range(n_axes))] * len(best),
+            "ys": np.array(places).T.tolist(),
+            "alpha": np.linspace(1.0, 0.08, len(best))[::-1],  # the best is on top
+            "words": [f"trial {rows['number'][row]:.0f}: {rows['params'][row]}" for row in best],
         }
         self._ends.data = {
-            "x": np.repeat(np.arange(len(places)), 2),
-            "y": np.tile([0.0, 1.0], len(places)),
-            "offset": np.tile([12.0, -12.0], len(places)),
+            "x": np.repeat(np.arange(n_axes), 2),
+            "y": np.tile([0.0, 1.0], n_axes),
+            "offset": np.tile([12.0, -12.0], n_axes),
             "words": [word for pair in ends for word in pair],
         }
 
@@ -81,69 +68,49 @@ class HeatMap:
 
     def __init__(self, x: Axis, y: Axis) -> None:
         self.axes = [x, y]
-        made = new_figure("Mean loss by two parameters", x.name, y.name, height=380)
+        self.figure = made = new_figure("Mean loss by two parameters", "", "", height=380)
         made.grid.visible = False
+        sides = {name: name for name in ("left", "right", "bottom", "top")}
         self._cells = ColumnDataSource(
-            {name: [] for name in ("left", "right", "bottom", "top", "mean", "n", "x", "y")},
-            name="cells",
+            {name: [] for name in (*sides, "mean", "n", "at")}, name="cells"
         )
-        self._colours = LinearColorMapper(palette=_PALETTE, nan_color=GREY)
-        cells = made.quad(
-            left="left",
-            right="right",
-            bottom="bottom",
-            top="top",
-            source=self._cells,
-            line_color=None,
-            fill_color={"field": "mean", "transform": self._colours},
-        )
-        shown = [("mean loss", "@mean{0.######}"), ("trials", "@n"), ("x", "@x"), ("y", "@y")]
+        self._colours = LinearColorMapper(palette="Viridis256")
+        fill = {"field": "mean", "transform": self._colours}
+        cells = made.quad(**sides, source=self._cells, line_color=None, fill_color=fill)
+        shown = [("mean loss", "@mean{0.######}"), ("cases", "@n"), ("at", "@at")]
         made.add_tools(HoverTool(renderers=[cells], tooltips=shown))
-        bar = ColorBar(
-            color_mapper=self._colours,
-            major_label_text_color=GREY,
-            background_fill_color=None,
-            width=12,
-        )
-        made.add_layout(bar, "right")
-        self.figure = made
+        made.add_layout(ColorBar(color_mapper=self._colours), "right")
 
     def update(self, columns: TrialColumns) -> None:
         """Show the trials that are told by now."""
-        values = columns.numbers("value")
         x, y = self.axes
-        at_x, at_y = (columns.numbers(axis.column) for axis in self.axes)
+        label_axis(self.figure.xaxis[0], x)
+        label_axis(self.figure.yaxis[0], y)
+        values, at_x, at_y = (columns.numbers(name) for name in ("value", x.column, y.column))
         shown = np.isfinite(values) & np.isfinite(at_x) & np.isfinite(at_y)
-        for axis, shown_axis in zip(
-            self.axes, (*self.figure.xaxis, *self.figure.yaxis), strict=True
-        ):
-            label_axis(shown_axis, axis)
         if not shown.any():
             return
         (x_edges, x_middles), (y_edges, y_middles) = _edges(at_x[shown]), _edges(at_y[shown])
-        edges = (x_edges, y_edges)
-        count, *_ = np.histogram2d(at_x[shown], at_y[shown], edges)
-        total, *_ = np.histogram2d(at_x[shown], at_y[shown], edges, weights=values[shown])
-        rows, cols = np.nonzero(count)
-        mean = total[rows, cols] / count[rows, cols]
+        cells, edges = (at_x[shown], at_y[shown]), (x_edges, y_edges)
+        count = np.histogram2d(*cells, edges)[0]
+        i, j = np.nonzero(count)
+        mean = np.histogram2d(*cells, edges, weights=values[shown])[0][i, j] / count[i, j]
         self._colours.update(low=float(mean.min()), high=float(mean.max()))
+        middles = zip(x_middles[i].tolist(), y_middles[j].tolist(), strict=True)
         self._cells.data = {
-            "left": x_edges[rows],
-            "right": x_edges[rows + 1],
-            "bottom": y_edges[cols],
-            "top": y_edges[cols + 1],
+            "left": x_edges[i],
+            "right": x_edges[i + 1],
+            "bottom": y_edges[j],
+            "top": y_edges[j + 1],
             "mean": mean,
-            "n": count[rows, cols],
-            "x": [f"{x.name}={x.words(at)}" for at in x_middles[rows].tolist()],
-            "y": [f"{y.name}={y.words(at)}" for at in y_middles[cols].tolist()],
+            "n": count[i, j],
+            "at": [f"{x.name}={x.words(at)}, {y.name}={y.words(up)}" for at, up in middles],
         }
 
 
 def _scaled(places: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
     """Return places from 0 to 1; in the middle, where there is only one."""
-    if not high > low:
-        return np.where(np.isfinite(places), 0.5, np.nan)
-    return (places - low) / (high - low)
+    return (places - low) / (high - low) if high > low else places - low + 0.5
 
 
 def _edges(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

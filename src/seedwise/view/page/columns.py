@@ -52,6 +52,10 @@ class Axis:
         return f"{10**place if self.log else place:.4g}"
 
 
+_NO_TRIAL = TrialResult(0, {}, None, None, 0, TrialState.FAIL, 0.0)
+_TEXTS = ("kind", "stderr", "params", "error")
+
+
 class TrialColumns:
     """The trials in the order in which they came; a thread may read while another one adds."""
 
@@ -61,12 +65,13 @@ class TrialColumns:
         self.sign = -1.0 if direction == "maximize" else 1.0
         #: Seeds of all trials together, and how many they would be if each had the whole plan.
         self.n_seeds = self.n_full_seeds = 0
-        self._n_plan = n_plan
-        self._rows: list[dict[str, Any]] = []
-        self._names = [*self._row(TrialResult(0, {}, None, None, 0, TrialState.FAIL, 0.0))]
+        self._n_plan, self._n = n_plan, 0
+        #: The columns, all as long; replaced as a whole, so that another thread may read them.
+        self.table = _arrays([self._row(_NO_TRIAL)], 0)
 
     def add(self, trials: Sequence[TrialResult]) -> None:
         """Add trials that were told."""
+        rows: list[dict[str, Any]] = []
         for trial in trials:
             value, best = trial.value, self.best
             if value is not None:
@@ -74,28 +79,24 @@ class TrialColumns:
                     self.best = trial
                 self.n_seeds += trial.n_seeds
                 self.n_full_seeds += self._n_plan
-            self._rows.append(self._row(trial))
+            self._n += 1
+            rows.append(self._row(trial))
+        if rows:
+            new = _arrays(rows, len(rows))
+            self.table = {
+                name: np.concatenate([had, new[name]]) for name, had in self.table.items()
+            }
 
-    def rows(self, begin: int = 0) -> dict[str, Any]:
-        """Return the columns from a row on."""
-        rows = self._rows[begin:]
-        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in self._names}
-        texts = ("kind", "stderr", "params", "error")
-        return {
-            name: column if name in texts else np.array(column, dtype=float)
-            for name, column in columns.items()
-        }
-
-    def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column of numbers."""
-        return np.array([row[name] for row in self._rows], dtype=float)
+    def rows(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
+        """Return the columns from a row up to another."""
+        return {name: column[begin:end] for name, column in self.table.items()}
 
     def _row(self, trial: TrialResult) -> dict[str, Any]:
         value, low, high = _band(trial)
         best, best_low, best_high = _band(self.best)
         kind = KINDS[0 if trial.raw_value is None else 1] if trial.value is not None else KINDS[2]
         return {
-            "order": len(self._rows) + 1,
+            "order": self._n,
             "number": trial.number,
             "n_seeds": trial.n_seeds,
             "value": value,
@@ -112,6 +113,14 @@ class TrialColumns:
             "full_seeds": self.n_full_seeds,
             **{axis.column: axis.place(trial.params.get(axis.name)) for axis in self.axes},
         }
+
+
+def _arrays(rows: Sequence[dict[str, Any]], n: int) -> dict[str, NDArray[Any]]:
+    """Return the first rows as columns."""
+    return {
+        name: np.array([row[name] for row in rows[:n]], dtype=object if name in _TEXTS else float)
+        for name in rows[0]
+    }
 
 
 def _band(trial: TrialResult | None) -> tuple[float, float, float]:

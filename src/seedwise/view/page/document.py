@@ -91,12 +91,17 @@ class Page:
         if not is_sweep:  # its cases have all seeds
             self._add(seeds(trials.source))
 
-        def update(*, always: bool = False) -> None:
-            if trials.update() or always:
+        for step in follow:
+            step(feed.columns)
+
+        def update() -> None:
+            if trials.is_behind:
+                trials.update()
                 for step in follow:
                     step(feed.columns)
+            if trials.is_behind:
+                self._doc.add_next_tick_callback(update)
 
-        update(always=True)
         self._updates.append(update)
 
     def _add_heat_map(self, feed: TrialsFeed) -> Callable[..., None]:

@@ -34,6 +34,8 @@ _HOVER = [
 # Losses that are so many times as far from the best as the middle one is.
 _FAR = 10
 
+_MOST_SENT = 1000
+
 _TICKS = "return labels ? labels[tick] ?? '' : +(log ? 10 ** tick : tick).toPrecision(4)"
 
 
@@ -56,21 +58,24 @@ class TrialSource:
 
     def __init__(self, feed: TrialsFeed) -> None:
         self._feed, self._columns = feed, feed.columns
-        rows = self._columns.rows()
+        rows = self._columns.rows(0, _MOST_SENT)
         self._n = len(rows["order"])
         self.source = ColumnDataSource(rows, name="trials")
 
-    def update(self) -> bool:
-        """Send what is new; return whether there was something."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to send."""
+        columns = self._feed.columns
+        return columns is not self._columns or self._n < len(columns.table["order"])
+
+    def update(self) -> None:
+        """Send what is new, in parts, as the event loop must not be blocked for long."""
         if self._feed.columns is not self._columns:
             self._columns, self._n = self._feed.columns, 0
-            self.source.data = {name: [] for name in self.source.data}
-        rows = self._columns.rows(self._n)
-        n_new = len(rows["order"])
-        if n_new:
-            self.source.stream(rows, rollover=MOST_ROWS)
-            self._n += n_new
-        return n_new > 0
+            self.source.data = self._columns.rows(0, 0)
+        rows = self._columns.rows(self._n, self._n + _MOST_SENT)
+        self.source.stream(rows, rollover=MOST_ROWS)
+        self._n += len(rows["order"])
 
 
 class LossRange:
@@ -99,7 +104,7 @@ class LossRange:
 
 def _marks(columns: TrialColumns) -> tuple[float, float, float] | None:
     """Return the best loss, the one in the middle, and the worst; None if there is none."""
-    values = columns.sign * columns.numbers("value")
+    values = columns.sign * columns.table["value"]
     values = columns.sign * np.sort(values[np.isfinite(values)])
     return (values[0], values[len(values) // 2], values[-1]) if len(values) else None
 

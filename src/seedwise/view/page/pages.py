@@ -85,20 +85,21 @@ class StudyPages:
 
 
 class _PageHandler(Handler):  # type: ignore[misc]
-    """Reads the folder when a page is opened, and then fills the page."""
+    """Fills the page when it is opened."""
 
     def __init__(self, pages: StudyPages) -> None:
         super().__init__()
         self._pages = pages
-        self._read: dict[str, Feed] = {}  # by session
 
     async def on_session_created(self, session_context: SessionContext) -> None:
-        """Read what there is, in a thread: the event loop must not wait for a disk."""
+        """Read the folder and make the page in a thread: the event loop must not wait for it."""
         asked = session_context.request.arguments.get("entry", [b""])
         entry = asked[0].decode(errors="replace")
-        self._read[session_context.id] = await asyncio.to_thread(self._pages.read, entry)
+
+        async def fill(doc: Document) -> None:
+            await asyncio.to_thread(lambda: self._pages.show(doc, self._pages.read(entry)))
+
+        await session_context.with_locked_document(fill)  # nobody else has the document yet
 
     def modify_document(self, doc: Document) -> None:
-        """Fill the document of a page that was opened."""
-        assert doc.session_context is not None
-        self._pages.show(doc, self._read.pop(doc.session_context.id))
+        """Leave a document as it was filled."""

@@ -35,7 +35,7 @@ class Parallel:
 
     def update(self, columns: TrialColumns) -> None:
         """Show the trials that are the best by now."""
-        rows = columns.rows()
+        rows = columns.table
         order = np.argsort(columns.sign * rows["value"], kind="stable")  # NaN goes last
         best = order[: min(_MOST_LINES, int(np.isfinite(rows["value"]).sum()))][::-1]
         if not len(best):
@@ -86,7 +86,7 @@ class HeatMap:
         x, y = self.axes
         label_axis(self.figure.xaxis[0], x)
         label_axis(self.figure.yaxis[0], y)
-        values, at_x, at_y = (columns.numbers(name) for name in ("value", x.column, y.column))
+        values, at_x, at_y = (columns.table[name] for name in ("value", x.column, y.column))
         shown = np.isfinite(values) & np.isfinite(at_x) & np.isfinite(at_y)
         if not shown.any():
             return

@@ -190,17 +190,20 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--page", is_flag=True, help="Serve a page that follows the run in a browser, until Ctrl-C."
 )
-def show(run_dir: str, as_json: bool, page: bool) -> None:
+@click.option(
+    "--optuna", is_flag=True, help="The same with optuna-dashboard, which can't change the run."
+)
+def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
     """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
 
     Of entries it shows a row for each; give an entry's folder to see its trials.
     """
-    if page:
-        from seedwise.api.page import show_page
+    if as_json + page + optuna > 1:
+        raise click.UsageError("give one of --json, --page and --optuna")
+    if page or optuna:
+        from seedwise.api.page import show_optuna, show_page
 
-        if as_json:
-            raise click.UsageError("--page serves a page, and --json prints: give one of them")
-        show_page(run_dir, click.echo)
+        (show_page if page else show_optuna)(run_dir, click.echo)
         return
     from seedwise.view.result import result_lines
     from seedwise.view.table import table_json, table_lines

@@ -73,11 +73,11 @@ def proxy_host() -> str | None:
     return "" if "JUPYTERHUB_SERVICE_PREFIX" in os.environ else None
 
 
-def study_link(dashboard: str) -> str:
-    """Return the link to the study page, by that to the dashboard."""
-    parts = urlsplit(dashboard)
+def page_link(port: int, token: str | None, path: str) -> str:
+    """Return the link to another page of the dashboard's server."""
+    parts = urlsplit(dashboard_link(port, token))
     folder = parts.path.removesuffix("/status").rstrip("/")
-    return urlunsplit(parts._replace(path=f"{folder}/{STUDY}"))
+    return urlunsplit(parts._replace(path=f"{folder}/{path}"))
 
 
 def scheduler_class(token: str | None, pages: Pages | None) -> type[Scheduler]:
@@ -105,5 +105,5 @@ def published_links(
     if token:
         write_link(tag.key_dir, link)
     is_here = urlsplit(link).hostname == _LOOPBACK
-    study = None if tag.pages is None else study_link(link)
+    study = None if tag.pages is None else page_link(port, token, STUDY)
     return link, study, tunnel_command(port) if is_here else None

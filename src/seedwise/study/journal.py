@@ -25,8 +25,8 @@ from seedwise.errors import DamagedFileError
 # JournalOperation: SET_TRIAL_STATE_VALUES, SET_TRIAL_USER_ATTR, CREATE_STUDY, CREATE_TRIAL).
 _SET_STATE = 6
 _SET_ATTRIBUTE = 8
-_CREATE_STUDY = 0
-_CREATE_TRIAL = 4
+CREATE_STUDY = 0
+CREATE_TRIAL = 4
 
 # A record ends with its checksum, in a key that Optuna ignores.
 _CHECKSUM = b',"crc32":"'
@@ -200,7 +200,7 @@ def turn_direction(path: Path, direction: str) -> None:
     wanted = [int(StudyDirection[direction.upper()])]
     first, newline, rest = path.read_bytes().partition(b"\n")
     record = _record(first) if first else {}
-    if record.get("op_code") == _CREATE_STUDY and record["directions"] != wanted:
+    if record.get("op_code") == CREATE_STUDY and record["directions"] != wanted:
         record["directions"] = wanted
         with writing(path):
             replace_file(path, _line(record).removesuffix(b"\n") + newline + rest)
@@ -226,7 +226,7 @@ def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
 def told_later(path: Path, numbers: Collection[int]) -> dict[int, set[int]]:
     """Return for each of some trials which ones were told after it was asked for, by number."""
     records = [_record(line) for line in _whole_lines(path)]
-    asked = [at for at, record in enumerate(records) if record["op_code"] == _CREATE_TRIAL]
+    asked = [at for at, record in enumerate(records) if record["op_code"] == CREATE_TRIAL]
     # In a file of one study a trial's id is its number.
     return {
         number: {record["trial_id"] for record in records[asked[number] :] if _ends_trial(record)}

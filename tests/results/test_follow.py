@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable
-from seedwise.results.follow import _FollowedTable
+from seedwise.results.follow import _FollowedSweep
 from tests.results.test_sweep import CASES, trial
 
 
@@ -19,7 +19,7 @@ def expected(*numbers):
 
 def test_each_trial_comes_once_until_some_are_evaluated_again(tmp_path):
     path = tmp_path / "trials.table"
-    followed = _FollowedTable(path, CASES)
+    followed = _FollowedSweep(path, CASES)
     assert news(followed) == (False, [])
 
     def tell(*numbers):

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.disk.frames import Framing, frame_end, frames, frames_end
+from seedwise.disk.same_file import inode_and_size
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.
@@ -90,10 +91,31 @@ class TableRows:
 
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
     """Read the told trials; without `tails`, errors and components are left out."""
-    return read_rows_on(path, 0, tails=tails)[0]
+    return _read_on(path, 0, tails=tails)[0]
 
 
-def read_rows_on(path: Path, position: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
+class FollowedRows:
+    """Reads the told trials of a table whose writer is elsewhere, each once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = self._position = 0
+
+    def news(self) -> tuple[bool, TableRows]:
+        """Return whether all trials are to be taken anew, and those that were told since."""
+        inode, size = inode_and_size(self._path)
+        anew = inode != self._inode or size < self._position
+        if anew:
+            self._inode, self._position = inode, 0
+        begin = self._position
+        rows, self._position, begin_again = _read_on(self._path, begin)
+        if begin and begin_again:
+            anew = True
+            rows, self._position, _ = _read_on(self._path, 0)
+        return anew, rows
+
+
+def _read_on(path: Path, position: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
     """Read the trials told in the records from a position on.
 
     Return where these records end, too, and whether one says that trials are evaluated again.

@@ -2,106 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import re
-import signal
-import subprocess
-import sys
-import textwrap
-from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import pytest
 
 import seedwise as sw
 from tests.browser import open_browser
 from tests.testbed.daemons import poll
-
-#: A loss that waits until the test lets its trial go on; the last two are let go with "all".
-SCRIPT = """
-import pathlib
-import random
-import sys
-import time
-
-import seedwise as sw
-
-GATE = pathlib.Path(sys.argv[1])
-
-
-@sw.loss(name="walk", description="waits", parameter_space={"x": (-1.0, 1.0), "kind": KIND})
-def walk(params, seed, context):
-    while context["trial_number"] >= int(GATE.read_text() or 0):
-        time.sleep(0.01)
-    return (params["x"] - 0.3) ** 2 + random.Random(seed).gauss(0, 0.1)
-
-
-if __name__ == "__main__":
-    result = sw.optimize_run(
-        walk, n_trials=8, n_seeds=32, max_concurrent_trials=1, run_name="page", self_check=False,
-        n_validation_seeds=64, **eval(sys.argv[2])
-    )
-    print(repr(result.best_value), repr(result.validated_value))
-""".replace("KIND", 'sw.search_param(allowed=["<i>a</i>", "b"])')
+from tests.view.page.runs import ask, driver, served
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with open_browser(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
-
-
-class Driver:
-    """A script whose run goes on trial by trial; its stderr is a terminal's, so it says links."""
-
-    def __init__(self, folder, options):
-        (folder / "fit.py").write_text(textwrap.dedent(SCRIPT))
-        self.gate = folder / "gate"
-        self.let(0)
-        command = [sys.executable, "fit.py", str(self.gate), repr(options)]
-        self.said = folder / "stderr"
-        with self.said.open("w") as stderr:
-            self.said.chmod(0o600)  # what others can't read is told the links
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True
-            )
-
-    def let(self, n_trials):
-        aside = self.gate.with_suffix(".new")
-        aside.write_text(str(n_trials))
-        aside.replace(self.gate)
-
-    def link(self, name):
-        found = []
-
-        def is_said():
-            assert self.process.poll() is None, self.said.read_text()
-            found[:] = re.findall(rf"{name} +(http\S+)", self.said.read_text())
-            return bool(found)
-
-        poll(is_said, f"the link to the {name}", 60)
-        return found[0]
-
-
-@contextmanager
-def driver(folder, **options):
-    started = Driver(folder, options)
-    try:
-        yield started
-    finally:
-        started.let(1000)
-        started.process.terminate()
-        started.process.communicate(timeout=60)
-
-
-def status_without_token(link):
-    parts = urlsplit(link)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
-    connection.request("GET", parts.path)
-    status = connection.getresponse().status
-    connection.close()
-    return status
 
 
 def told(browser):
@@ -120,7 +34,7 @@ def assert_clean(browser):
 def test_a_run_while_it_goes_on(browser, tmp_path):
     with driver(tmp_path, workers=2) as run:
         link, dashboard = run.link("study"), run.link("dashboard")
-        assert [status_without_token(one) for one in (link, dashboard)] == [403, 403]
+        assert [ask(one, token=False)[0] for one in (link, dashboard)] == [403, 403]
         browser.hosts()
 
         browser.open(dashboard)
@@ -151,21 +65,6 @@ def test_a_run_while_it_goes_on(browser, tmp_path):
         assert "seedwise show" in browser.text()
 
 
-@contextmanager
-def served(folder):
-    """Serve the page of a folder, as a user would; yield the link."""
-    command = [sys.executable, "-m", "seedwise", "show", str(folder), "--page"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            lines = [process.stdout.readline() for _ in range(3)]
-            assert lines[1].startswith("from a laptop, first: ssh -N -L ")
-            yield lines[0].split()[1]
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
-        finally:
-            process.kill()
-
-
 @sw.loss(name="plane", description="a plane", parameter_space={"x": (0, 1), "y": (0, 1)})
 def plane(params, seed, context):
     if context["entry_id"] == "bad":
@@ -179,7 +78,7 @@ def test_a_finished_sweep(browser, client, tmp_path):
         plane, grid, n_seeds=4, cluster=client, run_root=tmp_path, run_name="s", progress=False
     )
     with served(result.run_dir) as link:
-        assert status_without_token(link) == 403
+        assert ask(link, token=False)[0] == 403
         browser.hosts()
         browser.open(link)
         poll(lambda: told(browser) == 6, "the cases")
@@ -244,7 +143,7 @@ def test_a_run_that_another_process_is_at_work_on(browser, tmp_path):
 def test_the_page_of_a_run_on_slurm(browser, slurm, tmp_path):
     with driver(tmp_path, cluster="slurm", workers=1) as run:
         link = run.link("study")
-        assert status_without_token(link) == 403
+        assert ask(link, token=False)[0] == 403
         browser.open(link)
         run.let(3)
         poll(lambda: told(browser) == 3, "the told trials", 60)
@@ -256,13 +155,6 @@ def test_the_page_of_a_run_on_slurm(browser, slurm, tmp_path):
 
 def test_json_of_the_panels_pages_names_ours(tmp_path):
     with driver(tmp_path, workers=1) as run:
-        parts = urlsplit(run.link("study"))
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
-        token = parts.query.removeprefix("token=")
-        connection.request(
-            "GET", "/individual-plots.json", headers={"Authorization": f"token {token}"}
-        )
-        plots = json.loads(connection.getresponse().read())
-        connection.close()
+        plots = json.loads(ask(run.link("study"), "/individual-plots.json")[1])
         assert plots["Individual Study"] == "/individual-study"
         assert plots["Individual Task Stream"] == "/individual-task-stream"

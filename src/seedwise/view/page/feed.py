@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
-from seedwise.disk.every import Every
-from seedwise.disk.same_file import inode_and_size
 from seedwise.errors import SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
@@ -44,13 +43,14 @@ class Feed:
         #: Why there is no more to see.
         self.problem = problem
         self._sampled = ""
-        self._due = Every(_EVERY_S)
+        self._read_s = -_EVERY_S
         self._lock = threading.Lock()
 
     def refresh(self, *, now: bool = False) -> None:
         """Read what is new, unless that was done just now."""
         with self._lock:
-            if self._due.due() or now:
+            if now or time.monotonic() - self._read_s >= _EVERY_S:
+                self._read_s = time.monotonic()
                 try:
                     self._read()
                     self.problem = ""
@@ -139,9 +139,9 @@ class EntriesFeed(Feed):
     def _summary(self, entry: str) -> dict[str, Any]:
         """Return the summary of an entry, which is read when it has changed."""
         file = RunDirectory(self.directory.entries / self._labels[entry], self.directory).summary
-        mark = inode_and_size(file.path)  # it is replaced as a whole
-        if entry not in self._summaries or self._summaries[entry][0] != mark:
-            self._summaries[entry] = mark, file.read()
+        version = file.version
+        if entry not in self._summaries or self._summaries[entry][0] != version:
+            self._summaries[entry] = version, file.read()
         return self._summaries[entry][1]
 
 

@@ -1,28 +1,30 @@
 #!/usr/bin/env bash
-# Installs what the Slurm testbed of the tests needs on Debian or Ubuntu, and
-# starts none of it. Does nothing where it cannot work: the tests skip there.
+# Installs what the Slurm testbed of the tests needs on Debian or Ubuntu, and the
+# browser of those of the study page. Starts none of it, and does nothing where it
+# cannot work: the tests skip there.
 set -euo pipefail
 
 say() { printf 'install.sh: %s\n' "$*" >&2; }
 
 missing() {
     local name
-    for name in munged mariadbd mariadb-install-db slurmdbd slurmctld slurmd sbatch sacctmgr; do
+    for name in munged mariadbd mariadb-install-db slurmdbd slurmctld slurmd sbatch sacctmgr \
+        chromium chromedriver; do
         PATH="$PATH:/usr/sbin:/usr/bin:/sbin" command -v "$name" >/dev/null || printf '%s ' "$name"
     done
 }
 
 absent=$(missing)
 if [ -z "$absent" ]; then
-    say "Slurm, munge and MariaDB are installed already."
+    say "Slurm, munge, MariaDB and Chromium are installed already."
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    say "not root, so these stay missing and the Slurm tests will skip: $absent"
+    say "not root, so these stay missing and their tests will skip: $absent"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    say "no apt-get, so these stay missing and the Slurm tests will skip: $absent"
+    say "no apt-get, so these stay missing and their tests will skip: $absent"
     exit 0
 fi
 
@@ -49,7 +51,7 @@ chmod 755 "$policy"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
 apt-get install -y --no-install-recommends \
-    slurmctld slurmd slurm-client slurmdbd munge mariadb-server
+    slurmctld slurmd slurm-client slurmdbd munge mariadb-server chromium chromium-driver
 
 absent=$(missing)
 if [ -n "$absent" ]; then

@@ -70,6 +70,15 @@ EVENTS = [
         ],
     ),
     (
+        RunStarted(RUN, 0, "Slurm", "https://login:1/status", None, "https://login:1/study"),
+        [
+            "run folder runs/walk_v0001",
+            "on Slurm",
+            "dashboard  https://login:1/status",
+            "study      https://login:1/study",
+        ],
+    ),
+    (
         TrialFinished(FIRST, None, FIRST, 9),
         ["[1/9] trial 0  1.23457e+06 ± 0.012 (10 seeds)  best so far  1.23 s"],
     ),

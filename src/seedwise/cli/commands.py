@@ -12,7 +12,7 @@ from seedwise.cli.begin import check, run, submit
 from seedwise.cli.control import clean, resume, scale, stop
 from seedwise.cli.demo import demo
 from seedwise.cli.help import Sections
-from seedwise.cli.look import export, replay, show, slurm, status
+from seedwise.cli.look import export, replay, report, show, slurm, status
 from seedwise.cli.sweeps import sweep
 from seedwise.errors import RunStopped, SeedwiseError
 
@@ -37,7 +37,7 @@ class _Commands(Sections):
     cls=_Commands,
     sections={
         "Begin a run": (run, sweep, check, submit, demo),
-        "Look at a run": (status, show, export, replay),
+        "Look at a run": (status, show, report, export, replay),
         "Control a run": (resume, scale, stop, clean),
         "Look at the cluster": (slurm,),
     },

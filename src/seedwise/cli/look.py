@@ -50,14 +50,29 @@ def status(run_dir: str, watch: bool, as_json: bool) -> None:
         write(lines(seedwise.run_status(run_dir)))
 
 
-@click.command(cls=Command, epilog="seedwise show runs/walk_v0001")
+@click.command(
+    cls=Command, epilog="seedwise show runs/walk_v0001\nseedwise show runs/walk_v0001 --page"
+)
 @RUN_DIR
 @AS_JSON
-def show(run_dir: str, as_json: bool) -> None:
+@click.option(
+    "--page", is_flag=True, help="Serve a page that follows the run in a browser, until Ctrl-C."
+)
+@click.option(
+    "--optuna", is_flag=True, help="The same with optuna-dashboard, which can't change the run."
+)
+def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
     """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
 
     Of entries it shows a row for each; give an entry's folder to see its trials.
     """
+    if as_json + page + optuna > 1:
+        raise click.UsageError("give one of --json, --page and --optuna")
+    if page or optuna:
+        from seedwise.api.page import show_optuna, show_page
+
+        (show_page if page else show_optuna)(run_dir, click.echo)
+        return
     from seedwise.view.result import result_lines
     from seedwise.view.table import table_json, table_lines
 
@@ -66,6 +81,28 @@ def show(run_dir: str, as_json: bool) -> None:
         write([table_json(result)])
     else:
         write([progress_line(found), "", *table_lines(result), "", *result_lines(result)])
+
+
+@click.command(
+    cls=Command,
+    epilog="seedwise report runs/walk_v0001\nseedwise report runs/walk_v0001 --format md",
+)
+@RUN_DIR
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(["html", "md"]),
+    default="html",
+    show_default=True,
+    help="HTML has figures; Markdown is for a pull request, and has none.",
+)
+def report(run_dir: str, suffix: str) -> None:
+    """Write a report of the run in RUN_DIR, or of an entry, as far as it is by now.
+
+    It is one file that needs nothing else, report.html or report.md in RUN_DIR: what was found,
+    how good it is, and how it was made.
+    """
+    click.echo(seedwise.open_run(run_dir).report(Path(run_dir) / f"report.{suffix}"))
 
 
 @click.command(cls=Command, epilog="seedwise export runs/walk_v0001 trials.csv")

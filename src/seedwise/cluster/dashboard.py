@@ -5,14 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from pathlib import Path
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from distributed import Client, Scheduler
 from distributed.utils import format_dashboard_link
 
 from seedwise.cluster.keys import write_link
 from seedwise.cluster.pages import locked_scheduler
+from seedwise.cluster.place import STUDY, Pages, RunTag
 
 #: The variable that names the login node from which a driver's job was submitted.
 LOGIN_VARIABLE = "SEEDWISE_LOGIN_HOST"
@@ -73,20 +73,37 @@ def proxy_host() -> str | None:
     return "" if "JUPYTERHUB_SERVICE_PREFIX" in os.environ else None
 
 
-def scheduler_class(token: str | None) -> type[Scheduler]:
+def page_link(port: int, token: str | None, path: str) -> str:
+    """Return the link to another page of the dashboard's server."""
+    parts = urlsplit(dashboard_link(port, token))
+    folder = parts.path.removesuffix("/status").rstrip("/")
+    return urlunsplit(parts._replace(path=f"{folder}/{path}"))
+
+
+def scheduler_class(token: str | None, pages: Pages | None) -> type[Scheduler]:
     """Return the class of our schedulers, whose pages ask for the token if there is one."""
-    return Scheduler if token is None else locked_scheduler(token, proxy_host())
+    kind = Scheduler if token is None else locked_scheduler(token, proxy_host())
+    if pages is None:
+        return kind
+    # Imported when needed: Bokeh is large.
+    from seedwise.cluster.own_pages import with_pages
+
+    return with_pages(kind, pages)
 
 
-def published_link(
-    client: Client, token: str | None, key_dir: Path
-) -> tuple[str | None, str | None]:
-    """Return the dashboard's link, also kept for `status`, and the command for a laptop if any."""
+def published_links(
+    client: Client, token: str | None, tag: RunTag
+) -> tuple[str | None, str | None, str | None]:
+    """Return the links to the dashboard and the study page, and the command for a laptop if any.
+
+    The dashboard's is kept in a file, too.
+    """
     port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     if not port:
-        return None, None
+        return None, None, None
     link = dashboard_link(port, token)
     if token:
-        write_link(key_dir, link)
+        write_link(tag.key_dir, link)
     is_here = urlsplit(link).hostname == _LOOPBACK
-    return link, tunnel_command(port) if is_here else None
+    study = None if tag.pages is None else page_link(port, token, STUDY)
+    return link, study, tunnel_command(port) if is_here else None

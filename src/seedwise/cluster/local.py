@@ -13,7 +13,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.dashboard import dashboard_address, published_link, scheduler_class
+from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
@@ -43,16 +43,17 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
         token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         closing.enter_context(_spawned_without_script())
-        first = max(low, demand.workers(high))
-        cluster = closing.enter_context(_start(first, demand.chunks_per_worker, security, token))
+        first, kind = max(low, demand.workers(high)), scheduler_class(token, tag.pages)
+        cluster = closing.enter_context(_start(first, demand.chunks_per_worker, security, kind))
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        dashboard, tunnel = published_link(client, token, tag.key_dir)
+        dashboard, study, tunnel = published_links(client, token, tag)
         return LocalPlace(
             client=client,
             mode=ExecutionMode.SINGLE,
             description=f"{span(low, high, 'worker')} on this machine",
             slots=high * demand.chunks_per_worker,
             dashboard=dashboard,
+            study=study,
             tunnel=tunnel,
             cluster=cluster,
             target=Target(low, high, demand.chunks_per_worker),
@@ -112,11 +113,11 @@ class _Cluster(LocalCluster):  # type: ignore[misc]
 
 
 def _start(
-    n_workers: int, threads: int, security: Security | None, token: str | None
+    n_workers: int, threads: int, security: Security | None, kind: type[Scheduler]
 ) -> LocalCluster:
     with starting("local workers"):
         return _Cluster(
-            scheduler_class(token),
+            kind,
             n_workers=n_workers,
             threads_per_worker=threads,
             processes=True,

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
 from distributed import Scheduler
+from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPHeaders,
     HTTPMessageDelegate,
@@ -50,11 +51,27 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
-    """Return a class of schedulers whose pages ask for a token.
+def lock(server: HTTPServer, token: str, proxy_host: str | None = None) -> None:
+    """Have all that a server serves ask for a token, and silent connections be closed.
 
-    `proxy_host` is the host name under which a proxy serves the pages, too; empty is any. No
-    scheduler of it has the token among its attributes, because Dask shows these.
+    `proxy_host` is the host name under which a proxy serves the pages, too; empty is any. Nothing
+    may have been served yet. Routes that are added later belong to the application, so they are
+    behind the lock as well.
+    """
+    strangers = _Strangers(server.handle_stream)
+    server.request_callback = _Lock(server.request_callback, token, proxy_host, strangers)
+    server.handle_stream = strangers.handle_stream
+    # A websocket is exempt once it is open.
+    server.conn_params.header_timeout = _SILENT_S
+    server.conn_params.body_timeout = _SILENT_S
+    server.conn_params.max_header_size = _MOST_HEADER_BYTES
+    server.conn_params.max_body_size = _MOST_BODY_BYTES
+
+
+def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
+    """Return a class of schedulers whose pages ask for a token: see `lock`.
+
+    No scheduler of it has the token among its attributes, because Dask shows these.
     """
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
@@ -62,17 +79,7 @@ def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Schedule
 
         def start_http_server(self, *args: Any, **keywords: Any) -> None:
             super().start_http_server(*args, **keywords)
-            # Nothing was served yet: the event loop waits for us here. Routes that are added later
-            # belong to the application, so they are behind the lock as well.
-            server = self.http_server
-            strangers = _Strangers(server.handle_stream)
-            server.request_callback = _Lock(server.request_callback, token, proxy_host, strangers)
-            server.handle_stream = strangers.handle_stream
-            # A websocket is exempt once it is open.
-            server.conn_params.header_timeout = _SILENT_S
-            server.conn_params.body_timeout = _SILENT_S
-            server.conn_params.max_header_size = _MOST_HEADER_BYTES
-            server.conn_params.max_body_size = _MOST_BODY_BYTES
+            lock(self.http_server, token, proxy_host)  # the event loop waits for us here
 
     return LockedScheduler
 

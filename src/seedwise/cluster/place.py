@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from distributed import Client
@@ -15,6 +15,12 @@ from distributed import Client
 from seedwise.errors import OptionError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
+
+if TYPE_CHECKING:
+    from bokeh.application import Application
+
+#: The path of the study page.
+STUDY = "study"
 
 
 @attrs.define(eq=False)
@@ -44,6 +50,16 @@ class Demand:
         return max(1, min(most, -(-self.parts[part] // self.chunks_per_worker)))
 
 
+class Pages(Protocol):
+    """What shows a run in a browser."""
+
+    def application(self) -> Application:
+        """Return a new Bokeh application."""
+
+    async def end(self) -> None:
+        """Show those who look the last that there is to see: the server is about to end."""
+
+
 @attrs.frozen
 class RunTag:
     """What a place is told about the run that it is for."""
@@ -60,6 +76,8 @@ class RunTag:
     jobs_file: Path
     #: Tells something that whoever watches the run should know.
     note: Callable[[str], None]
+    #: What its scheduler serves beside Dask's pages; None serves nothing.
+    pages: Pages | None = None
     #: What tells this driver from all others of the run; its jobs carry it, too.
     driver_id: str = attrs.field(factory=lambda: uuid.uuid4().hex[:8])
 
@@ -87,7 +105,9 @@ class Place(contextlib.AbstractContextManager["Place"]):
     walltime_s: float | None = None
     #: Link to the Dask dashboard.
     dashboard: str | None = None
-    #: Command that makes the link work from a laptop; None if it needs none.
+    #: Link to the study page, if it has one.
+    study: str | None = None
+    #: Command that makes the links work from a laptop; None if it needs none.
     tunnel: str | None = None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
     #: See `follow`.

@@ -14,7 +14,7 @@ import dask
 from distributed import Client
 from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.dashboard import dashboard_address, published_link, scheduler_class
+from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     own_scratch,
@@ -100,7 +100,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         queue = Queue(_script(keywords, cluster.scheduler_address), tag)
         replace_file(tag.log_dir / "job.sh", queue.script.encode(), durable=False)
-        dashboard, tunnel = published_link(client, token, tag.key_dir)
+        dashboard, study, tunnel = published_links(client, token, tag)
         return SlurmPlace(
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
@@ -108,6 +108,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
             slots=high * demand.chunks_per_worker,
             walltime_s=time_s(keywords["walltime"]),
             dashboard=dashboard,
+            study=study,
             tunnel=tunnel,
             tag=tag,
             book=book,
@@ -172,7 +173,7 @@ def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
             scheduler_options=_scheduler_options(plan),
             silence_logs=logging.ERROR,
             security=plan.security,
-            scheduler_cls=scheduler_class(token),
+            scheduler_cls=scheduler_class(token, plan.tag.pages),
             **keywords,
         )
 

@@ -96,11 +96,12 @@ class FrameFile:
         self._end += len(data)
 
 
-def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
+def frames(path: Path, framing: Framing, position: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the whole records that a file has when this begins, each with its position in bytes.
 
-    A file that is not there has no records. Raises DamagedFileError if a whole record comes after
-    one that is not, or if the file is of another kind.
+    They are those from a position on, where one begins; 0 yields all. A file that is not there has
+    no records. Raises DamagedFileError if a whole record comes after one that is not, or if the
+    file is of another kind.
     """
     # Not mapped to memory: where another machine cuts the file, a mapping ends the process.
     try:
@@ -114,7 +115,8 @@ def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
             if framing.magic.startswith(first):  # torn at the very beginning
                 return
             raise DamagedFileError(path, 0, f"it does not begin as {framing.name} does")
-        position = len(first)
+        position = position or len(first)
+        file.seek(position)
         while position < size:
             body = _read_body(file, size - position, framing)
             if body is None:
@@ -126,7 +128,12 @@ def frames(path: Path, framing: Framing) -> Iterator[tuple[int, bytes]]:
                     raise DamagedFileError(path, position, problem)
                 return
             yield position, body
-            position += _FRAME.size + len(body)
+            position = frame_end(position, body)
+
+
+def frame_end(position: int, body: bytes) -> int:
+    """Return where the record at a position ends."""
+    return position + _FRAME.size + len(body)
 
 
 def frames_end(path: Path, framing: Framing) -> int:
@@ -134,7 +141,7 @@ def frames_end(path: Path, framing: Framing) -> int:
     n_magic = len(framing.magic)
     end = n_magic if path.exists() and path.stat().st_size >= n_magic else 0
     for position, body in frames(path, framing):
-        end = position + _FRAME.size + len(body)
+        end = frame_end(position, body)
     return end
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
+from seedwise.cluster.place import Pages
 from seedwise.disk.aside import writing
 from seedwise.disk.open_files import allow_many_files
 from seedwise.driver import report
@@ -117,10 +118,12 @@ def carry_out(
     options: AnyOptions,
     directory: RunDirectory,
     listeners: Sequence[Callable[[Event], None]] = (),
+    pages: Pages | None = None,
 ) -> Result:
     """Carry a run out, or what is left of it, and return its result.
 
-    `kind` takes up the work of a run, and gets what takes its events, too.
+    `kind` takes up the work of a run, and gets what takes its events, too. A cluster that is
+    started for the run serves `pages`.
     """
     allow_many_files()
     listen = report.Listeners(listeners)
@@ -137,8 +140,9 @@ def carry_out(
                 work.best,
             )
             tally.seeds_saved = work.seeds_saved
+            in_flight = [job.in_flight for job in work.jobs]
             if work.jobs:
-                _work_on(work, tally, stop, listen)
+                _work_on(work, stop, report.Reporter(work.run, tally, listen, in_flight, pages))
         work.write_summary()
         _count_anew(work, tally)
         found = work.so_far()
@@ -150,14 +154,11 @@ def carry_out(
         return work.result()
 
 
-def _work_on(
-    work: Work[AnyResult], tally: Tally, stop: StopSignals, listen: Callable[[Event], None]
-) -> None:
+def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter) -> None:
     run = work.run
-    reporter = report.Reporter(run, tally, listen, [job.in_flight for job in work.jobs])
     with (
-        report.interruption_told(run, tally, listen),
-        _counted_when_stopped(work, tally),
+        report.interruption_told(run, reporter.tally, reporter.listen),
+        _counted_when_stopped(work, reporter.tally),
         _witness_of(work) as witness,
     ):
         _cancel_left_jobs(run)

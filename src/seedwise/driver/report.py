@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from seedwise.cluster.place import Demand, Place
+from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
 from seedwise.driver.run import AnyOptions, Run
@@ -83,6 +83,8 @@ class Reporter:
     tally: Tally
     listen: Callable[[Event], None]
     jobs: Sequence[Callable[[], InFlight]]
+    #: What shows the run in a browser; None if nothing does.
+    pages: Pages | None = None
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
@@ -124,7 +126,14 @@ class Report:
         self._write_status()
         directory, place, n_told = self._run.directory, self._place, self._tally.counts.total()
         self._listen(
-            RunStarted(directory.path, n_told, place.description, place.dashboard, place.tunnel)
+            RunStarted(
+                directory.path,
+                n_told,
+                place.description,
+                place.dashboard,
+                place.tunnel,
+                place.study,
+            )
         )
         for note in plan_notes(self._run.options, self._demand, self._run.parts.looks.sizes[-1]):
             self.note(note)

@@ -83,6 +83,7 @@ def open_workplace(
         key_dir=folder.key_dir,
         jobs_file=folder.jobs_file,
         note=reporter.note,
+        pages=reporter.pages,
     )
     with (
         requests_of(run) as control,

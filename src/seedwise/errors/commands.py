@@ -16,6 +16,11 @@ def clean_command(run_dir: Path) -> str:
     return f"seedwise clean {shlex.quote(str(run_dir))}"
 
 
+def page_command(run_dir: Path) -> str:
+    """Return the command that serves a run's page."""
+    return f"seedwise show {shlex.quote(str(run_dir))} --page"
+
+
 def replay_command(
     run_dir: Path, trial: int, seed: int | None, *, validation: bool = False
 ) -> str:

@@ -48,6 +48,14 @@ class JsonFile:
     #: Whether it is on disk when `write` returns.
     durable: bool = True
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """What is another after each write; zeros without a file."""
+        with contextlib.suppress(FileNotFoundError):
+            found = self.path.stat()
+            return found.st_ino, found.st_mtime_ns
+        return 0, 0
+
     def read(self) -> dict[str, Any]:
         """Return the content; empty if there is no file, or if a power cut tore it."""
         with contextlib.suppress(FileNotFoundError):

@@ -31,7 +31,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.frames import Framing, frames, frames_end
+from seedwise.disk.frames import Framing, frame_end, frames, frames_end
+from seedwise.disk.same_file import inode_and_size
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.
@@ -90,13 +91,44 @@ class TableRows:
 
 def read_rows(path: Path, *, tails: bool = True) -> TableRows:
     """Read the told trials; without `tails`, errors and components are left out."""
-    rows = _Rows(tails=tails)
-    for _, body in frames(path, FRAMING):
+    return _read_on(path, 0, tails=tails)[0]
+
+
+class FollowedRows:
+    """Reads the told trials of a table whose writer is elsewhere, each once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = self._position = 0
+
+    def news(self) -> tuple[bool, TableRows]:
+        """Return whether all trials are to be taken anew, and those that were told since."""
+        inode, size = inode_and_size(self._path)
+        anew = inode != self._inode or size < self._position
+        if anew:
+            self._inode, self._position = inode, 0
+        begin = self._position
+        rows, self._position, begin_again = _read_on(self._path, begin)
+        if begin and begin_again:
+            anew = True
+            rows, self._position, _ = _read_on(self._path, 0)
+        return anew, rows
+
+
+def _read_on(path: Path, position: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
+    """Read the trials told in the records from a position on.
+
+    Return where these records end, too, and whether one says that trials are evaluated again.
+    """
+    rows, begin_again = _Rows(tails=tails), False
+    for at, body in frames(path, FRAMING, position):
         if body.startswith(_AGAIN_BEGIN):
             rows.add_again(_numbers(body))
+            begin_again = True
         else:
             rows.add(body)
-    return rows.told()
+        position = frame_end(at, body)
+    return rows.told(), position, begin_again
 
 
 def table_end(path: Path) -> int:

@@ -27,8 +27,10 @@ class RunStarted(Event):
     place: str
     #: Link to the Dask dashboard; None if there is none.
     dashboard: str | None
-    #: Command that makes the link work from a laptop; None if it needs none.
+    #: Command that makes the links work from a laptop; None if they need none.
     tunnel: str | None
+    #: Link to the study page; None if there is none.
+    study: str | None = None
 
 
 @attrs.frozen

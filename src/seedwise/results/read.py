@@ -56,16 +56,20 @@ def read_study(
     )
 
 
-def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult:
+def read_cases(meta: Mapping[str, Any]) -> Cases:
+    """Return the cases of a sweep, by its ``meta.json``."""
     options, space = meta["options"], space_from_json(meta["parameter_space"])
     given = {name: options[name] for name in ("overrides", "trial_zero")}
-    cases = Cases(source_from_manifest(meta["source"]), SweepOptions(**given), space)
-    rows = read_rows(directory.trial_table)
+    return Cases(source_from_manifest(meta["source"]), SweepOptions(**given), space)
+
+
+def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult:
+    cases, rows = read_cases(meta), read_rows(directory.trial_table)
     return SweepResult(
         loss_name=meta["loss_name"],
         run_dir=str(directory.path),
         mode=ExecutionMode(meta["mode"]),
-        direction=options["direction"],
+        direction=meta["options"]["direction"],
         n_trials=len(rows.number),
         seeds=_seeds(meta),
         trials=SweepTrials(rows, cases),

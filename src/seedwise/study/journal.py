@@ -18,14 +18,15 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from seedwise.disk.aside import replace_file, write_all, writing
+from seedwise.disk.same_file import inode_and_size
 from seedwise.errors import DamagedFileError
 
 # Optuna's operation codes, part of the journal's format (optuna.storages.journal,
 # JournalOperation: SET_TRIAL_STATE_VALUES, SET_TRIAL_USER_ATTR, CREATE_STUDY, CREATE_TRIAL).
 _SET_STATE = 6
 _SET_ATTRIBUTE = 8
-_CREATE_STUDY = 0
-_CREATE_TRIAL = 4
+CREATE_STUDY = 0
+CREATE_TRIAL = 4
 
 # A record ends with its checksum, in a key that Optuna ignores.
 _CHECKSUM = b',"crc32":"'
@@ -120,6 +121,27 @@ class ReadOnlyJournal(BaseJournalBackend):
         raise io.UnsupportedOperation(f"{self._path} is open for reading only")
 
 
+class FollowedJournal(ReadOnlyJournal):
+    """The whole records of a journal, read on as its writer, elsewhere, appends more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._position = path, 0
+        self._inode = inode_and_size(path)[0]
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file no longer begins with what was read."""
+        inode, size = inode_and_size(self._path)
+        return inode != self._inode or size < self._position
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Read the records that follow; a storage reads each once and in order."""
+        del log_number_from
+        for line in _whole_lines(self._path, self._position):
+            self._position += len(line)
+            yield _record(line)
+
+
 class JournalCopy(BaseJournalBackend):
     """The records of a journal, and those that its writer, elsewhere, is yet to append."""
 
@@ -153,12 +175,14 @@ def journal_end(path: Path) -> int:
     return sum(map(len, _whole_lines(path)))
 
 
-def _whole_lines(path: Path) -> Iterator[bytes]:
+def _whole_lines(path: Path, position: int = 0) -> Iterator[bytes]:
     try:
-        content = path.read_bytes()  # at once: its writer may be at work
+        with path.open("rb") as file:
+            file.seek(position)
+            content = file.read()  # at once: its writer may be at work
     except FileNotFoundError:
         return
-    position, bad = 0, None
+    bad = None
     for line in io.BytesIO(content):
         if bad is not None:
             raise DamagedFileError(path, bad, "the record's checksum does not match")
@@ -176,7 +200,7 @@ def turn_direction(path: Path, direction: str) -> None:
     wanted = [int(StudyDirection[direction.upper()])]
     first, newline, rest = path.read_bytes().partition(b"\n")
     record = _record(first) if first else {}
-    if record.get("op_code") == _CREATE_STUDY and record["directions"] != wanted:
+    if record.get("op_code") == CREATE_STUDY and record["directions"] != wanted:
         record["directions"] = wanted
         with writing(path):
             replace_file(path, _line(record).removesuffix(b"\n") + newline + rest)
@@ -202,7 +226,7 @@ def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
 def told_later(path: Path, numbers: Collection[int]) -> dict[int, set[int]]:
     """Return for each of some trials which ones were told after it was asked for, by number."""
     records = [_record(line) for line in _whole_lines(path)]
-    asked = [at for at, record in enumerate(records) if record["op_code"] == _CREATE_TRIAL]
+    asked = [at for at, record in enumerate(records) if record["op_code"] == CREATE_TRIAL]
     # In a file of one study a trial's id is its number.
     return {
         number: {record["trial_id"] for record in records[asked[number] :] if _ends_trial(record)}

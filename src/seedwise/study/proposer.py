@@ -68,7 +68,7 @@ class Proposer:
         trials = study.get_trials(deepcopy=False)
         _require_compatible(trials, self._distributions)
         #: The trials that were told, by number.
-        self.trials = [_result(trial) for trial in trials if trial.state.is_finished()]
+        self.trials = [told_trial(trial) for trial in trials if trial.state.is_finished()]
         #: How many points were asked for, ever.
         self.n_asked = len(trials)
         self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
@@ -123,7 +123,7 @@ class Proposer:
                 outcome.number, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
             )
         del self._ids[outcome.number]
-        result = _result(told)
+        result = told_trial(told)
         # It may be a retried one.
         bisect.insort(self.trials, result, key=lambda trial: trial.number)
         return result
@@ -212,7 +212,7 @@ def _require_compatible(
 
 def read_trials(path: Path, study_name: str) -> list[TrialResult]:
     """Return the finished trials in a study file, by number; no cluster is needed."""
-    return [_result(trial) for trial in _trials(path, study_name) if trial.state.is_finished()]
+    return [told_trial(trial) for trial in _trials(path, study_name) if trial.state.is_finished()]
 
 
 def take_back(path: Path, study_name: str, numbers: Collection[int]) -> None:
@@ -233,7 +233,8 @@ def _trials(path: Path, study_name: str) -> list[FrozenTrial]:
         return []
 
 
-def _result(trial: FrozenTrial) -> TrialResult:
+def told_trial(trial: FrozenTrial) -> TrialResult:
+    """Return a finished trial as a result has it."""
     duration = trial.duration
     duration_s = duration.total_seconds() if duration is not None else 0.0
     return TrialResult(

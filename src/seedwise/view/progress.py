@@ -156,7 +156,7 @@ def _without_token(event: RunStarted) -> RunStarted:
     file = RunDirectory(event.run_dir).key_dir / _LINK_FILE
     # Without a file the cluster was passed, and the caller has the link.
     instead = f"its link, with the token, is in {file}" if file.exists() else link
-    return attrs.evolve(event, dashboard=instead)
+    return attrs.evolve(event, dashboard=instead, study=event.study and "linked from there")
 
 
 def _start(event: RunStarted) -> list[str]:
@@ -165,6 +165,8 @@ def _start(event: RunStarted) -> list[str]:
         lines.append(f"resumed after {event.n_told} trials")
     if event.dashboard is not None:
         lines.append(f"dashboard  {event.dashboard}")
+    if event.study is not None:
+        lines.append(f"study      {event.study}")
     if event.tunnel is not None:
         lines.append(f"from a laptop, first: {event.tunnel}")
     return lines

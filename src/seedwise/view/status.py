@@ -28,7 +28,16 @@ def status_lines(
 
     `run_dir` is the folder of the run or of an entry. Times are shown in local time.
     """
-    now_utc = now_utc or datetime.now(UTC)
+    rows = status_rows(status, run_dir, now_utc or datetime.now(UTC))
+    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
+    if status.state == "stopped":
+        # An entry is resumed as a part of its run.
+        lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
+    return lines
+
+
+def status_rows(status: RunStatus, run_dir: Path, now_utc: datetime) -> list[Row]:
+    """Return the progress of a run as rows, each with its name."""
     rows: list[Row] = [(status.kind, status.state)]
     if status.driver is not None:
         rows.append(("driver", status.driver))
@@ -37,12 +46,7 @@ def status_lines(
     rows += pool_rows(status, now_utc)
     if status.state != "finished":
         rows += _losses(run_dir)
-    rows += [*trial_rows(status), *figure_rows(status, now_utc)]
-    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
-    if status.state == "stopped":
-        # An entry is resumed as a part of its run.
-        lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
-    return lines
+    return [*rows, *trial_rows(status), *figure_rows(status, now_utc)]
 
 
 def progress_line(status: RunStatus) -> str:
@@ -79,12 +83,13 @@ def _losses(run_dir: Path) -> list[Row]:
             rows = []
         elif kind in ("lost", "refused"):
             # In one line, as a log's last line may be more than one.
-            words = " ".join(f"{_when(event.get('at_utc'))} {event.get('text')}".split())
+            words = " ".join(f"{when_words(event.get('at_utc'))} {event.get('text')}".split())
             rows.append((kind, words))
     return rows[-_MOST_LOSSES:]
 
 
-def _when(at_utc: object) -> str:
+def when_words(at_utc: object) -> str:
+    """Return a time of ISO 8601 in local time; empty if it is none."""
     try:
         return f"{datetime.fromisoformat(str(at_utc)).astimezone():%Y-%m-%d %H:%M}"
     except ValueError:

@@ -1,0 +1,1 @@
+"""The study page: a run in a browser, while it goes on and afterwards."""

@@ -1,0 +1,155 @@
+"""The page as a Bokeh document: what it is made of, and how it follows the run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from bokeh.document import Document
+from bokeh.models import Column, Div, Row, Select, UIElement
+from bokeh.themes import Theme
+
+from seedwise.view.page.columns import Axis
+from seedwise.view.page.feed import EntriesFeed, Feed, TrialsFeed
+from seedwise.view.page.figures import (
+    LossRange,
+    Slice,
+    TrialSource,
+    WorkersOverTime,
+    history,
+    seeds,
+)
+from seedwise.view.page.points import HeatMap, Parallel
+
+# Nothing is loaded from elsewhere; colours are the browser's own, light or dark.
+_HERE = Path(__file__).parent
+_TEMPLATE = (_HERE / "page.html").read_text(encoding="utf-8")
+_STYLE = {"stylesheets": [(_HERE / "style.css").read_text(encoding="utf-8")]}
+_THEME = Theme(filename=str(_HERE / "theme.yaml"))
+
+_ALL, _HALF = "all", "the better half"
+
+
+class Page:
+    """What a document shows of a feed."""
+
+    def __init__(self, doc: Document, feed: Feed) -> None:
+        self._doc = doc
+        self._updates: list[Callable[[], None]] = []
+        doc.title = f"{feed.entry_id or feed.directory.name}: study"
+        doc.template, doc.theme = _TEMPLATE, _THEME
+        self._add_text(lambda: _header(feed))
+        if isinstance(feed, TrialsFeed):
+            self._add_trials(feed)
+        elif isinstance(feed, EntriesFeed):
+            self._add_text(lambda: _entries(feed))
+        if feed.workers.is_live or feed.workers.samples:
+            workers = WorkersOverTime(feed.workers)
+            self._add(workers.figure)
+            self._updates.append(workers.update)
+        self._add_text(lambda: _events(feed))
+
+    def update(self) -> None:
+        """Show what was read since the last time."""
+        for update in self._updates:
+            update()
+
+    def _add(self, shown: UIElement, *selects: Select) -> None:
+        """Add a figure or a text, below what there is to choose of it."""
+        if selects:
+            above = Row(*selects, styles={"flex-wrap": "wrap"}, sizing_mode="stretch_width")
+            shown = Column(above, shown, sizing_mode="stretch_width")
+        self._doc.add_root(shown)
+
+    def _add_text(self, text: Callable[[], str]) -> None:
+        div = Div(text=text(), tags=["wide"], sizing_mode="stretch_width", **_STYLE)
+        self._add(div)
+        self._updates.append(lambda: div.update(text=text()))
+
+    def _add_trials(self, feed: TrialsFeed) -> None:
+        trials, losses, axes = TrialSource(feed), LossRange(feed.columns), feed.columns.axes
+        is_sweep = feed.meta["kind"] == "sweep"
+        follow = [losses.update]
+
+        def choose_range(chosen: str) -> None:
+            losses.better_half = chosen == _HALF
+            losses.update(feed.columns)
+
+        shown = _HALF if losses.better_half else _ALL
+        which = _select("losses shown", [_ALL, _HALF], shown, choose_range)
+        self._add(history(trials.source, losses, "case" if is_sweep else "trial"), which)
+        if is_sweep and len(axes) > 1:
+            follow.append(self._add_heat_map(feed))
+        if axes:
+            one, lines = Slice(trials.source, losses, axes[0]), Parallel(feed.columns)
+            self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
+            self._add(lines.figure)
+            follow.append(lines.update)
+        if not is_sweep:  # its cases have all seeds
+            self._add(seeds(trials.source))
+
+        for step in follow:
+            step(feed.columns)
+
+        def update() -> None:
+            if trials.is_behind:
+                trials.update()
+                for step in follow:
+                    step(feed.columns)
+            if trials.is_behind:
+                self._doc.add_next_tick_callback(update)
+
+        self._updates.append(update)
+
+    def _add_heat_map(self, feed: TrialsFeed) -> Callable[..., None]:
+        axes = feed.columns.axes
+        cells = HeatMap(*axes[:2])
+
+        def choose(place: int, axis: Axis) -> None:
+            cells.axes[place] = axis
+            cells.update(feed.columns)
+
+        across, up = (
+            _select_axis(title, axes, place, functools.partial(choose, place))
+            for place, title in enumerate(("across", "up"))
+        )
+        self._add(cells.figure, across, up)
+        return cells.update
+
+
+def _select(title: str, options: list[str], shown: str, choose: Callable[[str], None]) -> Select:
+    made = Select(title=title, options=options, value=shown, **_STYLE)
+    made.on_change("value", lambda _attr, _old, new: choose(new))
+    return made
+
+
+def _select_axis(
+    title: str, axes: list[Axis], first: int, choose: Callable[[Axis], None]
+) -> Select:
+    by_name = {axis.name: axis for axis in axes}
+    return _select(title, [*by_name], axes[first].name, lambda name: choose(by_name[name]))
+
+
+def _header(feed: Feed) -> str:
+    name = escape(feed.directory.home.name)
+    if feed.entry_id is not None:
+        name = f'<a href="?">{name}</a> / {escape(feed.entry_id)}'
+    rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in feed.rows)
+    problem = f'<p class="problem">{escape(feed.problem)}</p>' if feed.problem else ""
+    return f"<h1>{name}</h1>{problem}<dl>{rows}</dl>"
+
+
+def _events(feed: Feed) -> str:
+    return f"<h2>Last events</h2><div>{'<br>'.join(map(escape, feed.events)) or 'none'}</div>"
+
+
+def _entries(feed: EntriesFeed) -> str:
+    titles = ("entry", "state", "told", "best so far", "validated", "error")
+    rows = ["".join(f"<th>{title}</th>" for title in titles)]
+    for entry, *cells in feed.entries:
+        link = f'<td><a href="?entry={quote(entry, safe="")}">{escape(entry)}</a></td>'
+        rows.append(link + "".join(f"<td>{escape(cell)}</td>" for cell in cells))
+    return f'<div class="table"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'

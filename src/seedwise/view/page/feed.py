@@ -1,0 +1,164 @@
+"""What a page shows, as it is read from a run's folder, again and again, by a thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from seedwise.errors import SeedwiseError
+from seedwise.folder.directory import RunDirectory
+from seedwise.folder.events import read_events
+from seedwise.folder.status import read_status
+from seedwise.model.options.entries import entry_labels
+from seedwise.model.space import space_from_json
+from seedwise.model.validation import in_words, point_in_words
+from seedwise.results.follow import follow
+from seedwise.results.study import read_validation
+from seedwise.view.page.columns import TrialColumns
+from seedwise.view.page.workers import Workers
+from seedwise.view.status import status_rows, when_words
+from seedwise.model.trials import mean_words
+
+_EVERY_S = 0.9  # each page of a run asks once a second
+_EVENTS_SHOWN = 12
+
+#: Of a larger run, such as a sweep of a million cases, the last rows are kept.
+MOST_ROWS = 20_000
+
+
+class Feed:
+    """What every page shows; `refresh` may be called by any thread."""
+
+    #: The entry whose page it is; None of a whole run.
+    entry_id: str | None = None
+
+    def __init__(self, directory: RunDirectory, workers: Workers, problem: str = "") -> None:
+        self.directory, self.workers = directory, workers
+        #: What there is to say of the run, each with its name.
+        self.rows: list[tuple[str, str]] = []
+        #: The last events, the latest first.
+        self.events: list[str] = []
+        #: Why there is no more to see.
+        self.problem = problem
+        self._sampled = ""
+        self._read_s = -_EVERY_S
+        self._lock = threading.Lock()
+
+    def refresh(self, *, now: bool = False) -> None:
+        """Read what is new, unless that was done just now."""
+        with self._lock:
+            if now or time.monotonic() - self._read_s >= _EVERY_S:
+                self._read_s = time.monotonic()
+                try:
+                    self._read()
+                    self.problem = ""
+                except (SeedwiseError, OSError, KeyError, ValueError) as error:
+                    self.problem = str(error).partition("\n")[0]
+
+    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
+        """Read what this kind of run has; return its seeds, and what there is to say of it."""
+        return 0, []
+
+    def _read(self) -> None:
+        status, (n_seeds, more) = read_status(self.directory), self._read_more()
+        is_new = status.updated_at_utc != self._sampled
+        if is_new and status.pool is not None and not self.workers.is_live:
+            self._sampled = status.updated_at_utc
+            self.workers.take(status, n_seeds)
+        rate = self.workers.seeds_per_s
+        if rate is not None and status.state == "running":
+            more.append(("speed", f"{rate:.3g} seeds a second"))
+        rows, said = status_rows(status, self.directory.path, datetime.now(UTC)), dict(more)
+        rows = [row for row in rows if not row[0].startswith(" ") and row[0] not in said]
+        self.rows = rows + [row for row in more if row[1]]
+        events = read_events(self.directory)[: -_EVENTS_SHOWN - 1 : -1]
+        self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in events]
+
+
+class TrialsFeed(Feed):
+    """The trials of a run, an entry or a sweep."""
+
+    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
+        super().__init__(directory, workers)
+        self._take_meta()
+        if directory.parent is not None:
+            self.entry_id = self.meta["options"]["entry_id"]
+        self._followed = follow(directory)
+
+    def _take_meta(self) -> None:
+        self.meta = meta = self.directory.read_meta()
+        space, held = space_from_json(meta["parameter_space"]), meta["options"]["overrides"] or {}
+        searched = {name: param for name, param in space.items() if name not in held}
+        #: Others, when the trials begin anew.
+        self.columns = TrialColumns(searched, meta["options"]["direction"], meta["n_seeds"])
+
+    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
+        anew, trials = self._followed.news()
+        if anew:
+            self._take_meta()
+        columns = self.columns
+        columns.add(trials[-MOST_ROWS:])
+        n_seeds, n_full = columns.n_seeds, columns.n_full_seeds
+        more, seeds = [], f"{n_seeds} used"
+        if (best := columns.best) is not None:
+            at = f"trial {best.number} at {point_in_words(best.params)}"
+            more.append(("best so far", f"{mean_words(best)}: {at}"))
+        if n_full > n_seeds:
+            seeds += f" of {n_full} that full trials would take, {100 * n_seeds / n_full:.0f} %"
+        more.append(("seeds", seeds))
+        if (found := read_validation(self.directory)) is not None:
+            more.append(("validated", in_words(found).removeprefix("validated ")))
+        return n_seeds, more
+
+
+class EntriesFeed(Feed):
+    """The entries of a run, by their summaries."""
+
+    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
+        super().__init__(directory, workers)
+        self._labels = entry_labels(directory.read_meta()["options"]["entry_ids"])
+        self._summaries: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        #: Each entry, its state, how many trials are told, its best, validated, and its error.
+        self.entries: list[tuple[str, ...]] = []
+
+    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
+        of_run = self.directory.summary.read()
+        self.entries = [self._row(entry, of_run) for entry in self._labels]
+        return 0, []
+
+    def _row(self, entry: str, of_run: dict[str, Any]) -> tuple[str, ...]:
+        error, one = of_run.get("failed", {}).get(entry, ""), self._summary(entry)
+        state = "begun" if one else "pending"
+        if error or entry in of_run.get("best_values_by_entry", {}):
+            state = "failed" if error else "done"
+        means = [_mean(one.get(f"{of}_value"), one.get(f"{of}_stderr")) for of in _VALUES]
+        return entry, state, str(one.get("n_told", 0)), *means, error
+
+    def _summary(self, entry: str) -> dict[str, Any]:
+        """Return the summary of an entry, which is read when it has changed."""
+        file = RunDirectory(self.directory.entries / self._labels[entry], self.directory).summary
+        version = file.version
+        if entry not in self._summaries or self._summaries[entry][0] != version:
+            self._summaries[entry] = version, file.read()
+        return self._summaries[entry][1]
+
+
+_VALUES = ("best", "validated")
+
+
+def open_feed(directory: RunDirectory, workers: Workers) -> Feed:
+    """Return what shows a run or an entry."""
+    is_of_entries = directory.read_meta()["kind"] == "entries"
+    return (EntriesFeed if is_of_entries else TrialsFeed)(directory, workers)
+
+
+def _mean(value: float | None, stderr: float | None) -> str:
+    error = "" if stderr is None else f" ± {stderr:.2g}"
+    return "" if value is None else f"{value:.6g}{error}"
+
+
+def _said(event: dict[str, Any]) -> str:
+    kind, text = str(event.get("kind")), str(event.get("text"))
+    return text if text.startswith(kind) else f"{kind}: {text}"

@@ -73,6 +73,7 @@ def test_a_run_in_a_notebook_has_a_bar_that_updates_and_nothing_red(tmp_path):
 
 
 def test_where_no_kernel_is_there_is_no_notebook(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
     assert not in_notebook()
     assert "IPython" not in sys.modules  # nothing was imported to find out
     for shell, expected in [(None, False), (SimpleNamespace(), False)]:
@@ -192,7 +193,7 @@ SHOWN = [
     ),
     (
         Validation((WINNER, LOSER), 3, {"x": 1}, 0.5, 0.25, (0.0, 1.0), 16),
-        f"0.5 0.25 10 0.75 0.125 0.5, 1 8 0.9375 4 {{'x': 2}} 0.6 1 0 0 ValueError: {EVIL}",
+        f"0.5 0.25 10 0.75 0.125 0.5, 1 8 0.9375 4 x=2 0.6 1 0 0 ValueError: {EVIL}",
     ),
     (Validation((LOSER,)), "winner validation: all 1 candidates failed on fresh seeds"),
     (sw.grid(**{EVIL: [1, 2, 3], "y": [0.5]}), f"source GridSource cases 3 case {EVIL} y 0 1 0.5"),

@@ -109,6 +109,7 @@ class Validation:
         """Show the candidates as a table in a notebook, and first the winner's own value."""
         names = [field.name for field in attrs.fields(ValidatedTrial)]
         columns = {name: [getattr(one, name) for one in self.candidates] for name in names}
+        columns["params"] = [point_in_words(one.params) for one in self.candidates]
         return table_html([("winner", in_words(self))]) + columns_html(columns)
 
 

@@ -45,6 +45,12 @@ class Browser:
         """Open a page."""
         self.driver.get(link)
 
+    def begin(self) -> None:
+        """Leave the page, and forget what was said and asked for until now."""
+        self.open("about:blank")
+        self.errors()
+        self.hosts()
+
     def js(self, expression: str) -> Any:
         """Return the value of an expression in the page."""
         return self.driver.execute_script(f"return {expression}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.resources import Resources
 from bokeh.server.tornado import BokehTornado
-from distributed import Scheduler
+from distributed import Scheduler, Status
 from tornado.ioloop import IOLoop
 
 from seedwise.cluster.place import STUDY, Pages
@@ -59,8 +59,9 @@ def with_pages(kind: type[Scheduler], pages: Pages) -> type[Scheduler]:
                 _link_from_dasks(self)
 
         async def close(self, *args: Any, **keywords: Any) -> None:
-            await pages.end()
-            self._own_pages.stop()
+            if self.status not in (Status.closing, Status.closed):
+                await pages.end()
+                self._own_pages.stop()
             await super().close(*args, **keywords)
 
     return PagedScheduler

@@ -50,7 +50,10 @@ def shown(folder, *, is_live=False):
     feed = open_feed(existing_run(folder), Workers(is_live=is_live))
     feed.refresh()
     doc = Document()
-    return feed, doc, Page(doc, feed)
+    page = Page(doc, feed)
+    for _ in page.make():
+        pass
+    return feed, doc, page
 
 
 def source(doc, name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -34,22 +34,28 @@ _ALL, _HALF = "all", "the better half"
 
 
 class Page:
-    """What a document shows of a feed."""
+    """What a document shows of a feed: nothing until it is made."""
 
     def __init__(self, doc: Document, feed: Feed) -> None:
-        self._doc = doc
+        self._doc, self._feed = doc, feed
         self._updates: list[Callable[[], None]] = []
+
+    def make(self) -> Iterator[None]:
+        """Fill the document; others may have the event loop after each part."""
+        doc, feed = self._doc, self._feed
         doc.title = f"{feed.entry_id or feed.directory.name}: study"
         doc.template, doc.theme = _TEMPLATE, _THEME
         self._add_text(lambda: _header(feed))
+        yield
         if isinstance(feed, TrialsFeed):
-            self._add_trials(feed)
+            yield from self._add_trials(feed)
         elif isinstance(feed, EntriesFeed):
             self._add_text(lambda: _entries(feed))
         if feed.workers.is_live or feed.workers.samples:
             workers = WorkersOverTime(feed.workers)
             self._add(workers.figure)
             self._updates.append(workers.update)
+            yield
         self._add_text(lambda: _events(feed))
 
     def update(self) -> None:
@@ -69,7 +75,7 @@ class Page:
         self._add(div)
         self._updates.append(lambda: div.update(text=text()))
 
-    def _add_trials(self, feed: TrialsFeed) -> None:
+    def _add_trials(self, feed: TrialsFeed) -> Iterator[None]:
         trials, losses, axes = TrialSource(feed), LossRange(feed.columns), feed.columns.axes
         is_sweep = feed.meta["kind"] == "sweep"
         follow = [losses.update]
@@ -81,15 +87,21 @@ class Page:
         shown = _HALF if losses.better_half else _ALL
         which = _select("losses shown", [_ALL, _HALF], shown, choose_range)
         self._add(history(trials.source, losses, "case" if is_sweep else "trial"), which)
+        yield
         if is_sweep and len(axes) > 1:
             follow.append(self._add_heat_map(feed))
+            yield
         if axes:
-            one, lines = Slice(trials.source, losses, axes[0]), Parallel(feed.columns)
+            one = Slice(trials.source, losses, axes[0])
             self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
+            yield
+            lines = Parallel(feed.columns)
             self._add(lines.figure)
+            yield
             follow.append(lines.update)
         if not is_sweep:  # its cases have all seeds
             self._add(seeds(trials.source))
+            yield
 
         for step in follow:
             step(feed.columns)

@@ -17,7 +17,7 @@ from bokeh.models import (
     Range1d,
 )
 from bokeh.plotting import figure
-from bokeh.transform import factor_cmap, factor_mark
+from bokeh.transform import dodge, factor_cmap, factor_mark
 
 from seedwise.view.page.columns import KINDS, Axis, TrialColumns
 from seedwise.view.page.feed import MOST_ROWS, TrialsFeed
@@ -113,13 +113,15 @@ def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:
     """Return the figure of all trials in their order, and of the best so far."""
     made = new_figure(f"Best so far, and all {noun}s", f"{noun}s told", "loss", height=380)
     made.y_range, made.extra_y_ranges = losses.range, {"edge": Range1d(0, 1)}
-    best = {"source": source, "color": GREEN}
-    made.varea_step("order", "best_low", "best_high", step_mode="after", alpha=0.25, **best)
+    # Bars: without a point, Bokeh's area of steps is drawn for ever.
+    bars = {"bottom": "best_low", "top": "best_high", "line_color": None, "fill_alpha": 0.25}
+    made.vbar(dodge("order", 0.5), width=1, **bars, source=source, fill_color=GREEN)
     points = _points(made, "order", source, legend_field="kind")
     only_failed = CDSView(filter=GroupFilter(column_name="kind", group=KINDS[-1]))
     look = {"marker": _MARKERS[-1], "size": 8, "color": RED, "y_range_name": "edge"}
     failed = made.scatter("order", 0.03, source=source, view=only_failed, **look)
-    made.step("order", "best", mode="after", width=2, legend_label="best", **best)
+    look = {"mode": "after", "color": GREEN, "width": 2, "legend_label": "best"}
+    made.step("order", "best", source=source, **look)
     made.add_tools(HoverTool(renderers=[points], tooltips=_HOVER))
     made.add_tools(HoverTool(renderers=[failed], tooltips=[*_HOVER, ("error", "@error")]))
     return _legend_above(made)

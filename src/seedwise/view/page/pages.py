@@ -63,9 +63,15 @@ class StudyPages:
         feed.refresh()
         return feed
 
-    def show(self, doc: Document, feed: Feed) -> None:
-        """Fill a document, and have it follow."""
+    async def show(self, doc: Document, feed: Feed) -> None:
+        """Fill a document, and have it follow.
+
+        It is made in the event loop, as Dask turns off Bokeh's checks of values in all threads
+        while it updates its own pages, but part by part.
+        """
         page = Page(doc, feed)
+        for _ in page.make():
+            await asyncio.sleep(0)
         self._shown[doc] = feed, page
 
         async def follow() -> None:
@@ -92,12 +98,12 @@ class _PageHandler(Handler):  # type: ignore[misc]
         self._pages = pages
 
     async def on_session_created(self, session_context: SessionContext) -> None:
-        """Read the folder and make the page in a thread: the event loop must not wait for it."""
+        """Read the folder, and fill the page."""
         asked = session_context.request.arguments.get("entry", [b""])
         entry = asked[0].decode(errors="replace")
 
         async def fill(doc: Document) -> None:
-            await asyncio.to_thread(lambda: self._pages.show(doc, self._pages.read(entry)))
+            await self._pages.show(doc, await asyncio.to_thread(self._pages.read, entry))
 
         await session_context.with_locked_document(fill)  # nobody else has the document yet
 

@@ -178,8 +178,19 @@ def test_export_writes_the_table(stopped, tmp_path):
         assert words in shown.output
 
 
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_report_writes_a_file_and_says_where(stopped, suffix):
+    path, _ = stopped
+    shown = invoke("report", path, "--format", suffix)
+    file = Path(path) / f"report.{suffix}"
+    assert (shown.exit_code, shown.output) == (0, f"{file}\n")
+    assert "ValueError: unstable at x=" in file.read_text(encoding="utf-8")
+    file.unlink()
+
+
 def test_a_folder_that_is_no_run(tmp_path):
     for command in (
+        ["report", tmp_path],
         ["show", tmp_path],
         ["export", tmp_path, tmp_path / "out.csv"],
         ["resume", tmp_path],

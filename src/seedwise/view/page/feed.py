@@ -13,13 +13,13 @@ from seedwise.folder.events import read_events
 from seedwise.folder.status import read_status
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.space import space_from_json
+from seedwise.model.trials import mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.results.follow import follow
 from seedwise.results.study import read_validation
 from seedwise.view.page.columns import TrialColumns
 from seedwise.view.page.workers import Workers
 from seedwise.view.status import status_rows, when_words
-from seedwise.model.trials import mean_words
 
 _EVERY_S = 0.9  # each page of a run asks once a second
 _EVENTS_SHOWN = 12

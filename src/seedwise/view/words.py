@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from seedwise.errors.durations import rough_duration
 from seedwise.model.status import PoolStatus, RunStatus
-from seedwise.model.trials import TrialResult
+
+if TYPE_CHECKING:  # it brings NumPy
+    from seedwise.model.trials import TrialResult
 
 
 def workers_words(pool: PoolStatus) -> str:

@@ -175,3 +175,22 @@ def test_a_folder_that_cannot_be_read_is_said_and_may_be_again(runs, tmp_path):
     feed.refresh(now=True)
     page.update()
     assert "there is no meta.json" not in words(doc)
+
+
+def test_far_losses_are_left_out_unless_they_are_asked_for(runs):
+    feed, doc, page = shown(runs["run"].run_dir)
+    select = next(one for one in doc.select({"type": Select}) if one.title == "losses shown")
+    losses = [one.value for one in runs["run"].trials]
+    (spread,) = {
+        one.y_range
+        for one in doc.select({})
+        if hasattr(one, "y_range")
+        and getattr(one.title, "text", "").startswith(("Best so far", "Loss against"))
+    }
+    feed.columns.add([trial(9, 1e6, {"x": 0.5, "kind": "a"})])
+    page.update()
+    assert spread.end <= 2 * max(losses) + 1
+    select.value = "all"
+    assert spread.end > 1e6
+    select.value = "the better half"
+    assert spread.end <= max(losses) + 1

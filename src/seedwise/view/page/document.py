@@ -30,8 +30,6 @@ _TEMPLATE = (_HERE / "page.html").read_text(encoding="utf-8")
 _STYLE = {"stylesheets": [(_HERE / "style.css").read_text(encoding="utf-8")]}
 _THEME = Theme(filename=str(_HERE / "theme.yaml"))
 
-_ALL, _HALF = "all", "the better half"
-
 
 class Page:
     """What a document shows of a feed: nothing until it is made."""
@@ -76,16 +74,15 @@ class Page:
         self._updates.append(lambda: div.update(text=text()))
 
     def _add_trials(self, feed: TrialsFeed) -> Iterator[None]:
-        trials, losses, axes = TrialSource(feed), LossRange(feed.columns), feed.columns.axes
+        trials, losses, axes = TrialSource(feed), LossRange(), feed.columns.axes
         is_sweep = feed.meta["kind"] == "sweep"
         follow = [losses.update]
 
         def choose_range(chosen: str) -> None:
-            losses.better_half = chosen == _HALF
+            losses.choice = chosen
             losses.update(feed.columns)
 
-        shown = _HALF if losses.better_half else _ALL
-        which = _select("losses shown", [_ALL, _HALF], shown, choose_range)
+        which = _select("losses shown", [*losses.CHOICES], losses.choice, choose_range)
         self._add(history(trials.source, losses, "case" if is_sweep else "trial"), which)
         yield
         if is_sweep and len(axes) > 1:

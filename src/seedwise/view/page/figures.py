@@ -31,7 +31,7 @@ _HOVER = [
     ("at", "@params"),
 ]
 
-# Losses that are so many times as far from the best as the middle one is.
+# The worst loss hides the others if it is so many times as far from the best as the middle one.
 _FAR = 10
 
 _MOST_SENT = 1000
@@ -79,34 +79,32 @@ class TrialSource:
 
 
 class LossRange:
-    """The range of the losses that the figures show: all, or the better half of them."""
+    """The range of the losses that the figures show."""
 
-    def __init__(self, columns: TrialColumns) -> None:
+    #: All of them or the better half, or the half where others are so far off that they hide it.
+    CHOICES = ("automatic", "all", "the better half")
+
+    def __init__(self) -> None:
         self.range = Range1d(0, 1)
+        self.choice = self.CHOICES[0]
         self._is_for = (0.0, 1.0)
-        # A few trials far off would have all others lie on one line.
-        best, middle, worst = _marks(columns) or (0.0, 0.0, 0.0)
-        self.better_half = abs(worst - best) > _FAR * abs(middle - best)
-        self.update(columns)
 
     def update(self, columns: TrialColumns) -> None:
         """Follow the trials, unless nothing changed: who looks may have zoomed."""
-        marks = _marks(columns)
-        if marks is None:
+        values = columns.sign * columns.table["value"]
+        values = columns.sign * np.sort(values[np.isfinite(values)])
+        if not len(values):
             return
-        low, high = sorted((marks[0], marks[1 if self.better_half else 2]))
+        best, middle, worst = values[0], values[len(values) // 2], values[-1]
+        is_half = self.choice == self.CHOICES[2]
+        if self.choice == self.CHOICES[0]:
+            is_half = abs(worst - best) > _FAR * abs(middle - best)
+        low, high = sorted((best, middle if is_half else worst))
         if (low, high) != self._is_for:
             self._is_for = low, high
             margin = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
             ends = {"start": low - margin, "end": high + margin}
             self.range.update(**ends, **{f"reset_{name}": end for name, end in ends.items()})
-
-
-def _marks(columns: TrialColumns) -> tuple[float, float, float] | None:
-    """Return the best loss, the one in the middle, and the worst; None if there is none."""
-    values = columns.sign * columns.table["value"]
-    values = columns.sign * np.sort(values[np.isfinite(values)])
-    return (values[0], values[len(values) // 2], values[-1]) if len(values) else None
 
 
 def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:
@@ -175,7 +173,7 @@ class WorkersOverTime:
 
     def __init__(self, workers: Workers) -> None:
         made = new_figure("Workers", "local time", "workers", x_axis_type="datetime", height=240)
-        made.y_range.start = 0
+        made.y_range.start, made.yaxis.ticker = 0, BasicTicker(min_interval=1)
         self._workers, self._n = workers, 0
         self._source = ColumnDataSource({"time": [], "joined": [], "pending": []})
         for name, words, colour in (("joined", "at work", BLUE), ("pending", "pending", ORANGE)):

@@ -18,27 +18,22 @@ def clock(monkeypatch):
     return now
 
 
-def test_a_sample_with_each_progress_and_the_seeds_a_second(clock):
+def test_a_sample_with_each_progress(clock):
     workers = Workers(is_live=True)
-    status = run_status(pool=pool_status(joined=3, pending=5), running_seeds_done=10)
+    status = run_status(pool=pool_status(joined=3, pending=5))
     workers(Progress(status))
-    assert workers.seeds_per_s is None
     one = trial(0, 1.0, n_seeds=40)
     workers(TrialFinished(one, None, one, 9))
     clock[0] += 5
     workers(Progress(status))
-    assert workers.samples == [(1000.0, 3, 5, 10), (1005.0, 3, 5, 50)]
-    assert workers.seeds_per_s == 8.0
-    clock[0] += 1000  # only the last minute counts
-    workers(Progress(status))
-    assert workers.seeds_per_s is None
+    assert workers.samples == [(1000.0, 3, 5), (1005.0, 3, 5)]
 
 
 def test_there_are_never_too_many_samples(clock, monkeypatch):
     monkeypatch.setattr(module, "_MOST", 10)
     workers = Workers(is_live=False)
     for _ in range(100):
-        workers.take(run_status(), 0)
+        workers.take(run_status())
         clock[0] += 1
     times = [sample[0] for sample in workers.samples]
     assert len(times) <= 10

@@ -13,8 +13,10 @@ from seedwise.folder.events import read_events
 from seedwise.folder.status import read_status
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.space import space_from_json
+from seedwise.model.status import Row
 from seedwise.model.trials import mean_words
 from seedwise.model.validation import in_words, point_in_words
+from seedwise.model.words import value_words
 from seedwise.results.follow import follow
 from seedwise.results.study import read_validation
 from seedwise.view.page.columns import TrialColumns
@@ -37,7 +39,7 @@ class Feed:
     def __init__(self, directory: RunDirectory, workers: Workers, problem: str = "") -> None:
         self.directory, self.workers = directory, workers
         #: What there is to say of the run, each with its name.
-        self.rows: list[tuple[str, str]] = []
+        self.rows: list[Row] = []
         #: The last events, the latest first.
         self.events: list[str] = []
         #: Why there is no more to see.
@@ -57,22 +59,19 @@ class Feed:
                 except (SeedwiseError, OSError, KeyError, ValueError) as error:
                     self.problem = str(error).partition("\n")[0]
 
-    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
-        """Read what this kind of run has; return its seeds, and what there is to say of it."""
-        return 0, []
+    def _read_more(self) -> list[Row]:
+        """Read what this kind of run has; return what there is to say of it."""
+        return []
 
     def _read(self) -> None:
-        status, (n_seeds, more) = read_status(self.directory), self._read_more()
+        status, more = read_status(self.directory), self._read_more()
         is_new = status.updated_at_utc != self._sampled
         if is_new and status.pool is not None and not self.workers.is_live:
             self._sampled = status.updated_at_utc
-            self.workers.take(status, n_seeds)
-        rate = self.workers.seeds_per_s
-        if rate is not None and status.state == "running":
-            more.append(("speed", f"{rate:.3g} seeds a second"))
+            self.workers.take(status)
         rows, said = status_rows(status, self.directory.path, datetime.now(UTC)), dict(more)
         rows = [row for row in rows if not row[0].startswith(" ") and row[0] not in said]
-        self.rows = rows + [row for row in more if row[1]]
+        self.rows = rows + more
         events = read_events(self.directory)[: -_EVENTS_SHOWN - 1 : -1]
         self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in events]
 
@@ -94,23 +93,24 @@ class TrialsFeed(Feed):
         #: Others, when the trials begin anew.
         self.columns = TrialColumns(searched, meta["options"]["direction"], meta["n_seeds"])
 
-    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
+    def _read_more(self) -> list[Row]:
         anew, trials = self._followed.news()
         if anew:
             self._take_meta()
         columns = self.columns
         columns.add(trials[-MOST_ROWS:])
         n_seeds, n_full = columns.n_seeds, columns.n_full_seeds
-        more, seeds = [], f"{n_seeds} used"
+        more = []
         if (best := columns.best) is not None:
             at = f"trial {best.number} at {point_in_words(best.params)}"
             more.append(("best so far", f"{mean_words(best)}: {at}"))
+        used = f"{n_seeds}"
         if n_full > n_seeds:
-            seeds += f" of {n_full} that full trials would take, {100 * n_seeds / n_full:.0f} %"
-        more.append(("seeds", seeds))
+            used += f" of {n_full} that full trials would take, {100 * n_seeds / n_full:.0f} %"
+        more.append(("seeds used", used))
         if (found := read_validation(self.directory)) is not None:
             more.append(("validated", in_words(found).removeprefix("validated ")))
-        return n_seeds, more
+        return more
 
 
 class EntriesFeed(Feed):
@@ -123,10 +123,10 @@ class EntriesFeed(Feed):
         #: Each entry, its state, how many trials are told, its best, validated, and its error.
         self.entries: list[tuple[str, ...]] = []
 
-    def _read_more(self) -> tuple[int, list[tuple[str, str]]]:
+    def _read_more(self) -> list[Row]:
         of_run = self.directory.summary.read()
         self.entries = [self._row(entry, of_run) for entry in self._labels]
-        return 0, []
+        return []
 
     def _row(self, entry: str, of_run: dict[str, Any]) -> tuple[str, ...]:
         error, one = of_run.get("failed", {}).get(entry, ""), self._summary(entry)
@@ -155,8 +155,7 @@ def open_feed(directory: RunDirectory, workers: Workers) -> Feed:
 
 
 def _mean(value: float | None, stderr: float | None) -> str:
-    error = "" if stderr is None else f" ± {stderr:.2g}"
-    return "" if value is None else f"{value:.6g}{error}"
+    return "" if value is None else value_words(value, stderr)
 
 
 def _said(event: dict[str, Any]) -> str:

@@ -187,6 +187,6 @@ class WorkersOverTime:
         samples = self._workers.samples
         if len(samples) != self._n:
             self._n = len(samples)
-            times, joined, pending, _ = zip(*samples, strict=True)
+            times, joined, pending = zip(*samples, strict=True)
             local = [1000 * (at + time.localtime(at).tm_gmtoff) for at in times]
             self._source.data = {"time": local, "joined": joined, "pending": pending}

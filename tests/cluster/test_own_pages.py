@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -10,7 +11,7 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.models import Div
 from distributed import LocalCluster, Scheduler
 
-from seedwise.cluster import local
+from seedwise.cluster import local, own_pages
 from seedwise.cluster.dashboard import scheduler_class
 from seedwise.cluster.pages import new_token
 from tests.cluster.test_pages import ask
@@ -88,3 +89,28 @@ def test_other_schedulers_of_this_process_are_as_they_were(port):
 
 def test_without_pages_dasks_scheduler_is_taken_as_it_is():
     assert scheduler_class(None, None) is Scheduler
+
+
+def test_a_page_that_cannot_end_does_not_keep_the_scheduler_from_ending(monkeypatch):
+    monkeypatch.setattr(own_pages, "_END_S", 0.1)
+
+    class Stuck(Pages):
+        async def end(self):
+            await super().end()
+            await asyncio.Event().wait()
+
+    class Broken(Pages):
+        async def end(self):
+            await super().end()
+            raise RuntimeError("no")
+
+    for pages in (Stuck(), Broken()):
+        with local._Cluster(
+            scheduler_class(TOKEN, pages),
+            n_workers=0,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster:
+            assert cluster.scheduler.status.name == "running"
+        assert cluster.scheduler.status.name == "closed"
+        assert pages.n_ends == 1

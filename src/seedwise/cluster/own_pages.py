@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from bokeh.resources import Resources
@@ -11,6 +13,7 @@ from tornado.ioloop import IOLoop
 
 from seedwise.cluster.place import STUDY, Pages
 
+_END_S = 3.0
 _PANEL = "individual-study"  # JupyterLab's panel lists what begins with this word
 
 
@@ -60,7 +63,10 @@ def with_pages(kind: type[Scheduler], pages: Pages) -> type[Scheduler]:
 
         async def close(self, *args: Any, **keywords: Any) -> None:
             if self.status not in (Status.closing, Status.closed):
-                await pages.end()
+                # A browser that does not answer is not a reason to lose the run.
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(_END_S):
+                        await pages.end()
                 self._own_pages.stop()
             await super().close(*args, **keywords)
 

@@ -296,6 +296,7 @@ def test_the_demo(folder):
     assert "remark: speed was searched as a float" not in done.stderr
 
 
+@pytest.mark.full
 @pytest.mark.slurm
 def test_the_demo_on_slurm(slurm, folder):
     command = [*SEEDWISE, "demo", "--cluster", "slurm", "--workers", "1"]

@@ -77,6 +77,7 @@ def values(run_dir):
     ]
 
 
+@pytest.mark.full
 def test_a_script_that_was_edited_goes_on_if_what_the_loss_reaches_is_the_same(tmp_path):
     run_dir = begun(tmp_path)
     (version,) = (path.name for path in (run_dir / "code").iterdir())

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import seedwise as sw
-from seedwise.driver import optimize, study_work
+from seedwise.driver import study_work
 from seedwise.driver.run import Run
 from seedwise.errors import LossFailedError, NoCompleteTrialError, SpaceError
 from seedwise.folder.ledger import Ledger
@@ -175,7 +175,7 @@ def test_a_study_that_stopped_does_not_raise_the_old_error(run, noted, bad, erro
     end = (
         contextlib.nullcontext()
         if error_is_told
-        else killed(optimize, "note_stop_seen", before=True)
+        else killed(study_work, "note_stop_seen", before=True)
     )
     with end, pytest.raises((LossFailedError, KeyboardInterrupt)):
         run(noted, run_name="a")

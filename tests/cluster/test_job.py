@@ -37,7 +37,9 @@ KEYS = Security(
 
 def keywords_of(threads=1, log_dir="/logs", security=KEYS, **keywords):
     options = RunOptions.from_keywords(keywords)
-    tag = RunTag("run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"), print, "driver")
+    tag = RunTag(
+        "run", "run-id", Path(log_dir), Path("/my keys"), Path("/jobs"), print, driver_id="driver"
+    )
     return job_keywords(options, JobPlan(tag, threads, "10.0.0.1", security))
 
 

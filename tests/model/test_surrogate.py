@@ -288,7 +288,7 @@ def test_the_scale_keeps_the_order_and_leads_back(values):
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40), st.floats(-3, 3))
 def test_the_slope_is_that_of_the_scale(values, z):
     scale = Scale.of(np.array(values))
-    if scale is None:
+    if scale is None or scale.unit < 1e-200:  # slopes are kept finite
         return
     here = scale.back(np.array([z * 0.5]))
     step = 1e-6 * 4 * scale.unit

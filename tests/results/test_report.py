@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import importlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +194,7 @@ def test_markdown_has_the_same_tables(results, kind, tmp_path):
 
 
 def test_the_code_is_told_from_that_of_the_commit(tmp_path, client, monkeypatch):
-    (tmp_path / "fit.py").write_text(
+    (tmp_path / "committed_fit.py").write_text(
         "import seedwise as sw\n"
         '@sw.loss(name="flat", description="flat", parameter_space={"x": (0.0, 1.0)})\n'
         "def flat(params, seed):\n"
@@ -204,18 +206,18 @@ def test_the_code_is_told_from_that_of_the_commit(tmp_path, client, monkeypatch)
         subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True)
 
     git("init")
-    git("add", "fit.py")
+    git("add", "committed_fit.py")
     git("commit", "-m", "first")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for old, new in (("nothing", "nothing"), ("+ seed", "+ 2 * seed")):
-        file = tmp_path / "fit.py"
+        file = tmp_path / "committed_fit.py"
         file.write_text(file.read_text().replace(old, new))
-        module = __import__("fit")
+        module = importlib.import_module("committed_fit")
         result = sw.optimize_run(
             module.flat, n_trials=2, n_seeds=2, cluster=client, run_root="runs", progress=False
         )
-        del __import__("sys").modules["fit"]
+        del sys.modules["committed_fit"]
         text = result.report(tmp_path / "report.md").read_text()
         assert ("| as committed |" in text) == (old == "nothing")
         assert ("+    return params['x'] + 2 * seed" in text) == (old != "nothing")

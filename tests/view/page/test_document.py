@@ -81,7 +81,7 @@ def test_it_says_what_the_validation_found_and_what_seeds_were_saved(runs):
     _, doc, _ = shown(result.run_dir)
     assert f"{result.validated_value:.6g} ± " in words(doc)
     used = sum(one.n_seeds for one in result.trials)
-    assert f"{used} used of {6 * 64} that full trials would take" in words(doc)
+    assert f"{used} of {6 * 64} that full trials would take" in words(doc)
 
 
 def test_a_heat_map_shows_the_mean_of_each_pair(runs):

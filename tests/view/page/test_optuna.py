@@ -37,6 +37,7 @@ WRITES = {
 }
 
 
+@pytest.mark.full
 def test_a_run_is_followed_and_cannot_be_changed(tmp_path):
     folder = tmp_path / "runs" / "page"
     with driver(tmp_path, workers=1) as run:

@@ -117,7 +117,7 @@ def test_with_a_corrected_loss_it_is_as_if_the_loss_had_never_been_wrong(run, la
     [
         ("raises", {"fail_on_chunk_error": False}),
         ("raises", {"prune_failed_trials": True}),
-        ("kills", {"chunk_timeout_seconds": 60}),
+        pytest.param("kills", {"chunk_timeout_seconds": 60}, marks=pytest.mark.full),
     ],
 )
 def test_only_failed_trials_are_evaluated_again(run, noted, bad, evaluated, content, keywords):

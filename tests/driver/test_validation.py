@@ -276,6 +276,7 @@ def search_and_validation(rng: np.random.Generator):
     return means[order[0]] - x[order[0]] ** 2, found.value - true, found.stderr, covers
 
 
+@pytest.mark.full
 def test_the_validated_value_has_no_bias_and_its_interval_covers():
     """250 searches of 40 points with 8 seeds; 16 fresh seeds choose, the value has 32.
 

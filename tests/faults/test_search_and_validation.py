@@ -132,7 +132,8 @@ def validating(run: Driver) -> sw.RunStatus | None:
     return status if status.validation_seeds_done else None
 
 
-@pytest.mark.parametrize("search", some(itertools.product(SEARCHES), ("parts",)))
+@pytest.mark.full
+@pytest.mark.parametrize("search", SEARCHES)
 def test_killed_workers_change_nothing(search, client, tmp_path):
     keywords = SEARCHES[search]
     with driver(tmp_path, "run", keywords, pace_s=PACE_S) as run:

@@ -76,7 +76,8 @@ def test_a_second_driver_is_refused_though_the_first_is_stopped(first, second, e
     assert first.table == expected
 
 
-@pytest.mark.parametrize("in_validation", [pytest.param(False, marks=pytest.mark.full), True])
+@pytest.mark.full
+@pytest.mark.parametrize("in_validation", [False, True])
 def test_a_driver_that_was_taken_over_writes_nothing_any_more(
     in_validation, first, second, expected, tmp_path
 ):

@@ -428,6 +428,7 @@ def long_table(tmp_path_factory):
     return path
 
 
+@pytest.mark.full
 def test_many_told_trials_take_little_memory(long_table):
     table, kept_mb, most_mb = traced_mb(TrialTable(long_table).__enter__)
     with table:

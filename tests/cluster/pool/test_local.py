@@ -26,7 +26,8 @@ def pids(run, since):
     return {pid for pid, _, _ in evaluations(run.evaluation_log)[since:]}
 
 
-@pytest.mark.parametrize("n_trials", [6, pytest.param(RUN["n_trials"], marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_trials", [6, RUN["n_trials"]])
 def test_from_1_worker_to_3_to_1_in_a_run(tmp_path, client, n_trials):
     keywords = {**RUN, "n_trials": n_trials, "workers": 1, "max_concurrent_trials": 4}
     with driver(tmp_path, "scaled", keywords, pace_s=PACE_S) as run:

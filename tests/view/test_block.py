@@ -242,8 +242,10 @@ def bar_of(title: str):
 def test_a_run_shows_its_block_and_leaves_its_lines(run, terminal):
     run()
     terminal.read_until(lambda lines: any("  best so far  " in line for line in lines))
-    lines = terminal.read_until(bar_of("trials"))
-    assert any(line.startswith("workers       1 at work of 1 wanted") for line in lines)
+    there = "workers       1 at work of 1 wanted"  # once the pool has been looked at
+    terminal.read_until(
+        lambda lines: bar_of("trials")(lines) and any(line.startswith(there) for line in lines)
+    )
     assert not terminal.screen.cursor.hidden
     terminal.resize(60, 24)
     terminal.read_until(lambda lines: any(" 5 of 6 told" in line for line in lines))

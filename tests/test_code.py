@@ -111,6 +111,7 @@ def test_a_script_that_was_edited_goes_on_if_what_the_loss_reaches_is_the_same(t
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_a_loss_that_goes_by_value_is_refused_by_another_version_of_python(tmp_path):
     run_dir = begun(tmp_path, "by_value")
     parts = json.loads((run_dir / "run.json").read_text())

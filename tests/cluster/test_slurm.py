@@ -170,6 +170,7 @@ def test_a_loss_sees_nothing_of_the_job_that_the_driver_is(site, tmp_path):
     assert found.read_text() == f"{nothing | ours} None\n"
 
 
+@pytest.mark.full
 def test_a_module_beside_the_script_from_another_folder(site, tmp_path):
     """Neither the module nor what it imports is on the workers' own path, here or on Slurm."""
     project, elsewhere = tmp_path / "my project", tmp_path / "elsewhere"
@@ -298,6 +299,7 @@ def test_a_loss_that_raises_on_slurm(slurm, tmp_path):
     assert (caught.value.trial, caught.value.seed) == (0, 0)
 
 
+@pytest.mark.full
 def test_a_job_with_too_little_memory_for_the_loss(slurm, tmp_path):
     @sw.loss(name="large", description="large", parameter_space={"x": (0, 1)})
     def large(params, seed):

@@ -16,6 +16,7 @@ from tests.testbed.daemons import poll
 pytestmark = pytest.mark.slurm
 
 
+@pytest.mark.full
 def test_a_driver_whose_job_is_requeued_on_another_node_resumes_its_run(slurm, tmp_path, client):
     run = Driver(tmp_path, "requeued", RUN, pace_s=0.05)
     job_id = submitted(run)

@@ -401,6 +401,7 @@ def test_a_run_that_begins_while_all_nodes_are_drained(slurm, tmp_path, capsys):
         resumed.result()
 
 
+@pytest.mark.full
 @pytest.mark.slurm
 @pytest.mark.timeout(120)
 def test_jobs_that_fail_at_their_start(slurm, tmp_path):

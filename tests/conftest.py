@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 # Importing dask-jobqueue writes its defaults to the user's configuration folder: give it one.
@@ -15,8 +17,10 @@ _DASK_CONFIG = tempfile.mkdtemp(prefix="seedwise-dask-config-")
 os.environ["DASK_CONFIG"] = _DASK_CONFIG
 os.environ["XDG_CONFIG_HOME"] = _DASK_CONFIG  # where no file of a user's options is
 
+import bokeh.core.property.validation  # noqa: E402
 import psutil  # noqa: E402
 import pytest  # noqa: E402
+from bokeh.core.property.bases import Property  # noqa: E402
 from distributed import Client, LocalCluster  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
@@ -34,6 +38,31 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 _ROOT = Path(__file__).parent.parent
 for folder in ("src", "tests"):
     compileall.compile_dir(_ROOT / folder, quiet=2)
+
+
+class PerThread(threading.local):
+    """Bokeh's switch of its validation, for one thread in place of the whole process.
+
+    Dask's pages switch it off and back on. Two clusters in two threads can each take the other's
+    "off" for what was before: then it stays off, and all later pages fail.
+    """
+
+    on = True
+
+    def __get__(self, instance, owner) -> bool:
+        return self.on
+
+    @contextmanager
+    def set(self, value: bool):
+        before, self.on = self.on, value
+        try:
+            yield
+        finally:
+            self.on = before
+
+
+Property._should_validate = PerThread()
+bokeh.core.property.validation.validate = Property.__dict__["_should_validate"].set
 
 pytest_plugins = ["tests.testbed.fixtures"]
 

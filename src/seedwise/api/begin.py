@@ -1,7 +1,5 @@
 """The functions that begin a run, or resume the one of that name."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The check of a run before it begins."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The functions that change a run while a driver works on it, and clean up after one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from seedwise.driver.cleaning import clean

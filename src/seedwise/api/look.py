@@ -1,7 +1,5 @@
 """The functions that look into a run's folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from seedwise.driver.parts import read_saved

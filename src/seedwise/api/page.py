@@ -1,7 +1,5 @@
 """The serving of a run's page, or of its studies, from its folder and without a cluster."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Callable

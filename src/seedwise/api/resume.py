@@ -1,7 +1,5 @@
 """The function that resumes a run from its folder alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the command needs beyond the public functions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from seedwise.cluster.job import site_options

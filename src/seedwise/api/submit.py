@@ -1,7 +1,5 @@
 """The function that submits a script as a Slurm job."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import secrets

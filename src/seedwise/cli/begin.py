@@ -1,7 +1,5 @@
 """The commands that begin a run, or check one."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The command ``seedwise``: it passes arguments to the api and has no logic of its own."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

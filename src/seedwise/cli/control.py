@@ -1,7 +1,5 @@
 """The commands that resume a run, change it while it runs, and clean up after it."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The command that shows a small run."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Flags: made from the definitions of options, and what is said of wrong ones."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import shlex

@@ -1,7 +1,5 @@
 """The help of commands: options in groups, commands in sections, each with an example."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any

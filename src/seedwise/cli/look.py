@@ -1,7 +1,5 @@
 """The commands that look at a run."""
 
-from __future__ import annotations
-
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import sys

@@ -1,7 +1,5 @@
 """Each option of a run with its value, and where that comes from."""
 
-from __future__ import annotations
-
 import enum
 import itertools
 import json

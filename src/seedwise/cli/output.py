@@ -1,7 +1,5 @@
 """Where commands write: results on stdout, and all else on stderr."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

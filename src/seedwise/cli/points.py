@@ -1,7 +1,5 @@
 """Points and sources from the text of a command line, in the types of the loss's parameters."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json

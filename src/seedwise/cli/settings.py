@@ -1,7 +1,5 @@
 """The options of a command, from its flags and from files, and where each came from."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat

@@ -1,7 +1,5 @@
 """The command that sweeps over the points of a source."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

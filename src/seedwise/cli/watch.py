@@ -1,7 +1,5 @@
 """A status that is shown again as it changes."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import time

@@ -1,7 +1,5 @@
 """The address of the scheduler's pages, and the link to them."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

@@ -1,7 +1,5 @@
 """The Dask settings of our own clusters."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import tempfile

@@ -1,7 +1,5 @@
 """The Slurm job of a worker: what it asks for, and from which setting each value comes."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

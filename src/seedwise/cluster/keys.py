@@ -1,7 +1,5 @@
 """Keys of the connections between driver and workers, made for one run."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex

@@ -1,7 +1,5 @@
 """LocalCluster: workers on this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Opening the place that a run's options name."""
 
-from __future__ import annotations
-
 import multiprocessing
 import warnings
 from typing import Any

@@ -1,7 +1,5 @@
 """Pages of our own in an HTTP server: the scheduler's, beside those of Dask, or another."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from typing import Any

@@ -1,7 +1,5 @@
 """The scheduler's pages, only for those who hold the run's token."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -128,7 +126,7 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
     _proxy_host: str | None
     strangers: _Strangers
 
-    def start_request(self, server_conn: Any, request_conn: Any) -> _Request:
+    def start_request(self, server_conn: Any, request_conn: Any) -> "_Request":
         return _Request(self, server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:

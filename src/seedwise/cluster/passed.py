@@ -1,7 +1,5 @@
 """A cluster, client or scheduler address of the caller's, used as it is."""
 
-from __future__ import annotations
-
 import contextlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """SLURMCluster: workers in Slurm jobs."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import re

@@ -1,7 +1,5 @@
 """The writing of whole files: every byte or an error, and aside, then renamed."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

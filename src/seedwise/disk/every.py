@@ -1,7 +1,5 @@
 """A reminder: whether some seconds have passed."""
 
-from __future__ import annotations
-
 import time
 
 

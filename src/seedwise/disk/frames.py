@@ -9,8 +9,6 @@ body                  the record; every body of a kind of file has the same mark
 ====================  =====================================================================
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import struct

@@ -1,7 +1,5 @@
 """Files of JSON objects, one a line, in which a torn line costs no other."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """How many files a driver may have open: connections to workers, ledgers of entries."""
 
-from __future__ import annotations
-
 import contextlib
 import resource
 

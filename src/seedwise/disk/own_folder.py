@@ -1,7 +1,5 @@
 """Folders: made for their owner alone, told from links to them, and removed."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import stat

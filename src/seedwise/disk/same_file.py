@@ -1,7 +1,5 @@
 """What tells a file that has grown from one that took its place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

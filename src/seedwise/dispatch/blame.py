@@ -5,8 +5,6 @@ taking memory so fast that Slurm ended the job. Or the cluster took the job away
 reason. Slurm tells the two apart, a moment later.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

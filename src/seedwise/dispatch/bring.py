@@ -1,7 +1,5 @@
 """The way of a loss to all workers, late ones included."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager

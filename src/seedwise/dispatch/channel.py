@@ -1,7 +1,5 @@
 """The ways of studies, or of a sweep, to the workers, and the dispatcher that they share."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -69,7 +67,7 @@ class Traffic:
 class Order:
     """A chunk that is out, and who wants it."""
 
-    channel: Channel
+    channel: "Channel"
     task: ChunkTask
 
     @property

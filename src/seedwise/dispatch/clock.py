@@ -1,7 +1,5 @@
 """The running times of trials, from what workers say when they start a chunk."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The dispatcher: it sends chunks out with `client.map` and collects their results."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import queue

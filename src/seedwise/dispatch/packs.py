@@ -1,7 +1,5 @@
 """The number of chunks that share a Dask task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 # How long a pack should take: a task costs the driver one to two milliseconds.

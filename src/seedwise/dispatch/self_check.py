@@ -1,7 +1,5 @@
 """The check that a worker makes the same of a seed as the driver, and as every other worker."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

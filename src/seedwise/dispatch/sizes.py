@@ -1,7 +1,5 @@
 """The sizes of the chunks that a trial is cut into, by what its seeds have cost lately."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import deque

@@ -1,7 +1,5 @@
 """The driver's care that no chunk outlasts the walltime of a job."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """What all kinds of runs do, from the lease on their folder to their result."""
 
-from __future__ import annotations
-
 import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter

@@ -1,7 +1,5 @@
 """A run of one seed, on one worker, of which nothing is left."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import secrets
@@ -108,7 +106,7 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
 class _OneSeed(Optimization):
     """A run that looks at its worker before that goes."""
 
-    def __init__(self, study: Study, watch: _Watch, *, has_witness: bool) -> None:
+    def __init__(self, study: Study, watch: "_Watch", *, has_witness: bool) -> None:
         super().__init__(study)
         self.has_witness = has_witness
         self._watch = watch

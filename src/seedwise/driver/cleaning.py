@@ -1,7 +1,5 @@
 """Removing what a driver that was killed left behind; the results stay."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The work of one engine, a study's or a sweep's: what both open, and close, in the same way."""
 
-from __future__ import annotations
-
 import contextlib
 from abc import ABC, abstractmethod
 

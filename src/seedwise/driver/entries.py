@@ -1,7 +1,5 @@
 """The work of `optimize_entries`: a study for each entry, and one cluster for all."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 from collections import Counter

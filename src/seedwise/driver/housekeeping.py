@@ -1,7 +1,5 @@
 """A driver's work every second or so: heed signals and requests, and look at the workers."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

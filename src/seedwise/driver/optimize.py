@@ -1,7 +1,5 @@
 """The work of `optimize_run`: one study."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from seedwise.driver import study_work

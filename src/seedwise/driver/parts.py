@@ -1,7 +1,5 @@
 """What a run is made of, and how it is packed into the run's folder and out of it again."""
 
-from __future__ import annotations
-
 import base64
 import pickle
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """One seed of a trial again, in this process and without Dask."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """What a run tells while it goes on, and as it ends: ``status.json``, events and their log."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import math

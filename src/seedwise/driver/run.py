@@ -1,7 +1,5 @@
 """A run that this driver holds: what it is made of, its folder, and the right to write there."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

@@ -1,7 +1,5 @@
 """What a run's results depend on: it must be the same when the run is resumed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What stops a run while it is on: a first signal, or a request, in order; another at once."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """The work on one study: that of a run, or of one of several entries."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The work of `run_sweep`: an engine that goes through the cases of a source."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections import Counter

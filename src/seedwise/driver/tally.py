@@ -1,7 +1,5 @@
 """Counts of trials: the progress of a run, and the ``summary.json`` of a study or a sweep."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping

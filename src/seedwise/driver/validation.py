@@ -1,7 +1,5 @@
 """The validation of a study: its best trials on fresh seeds, round by round."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -87,7 +85,7 @@ def is_validated(run: Run, trials: Sequence[TrialResult]) -> bool:
     return "found" in said and said["of"] == _of(run, trials)
 
 
-def begin_validation(run: Run, trials: Sequence[TrialResult]) -> Halving:
+def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
     """Write of what the validation is; drop what is on record of another loss or other seeds."""
     run.guard()
     directory = run.directory

@@ -1,7 +1,5 @@
 """What the workers' loss of one seed is compared with: the driver's own, and the recorded one."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """The place where a run's chunks are evaluated: an open cluster that has the loss."""
 
-from __future__ import annotations
-
 import functools
 import gc
 import math

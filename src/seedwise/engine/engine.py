@@ -4,8 +4,6 @@ Its decisions depend on told results only, never on which chunk came back first.
 study, the workers, the ledger and the listeners as protocols.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 

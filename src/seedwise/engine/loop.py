@@ -1,7 +1,5 @@
 """The loop of a driver, which hands results to the engines until all jobs are finished."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 

@@ -1,7 +1,5 @@
 """Which seeds of the plan a trial gets: all, a part, or look by look in a race."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import attrs

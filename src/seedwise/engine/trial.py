@@ -1,7 +1,5 @@
 """A trial that is not told yet: its results so far, and its missing chunks."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What to do about failures that no change of the loss mends."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

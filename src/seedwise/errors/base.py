@@ -1,7 +1,5 @@
 """The base class of every error, and the form in which messages show values and tracebacks."""
 
-from __future__ import annotations
-
 import functools
 import re
 import traceback
@@ -17,7 +15,7 @@ _OWN_FOLDER = __file__.rpartition("errors/")[0]
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----[\w+/=\s]*(-----END [A-Z ]+-----)?")
 
 
-def rebuilt(cls: type[SeedwiseError], args: tuple[Any, ...], data: dict[str, Any]) -> Any:
+def rebuilt(cls: "type[SeedwiseError]", args: tuple[Any, ...], data: dict[str, Any]) -> Any:
     """Make an error of its class, arguments and attributes."""
     # Exception.__new__ refuses to make an OSError.
     new = OSError.__new__ if issubclass(cls, OSError) else Exception.__new__

@@ -1,7 +1,5 @@
 """Errors about the place where the work runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path

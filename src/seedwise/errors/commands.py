@@ -1,7 +1,5 @@
 """The commands that messages name."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Durations in words; in this room because errors need them, and every room may import errors."""
 
-from __future__ import annotations
-
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 

@@ -1,7 +1,5 @@
 """Errors about a run's folder and the files in it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Errors about a loss."""
 
-from __future__ import annotations
-
 import platform
 import sys
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Errors about the arguments of a call."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

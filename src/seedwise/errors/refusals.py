@@ -1,7 +1,5 @@
 """What to change after a refusal by sbatch."""
 
-from __future__ import annotations
-
 import re
 
 _DIRECTIVES = "change SlurmOptions(extra_directives=...)"

@@ -1,7 +1,5 @@
 """Errors of a run: how it ends early, who works on it, and what is asked of its driver."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The copies of the user's code in a run's folder: one folder for each version of the code."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """The run folder: the names of its files, and the readers and writers of the small ones."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json
@@ -100,7 +98,7 @@ class RunDirectory:
     #: Absolute.
     path: Path
     #: The run of an entry's folder, where loss, lease, logs and environment are; None for a run.
-    parent: RunDirectory | None = None
+    parent: "RunDirectory | None" = None
 
     name: str = _derived(lambda directory: directory.path.name)
     #: Optuna's record of the trials, in its journal format.
@@ -147,7 +145,7 @@ class RunDirectory:
     parts: JsonFile = _in_home("run.json", JsonFile)
 
     @property
-    def home(self) -> RunDirectory:
+    def home(self) -> "RunDirectory":
         """The folder of the run that this folder is, or belongs to."""
         return self.parent or self
 

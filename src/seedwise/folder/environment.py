@@ -1,7 +1,5 @@
 """The software and the machine that a run was made with."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """The log of events of a run and its workers: a JSON object a line."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The finding and making of run folders."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from pathlib import Path

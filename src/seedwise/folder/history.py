@@ -1,7 +1,5 @@
 """A run's history: what its folder says of the time before this driver, and what this one adds."""
 
-from __future__ import annotations
-
 import re
 import uuid
 import warnings

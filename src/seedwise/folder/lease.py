@@ -1,7 +1,5 @@
 """The lease of a run folder: one writer at a time, which refreshes a file while it lives."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -17,8 +17,6 @@ results before it are of an older state of the loss or of the seeds, and are not
 that are not told. ``{"redo": [...]}``: the trials of these numbers are evaluated again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """The owner of a run's folder: who may read it, and who could have written to it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pwd

@@ -1,7 +1,5 @@
 """The identity of a process that holds a lease, on any host and after any reboot."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

@@ -3,8 +3,6 @@
 The caller may be on another login node. Files reach it without a port or a key.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

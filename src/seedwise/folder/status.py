@@ -1,7 +1,5 @@
 """A run's progress, as its folder tells it, whether a driver works on it or not."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import attrs

@@ -1,7 +1,5 @@
 """The note of why a study stopped, which is written before the study is told of the failure."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

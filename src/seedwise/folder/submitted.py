@@ -5,8 +5,6 @@ another run. Each call notes its run, and the same call in a later job takes it 
 leave calls out, so it would not be known which of two equal calls is which: that is refused.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

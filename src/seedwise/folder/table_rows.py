@@ -17,8 +17,6 @@ JSON                  its error and its components, if there are any
 Of several records of a number the last counts.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import struct
@@ -170,7 +168,7 @@ def row_body(trial: TrialResult, digest: str) -> bytes:
     return row + json.dumps(tail, separators=(",", ":")).encode() if tail else row
 
 
-def again_bodies(numbers: array[int]) -> Iterator[bytes]:
+def again_bodies(numbers: "array[int]") -> Iterator[bytes]:
     """Return the records that say that trials are not told any more."""
     for begin in range(0, len(numbers), _NUMBERS_A_RECORD):
         block = np.array(numbers[begin : begin + _NUMBERS_A_RECORD], dtype="<i8")

@@ -6,8 +6,6 @@ end up in ``trials/trial_007``. Beside it, ``trials/trial_007.json`` says what t
 which evaluations the files are of.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The trial table: which trials of a sweep are finished, and the best. See `table_rows`, too."""
 
-from __future__ import annotations
-
 import math
 from array import array
 from collections import Counter

@@ -1,7 +1,5 @@
 """The result of a check before a run: what one seed showed, and what follows for the plan."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The events of a run, which listeners see."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import attrs

@@ -5,8 +5,6 @@ equation 4.17, the likelihood and its gradient 5.8 and 5.9, leaving one out 5.10
 of trials on common seeds: Chen, Ankenman and Nelson, ACM TOMACS 22(2), 2012.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterator

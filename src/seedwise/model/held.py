@@ -1,7 +1,5 @@
 """Spaces made from others: with parameters held at a value, or smaller around a point."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from decimal import Decimal

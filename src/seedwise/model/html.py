@@ -1,7 +1,5 @@
 """Tables for notebooks: all is escaped, and the theme of the notebook decides the colours."""
 
-from __future__ import annotations
-
 import html
 import itertools
 import math

@@ -1,7 +1,5 @@
 """The loss: the user's function with its name, description and parameter space."""
 
-from __future__ import annotations
-
 import enum
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from seedwise.model.options.hints import hinted
 from seedwise.model.seeds import checked_seed
 from seedwise.model.space import ParameterSpace, checked_space
 
-_registry: dict[str, LossDefinition] = {}
+_registry: "dict[str, LossDefinition]" = {}
 
 _LONGEST_NAME = 100
 

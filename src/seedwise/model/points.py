@@ -1,7 +1,5 @@
 """The points that a call gives: those to try first, and the cases of a sweep."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

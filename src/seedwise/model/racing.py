@@ -1,7 +1,5 @@
 """The race: how many seeds a trial gets, look by look, and when it is dropped."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

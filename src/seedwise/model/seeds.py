@@ -1,7 +1,5 @@
 """The seed plan: the replicates that trials are averaged over, and their chunks."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat

@@ -1,7 +1,5 @@
 """Times as Slurm writes and reads them."""
 
-from __future__ import annotations
-
 import math
 import re
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """The parameter space: what may be searched, checked when it is defined."""
 
-from __future__ import annotations
-
 import builtins
 import math
 import numbers

@@ -1,7 +1,5 @@
 """The mean over seeds and its standard error, exactly rounded."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

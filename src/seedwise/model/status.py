@@ -1,7 +1,5 @@
 """The progress of a run and the state of its workers, as values and in words."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -97,7 +95,7 @@ class RunStatus:
     validated_stderr: float | None = None
     entries: dict[str, int] | None = None
     driver: str | None = None
-    pool: PoolStatus | None = None
+    pool: "PoolStatus | None" = None
 
     @property
     def n_told(self) -> int:

@@ -5,8 +5,6 @@ Each trial's value is a noisy mean with a standard error. A Gaussian process ove
 (Picheny et al., Technometrics 55, 2013). All of it is a pure function of the told trials.
 """
 
-from __future__ import annotations
-
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +54,11 @@ class Told:
         """Return the number of trials."""
         return len(self.values)
 
-    def first(self, n: int) -> Told:
+    def first(self, n: int) -> "Told":
         """Return the first n trials."""
         return self.of(np.arange(n))
 
-    def of(self, rows: NDArray[np.intp]) -> Told:
+    def of(self, rows: NDArray[np.intp]) -> "Told":
         """Return some of the trials, by number."""
         return Told(
             self.points[rows],
@@ -71,7 +69,7 @@ class Told:
             self.firsts[rows],
         )
 
-    def and_then(self, later: Told) -> Told:
+    def and_then(self, later: "Told") -> "Told":
         """Return these trials, and others that were told later."""
         pairs = zip(attrs.astuple(self), attrs.astuple(later), strict=True)
         points, _, *others = (np.concatenate(pair) for pair in pairs)
@@ -86,7 +84,7 @@ class Told:
         )
         return share
 
-    def same(self, other: Told) -> bool:
+    def same(self, other: "Told") -> bool:
         """Return whether another has the same trials."""
         return all(
             np.array_equal(one, two, equal_nan=True)
@@ -107,7 +105,7 @@ class Scale:
     sd: float
 
     @classmethod
-    def of(cls, values: Floats) -> Scale | None:
+    def of(cls, values: Floats) -> "Scale | None":
         """Return the scale of some values; None if all are the same."""
         # A quarter of the values, whose differences are finite even of 1e308.
         q = np.quantile(values / 4, [0, 0.1, 0.5, 0.9, 1])
@@ -149,7 +147,7 @@ class Noise:
     pooled: float | None
 
     @classmethod
-    def of(cls, told: Told, scale: Scale) -> Noise:
+    def of(cls, told: Told, scale: Scale) -> "Noise":
         """Pool the variance over seeds of all trials."""
         variances, freedom = _variances_over_seeds(told, scale)
         if not freedom.any():
@@ -210,7 +208,7 @@ class Surrogate:
         return told.values if self.process is None else self.posterior(told).smoothed(kappa)
 
     @gp.one_blas_thread()
-    def posterior(self, told: Told) -> Posterior:
+    def posterior(self, told: Told) -> "Posterior":
         """Return what is known of such trials."""
         assert self.process is not None
         return Posterior.of(self.process, told, len(self.told))
@@ -289,7 +287,7 @@ class Posterior:
     solved: Floats
 
     @classmethod
-    def of(cls, process: Process, told: Told, n_fitted: int) -> Posterior:
+    def of(cls, process: Process, told: Told, n_fitted: int) -> "Posterior":
         """Return the posterior of trials, of which the first were fitted."""
         kernel, model, lower = process.kernel, process.noise_model, process.lower
         values = process.noise.scale.forward(told.values)[0]

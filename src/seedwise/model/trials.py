@@ -1,7 +1,5 @@
 """Chunk results and trial results, as they travel from the workers to the caller."""
 
-from __future__ import annotations
-
 import enum
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The validation: the best trials of a search on fresh seeds, and an honest winner."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of values against the types and ranges of their parameters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Numbers and times in words."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from seedwise.errors.durations import rough_duration

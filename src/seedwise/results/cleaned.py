@@ -1,7 +1,5 @@
 """The result of `clean_run`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import attrs

@@ -1,7 +1,5 @@
 """The following of a run's trials in its folder, while they are told."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol

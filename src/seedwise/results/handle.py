@@ -1,7 +1,5 @@
 """The handle of a run, by which another process watches and controls it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The losses that the values of trials are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The reading of a result from a run's folder, whether a driver works on the run or not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

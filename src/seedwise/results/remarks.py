@@ -1,7 +1,5 @@
 """What a good colleague would say about a study, from its trials and their losses."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

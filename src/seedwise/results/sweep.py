@@ -1,7 +1,5 @@
 """The result of a sweep: a view of its files, which may be too large for memory."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 

@@ -1,7 +1,5 @@
 """Commands, run in bounded time."""
 
-from __future__ import annotations
-
 import contextlib
 import locale
 import os

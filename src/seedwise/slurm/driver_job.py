@@ -1,7 +1,5 @@
 """The Slurm job of a driver, which a new job follows when its walltime is nearly up."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time

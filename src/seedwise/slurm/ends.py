@@ -1,7 +1,5 @@
 """Why jobs ended: what Slurm's accounting, slurmctld and the jobs' logs say."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import re

@@ -1,7 +1,5 @@
 """The name of a run's Slurm jobs, and their ids, on disk before anything is done with them."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The end of a job's log."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Slurm's queue: jobs are tried, submitted, listed and cancelled, each in bounded time."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import os

@@ -1,7 +1,5 @@
 """Why jobs wait: what Slurm's reasons mean, and what could be done about them."""
 
-from __future__ import annotations
-
 import re
 
 import attrs

@@ -1,7 +1,5 @@
 """Amounts of memory, as Slurm writes them and as people read them."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """What jobs used of what they asked for, as Slurm's accounting has it."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Checkpoints: the sampler's state after each ask and tell, to resume it as if never stopped."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import struct

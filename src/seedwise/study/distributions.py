@@ -1,7 +1,5 @@
 """Optuna's distributions of our parameter space."""
 
-from __future__ import annotations
-
 import warnings
 
 from optuna.distributions import (

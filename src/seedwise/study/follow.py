@@ -1,7 +1,5 @@
 """The following of a study in its file, to which another process, or thread, writes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What Optuna says of the importance of parameters, for trials of any result."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Sequence
 

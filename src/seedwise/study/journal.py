@@ -1,7 +1,5 @@
 """The study file: Optuna's journal format, written by one process, each record with a checksum."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """The proposer, which asks Optuna for points and tells it their values."""
 
-from __future__ import annotations
-
 import bisect
 import pickle
 import time

@@ -1,7 +1,5 @@
 """The samplers by name."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import warnings

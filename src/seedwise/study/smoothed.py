@@ -1,7 +1,5 @@
 """The smoothed search: samplers that are shown smoothed values of trials, not their means."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +35,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
     """
 
     _surrogate: Surrogate | None = None
-    _choice: _Choice | None = None
+    _choice: "_Choice | None" = None
     _n_plan: int | None = None  # how many seeds trials have a part of; 0 if they have no parts
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,7 +112,7 @@ class SmoothedStudy:
     n_plan: int
 
     @classmethod
-    def of(cls, study: optuna.Study) -> SmoothedStudy:
+    def of(cls, study: optuna.Study) -> "SmoothedStudy":
         """Return what smooths the values of a study."""
         trials = study.get_trials(deepcopy=False)
         maximize = study.direction is StudyDirection.MAXIMIZE

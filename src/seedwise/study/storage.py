@@ -1,7 +1,5 @@
 """The study's storage: a DaskStorage over the study file, with a copy of the study at hand."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """The user's own code as it travels and as it is saved: modules, their sources, and the rest."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

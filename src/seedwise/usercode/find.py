@@ -1,7 +1,5 @@
 """Losses by the script or the module that they are in."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import re

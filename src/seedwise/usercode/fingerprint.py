@@ -1,7 +1,5 @@
 """Fingerprints of configured objects, and of code that goes by value."""
 
-from __future__ import annotations
-
 import dis
 import enum
 import hashlib

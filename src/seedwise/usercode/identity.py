@@ -4,8 +4,6 @@ Names are compared bare, over all modules that are reached: what might be meant 
 that are made while the code runs are not seen.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import difflib

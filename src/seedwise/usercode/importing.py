@@ -1,7 +1,5 @@
 """The import of the user's own code from a snapshot, as Python imports it from its files."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import hashlib

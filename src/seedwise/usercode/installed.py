@@ -1,7 +1,5 @@
 """The line between what is installed and what is the user's own."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re

@@ -1,7 +1,5 @@
 """Checks of the main guard, without which each import of a script would begin its run."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import contextvars

@@ -1,7 +1,5 @@
 """The packing of a loss for its way to the workers."""
 
-from __future__ import annotations
-
 import contextvars
 import dis
 import hashlib

@@ -1,7 +1,5 @@
 """Pickles that name the user's code, and hold by value only what no import gives."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import functools

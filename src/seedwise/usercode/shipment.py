@@ -1,7 +1,5 @@
 """A loss as it travels to a worker or to a child process."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import hashlib

@@ -1,7 +1,5 @@
 """The taking of a snapshot: which files are the user's own code, and what is in them."""
 
-from __future__ import annotations
-
 import ast
 import collections
 import contextlib

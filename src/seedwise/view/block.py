@@ -1,7 +1,5 @@
 """The live block of a run on a terminal: how far it is, below the lines that it writes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime

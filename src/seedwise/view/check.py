@@ -1,7 +1,5 @@
 """The progress and the report of a check, in lines for a terminal."""
 
-from __future__ import annotations
-
 from seedwise.model.check_report import (
     CheckReport,
     advice,

@@ -1,7 +1,5 @@
 """What was removed of a run, in lines for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from seedwise.errors import clean_command

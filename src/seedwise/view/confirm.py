@@ -1,7 +1,5 @@
 """The question before a run is removed."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Where the lines and the progress of a run are shown: a terminal, a notebook, or any stream."""
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

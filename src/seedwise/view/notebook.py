@@ -1,7 +1,5 @@
 """The progress of a run in a notebook: a bar in HTML that updates, without widgets."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What is said of a run while it works: its lines, and below them how far it is."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 import time

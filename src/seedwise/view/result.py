@@ -1,7 +1,5 @@
 """A result, in lines for a terminal."""
 
-from __future__ import annotations
-
 from seedwise.errors import in_a_line
 from seedwise.model.validation import in_words
 from seedwise.results.entries import MultiOptimizeResult

@@ -1,7 +1,5 @@
 """What a Slurm cluster allows, in lines for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The progress of a run, in lines for a terminal."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

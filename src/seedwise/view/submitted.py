@@ -1,7 +1,5 @@
 """A driver's job, in lines for a terminal."""
 
-from __future__ import annotations
-
 import shlex
 
 from seedwise.slurm.driver_job import DriverJob

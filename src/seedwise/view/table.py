@@ -1,7 +1,5 @@
 """The table of a result: as lines for a terminal, and as a file for other programs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

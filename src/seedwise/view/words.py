@@ -1,7 +1,5 @@
 """What several views write in the same way: columns, and bars that fill."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from seedwise.model.status import RunStatus, validation_words

@@ -1,7 +1,5 @@
 """The evaluation of consecutive seeds: the only calls of the user's function."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence

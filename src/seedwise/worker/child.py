@@ -1,7 +1,5 @@
 """A child process of a worker, which evaluates seeds: the worker survives its death."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A chunk as it travels to a worker, and its evaluation there."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import time
@@ -70,7 +68,7 @@ class ChunkTask:
     #: See `Errand`.
     part: str = ""
 
-    def of_reference(self, reference: Reference) -> ChunkTask:
+    def of_reference(self, reference: Reference) -> "ChunkTask":
         """Return the task of the reference, as a chunk of one seed."""
         return attrs.evolve(
             self,

@@ -1,7 +1,5 @@
 """The context that a loss may ask for, with a folder for its files."""
 
-from __future__ import annotations
-
 import secrets
 import shutil
 import tempfile
@@ -69,7 +67,7 @@ class Context(dict[str, Any]):
         except KeyError:
             return default
 
-    def copy(self) -> Context:
+    def copy(self) -> "Context":
         """Return a copy with the same folder."""
         return Context(self, self.folder)
 

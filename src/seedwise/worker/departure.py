@@ -1,7 +1,5 @@
 """A worker's orderly departure: it finishes what it has begun and begins nothing more."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import threading

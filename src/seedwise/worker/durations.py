@@ -1,7 +1,5 @@
 """The durations of recent chunks, and what the next chunk may take by them."""
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import deque

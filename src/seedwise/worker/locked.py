@@ -3,8 +3,6 @@
 They do not log connections without a key, either: that could fill the disk.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

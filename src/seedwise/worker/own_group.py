@@ -4,8 +4,6 @@ A worker has a process group of its own, which ends with it, however that ends: 
 pool would wait for ever. Ctrl-C in a terminal does not reach it; only the driver acts on that.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from typing import Any

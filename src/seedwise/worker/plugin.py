@@ -1,7 +1,5 @@
 """The plugin by which every worker gets a loss once, late workers included."""
 
-from __future__ import annotations
-
 import contextvars
 import os
 import platform

@@ -1,7 +1,5 @@
 """The process of a `Child`: the worker's side of it, and the code that runs in it."""
 
-from __future__ import annotations
-
 import faulthandler
 import functools
 import math
@@ -53,7 +51,7 @@ class Limits:
     #: The message of an overrun; ``{:g}`` stands for `time_s`.
     overrun: str = "took longer than chunk_timeout_seconds={:g}"
 
-    def for_loading(self) -> Limits:
+    def for_loading(self) -> "Limits":
         """Return the limits for starting the process and loading the loss."""
         if self.time_s is None:
             return self

@@ -1,7 +1,5 @@
 """Readers of what a loss returned."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping

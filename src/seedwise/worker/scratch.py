@@ -3,8 +3,6 @@
 The job's script makes the folder and then becomes the nanny, so the script can't remove it.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

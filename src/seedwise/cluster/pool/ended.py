@@ -1,7 +1,5 @@
 """Why jobs of the pool ended, as far as that is known, and whether it was their own fault."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

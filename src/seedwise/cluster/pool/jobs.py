@@ -1,7 +1,5 @@
 """The pool's jobs: in Slurm's queue, at the scheduler, and what is known about each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 

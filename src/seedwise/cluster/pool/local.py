@@ -1,7 +1,5 @@
 """Local workers: as many as are wanted, and a new one for each that is gone."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence

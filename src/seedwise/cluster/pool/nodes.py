@@ -1,7 +1,5 @@
 """The nodes on which jobs end before their worker joins: the next jobs go elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 
 from seedwise.model.status import PoolNews

@@ -1,7 +1,5 @@
 """How fast jobs are submitted, and how often Slurm is asked."""
 
-from __future__ import annotations
-
 from collections import deque
 
 _MINUTE_S = 60.0

@@ -1,7 +1,5 @@
 """How many workers the work can keep busy."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 

@@ -6,8 +6,6 @@ together tell which jobs are gone. While the queue does not answer, nothing is k
 is done.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """Submitting jobs at a pace: few before one has shown that it works, and none into a refusal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import attrs

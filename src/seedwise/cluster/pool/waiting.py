@@ -1,7 +1,5 @@
 """Why the pool's jobs wait, until when, and whether they wait in vain."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Checks of option values: each raises OptionError for a value that is not allowed."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import timedelta

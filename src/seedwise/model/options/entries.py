@@ -1,7 +1,5 @@
 """The options of an optimisation of entries."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Sequence

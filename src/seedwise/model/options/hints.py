@@ -1,7 +1,5 @@
 """What to use instead of an argument or a flag that does not exist."""
 
-from __future__ import annotations
-
 import ast
 import difflib
 import functools

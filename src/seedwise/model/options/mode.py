@@ -1,7 +1,5 @@
 """Where a run's work is done, as the `mode` keyword says it."""
 
-from __future__ import annotations
-
 import enum
 
 from seedwise.errors import OptionError

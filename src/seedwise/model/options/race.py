@@ -1,7 +1,5 @@
 """The option that says how many seeds trials get; `seedwise.model.racing` has what follows."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

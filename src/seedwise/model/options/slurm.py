@@ -1,7 +1,5 @@
 """What a Slurm job needs beyond a run's own keywords."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import shlex

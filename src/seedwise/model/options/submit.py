@@ -1,7 +1,5 @@
 """The options of a driver's own Slurm job."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from seedwise.model.options import checks

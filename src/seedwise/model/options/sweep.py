@@ -1,7 +1,5 @@
 """The options of a sweep."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterable
 from typing import Any, ClassVar

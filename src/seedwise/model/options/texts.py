@@ -1,7 +1,5 @@
 """How values of options are read from the text of a command line."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

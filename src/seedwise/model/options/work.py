@@ -1,7 +1,5 @@
 """The options that all runs have: seeds, chunks, workers, and how a run is resumed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path

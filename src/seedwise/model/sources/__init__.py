@@ -1,7 +1,5 @@
 """The sources of a sweep: a grid, random draws, or listed cases."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lists of values, which a grid goes through or a choice draws from."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from typing import Any, TypeAlias
 

@@ -6,8 +6,6 @@ depend on the C library. So the numbers are made here from the raw stream, by op
 every machine rounds alike: IEEE sums and products, ints, and decimals of 60 digits.
 """
 
-from __future__ import annotations
-
 import decimal
 import math
 from decimal import Decimal

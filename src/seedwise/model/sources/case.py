@@ -1,7 +1,5 @@
 """The shape of every source of parameters: cases, each found by its index."""
 
-from __future__ import annotations
-
 import operator
 from abc import abstractmethod
 from collections.abc import Iterator

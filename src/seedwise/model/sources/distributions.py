@@ -1,7 +1,5 @@
 """The distributions that a random source draws its values from."""
 
-from __future__ import annotations
-
 import math
 import numbers
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A source of all combinations of values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,7 +78,7 @@ class GridSource(Source):
         return {"type": "grid", "version": VERSION, "spec": spec}
 
     @classmethod
-    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> GridSource:
+    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> "GridSource":
         """Return the grid that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "grid", ("spec",))
         spec = decoded_dict(fields["spec"], "spec")

@@ -1,7 +1,5 @@
 """The contents of a source's manifest: plain values, in a form of JSON that keeps their types."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from typing import Any, TypeAlias

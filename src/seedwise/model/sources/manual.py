@@ -1,7 +1,5 @@
 """A source of listed cases."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,7 +87,7 @@ class ManualSource(Source):
         return {"type": "manual", "version": VERSION, "cases": cases, "tags": [*self.tags]}
 
     @classmethod
-    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> ManualSource:
+    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> "ManualSource":
         """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "manual", ("cases", "tags"))
         if not isinstance(fields["cases"], list):

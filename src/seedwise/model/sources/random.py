@@ -1,7 +1,5 @@
 """A source of independent draws, each of which can be made alone."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -92,7 +90,7 @@ class RandomSource(Source):
         }
 
     @classmethod
-    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> RandomSource:
+    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> "RandomSource":
         """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
         fields = checked_source(manifest, "random", ("space", "n_trials", "seed"))
         space = decoded_dict(fields["space"], "space")

@@ -1,7 +1,5 @@
 """What a report is made of, whatever its format: sections of facts, tables, words and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """What a report says of what was found."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """A report as one HTML file that needs nothing else: no scripts, and figures within it."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What a report says of how a result was made: time, work, jobs, code and machine."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import subprocess

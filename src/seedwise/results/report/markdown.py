@@ -1,7 +1,5 @@
 """A report in Markdown, for a pull request: without the figures."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The writing of a report."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path

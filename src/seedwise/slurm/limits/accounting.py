@@ -1,7 +1,5 @@
 """The QoS and the accounts that ``sacctmgr`` lists."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from seedwise.model.slurm_time import time_s

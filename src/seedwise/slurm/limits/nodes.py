@@ -1,7 +1,5 @@
 """The nodes that Slurm's commands list, grouped by kind."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable
 

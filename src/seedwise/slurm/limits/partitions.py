@@ -1,7 +1,5 @@
 """The partitions that Slurm's commands list."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from seedwise.model.slurm_time import time_s

@@ -1,7 +1,5 @@
 """What Slurm allows here, read from its commands in bounded time."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """What a Slurm cluster allows: its partitions and nodes, and this user's accounts and QoS."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import attrs

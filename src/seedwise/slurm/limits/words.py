@@ -4,8 +4,6 @@ Other lines, such as a site's greeting, are ignored. What an answer lacks, or sa
 are not known here, is unknown, and never a guess.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The check of a run's jobs before the first of them is submitted."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -1,7 +1,5 @@
 """The check of a request against the limits of QoS and accounts."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

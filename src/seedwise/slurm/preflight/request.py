@@ -1,7 +1,5 @@
 """A request for Slurm jobs, and what can be wrong with it."""
 
-from __future__ import annotations
-
 import attrs
 
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits

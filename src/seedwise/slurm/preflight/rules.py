@@ -5,8 +5,6 @@ wrong is a problem; what is unknown is not. A request that Slurm has accepted ma
 by rules of the site's own.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The told trials as the columns that the page's figures draw; rows are only ever added."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The page as a Bokeh document: what it is made of, and how it follows the run."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from html import escape

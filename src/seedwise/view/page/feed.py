@@ -1,7 +1,5 @@
 """What a page shows, as it is read from a run's folder, again and again, by a thread."""
 
-from __future__ import annotations
-
 import threading
 import time
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The figures of a page that show each trial, and the workers."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

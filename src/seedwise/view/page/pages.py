@@ -1,7 +1,5 @@
 """What is served of a run: a page of it, and of a run of entries one for each of them, too."""
 
-from __future__ import annotations
-
 import asyncio
 from weakref import WeakKeyDictionary
 

@@ -1,7 +1,5 @@
 """The figures of points in many dimensions: parallel coordinates, and a heat map of two."""
 
-from __future__ import annotations
-
 import numpy as np
 from bokeh.models import ColorBar, ColumnDataSource, FixedTicker, HoverTool, LinearColorMapper
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """How many workers there were over time."""
 
-from __future__ import annotations
-
 import time
 
 from seedwise.model.events import Event, Progress

@@ -68,12 +68,15 @@ pytest_plugins = ["tests.testbed.fixtures"]
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked ``full``, unless it is asked for."""
+    """Leave out what is marked ``full``, unless it is asked for, and begin with what is slow."""
     if "full" in config.getoption("markexpr"):
         return
     full = [item for item in items if item.get_closest_marker("full")]
     items[:] = [item for item in items if not item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=full)
+    # The longest files first, so that no process of xdist is left with one at the end.
+    slow = {item.path for item in items if item.get_closest_marker("slurm")}
+    items.sort(key=lambda item: item.path not in slow and item.path.parent.name != "faults")
 
 
 @pytest.fixture(scope="session", autouse=True)

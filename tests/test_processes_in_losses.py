@@ -20,10 +20,7 @@ PLACES = [
     {"use_processes": True},  # from here on in the main thread of a process
     {"chunk_timeout_seconds": 60},
 ]
-SLURM = [
-    pytest.param({"cluster": "slurm", "mem_per_cpu": "500M", **place}, marks=pytest.mark.slurm)
-    for place in PLACES
-]
+ON_SLURM = [{"cluster": "slurm", "mem_per_cpu": "500M", **place} for place in PLACES]
 REMEDY = "With use_processes=True it runs in the main thread"
 
 
@@ -66,13 +63,19 @@ def handle_an_alarm(params, seed):
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("function", [start_processes, run_a_loop])
+@pytest.mark.parametrize(
+    "function", [start_processes, pytest.param(run_a_loop, marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_loss_may_start_processes_and_loops(function, place, optimize):
     assert optimize(function, **place) == 8.5
 
 
-@pytest.mark.parametrize("place", SLURM)
+@pytest.mark.slurm
+@pytest.mark.parametrize(
+    "place",
+    [ON_SLURM[0], *(pytest.param(place, marks=pytest.mark.full) for place in ON_SLURM[1:])],
+)
 def test_a_loss_may_start_processes_on_slurm(place, slurm, optimize):
     assert optimize(start_processes, **place) == 8.5
 

@@ -96,7 +96,7 @@ def failed(result) -> list[int]:
     return [trial.number for trial in result.trials if trial.error is not None]
 
 
-@pytest.mark.parametrize("lag", [1, 3])
+@pytest.mark.parametrize("lag", [pytest.param(1, marks=pytest.mark.full), 3])
 def test_with_a_corrected_loss_it_is_as_if_the_loss_had_never_been_wrong(run, lag):
     options = {"max_concurrent_trials": lag}
     expected = run(lossy(right), **options)
@@ -170,7 +170,7 @@ def test_a_trial_that_fails_again_stops_the_run_again(run, noted, evaluated):
     assert later.value.trial > first.value.trial
 
 
-@pytest.mark.parametrize("error_is_told", [True, False])
+@pytest.mark.parametrize("error_is_told", [pytest.param(True, marks=pytest.mark.full), False])
 def test_a_study_that_stopped_does_not_raise_the_old_error(run, noted, bad, error_is_told):
     end = (
         contextlib.nullcontext()
@@ -205,7 +205,7 @@ STEPS = {
     ("lag", "step", "before"),
     some(
         itertools.product([1, 3], STEPS, [True, False]),
-        *((3, "take_back", True), (3, "tell", False)),
+        (3, "tell", False),
     ),
 )
 def test_a_kill_at_any_step_changes_nothing(run, noted, bad, evaluated, lag, step, before):

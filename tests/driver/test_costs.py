@@ -6,11 +6,12 @@ import collections
 import os
 
 import attrs
+import pytest
 
 import seedwise as sw
 from tests.losses import bowl
 
-N_TRIALS = 20
+N_TRIALS = 10
 N_CHUNKS = 4
 
 
@@ -24,12 +25,12 @@ class Costs:
     n_bytes: int
 
 
-def costs(client, root, monkeypatch, n_trials: int) -> Costs:
+def costs(client, root, n_trials: int) -> Costs:
     calls: collections.Counter[str] = collections.Counter()
     synced, keys = [], []
     comm = client.scheduler_comm
     begin = comm.byte_count
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         run_on_scheduler, fsync, map_ = client.run_on_scheduler, os.fsync, client.map
 
         def counted_call(function, *args, **kwargs):
@@ -57,9 +58,15 @@ def costs(client, root, monkeypatch, n_trials: int) -> Costs:
     return Costs(calls, len(synced), len(keys), comm.byte_count - begin)
 
 
-def test_a_trial_costs_two_calls_of_the_scheduler_and_two_syncs(client, tmp_path, monkeypatch):
-    short = costs(client, tmp_path, monkeypatch, N_TRIALS)
-    long = costs(client, tmp_path, monkeypatch, 2 * N_TRIALS)
+@pytest.fixture(scope="module")
+def short_and_long(client, tmp_path_factory):
+    """What a run costs, and one of twice as many trials."""
+    root = tmp_path_factory.mktemp("runs")
+    return costs(client, root, N_TRIALS), costs(client, root, 2 * N_TRIALS)
+
+
+def test_a_trial_costs_two_calls_of_the_scheduler_and_two_syncs(short_and_long):
+    short, long = short_and_long
     assert long.calls - short.calls == {"_append": 2 * N_TRIALS}  # an ask and a tell
     # The ledger and the study, once each; the ledger also once a second.
     assert 2 * N_TRIALS <= long.n_synced - short.n_synced <= 2 * N_TRIALS + 10
@@ -67,8 +74,7 @@ def test_a_trial_costs_two_calls_of_the_scheduler_and_two_syncs(client, tmp_path
     assert long.n_tasks == N_CHUNKS * 2 * N_TRIALS
 
 
-def test_what_travels_with_a_chunk_is_small(client, tmp_path, monkeypatch):
-    short = costs(client, tmp_path, monkeypatch, N_TRIALS)
-    long = costs(client, tmp_path, monkeypatch, 2 * N_TRIALS)
+def test_what_travels_with_a_chunk_is_small(short_and_long):
+    short, long = short_and_long
     n_bytes = (long.n_bytes - short.n_bytes) / (long.n_tasks - short.n_tasks)
     assert 0 < n_bytes < 1_000

@@ -185,8 +185,8 @@ def outcomes(found):
 
 @pytest.fixture(
     params=[
-        pytest.param("local", marks=pytest.mark.full),
-        pytest.param("slurm", marks=pytest.mark.slurm),
+        "local",
+        pytest.param("slurm", marks=[pytest.mark.slurm, pytest.mark.full]),
     ]
 )
 def where(request):

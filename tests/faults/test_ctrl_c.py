@@ -54,7 +54,8 @@ def notebook(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("n_interrupts", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("n_interrupts", [1, 2])
 def test_an_interrupt_leaves_a_usable_kernel(n_interrupts, notebook, client, tmp_path):
     manager, frontend = notebook
     options = {**RUN, "max_concurrent_trials": 2}

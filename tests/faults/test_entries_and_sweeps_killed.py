@@ -76,8 +76,10 @@ def one_validates_and_another_searches(directory: RunDirectory) -> bool:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("keywords", "moment"),
-    [(ENTRIES, one_validates_and_another_searches), (SWEEP, on_record)],
-    ids=["entries", "sweep"],
+    [
+        pytest.param(ENTRIES, one_validates_and_another_searches, id="entries"),
+        pytest.param(SWEEP, on_record, id="sweep", marks=pytest.mark.full),
+    ],
 )
 @pytest.mark.parametrize("n_kills", COUNTS)
 def test_kill_9_of_the_driver_changes_nothing(keywords, moment, n_kills, client, tmp_path):

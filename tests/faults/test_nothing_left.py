@@ -64,7 +64,7 @@ def test_after_a_sigkill_running_jobs_end_and_clean_removes_the_rest(site, tmp_p
 @pytest.mark.parametrize(
     ("where", "n_cycles"),
     [
-        ("local", 2),
+        pytest.param("local", 2, marks=pytest.mark.full),
         pytest.param("local", 100, marks=pytest.mark.full),
         pytest.param("slurm", 1, marks=pytest.mark.slurm),
         pytest.param("slurm", 100, marks=[pytest.mark.slurm, pytest.mark.full]),

@@ -245,11 +245,12 @@ FIRST_NODE_IS_BAD = (
 )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("workers", "cpus"),
     [
         pytest.param(2, 1, id="both jobs on one node"),
-        pytest.param(6, 5, marks=pytest.mark.full, id="a job on each node, and others wait"),
+        pytest.param(6, 5, id="a job on each node, and others wait"),
     ],
 )
 def test_a_bad_node_is_excluded(site, client, tmp_path, monkeypatch, workers, cpus):

@@ -81,7 +81,7 @@ def in_validation(run: Driver, n_more: int = 9) -> None:
 
 
 @pytest.mark.parametrize(
-    ("search", "by"), some(itertools.product(SEARCHES, ["kill", "stop"]), ("race", "kill"))
+    ("search", "by"), some(itertools.product(SEARCHES, ["kill", "stop"]), ("parts", "kill"))
 )
 def test_broken_off_and_resumed_it_is_the_same_and_nothing_is_evaluated_twice(
     search, by, client, tmp_path

@@ -11,6 +11,7 @@ from seedwise.view.status import status_lines
 from tests.faults.harness import GONE_S, driver, expected_table, told_values
 from tests.testbed.daemons import poll
 
+FULL = pytest.mark.full
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 RUN = {"n_trials": 20, "n_seeds": 24, "chunk_size": 6, "max_concurrent_trials": 2}
@@ -35,11 +36,11 @@ def site(slurm, monkeypatch):
 @pytest.mark.parametrize(
     ("signals", "code", "in_order", "resumed_on_slurm"),
     [
-        pytest.param([signal.SIGINT], 130, True, True, id="SIGINT", marks=pytest.mark.full),
-        pytest.param([signal.SIGINT, signal.SIGINT], 130, False, False, id="SIGINT twice"),
+        pytest.param([signal.SIGINT], 130, True, True, id="SIGINT", marks=FULL),
+        pytest.param([signal.SIGINT] * 2, 130, False, False, id="SIGINT twice", marks=FULL),
         # As `timeout` sends it: to its child and to the group.
         pytest.param([signal.SIGTERM] * 2, 143, True, False, id="SIGTERM twice"),
-        pytest.param([signal.SIGHUP], 129, True, True, id="SIGHUP", marks=pytest.mark.full),
+        pytest.param([signal.SIGHUP], 129, True, True, id="SIGHUP", marks=FULL),
     ],
 )
 def test_a_signal_ends_driver_and_jobs_and_the_run_goes_on(

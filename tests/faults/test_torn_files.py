@@ -16,7 +16,7 @@ OPTIONS = {"n_trials": 8, "n_seeds": 12, "chunk_size": 4, "progress": False}
 FILES = ["chunks.ledger", "study.journal"]
 
 # Every byte, or a share of them that is quick to go through.
-steps = pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.full)])
+steps = pytest.mark.parametrize("step", [61, pytest.param(1, marks=pytest.mark.full)])
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_a_last_record_that_is_cut_anywhere_changes_nothing(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("every", [500, pytest.param(50, marks=pytest.mark.full)])
+@pytest.mark.parametrize("every", [1000, pytest.param(50, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_byte_is_refused_with_its_place_or_changes_nothing(
     name, every, killed, expected, client, tmp_path

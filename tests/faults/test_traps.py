@@ -37,7 +37,7 @@ LOOP = ("loop", {"chunk_timeout_seconds": 1.5}, "longer than chunk_timeout_secon
     ("trap", "keywords", "cause", "n_tries", "use_processes", "n_trials"),
     [
         pytest.param(*SEGFAULT, False, 4, id="a few segfaults"),
-        pytest.param(*EXIT, True, 4, id="a few exits in a process"),
+        pytest.param(*EXIT, True, 4, id="a few exits in a process", marks=pytest.mark.full),
         *(
             pytest.param(*trap, use_processes, 12, marks=pytest.mark.full)
             for trap in (SEGFAULT, EXIT, LOOP)

@@ -40,7 +40,7 @@ def fit(client, tmp_path):
     return fit
 
 
-@pytest.fixture(params=["before", "after"])
+@pytest.fixture(params=[pytest.param("before", marks=pytest.mark.full), "after"])
 def killed_at_the_tell(request):
     """Have the driver end before, or right after, the study is told of the bad trial."""
     tell = Proposer.tell

@@ -13,11 +13,7 @@ from tests.sameness.places import Project
 from tests.sameness.situations import SITUATIONS
 
 #: The others are in the full tests. "project with much of it" is one of several kinds.
-AT_EACH_PUSH = (
-    "project with much of it",
-    "module that imports from the script",
-    "loss that is made under the main guard",
-)
+AT_EACH_PUSH = ("project with much of it", "module that imports from the script")
 ON_SLURM_AT_EACH_PUSH = ("project with much of it",)
 
 

@@ -48,7 +48,11 @@ GUARDED = [
 @pytest.mark.parametrize(
     ("arguments", "tail"),
     [
-        *((["package/__main__.py"], tail) for tail in GUARDED),
+        (["package/__main__.py"], GUARDED[0]),
+        *(
+            pytest.param(["package/__main__.py"], tail, marks=pytest.mark.full)
+            for tail in GUARDED[1:]
+        ),
         (["-m", "package"], "main()\n"),  # spawned processes do not import it
         (["-"], "main()\n"),  # nor what has no file
     ],

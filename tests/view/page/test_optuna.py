@@ -66,6 +66,7 @@ def line(params, seed):
     return params["x"] + seed % 2
 
 
+@pytest.mark.full
 def test_all_entries_are_in_one_view(client, tmp_path):
     same = {"n_seeds": 4, "cluster": client, "run_root": tmp_path, "progress": False}
     result = sw.optimize_entries(

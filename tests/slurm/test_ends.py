@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from seedwise.slurm.ends import JobEnd, ask_ends, describe_end, parse_sacct, parse_scontrol
-from seedwise.slurm.logs import log_tail
+from seedwise.slurm.ends import (
+    JobEnd,
+    ask_ends,
+    describe_end,
+    log_tail,
+    parse_sacct,
+    parse_scontrol,
+)
 from tests.testbed.daemons import free_ports, poll
 from tests.testbed.testbed import Testbed
 

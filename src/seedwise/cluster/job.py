@@ -22,11 +22,10 @@ from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
-from seedwise.slurm.job_ids import job_name
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
-from seedwise.slurm.preflight.request import Request
-from seedwise.slurm.queue import quoted_file
-from seedwise.slurm.units import memory_mb, memory_text
+from seedwise.slurm.preflight.rules import Request
+from seedwise.slurm.queue import job_name, quoted_file
+from seedwise.slurm.words import memory_mb, memory_text
 
 _OLD_NAMES = {
     "account": "project",

@@ -5,14 +5,14 @@ import pwd
 import re
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import attrs
 
+from seedwise.errors.base import masked
 from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.limits.words import records, rows
-from seedwise.slurm.logs import last_lines
+from seedwise.slurm.words import records, rows
 
 _COLUMNS = ("JobIDRaw", "State", "ExitCode", "NodeList", "ReqMem")
 
@@ -38,6 +38,15 @@ _SIG_OOM = 125
 
 # slurmctld is asked about one job at a time, and must not be kept busy with it.
 _MOST_ASKED = 20
+
+_TAIL_BYTES = 64 * 1024
+_LINE_CHARS = 1000
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles and links
+    r"|\x1b[ -/]*[0-~]"
+    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -101,41 +110,22 @@ class JobEnd:
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
     """Return how jobs ended, by id, from what sacct prints of `_COLUMNS`; the others go on."""
-    ends: dict[str, JobEnd] = {}
-    short_of_memory: set[str] = set()
-    for row in rows(text, _COLUMNS):
-        job_id, _, step = row["JobIDRaw"].partition(".")
-        if step:
-            if row["State"].startswith("OUT_OF_ME"):
-                short_of_memory.add(job_id)
-            continue
-        memory = _memory(row["ReqMem"])
-        end = _job_end(job_id, row["State"], row["ExitCode"], row["NodeList"], memory)
-        if end is not None:
-            ends[job_id] = end
-    for job_id in short_of_memory & ends.keys():
-        # A program can outlive a step that ran out of memory, and end otherwise.
-        if ends[job_id].state == "FAILED":
-            ends[job_id] = attrs.evolve(ends[job_id], state="OUT_OF_MEMORY")
-    return ends
+    found = rows(text, _COLUMNS)
+    steps = [row for row in found if "." in row["JobIDRaw"]]
+    # A program can outlive a step that ran out of memory, and end otherwise.
+    short = [row["JobIDRaw"] for row in steps if row["State"].startswith("OUT_OF_ME")]
+    return _ends([row.values() for row in found], [step.partition(".")[0] for step in short])
 
 
 def parse_scontrol(text: str) -> dict[str, JobEnd]:
     """Return how jobs ended, by id, from ``scontrol -o show job``; others have not ended."""
-    ends: dict[str, JobEnd] = {}
-    for found in records(text, "JobId"):
-        job_id, memory = found["JobId"], None
-        if "MinMemoryCPU" in found:
-            memory = f"--mem-per-cpu={found['MinMemoryCPU']}"
-        elif "MinMemoryNode" in found:
-            memory = f"--mem={found['MinMemoryNode']}"
-        state, code = found.get("JobState", ""), found.get("ExitCode", "")
-        end = _job_end(job_id, state, code, found.get("NodeList", ""), memory)
-        if end is not None:
-            ends[job_id] = end
-            if found.get("Reason") == "OutOfMemory":
-                ends[job_id] = attrs.evolve(end, state="OUT_OF_MEMORY")
-    return ends
+    found = records(text, "JobId")
+    for job in found:
+        if "MinMemoryCPU" in job:
+            job["MinMemoryNode"] = f"{job['MinMemoryCPU']}c"
+    names = ("JobId", "JobState", "ExitCode", "NodeList", "MinMemoryNode")
+    short = [job["JobId"] for job in found if job.get("Reason") == "OutOfMemory"]
+    return _ends([[job.get(name, "") for name in names] for job in found], short)
 
 
 def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd] | None:
@@ -150,10 +140,7 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
         return {}
     until = time.monotonic() + timeout_s
     # Half of the time, for slurmctld may answer where the accounting hangs.
-    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", ",".join(_COLUMNS)]
-    if cluster := os.environ.get("SLURM_CLUSTERS"):  # sacct alone does not heed it
-        asked.append(f"--clusters={cluster}")
-    text = _ask(timeout_s / 2, "sacct", *asked)
+    text = ask_sacct(wanted, _COLUMNS, timeout_s / 2)
     ends = parse_sacct(text or "")
     ends = {job_id: ends[job_id] for job_id in wanted if job_id in ends}
     # The newest are most likely to be remembered.
@@ -165,6 +152,14 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
         if end is not None and (job_id not in ends or end.exit_code > 128):
             ends[job_id] = end
     return ends if ends or text is not None else None
+
+
+def ask_sacct(job_ids: Iterable[str], columns: Iterable[str], timeout_s: float) -> str | None:
+    """Return what the accounting prints of jobs; None if it does not answer."""
+    asked = ["-n", "-P", f"--jobs={','.join(job_ids)}", "-o", ",".join(columns)]
+    if cluster := os.environ.get("SLURM_CLUSTERS"):  # sacct alone does not heed it
+        asked.append(f"--clusters={cluster}")
+    return _ask(timeout_s, "sacct", *asked)
 
 
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
@@ -184,36 +179,47 @@ def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
     return f"{text}; the last line of {path} is {lines[-1].strip()[:200]!r}"
 
 
-def _job_end(
-    job_id: str, state: str, exit_code: str, node: str, memory: str | None
-) -> JobEnd | None:
-    """Return a job's end from the fields that describe it; None if it has not ended."""
-    word, _, rest = state.partition(" ")
-    word = word.rstrip("+")
-    if word not in END_STATES or not job_id.isdigit():
-        return None
-    by = re.fullmatch(r"by (\d+)", rest)
-    codes = re.fullmatch(r"(\d+):(\d+)", exit_code)
-    number = int(codes[2]) if codes else 0
-    if word == "FAILED" and number == _SIG_OOM:
-        word = "OUT_OF_MEMORY"
-    return JobEnd(
-        job_id=job_id,
-        state=word,
-        exit_code=int(codes[1]) if codes else 0,
-        signal=0 if number == _SIG_OOM else number,
-        by_uid=int(by[1]) if by and int(by[1]) < _NO_UID else None,
-        node=None if node in ("", "None assigned", "(null)") else node,
-        memory=memory,
-    )
+def log_tail(log_dir: Path, job_id: str, n_lines: int = 20) -> str:
+    """Return the last lines of a job's error log, or of its output if it has no errors."""
+    return "\n".join(last_lines(log_dir, job_id)[1][-n_lines:])
 
 
-def _memory(asked: str) -> str | None:
-    """Return the option that sacct's ReqMem stands for; until Slurm 21.08 it says of what."""
-    if not asked or asked.startswith("0"):
-        return None
-    per_cpu = asked.endswith("c")
-    return f"--mem{'-per-cpu' if per_cpu else ''}={asked.rstrip('cn')}"
+def last_lines(log_dir: Path, job_id: str) -> tuple[Path | None, list[str]]:
+    """Return the log that says something, and its last lines; None and none if there is none."""
+    for suffix in (".err", ".out"):
+        path = log_dir / f"{job_id}{suffix}"
+        lines = _read_end(path)
+        if lines:
+            return path, lines
+    return None, []
+
+
+def _ends(jobs: Iterable[Iterable[str]], short_of_memory: Collection[str]) -> dict[str, JobEnd]:
+    """Return how jobs ended, by id, from `_COLUMNS`; those that have not ended are left out."""
+    ends: dict[str, JobEnd] = {}
+    for job_id, state_and_who, exit_code, node, memory in jobs:
+        word, _, who = state_and_who.partition(" ")
+        state = word.rstrip("+")
+        if state not in END_STATES or not job_id.isdigit():
+            continue
+        by = re.fullmatch(r"by (\d+)", who)
+        codes = re.fullmatch(r"(\d+):(\d+)", exit_code)
+        number = int(codes[2]) if codes else 0
+        if state == "FAILED" and (number == _SIG_OOM or job_id in short_of_memory):
+            state = "OUT_OF_MEMORY"
+        # Until Slurm 21.08 a letter at its end says of what it is.
+        option = "--mem-per-cpu" if memory.endswith("c") else "--mem"
+        is_limited = bool(memory) and not memory.startswith("0")
+        ends[job_id] = JobEnd(
+            job_id=job_id,
+            state=state,
+            exit_code=int(codes[1]) if codes else 0,
+            signal=0 if number == _SIG_OOM else number,
+            by_uid=int(by[1]) if by and int(by[1]) < _NO_UID else None,
+            node=None if node in ("", "None assigned", "(null)") else node,
+            memory=f"{option}={memory.rstrip('cn')}" if is_limited else None,
+        )
+    return ends
 
 
 def _is_cut(end: JobEnd) -> bool:
@@ -250,3 +256,24 @@ def _ask(timeout_s: float, *command: str) -> str | None:
         return run_command(*command, timeout_s=timeout_s)
     except CommandError:
         return None
+
+
+def _read_end(path: Path) -> list[str]:
+    try:
+        if not path.is_file():  # reading a pipe would wait for a writer
+            return []
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+            file.seek(start)
+            data = file.read(_TAIL_BYTES)
+    except OSError:
+        return []
+    lines = masked(data.decode(errors="replace")).split("\n")
+    if start > 0 and len(lines) > 1:
+        del lines[0]  # its beginning is cut off
+    # A progress bar overwrites its line from the start.
+    shown = [_ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]) for line in lines]
+    shown = [line if len(line) <= _LINE_CHARS else line[:_LINE_CHARS] + "…" for line in shown]
+    while shown and not shown[-1].strip():
+        shown.pop()
+    return shown

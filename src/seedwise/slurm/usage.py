@@ -1,16 +1,14 @@
 """What jobs used of what they asked for, as Slurm's accounting has it."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 
 import attrs
 
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.limits.words import rows
-from seedwise.slurm.units import memory_mb
+from seedwise.slurm.ends import ask_sacct
+from seedwise.slurm.words import memory_mb, rows
 
 _COLUMNS = (
     *("JobIDRaw", "JobName", "State", "ElapsedRaw", "AllocCPUS", "TotalCPU", "MaxRSS", "ReqMem"),
@@ -61,13 +59,7 @@ def ask_usage(job_ids: Iterable[str], name: str, timeout_s: float = 10.0) -> Usa
     wanted = [job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)]
     if not wanted:
         return None
-    asked = ["-n", "-P", f"--jobs={','.join(wanted)}", "-o", ",".join(_COLUMNS)]
-    if cluster := os.environ.get("SLURM_CLUSTERS"):  # sacct alone does not heed it
-        asked.append(f"--clusters={cluster}")
-    try:
-        return parse_usage(run_command("sacct", *asked, timeout_s=timeout_s), name)
-    except CommandError:
-        return None
+    return parse_usage(ask_sacct(wanted, _COLUMNS, timeout_s) or "", name)
 
 
 def parse_usage(text: str, name: str) -> Usage | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from seedwise.errors.durations import exact_duration
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
-from seedwise.slurm.units import readable_memory
+from seedwise.slurm.words import readable_memory
 from seedwise.view.words import aligned
 
 _UNKNOWN = "unknown"

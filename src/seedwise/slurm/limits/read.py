@@ -10,9 +10,13 @@ import attrs
 
 from seedwise.errors import SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.limits import words
-from seedwise.slurm.limits.accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
-from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
+from seedwise.slurm.limits.answers import (
+    ACCOUNT_FORMAT,
+    QOS_FORMAT,
+    SINFO_FORMAT,
+    limits_in,
+    partitions_in,
+)
 from seedwise.slurm.limits.records import SlurmLimits
 
 #: With ``--all``, so that partitions that are hidden or for other groups don't seem to be missing.
@@ -22,16 +26,6 @@ _COMMANDS = {
     "settings": ("scontrol", "show", "config"),
     "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
-}
-_SETTINGS: words.Table = {
-    "cluster": ("ClusterName", str),
-    "version": ("SLURM_VERSION", str),
-    "max_array_size": ("MaxArraySize", words.number),
-    "max_job_count": ("MaxJobCount", words.number),
-    "enforce": ("AccountingStorageEnforce", words.names),
-    "enforce_partition_limits": ("EnforcePartLimits", str.upper),
-    "submit_plugins": ("JobSubmitPlugins", words.names),
-    "filter_plugins": ("CliFilterPlugins", words.names),
 }
 _MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
@@ -83,35 +77,12 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     with ThreadPoolExecutor(len(commands)) as threads:
         found = threads.map(lambda name: _answer(commands[name], deadline, name), commands)
         answers = dict(zip(commands, found, strict=True))
-    if not partitions_in(answers["partitions"].text or "", None, None):
+    if not partitions_in(answers["partitions"].text or "", None, {}):
         answers["sinfo"] = _answer(_SINFO, deadline)
     return limits_in(
         {name: answer.text for name, answer in answers.items()},
         user=user,
         unanswered={answer.command: answer.why for answer in answers.values() if answer.why},
-    )
-
-
-def limits_in(
-    texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
-) -> SlurmLimits:
-    """Return what the answers say, by keys of `_COMMANDS` or ``sinfo``; the rest is unknown."""
-    settings = words.settings_in(texts.get("settings") or "") or None
-    partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
-    if not partitions:
-        partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
-    qos = qos_in(texts.get("qos") or "")
-    accounts = accounts_in(texts.get("accounts"), (settings or {}).get("ClusterName"))
-    needed = {"user": user, "partitions": partitions, "qos": qos, "accounts": accounts is not None}
-    values = words.values_in(settings or {}, _SETTINGS)
-    values["unknown"] += tuple(name for name, value in needed.items() if not value)
-    return SlurmLimits(
-        user=user,
-        partitions=partitions,
-        qos=qos,
-        accounts=accounts or (),
-        unanswered=unanswered or {},
-        **values,
     )
 
 

@@ -19,12 +19,12 @@ from seedwise.errors import (
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.limits.read import limits_in, slurm_limits
+from seedwise.slurm.limits.answers import limits_in
+from seedwise.slurm.limits.read import slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.preflight.request import Problem, Request
-from seedwise.slurm.preflight.rules import given_cpus, problems
+from seedwise.slurm.preflight.rules import Problem, Request, given_cpus, problems
 from seedwise.slurm.queue import directive_words, has_no_node_now, sbatch_environment, test_submit
-from seedwise.slurm.units import memory_mb
+from seedwise.slurm.words import memory_mb
 
 #: The walltime of a request for no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0

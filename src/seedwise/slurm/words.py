@@ -1,9 +1,13 @@
-"""Amounts of memory, as Slurm writes them and as people read them."""
+"""What Slurm's commands write: records, tables and amounts of memory."""
 
 import math
 import re
+from collections.abc import Collection
 
 from seedwise.model.slurm_time import NO_LIMIT
+
+#: A key and its value; values may hold blanks, and nothing is quoted.
+_PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
 
 _MEMORY = re.compile(
     r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTPE])?(?:i?B)?[cn]?", re.ASCII | re.IGNORECASE
@@ -11,6 +15,26 @@ _MEMORY = re.compile(
 
 #: Each is 1024 of the one before.
 _UNITS = "KMGTPE"
+
+
+def records(text: str, first_key: str) -> list[dict[str, str]]:
+    """Return the records that ``scontrol --oneliner`` printed, each as values by key.
+
+    Each record begins with `first_key`; other lines are a site's greeting. If a key is there
+    twice, the first counts: what people write, such as a reason, comes last.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    return [
+        dict(reversed(_PAIR.findall(line))) for line in lines if line.startswith(f"{first_key}=")
+    ]
+
+
+def rows(text: str, columns: Collection[str], separator: str = "|") -> list[dict[str, str]]:
+    """Return the rows of a table with these columns, without lines that have fewer or more."""
+    found = [[word.strip() for word in line.split(separator)] for line in text.splitlines()]
+    return [
+        dict(zip(columns, words, strict=True)) for words in found if len(words) == len(columns)
+    ]
 
 
 def memory_mb(text: str) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.slurm.units import memory_mb, memory_text, readable_memory
+from seedwise.slurm.words import memory_mb, memory_text, readable_memory
 
 WHOLE = st.integers(min_value=0, max_value=10**12)
 

@@ -21,7 +21,7 @@ import seedwise as sw
 from seedwise.cluster.local import _spawned_without_script, open_local
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.cluster.pool.pace import Backoff
+from seedwise.cluster.pool.size import Backoff
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.study import RunOptions
 from tests.losses import bowl

@@ -25,9 +25,8 @@ from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kep
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.cluster.pool.ended import EndedJobs
+from seedwise.cluster.pool.ended import BadNodes, EndedJobs
 from seedwise.cluster.pool.jobs import WORKER, Members, Queue
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.disk.aside import replace_file
@@ -36,9 +35,8 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
-from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.preflight.check import check_jobs
-from seedwise.slurm.queue import cancel_jobs
+from seedwise.slurm.queue import JobBook, cancel_jobs, job_name
 
 _CANCEL_FOR_S = 10
 _CANCEL_AGAIN_S = 1

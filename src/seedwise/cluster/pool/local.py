@@ -9,8 +9,7 @@ import attrs
 from distributed.core import Status
 
 from seedwise.cluster.place import Place, run_soon
-from seedwise.cluster.pool.pace import Backoff, Budget
-from seedwise.cluster.pool.size import Target, span
+from seedwise.cluster.pool.size import Backoff, Budget, Target, span
 from seedwise.errors import ClusterStartError
 from seedwise.model.status import PoolStatus
 

@@ -16,21 +16,22 @@ import attrs
 from seedwise.cluster.job import script_kept
 from seedwise.cluster.place import Place, RunTag
 from seedwise.cluster.pool.ended import EndedJobs
-from seedwise.cluster.pool.jobs import WORKER, Members, PoolJob, Queue
-from seedwise.cluster.pool.pace import Backoff
-from seedwise.cluster.pool.size import Target
-from seedwise.cluster.pool.submitter import Submitter
-from seedwise.cluster.pool.waiting import (
+from seedwise.cluster.pool.jobs import (
+    WORKER,
+    Members,
+    PoolJob,
+    Queue,
     expected_start_utc,
     never_clears,
     never_starts,
     waiting_words,
 )
+from seedwise.cluster.pool.size import Backoff, Target
+from seedwise.cluster.pool.submitter import Submitter
 from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import END_STATES
-from seedwise.slurm.job_ids import JobBook, job_name
-from seedwise.slurm.queue import QueuedJob, cancel_jobs
+from seedwise.slurm.queue import JobBook, QueuedJob, cancel_jobs, job_name
 
 _logger = logging.getLogger("seedwise")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from seedwise.cluster.pool.jobs import PoolJob, Queue
-from seedwise.cluster.pool.pace import Backoff, Budget
+from seedwise.cluster.pool.size import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
 from seedwise.errors.refusals import what_to_change
 from seedwise.slurm.commands import CommandError

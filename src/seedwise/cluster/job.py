@@ -92,7 +92,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
     n_cpus, job_mem, walltime = _resources(options, directives)
     python = _python(slurm)
-    interface = slurm.interface or dask.config.get("jobqueue.slurm.interface", None)
+    interface = slurm.interface or _site("interface")
     return {
         "cores": plan.threads,
         "processes": 1,
@@ -163,14 +163,8 @@ def require_python(slurm: SlurmOptions) -> None:
 
 def site_options() -> dict[str, tuple[str, Any]]:
     """Return the options that the site's Dask configuration has, each with its setting's name."""
-    found: dict[str, tuple[str, Any]] = {}
-    for option, settings in _OF_SITE.items():
-        names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting))]
-        for key in (f"jobqueue.slurm.{name}" for name in names if name):
-            value = _site_setting(key)
-            if option not in found and value not in (None, "", []):
-                found[option] = (key, value)
-    return found
+    found = {option: _site_setting(*settings) for option, settings in _OF_SITE.items()}
+    return {option: setting for option, setting in found.items() if setting[1] is not None}
 
 
 @contextlib.contextmanager
@@ -314,21 +308,8 @@ def _own_address(python: str, scheduler_host: str) -> str:
 
 def _call_or_site(options: WorkOptions, keyword: str) -> tuple[Any, bool]:
     """Return the call's value, else the site's, else the default; and whether it is the site's."""
-    if keyword not in options.given:
-        for setting in _OF_SITE[keyword]:
-            value = _site_setting(f"jobqueue.slurm.{setting}")
-            if value is not None:
-                return value, True
-    return getattr(options, keyword), False
-
-
-def _site_setting(key: str) -> Any:
-    """Return a setting of Dask's that is not just dask-jobqueue's own default."""
-    value = dask.config.get(key, None)
-    shipped = dask.config.merge(*dask.config.defaults)
-    if value is None or value != dask.config.get(key, None, config=shipped):
-        return value
-    return dask.config.get(key, None, config=dask.config.collect())
+    value = None if keyword in options.given else _site(*_OF_SITE[keyword])
+    return (getattr(options, keyword), False) if value is None else (value, True)
 
 
 def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:
@@ -336,9 +317,22 @@ def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def _site(setting: str) -> Any:
-    """Return a setting of the site's, by its present name or else by its old one."""
-    value = dask.config.get(f"jobqueue.slurm.{setting}", None)
-    if not value and setting in _OLD_NAMES:
-        return dask.config.get(f"jobqueue.slurm.{_OLD_NAMES[setting]}", None)
-    return value
+def _site(*settings: str) -> Any:
+    """Return the value of the first of these settings that the site has; None if it has none."""
+    return _site_setting(*settings)[1]
+
+
+def _site_setting(*settings: str) -> tuple[str, Any]:
+    """Return the first of these settings that the site has, and its value, or None.
+
+    Each may have its present name or its old one. dask-jobqueue's own defaults are not the site's.
+    """
+    names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting)) if name]
+    for key in (f"jobqueue.slurm.{name}" for name in names):
+        value = dask.config.get(key, None)
+        shipped = dask.config.merge(*dask.config.defaults)
+        if value not in (None, "", []) and value == dask.config.get(key, None, config=shipped):
+            value = dask.config.get(key, None, config=dask.config.collect())
+        if value not in (None, "", []):
+            return key, value
+    return "", None

@@ -182,10 +182,7 @@ def script_kept(tag: RunTag) -> Iterator[None]:
 
 
 def worker_memory_b(job_memory: str) -> int:
-    """Return how much of a job's memory a worker and its children may take, in bytes.
-
-    Beyond it the nanny ends the worker, or the worker its child; Slurm would end the whole job.
-    """
+    """Return the bytes that a worker may take before its nanny ends it, not Slurm its job."""
     job_b = int((memory_mb(job_memory) or 0) * 1024**2)
     return max(job_b // 2, int(job_b * (1 - _HEADROOM_PART)) - _HEADROOM_B)
 
@@ -323,10 +320,7 @@ def _site(*settings: str) -> Any:
 
 
 def _site_setting(*settings: str) -> tuple[str, Any]:
-    """Return the first of these settings that the site has, and its value, or None.
-
-    Each may have its present name or its old one. dask-jobqueue's own defaults are not the site's.
-    """
+    """Return the first of these settings that the site has, by its name or old name; or None."""
     names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting)) if name]
     for key in (f"jobqueue.slurm.{name}" for name in names):
         value = dask.config.get(key, None)

@@ -38,7 +38,7 @@ def run_keys(folder: Path) -> Iterator[Security]:
         check_keys(folder)
         yield _security(folder, certificate.decode())
     finally:
-        if not made or _read(folder) in (key, None):
+        if not made or _is_ours(folder, key):
             remove_keys(folder)
 
 
@@ -50,10 +50,7 @@ def check_keys(folder: Path) -> None:
 
 
 def write_link(folder: Path, link: str) -> None:
-    """Write the dashboard's link, with its token, beside the keys, with which it is removed.
-
-    It is not printed, because what is printed may end up in a log that others read.
-    """
+    """Write the dashboard's link, with its token, beside the keys, with which it is removed."""
     try:
         with _opened(folder) as handle:
             _write(handle, LINK_FILE, f"{link}\n".encode())
@@ -75,12 +72,11 @@ def remove_keys(folder: Path) -> bool:
     return removed
 
 
-def _read(folder: Path) -> bytes | None:
-    """Return the key that is there; None if there is none."""
+def _is_ours(folder: Path, key: bytes) -> bool:
     try:
-        return (folder / KEY_FILE).read_bytes()
+        return (folder / KEY_FILE).read_bytes() == key
     except OSError:
-        return None
+        return True
 
 
 def _make(folder: Path, key: bytes) -> None:

@@ -15,10 +15,9 @@ from seedwise.cluster.dashboard import dashboard_address, published_links, sched
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
-    own_scratch,
-    quiet_dask,
     starting,
     thread_settings,
+    tidy_dask,
 )
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
@@ -33,26 +32,22 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
     """Start a LocalCluster, bound to the loopback interface."""
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
-        closing.enter_context(quiet_dask())
+        closing.enter_context(tidy_dask())
         # For as long as it is open: workers that are started later are to have it, too.
         closing.enter_context(dask.config.set(_settings(options)))
         closing.enter_context(_environment_kept(thread_settings(options)))
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
         token = None if options.insecure else new_token()
-        closing.enter_context(own_scratch())
         closing.enter_context(_spawned_without_script())
         first, kind = max(low, demand.workers(high)), scheduler_class(token, tag.pages)
         cluster = closing.enter_context(_start(first, demand.chunks_per_worker, security, kind))
         client = closing.enter_context(Client(cluster, set_as_default=False))
-        dashboard, study, tunnel = published_links(client, token, tag)
         return LocalPlace(
             client=client,
             mode=ExecutionMode.SINGLE,
             description=f"{span(low, high, 'worker')} on this machine",
             slots=high * demand.chunks_per_worker,
-            dashboard=dashboard,
-            study=study,
-            tunnel=tunnel,
+            **published_links(client, token, tag),
             cluster=cluster,
             target=Target(low, high, demand.chunks_per_worker),
             closing=closing.pop_all(),

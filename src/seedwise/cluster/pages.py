@@ -67,10 +67,7 @@ def lock(server: HTTPServer, token: str, proxy_host: str | None = None) -> None:
 
 
 def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
-    """Return a class of schedulers whose pages ask for a token: see `lock`.
-
-    No scheduler of it has the token among its attributes, because Dask shows these.
-    """
+    """Return a class of schedulers whose pages ask for a token; Dask shows their attributes."""
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
         """Answers 403 on each route without the token, and closes silent connections."""

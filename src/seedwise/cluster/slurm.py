@@ -15,11 +15,10 @@ from distributed.utils import get_ip, get_ip_interface
 from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
-    own_scratch,
-    quiet_dask,
     scheduler_interface,
     site_scheduler,
     starting,
+    tidy_dask,
 )
 from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kept
 from seedwise.cluster.keys import run_keys
@@ -81,13 +80,12 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
     """Start a SLURMCluster, and keep a pool of jobs for it; they are submitted as needed."""
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
-        closing.enter_context(quiet_dask())
+        closing.enter_context(tidy_dask())
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
         plan = JobPlan(tag, demand.chunks_per_worker, _host(options), security)
         with script_kept(tag):
             keywords = check_jobs(options, job_keywords(options, plan), _script, high, tag.note)
         token = None if options.insecure else new_token()
-        closing.enter_context(own_scratch())
         cluster = _start(keywords, plan, token)
         book = JobBook(tag.jobs_file)
         # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the tag, too.
@@ -96,16 +94,13 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         queue = Queue(_script(keywords, cluster.scheduler_address), tag)
         replace_file(tag.log_dir / "job.sh", queue.script.encode(), durable=False)
-        dashboard, study, tunnel = published_links(client, token, tag)
         return SlurmPlace(
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
             description=span(low, high, "Slurm job"),
             slots=high * demand.chunks_per_worker,
             walltime_s=time_s(keywords["walltime"]),
-            dashboard=dashboard,
-            study=study,
-            tunnel=tunnel,
+            **published_links(client, token, tag),
             tag=tag,
             book=book,
             queue=queue,

@@ -97,15 +97,12 @@ class JobEnd:
             return "Slurm could not start it or open its log files (FAILED)"
         if self.signal:
             return f"it was killed by signal {_signal_name(self.signal)}"
-        code = self.exit_code
-        if code > 128 and _is_deadly(code - 128):
-            name = _signal_name(code - 128)
-            return f"it exited with code {code}, so its program was killed by signal {name}"
-        if _is_deadly(code):
-            # sacct takes 128 away, and a shell adds as much to the signal that ended a program.
-            name = _signal_name(code)
-            return f"it exited with code {code}, or its program was killed by signal {name}"
-        return f"it exited with code {code}"
+        words = f"it exited with code {self.exit_code}"
+        # A shell adds 128 to the signal that ended a program, and sacct takes as much away.
+        for number, link in ((self.exit_code - 128, "so"), (self.exit_code, "or")):
+            if _is_deadly(number):
+                return f"{words}, {link} its program was killed by signal {_signal_name(number)}"
+        return words
 
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
@@ -163,10 +160,7 @@ def ask_sacct(job_ids: Iterable[str], columns: Iterable[str], timeout_s: float) 
 
 
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
-    """Say in a sentence, without a full stop, how a job ended; None if Slurm could not be asked.
-
-    It quotes the end of the log where that may say more than Slurm.
-    """
+    """Say in a sentence, without a full stop, how a job ended; it may quote the job's log."""
     path, lines = last_lines(log_dir, job_id)
     if end is None:
         where = f"see {path}" if path else f"it left no log in {log_dir}"

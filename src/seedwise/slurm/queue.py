@@ -96,10 +96,7 @@ def job_name(run_name: str) -> str:
 
 
 def require_slurm(interface: str | None, keyword: str = "interface") -> None:
-    """Refuse to start without Slurm, or with a network interface that is not on this machine.
-
-    Without `interface` Dask chooses one; `keyword` is the option that gave it.
-    """
+    """Refuse to start without Slurm, or with an interface that is not on this machine."""
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
     known = [name for _, name in socket.if_nameindex()]
@@ -159,9 +156,8 @@ def sbatch_environment(script: str) -> dict[str, str]:
 
 def test_submit(script: str, *excluded: str) -> CommandError | None:
     """Return why Slurm would not take a job that goes to no `excluded` node; None if it would."""
-    options = ["--test-only", *_exclude_option(script, excluded)]
     try:
-        run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
+        _sbatch("--test-only", script, excluded)
     except CommandError as error:
         return error
     return None
@@ -178,8 +174,7 @@ def submit_job(script: str, *excluded: str) -> str | None:
     None if ``sbatch`` printed no id, as a wrapper may do. Raises CommandError if Slurm refuses the
     job, or does not answer; if it does not answer, there may still be a job.
     """
-    options = ["--parsable", *_exclude_option(script, excluded)]
-    out = run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
+    out = _sbatch("--parsable", script, excluded)
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
     return ids[-1] if ids else None
 
@@ -248,10 +243,7 @@ def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
 def cancel_jobs(
     tag: str, known: Collection[str] = (), name: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> list[str]:
-    """Cancel the jobs of a run, as `list_jobs` finds them, and return their ids.
-
-    Raises CommandError if there is a Slurm that does not answer: then jobs may be left.
-    """
+    """Cancel the jobs that `list_jobs` finds, and return their ids; CommandError if unknown."""
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []
     ids = list(list_jobs(tag, known, name, timeout_s))
@@ -259,9 +251,10 @@ def cancel_jobs(
     return ids
 
 
-def _exclude_option(script: str, excluded: Collection[str]) -> list[str]:
-    """Return sbatch's option for nodes that are excluded, which overrides that of the script."""
-    return [f"--exclude={','.join([*_excluded_by(script), *excluded])}"] if excluded else []
+def _sbatch(option: str, script: str, excluded: Collection[str]) -> str:
+    # This option overrides that of the script.
+    nodes = [f"--exclude={','.join([*_excluded_by(script), *excluded])}"] if excluded else []
+    return run_command("sbatch", option, *nodes, stdin=script, env=sbatch_environment(script))
 
 
 def _excluded_by(script: str) -> list[str]:

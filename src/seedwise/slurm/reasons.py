@@ -23,10 +23,7 @@ class Reason:
 
 
 def explain(reason: str) -> Reason:
-    """Explain why a job waits, by squeue's ``%r`` or what scontrol writes after ``Reason=``.
-
-    The words of an unknown reason quote it, and it counts as one that may clear.
-    """
+    """Explain squeue's ``%r`` or scontrol's ``Reason=``; an unknown reason counts as clearing."""
     text = reason.strip()
     if " " not in text:  # scontrol makes one word of a sentence
         text = text.replace("_", " ")
@@ -40,14 +37,13 @@ def explain(reason: str) -> Reason:
 def _reason(
     match: re.Match[str], never_clears: bool, words: str, advice: str = "", code: str = ""
 ) -> Reason:
-    groups = match.groupdict()
-    whose, elsewhere = _WHOSE[(groups.get("whose") or "qos").lower()]
-    what, less = _WHAT.get((groups.get("what") or "").lower(), _ANYTHING)
-    filled = {"whose": whose, "elsewhere": elsewhere, "what": what, "less": less}
-    nodes = groups.get("nodes")
-    filled["nodes"] = f" ({nodes})" if nodes else ""
+    groups = {name: found or "" for name, found in match.groupdict().items()}
+    whose, elsewhere = _WHOSE[groups.get("whose", "").lower() or "qos"]
+    what, less = _WHAT.get(groups.get("what", "").lower(), _ANYTHING)
+    nodes = f" ({groups['nodes']})" if groups.get("nodes") else ""
+    filled = {"whose": whose, "elsewhere": elsewhere, "what": what, "less": less, "nodes": nodes}
     return Reason(
-        code=code or match.group(),
+        code=code or groups.get("code", match.group()),
         words=words.format(**filled),
         advice=advice.format(**filled),
         never_clears=never_clears,
@@ -88,7 +84,7 @@ _WHO_AND = r"(?P<whose>QOS|Assoc)"
 _RELEASE = "find out who holds your jobs, and release them with 'scontrol release'"
 
 # By the pattern of a reason, whose named groups fill what is said of it: what it means, what to
-# change, and its code, if that is not all of the reason.
+# change, and its code, if that is neither the group of this name nor all of the reason.
 
 # The job asks for more or less than any job may have, whatever other jobs hold.
 _LIMITS_OF_A_JOB = {
@@ -201,10 +197,7 @@ _NEVER = {
         "it could not be started, was queued again, and is held",
         f"{_RELEASE}, or cancel it; if it happens again, ask the administrators",
     ),
-    r"DependencyNeverSatisfied": (
-        "it waits for another job that did not end as it should",
-        _OTHER_DIRECTIVES,
-    ),
+    r"DependencyNeverSatisfied": ("it waits for a job that did not end well", _OTHER_DIRECTIVES),
     r"Reservation (?:\S+ (?:was|is) )?(?:Deleted|Invalid)|Reservation(?:Deleted|Invalid)": (
         "its reservation is gone",
         _OTHER_DIRECTIVES,
@@ -222,25 +215,18 @@ _OTHERS = {
         f"wait, or choose {_OTHER_PARTITION}",
         "Resources",
     ),
-    r"ReqNodeNotAvail.*maintenance.*": (
+    r"(?P<code>ReqNodeNotAvail).*maintenance.*": (
         "the nodes it could run on are reserved for maintenance before it would have ended",
         "choose a worker_time_limit that ends before the maintenance",
-        "ReqNodeNotAvail",
     ),
-    r"ReqNodeNotAvail.*reserved for other job.*": (
+    r"(?P<code>ReqNodeNotAvail).*reserved for other job.*": (
         "the node it asks for may be reserved for another job",
-        "",
-        "ReqNodeNotAvail",
     ),
-    r"ReqNodeNotAvail(\W+Unavailable(Nodes)?:(?P<nodes>[^)]*))?.*": (
+    r"(?P<code>ReqNodeNotAvail)(\W+Unavailable(Nodes)?:(?P<nodes>[^)]*))?.*": (
         "nodes it asks for are down, drained or reserved{nodes}",
         f"wait, or if it names nodes or features, {_OTHER_DIRECTIVES}",
-        "ReqNodeNotAvail",
     ),
-    r"Constraints": (
-        "no node has the features it asks for at present",
-        f"wait, or {_OTHER_DIRECTIVES}",
-    ),
+    r"Constraints": ("no node has its features at present", f"wait, or {_OTHER_DIRECTIVES}"),
     r"PartitionNodeLimit": (
         "its partition does not allow jobs of so many nodes, or nodes it could run on are down",
         f"wait if they are down, or choose {_OTHER_PARTITION} or {_OTHER_DIRECTIVES}",
@@ -255,16 +241,12 @@ _OTHERS = {
     ),
     r"Reservation": ("its reservation has not begun",),
     r"BeginTime": ("its begin time has not come",),
-    r"Licenses.*": ("all licenses it asks for are in use", "", "Licenses"),
+    r"(?P<code>Licenses).*": ("all licenses it asks for are in use",),
     r"Dependency": ("it waits for another job to end",),
     r"Cleaning": ("Slurm still cleans up after an earlier start of it",),
     r"Prolog": ("its node is being prepared",),
     r"JobArrayTaskLimit": ("its array allows no more tasks to run at once",),
-    r"BurstBuffer.*": (
-        "its burst buffer is not ready",
-        f"wait, or {_OTHER_DIRECTIVES}",
-        "BurstBuffer",
-    ),
+    r"(?P<code>BurstBuffer).*": ("its burst buffer is not ready", f"wait, or {_OTHER_DIRECTIVES}"),
     r"FedJobLock": ("the clusters of the federation have not agreed on it yet",),
     r"MaxPoweredUpNodes": ("as many nodes are powered up as the cluster allows",),
     r"SystemFailure": ("Slurm or the system below it failed", "ask the administrators"),

@@ -52,10 +52,7 @@ class Usage:
 
 
 def ask_usage(job_ids: Iterable[str], name: str, timeout_s: float = 10.0) -> Usage | None:
-    """Ask the accounting what jobs used; None if it does not answer, or knows none that ended.
-
-    Jobs of another name are those of another cluster, where the run's folder was copied to.
-    """
+    """Ask the accounting what jobs used; None if it does not answer, or knows none that ended."""
     wanted = [job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)]
     if not wanted:
         return None
@@ -65,6 +62,7 @@ def ask_usage(job_ids: Iterable[str], name: str, timeout_s: float = 10.0) -> Usa
 def parse_usage(text: str, name: str) -> Usage | None:
     """Return what sacct prints of `_COLUMNS` for jobs of a name; None if none of them ended."""
     found = rows(text, _COLUMNS)
+    # Those of another name are another cluster's, where the run's folder was copied to.
     jobs = {
         row["JobIDRaw"]: row
         for row in found

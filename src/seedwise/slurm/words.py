@@ -54,10 +54,7 @@ def memory_mb(text: str) -> float | None:
 
 
 def memory_text(mb: float) -> str:
-    """Return an amount of memory as Slurm reads it, in the largest unit in which it is exact.
-
-    A fraction of a MB counts as a whole one.
-    """
+    """Return memory as Slurm reads it, in whole MB or in the largest unit that is exact."""
     number, unit = math.ceil(mb), "M"
     for larger in "GT":
         if number == 0 or number % 1024:
@@ -67,10 +64,7 @@ def memory_text(mb: float) -> str:
 
 
 def readable_memory(mb: float) -> str:
-    """Return an amount of memory in MB, GB or TB, cut off after a tenth.
-
-    It is never rounded up: a user who asks for what a node is said to have must get it.
-    """
+    """Return memory in MB, GB or TB; it is cut off, because who asks for it must get it."""
     unit = "MB"
     for larger in ("GB", "TB"):
         if mb < 1024:

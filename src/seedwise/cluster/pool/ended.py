@@ -33,10 +33,7 @@ _FORGOTTEN_AFTER_S = 3600.0
 
 
 class BadNodes:
-    """Counts early ends of jobs by node, and excludes nodes for an hour.
-
-    `try_without` asks why Slurm does not take a job that may not run on some nodes.
-    """
+    """Counts early ends of jobs by node, and excludes nodes for an hour."""
 
     def __init__(self, try_without: Callable[[Collection[str]], CommandError | None]) -> None:
         #: Whether Slurm has only bad nodes for a job, as far as it was asked.

@@ -6,8 +6,6 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import attrs
-
 from seedwise.errors import SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
 from seedwise.slurm.limits.answers import (
@@ -27,7 +25,6 @@ _COMMANDS = {
     "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
 }
-_MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
 
@@ -75,43 +72,35 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     else:
         del commands["accounts"]
     with ThreadPoolExecutor(len(commands)) as threads:
-        found = threads.map(lambda name: _answer(commands[name], deadline, name), commands)
+        found = threads.map(lambda name: _answer(commands[name], deadline), commands)
         answers = dict(zip(commands, found, strict=True))
-    if not partitions_in(answers["partitions"].text or "", None, {}):
+    if not partitions_in(answers["partitions"][0] or "", None, {}):
+        commands["sinfo"] = _SINFO
         answers["sinfo"] = _answer(_SINFO, deadline)
-    return limits_in(
-        {name: answer.text for name, answer in answers.items()},
-        user=user,
-        unanswered={answer.command: answer.why for answer in answers.values() if answer.why},
-    )
+    unanswered = {_short(commands[name]): why for name, (_, why) in answers.items() if why}
+    texts = {name: text for name, (text, _) in answers.items()}
+    return limits_in(texts, user=user, unanswered=unanswered)
 
 
-@attrs.frozen
-class _Answer:
-    """What a command printed, or why it gave no answer."""
-
-    command: str
-    text: str | None = None
-    why: str | None = None
+def _short(command: tuple[str, ...]) -> str:
+    return " ".join([word for word in command if not word.startswith("-")][:3])
 
 
-def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:
-    """Run a command, but not beyond the deadline."""
-    program, *arguments = command
-    said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
-    if shutil.which(program) is None:
-        return _Answer(said, why=f"there is no {program} on this machine's PATH")
+def _answer(command: tuple[str, ...], deadline: float) -> tuple[str | None, str]:
+    """Return what a command printed, or why it gave no answer before the deadline."""
     left_s = deadline - time.monotonic()
+    if shutil.which(command[0]) is None:
+        return None, f"there is no {command[0]} on this machine's PATH"
     if left_s <= 0:
-        return _Answer(said, why="there was no time left for it")
+        return None, "there was no time left for it"
     try:
         text = run_command(*command, timeout_s=left_s)
     except CommandError as error:
         *_, why = ["it failed without a message", *error.text.splitlines()]
-        return _Answer(said, why=why.strip())
-    if not text.strip() and name != _MAY_BE_EMPTY:
-        return _Answer(said, why="it printed nothing")
-    return _Answer(said, text=text)
+        return None, why.strip()
+    if not text.strip() and "user" not in command:  # a user may have no account
+        return None, "it printed nothing"
+    return text, ""
 
 
 def _user() -> str:

@@ -85,10 +85,7 @@ def check_jobs(
 
 
 def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
-    """Return why jobs would wait longer or fewer would run at once, and each one's CPUs if known.
-
-    One job with this script was tried. Raises PreflightError if no such job can start.
-    """
+    """Return what is wrong with a script that was tried, and each job's CPUs if they are known."""
     limits = known_limits()
     found = script_problems(script, n_jobs, limits)
     refuse_fatal(found)

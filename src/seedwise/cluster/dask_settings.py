@@ -40,8 +40,6 @@ WORKER_SETTINGS = {
     "distributed.worker.memory.pause": False,
 }
 
-_MESSAGES_KEPT = 10
-
 
 @contextlib.contextmanager
 def tidy_dask() -> Iterator[None]:
@@ -60,7 +58,7 @@ def tidy_dask() -> Iterator[None]:
             all_loggers.setLevel(logging.WARNING)
         with (
             tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
-            dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}),
+            dask.config.set({"distributed.admin.low-level-log-length": 10}),
             dask.config.set({"temporary-directory": folder}),
         ):
             yield
@@ -93,10 +91,9 @@ def site_scheduler() -> dict[str, Any]:
 
 def scheduler_interface(slurm: SlurmOptions) -> str | None:
     """Return this machine's interface that the jobs reach it over; None leaves it to Dask."""
-    if given := slurm.scheduler_interface or slurm.interface:
-        return given
-    site: str | None = site_scheduler().get("interface")
-    return site or dask.config.get("jobqueue.slurm.interface", None)
+    given = slurm.scheduler_interface or slurm.interface or site_scheduler().get("interface")
+    interface: str | None = given or dask.config.get("jobqueue.slurm.interface", None)
+    return interface
 
 
 def thread_settings(options: WorkOptions) -> dict[str, str]:

@@ -22,10 +22,10 @@ from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
+from seedwise.slurm.commands import memory_mb, memory_text
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
 from seedwise.slurm.preflight.rules import Request
 from seedwise.slurm.queue import job_name, quoted_file
-from seedwise.slurm.words import memory_mb, memory_text
 
 _OLD_NAMES = {
     "account": "project",
@@ -51,8 +51,6 @@ _OF_SITE = {
     "worker_time_limit": ["walltime"],
 }
 
-_DEATH_TIMEOUT_S = 60
-
 # What the nanny itself takes, and what Slurm counts but the nanny does not see.
 _HEADROOM_B = 192 * 1024**2
 _HEADROOM_PART = 0.05
@@ -76,7 +74,6 @@ class JobPlan:
     tag: RunTag
     #: Chunks that a worker evaluates at once.
     threads: int
-    #: Address of the scheduler's machine.
     host: str
     #: Keys of the connections; None means open connections.
     security: Security | None = None
@@ -93,6 +90,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     n_cpus, job_mem, walltime = _resources(options, directives)
     python = _python(slurm)
     interface = slurm.interface or _site("interface")
+    own_address = shlex.join(["-I", "-c", _OWN_ADDRESS, plan.host])
     return {
         "cores": plan.threads,
         "processes": 1,
@@ -103,7 +101,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "queue": slurm.partition,
         "account": slurm.account or _site("account"),
         "interface": interface,
-        "death_timeout": _DEATH_TIMEOUT_S,
+        "death_timeout": 60,
         "local_directory": '"$SEEDWISE_SCRATCH"',
         # -P: no modules from the job's working folder, which may be anybody's, such as /tmp.
         "python": f"{python} -P",
@@ -128,7 +126,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
             *_exports(options, plan),
             *_given_or_site(slurm.prologue, "job-script-prologue"),
             *_scratch(slurm),
-            *([] if interface else [_own_address(python, plan.host)]),
+            *([] if interface else [f'SEEDWISE_ADDRESS="$({python} {own_address})" || exit']),
         ],
     }
 
@@ -212,10 +210,7 @@ def _site_worker_arguments(note: Callable[[str], None]) -> list[str]:
 
 
 def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, str, str]:
-    """Return CPUs, memory and walltime of a job, as Slurm will read them.
-
-    The directives come after what dask-jobqueue writes about these, so they win.
-    """
+    """Return CPUs, memory and walltime of a job, as Slurm reads them: the last directive wins."""
     n_cpus = int(_call_or_site(options, "cpus_per_task")[0])
     try:
         n_cpus = _asked([f"--cpus-per-task={n_cpus}", *directives]).cpus
@@ -296,11 +291,6 @@ def _in_shell(folder: str) -> str:
     """Quote a path, except for variables, which are those of the node."""
     folder = re.sub(r"^~(?=/|$)", "$HOME", re.sub(r'(["\\`])', r"\\\1", folder))
     return f'"{folder}"'
-
-
-def _own_address(python: str, scheduler_host: str) -> str:
-    arguments = shlex.join(["-I", "-c", _OWN_ADDRESS, scheduler_host])
-    return f'SEEDWISE_ADDRESS="$({python} {arguments})" || exit'
 
 
 def _call_or_site(options: WorkOptions, keyword: str) -> tuple[Any, bool]:

@@ -36,9 +36,15 @@ def run_keys(folder: Path) -> Iterator[Security]:
         _make(folder, key)
         made = True
         check_keys(folder)
-        yield _security(folder, certificate.decode())
+        roles = ("client", "scheduler", "worker")
+        shown = {f"tls_{role}_cert": certificate.decode() for role in roles}
+        shown |= {f"tls_{role}_key": str(folder / KEY_FILE) for role in roles}
+        yield Security(require_encryption=True, tls_ca_file=certificate.decode(), **shown)
     finally:
-        if not made or _is_ours(folder, key):
+        are_theirs = False
+        with contextlib.suppress(OSError):
+            are_theirs = made and (folder / KEY_FILE).read_bytes() != key
+        if not are_theirs:
             remove_keys(folder)
 
 
@@ -70,13 +76,6 @@ def remove_keys(folder: Path) -> bool:
         folder.rmdir()
         removed = True
     return removed
-
-
-def _is_ours(folder: Path, key: bytes) -> bool:
-    try:
-        return (folder / KEY_FILE).read_bytes() == key
-    except OSError:
-        return True
 
 
 def _make(folder: Path, key: bytes) -> None:
@@ -146,13 +145,6 @@ def _check_above(folder: Path) -> None:
                 )
     except OSError as error:
         raise KeyFolderError(folder, f"what is above it can't be looked at ({error})") from error
-
-
-def _security(folder: Path, certificate: str) -> Security:
-    roles = ("client", "scheduler", "worker")
-    certificates = {f"tls_{role}_cert": certificate for role in roles}
-    keys = {f"tls_{role}_key": str(folder / KEY_FILE) for role in roles}
-    return Security(require_encryption=True, tls_ca_file=certificate, **certificates, **keys)
 
 
 def _key_and_certificate() -> tuple[bytes, bytes]:

@@ -86,7 +86,15 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         with script_kept(tag):
             keywords = check_jobs(options, job_keywords(options, plan), _script, high, tag.note)
         token = None if options.insecure else new_token()
-        cluster = _start(keywords, plan, token)
+        with dask.config.set(SCHEDULER_SETTINGS), starting("the scheduler of the Slurm jobs"):
+            cluster: Any = _Cluster(
+                job_cls=WorkerJob,
+                scheduler_options=_scheduler_options(plan),
+                silence_logs=logging.ERROR,
+                security=security,
+                scheduler_cls=scheduler_class(token, tag.pages),
+                **keywords,
+            )
         book = JobBook(tag.jobs_file)
         # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the tag, too.
         closing.callback(_cancel_all, tag, book)
@@ -155,18 +163,6 @@ def _scheduler_options(plan: JobPlan) -> dict[str, Any]:
         "host": plan.host,
         "dashboard_address": f"{_LOOPBACK}:{site_port[1]}" if site_port else dashboard_address(),
     }
-
-
-def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
-    with dask.config.set(SCHEDULER_SETTINGS), starting("the scheduler of the Slurm jobs"):
-        return _Cluster(
-            job_cls=WorkerJob,
-            scheduler_options=_scheduler_options(plan),
-            silence_logs=logging.ERROR,
-            security=plan.security,
-            scheduler_cls=scheduler_class(token, plan.tag.pages),
-            **keywords,
-        )
 
 
 def _script(keywords: dict[str, Any], address: str = "tls://scheduler:0") -> str:

@@ -1,18 +1,19 @@
-"""Why jobs ended: what Slurm's accounting, slurmctld and the jobs' logs say."""
+"""How jobs ended and what they used: what Slurm's accounting, slurmctld and the logs say."""
 
+import math
 import os
 import pwd
 import re
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import attrs
 
 from seedwise.errors.base import masked
-from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.words import records, rows
+from seedwise.model.slurm_time import time_s
+from seedwise.slurm.commands import CommandError, memory_mb, records, rows, run_command
 
 _COLUMNS = ("JobIDRaw", "State", "ExitCode", "NodeList", "ReqMem")
 
@@ -39,6 +40,16 @@ _SIG_OOM = 125
 # slurmctld is asked about one job at a time, and must not be kept busy with it.
 _MOST_ASKED = 20
 
+_USAGE_COLUMNS = (
+    *("JobIDRaw", "JobName", "State", "ElapsedRaw", "AllocCPUS", "TotalCPU", "MaxRSS", "ReqMem"),
+)
+
+# Of these, the accounting has all figures.
+_GOES_ON = ("PENDING", "RUNNING", "SUSPENDED", "REQUEUED")
+_TO_SPARE = 1.25
+_WORTH_IT = 0.7
+_STEP_MB = 100
+
 _TAIL_BYTES = 64 * 1024
 _LINE_CHARS = 1000
 _ESCAPES = re.compile(
@@ -54,7 +65,6 @@ class JobEnd:
     """How a job ended."""
 
     job_id: str
-    #: Slurm's word for its end.
     state: str = attrs.field(validator=attrs.validators.in_(END_STATES))
     #: What its script exited with; sacct takes 128 from a code of 128 or more.
     exit_code: int = 0
@@ -103,6 +113,36 @@ class JobEnd:
             if _is_deadly(number):
                 return f"{words}, {link} its program was killed by signal {_signal_name(number)}"
         return words
+
+
+@attrs.frozen
+class Usage:
+    """What the jobs that have ended used together."""
+
+    n_jobs: int
+    #: Seconds of all their CPUs.
+    core_s: float
+    #: Seconds in which their CPUs had work.
+    busy_s: float
+    #: CPUs of a job, at least.
+    n_cpus: int
+    #: The most memory that a job took; None if it is not recorded.
+    peak_memory_mb: float | None
+    #: What a job asked for; None without a limit.
+    memory_mb: float | None
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of the CPUs' time in which they had work; None if none passed."""
+        return self.busy_s / self.core_s if self.core_s else None
+
+    @property
+    def fitting_mb(self) -> int | None:
+        """The memory a CPU that would do, if that is clearly less than was asked for."""
+        if self.peak_memory_mb is None or self.memory_mb is None:
+            return None
+        wanted = _STEP_MB * math.ceil(_TO_SPARE * self.peak_memory_mb / self.n_cpus / _STEP_MB)
+        return wanted if wanted * self.n_cpus < _WORTH_IT * self.memory_mb else None
 
 
 def parse_sacct(text: str) -> dict[str, JobEnd]:
@@ -188,6 +228,43 @@ def last_lines(log_dir: Path, job_id: str) -> tuple[Path | None, list[str]]:
     return None, []
 
 
+def ask_usage(job_ids: Iterable[str], name: str, timeout_s: float = 10.0) -> Usage | None:
+    """Ask the accounting what jobs used; None if it does not answer, or knows none that ended."""
+    wanted = [job_id for job_id in job_ids if re.fullmatch(r"\d+", job_id)]
+    if not wanted:
+        return None
+    return parse_usage(ask_sacct(wanted, _USAGE_COLUMNS, timeout_s) or "", name)
+
+
+def parse_usage(text: str, name: str) -> Usage | None:
+    """Return what `_USAGE_COLUMNS` say of jobs of a name; None if none of them ended."""
+    found = rows(text, _USAGE_COLUMNS)
+    # Those of another name are another cluster's, where the run's folder was copied to.
+    jobs = {
+        row["JobIDRaw"]: row
+        for row in found
+        if row["JobName"] == name and not row["State"].startswith(_GOES_ON)
+    }
+    cpus = [int(row["AllocCPUS"]) for row in jobs.values()]
+    if not any(cpus):
+        return None
+    elapsed_s = [int(row["ElapsedRaw"]) for row in jobs.values()]
+    # The steps have the memory, the jobs the rest.
+    peaks_mb = [
+        memory_mb(row["MaxRSS"]) or 0.0
+        for row in found
+        if row["MaxRSS"] and row["JobIDRaw"].partition(".")[0] in jobs
+    ]
+    return Usage(
+        n_jobs=len(jobs),
+        core_s=float(sum(n * s for n, s in zip(cpus, elapsed_s, strict=True))),
+        busy_s=sum(time_s(row["TotalCPU"]) or 0.0 for row in jobs.values()),
+        n_cpus=min(filter(None, cpus)),
+        peak_memory_mb=max(peaks_mb) if any(peaks_mb) else None,
+        memory_mb=min(map(_asked_mb, jobs.values())) or None,
+    )
+
+
 def _ends(jobs: Iterable[Iterable[str]], short_of_memory: Collection[str]) -> dict[str, JobEnd]:
     """Return how jobs ended, by id, from `_COLUMNS`; those that have not ended are left out."""
     ends: dict[str, JobEnd] = {}
@@ -271,3 +348,9 @@ def _read_end(path: Path) -> list[str]:
     while shown and not shown[-1].strip():
         shown.pop()
     return shown
+
+
+def _asked_mb(row: Mapping[str, str]) -> float:
+    """Return the memory that a job asked for; until Slurm 21.08 it may be said by CPU."""
+    by_cpu = row["ReqMem"].endswith("c")
+    return (memory_mb(row["ReqMem"] or "0") or 0.0) * (int(row["AllocCPUS"]) if by_cpu else 1)

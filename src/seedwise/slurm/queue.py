@@ -56,7 +56,6 @@ class QueuedJob:
     job_id: str
     #: Such as PENDING or RUNNING.
     state: str
-    #: Why it is in that state.
     reason: str = ""
     #: When it started or will start, as Slurm writes it; ``N/A`` if unknown.
     start: str = "N/A"
@@ -73,7 +72,6 @@ class JobBook:
     """A file with a line for each job that was submitted, also by a driver that was killed."""
 
     def __init__(self, path: Path) -> None:
-        #: Ids that this very book has noted.
         self.own: list[str] = []
         self._path = path
 

@@ -192,20 +192,14 @@ MaxJobsPerAccount => its QoS allows no more jobs of your account to run at once
 QOSUsageThreshold => your share of the cluster is smaller than its QoS demands => choose {qos}
 """
 
-#: With whether they never clear. The first match counts: exact names go before families of names.
-_TABLES = (
-    (_NEVER, True),
-    (_OTHERS, False),
-    (_LIMITS_OF_A_JOB, True),
-    (_LIMITS_OF_ALL_JOBS, False),
-)
-
 
 @functools.cache
 def _rules() -> list[tuple[str, bool, str, str, str]]:
     """Return the lines of the tables: pattern, whether it never clears, words, advice and code."""
     found = []
-    for table, never_clears in _TABLES:
+    never = {_NEVER: True, _OTHERS: False, _LIMITS_OF_A_JOB: True, _LIMITS_OF_ALL_JOBS: False}
+    # The first match counts: exact names go before families of names.
+    for table, never_clears in never.items():
         for line in re.split(r"\n(?=\S)", table.strip()):
             pattern, words, *rest = re.split(r"\s+=> ", line)
             pattern = pattern.replace("{whose}", "(?P<whose>QOS|Assoc)")

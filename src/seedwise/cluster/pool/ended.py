@@ -21,8 +21,6 @@ _MOST_FAILED_STARTS = 3
 
 # After such ends on so many nodes it is the command that starts Python.
 _MOST_NODES_WITHOUT = 2
-_NOT_STARTED = (126, 127)
-_NOT_THERE = "No module named"
 
 _LATE = "its worker did not join in time, so it was cancelled"
 _BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
@@ -109,10 +107,7 @@ class EndedJobs:
     def explain(
         self, now_s: float, *, at_work: bool
     ) -> tuple[list[PoolNews], WorkersFailedError | None]:
-        """Return news of the jobs whose end is explained by now, each reason once, and an error.
-
-        The error ends the run: jobs fail at their start wherever they run, and none is at work.
-        """
+        """Return news of the ends that are explained by now, and an error if no job can start."""
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None
         self._asked_s = now_s
@@ -175,7 +170,7 @@ class EndedJobs:
 
     def _lacks_command(self, job: PoolJob, end: JobEnd | None) -> bool:
         code = 0 if end is None else end.exit_code
-        return code in _NOT_STARTED or _NOT_THERE in log_tail(self._log_dir, job.job_id)
+        return code in (126, 127) or "No module named" in log_tail(self._log_dir, job.job_id)
 
     @property
     def _is_commands_fault(self) -> bool:
@@ -184,12 +179,10 @@ class EndedJobs:
     @property
     def _nothing_starts(self) -> bool:
         starts = self._failed_starts
-        if self._is_commands_fault:
-            return True
-        if self.nodes.no_others:
-            return len(starts) >= _MOST_FAILED_STARTS
         # A node that is unknown may be another one.
-        return len({*starts} - {None}) + starts.count(None) >= _MOST_FAILED_STARTS
+        n_nodes = len({*starts} - {None}) + starts.count(None)
+        n_starts = len(starts) if self.nodes.no_others else n_nodes
+        return self._is_commands_fault or n_starts >= _MOST_FAILED_STARTS
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
         # It ended well without a worker, or Slurm could not even open its log.

@@ -117,11 +117,8 @@ class PoolJob:
     """A job of the pool."""
 
     job_id: str
-    #: What the queue last said about it.
     queued: QueuedJob | None = None
-    #: When it was first seen running.
     started_s: float | None = None
-    #: Whether its worker has ever joined.
     joined: bool = False
     #: Its worker; None while it is not there.
     member: Member | None = None
@@ -132,7 +129,6 @@ class PoolJob:
     leaving: bool = False
     #: When its worker was last asked to leave.
     asked_s: float = float("inf")
-    #: Whether we cancelled it.
     cancelled: bool = False
     #: Whether that was because its worker did not join.
     given_up: bool = False
@@ -167,9 +163,7 @@ def never_starts(job: PoolJob) -> JobNeverStartsError:
 
 def waiting_words(pending: Sequence[PoolJob]) -> str | None:
     """Return why most of these jobs wait; None if unknown."""
-    reasons = [
-        job.queued.reason for job in pending if job.queued is not None and job.queued.is_pending
-    ]
+    reasons = [one.reason for one in (job.queued for job in pending) if one and one.is_pending]
     if not reasons:
         return None
     (common, _), *_ = Counter(reasons).most_common(1)

@@ -53,15 +53,14 @@ class Target:
         return max(self.least, min(self.most, self._seen[0][1]))
 
 
+@attrs.define(eq=False)
 class Backoff:
     """Waits longer after each failure in a row, from `first_s` up to `most_s`."""
 
-    def __init__(self, first_s: float, most_s: float) -> None:
-        self._first_s = first_s
-        self._most_s = most_s
-        #: In a row.
-        self.n_failures = 0
-        self._until_s = float("-inf")
+    _first_s: float
+    _most_s: float
+    n_failures: int = attrs.field(init=False, default=0)
+    _until_s: float = attrs.field(init=False, default=float("-inf"))
 
     def is_over(self, now_s: float) -> bool:
         """Tell whether it is time for another try."""
@@ -84,11 +83,11 @@ class Backoff:
         self._until_s = float("-inf")
 
 
+@attrs.define(eq=False)
 class Budget:
     """Bounds the jobs that are submitted in a minute, so that no mishap becomes a storm."""
 
-    def __init__(self) -> None:
-        self._spent_s: deque[float] = deque()
+    _spent_s: deque[float] = attrs.field(init=False, factory=deque)
 
     def left(self, most_workers: int, now_s: float) -> int:
         """Return how many jobs may be submitted now: in a minute a pool may be filled twice."""

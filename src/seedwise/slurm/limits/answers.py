@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.commands import SEPARATOR
+from seedwise.slurm.commands import SEPARATOR, memory_mb, records, rows
 from seedwise.slurm.limits.records import (
     AccountLimits,
     NodeKind,
@@ -21,18 +21,14 @@ from seedwise.slurm.limits.records import (
     QosLimits,
     SlurmLimits,
 )
-from seedwise.slurm.words import memory_mb, records, rows
 
 _T = TypeVar("_T")
 
 #: What Slurm writes where there is nothing.
 _NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
 
-
-def _truth(text: str) -> bool:
-    if text not in ("YES", "NO"):
-        raise ValueError(text)
-    return text == "YES"
+_TRUTH = {"YES": True, "NO": False}
+_STATES = {name: name for name in ("up", "down", "drain", "inactive")} | {"inact": "inactive"}
 
 
 def _number(text: str) -> int | None:
@@ -51,22 +47,10 @@ def _allowed(text: str) -> tuple[str, ...] | None:
     return None if text.upper() == "ALL" else _names(text)
 
 
-def _gres(text: str) -> tuple[str, ...]:
-    """Return generic resources, without where on a node they are, such as ``gpu:a100:4``."""
-    return _names(re.sub(r"\([^)]*\)", "", text))
-
-
 def _tres(key: str, parse: Callable[[str], _T], text: str) -> _T | None:
     """Return the limit on a resource from a list such as ``cpu=4,mem=8G``; None means no limit."""
     found = dict(word.split("=", 1) for word in _names(text))
     return parse(found[key]) if key in found else None
-
-
-def _state(text: str) -> str:
-    state = "inactive" if text.lower() == "inact" else text.lower()
-    if state not in ("up", "down", "drain", "inactive"):
-        raise ValueError(text)
-    return state
 
 
 def _default_qos(text: str) -> str | None:
@@ -106,9 +90,9 @@ _SETTINGS: _Table = {
 _PARTITION: _Table = {
     "max_time_s": ("MaxTime", time_s),
     "default_time_s": ("DefaultTime", time_s),
-    "is_default": ("Default", _truth),
-    "is_hidden": ("Hidden", _truth),
-    "state": ("State", _state),
+    "is_default": ("Default", lambda text: _TRUTH[text]),
+    "is_hidden": ("Hidden", lambda text: _TRUTH[text]),
+    "state": ("State", lambda text: _STATES[text.lower()]),
     "max_cpus_per_node": ("MaxCPUsPerNode", _number),
     "is_exclusive": ("OverSubscribe", lambda text: text.upper().startswith("EXCL")),
     "qos": ("QoS", _name),
@@ -227,10 +211,7 @@ def qos_in(text: str) -> tuple[QosLimits, ...]:
 
 
 def accounts_in(text: str | None, cluster: str | None) -> tuple[AccountLimits, ...] | None:
-    """Return what ``sacctmgr -nP show user withassoc`` prints in `ACCOUNT_FORMAT`.
-
-    Only those of `cluster`, as a database can serve several; None if nothing is known of them.
-    """
+    """Return the accounts of a cluster; a database can serve several. None if it is unknown."""
     if text is None:
         return None
     table = rows(text, _ACCOUNT_COLUMNS)
@@ -335,7 +316,7 @@ def _node(record: Mapping[str, str]) -> NodeKind | None:
             memory_mb=int(record["RealMemory"]) - int(record.get("MemSpecLimit") or 0),
             idle_cpus=idle_cpus if usable else 0,
             features=_names(record["AvailableFeatures"]),
-            gres=_gres(record["Gres"]),
+            gres=_names(re.sub(r"\([^)]*\)", "", record["Gres"])),  # not where on a node
         )
     except (IndexError, KeyError, ValueError):
         return None

@@ -65,11 +65,12 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
         raise SlurmNotFoundError("scontrol or sinfo")
     deadline = time.monotonic() + timeout_s
-    user = _user()
     commands = dict(_COMMANDS)
-    if user:
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
         commands["accounts"] = (*commands["accounts"], f"name={user}")
-    else:
+    except KeyError:  # a user that only the cluster's own directory knows
+        user = ""
         del commands["accounts"]
     with ThreadPoolExecutor(len(commands)) as threads:
         found = threads.map(lambda name: _answer(commands[name], deadline), commands)
@@ -101,10 +102,3 @@ def _answer(command: tuple[str, ...], deadline: float) -> tuple[str | None, str]
     if not text.strip() and "user" not in command:  # a user may have no account
         return None, "it printed nothing"
     return text, ""
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user that only the cluster's own directory knows
-        return ""

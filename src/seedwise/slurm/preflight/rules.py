@@ -39,14 +39,12 @@ class Request:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    #: Walltime of a job.
     time_s: float | None
     #: Memory of a job, in MB of 1024 * 1024 bytes.
     memory_mb: float
     cpus: int
     #: What ``--constraint`` asks of the nodes; None if nothing.
     constraint: str | None = None
-    #: Jobs that are to run at once.
     n_jobs: int = 1
 
     @property
@@ -64,7 +62,6 @@ class Request:
 class Problem:
     """Something that is asked for but not allowed, or not there."""
 
-    #: The keyword to change.
     option: str
     value: str
     #: What is allowed instead, with figures.
@@ -130,7 +127,7 @@ def problems(
     if may_be_changed or (one_will_do and one_does):
         found = [attrs.evolve(problem, fatal=False) for problem in found]
     if not accepted:
-        found = [*_unknown_partitions(request, limits), *_accounts(request, limits), *found]
+        found = [*_unknown_names(request, limits), *found]
     return tuple(sorted(dict.fromkeys(found), key=lambda problem: not problem.fatal))
 
 
@@ -176,25 +173,22 @@ def _enforces(limits: SlurmLimits, rule: str) -> bool:
     return rule in (_known(limits, "enforce") or ())
 
 
-def _unknown_partitions(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
-    if request.partition is None or not limits.knows("partitions"):
-        return
+def _unknown_names(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
+    """Yield the partitions that are not there, and an account that is not the user's."""
     known = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
-    for name in request.partition.split(","):
-        if limits.partition(name) is None:
-            yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
-
-
-def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
+    if request.partition is not None and limits.knows("partitions"):
+        for name in request.partition.split(","):
+            if limits.partition(name) is None:
+                yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
     if not limits.knows("accounts") or not _enforces(limits, "associations"):
         return
-    names, name = [one.account for one in limits.accounts], request.account
+    names, account = [one.account for one in limits.accounts], request.account
     if not names:
         words = f"Slurm has no account for user {limits.user}; its administrators can add one"
-        yield Problem(_ACCOUNT, name or "no account", words)
-    elif name is not None and not _among(name, names):
+        yield Problem(_ACCOUNT, account or "no account", words)
+    elif account is not None and not _among(account, names):
         words = f"the accounts of user {limits.user} are {_listed(dict.fromkeys(names))}"
-        yield Problem(_ACCOUNT, name, words)
+        yield Problem(_ACCOUNT, account, words)
 
 
 def _in_partition(case: _Case, accepted: bool) -> Iterator[Problem]:
@@ -230,6 +224,8 @@ def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
         yield case.problem(_PARTITION, words, fatal=False)
     elif state not in (None, "up"):
         yield case.problem(_PARTITION, f"it takes no jobs now: its state is {state}")
+    major = str(_known(case.limits, "version")).partition(".")[0]
+    accounts_are_exact = major.isdecimal() and int(major) < 23  # else they hold for those below
     doors = [
         (_ACCOUNT, case.account_name, "accounts", ("the accounts", "this account")),
         (_QOS, case.qos_name, "qos", ("the QoS", "this QoS")),
@@ -240,16 +236,10 @@ def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
         allowed = getattr(partition, f"allow_{kind}")
         if allowed is not None and not _among(name, allowed):
             words = f"partition {partition.name} is for {those} {_listed(allowed)}"
-            fatal = option == _QOS or _accounts_are_exact(case.limits)
+            fatal = option == _QOS or accounts_are_exact
             yield case.problem(option, words, fatal=fatal)
         elif allowed is None and _among(name, getattr(partition, f"deny_{kind}")):
             yield case.problem(option, f"partition {partition.name} is not for {this}")
-
-
-def _accounts_are_exact(limits: SlurmLimits) -> bool:
-    """Tell whether an account excludes those below it, as before Slurm 23."""
-    major = limits.version.partition(".")[0]
-    return limits.knows("version") and major.isdecimal() and int(major) < 23
 
 
 def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:

@@ -33,7 +33,7 @@ from seedwise.errors import (
 )
 from seedwise.folder import lease
 from seedwise.folder.process import this_process
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.queue import JobBook
 from seedwise.study.proposer import Proposer
 from tests.losses import SPACE, bowl
 from tests.tables import some, table

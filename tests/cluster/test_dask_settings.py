@@ -9,7 +9,7 @@ import sys
 import dask
 import pytest
 
-from seedwise.cluster.dask_settings import quiet_dask
+from seedwise.cluster.dask_settings import tidy_dask
 
 SCRIPT = """
 import logging
@@ -57,7 +57,7 @@ def test_a_level_that_the_user_gave_stays(tmp_path):
 def test_the_level_of_dask(monkeypatch, level, configured, inside):
     logger = logging.getLogger("distributed")
     monkeypatch.setattr(logger, "level", level)
-    with dask.config.set(logging=configured), quiet_dask():
+    with dask.config.set(logging=configured), tidy_dask():
         assert logger.level == inside
     assert logger.level == level
 

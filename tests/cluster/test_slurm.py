@@ -28,8 +28,7 @@ from seedwise.errors import (
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.model.options.study import RunOptions
-from seedwise.slurm.job_ids import JobBook, job_name
-from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job
+from seedwise.slurm.queue import JobBook, cancel_jobs, job_name, list_jobs, submit_job
 from tests.losses import bowl
 from tests.testbed.daemons import poll
 

@@ -19,7 +19,7 @@ from seedwise.folder.find import entry_directory
 from seedwise.folder.lease import SILENT_S, acquire_lease
 from seedwise.results.cleaned import CleanedRun
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.job_ids import JobBook
+from seedwise.slurm.queue import JobBook
 
 RUN_ID = "0123456789abcdef" * 2
 

@@ -10,7 +10,7 @@ import seedwise as sw
 from seedwise.errors import SubmitRefusedError
 from seedwise.errors.base import masked
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.logs import log_tail
+from seedwise.slurm.ends import log_tail
 
 BEGINS = {
     "optimize_run": (None,),

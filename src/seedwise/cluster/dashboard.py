@@ -3,6 +3,7 @@
 import getpass
 import os
 import socket
+from typing import Any
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from distributed import Client, Scheduler
@@ -48,10 +49,7 @@ def tunnel_command(port: int) -> str:
 
 
 def dashboard_link(port: int, token: str | None) -> str:
-    """Return the link to the dashboard, by Dask's setting ``distributed.dashboard.link``.
-
-    With a token in it, it is a secret; the token is None if the pages ask for none.
-    """
+    """Return the link to the dashboard by Dask's setting; with a token in it, it is a secret."""
     link: str
     try:
         link = format_dashboard_link(_LOOPBACK, port)
@@ -89,19 +87,17 @@ def scheduler_class(token: str | None, pages: Pages | None) -> type[Scheduler]:
     return with_pages(kind, pages)
 
 
-def published_links(
-    client: Client, token: str | None, tag: RunTag
-) -> tuple[str | None, str | None, str | None]:
-    """Return the links to the dashboard and the study page, and the command for a laptop if any.
-
-    The dashboard's is kept in a file, too.
-    """
+def published_links(client: Client, token: str | None, tag: RunTag) -> dict[str, Any]:
+    """Return what a `Place` has of its pages; the link to the dashboard is kept in a file, too."""
     port: int | None = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     if not port:
-        return None, None, None
+        return {}
     link = dashboard_link(port, token)
     if token:
         write_link(tag.key_dir, link)
     is_here = urlsplit(link).hostname == _LOOPBACK
-    study = None if tag.pages is None else page_link(port, token, STUDY)
-    return link, study, tunnel_command(port) if is_here else None
+    return {
+        "dashboard": link,
+        "study": None if tag.pages is None else page_link(port, token, STUDY),
+        "tunnel": tunnel_command(port) if is_here else None,
+    }

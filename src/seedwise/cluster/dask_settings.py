@@ -40,16 +40,14 @@ WORKER_SETTINGS = {
     "distributed.worker.memory.pause": False,
 }
 
-_MESSAGES_KEPT = 10
-
 
 @contextlib.contextmanager
-def quiet_dask() -> Iterator[None]:
-    """Keep Dask from logging what we do on purpose, while a cluster of ours is open.
+def tidy_dask() -> Iterator[None]:
+    """Keep Dask from logging what we do on purpose, and from leaving files, while it is ours.
 
-    That is a chunk of a lost worker, which we run again, and a traceback for a connection that we
-    close. Of the messages to each worker, which hold whole tasks, it keeps few in memory. A script
-    that shows INFO would get some sixty messages of a run; a level that the user gave stays.
+    We run a chunk of a lost worker again, and close connections. Of the messages to each worker,
+    which hold whole tasks, few are kept in memory. A script that shows INFO would get some sixty
+    messages of a run; a level that the user gave stays.
     """
     logging.getLogger("distributed.batched").setLevel(logging.WARNING)
     scheduler, all_loggers = map(logging.getLogger, ("distributed.scheduler", "distributed"))
@@ -58,7 +56,11 @@ def quiet_dask() -> Iterator[None]:
     try:
         if has_own_level:
             all_loggers.setLevel(logging.WARNING)
-        with dask.config.set({"distributed.admin.low-level-log-length": _MESSAGES_KEPT}):
+        with (
+            tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
+            dask.config.set({"distributed.admin.low-level-log-length": 10}),
+            dask.config.set({"temporary-directory": folder}),
+        ):
             yield
     finally:
         if has_own_level:
@@ -89,10 +91,9 @@ def site_scheduler() -> dict[str, Any]:
 
 def scheduler_interface(slurm: SlurmOptions) -> str | None:
     """Return this machine's interface that the jobs reach it over; None leaves it to Dask."""
-    if given := slurm.scheduler_interface or slurm.interface:
-        return given
-    site: str | None = site_scheduler().get("interface")
-    return site or dask.config.get("jobqueue.slurm.interface", None)
+    given = slurm.scheduler_interface or slurm.interface or site_scheduler().get("interface")
+    interface: str | None = given or dask.config.get("jobqueue.slurm.interface", None)
+    return interface
 
 
 def thread_settings(options: WorkOptions) -> dict[str, str]:
@@ -100,13 +101,3 @@ def thread_settings(options: WorkOptions) -> dict[str, str]:
     n_threads = str(max(1, options.cpus_per_task // options.worker_parallelism))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return dict.fromkeys(names, n_threads)
-
-
-@contextlib.contextmanager
-def own_scratch() -> Iterator[None]:
-    """Have Dask's servers here put temporary files into a folder that is removed with them."""
-    with (
-        tempfile.TemporaryDirectory(prefix="seedwise-", ignore_cleanup_errors=True) as folder,
-        dask.config.set({"temporary-directory": folder}),
-    ):
-        yield

@@ -22,11 +22,10 @@ from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s, time_text
-from seedwise.slurm.job_ids import job_name
+from seedwise.slurm.commands import memory_mb, memory_text
 from seedwise.slurm.preflight.check import NO_LIMIT_S, request_in
-from seedwise.slurm.preflight.request import Request
-from seedwise.slurm.queue import quoted_file
-from seedwise.slurm.units import memory_mb, memory_text
+from seedwise.slurm.preflight.rules import Request
+from seedwise.slurm.queue import job_name, quoted_file
 
 _OLD_NAMES = {
     "account": "project",
@@ -52,8 +51,6 @@ _OF_SITE = {
     "worker_time_limit": ["walltime"],
 }
 
-_DEATH_TIMEOUT_S = 60
-
 # What the nanny itself takes, and what Slurm counts but the nanny does not see.
 _HEADROOM_B = 192 * 1024**2
 _HEADROOM_PART = 0.05
@@ -77,7 +74,6 @@ class JobPlan:
     tag: RunTag
     #: Chunks that a worker evaluates at once.
     threads: int
-    #: Address of the scheduler's machine.
     host: str
     #: Keys of the connections; None means open connections.
     security: Security | None = None
@@ -93,7 +89,8 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
     directives = _given_or_site(slurm.extra_directives, "job-extra-directives")
     n_cpus, job_mem, walltime = _resources(options, directives)
     python = _python(slurm)
-    interface = slurm.interface or dask.config.get("jobqueue.slurm.interface", None)
+    interface = slurm.interface or _site("interface")
+    own_address = shlex.join(["-I", "-c", _OWN_ADDRESS, plan.host])
     return {
         "cores": plan.threads,
         "processes": 1,
@@ -104,7 +101,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
         "queue": slurm.partition,
         "account": slurm.account or _site("account"),
         "interface": interface,
-        "death_timeout": _DEATH_TIMEOUT_S,
+        "death_timeout": 60,
         "local_directory": '"$SEEDWISE_SCRATCH"',
         # -P: no modules from the job's working folder, which may be anybody's, such as /tmp.
         "python": f"{python} -P",
@@ -129,7 +126,7 @@ def job_keywords(options: WorkOptions, plan: JobPlan) -> dict[str, Any]:
             *_exports(options, plan),
             *_given_or_site(slurm.prologue, "job-script-prologue"),
             *_scratch(slurm),
-            *([] if interface else [_own_address(python, plan.host)]),
+            *([] if interface else [f'SEEDWISE_ADDRESS="$({python} {own_address})" || exit']),
         ],
     }
 
@@ -164,14 +161,8 @@ def require_python(slurm: SlurmOptions) -> None:
 
 def site_options() -> dict[str, tuple[str, Any]]:
     """Return the options that the site's Dask configuration has, each with its setting's name."""
-    found: dict[str, tuple[str, Any]] = {}
-    for option, settings in _OF_SITE.items():
-        names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting))]
-        for key in (f"jobqueue.slurm.{name}" for name in names if name):
-            value = _site_setting(key)
-            if option not in found and value not in (None, "", []):
-                found[option] = (key, value)
-    return found
+    found = {option: _site_setting(*settings) for option, settings in _OF_SITE.items()}
+    return {option: setting for option, setting in found.items() if setting[1] is not None}
 
 
 @contextlib.contextmanager
@@ -189,10 +180,7 @@ def script_kept(tag: RunTag) -> Iterator[None]:
 
 
 def worker_memory_b(job_memory: str) -> int:
-    """Return how much of a job's memory a worker and its children may take, in bytes.
-
-    Beyond it the nanny ends the worker, or the worker its child; Slurm would end the whole job.
-    """
+    """Return the bytes that a worker may take before its nanny ends it, not Slurm its job."""
     job_b = int((memory_mb(job_memory) or 0) * 1024**2)
     return max(job_b // 2, int(job_b * (1 - _HEADROOM_PART)) - _HEADROOM_B)
 
@@ -222,10 +210,7 @@ def _site_worker_arguments(note: Callable[[str], None]) -> list[str]:
 
 
 def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, str, str]:
-    """Return CPUs, memory and walltime of a job, as Slurm will read them.
-
-    The directives come after what dask-jobqueue writes about these, so they win.
-    """
+    """Return CPUs, memory and walltime of a job, as Slurm reads them: the last directive wins."""
     n_cpus = int(_call_or_site(options, "cpus_per_task")[0])
     try:
         n_cpus = _asked([f"--cpus-per-task={n_cpus}", *directives]).cpus
@@ -308,28 +293,10 @@ def _in_shell(folder: str) -> str:
     return f'"{folder}"'
 
 
-def _own_address(python: str, scheduler_host: str) -> str:
-    arguments = shlex.join(["-I", "-c", _OWN_ADDRESS, scheduler_host])
-    return f'SEEDWISE_ADDRESS="$({python} {arguments})" || exit'
-
-
 def _call_or_site(options: WorkOptions, keyword: str) -> tuple[Any, bool]:
     """Return the call's value, else the site's, else the default; and whether it is the site's."""
-    if keyword not in options.given:
-        for setting in _OF_SITE[keyword]:
-            value = _site_setting(f"jobqueue.slurm.{setting}")
-            if value is not None:
-                return value, True
-    return getattr(options, keyword), False
-
-
-def _site_setting(key: str) -> Any:
-    """Return a setting of Dask's that is not just dask-jobqueue's own default."""
-    value = dask.config.get(key, None)
-    shipped = dask.config.merge(*dask.config.defaults)
-    if value is None or value != dask.config.get(key, None, config=shipped):
-        return value
-    return dask.config.get(key, None, config=dask.config.collect())
+    value = None if keyword in options.given else _site(*_OF_SITE[keyword])
+    return (getattr(options, keyword), False) if value is None else (value, True)
 
 
 def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:
@@ -337,9 +304,19 @@ def _given_or_site(given: Sequence[str] | None, setting: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def _site(setting: str) -> Any:
-    """Return a setting of the site's, by its present name or else by its old one."""
-    value = dask.config.get(f"jobqueue.slurm.{setting}", None)
-    if not value and setting in _OLD_NAMES:
-        return dask.config.get(f"jobqueue.slurm.{_OLD_NAMES[setting]}", None)
-    return value
+def _site(*settings: str) -> Any:
+    """Return the value of the first of these settings that the site has; None if it has none."""
+    return _site_setting(*settings)[1]
+
+
+def _site_setting(*settings: str) -> tuple[str, Any]:
+    """Return the first of these settings that the site has, by its name or old name; or None."""
+    names = [name for setting in settings for name in (setting, _OLD_NAMES.get(setting)) if name]
+    for key in (f"jobqueue.slurm.{name}" for name in names):
+        value = dask.config.get(key, None)
+        shipped = dask.config.merge(*dask.config.defaults)
+        if value not in (None, "", []) and value == dask.config.get(key, None, config=shipped):
+            value = dask.config.get(key, None, config=dask.config.collect())
+        if value not in (None, "", []):
+            return key, value
+    return "", None

@@ -36,9 +36,15 @@ def run_keys(folder: Path) -> Iterator[Security]:
         _make(folder, key)
         made = True
         check_keys(folder)
-        yield _security(folder, certificate.decode())
+        roles = ("client", "scheduler", "worker")
+        shown = {f"tls_{role}_cert": certificate.decode() for role in roles}
+        shown |= {f"tls_{role}_key": str(folder / KEY_FILE) for role in roles}
+        yield Security(require_encryption=True, tls_ca_file=certificate.decode(), **shown)
     finally:
-        if not made or _read(folder) in (key, None):
+        are_theirs = False
+        with contextlib.suppress(OSError):
+            are_theirs = made and (folder / KEY_FILE).read_bytes() != key
+        if not are_theirs:
             remove_keys(folder)
 
 
@@ -50,10 +56,7 @@ def check_keys(folder: Path) -> None:
 
 
 def write_link(folder: Path, link: str) -> None:
-    """Write the dashboard's link, with its token, beside the keys, with which it is removed.
-
-    It is not printed, because what is printed may end up in a log that others read.
-    """
+    """Write the dashboard's link, with its token, beside the keys, with which it is removed."""
     try:
         with _opened(folder) as handle:
             _write(handle, LINK_FILE, f"{link}\n".encode())
@@ -73,14 +76,6 @@ def remove_keys(folder: Path) -> bool:
         folder.rmdir()
         removed = True
     return removed
-
-
-def _read(folder: Path) -> bytes | None:
-    """Return the key that is there; None if there is none."""
-    try:
-        return (folder / KEY_FILE).read_bytes()
-    except OSError:
-        return None
 
 
 def _make(folder: Path, key: bytes) -> None:
@@ -150,13 +145,6 @@ def _check_above(folder: Path) -> None:
                 )
     except OSError as error:
         raise KeyFolderError(folder, f"what is above it can't be looked at ({error})") from error
-
-
-def _security(folder: Path, certificate: str) -> Security:
-    roles = ("client", "scheduler", "worker")
-    certificates = {f"tls_{role}_cert": certificate for role in roles}
-    keys = {f"tls_{role}_key": str(folder / KEY_FILE) for role in roles}
-    return Security(require_encryption=True, tls_ca_file=certificate, **certificates, **keys)
 
 
 def _key_and_certificate() -> tuple[bytes, bytes]:

@@ -1,22 +1,27 @@
 """Opening the place that a run's options name."""
 
+import contextlib
 import multiprocessing
 import warnings
 from typing import Any
 
-from distributed import Client, get_worker
+from distributed import Client, LocalCluster, get_worker
 from distributed.threadpoolexecutor import thread_state
 
 from seedwise.cluster.dask_settings import scheduler_interface
 from seedwise.cluster.job import require_python
 from seedwise.cluster.local import open_local
-from seedwise.cluster.passed import mode_of, open_passed
 from seedwise.cluster.place import Demand, Place, RunTag
-from seedwise.errors import NestedDriverError, OptionError
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.errors import AddressError, NestedDriverError, OptionError
+from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.main_guard import require_main_guard
+
+_CONNECT_TIMEOUT_S = 10
+
+# It may be scaled up by its owner.
+_LEAST_SLOTS = 16
 
 
 def check_place(options: WorkOptions) -> None:
@@ -47,7 +52,12 @@ def place_mode(options: WorkOptions) -> ExecutionMode:
     """Return what the result calls the place that a run's options name."""
     if options.place == "local":
         return ExecutionMode.SINGLE
-    return ExecutionMode.DISTRIBUTED if options.place == "slurm" else mode_of(options.cluster)
+    if options.place == "slurm":
+        return ExecutionMode.DISTRIBUTED
+    cluster = options.cluster
+    cluster = cluster.cluster if isinstance(cluster, Client) else cluster
+    is_local = isinstance(cluster, LocalCluster)
+    return ExecutionMode.SINGLE if is_local else ExecutionMode.DISTRIBUTED
 
 
 def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
@@ -66,7 +76,34 @@ def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         from seedwise.cluster.slurm import open_slurm
 
         return open_slurm(options, demand, tag)
-    return open_passed(options)
+    return _open_passed(options)
+
+
+def _open_passed(options: WorkOptions) -> Place:
+    """Use what the caller passed; of it only a client that was made here is closed in the end."""
+    mode = place_mode(options)
+    with contextlib.ExitStack() as closing:
+        client = options.cluster
+        if not isinstance(client, Client):
+            try:
+                client = Client(client, set_as_default=False, timeout=_CONNECT_TIMEOUT_S)
+            except (OSError, ValueError) as error:
+                raise AddressError(str(client), str(error).partition("\n")[0]) from error
+            closing.enter_context(client)
+        if client.asynchronous:
+            allowed = "a client or cluster made with asynchronous=False"
+            raise OptionError("cluster", client, allowed)
+        asked = execution_mode(options.mode)
+        if "mode" in options.given and asked is not mode:
+            raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
+        return Place(
+            client=client,
+            mode=mode,
+            description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
+            slots=max(_LEAST_SLOTS, sum(client.nthreads().values())),
+            dashboard=client.dashboard_link or None,
+            closing=closing.pop_all(),
+        )
 
 
 def _refuse_own_task(cluster: Any) -> None:

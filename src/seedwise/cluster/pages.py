@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -67,10 +67,7 @@ def lock(server: HTTPServer, token: str, proxy_host: str | None = None) -> None:
 
 
 def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
-    """Return a class of schedulers whose pages ask for a token: see `lock`.
-
-    No scheduler of it has the token among its attributes, because Dask shows these.
-    """
+    """Return a class of schedulers whose pages ask for a token; Dask shows their attributes."""
 
     class LockedScheduler(Scheduler):  # type: ignore[misc]
         """Answers 403 on each route without the token, and closes silent connections."""
@@ -138,20 +135,20 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         name = _OUR_NAMES.fullmatch(host)
         # Pages of another origin, even of another port here, may not use ours.
         origin = headers.get("Origin", f"//{host}").partition("//")[2]
-        is_known = name is not None or self._is_the_proxys(host)
-        if not is_known or origin != host or not start_line.path.startswith("/"):
+        is_the_proxys = self._proxy_host in ("", re.sub(r":\d*$", "", host).lower())
+        if not (name or is_the_proxys) or origin != host or not start_line.path.startswith("/"):
             return _Answer(_OTHER_HOST)
         # The ports of a host share their cookies, and so do the paths of a proxy.
         cookie = f"{_COOKIE}{name[1] or 80}" if name else f"{_COOKIE}proxy"
-        if any(map(self._fits, _in_query(start_line.path))):
+        query = parse_qsl(start_line.path.partition("?")[2], keep_blank_values=True)
+        if any(key == "token" and self._fits(value) for key, value in query):
             is_page = start_line.method in ("GET", "HEAD") and "Upgrade" not in headers
             redirect = _redirect(start_line.path, f"{cookie}={self._token}", bool(name))
             return redirect if is_page else None
-        given = [_in_header(headers), parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
+        scheme, _, in_header = headers.get("Authorization", "").partition(" ")
+        given = [parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
+        given += [in_header.strip()] if scheme.lower() == "token" else []
         return None if any(map(self._fits, given)) else _Answer(_NO_TOKEN)
-
-    def _is_the_proxys(self, host: str) -> bool:
-        return self._proxy_host in ("", re.sub(r":\d*$", "", host).lower())
 
     def _fits(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self._token.encode())
@@ -168,27 +165,20 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
     _is_head: bool = False
     _inner: Any = attrs.field(factory=HTTPMessageDelegate)  # which drops what it gets
 
-    def headers_received(
-        self, start_line: RequestStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
+    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Any:
         self._answer = self._lock.answer(start_line, headers)
-        if self._answer is None:
-            self._lock.strangers.let_in(self._server_conn)
         self._is_head = start_line.method == "HEAD"
         if self._answer is not None:
             return None
+        self._lock.strangers.let_in(self._server_conn)
         self._inner = self._lock.application.start_request(self._server_conn, self._connection)
         # The application must not see the token: Bokeh writes the cookies that it gets into its
         # pages, where scripts can read them.
         start_line = start_line._replace(path=_without_token(start_line.path))
-        waited_for: Awaitable[None] | None = self._inner.headers_received(
-            start_line, _without_secrets(headers)
-        )
-        return waited_for
+        return self._inner.headers_received(start_line, _without_secrets(headers))
 
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        waited_for: Awaitable[None] | None = self._inner.data_received(chunk)
-        return waited_for
+    def data_received(self, chunk: bytes) -> Any:
+        return self._inner.data_received(chunk)
 
     def finish(self) -> None:
         if self._answer is None:
@@ -206,8 +196,9 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
         )
         line = ResponseStartLine("HTTP/1.1", answer.status, answer.reason)
         body = None if self._is_head else answer.body
-        # The client may have gone away by now.
-        self._connection.write_headers(line, headers, body).add_done_callback(_ignore_error)
+        written = self._connection.write_headers(line, headers, body)
+        # The client may have gone away by now, which is not to be logged.
+        written.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._connection.finish()
 
     def on_connection_close(self) -> None:
@@ -233,16 +224,6 @@ def _redirect(path: str, cookie: str, is_direct: bool) -> _Answer:
     return _Answer(b"", 302, "Found", headers)
 
 
-def _ignore_error(future: Any) -> None:
-    if not future.cancelled():
-        future.exception()
-
-
-def _in_query(path: str) -> list[str]:
-    pairs = parse_qsl(path.partition("?")[2], keep_blank_values=True)
-    return [value for name, value in pairs if name == "token"]
-
-
 def _without_token(path: str) -> str:
     route, _, query = path.partition("?")
     pieces = [
@@ -259,8 +240,3 @@ def _without_secrets(headers: HTTPHeaders) -> HTTPHeaders:
     if cookies:
         kept["Cookie"] = "; ".join(cookies)
     return kept
-
-
-def _in_header(headers: HTTPHeaders) -> str:
-    scheme, _, given = headers.get("Authorization", "").partition(" ")
-    return given.strip() if scheme.lower() == "token" else ""

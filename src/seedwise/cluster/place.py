@@ -1,13 +1,11 @@
 """The place where a run's work is done, once it is open."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 from distributed import Client
@@ -15,9 +13,6 @@ from distributed import Client
 from seedwise.errors import OptionError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
-
-if TYPE_CHECKING:
-    from bokeh.application import Application
 
 #: The path of the study page.
 STUDY = "study"
@@ -53,7 +48,7 @@ class Demand:
 class Pages(Protocol):
     """What shows a run in a browser."""
 
-    def application(self) -> Application:
+    def application(self) -> Any:
         """Return a new Bokeh application."""
 
     async def end(self) -> None:
@@ -64,11 +59,9 @@ class Pages(Protocol):
 class RunTag:
     """What a place is told about the run that it is for."""
 
-    #: The run's name.
     name: str
     #: What tells it from all other runs; its jobs carry it.
     run_id: str
-    #: Folder for the jobs' logs.
     log_dir: Path
     #: Folder for the keys of its connections; it is made and removed with the place.
     key_dir: Path
@@ -95,22 +88,17 @@ class Place(contextlib.AbstractContextManager["Place"]):
     """
 
     client: Client
-    #: What the result calls it.
     mode: ExecutionMode
-    #: Where the work runs, in words.
     description: str
     #: Chunks that it evaluates at once, when it has all the workers that it may have.
     slots: int = 1
     #: Seconds after which the workers' jobs end; None if they do not.
     walltime_s: float | None = None
-    #: Link to the Dask dashboard.
     dashboard: str | None = None
-    #: Link to the study page, if it has one.
     study: str | None = None
     #: Command that makes the links work from a laptop; None if it needs none.
     tunnel: str | None = None
     closing: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack, repr=False)
-    #: See `follow`.
     chunks_out: Callable[[], int] = attrs.field(init=False, default=lambda: 0)
     depart: Callable[..., None] = attrs.field(init=False, default=lambda **_: None)
     _news: collections.deque[PoolNews] = attrs.field(init=False, factory=collections.deque)
@@ -129,10 +117,7 @@ class Place(contextlib.AbstractContextManager["Place"]):
         )
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
-        """Have the number of workers follow `chunks_out`, the number of chunks that are out.
-
-        `depart` runs on a worker, and has it finish what it does and leave.
-        """
+        """Have the pool follow the chunks that are out; `depart` runs on a worker that leaves."""
         self.chunks_out, self.depart = chunks_out, depart
 
     def proved(self) -> None:

@@ -15,19 +15,17 @@ from distributed.utils import get_ip, get_ip_interface
 from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
-    own_scratch,
-    quiet_dask,
     scheduler_interface,
     site_scheduler,
     starting,
+    tidy_dask,
 )
 from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kept
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.cluster.pool.ended import EndedJobs
+from seedwise.cluster.pool.ended import BadNodes, EndedJobs
 from seedwise.cluster.pool.jobs import WORKER, Members, Queue
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.disk.aside import replace_file
@@ -36,9 +34,8 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
-from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.preflight.check import check_jobs
-from seedwise.slurm.queue import cancel_jobs
+from seedwise.slurm.queue import JobBook, cancel_jobs, job_name
 
 _CANCEL_FOR_S = 10
 _CANCEL_AGAIN_S = 1
@@ -83,14 +80,21 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
     """Start a SLURMCluster, and keep a pool of jobs for it; they are submitted as needed."""
     low, high = worker_bounds(options, demand)
     with contextlib.ExitStack() as closing:
-        closing.enter_context(quiet_dask())
+        closing.enter_context(tidy_dask())
         security = None if options.insecure else closing.enter_context(run_keys(tag.key_dir))
         plan = JobPlan(tag, demand.chunks_per_worker, _host(options), security)
         with script_kept(tag):
             keywords = check_jobs(options, job_keywords(options, plan), _script, high, tag.note)
         token = None if options.insecure else new_token()
-        closing.enter_context(own_scratch())
-        cluster = _start(keywords, plan, token)
+        with dask.config.set(SCHEDULER_SETTINGS), starting("the scheduler of the Slurm jobs"):
+            cluster: Any = _Cluster(
+                job_cls=WorkerJob,
+                scheduler_options=_scheduler_options(plan),
+                silence_logs=logging.ERROR,
+                security=security,
+                scheduler_cls=scheduler_class(token, tag.pages),
+                **keywords,
+            )
         book = JobBook(tag.jobs_file)
         # A Ctrl-C may have hit an sbatch whose job nobody knows: those carry the tag, too.
         closing.callback(_cancel_all, tag, book)
@@ -98,16 +102,13 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
         queue = Queue(_script(keywords, cluster.scheduler_address), tag)
         replace_file(tag.log_dir / "job.sh", queue.script.encode(), durable=False)
-        dashboard, study, tunnel = published_links(client, token, tag)
         return SlurmPlace(
             client=client,
             mode=ExecutionMode.DISTRIBUTED,
             description=span(low, high, "Slurm job"),
             slots=high * demand.chunks_per_worker,
             walltime_s=time_s(keywords["walltime"]),
-            dashboard=dashboard,
-            study=study,
-            tunnel=tunnel,
+            **published_links(client, token, tag),
             tag=tag,
             book=book,
             queue=queue,
@@ -162,18 +163,6 @@ def _scheduler_options(plan: JobPlan) -> dict[str, Any]:
         "host": plan.host,
         "dashboard_address": f"{_LOOPBACK}:{site_port[1]}" if site_port else dashboard_address(),
     }
-
-
-def _start(keywords: dict[str, Any], plan: JobPlan, token: str | None) -> Any:
-    with dask.config.set(SCHEDULER_SETTINGS), starting("the scheduler of the Slurm jobs"):
-        return _Cluster(
-            job_cls=WorkerJob,
-            scheduler_options=_scheduler_options(plan),
-            silence_logs=logging.ERROR,
-            security=plan.security,
-            scheduler_cls=scheduler_class(token, plan.tag.pages),
-            **keywords,
-        )
 
 
 def _script(keywords: dict[str, Any], address: str = "tls://scheduler:0") -> str:

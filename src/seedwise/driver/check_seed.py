@@ -27,7 +27,7 @@ from seedwise.model.events import Event, PoolChanged, RunStarted, TrialFinished
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions
 from seedwise.model.trials import Proposal, TrialResult, TrialState
-from seedwise.slurm.logs import log_tail
+from seedwise.slurm.ends import log_tail
 from seedwise.worker.plugin import about_worker
 
 _logger = logging.getLogger("seedwise")

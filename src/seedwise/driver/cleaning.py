@@ -15,8 +15,7 @@ from seedwise.folder.owner import allowed_to_us, require_own, require_owner
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.results.cleaned import CleanedRun
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.job_ids import JobBook, job_name
-from seedwise.slurm.queue import cancel_jobs
+from seedwise.slurm.queue import JobBook, cancel_jobs, job_name
 
 
 def clean(

@@ -1,14 +1,16 @@
-"""Commands, run in bounded time."""
+"""Slurm's commands, run in bounded time, and the records and amounts that they write."""
 
 import contextlib
 import locale
+import math
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from seedwise.errors.base import masked
+from seedwise.model.slurm_time import NO_LIMIT
 
 #: Parts the columns that squeue and sinfo print. A command may be a wrapper that hands its words
 #: to a shell again, as ssh does: so no word of a command has a character that means more there.
@@ -35,12 +37,21 @@ _UNHEARD = re.compile(
 # Variables that users set for these commands change what they list, and in which form.
 _WISHES = ("SACCT_", "SCANCEL_", "SINFO_", "SQUEUE_", "SLURM_TIME_FORMAT")
 
+#: A key and its value; values may hold blanks, and nothing is quoted.
+_PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
+
+_MEMORY = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGTPE])?(?:i?B)?[cn]?", re.ASCII | re.IGNORECASE
+)
+
+#: Each is 1024 of the one before.
+_UNITS = "KMGTPE"
+
 
 class CommandError(Exception):
     """A command failed, or gave no answer in time."""
 
     def __init__(self, text: str) -> None:
-        #: What it said.
         self.text = masked(text.strip())  # a site's wrapper may show the job script
         #: Whether Slurm was not reached, so that nothing is known; otherwise it refused.
         self.unheard = _UNHEARD.search(text) is not None
@@ -58,6 +69,7 @@ def run_command(
     Without `env` it gets this process's environment, but plain English, and without the variables
     that users set for Slurm's commands.
     """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_WISHES)}
     try:
         process = subprocess.Popen(
             command,
@@ -66,7 +78,7 @@ def run_command(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env=_plain_environment() if env is None else env,
+            env=env or {**kept, "LC_ALL": "C"},
             umask=0o077,  # sbatch hands it on to a job's log
             start_new_session=True,  # a Ctrl-C in the terminal must not reach it
         )
@@ -89,9 +101,61 @@ def run_command(
     return out
 
 
-def _plain_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_WISHES)}
-    return {**kept, "LC_ALL": "C"}
+def records(text: str, first_key: str) -> list[dict[str, str]]:
+    """Return the records that ``scontrol --oneliner`` printed, each as values by key.
+
+    Each record begins with `first_key`; other lines are a site's greeting. If a key is there
+    twice, the first counts: what people write, such as a reason, comes last.
+    """
+    lines = (line.strip() for line in text.splitlines())
+    return [
+        dict(reversed(_PAIR.findall(line))) for line in lines if line.startswith(f"{first_key}=")
+    ]
+
+
+def rows(text: str, columns: Collection[str], separator: str = "|") -> list[dict[str, str]]:
+    """Return the rows of a table with these columns, without lines that have fewer or more."""
+    found = [[word.strip() for word in line.split(separator)] for line in text.splitlines()]
+    return [
+        dict(zip(columns, words, strict=True)) for words in found if len(words) == len(columns)
+    ]
+
+
+def memory_mb(text: str) -> float | None:
+    """Return in MB an amount of memory as Slurm writes or reads it; None means no limit.
+
+    A MB is 1024 * 1024 bytes. What ``sacct`` appends, ``n`` for a node and ``c`` for a CPU, is
+    ignored. Raises ValueError for anything else, such as ``N/A``.
+    """
+    text = text.strip()
+    if text.upper() in NO_LIMIT:
+        return None
+    match = _MEMORY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an amount of memory as Slurm writes it, such as 2G")
+    power = _UNITS.index((match["unit"] or "M").upper()) - _UNITS.index("M")
+    return float(match["number"]) * 1024.0**power
+
+
+def memory_text(mb: float) -> str:
+    """Return memory as Slurm reads it, in whole MB or in the largest unit that is exact."""
+    number, unit = math.ceil(mb), "M"
+    for larger in "GT":
+        if number == 0 or number % 1024:
+            break
+        number, unit = number // 1024, larger
+    return f"{number}{unit}"
+
+
+def readable_memory(mb: float) -> str:
+    """Return memory in MB, GB or TB; it is cut off, because who asks for it must get it."""
+    unit = "MB"
+    for larger in ("GB", "TB"):
+        if mb < 1024:
+            break
+        mb, unit = mb / 1024, larger
+    tenths = int(mb * 10)
+    return f"{tenths // 10} {unit}" if tenths % 10 == 0 else f"{tenths / 10} {unit}"
 
 
 def _text(written: str | bytes | None) -> str:

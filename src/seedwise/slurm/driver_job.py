@@ -62,7 +62,6 @@ class DriverJob:
     name: str
     #: Folder of their own, for the files below.
     folder: Path
-    #: Where the command is run.
     working_dir: Path
     command: Sequence[str]
     #: Variables for it, with values as a shell reads them.
@@ -122,11 +121,9 @@ def submit_driver(script: str) -> str | None:
     try:
         return submit_job(script)
     except CommandError as error:
-        said = "does not answer" if error.unheard else "refuses it"
-        advice = "seedwise slurm shows what the cluster allows"
-        raise ClusterStartError("the driver's job", f"Slurm {said}: {error.text}; {advice}") from (
-            error
-        )
+        said = f"Slurm {'does not answer' if error.unheard else 'refuses it'}: {error.text}"
+        problem = f"{said}; seedwise slurm shows what the cluster allows"
+        raise ClusterStartError("the driver's job", problem) from error
 
 
 def submit_again(script_file: Path) -> None:

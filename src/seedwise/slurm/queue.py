@@ -1,4 +1,4 @@
-"""Slurm's queue: jobs are tried, submitted, listed and cancelled, each in bounded time."""
+"""Slurm's queue: jobs are tried, submitted, noted, listed and cancelled, in bounded time."""
 
 import argparse
 import itertools
@@ -8,10 +8,12 @@ import shlex
 import shutil
 import socket
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 
+from seedwise.disk.lines import append_lines, read_lines
 from seedwise.errors import OptionError, SlurmNotFoundError
 from seedwise.slurm.commands import SEPARATOR, CommandError, run_command
 
@@ -54,7 +56,6 @@ class QueuedJob:
     job_id: str
     #: Such as PENDING or RUNNING.
     state: str
-    #: Why it is in that state.
     reason: str = ""
     #: When it started or will start, as Slurm writes it; ``N/A`` if unknown.
     start: str = "N/A"
@@ -67,11 +68,33 @@ class QueuedJob:
         return self.state in _PENDING
 
 
-def require_slurm(interface: str | None, keyword: str = "interface") -> None:
-    """Refuse to start without Slurm, or with a network interface that is not on this machine.
+class JobBook:
+    """A file with a line for each job that was submitted, also by a driver that was killed."""
 
-    Without `interface` Dask chooses one; `keyword` is the option that gave it.
-    """
+    def __init__(self, path: Path) -> None:
+        self.own: list[str] = []
+        self._path = path
+
+    def note(self, job_id: str) -> None:
+        """Write down a job's id; it is on disk when this returns."""
+        self.own.append(job_id)
+        submitted_at = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"job_id": job_id, "submitted_at_utc": submitted_at}
+        append_lines(self._path, [line], durable=True)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all jobs that were ever submitted for the run, in their order."""
+        found = (line.get("job_id") for line in read_lines(self._path))
+        return list(dict.fromkeys(job_id for job_id in found if isinstance(job_id, str)))
+
+
+def job_name(run_name: str) -> str:
+    """Return the name of a run's jobs: its own, of which squeue shows the first eight letters."""
+    return re.sub("[^A-Za-z0-9_.-]", "_", run_name)
+
+
+def require_slurm(interface: str | None, keyword: str = "interface") -> None:
+    """Refuse to start without Slurm, or with an interface that is not on this machine."""
     if shutil.which("sbatch") is None:
         raise SlurmNotFoundError("sbatch")
     known = [name for _, name in socket.if_nameindex()]
@@ -131,9 +154,8 @@ def sbatch_environment(script: str) -> dict[str, str]:
 
 def test_submit(script: str, *excluded: str) -> CommandError | None:
     """Return why Slurm would not take a job that goes to no `excluded` node; None if it would."""
-    options = ["--test-only", *_exclude_option(script, excluded)]
     try:
-        run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
+        _sbatch("--test-only", script, excluded)
     except CommandError as error:
         return error
     return None
@@ -150,8 +172,7 @@ def submit_job(script: str, *excluded: str) -> str | None:
     None if ``sbatch`` printed no id, as a wrapper may do. Raises CommandError if Slurm refuses the
     job, or does not answer; if it does not answer, there may still be a job.
     """
-    options = ["--parsable", *_exclude_option(script, excluded)]
-    out = run_command("sbatch", *options, stdin=script, env=sbatch_environment(script))
+    out = _sbatch("--parsable", script, excluded)
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
     return ids[-1] if ids else None
 
@@ -220,10 +241,7 @@ def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
 def cancel_jobs(
     tag: str, known: Collection[str] = (), name: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> list[str]:
-    """Cancel the jobs of a run, as `list_jobs` finds them, and return their ids.
-
-    Raises CommandError if there is a Slurm that does not answer: then jobs may be left.
-    """
+    """Cancel the jobs that `list_jobs` finds, and return their ids; CommandError if unknown."""
     if shutil.which("squeue") is None and shutil.which("sbatch") is None:
         return []
     ids = list(list_jobs(tag, known, name, timeout_s))
@@ -231,9 +249,10 @@ def cancel_jobs(
     return ids
 
 
-def _exclude_option(script: str, excluded: Collection[str]) -> list[str]:
-    """Return sbatch's option for nodes that are excluded, which overrides that of the script."""
-    return [f"--exclude={','.join([*_excluded_by(script), *excluded])}"] if excluded else []
+def _sbatch(option: str, script: str, excluded: Collection[str]) -> str:
+    # This option overrides that of the script.
+    nodes = [f"--exclude={','.join([*_excluded_by(script), *excluded])}"] if excluded else []
+    return run_command("sbatch", option, *nodes, stdin=script, env=sbatch_environment(script))
 
 
 def _excluded_by(script: str) -> list[str]:

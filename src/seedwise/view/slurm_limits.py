@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from seedwise.errors.durations import exact_duration
+from seedwise.slurm.commands import readable_memory
 from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
-from seedwise.slurm.units import readable_memory
 from seedwise.view.words import aligned
 
 _UNKNOWN = "unknown"

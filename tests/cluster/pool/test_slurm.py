@@ -6,9 +6,8 @@ import attrs
 import pytest
 
 from seedwise.cluster.place import RunTag
-from seedwise.cluster.pool.ended import EndedJobs
+from seedwise.cluster.pool.ended import BadNodes, EndedJobs
 from seedwise.cluster.pool.jobs import Member
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError

@@ -10,12 +10,17 @@ import pytest
 
 from seedwise.errors import SlurmNotFoundError
 from seedwise.model.slurm_time import time_text
-from seedwise.slurm.limits.accounting import accounts_in, qos_in
-from seedwise.slurm.limits.nodes import nodes_in
-from seedwise.slurm.limits.partitions import partitions_in, partitions_of_sinfo
-from seedwise.slurm.limits.read import limits_in, slurm_limits
+from seedwise.slurm.limits.answers import (
+    accounts_in,
+    limits_in,
+    nodes_in,
+    partitions_in,
+    partitions_of_sinfo,
+    qos_in,
+    settings_in,
+)
+from seedwise.slurm.limits.read import slurm_limits
 from seedwise.slurm.limits.records import NodeKind, SlurmLimits
-from seedwise.slurm.limits.words import settings_in
 from seedwise.slurm.preflight.rules import Request, problems
 from tests.testbed.daemons import poll
 
@@ -100,7 +105,7 @@ def test_partitions():
 
 
 def test_nodes_that_are_alike_come_together():
-    (cpu, gpu, _) = partitions_in(PARTITIONS, NODES, None)
+    (cpu, gpu, _) = partitions_in(PARTITIONS, NODES, {})
     old = NodeKind(
         n_nodes=2, n_usable=1, n_idle=0, cpus=8, memory_mb=16_000, idle_cpus=4, features=("old",)
     )
@@ -155,7 +160,7 @@ def test_the_state_of_a_node(state, usable, idle):
     ids=["no answer", "nothing", "not all", "odd words", "words that lack"],
 )
 def test_nodes_of_which_not_all_are_known_are_unknown(nodes):
-    cpu = partitions_in(PARTITIONS, nodes, None)[0]
+    cpu = partitions_in(PARTITIONS, nodes, {})[0]
     assert not cpu.knows("node_kinds")
     assert cpu.node_kinds == ()
 
@@ -173,7 +178,7 @@ def test_odd_words_of_a_partition_are_unknown():
 
 
 def test_without_the_settings_a_partition_without_a_limit_on_memory_has_an_unknown_one():
-    cpu, gpu, _ = partitions_in(PARTITIONS, NODES, None)
+    cpu, gpu, _ = partitions_in(PARTITIONS, NODES, {})
     assert not cpu.knows("max_memory_per_node_mb")
     assert gpu.knows("max_memory_per_cpu_mb")
 
@@ -195,7 +200,7 @@ gpu@@inact@@infinite@@1:00:00@@vision@@EXCLUSIVE@@0@@n/a@@0@@0/0/0/0@@0@@@@
 
 
 def test_sinfo_says_less():
-    cpu, gpu = partitions_of_sinfo(SINFO, None)
+    cpu, gpu = partitions_of_sinfo(SINFO, {})
     assert (cpu.name, cpu.is_default, cpu.state) == ("cpu", True, "up")
     assert cpu.max_time_s == cpu.default_time_s == 7 * 86_400
     assert (cpu.n_nodes, cpu.n_usable, cpu.cpus) == (3, 2, (8, 254))
@@ -209,7 +214,7 @@ def test_sinfo_says_less():
 
 
 def test_nodes_of_sinfo_that_are_not_understood():
-    (cpu, _) = partitions_of_sinfo(SINFO.replace("16000", "16000+"), None)
+    (cpu, _) = partitions_of_sinfo(SINFO.replace("16000", "16000+"), {})
     assert not cpu.knows("node_kinds")
 
 

@@ -1,17 +1,16 @@
-"""Why jobs of the pool ended, as far as that is known, and whether it was their own fault."""
+"""Why jobs of the pool ended, whether it was their own fault, and which nodes are excluded."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
 from seedwise.cluster.pool.jobs import PoolJob
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.errors import WorkersFailedError
 from seedwise.model.status import PoolNews
-from seedwise.slurm.ends import JobEnd, describe_end
-from seedwise.slurm.logs import log_tail
+from seedwise.slurm.commands import CommandError
+from seedwise.slurm.ends import JobEnd, describe_end, log_tail
 
 # Slurm's accounting learns of an end a moment later, or never.
 _ASK_EVERY_S = 1.5
@@ -22,11 +21,57 @@ _MOST_FAILED_STARTS = 3
 
 # After such ends on so many nodes it is the command that starts Python.
 _MOST_NODES_WITHOUT = 2
-_NOT_STARTED = (126, 127)
-_NOT_THERE = "No module named"
 
 _LATE = "its worker did not join in time, so it was cancelled"
 _BY_NODE = ("BOOT_FAIL", "NODE_FAIL")
+
+# On one node; a single early end may be chance.
+_MOST_EARLY_ENDS = 2
+_FORGOTTEN_AFTER_S = 3600.0
+
+
+class BadNodes:
+    """Counts early ends of jobs by node, and excludes nodes for an hour."""
+
+    def __init__(self, try_without: Callable[[Collection[str]], CommandError | None]) -> None:
+        #: Whether Slurm has only bad nodes for a job, as far as it was asked.
+        self.no_others = False
+        self._try_without = try_without
+        self._ends_s: dict[str, list[float]] = {}
+        #: Why each is excluded, and until when.
+        self._exclusions: dict[str, tuple[str, float]] = {}
+
+    def excluded(self, now_s: float) -> dict[str, str]:
+        """Return why nodes are excluded, by their names."""
+        exclusions = self._exclusions.copy()  # another thread may ask
+        return {node: why for node, (why, until_s) in exclusions.items() if now_s < until_s}
+
+    def note_early_end(self, node: str, job_id: str, words: str, now_s: float) -> PoolNews | None:
+        """Note that a job ended before its worker joined; return the news if that is too many."""
+        excluded = self.excluded(now_s)
+        if node in excluded:  # it was submitted before
+            return None
+        since_s = now_s - _FORGOTTEN_AFTER_S
+        ends_s = [*(end_s for end_s in self._ends_s.get(node, []) if end_s > since_s), now_s]
+        self._ends_s[node] = ends_s
+        if len(ends_s) < _MOST_EARLY_ENDS:
+            return None
+        refusal = self._try_without([*excluded, node])
+        self.no_others = refusal is not None and not refusal.unheard
+        if refusal is not None:
+            return None
+        self._ends_s.pop(node, None)  # it may be forgotten meanwhile
+        why = f"{len(ends_s)} jobs ended there before their worker joined"
+        until_s = now_s + _FORGOTTEN_AFTER_S
+        self._exclusions[node] = f"{why}; the last one: {words}", until_s
+        text = f"excluded node {node}: {why}"
+        return PoolNews(kind="excluded", text=text, job_id=job_id, warns=True)
+
+    def forget(self) -> None:
+        """Forget all, because other jobs are asked for now."""
+        self.no_others = False
+        self._ends_s.clear()
+        self._exclusions.clear()
 
 
 @attrs.define(eq=False)
@@ -62,10 +107,7 @@ class EndedJobs:
     def explain(
         self, now_s: float, *, at_work: bool
     ) -> tuple[list[PoolNews], WorkersFailedError | None]:
-        """Return news of the jobs whose end is explained by now, each reason once, and an error.
-
-        The error ends the run: jobs fail at their start wherever they run, and none is at work.
-        """
+        """Return news of the ends that are explained by now, and an error if no job can start."""
         if not self._open or now_s < self._asked_s + _ASK_EVERY_S:
             return [], None
         self._asked_s = now_s
@@ -128,7 +170,7 @@ class EndedJobs:
 
     def _lacks_command(self, job: PoolJob, end: JobEnd | None) -> bool:
         code = 0 if end is None else end.exit_code
-        return code in _NOT_STARTED or _NOT_THERE in log_tail(self._log_dir, job.job_id)
+        return code in (126, 127) or "No module named" in log_tail(self._log_dir, job.job_id)
 
     @property
     def _is_commands_fault(self) -> bool:
@@ -137,12 +179,10 @@ class EndedJobs:
     @property
     def _nothing_starts(self) -> bool:
         starts = self._failed_starts
-        if self._is_commands_fault:
-            return True
-        if self.nodes.no_others:
-            return len(starts) >= _MOST_FAILED_STARTS
         # A node that is unknown may be another one.
-        return len({*starts} - {None}) + starts.count(None) >= _MOST_FAILED_STARTS
+        n_nodes = len({*starts} - {None}) + starts.count(None)
+        n_starts = len(starts) if self.nodes.no_others else n_nodes
+        return self._is_commands_fault or n_starts >= _MOST_FAILED_STARTS
 
     def _is_own_fault(self, job: PoolJob, end: JobEnd | None) -> bool:
         # It ended well without a worker, or Slurm could not even open its log.

@@ -1,6 +1,8 @@
-"""The pool's jobs: in Slurm's queue, at the scheduler, and what is known about each."""
+"""The pool's jobs: in Slurm's queue, at the scheduler, and why they wait."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -9,14 +11,20 @@ from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from seedwise.cluster.place import RunTag, run_soon
+from seedwise.errors import JobNeverStartsError
 from seedwise.slurm import queue
 from seedwise.slurm.commands import CommandError
-from seedwise.slurm.job_ids import job_name
-from seedwise.slurm.queue import QueuedJob
+from seedwise.slurm.queue import QueuedJob, job_name
+from seedwise.slurm.reasons import explain
 
 #: A worker is named by its job's id, after this.
 WORKER = "job-"
 _TAKES_WORK = {Status.init, Status.running}
+
+_OF_A_PARTITION = {
+    *("AccountNotAllowed", "BadConstraints", "MaxMemPerLimit", "PartitionTimeLimit"),
+    "QOSNotAllowed",
+}
 
 
 @attrs.frozen
@@ -109,11 +117,8 @@ class PoolJob:
     """A job of the pool."""
 
     job_id: str
-    #: What the queue last said about it.
     queued: QueuedJob | None = None
-    #: When it was first seen running.
     started_s: float | None = None
-    #: Whether its worker has ever joined.
     joined: bool = False
     #: Its worker; None while it is not there.
     member: Member | None = None
@@ -124,7 +129,6 @@ class PoolJob:
     leaving: bool = False
     #: When its worker was last asked to leave.
     asked_s: float = float("inf")
-    #: Whether we cancelled it.
     cancelled: bool = False
     #: Whether that was because its worker did not join.
     given_up: bool = False
@@ -141,3 +145,42 @@ class PoolJob:
     def is_idle(self) -> bool:
         """Whether its worker is there and has nothing to do."""
         return self.member is not None and self.member.n_tasks == 0
+
+
+def never_clears(queued: QueuedJob) -> bool:
+    """Tell whether a job waits in vain, as far as its reason says."""
+    reason = explain(queued.reason)
+    # If there are several partitions, the reason is that of the one that Slurm tried last.
+    may_be_another = "," in queued.partition and reason.code in _OF_A_PARTITION
+    return reason.never_clears and not may_be_another
+
+
+def never_starts(job: PoolJob) -> JobNeverStartsError:
+    """Return the error of a job that waits in vain."""
+    reason = explain(job.queued.reason if job.queued else "")
+    return JobNeverStartsError(job.job_id, reason.code, reason.words, reason.advice)
+
+
+def waiting_words(pending: Sequence[PoolJob]) -> str | None:
+    """Return why most of these jobs wait; None if unknown."""
+    reasons = [one.reason for one in (job.queued for job in pending) if one and one.is_pending]
+    if not reasons:
+        return None
+    (common, _), *_ = Counter(reasons).most_common(1)
+    reason = explain(common)
+    if reason.code in ("", "None"):  # Slurm has not looked at it yet
+        return None
+    advice = f"; {reason.advice}" if reason.advice else ""
+    return f"{reason.words} ({reason.code}){advice}"
+
+
+def expected_start_utc(pending: Sequence[PoolJob]) -> str | None:
+    """Return when the first of these jobs will start, in ISO 8601; None if unknown."""
+    starts = []
+    for job in pending:
+        try:
+            start = datetime.fromisoformat(job.queued.start if job.queued else "")
+        except ValueError:  # N/A
+            continue
+        starts.append(start.astimezone(UTC))  # Slurm writes local time
+    return min(starts).isoformat(timespec="seconds") if starts else None

@@ -1,4 +1,4 @@
-"""How many workers the work can keep busy."""
+"""How many workers are wanted, and how fast they are asked for."""
 
 import math
 from collections import deque
@@ -14,6 +14,9 @@ _MOST_JOBS = 100  # without `workers`: enough for most, and not a flood of sbatc
 # Between two trials no chunk is out for a moment, or longer if the sampler is slow: workers that
 # were wanted a minute ago are still wanted.
 _PAUSE_S = 60.0
+
+_MINUTE_S = 60.0
+_MOST_DOUBLINGS = 30
 
 
 @attrs.define(eq=False)
@@ -48,6 +51,53 @@ class Target:
         while self._seen[0][0] < now_s - _PAUSE_S:
             self._seen.popleft()
         return max(self.least, min(self.most, self._seen[0][1]))
+
+
+@attrs.define(eq=False)
+class Backoff:
+    """Waits longer after each failure in a row, from `first_s` up to `most_s`."""
+
+    _first_s: float
+    _most_s: float
+    n_failures: int = attrs.field(init=False, default=0)
+    _until_s: float = attrs.field(init=False, default=float("-inf"))
+
+    def is_over(self, now_s: float) -> bool:
+        """Tell whether it is time for another try."""
+        return now_s >= self._until_s
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last try failed."""
+        return self.n_failures > 0
+
+    def failed(self, now_s: float) -> None:
+        """Note a failure."""
+        doublings = min(self.n_failures, _MOST_DOUBLINGS)
+        self._until_s = now_s + min(self._most_s, self._first_s * 2**doublings)
+        self.n_failures += 1
+
+    def succeeded(self) -> None:
+        """Note a success."""
+        self.n_failures = 0
+        self._until_s = float("-inf")
+
+
+@attrs.define(eq=False)
+class Budget:
+    """Bounds the jobs that are submitted in a minute, so that no mishap becomes a storm."""
+
+    _spent_s: deque[float] = attrs.field(init=False, factory=deque)
+
+    def left(self, most_workers: int, now_s: float) -> int:
+        """Return how many jobs may be submitted now: in a minute a pool may be filled twice."""
+        while self._spent_s and self._spent_s[0] < now_s - _MINUTE_S:
+            self._spent_s.popleft()
+        return max(0, 2 * most_workers + 2 - len(self._spent_s))
+
+    def spend(self, now_s: float) -> None:
+        """Note that a job was submitted."""
+        self._spent_s.append(now_s)
 
 
 def span(least: int, most: int, what: str) -> str:

@@ -16,21 +16,22 @@ import attrs
 from seedwise.cluster.job import script_kept
 from seedwise.cluster.place import Place, RunTag
 from seedwise.cluster.pool.ended import EndedJobs
-from seedwise.cluster.pool.jobs import WORKER, Members, PoolJob, Queue
-from seedwise.cluster.pool.pace import Backoff
-from seedwise.cluster.pool.size import Target
-from seedwise.cluster.pool.submitter import Submitter
-from seedwise.cluster.pool.waiting import (
+from seedwise.cluster.pool.jobs import (
+    WORKER,
+    Members,
+    PoolJob,
+    Queue,
     expected_start_utc,
     never_clears,
     never_starts,
     waiting_words,
 )
+from seedwise.cluster.pool.size import Backoff, Target
+from seedwise.cluster.pool.submitter import Submitter
 from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import END_STATES
-from seedwise.slurm.job_ids import JobBook, job_name
-from seedwise.slurm.queue import QueuedJob, cancel_jobs
+from seedwise.slurm.queue import JobBook, QueuedJob, cancel_jobs, job_name
 
 _logger = logging.getLogger("seedwise")
 
@@ -64,15 +65,12 @@ class SlurmPlace(Place):
     members: Members
     target: Target
     ended: EndedJobs
-    #: How often Slurm's queue is looked into.
     look_every_s: float
-    #: Gives seconds, and never goes back.
     clock: Callable[[], float] = time.monotonic
     #: The error that ends the run; the driver's main thread raises it.
     error: Exception | None = attrs.field(init=False, default=None)
     jobs: dict[str, PoolJob] = attrs.field(init=False, factory=dict)
     _n_lost: int = attrs.field(init=False, default=0)
-    _n_failed_starts: int = attrs.field(init=False, default=0)
     _excluded: set[str] = attrs.field(init=False, factory=set)
     _wanted: int = attrs.field(init=False)
     _looked_s: float = attrs.field(init=False, default=float("-inf"))
@@ -232,14 +230,18 @@ class SlurmPlace(Place):
         alive = {job_id: job for job_id, job in listed.items() if job.state not in _ENDING}
         for job_id in alive.keys() - self.jobs.keys():
             self._adopt(job_id)  # from an sbatch whose answer never came
-        failed_before = self._n_failed_starts
+        any_failed = False
         for job in list(self.jobs.values()):
             if job.job_id in alive:
                 job.missing_looks = 0
                 self._take_in(job, alive[job.job_id], now_s)
             elif job.member is None:
-                self._miss(job, now_s)
-        if self._n_failed_starts > failed_before:  # one or several: they share a cause
+                job.missing_looks += 1
+                if job.missing_looks >= _LOOKS_WITHOUT:
+                    any_failed |= self._end(job, now_s)
+                else:
+                    self._look_soon(now_s + _SOON_S)
+        if any_failed:  # one or several: they share a cause
             self._submitter.failed_starts.failed(now_s)
         self._give_up_the_doomed(now_s)
         return True
@@ -248,13 +250,6 @@ class SlurmPlace(Place):
         self.book.note(job_id)
         self.jobs[job_id] = PoolJob(job_id)
         self._look_soon(self.clock() + _SOON_S)
-
-    def _miss(self, job: PoolJob, now_s: float) -> None:
-        job.missing_looks += 1
-        if job.missing_looks >= _LOOKS_WITHOUT:
-            self._end(job, now_s)
-        else:
-            self._look_soon(now_s + _SOON_S)
 
     def _take_in(self, job: PoolJob, queued: QueuedJob, now_s: float) -> None:
         job.queued = queued
@@ -271,16 +266,17 @@ class SlurmPlace(Place):
         if now_s - max(job.started_s, job.seen_s) > patience_s:
             job.given_up = self._cancel([job])
 
-    def _end(self, job: PoolJob, now_s: float) -> None:
+    def _end(self, job: PoolJob, now_s: float) -> bool:
+        """Forget a job; return whether it failed before its worker joined."""
         del self.jobs[job.job_id]
         if not job.cancelled:
             self._submitter.refused.succeeded()  # there is room for another
         if job.cancelled and not job.given_up:
             what = "a worker left" if job.joined else "a job that is not needed was cancelled"
             self.say("left", what, job.job_id)
-            return
+            return False
         self.ended.add(job, now_s)
-        self._n_failed_starts += not job.joined
+        return not job.joined
 
     def _explain_ended(self, now_s: float) -> None:
         at_work = any(job.member is not None for job in self.jobs.values())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from seedwise.cluster.pool.jobs import PoolJob, Queue
-from seedwise.cluster.pool.pace import Backoff, Budget
+from seedwise.cluster.pool.size import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
 from seedwise.errors.refusals import what_to_change
 from seedwise.slurm.commands import CommandError
@@ -29,7 +29,6 @@ class Submitter:
     _adopt: Callable[[str], None]
     #: Looks into the queue, and returns whether it answered.
     _look: Callable[[], bool]
-    #: Tells whether to submit no more.
     _closing: Callable[[], bool]
     #: Tells what happened; see `Place.say`.
     _say: Callable[..., None]
@@ -37,7 +36,6 @@ class Submitter:
     error: SubmitRefusedError | None = None
     #: After jobs that ended before their worker came.
     failed_starts: Backoff = attrs.field(factory=lambda: Backoff(2.0, 60.0))
-    #: After Slurm refused a job.
     refused: Backoff = attrs.field(factory=lambda: Backoff(60.0, 1800.0))
     #: After jobs that could never have started.
     doomed: Backoff = attrs.field(factory=lambda: Backoff(60.0, 1800.0))
@@ -50,10 +48,7 @@ class Submitter:
     _looked_up: bool = False
 
     def submit(self, n_missing: int, most_workers: int, now_s: float) -> bool:
-        """Submit as many jobs as are missing and allowed; return whether to continue at once.
-
-        A few are submitted at a time, so that the pool can look at its workers in between.
-        """
+        """Submit the jobs that are missing and allowed, a few at a time; return if more follow."""
         waits = (self._unheard, self.failed_starts, self.refused, self.doomed)
         if not all(wait.is_over(now_s) for wait in waits):
             return False
@@ -150,9 +145,7 @@ class Submitter:
             return
         if not self._has_warned:
             self._has_warned = True
-            n_left = len(self._jobs)
-            jobs = "the job" if n_left == 1 else f"the {n_left} jobs"
+            jobs = "the job" if len(self._jobs) == 1 else f"the {len(self._jobs)} jobs"
             words = f"Slurm takes no more jobs; the run continues with {jobs} that it has: {text}"
-            words = f"{words}. {what_to_change(text)}"
-            self._say("refused", words, warns=True)
+            self._say("refused", f"{words}. {what_to_change(text)}", warns=True)
         self.refused.failed(now_s)

@@ -12,9 +12,9 @@ from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Work, work_in
 from seedwise.results.report.blocks import Block, Cell, Facts, Section, Table, Text, Words
-from seedwise.slurm.job_ids import JobBook, job_name
-from seedwise.slurm.units import readable_memory
-from seedwise.slurm.usage import Usage, ask_usage
+from seedwise.slurm.commands import readable_memory
+from seedwise.slurm.ends import Usage, ask_usage
+from seedwise.slurm.queue import JobBook, job_name
 
 _CALLS = {"run": "optimize_run", "entries": "optimize_entries", "sweep": "run_sweep"}
 _GIT_S = 5.0

@@ -6,13 +6,15 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import attrs
-
 from seedwise.errors import SlurmNotFoundError
 from seedwise.slurm.commands import CommandError, run_command
-from seedwise.slurm.limits import words
-from seedwise.slurm.limits.accounting import ACCOUNT_FORMAT, QOS_FORMAT, accounts_in, qos_in
-from seedwise.slurm.limits.partitions import SINFO_FORMAT, partitions_in, partitions_of_sinfo
+from seedwise.slurm.limits.answers import (
+    ACCOUNT_FORMAT,
+    QOS_FORMAT,
+    SINFO_FORMAT,
+    limits_in,
+    partitions_in,
+)
 from seedwise.slurm.limits.records import SlurmLimits
 
 #: With ``--all``, so that partitions that are hidden or for other groups don't seem to be missing.
@@ -23,17 +25,6 @@ _COMMANDS = {
     "qos": ("sacctmgr", "-n", "-P", "show", "qos", f"format={QOS_FORMAT}"),
     "accounts": ("sacctmgr", "-n", "-P", "show", "user", "withassoc", f"format={ACCOUNT_FORMAT}"),
 }
-_SETTINGS: words.Table = {
-    "cluster": ("ClusterName", str),
-    "version": ("SLURM_VERSION", str),
-    "max_array_size": ("MaxArraySize", words.number),
-    "max_job_count": ("MaxJobCount", words.number),
-    "enforce": ("AccountingStorageEnforce", words.names),
-    "enforce_partition_limits": ("EnforcePartLimits", str.upper),
-    "submit_plugins": ("JobSubmitPlugins", words.names),
-    "filter_plugins": ("CliFilterPlugins", words.names),
-}
-_MAY_BE_EMPTY = "accounts"  # of a user who has none
 _SINFO = ("sinfo", "--all", "--noheader", "--exact", f"--format={SINFO_FORMAT}")
 
 
@@ -74,77 +65,40 @@ def slurm_limits(*, timeout_s: float = 10) -> SlurmLimits:
     if shutil.which("scontrol") is None and shutil.which("sinfo") is None:
         raise SlurmNotFoundError("scontrol or sinfo")
     deadline = time.monotonic() + timeout_s
-    user = _user()
     commands = dict(_COMMANDS)
-    if user:
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
         commands["accounts"] = (*commands["accounts"], f"name={user}")
-    else:
+    except KeyError:  # a user that only the cluster's own directory knows
+        user = ""
         del commands["accounts"]
     with ThreadPoolExecutor(len(commands)) as threads:
-        found = threads.map(lambda name: _answer(commands[name], deadline, name), commands)
+        found = threads.map(lambda name: _answer(commands[name], deadline), commands)
         answers = dict(zip(commands, found, strict=True))
-    if not partitions_in(answers["partitions"].text or "", None, None):
+    if not partitions_in(answers["partitions"][0] or "", None, {}):
+        commands["sinfo"] = _SINFO
         answers["sinfo"] = _answer(_SINFO, deadline)
-    return limits_in(
-        {name: answer.text for name, answer in answers.items()},
-        user=user,
-        unanswered={answer.command: answer.why for answer in answers.values() if answer.why},
-    )
+    unanswered = {_short(commands[name]): why for name, (_, why) in answers.items() if why}
+    texts = {name: text for name, (text, _) in answers.items()}
+    return limits_in(texts, user=user, unanswered=unanswered)
 
 
-def limits_in(
-    texts: dict[str, str | None], *, user: str = "", unanswered: dict[str, str] | None = None
-) -> SlurmLimits:
-    """Return what the answers say, by keys of `_COMMANDS` or ``sinfo``; the rest is unknown."""
-    settings = words.settings_in(texts.get("settings") or "") or None
-    partitions = partitions_in(texts.get("partitions") or "", texts.get("nodes"), settings)
-    if not partitions:
-        partitions = partitions_of_sinfo(texts.get("sinfo") or "", settings)
-    qos = qos_in(texts.get("qos") or "")
-    accounts = accounts_in(texts.get("accounts"), (settings or {}).get("ClusterName"))
-    needed = {"user": user, "partitions": partitions, "qos": qos, "accounts": accounts is not None}
-    values = words.values_in(settings or {}, _SETTINGS)
-    values["unknown"] += tuple(name for name, value in needed.items() if not value)
-    return SlurmLimits(
-        user=user,
-        partitions=partitions,
-        qos=qos,
-        accounts=accounts or (),
-        unanswered=unanswered or {},
-        **values,
-    )
+def _short(command: tuple[str, ...]) -> str:
+    return " ".join([word for word in command if not word.startswith("-")][:3])
 
 
-@attrs.frozen
-class _Answer:
-    """What a command printed, or why it gave no answer."""
-
-    command: str
-    text: str | None = None
-    why: str | None = None
-
-
-def _answer(command: tuple[str, ...], deadline: float, name: str = "") -> _Answer:
-    """Run a command, but not beyond the deadline."""
-    program, *arguments = command
-    said = " ".join([program, *(word for word in arguments if not word.startswith("-"))][:3])
-    if shutil.which(program) is None:
-        return _Answer(said, why=f"there is no {program} on this machine's PATH")
+def _answer(command: tuple[str, ...], deadline: float) -> tuple[str | None, str]:
+    """Return what a command printed, or why it gave no answer before the deadline."""
     left_s = deadline - time.monotonic()
+    if shutil.which(command[0]) is None:
+        return None, f"there is no {command[0]} on this machine's PATH"
     if left_s <= 0:
-        return _Answer(said, why="there was no time left for it")
+        return None, "there was no time left for it"
     try:
         text = run_command(*command, timeout_s=left_s)
     except CommandError as error:
         *_, why = ["it failed without a message", *error.text.splitlines()]
-        return _Answer(said, why=why.strip())
-    if not text.strip() and name != _MAY_BE_EMPTY:
-        return _Answer(said, why="it printed nothing")
-    return _Answer(said, text=text)
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user that only the cluster's own directory knows
-        return ""
+        return None, why.strip()
+    if not text.strip() and "user" not in command:  # a user may have no account
+        return None, "it printed nothing"
+    return text, ""

@@ -18,13 +18,12 @@ from seedwise.errors import (
 )
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.commands import CommandError
-from seedwise.slurm.limits.read import limits_in, slurm_limits
+from seedwise.slurm.commands import CommandError, memory_mb
+from seedwise.slurm.limits.answers import limits_in
+from seedwise.slurm.limits.read import slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
-from seedwise.slurm.preflight.request import Problem, Request
-from seedwise.slurm.preflight.rules import given_cpus, problems
+from seedwise.slurm.preflight.rules import Problem, Request, given_cpus, problems
 from seedwise.slurm.queue import directive_words, has_no_node_now, sbatch_environment, test_submit
-from seedwise.slurm.units import memory_mb
 
 #: The walltime of a request for no limit.
 NO_LIMIT_S = 10 * 365 * 86_400.0
@@ -57,7 +56,10 @@ def check_jobs(
     user has not asked for it, it is also left out if no job of that QoS could start. `script`
     makes the job script of keywords; `n_jobs` are to run at once.
     """
-    _refuse_other_clusters(keywords["job_extra_directives"])
+    for line in keywords["job_extra_directives"]:
+        if re.match(r"\s*(--clusters?\b|-M)", line):
+            allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
+            raise OptionError("extra_directives", line, allowed)
     # Limits and test-submit are both slow on a busy cluster, so they run at the same time.
     with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
         limits = reader.submit(known_limits)
@@ -77,26 +79,24 @@ def check_jobs(
             verdict.require(note)
             return with_qos
         judged(keywords).require(note)
+    wrong = f"Slurm could never start it ({'; '.join(map(str, verdict.fatal))})"
+    wrong = f"Slurm says: {verdict.refusal.text}" if verdict.refusal else wrong
     note(
         f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, but "
-        f"with it {verdict.objection}. Give the QoS of your cluster, or slurm_qos=None"
+        f"with it {wrong}. Give the QoS of your cluster, or slurm_qos=None"
     )
     return keywords
 
 
 def plan_problems(script: str, n_jobs: int) -> tuple[list[str], int | None]:
-    """Return why jobs would wait longer or fewer would run at once, and each one's CPUs if known.
-
-    One job with this script was tried. Raises PreflightError if no such job can start.
-    """
-    limits = known_limits()
-    found = script_problems(script, n_jobs, limits)
-    refuse_fatal(found)
+    """Return what is wrong with a script that was tried, and each job's CPUs if they are known."""
     try:
-        cpus = given_cpus(request_in(script, n_jobs), limits)
+        request, limits = request_in(script, n_jobs), known_limits()
     except ValueError:
         return [], None
-    return [str(problem) for problem in found], cpus
+    found = problems(request, limits, accepted=True)
+    refuse_fatal(found)
+    return [str(problem) for problem in found], given_cpus(request, limits)
 
 
 def known_limits() -> SlurmLimits:
@@ -161,15 +161,15 @@ class _Verdict:
         """Tell whether to keep the QoS: Slurm takes the job, and it can start or was asked for."""
         if self.refusal is not None and not has_no_node_now(self.refusal):
             return False
-        return asked_for or not self._fatal
+        return asked_for or not self.fatal
 
     def require(self, note: Callable[[str], None]) -> None:
         """Refuse a job that Slurm would not take or never start."""
         if self.refusal is None:
             refuse_fatal(self.problems)
             return
-        if not has_no_node_now(self.refusal) or self._fatal:
-            raise SubmitRefusedError(self.refusal.text, self.script, self._fatal)
+        if not has_no_node_now(self.refusal) or self.fatal:
+            raise SubmitRefusedError(self.refusal.text, self.script, self.fatal)
         why = "".join(f"\n  {problem}" for problem in self.problems)
         note(
             "no node can take such a job right now, so Slurm refuses it or it has to wait: "
@@ -177,14 +177,8 @@ class _Verdict:
         )
 
     @property
-    def objection(self) -> str:
-        """What is wrong with the job, to follow "with it"."""
-        if self.refusal is not None:
-            return f"Slurm says: {self.refusal.text}"
-        return f"Slurm could never start it ({'; '.join(map(str, self._fatal))})"
-
-    @property
-    def _fatal(self) -> list[Problem]:
+    def fatal(self) -> list[Problem]:
+        """The problems for which no such job could start."""
         return [problem for problem in self.problems if problem.fatal]
 
 
@@ -196,10 +190,3 @@ def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
     if options.slurm_qos is None or has_own or asks_for_qos(directives):
         return keywords
     return {**keywords, "job_extra_directives": [f"--qos={options.slurm_qos}", *directives]}
-
-
-def _refuse_other_clusters(directives: Iterable[str]) -> None:
-    for line in directives:
-        if re.match(r"\s*(--clusters?\b|-M)", line):
-            allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
-            raise OptionError("extra_directives", line, allowed)

@@ -8,20 +8,105 @@ by rules of the site's own.
 import math
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
 
 from seedwise.errors.durations import exact_duration
-from seedwise.slurm.limits.records import AccountLimits, NodeKind, PartitionLimits, SlurmLimits
-from seedwise.slurm.preflight.policies import policy_problems
-from seedwise.slurm.preflight.request import Case, Problem, Request
+from seedwise.slurm.limits.records import (
+    AccountLimits,
+    NodeKind,
+    PartitionLimits,
+    QosLimits,
+    SlurmLimits,
+)
 
 _PARTITION = "SlurmOptions(partition=...)"
 _ACCOUNT = "SlurmOptions(account=...)"
+_QOS = "slurm_qos"
 _CONSTRAINT = "SlurmOptions(extra_directives=...)"
+_SIZE = "cpus_per_task and mem_per_cpu"
 
 #: A constraint that names one feature, not an expression of several.
 _FEATURE = re.compile(r"[\w.:+-]+")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What is asked of Slurm for each job, and how many jobs."""
+
+    #: Several are parted by commas; here and below None means Slurm's default.
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time_s: float | None
+    #: Memory of a job, in MB of 1024 * 1024 bytes.
+    memory_mb: float
+    cpus: int
+    #: What ``--constraint`` asks of the nodes; None if nothing.
+    constraint: str | None = None
+    n_jobs: int = 1
+
+    @property
+    def feature(self) -> str | None:
+        """The one feature that it asks for; None if there is none, or an expression of several."""
+        return self.constraint if _FEATURE.fullmatch(self.constraint or "") else None
+
+    def fits(self, kind: NodeKind) -> bool:
+        """Tell whether such nodes have what each job asks for."""
+        enough = self.cpus <= kind.cpus and self.memory_mb <= kind.memory_mb
+        return enough and (self.feature is None or self.feature in kind.features)
+
+
+@attrs.frozen
+class Problem:
+    """Something that is asked for but not allowed, or not there."""
+
+    option: str
+    value: str
+    #: What is allowed instead, with figures.
+    allowed: str
+    #: Whether no job could ever start; otherwise jobs wait longer, or fewer run at once.
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        """Return the whole problem in one line."""
+        return f"{self.option}: {self.value} asked for, but {self.allowed}"
+
+
+@attrs.frozen
+class _Case:
+    """A request in one partition, and what limits it; here None means unknown."""
+
+    request: Request
+    limits: SlurmLimits
+    partition: PartitionLimits | None
+    account: AccountLimits | None
+    qos: QosLimits | None
+    qos_name: str | None
+
+    @property
+    def account_name(self) -> str | None:
+        """The account that jobs use."""
+        return self.request.account or (self.account.account if self.account else None)
+
+    def problem(self, option: str, allowed: str, *, fatal: bool = True) -> Problem:
+        """Return what is wrong with what the request asks for by an option."""
+        request = self.request
+        partition = self.partition.name if self.partition else ""
+        size = f"{request.cpus} CPUs and {request.memory_mb:.0f} MB"
+        asked = {
+            _PARTITION: partition if request.partition else f"{partition} (the default)",
+            _ACCOUNT: self.account_name,
+            _QOS: self.qos_name,
+            _CONSTRAINT: f"constraint {request.constraint}",
+            _SIZE: f"{size} with {request.feature}" if request.feature else size,
+            "cpus_per_task": f"{request.cpus} CPUs",
+            "mem_per_cpu": f"{math.ceil(request.memory_mb)} MB",
+            "worker_time_limit": exact_duration(request.time_s or 0),
+            "workers": f"{request.n_jobs} jobs",
+        }
+        return Problem(option, str(asked[option]), allowed, fatal)
 
 
 def problems(
@@ -32,49 +117,36 @@ def problems(
     `accepted` tells whether Slurm has said that it would take such a job. Then it knows the names
     in the request, and nothing is fatal where the site's own rules can change the job.
     """
-    found: list[Problem] = []
-    if not accepted:
-        found += [*_unknown_partitions(request, limits), *_accounts(request, limits)]
-    cases = _cases(request, limits)
-    by_partition = [list(_in_partition(case, accepted=accepted)) for case in cases]
-    one_will_do = _one_will_do(request, limits) and any(
-        not any(problem.fatal for problem in some) for some in by_partition
-    )
-    may_be_fatal = not one_will_do and not (accepted and _may_be_changed(limits))
-    for some in by_partition:
-        for problem in some:
-            found.append(attrs.evolve(problem, fatal=problem.fatal and may_be_fatal))
-    distinct = dict.fromkeys(found)
-    return tuple(sorted(distinct, key=lambda problem: not problem.fatal))
-
-
-def _one_will_do(request: Request, limits: SlurmLimits) -> bool:
+    by_partition = [list(_in_partition(case, accepted)) for case in _cases(request, limits)]
+    found = [problem for some in by_partition for problem in some]
     several = request.partition is not None and "," in request.partition
-    strict = limits.knows("enforce_partition_limits") and limits.enforce_partition_limits == "ALL"
-    return several and not strict
+    one_will_do = several and _known(limits, "enforce_partition_limits") != "ALL"
+    plugins = [_known(limits, name) for name in ("submit_plugins", "filter_plugins")]
+    may_be_changed = accepted and any(names is None or names for names in plugins)
+    one_does = not all(any(problem.fatal for problem in some) for some in by_partition)
+    if may_be_changed or (one_will_do and one_does):
+        found = [attrs.evolve(problem, fatal=False) for problem in found]
+    if not accepted:
+        found = [*_unknown_names(request, limits), *found]
+    return tuple(sorted(dict.fromkeys(found), key=lambda problem: not problem.fatal))
 
 
-def _may_be_changed(limits: SlurmLimits) -> bool:
-    """Tell whether a site's rules may change what is asked for."""
-    if not limits.knows("submit_plugins", "filter_plugins"):
-        return True
-    return bool(limits.submit_plugins or limits.filter_plugins)
+def given_cpus(request: Request, limits: SlurmLimits) -> int:
+    """Return how many CPUs each job is given at least: its node's, or those of its memory."""
+    partitions = [case.partition for case in _cases(request, limits)]
+    given = [_given(request, partition) if partition else (0, 0) for partition in partitions]
+    return min(max(request.cpus, *some) for some in given)
 
 
-def _cases(request: Request, limits: SlurmLimits) -> list[Case]:
-    names: list[str | None] = [None]
-    if request.partition is not None:
-        names = [name for name in request.partition.split(",") if limits.partition(name)] or [None]
-    cases = []
-    for name in names:
-        known = name is not None or request.partition is None
-        partition = limits.partition(name) if known else None
+def _cases(request: Request, limits: SlurmLimits) -> list[_Case]:
+    names = [None] if request.partition is None else request.partition.split(",")
+    partitions = [found for name in names if (found := limits.partition(name))]
+    cases: list[_Case] = []
+    for partition in partitions or (None,):
         account = _account_of(request, limits, partition)
-        qos_name = request.qos
-        if qos_name is None and account is not None and account.knows("default_qos"):
-            qos_name = account.default_qos
+        qos_name = request.qos or _known(account, "default_qos")
         qos = limits.qos_named(qos_name)
-        cases.append(Case(request, limits, partition, account, qos, qos_name))
+        cases.append(_Case(request, limits, partition, account, qos, qos_name))
     return cases
 
 
@@ -83,66 +155,43 @@ def _account_of(
 ) -> AccountLimits | None:
     """Return the account's limits; those for the partition come before those for all."""
     name = request.account
-    ours = [
-        one
-        for one in limits.accounts
-        if (one.is_default if name is None else _same(one.account, name))
-    ]
-    for one in ours:
-        if one.partition is not None and partition and one.partition == partition.name:
-            return one
-    return next((one for one in ours if one.partition is None), None)
+    ours = {
+        one.partition: one
+        for one in reversed(limits.accounts)
+        if (one.is_default if name is None else _among(name, [one.account]))
+    }
+    own = ours.get(partition.name) if partition else None
+    return own or ours.get(None)
 
 
-def _unknown_partitions(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
-    if request.partition is None or not limits.knows("partitions"):
-        return
+def _known(facts: Any, name: str) -> Any:
+    """Return one of the facts; None if it is unknown."""
+    return getattr(facts, name) if facts is not None and facts.knows(name) else None
+
+
+def _enforces(limits: SlurmLimits, rule: str) -> bool:
+    return rule in (_known(limits, "enforce") or ())
+
+
+def _unknown_names(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
+    """Yield the partitions that are not there, and an account that is not the user's."""
     known = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
-    for name in request.partition.split(","):
-        if limits.partition(name) is None:
-            yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
-
-
-def _accounts(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
-    if not limits.knows("accounts", "enforce") or "associations" not in limits.enforce:
+    if request.partition is not None and limits.knows("partitions"):
+        for name in request.partition.split(","):
+            if limits.partition(name) is None:
+                yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
+    if not limits.knows("accounts") or not _enforces(limits, "associations"):
         return
-    names = list(dict.fromkeys(one.account for one in limits.accounts))
+    names, account = [one.account for one in limits.accounts], request.account
     if not names:
-        yield Problem(
-            _ACCOUNT,
-            request.account or "no account",
-            f"Slurm has no account for user {limits.user}; its administrators can add one",
-        )
-    elif request.account is not None and not _among(request.account, names):
-        yield Problem(
-            _ACCOUNT, request.account, f"the accounts of user {limits.user} are {_listed(names)}"
-        )
+        words = f"Slurm has no account for user {limits.user}; its administrators can add one"
+        yield Problem(_ACCOUNT, account or "no account", words)
+    elif account is not None and not _among(account, names):
+        words = f"the accounts of user {limits.user} are {_listed(dict.fromkeys(names))}"
+        yield Problem(_ACCOUNT, account, words)
 
 
-def given_cpus(request: Request, limits: SlurmLimits) -> int:
-    """Return how many CPUs each job is given at least: its node's, or those of its memory."""
-    n_cpus = []
-    for case in _cases(request, limits):
-        found = request.cpus
-        if case.partition is not None:
-            found = max(found, *_given(request, case.partition))
-        n_cpus.append(found)
-    return min(n_cpus)
-
-
-def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
-    """Return the CPUs that come with the memory, and those of a node that a job has to itself."""
-    with_memory, of_node = 0, 0
-    limit_mb = partition.max_memory_per_cpu_mb
-    if partition.knows("max_memory_per_cpu_mb") and limit_mb:
-        with_memory = math.ceil(request.memory_mb / limit_mb)
-    if partition.knows("is_exclusive", "node_kinds") and partition.is_exclusive:
-        fitting = [kind.cpus for kind in partition.node_kinds if _fits(kind, request)]
-        of_node = min(fitting, default=0)
-    return with_memory, of_node
-
-
-def _in_partition(case: Case, *, accepted: bool) -> Iterator[Problem]:
+def _in_partition(case: _Case, accepted: bool) -> Iterator[Problem]:
     if not accepted:
         yield from _qos(case)
     if case.partition is not None:
@@ -150,155 +199,185 @@ def _in_partition(case: Case, *, accepted: bool) -> Iterator[Problem]:
         yield from _partition_time(case, case.partition)
         yield from _memory(case, case.partition)
         yield from _nodes(case, case.partition)
-    yield from policy_problems(case)
+    if _enforces(case.limits, "limits"):
+        yield from _policies(case)
 
 
-def _qos(case: Case) -> Iterator[Problem]:
+def _qos(case: _Case) -> Iterator[Problem]:
     name, account = case.request.qos, case.account
-    if name is None or not case.limits.knows("enforce") or "qos" not in case.limits.enforce:
+    if name is None or not _enforces(case.limits, "qos"):
         return
     if account is not None and account.knows("qos"):
         if not _among(name, account.qos):
             words = f"account {account.account} may use the QoS {_listed(account.qos)}"
-            yield Problem("slurm_qos", name, words)
+            yield case.problem(_QOS, words)
     elif case.limits.knows("qos") and case.qos is None:
         known = _listed(qos.name for qos in case.limits.qos)
-        yield Problem("slurm_qos", name, f"the cluster's QoS are {known}")
+        yield case.problem(_QOS, f"the cluster's QoS are {known}")
 
 
-def _door(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
+def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
     """Yield what keeps all jobs of the user out of a partition."""
-    name = f"partition {partition.name}"
-    if partition.knows("state") and partition.state == "down":
+    state = _known(partition, "state")
+    if state == "down":
         words = "it is down: jobs wait until it is up again"
-        yield Problem(_PARTITION, case.named, words, fatal=False)
-    elif partition.knows("state") and partition.state != "up":
-        words = f"it takes no jobs now: its state is {partition.state}"
-        yield Problem(_PARTITION, case.named, words)
-    account = case.request.account or (case.account.account if case.account else None)
-    if account is not None and partition.knows("allow_accounts"):
-        allowed = partition.allow_accounts
-        if allowed is not None and not _among(account, allowed):
-            words = f"{name} is for the accounts {_listed(allowed)}"
-            yield Problem(_ACCOUNT, account, words, fatal=_accounts_are_exact(case.limits))
-        elif allowed is None and _among(account, partition.deny_accounts):
-            yield Problem(_ACCOUNT, account, f"{name} is not for this account")
-    if case.qos_name is not None and partition.knows("allow_qos"):
-        allowed = partition.allow_qos
-        if allowed is not None and not _among(case.qos_name, allowed):
-            words = f"{name} is for the QoS {_listed(allowed)}"
-            yield Problem("slurm_qos", case.qos_name, words)
-        elif allowed is None and _among(case.qos_name, partition.deny_qos):
-            yield Problem("slurm_qos", case.qos_name, f"{name} is not for this QoS")
+        yield case.problem(_PARTITION, words, fatal=False)
+    elif state not in (None, "up"):
+        yield case.problem(_PARTITION, f"it takes no jobs now: its state is {state}")
+    major = str(_known(case.limits, "version")).partition(".")[0]
+    accounts_are_exact = major.isdecimal() and int(major) < 23  # else they hold for those below
+    doors = [
+        (_ACCOUNT, case.account_name, "accounts", ("the accounts", "this account")),
+        (_QOS, case.qos_name, "qos", ("the QoS", "this QoS")),
+    ]
+    for option, name, kind, (those, this) in doors:
+        if name is None or not partition.knows(f"allow_{kind}"):
+            continue
+        allowed = getattr(partition, f"allow_{kind}")
+        if allowed is not None and not _among(name, allowed):
+            words = f"partition {partition.name} is for {those} {_listed(allowed)}"
+            fatal = option == _QOS or accounts_are_exact
+            yield case.problem(option, words, fatal=fatal)
+        elif allowed is None and _among(name, getattr(partition, f"deny_{kind}")):
+            yield case.problem(option, f"partition {partition.name} is not for {this}")
 
 
-def _accounts_are_exact(limits: SlurmLimits) -> bool:
-    """Tell whether an account excludes those below it, as before Slurm 23."""
-    major = limits.version.partition(".")[0]
-    return limits.knows("version") and major.isdecimal() and int(major) < 23
-
-
-def _partition_time(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
-    limit_s, asked_s = partition.max_time_s, case.request.time_s
-    if asked_s is None or not partition.knows("max_time_s"):
-        return
-    if limit_s is None or asked_s <= limit_s:
+def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
+    limit_s, asked_s, limits = _known(partition, "max_time_s"), case.request.time_s, case.limits
+    if asked_s is None or limit_s is None or asked_s <= limit_s:
         return
     if case.qos is not None and "PartitionTimeLimit" in case.qos.flags:
         return
+    # A QoS that is unknown may allow more.
+    has_none = limits.knows("enforce") and "qos" not in limits.enforce
+    may_be_longer = not limits.knows("qos") or any(
+        "PartitionTimeLimit" in qos.flags for qos in limits.qos
+    )
+    fatal = case.qos is not None or has_none or not may_be_longer
     words = f"partition {partition.name} allows at most {exact_duration(limit_s)}"
-    fatal = case.qos is not None or not _may_be_longer(case.limits)
-    yield Problem("worker_time_limit", exact_duration(asked_s), words, fatal=fatal)
+    yield case.problem("worker_time_limit", words, fatal=fatal)
 
 
-def _may_be_longer(limits: SlurmLimits) -> bool:
-    """Tell whether a QoS that is unknown may exceed a partition's walltime."""
-    if limits.knows("enforce") and "qos" not in limits.enforce:
-        return False
-    return not limits.knows("qos") or any("PartitionTimeLimit" in qos.flags for qos in limits.qos)
-
-
-def _memory(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
-    asked_mb, name = case.request.memory_mb, f"partition {partition.name}"
-    limit_mb = partition.max_memory_per_node_mb
-    if partition.knows("max_memory_per_node_mb") and limit_mb is not None and asked_mb > limit_mb:
+def _memory(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
+    name, limit_mb = f"partition {partition.name}", _known(partition, "max_memory_per_node_mb")
+    if limit_mb is not None and case.request.memory_mb > limit_mb:
         words = f"{name} allows a job at most {limit_mb:.0f} MB on a node"
-        yield Problem("mem_per_cpu", _mb(asked_mb), words)
+        yield case.problem("mem_per_cpu", words)
     with_memory, of_node = _given(case.request, partition)
     if of_node > case.request.cpus:
         words = f"in {name} each job has a node to itself: it gets, and is charged for, {of_node}"
-        yield Problem("cpus_per_task", f"{case.request.cpus} CPUs", words, fatal=False)
+        yield case.problem("cpus_per_task", words, fatal=False)
     elif with_memory > case.request.cpus:
         limit_mb = partition.max_memory_per_cpu_mb
         words = f"{name} allows {limit_mb:.0f} MB a CPU, so each job gets {with_memory} CPUs"
-        yield Problem("mem_per_cpu", _mb(asked_mb), words, fatal=False)
+        yield case.problem("mem_per_cpu", words, fatal=False)
 
 
-def _nodes(case: Case, partition: PartitionLimits) -> Iterator[Problem]:
+def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
+    """Return the CPUs that come with the memory, and those of a node that a job has to itself."""
+    limit_mb = _known(partition, "max_memory_per_cpu_mb")
+    with_memory = math.ceil(request.memory_mb / limit_mb) if limit_mb else 0
+    if not partition.knows("node_kinds") or not _known(partition, "is_exclusive"):
+        return with_memory, 0
+    cpus = [kind.cpus for kind in partition.node_kinds if request.fits(kind)]
+    return with_memory, min(cpus, default=0)
+
+
+def _nodes(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
     if not partition.knows("node_kinds"):
         return
-    request, name = case.request, f"partition {partition.name}"
+    name = f"partition {partition.name}"
     if not partition.node_kinds:
-        yield Problem(_PARTITION, case.named, "it has no nodes now", fatal=False)
+        yield case.problem(_PARTITION, "it has no nodes now", fatal=False)
         return
-    lacks = list(_lacks(request, partition))
-    yield from lacks
-    if lacks:
+    if lacks := list(_lacks(case, partition)):
+        yield from lacks
         return
-    fitting = [kind for kind in partition.node_kinds if _fits(kind, request)]
+    fitting = [kind for kind in partition.node_kinds if case.request.fits(kind)]
     n_fitting, n_nodes = sum(kind.n_nodes for kind in fitting), partition.n_nodes
-    asked = f"{request.cpus} CPUs and {request.memory_mb:.0f} MB"
-    if _feature(request) is not None:
-        asked += f" with {request.constraint}"
-    option = "cpus_per_task and mem_per_cpu"
     if not fitting:
-        yield Problem(option, asked, f"no node of {name} has all of that")
+        yield case.problem(_SIZE, f"no node of {name} has all of that")
     elif not any(kind.n_usable for kind in fitting):
         some = "" if n_fitting == n_nodes else f" that have it ({n_fitting} of {n_nodes})"
         words = f"the nodes of {name}{some} are all down or drained now"
-        yield Problem(option, asked, words, fatal=False)
+        yield case.problem(_SIZE, words, fatal=False)
     elif n_fitting < n_nodes:
         words = f"only {n_fitting} of the {n_nodes} nodes of {name} have all of that"
-        yield Problem(option, asked, words, fatal=False)
+        yield case.problem(_SIZE, words, fatal=False)
 
 
-def _lacks(request: Request, partition: PartitionLimits) -> Iterator[Problem]:
-    name, largest = f"partition {partition.name}", partition.cpus[1]
-    limit = partition.max_cpus_per_node if partition.knows("max_cpus_per_node") else None
+def _lacks(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
+    """Yield of what no node has enough."""
+    request, name = case.request, f"partition {partition.name}"
+    largest, limit = partition.cpus[1], _known(partition, "max_cpus_per_node")
     if request.cpus > largest:
-        words = f"the largest node of {name} has {largest}"
-        yield Problem("cpus_per_task", f"{request.cpus} CPUs", words)
+        yield case.problem("cpus_per_task", f"the largest node of {name} has {largest}")
     elif limit is not None and request.cpus > limit:
-        words = f"{name} allows at most {limit} on a node"
-        yield Problem("cpus_per_task", f"{request.cpus} CPUs", words)
+        yield case.problem("cpus_per_task", f"{name} allows at most {limit} on a node")
     if request.memory_mb > partition.memory_mb[1]:
         words = f"the largest node of {name} has {partition.memory_mb[1]} MB"
-        yield Problem("mem_per_cpu", _mb(request.memory_mb), words)
-    feature = _feature(request)
-    if feature is not None and feature not in partition.features:
-        known = _listed(partition.features)
-        words = f"the nodes of {name} have the features {known}"
-        if not partition.features:
-            words = f"the nodes of {name} have no features"
-        yield Problem(_CONSTRAINT, f"constraint {feature}", words)
+        yield case.problem("mem_per_cpu", words)
+    if request.feature is not None and request.feature not in partition.features:
+        features = f"the features {_listed(partition.features)}"
+        words = f"the nodes of {name} have {features if partition.features else 'no features'}"
+        yield case.problem(_CONSTRAINT, words)
 
 
-def _fits(kind: NodeKind, request: Request) -> bool:
-    feature = _feature(request)
-    return (
-        request.cpus <= kind.cpus
-        and request.memory_mb <= kind.memory_mb
-        and (feature is None or feature in kind.features)
-    )
+def _policies(case: _Case) -> Iterator[Problem]:
+    """Yield what QoS and accounts do not allow: of a job, or of all of them at once."""
+    request, n_jobs = case.request, case.request.n_jobs
+    limit, rule = _limit(case, "max_time_s")
+    if request.time_s is not None and request.time_s > limit:
+        yield case.problem("worker_time_limit", f"{rule} allows at most {exact_duration(limit)}")
+    for whose in ("job", "user"):
+        limit, rule = _limit(case, f"max_cpus_per_{whose}")
+        if request.cpus > limit:
+            yield case.problem("cpus_per_task", f"{rule} allows a {whose} at most {limit:.0f}")
+        limit, rule = _limit(case, f"max_memory_per_{whose}_mb")
+        if request.memory_mb > limit:
+            yield case.problem("mem_per_cpu", f"{rule} allows a {whose} at most {limit:.0f} MB")
+    for name, verb in (("max_submit_jobs", "wait or run"), ("max_jobs", "run")):
+        limit, rule = _limit(case, name)
+        if n_jobs > limit:
+            words = f"{rule} lets at most {limit:.0f} of a user's jobs {verb} at once"
+            yield case.problem("workers", words, fatal=limit < 1)
+    sizes = [
+        ("max_cpus_per_user", request.cpus, "CPUs"),
+        ("max_memory_per_user_mb", request.memory_mb, "MB"),
+    ]
+    for name, size, unit in sizes:
+        limit, rule = _limit(case, name)
+        if size <= limit < size * n_jobs:
+            words = f"{rule} allows a user at most {limit:.0f} {unit} at once"
+            words += f": {int(limit // size)} such jobs run at once"
+            yield case.problem("workers", words, fatal=False)
 
 
-def _feature(request: Request) -> str | None:
-    constraint = request.constraint
-    return constraint if constraint and _FEATURE.fullmatch(constraint) else None
+def _limit(case: _Case, name: str) -> tuple[float, str]:
+    """Return a limit and whose it is; infinite if there is none, or it is unknown.
+
+    The first that has a limit decides: the QoS of the partition, the QoS of the job, the account.
+    """
+    for rule, words in _rules(case):
+        if rule is None or (hasattr(rule, name) and not rule.knows(name)):
+            break
+        limit: float | None = getattr(rule, name, None)
+        if limit is not None:
+            return limit, words
+    return math.inf, ""
 
 
-def _mb(memory_mb: float) -> str:
-    return f"{math.ceil(memory_mb)} MB"
+def _rules(case: _Case) -> list[tuple[QosLimits | AccountLimits | None, str]]:
+    partition, qos, account = case.partition, case.qos, case.account
+    rules: list[tuple[QosLimits | AccountLimits | None, str]] = []
+    if partition is None or not partition.knows("qos"):
+        rules.append((None, ""))
+    elif partition.qos is not None:
+        words = f"QoS {partition.qos} of partition {partition.name}"
+        rules.append((case.limits.qos_named(partition.qos), words))
+    first = qos is not None and "OverPartQOS" in qos.flags
+    rules.insert(0 if first else len(rules), (qos, f"QoS {qos.name}" if qos else ""))
+    return [*rules, (account, f"account {account.account}" if account else "")]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -306,9 +385,5 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _among(name: str, names: Iterable[str]) -> bool:
-    return any(_same(name, one) for one in names)
-
-
-def _same(name: str, other: str) -> bool:
     # Slurm ignores the case of accounts and QoS.
-    return name.casefold() == other.casefold()
+    return name.casefold() in map(str.casefold, names)

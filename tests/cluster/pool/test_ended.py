@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from seedwise.cluster.pool.ended import EndedJobs
+from seedwise.cluster.pool.ended import BadNodes, EndedJobs
 from seedwise.cluster.pool.jobs import PoolJob
-from seedwise.cluster.pool.nodes import BadNodes
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import parse_sacct, parse_scontrol
 

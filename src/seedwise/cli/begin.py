@@ -120,7 +120,7 @@ def check(loss: str, config: str | None, show_options: bool, as_json: bool, **fl
     """
     from seedwise.api.script import loss_of
     from seedwise.cli.options_shown import options_json, options_lines
-    from seedwise.view.check import check_lines
+    from seedwise.view.commands import check_lines
 
     found = of_kind(settings(flags, config, loss), RunOptions)
     if show_options:
@@ -155,7 +155,7 @@ def submit(script: str, arguments: tuple[str, ...], config: str | None, **flags:
     and resumes the run.
     """
     from seedwise.api.submit import submit_script
-    from seedwise.view.submitted import submitted_lines
+    from seedwise.view.commands import submitted_lines
 
     found = settings(flags, config, script, tables=("submit",))
     job, slurm = SubmitOptions(**fields(found, SubmitOptions)), fields(found, SlurmOptions)

@@ -16,7 +16,7 @@ from seedwise.model.options.fields import Group, keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
-from seedwise.view.cleaned import cleaned_lines
+from seedwise.view.commands import cleaned_lines
 
 # What the folder knows, and what only a new run can have.
 NO_RESUME_FLAGS = (

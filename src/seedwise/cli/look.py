@@ -71,8 +71,7 @@ def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
 
         (show_page if page else show_optuna)(run_dir, click.echo)
         return
-    from seedwise.view.result import result_lines
-    from seedwise.view.table import table_json, table_lines
+    from seedwise.view.result import result_lines, table_json, table_lines
 
     found, result = seedwise.run_status(run_dir), seedwise.open_run(run_dir)
     if as_json:
@@ -108,7 +107,7 @@ def report(run_dir: str, suffix: str) -> None:
 @click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
 def export(run_dir: str, file: Path) -> None:
     """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
-    from seedwise.view.table import write_table
+    from seedwise.view.result import write_table
 
     try:
         n_rows = write_table(seedwise.open_run(run_dir), file)

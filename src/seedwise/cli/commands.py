@@ -6,12 +6,11 @@ from typing import Any
 import click
 
 import seedwise
-from seedwise.cli.begin import check, run, submit
+from seedwise.cli.begin import check, run, submit, sweep
 from seedwise.cli.control import clean, resume, scale, stop
 from seedwise.cli.demo import demo
-from seedwise.cli.help import Sections
+from seedwise.cli.flags import Sections
 from seedwise.cli.look import export, replay, report, show, slurm, status
-from seedwise.cli.sweeps import sweep
 from seedwise.errors import RunStopped, SeedwiseError
 
 # Each TAB in a shell imports this module: what brings NumPy or Dask is imported where it is used.

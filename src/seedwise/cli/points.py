@@ -4,7 +4,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,9 @@ def source_of(flags: Mapping[str, Any], space: ParameterSpace) -> ParameterSourc
     Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``.
     """
     if flags["grid"]:
-        values = {
-            name: _values(f"grid[{name!r}]", text, space[name])
-            for name, text in _named("grid", flags["grid"], space).items()
-        }
-        return seedwise.grid(**values)
+        return seedwise.grid(**_named("grid", flags["grid"], _values, space))
     if flags["random"]:
-        drawn = {
-            name: _distribution(f"random[{name!r}]", text, space[name])
-            for name, text in _named("random", flags["random"], space).items()
-        }
+        drawn = _named("random", flags["random"], _distribution, space)
         return seedwise.random(drawn, n_trials=flags["n_trials"], seed=flags["random_seed"])
     return _cases_of(flags["cases"], space)
 
@@ -74,8 +67,10 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
-def _named(flag: str, axes: Sequence[str], space: ParameterSpace) -> dict[str, str]:
-    """Return the text for each parameter of a flag."""
+def _named(
+    flag: str, axes: Sequence[str], read: Callable[..., Any], space: ParameterSpace
+) -> dict[str, Any]:
+    """Return what is read of the text for each parameter of a flag."""
     named: dict[str, str] = {}
     for axis in axes:
         name, _, text = (part.strip() for part in axis.partition("="))
@@ -86,7 +81,7 @@ def _named(flag: str, axes: Sequence[str], space: ParameterSpace) -> dict[str, s
             raise OptionError(flag, axis, f"given once for {name!r}")
         named[name] = text
     require_known(flag, named, space)
-    return named
+    return {name: read(f"{flag}[{name!r}]", text, space[name]) for name, text in named.items()}
 
 
 def _typed(where: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:

@@ -26,15 +26,13 @@ _WIDEST = 60
 def result_lines(result: Result) -> list[str]:
     """Return a result as lines, with numbers as Python writes them."""
     if isinstance(result, OptimizeResult):
-        best = result.best
-        found = [] if best is None else _point(best.value, best.params)
+        found = [] if result.best is None else _point(result.best.value, result.best.params)
         return [*found, *_validated(result), result.outcome]
     if isinstance(result, MultiOptimizeResult):
         lines = [line for entry in result.entries for line in _entry(result, entry)]
         return [*lines, result.outcome]
     lines = [f"trials: {result.n_trials}", f"failed: {len(result.failed)}"]
-    best = result.best
-    if best is not None:
+    if (best := result.best) is not None:
         lines += [f"best_trial: {best.number}", *_point(best.value, best.params)]
     return [*lines, result.outcome]
 

@@ -25,8 +25,10 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
     """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts."""
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
-    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits), "", *_partitions(limits)]
-    lines += ["", *_accounts(limits), "", *_qos(limits)]
+    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits)]
+    for title, table in {"partitions": _partitions, "accounts": _accounts, "QoS": _qos}.items():
+        known = limits.knows(title.lower())
+        lines += ["", *(table(limits) if known else [f"{title}  {_UNKNOWN}"])]
     if limits.knows("enforce") and "limits" not in limits.enforce:
         lines += ["", "The limits of QoS and accounts are not enforced here."]
     if limits.unanswered:
@@ -144,8 +146,6 @@ def _table(
 
 
 def _partitions(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("partitions"):
-        return [f"partitions  {_UNKNOWN}"]
     shown = [partition for partition in limits.partitions if not partition.is_hidden]
     names = [_marked(one.name, one.is_default) for one in shown]
     lines = _table(["partition", *names], _OF_PARTITIONS, shown, n_always=7)
@@ -157,8 +157,6 @@ def _partitions(limits: SlurmLimits) -> list[str]:
 
 
 def _accounts(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("accounts"):
-        return [f"accounts  {_UNKNOWN}"]
     if not limits.accounts:
         return [f"accounts  none of user {limits.user or _UNKNOWN}"]
     names = [_marked(one.account, one.is_default) for one in limits.accounts]
@@ -166,8 +164,6 @@ def _accounts(limits: SlurmLimits) -> list[str]:
 
 
 def _qos(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("qos"):
-        return [f"QoS  {_UNKNOWN}"]
     allowed = {name.casefold() for account in limits.accounts for name in account.qos}
     sure = limits.knows("accounts", "enforce") and "qos" in limits.enforce
     sure = sure and all(account.knows("qos") for account in limits.accounts)

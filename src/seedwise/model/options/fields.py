@@ -13,21 +13,9 @@ import functools
 import inspect
 import json
 import textwrap
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    ParamSpec,
-    Protocol,
-    TypeAlias,
-    TypedDict,
-    TypeVar,
-    Unpack,
-    dataclass_transform,
-    get_args,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -53,7 +41,7 @@ _OPTIONS = "**options : each described by ``help()``"
 _CHECKS = {bool: truth, int: positive, float: positive_number, str: text}
 
 
-class Forms(TypedDict, total=False):
+class Forms(typing.TypedDict, total=False):
     """How an option is said outside of a call; what is left out is as in a call."""
 
     #: Its type in words; left out if it is a plain one, or None.
@@ -89,14 +77,14 @@ class Group(enum.Enum):
         convert: Callable[[Any], Any] | None = None,
         *,
         default: Any,
-        **forms: Unpack[Forms],
+        **forms: typing.Unpack[Forms],
     ) -> Any:
         """Define an option: its description, check, default and other forms at once."""
         metadata = {"doc": doc, "check": check, "convert": convert, "group": self, **forms}
         return attrs.field(default=default, metadata=metadata)
 
 
-@dataclass_transform(
+@typing.dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(Group.option, attrs.field)
 )
 def options_class(kind: T) -> T:
@@ -112,7 +100,7 @@ def _completed(_: type, fields: list[Field]) -> list[Field]:
 
 
 def _complete(field: Field) -> Field:
-    (kind,) = {*(get_args(field.type) or (field.type,))} - {type(None)}
+    (kind,) = {*(typing.get_args(field.type) or (field.type,))} - {type(None)}
     own = {name: one for name, one in field.metadata.items() if one is not None}
     convert = _number if kind is float else None
     plain = {"type": kind.__name__, "check": _CHECKS.get(kind), "convert": convert, "parse": kind}
@@ -285,7 +273,7 @@ def _with_keywords(kind: Any, function: Callable[..., Any]) -> Any:
             raise TypeError(wanted)
         return function(*given, keywords)
 
-    types = get_type_hints(kind)
+    types = typing.get_type_hints(kind)
     parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
     parameters += [
         inspect.Parameter(

@@ -20,9 +20,8 @@ from seedwise.cli import main
 from seedwise.cli.settings import FOR_WORKERS, TABLES
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import Group, keyword_names
-from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.model.options.study import RunOptions
-from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.options.sweep import SweepOptions
 from tests.losses import bowl
 
@@ -60,7 +59,7 @@ OWN_FLAGS = {
     "entries_file": "entry_ids, from a file",
     "show_options": "shows, and checks nothing",
     "code": "an argument of resume_run",
-    **dict.fromkeys(["axes", "drawn", "n_trials", "random_seed", "cases"], "the sweep's source"),
+    **dict.fromkeys(["grid", "random", "n_trials", "random_seed", "cases"], "the sweep's source"),
 }
 
 _SIGNALS, _CODES = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM), (129, 130, 143)

@@ -20,7 +20,7 @@ import seedwise as sw
 from seedwise.cli import main
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
-from seedwise.view.table import table_json
+from seedwise.view.result import table_json
 from tests.builders import run_status
 from tests.testbed.daemons import HANGS_S, poll
 

@@ -17,7 +17,7 @@ from seedwise.model.html import columns_html, table_html
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.validation import ValidatedTrial, Validation
 from seedwise.results.entries import MultiOptimizeResult
-from seedwise.view.notebook import NotebookBar, in_notebook
+from seedwise.view.faces import NotebookBar, in_notebook
 from tests.builders import pool_status, run_status
 from tests.kernel import kernel, outputs_of
 from tests.model.test_check_report import report

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import seedwise as sw
-from seedwise.cli.commands import main
+from seedwise.cli import main
 from seedwise.driver import validation as module
 from seedwise.driver.entries import Entry
 from seedwise.driver.run import Run

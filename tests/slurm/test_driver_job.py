@@ -12,8 +12,7 @@ from datetime import timedelta
 import pytest
 
 from seedwise.errors import ClusterStartError, OptionError, PreflightError
-from seedwise.model.options.slurm import SlurmOptions
-from seedwise.model.options.submit import SubmitOptions
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.slurm import driver_job as module
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.driver_job import DriverJob, submit_again, submit_driver

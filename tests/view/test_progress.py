@@ -29,7 +29,7 @@ from seedwise.model.status import PoolNews, RunStatus
 from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState, best_trial
 from seedwise.model.validation import Validation
 from seedwise.view import progress as module
-from seedwise.view.check import CheckProgress
+from seedwise.view.commands import CheckProgress
 from seedwise.view.progress import ProgressLines
 from tests.builders import pool_status, run_status
 from tests.terminal import Terminal
@@ -353,7 +353,10 @@ def test_another_guess_is_no_news(lines, guess):
     assert lines.in_time(*[attrs.evolve(status, **guess)] * 10) == []
 
 
-FULL = "3 of 20 trials told, 0/8 workers, waiting: the partition is full"
+FULL = (
+    "trials 3 of 20 told; workers 0 at work, 8 pending of 8 wanted (2 to 10); "
+    "waiting the partition is full"
+)
 
 
 def test_why_workers_are_waited_for_is_written_and_another_reason_soon(lines):
@@ -369,39 +372,38 @@ def test_within_long_trials_the_seeds_that_are_done_are_written(lines):
         run_status(running=2, running_seeds=40, running_seeds_done=done)
         for done in (0, 3, 3, 3, 9)
     ]
-    line = "3 of 20 trials told, 2 running with {} of 40 seeds done"
+    line = "trials 3 of 20 told; running {} of 40 seeds of 2 trials"
     assert lines.in_time(*statuses) == [(10.0, line.format(3)), (25.0, line.format(9))]
 
 
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ({"done": 1, "failed": 2, "pruned": 3}, "6 of 20 trials told, 2 failed, 3 pruned"),
-        ({"trials_per_s": 1234.5}, "3 of 20 trials told, 1.23e+03 a second"),
-        ({"trials_per_s": 0.01234}, "3 of 20 trials told, 0.0123 a second"),
-        ({"seeds_per_s": 12.34}, "3 of 20 trials told, 12.3 seeds a second"),
-        ({"seeds_saved": 1200}, "3 of 20 trials told, 1200 seeds saved"),
-        ({"busy_share": 0.936}, "3 of 20 trials told, workers busy 94 % of their time"),
+        ({"done": 1, "failed": 2, "pruned": 3}, "trials 6 of 20 told, 2 failed, 3 pruned"),
+        ({"trials_per_s": 1234.5}, "trials 3 of 20 told; rate 1234 a second"),
+        ({"trials_per_s": 0.01234}, "trials 3 of 20 told; rate 44.4 an hour"),
+        ({"seeds_per_s": 12.34}, "trials 3 of 20 told; seeds 12.3 a second"),
+        ({"seeds_saved": 1200}, "trials 3 of 20 told; seeds 1200 saved by the race"),
+        ({"busy_share": 0.936}, "trials 3 of 20 told; busy 94 % of the workers' time"),
         (
             {"running": 4, "running_seeds": 400, "running_seeds_done": 123},
-            "3 of 20 trials told, 4 running with 123 of 400 seeds done",
+            "trials 3 of 20 told; running 123 of 400 seeds of 4 trials",
         ),
         (
             {"validation_seeds": 80, "validation_seeds_done": 10},
-            "3 of 20 trials told, validation 10 of 80 fresh seeds done",
+            "trials 3 of 20 told; validation 10 of 80 fresh seeds",
         ),
-        ({"best_value": 1 / 3}, "3 of 20 trials told, best 0.333333"),
-        ({"best_value": 0.0, "best_stderr": 0.125}, "3 of 20 trials told, best 0 ± 0.12"),
+        ({"best_value": 1 / 3}, "trials 3 of 20 told; best so far 0.333333"),
+        ({"best_value": 0.0, "best_stderr": 0.125}, "trials 3 of 20 told; best so far 0 ± 0.12"),
         (
             {"entries": {"pending": 4, "running": 3, "done": 2, "failed": 1}},
-            "3 of 20 trials told, 2 of 10 entries done",
+            "trials 3 of 20 told; entries 4 pending, 3 running, 2 done, 1 failed",
         ),
-        ({"pool": POOL}, "3 of 20 trials told, 3/8 workers"),
-        ({"pool": attrs.evolve(POOL, joined=8, pending=0)}, "3 of 20 trials told"),
         (
-            {"pool": attrs.evolve(WAITING, joined=3)},
-            "3 of 20 trials told, 3/8 workers, waiting: the partition is full",
+            {"pool": attrs.evolve(POOL, excluded_nodes={"n1": "jobs ended there"})},
+            "trials 3 of 20 told; workers 3 at work, 5 pending of 8 wanted (2 to 10)",
         ),
+        ({"pool": WAITING}, FULL),
     ],
 )
 def test_how_far_it_is_is_a_line_of_what_is_known(lines, more, line):
@@ -411,7 +413,7 @@ def test_how_far_it_is_is_a_line_of_what_is_known(lines, more, line):
 def test_the_expected_end_is_in_local_time(lines, in_india):
     status = run_status(expected_end_utc="2020-01-01T10:10:00+00:00")
     ((_, line),) = lines.in_time(status, every_s=10.0)
-    assert line.endswith("told, expected end 2020-01-01 15:40 (at any moment)")
+    assert line.endswith("told; expected end 2020-01-01 15:40 (at any moment)")
 
 
 def started(stream, link, run_dir):
@@ -515,7 +517,7 @@ def test_the_block_is_there_while_the_run_works(terminal, last):
             assert not has_block(terminal)
     assert not has_block(terminal)
     assert "seedwise: note: all is well" in terminal.lines
-    assert not any("3 of 20 trials told, " in line for line in terminal.lines)
+    assert not any("trials 3 of 20 told" in line for line in terminal.lines)
 
 
 def test_a_terminal_that_is_gone_does_no_harm_in_the_end(terminal):

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from seedwise.cluster.open import check_place
 from seedwise.driver.carry_out import Work, carry_out
@@ -30,8 +30,11 @@ from seedwise.model.sources import ParameterSource
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
-from seedwise.view.confirm import confirm_removal
+from seedwise.view.commands import confirm_removal
 from seedwise.view.progress import ProgressLines
+
+# The options that a run can have.
+OfRun: TypeAlias = RunOptions | EntriesOptions | SweepOptions
 
 _KINDS: dict[type[WorkOptions], Callable[..., Work[Any]]] = {
     RunOptions: optimization,
@@ -192,7 +195,7 @@ def run_sweep(
 
 
 def _begin(
-    kind: type[RunOptions | EntriesOptions | SweepOptions],
+    kind: type[OfRun],
     loss: LossDefinition,
     keywords: dict[str, Any],
     source: ParameterSource | None = None,
@@ -211,24 +214,20 @@ def _begin(
     if name is None:
         name, note = _name_and_note(options, root, loss.name)
         if options.clean_run_dir:
-            _clean(options)
+            _clean(options, root)
     directory = open_run_directory(root, name, stem)
     call.note(directory.path)
     return carry_out_as_asked(parts, options, directory, note)
 
 
-def _name_and_note(
-    options: RunOptions | EntriesOptions | SweepOptions, root: Path, loss_name: str
-) -> tuple[str | None, str | None]:
+def _name_and_note(options: OfRun, root: Path, loss_name: str) -> tuple[str | None, str | None]:
     """Return the name of the run's folder, and what to say of a run that might be resumed."""
     if options.run_name is not None:
         return options.run_name, None
     unfinished = unfinished_run(root, loss_name, options.kind, options.name_suffix)
-    if unfinished is None:
-        return None, None
-    if options.resume == "auto":
+    if unfinished is not None and options.resume == "auto":
         return unfinished.name, None
-    if lease_holder(unfinished.lease) is not None:
+    if unfinished is None or lease_holder(unfinished.lease) is not None:
         return None, None
     note = (
         f"{unfinished.name}, the run of this loss before this one, is not finished. To resume "
@@ -238,21 +237,18 @@ def _name_and_note(
     return None, note
 
 
-def _clean(options: RunOptions | EntriesOptions | SweepOptions) -> None:
+def _clean(options: OfRun, root: Path) -> None:
     if options.run_name is None:
         hint = "Without it every run has a new folder."
         raise OptionError("clean_run_dir", True, f"given with {options.name_keyword}", hint)
-    path = Path(options.run_root).expanduser().absolute() / options.run_name
+    path = root / options.run_name
     if path.exists() and not options.assume_yes:
         confirm_removal(path)
     clean_run_directory(path)
 
 
 def carry_out_as_asked(
-    parts: Parts,
-    options: RunOptions | EntriesOptions | SweepOptions,
-    directory: RunDirectory,
-    note: str | None = None,
+    parts: Parts, options: OfRun, directory: RunDirectory, note: str | None = None
 ) -> Any:
     """Carry a run out, and show its progress; first a note."""
     with contextlib.closing(ProgressLines(options.progress)) as progress:

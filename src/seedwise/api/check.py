@@ -14,7 +14,7 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.options.fields import takes
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.preflight.check import plan_problems
-from seedwise.view.check import CheckProgress
+from seedwise.view.commands import CheckProgress
 
 
 @takes(RunOptions)

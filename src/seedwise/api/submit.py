@@ -14,8 +14,7 @@ from seedwise.disk.aside import replace_file
 from seedwise.disk.own_folder import make_own_folder
 from seedwise.folder.directory import GITIGNORE
 from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE
-from seedwise.model.options.slurm import SlurmOptions
-from seedwise.model.options.submit import SubmitOptions
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.slurm.driver_job import DriverJob, submit_driver
 from seedwise.slurm.queue import require_slurm
 

@@ -1,5 +1,6 @@
-"""The commands that begin a run, or check one."""
+"""The commands that begin a run or a sweep, check a run, or submit one."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -7,19 +8,22 @@ from typing import Any
 import click
 
 import seedwise
-from seedwise.cli.flags import Flag, misplaced, option_flags
-from seedwise.cli.help import Command
+from seedwise.cli import settings
+from seedwise.cli.flags import Flag, command, misplaced, option_flags
 from seedwise.cli.output import AS_JSON, stdout_kept, write, write_result
-from seedwise.cli.settings import FOR_WORKERS, Settings, fields, keywords, settings
 from seedwise.errors import RunStopped
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.fields import Group, keyword_names
-from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.fields import Group, Options, keyword_names
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.model.options.study import RunOptions
-from seedwise.model.options.submit import SubmitOptions
+from seedwise.model.options.sweep import SweepOptions
 
-LOSS = click.argument("loss", metavar="SCRIPT.py[:LOSS]", type=click.Path())
-CONFIG = click.option(
+_RANDOM_SEED = 123  # as of optimize_run
+
+_of_search = functools.partial(click.option, cls=Flag, group=Group.SEARCH)
+
+_LOSS = click.argument("loss", metavar="SCRIPT.py[:LOSS]", type=click.Path())
+_CONFIG = click.option(
     "--config",
     cls=Flag,
     group=Group.FILES,
@@ -28,24 +32,19 @@ CONFIG = click.option(
 )
 
 
-@click.command(
-    cls=Command,
-    epilog=(
-        "seedwise run fit.py --n-trials 200 --n-seeds 1000\n"
-        "seedwise run fit.py:walk --cluster slurm --workers 4:100 --partition cpu"
-    ),
+@command(
+    "seedwise run fit.py --n-trials 200 --n-seeds 1000",
+    "seedwise run fit.py:walk --cluster slurm --workers 4:100 --partition cpu",
 )
-@LOSS
+@_LOSS
 @option_flags(EntriesOptions, RunOptions, leave_out=["slurm"], show_defaults=True)
-@click.option(
+@_of_search(
     "--entries-file",
-    cls=Flag,
-    group=Group.SEARCH,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with one entry a line, instead of --entries.",
 )
 @option_flags(SlurmOptions)
-@CONFIG
+@_CONFIG
 @AS_JSON
 def run(
     loss: str, entries_file: Path | None, config: str | None, as_json: bool, **flags: Any
@@ -56,7 +55,7 @@ def run(
     run that exists, that run is resumed. The result is printed on stdout, and what happens on
     stderr. Options may also stand in files: see --config.
     """
-    from seedwise.api.script import loss_of
+    from seedwise.api.script import load_loss
     from seedwise.cli.points import enqueued
 
     if entries_file is not None:
@@ -67,11 +66,11 @@ def run(
         except UnicodeDecodeError as error:
             raise click.UsageError(f"{entries_file} is not text in UTF-8: {error}") from None
         flags["entry_ids"] = [line.strip() for line in lines if line.strip()]
-    found = settings(flags, config, loss)
+    found = settings.read(flags, config, loss)
     kind = EntriesOptions if "entry_ids" in found else RunOptions
-    given = keywords(of_kind(found, kind), kind)
+    given = settings.keywords(_of_kind(found, kind), kind)
     with stdout_kept():
-        definition = loss_of(loss)
+        definition = load_loss(loss)
         if isinstance(points := given.get("enqueue"), tuple):  # of flags
             given["enqueue"] = enqueued(points, definition.parameter_space)
         begin = seedwise.optimize_entries if kind is EntriesOptions else seedwise.optimize_run
@@ -79,7 +78,7 @@ def run(
     write_result(result, as_json=as_json)
 
 
-def of_kind(found: Settings, kind: type) -> Settings:
+def _of_kind(found: settings.Settings, kind: type[Options]) -> settings.Settings:
     """Return the settings that a kind of run has; those of files may be of other kinds."""
     names = {*keyword_names(kind), *keyword_names(SlurmOptions)}
     for name, one in found.items():
@@ -91,20 +90,96 @@ def of_kind(found: Settings, kind: type) -> Settings:
     return {name: one for name, one in found.items() if name in names}
 
 
+@command(
+    "seedwise sweep fit.py --grid drift=0.1,0.2 --grid steps=10,20 --n-seeds 1000",
+    "seedwise sweep fit.py --random 'drift=uniform(0,1)' --n-trials 500",
+)
+@_LOSS
+@_of_search(
+    "--grid",
+    "grid",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help=(
+        "Values of a parameter, such as x=1,2,3, or a JSON list; the points are all combinations. "
+        "Give it again for each parameter."
+    ),
+)
+@_of_search(
+    "--random",
+    "random",
+    multiple=True,
+    metavar="NAME=DISTRIBUTION",
+    help=(
+        "What a parameter is drawn from: 'x=uniform(0,1)', loguniform, randint, loguniform_int, "
+        "or 'kind=choice(a,b)'. Give it again for each parameter."
+    ),
+)
+@_of_search("--n-trials", type=int, help="Number of points of --random.")
+@_of_search(
+    "--random-seed",
+    type=int,
+    help=f"Number that the points of --random are drawn from. [default: {_RANDOM_SEED}]",
+)
+@_of_search(
+    "--cases",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv|FILE.json",
+    help=(
+        "File with the points: CSV with the parameters' names in its first line, or a JSON list "
+        "of objects, or the manifest of a source."
+    ),
+)
+@option_flags(SweepOptions, leave_out=["slurm"], show_defaults=True)
+@option_flags(SlurmOptions)
+@_CONFIG
+@AS_JSON
+def sweep(loss: str, config: str | None, as_json: bool, **flags: Any) -> None:
+    """Evaluate the loss in SCRIPT.py at the points of a grid, at random points, or at cases.
+
+    With --run-name of a run that exists, that run is resumed. The result is printed on stdout,
+    and what happens on stderr. Options may also stand in files: see --config.
+    """
+    from seedwise.api.script import load_loss
+    from seedwise.cli.points import source_of  # with numpy
+
+    names = ("grid", "random", "n_trials", "random_seed", "cases")
+    of_source = {name: flags.pop(name) for name in names}
+    _require_one(**of_source)
+    if of_source["random_seed"] is None:
+        of_source["random_seed"] = _RANDOM_SEED
+    found = _of_kind(settings.read(flags, config, loss), SweepOptions)
+    with stdout_kept():
+        definition = load_loss(loss)
+        source = source_of(of_source, definition.parameter_space)
+        result = seedwise.run_sweep(definition, source, **settings.keywords(found, SweepOptions))
+    write_result(result, as_json=as_json)
+
+
+def _require_one(
+    *, grid: Any, random: Any, cases: Any, n_trials: int | None, random_seed: int | None
+) -> None:
+    """Raise UsageError unless the flags name one source."""
+    if bool(grid) + bool(random) + bool(cases) != 1:
+        raise click.UsageError("give one of --grid, --random and --cases")
+    if random and n_trials is None:
+        raise click.UsageError("--random needs --n-trials, the number of points")
+    if not random and (n_trials, random_seed) != (None, None):
+        raise click.UsageError("--n-trials and --random-seed are for --random")
+
+
 # What can't be checked with one seed: options of a run's folder, or of a run that exists.
-NO_CHECK_FLAGS = (
+_NO_CHECK_FLAGS = (
     *("assume_yes", "clean_run_dir", "enqueue", "run_name", "slurm"),
     *("accept_changes", "refine_search_factor", "retry_failed", "take_over", "timeout"),
 )
 
 
-@click.command(
-    cls=Command, epilog="seedwise check fit.py:walk --cluster slurm --n-trials 200 --n-seeds 1000"
-)
-@LOSS
-@option_flags(RunOptions, leave_out=NO_CHECK_FLAGS, show_defaults=True)
+@command("seedwise check fit.py:walk --cluster slurm --n-trials 200 --n-seeds 1000")
+@_LOSS
+@option_flags(RunOptions, leave_out=_NO_CHECK_FLAGS, show_defaults=True)
 @option_flags(SlurmOptions)
-@CONFIG
+@_CONFIG
 @click.option(
     "--show-options",
     is_flag=True,
@@ -118,18 +193,17 @@ def check(loss: str, config: str | None, show_options: bool, as_json: bool, **fl
     out if there is only one. Give the options of the run: the call in the script is not read, but
     files of options are. The check leaves nothing behind.
     """
-    from seedwise.api.script import loss_of
-    from seedwise.cli.options_shown import options_json, options_lines
-    from seedwise.view.check import check_lines
+    from seedwise.api.script import load_loss
+    from seedwise.view.commands import check_lines
 
-    found = of_kind(settings(flags, config, loss), RunOptions)
+    found = _of_kind(settings.read(flags, config, loss), RunOptions)
     if show_options:
-        write([options_json(found)] if as_json else options_lines(found))
+        write([settings.options_json(found)] if as_json else settings.options_lines(found))
         return
-    tried = {name: one for name, one in found.items() if name not in NO_CHECK_FLAGS}
+    tried = {name: one for name, one in found.items() if name not in _NO_CHECK_FLAGS}
     try:
         with stdout_kept():
-            report = seedwise.check_run(loss_of(loss), **keywords(tried, RunOptions))
+            report = seedwise.check_run(load_loss(loss), **settings.keywords(tried, RunOptions))
     except RunStopped as stopped:  # no run's progress says it
         click.echo(str(stopped), err=True)
         raise
@@ -137,16 +211,15 @@ def check(loss: str, config: str | None, show_options: bool, as_json: bool, **fl
 
 
 # What follows the script is for the script.
-@click.command(
-    cls=Command,
+@command(
+    "seedwise submit --walltime 3-00:00:00 --account lab fit.py --condition b",
     context_settings={"allow_interspersed_args": False},
-    epilog="seedwise submit --walltime 3-00:00:00 --account lab fit.py --condition b",
 )
 @click.argument("script", type=click.Path(exists=True, dir_okay=False), metavar="SCRIPT.py")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @option_flags(SubmitOptions, show_defaults=True)
-@option_flags(SlurmOptions, leave_out=FOR_WORKERS)
-@CONFIG
+@option_flags(SlurmOptions, leave_out=settings.FOR_WORKERS)
+@_CONFIG
 def submit(script: str, arguments: tuple[str, ...], config: str | None, **flags: Any) -> None:
     """Submit SCRIPT.py, which begins a run, as a small Slurm job.
 
@@ -155,10 +228,11 @@ def submit(script: str, arguments: tuple[str, ...], config: str | None, **flags:
     and resumes the run.
     """
     from seedwise.api.submit import submit_script
-    from seedwise.view.submitted import submitted_lines
+    from seedwise.view.commands import submitted_lines
 
-    found = settings(flags, config, script, tables=("submit",))
-    job, slurm = SubmitOptions(**fields(found, SubmitOptions)), fields(found, SlurmOptions)
+    found = settings.read(flags, config, script, tables=("submit",))
+    job = SubmitOptions(**settings.fields(found, SubmitOptions))
+    slurm = SlurmOptions(**settings.fields(found, SlurmOptions))
     for note in misplaced(click.get_current_context().command, script, arguments):
         click.echo(note, err=True)
-    write(submitted_lines(*submit_script(script, arguments, job, SlurmOptions(**slurm))))
+    write(submitted_lines(*submit_script(script, arguments, job, slurm)))

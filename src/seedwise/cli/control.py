@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 import seedwise
-from seedwise.cli.flags import Flag, option_flags, workers
-from seedwise.cli.help import Command
+from seedwise.cli.flags import Flag, command, option_flags, saying_why
 from seedwise.cli.look import RUN_DIR
 from seedwise.cli.output import AS_JSON, stdout_kept, write, write_result
 from seedwise.errors import resume_command
@@ -16,7 +15,7 @@ from seedwise.model.options.fields import Group, keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
-from seedwise.view.cleaned import cleaned_lines
+from seedwise.model.options.texts import bounds
 
 # What the folder knows, and what only a new run can have.
 NO_RESUME_FLAGS = (
@@ -25,7 +24,7 @@ NO_RESUME_FLAGS = (
 )
 
 
-@click.command(cls=Command, epilog="seedwise resume runs/walk_v0001 --n-trials 300")
+@command("seedwise resume runs/walk_v0001 --n-trials 300")
 @RUN_DIR
 @click.option(
     "--code",
@@ -57,13 +56,11 @@ def resume(run_dir: str, code: str | None, as_json: bool, **flags: Any) -> None:
 
 
 # So that -5 is refused as a number of workers, and not as an unknown flag.
-@click.command(
-    cls=Command,
-    context_settings={"ignore_unknown_options": True},
-    epilog="seedwise scale runs/walk_v0001 10:200",
+@command(
+    "seedwise scale runs/walk_v0001 10:200", context_settings={"ignore_unknown_options": True}
 )
 @RUN_DIR
-@click.argument("n_workers", metavar="WORKERS", type=workers)
+@click.argument("n_workers", metavar="WORKERS", type=saying_why(bounds))
 def scale(run_dir: str, n_workers: int | tuple[int, int]) -> None:
     """Change the number of workers of the run in RUN_DIR, while its driver works.
 
@@ -76,7 +73,7 @@ def scale(run_dir: str, n_workers: int | tuple[int, int]) -> None:
     click.echo(f"asked for {wanted} {what}; the driver takes care of it")
 
 
-@click.command(cls=Command, epilog="seedwise stop runs/walk_v0001")
+@command("seedwise stop runs/walk_v0001")
 @RUN_DIR
 def stop(run_dir: str) -> None:
     """Stop the run in RUN_DIR in order, so that it can be resumed.
@@ -89,7 +86,7 @@ def stop(run_dir: str) -> None:
     click.echo(f"to resume: {resume_command(run.path)}")
 
 
-@click.command(cls=Command, epilog="seedwise clean runs/walk_v0001")
+@command("seedwise clean runs/walk_v0001")
 @RUN_DIR
 @click.option(
     "--take-over",
@@ -101,6 +98,8 @@ def clean(run_dir: str, take_over: bool) -> None:
 
     The exit code is 1 if Slurm does not answer, as jobs may then be left.
     """
+    from seedwise.view.commands import cleaned_lines
+
     cleaned = seedwise.clean_run(run_dir, take_over=take_over)
     write(cleaned_lines(cleaned))
     if cleaned.jobs_unknown is not None:

@@ -6,22 +6,21 @@ from typing import Any
 import click
 
 import seedwise
-from seedwise.cli.flags import option_flags
-from seedwise.cli.help import Command
-from seedwise.cli.output import stdout_kept, write
-from seedwise.cli.settings import keywords, settings
+from seedwise.cli.flags import command, option_flags
+from seedwise.cli.output import stdout_kept
+from seedwise.cli.settings import keywords, read
 from seedwise.model.options.fields import keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import RunOptions
 
 _TEXT = """
 The demo searched for the speed and the angle of a throw that lands 30 m away in
-gusty wind, with little effort: {n_trials} trials, and then the best of them on {n_seeds}
+gusty wind, with little effort: {result.n_trials} trials, and then the best of them on {n_seeds}
 fresh seeds.
 
   found            speed={speed:.1f} m/s, angle={angle:.1f} degrees
-  in the search    {in_search:.2f}: the lowest of many noisy values is too good to be true
-  on fresh seeds   {value:.2f} ± {stderr:.2f}: the value to report
+  in the search    {result.best_value:.2f}: the lowest of many noisy values is too good to be true
+  on fresh seeds   {found.value:.2f} ± {found.stderr:.2f}: the value to report
   the exact mean   {exact:.2f}: this loss, unlike most, has a formula for it
 
 To look at next:
@@ -38,17 +37,11 @@ _SIZE: dict[str, Any] = {"n_trials": 40, "n_seeds": 400}
 
 # Where it runs, and what a site's jobs need.
 _FLAGS = {
-    "cluster",
-    "mode",
-    "workers",
-    "run_root",
-    "worker_time_limit",
-    "mem_per_cpu",
-    "slurm_qos",
+    *("cluster", "mode", "workers", "run_root", "worker_time_limit", "mem_per_cpu", "slurm_qos"),
 }
 
 
-@click.command(cls=Command, epilog="seedwise demo\nseedwise demo --cluster slurm --partition cpu")
+@command("seedwise demo", "seedwise demo --cluster slurm --partition cpu")
 @option_flags(RunOptions, leave_out=set(keyword_names(RunOptions)) - _FLAGS, show_defaults=True)
 @option_flags(SlurmOptions)
 def demo(**flags: Any) -> None:
@@ -60,24 +53,12 @@ def demo(**flags: Any) -> None:
     from seedwise.api.demo import __file__ as file
     from seedwise.api.demo import exact_mean, throw
 
-    found = {name: one for name, one in settings(flags, None).items() if name in flags}
+    found = {name: one for name, one in read(flags, None).items() if name in flags}
     given = {"workers": 2, **_SIZE, **keywords(found, RunOptions)}
     with stdout_kept():
         result = seedwise.optimize_run(throw, **given)
     params = result.validated_params or result.best_params
     speed, angle = float(params["speed"]), float(params["angle"])
-    run_dir = shlex.quote(result.run_dir)
-    write(
-        _TEXT.format(
-            n_trials=result.n_trials,
-            n_seeds=_SIZE["n_seeds"],
-            speed=speed,
-            angle=angle,
-            in_search=result.best_value,
-            value=result.validated_value,
-            stderr=result.validated_stderr,
-            exact=exact_mean(speed, angle),
-            run_dir=run_dir,
-            file=file,
-        ).splitlines()
-    )
+    said = {"run_dir": shlex.quote(result.run_dir), "exact": exact_mean(speed, angle), **_SIZE}
+    said |= {"result": result, "found": result.validation, "speed": speed, "angle": angle}
+    click.echo(_TEXT.format(file=file, **said), nl=False)

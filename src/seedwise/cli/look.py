@@ -2,16 +2,18 @@
 
 import json
 import pdb  # noqa: T100 - what --pdb is for
+import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 import click
 
 import seedwise
-from seedwise.cli.help import Command
+from seedwise.cli.flags import command
 from seedwise.cli.output import AS_JSON, write
-from seedwise.cli.watch import watched
 from seedwise.errors import SeedwiseError
 from seedwise.errors.base import users_traceback
 from seedwise.model.status import RunStatus
@@ -20,8 +22,10 @@ from seedwise.view.status import progress_line, status_lines
 
 RUN_DIR = click.argument("run_dir", type=click.Path())
 
+_WATCH_S = 1.0
 
-@click.command(cls=Command, epilog="seedwise status runs/walk_v0001 --watch")
+
+@command("seedwise status runs/walk_v0001 --watch")
 @RUN_DIR
 @click.option(
     "--watch", is_flag=True, help="Show it anew whenever it changes, until the run ends."
@@ -43,14 +47,34 @@ def status(run_dir: str, watch: bool, as_json: bool) -> None:
 
     in_place = watch and not as_json and sys.stdout.isatty()
     if watch:
-        watched(lambda: seedwise.run_status(run_dir), lines, in_place=in_place)
+        _watch(lambda: seedwise.run_status(run_dir), lines, in_place=in_place)
     else:
         write(lines(seedwise.run_status(run_dir)))
 
 
-@click.command(
-    cls=Command, epilog="seedwise show runs/walk_v0001\nseedwise show runs/walk_v0001 --page"
-)
+def _watch(
+    read: Callable[[], RunStatus], lines: Callable[[RunStatus], list[str]], *, in_place: bool
+) -> None:
+    """Write a status as lines whenever they change, until the run does not run."""
+    before: list[str] = []
+    while True:
+        found = read()
+        now = lines(found)
+        if now != before:
+            if in_place:
+                size = shutil.get_terminal_size()
+                # A line that wraps, or leaves the screen, could not be written over.
+                now = [line[: size.columns - 1] for line in now[: size.lines - 1]]
+                sys.stdout.write(f"\x1b[{len(before)}A\x1b[J" if before else "")
+            click.echo("\n".join(now))
+            sys.stdout.flush()
+            before = now
+        if found.state != "running":
+            return
+        time.sleep(_WATCH_S)
+
+
+@command("seedwise show runs/walk_v0001", "seedwise show runs/walk_v0001 --page")
 @RUN_DIR
 @AS_JSON
 @click.option(
@@ -71,8 +95,7 @@ def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
 
         (show_page if page else show_optuna)(run_dir, click.echo)
         return
-    from seedwise.view.result import result_lines
-    from seedwise.view.table import table_json, table_lines
+    from seedwise.view.result import result_lines, table_json, table_lines
 
     found, result = seedwise.run_status(run_dir), seedwise.open_run(run_dir)
     if as_json:
@@ -81,10 +104,7 @@ def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
         write([progress_line(found), "", *table_lines(result), "", *result_lines(result)])
 
 
-@click.command(
-    cls=Command,
-    epilog="seedwise report runs/walk_v0001\nseedwise report runs/walk_v0001 --format md",
-)
+@command("seedwise report runs/walk_v0001", "seedwise report runs/walk_v0001 --format md")
 @RUN_DIR
 @click.option(
     "--format",
@@ -103,12 +123,12 @@ def report(run_dir: str, suffix: str) -> None:
     click.echo(seedwise.open_run(run_dir).report(Path(run_dir) / f"report.{suffix}"))
 
 
-@click.command(cls=Command, epilog="seedwise export runs/walk_v0001 trials.csv")
+@command("seedwise export runs/walk_v0001 trials.csv")
 @RUN_DIR
 @click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
 def export(run_dir: str, file: Path) -> None:
     """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
-    from seedwise.view.table import write_table
+    from seedwise.view.result import write_table
 
     try:
         n_rows = write_table(seedwise.open_run(run_dir), file)
@@ -117,7 +137,7 @@ def export(run_dir: str, file: Path) -> None:
     click.echo(f"wrote {file}: {n_rows} row{'' if n_rows == 1 else 's'}")
 
 
-@click.command(cls=Command, epilog="seedwise replay runs/walk_v0001 --trial 12 --seed 345 --pdb")
+@command("seedwise replay runs/walk_v0001 --trial 12 --seed 345 --pdb")
 @RUN_DIR
 @click.option("--trial", type=int, required=True, help="Number of the trial.")
 @click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
@@ -141,7 +161,7 @@ def replay(run_dir: str, trial: int, seed: int | None, validation: bool, debug: 
         click.echo(f"seed {one}: {loss!r}")
 
 
-@click.command(cls=Command, epilog="seedwise slurm")
+@command("seedwise slurm")
 @AS_JSON
 def slurm(as_json: bool) -> None:
     """Show what this machine's Slurm cluster allows you: partitions, nodes, accounts, QoS."""

@@ -20,8 +20,7 @@ def write(lines: list[str]) -> None:
 
 def write_result(result: Any, *, as_json: bool) -> None:
     """Write the result of a run on stdout, as JSON just as ``show --json`` does."""
-    from seedwise.view.result import result_lines
-    from seedwise.view.table import table_json
+    from seedwise.view.result import result_lines, table_json
 
     write([table_json(result)] if as_json else result_lines(result))
 

@@ -4,66 +4,41 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import seedwise
 from seedwise.errors import OptionError
-from seedwise.model.sources import (
-    ManualSource,
-    ParameterSource,
-    RandomSource,
-    grid,
-    manual,
-    random,
-    source_from_manifest,
-)
-from seedwise.model.sources.distributions import (
-    choice,
-    loguniform,
-    loguniform_int,
-    randint,
-    uniform,
-)
+from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, SearchParam
 from seedwise.model.values import require_known, typed_value
 
-_RANGES = {
-    "uniform": uniform,
-    "loguniform": loguniform,
-    "randint": randint,
-    "loguniform_int": loguniform_int,
-}
+_RANGES = ("uniform", "loguniform", "randint", "loguniform_int")
 _BOOLS = {"true": True, "false": False}
 
 
-def enqueued(points: Sequence[Mapping[str, Any]], space: ParameterSpace) -> ManualSource:
+def enqueued(points: Sequence[Mapping[str, Any]], space: ParameterSpace) -> ParameterSource:
     """Return the points of --enqueue as a source."""
-    return manual([_typed(f"enqueue[{i}]", point, space) for i, point in enumerate(points)])
-
-
-def grid_of(axes: Sequence[str], space: ParameterSpace) -> ParameterSource:
-    """Return the grid of texts such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON."""
-    return grid(
-        **{
-            name: _values(f"grid[{name!r}]", text, space[name])
-            for name, text in _named("grid", axes, space).items()
-        }
+    return seedwise.manual(
+        [_typed(f"enqueue[{i}]", point, space) for i, point in enumerate(points)]
     )
 
 
-def random_of(
-    axes: Sequence[str], n_trials: int, seed: int, space: ParameterSpace
-) -> RandomSource:
-    """Return the random source of texts such as ``x=uniform(0, 1)``."""
-    drawn = {
-        name: _distribution(f"random[{name!r}]", text, space[name])
-        for name, text in _named("random", axes, space).items()
-    }
-    return random(drawn, n_trials=n_trials, seed=seed)
+def source_of(flags: Mapping[str, Any], space: ParameterSpace) -> ParameterSource:
+    """Return the source that the flags of a sweep name.
+
+    Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``.
+    """
+    if flags["grid"]:
+        return seedwise.grid(**_named("grid", flags["grid"], _values, space))
+    if flags["random"]:
+        drawn = _named("random", flags["random"], _distribution, space)
+        return seedwise.random(drawn, n_trials=flags["n_trials"], seed=flags["random_seed"])
+    return _cases_of(flags["cases"], space)
 
 
-def cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
+def _cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
     """Return the cases of a CSV file with a header, or of a JSON file.
 
     In JSON a list holds the cases, and an object is the manifest of a source.
@@ -74,10 +49,10 @@ def cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise OptionError("cases", str(path), "a file that can be read", f"{error}.") from None
     if isinstance(content, dict):
-        return source_from_manifest(content)
+        return seedwise.source_from_manifest(content)
     if not isinstance(content, list) or not all(isinstance(case, dict) for case in content):
         raise OptionError("cases", str(path), "a JSON list of objects, or a source's manifest")
-    return manual([_typed(f"cases[{i}]", case, space) for i, case in enumerate(content)])
+    return seedwise.manual([_typed(f"cases[{i}]", case, space) for i, case in enumerate(content)])
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:
@@ -92,8 +67,10 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
-def _named(flag: str, axes: Sequence[str], space: ParameterSpace) -> dict[str, str]:
-    """Return the text for each parameter of a flag."""
+def _named(
+    flag: str, axes: Sequence[str], read: Callable[..., Any], space: ParameterSpace
+) -> dict[str, Any]:
+    """Return what is read of the text for each parameter of a flag."""
     named: dict[str, str] = {}
     for axis in axes:
         name, _, text = (part.strip() for part in axis.partition("="))
@@ -104,7 +81,7 @@ def _named(flag: str, axes: Sequence[str], space: ParameterSpace) -> dict[str, s
             raise OptionError(flag, axis, f"given once for {name!r}")
         named[name] = text
     require_known(flag, named, space)
-    return named
+    return {name: read(f"{flag}[{name!r}]", text, space[name]) for name, text in named.items()}
 
 
 def _typed(where: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
@@ -138,12 +115,12 @@ def _number(text: str) -> Any:
 def _distribution(where: str, text: str, param: SearchParam) -> Any:
     found = re.fullmatch(r"(\w+)\s*\((.*)\)", text)
     if found is not None and found[1] == "choice":
-        return choice(_values(where, found[2].strip(), param))
+        return seedwise.choice(_values(where, found[2].strip(), param))
     bounds = [_number(part.strip()) for part in found[2].split(",")] if found else []
     if found is None or found[1] not in _RANGES or len(bounds) != 2:
         names = ", ".join(_RANGES)
         raise OptionError(where, text, f"one of {names} with two bounds, or choice(a,b,c)")
-    made = _RANGES[found[1]](*bounds)
+    made = getattr(seedwise, found[1])(*bounds)
     if param.dtype not in (made.DTYPE, "float"):
         allowed = f"a distribution of type {param.dtype}, as the loss's parameter is"
         raise OptionError(where, text, allowed)

@@ -1,5 +1,8 @@
-"""The options of a command, from its flags and from files, and where each came from."""
+"""The options of a command, from its flags and files, where each came from, and them shown."""
 
+import enum
+import itertools
+import json
 import os
 import re
 import stat
@@ -14,21 +17,28 @@ import platformdirs
 
 from seedwise.errors import OptionError, SeedwiseError, SettingsFileError
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.fields import from_toml, keyword_names
+from seedwise.model.options.fields import (
+    Group,
+    Options,
+    fields_of,
+    from_toml,
+    keyword_names,
+    to_json,
+)
 from seedwise.model.options.hints import key_hint
-from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.model.options.study import RunOptions
-from seedwise.model.options.submit import SubmitOptions
 from seedwise.model.options.sweep import SweepOptions
+from seedwise.view.words import aligned, cut
 
 #: Of SlurmOptions, what is for workers only, and not for the driver's job.
 FOR_WORKERS = ("interface", "local_directory", "python", "scheduler_interface")
 
-#: The tables of a file, and what their keys are the options of.
-TABLES: dict[str, tuple[type, ...]] = {
-    "": (EntriesOptions, RunOptions, SweepOptions),
+#: The tables of a file, the one without a name last, and what their keys are the options of.
+TABLES: dict[str, tuple[type[Options], ...]] = {
     "slurm": (SlurmOptions,),
     "submit": (SubmitOptions, SlurmOptions),
+    "": (EntriesOptions, RunOptions, SweepOptions),
 }
 
 # A flag for one takes the place of either in a file.
@@ -49,7 +59,7 @@ class Setting:
 Settings: TypeAlias = dict[str, Setting]
 
 
-def settings(
+def read(
     flags: Mapping[str, Any],
     config: str | None,
     script: str | None = None,
@@ -74,12 +84,12 @@ def settings(
     return _over(found, given)
 
 
-def fields(found: Mapping[str, Setting], kind: type) -> dict[str, Any]:
+def fields(found: Settings, kind: type[Options]) -> dict[str, Any]:
     """Return the options of a kind among settings."""
     return {name: found[name].value for name in keyword_names(kind) if name in found}
 
 
-def keywords(found: Mapping[str, Setting], kind: type) -> dict[str, Any]:
+def keywords(found: Settings, kind: type[Options]) -> dict[str, Any]:
     """Return the options of a kind of run among settings, with those of its Slurm jobs in one."""
     slurm = fields(found, SlurmOptions)
     return fields(found, kind) | ({"slurm": SlurmOptions(**slurm)} if slurm else {})
@@ -132,20 +142,17 @@ def _require_trusted(path: Path, script: Path) -> None:
 def _checked(path: Path, content: dict[str, Any]) -> dict[str, Settings]:
     """Return the options of each table of a file."""
     of_pyproject = "tool.seedwise" if path.name == "pyproject.toml" else ""
-    names = {table: ".".join(filter(None, (of_pyproject, table))) for table in TABLES}
-    rest, values = dict(content), {}
+    rest, found = dict(content), {}
     for table in TABLES:
-        values[table] = rest.pop(table, {}) if table else rest
-        if not isinstance(values[table], dict):
-            problem = f"{table}={values[table]!r}: must be a table, [{names[table]}]"
+        shown = ".".join(filter(None, (of_pyproject, table)))
+        values = rest.pop(table, {}) if table else rest
+        if not isinstance(values, dict):
+            problem = f"{table}={values!r}: must be a table, [{shown}]"
             raise SettingsFileError(path, problem, table)
-    return {
-        table: {
-            key: _setting(path, table, names[table], key, value)
-            for key, value in values[table].items()
+        found[table] = {
+            key: _setting(path, table, shown, key, value) for key, value in values.items()
         }
-        for table in TABLES
-    }
+    return found
 
 
 def _setting(path: Path, table: str, shown: str, key: str, value: Any) -> Setting:
@@ -168,3 +175,49 @@ def _setting(path: Path, table: str, shown: str, key: str, value: Any) -> Settin
         said = re.sub(r"\b(True|False)\b", lambda word: word[0].lower(), said)
         raise SettingsFileError(path, f"{where}{said}", key) from None
     return Setting(made, "file", f"{path}{f' [{shown}]' if shown else ''}")
+
+
+def options_lines(given: Settings) -> list[str]:
+    """Return a line for each option of a run, in groups; raises OptionError."""
+    shown = sorted(_options(given), key=lambda one: list(Group).index(one[1]))
+    cells = [[f"  {name}", cut(_text(one.value), 30), one.where] for name, _, one in shown]
+    lines = iter(aligned(list(zip(*cells, strict=True))))
+    found: list[str] = []
+    for group, members in itertools.groupby(shown, key=lambda one: one[1]):
+        found += ["", group.value, *itertools.islice(lines, len(list(members)))]
+    return found[1:]
+
+
+def options_json(given: Settings) -> str:
+    """Return the same as a JSON object: for each option its value, and where it comes from."""
+    found = {name: attrs.asdict(one) for name, _, one in _options(given, as_json=True)}
+    return json.dumps(found, default=str)
+
+
+def _options(given: Settings, *, as_json: bool = False) -> Iterator[tuple[str, Group, Setting]]:
+    from seedwise.api.script import site_options
+
+    options = RunOptions.from_keywords(keywords(given, RunOptions))
+    site = {} if options.place == "local" else site_options()
+    kinds: dict[type[Options], Any] = {RunOptions: options, SlurmOptions: options.slurm_settings}
+    for kind, values in kinds.items():
+        for name, group in ((one.name, one.metadata["group"]) for one in fields_of(kind)):
+            value = getattr(values, name)
+            value = to_json(kind, {name: value})[name] if as_json and name != "run_root" else value
+            found = Setting(value, "default", "default")
+            if name in given:
+                found = attrs.evolve(given[name], value=value)
+            elif name in site:
+                found = Setting(site[name][1], "site", site[name][0])
+            if name != "slurm":
+                yield name, group, found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, bool):
+        return str(value).lower()  # as in TOML
+    return "-" if value is None else str(value)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
+from seedwise.errors.advice import what_to_change
 from seedwise.errors.base import SeedwiseError, masked
 from seedwise.errors.durations import exact_duration
-from seedwise.errors.refusals import what_to_change
 
 
 class ClusterError(SeedwiseError, RuntimeError):
@@ -37,10 +37,8 @@ class ChunkTooLongError(ClusterError, ValueError):
     def __init__(
         self, n_seeds: int, needs_s: float, walltime_s: float, fits: int, *, at_least: bool = False
     ) -> None:
-        self.n_seeds = n_seeds
-        self.needs_s = needs_s
-        self.walltime_s = walltime_s
-        self.fits = fits
+        self.n_seeds, self.needs_s = n_seeds, needs_s
+        self.walltime_s, self.fits = walltime_s, fits
         takes = "more than" if at_least else "about"
         seeds = "1 seed" if n_seeds == 1 else f"{n_seeds} seeds"
         smaller = f"chunk_size <= {fits}, or " if fits else ""
@@ -62,8 +60,7 @@ class KeyFolderError(ClusterError):
     """
 
     def __init__(self, path: Path, problem: str, advice: str | None = None) -> None:
-        self.path = path
-        self.problem = problem
+        self.path, self.problem = path, problem
         usual = (
             "The keys of a run's connections must be out of reach of other users: the folder must "
             "be yours and of mode 0700, its files of mode 0600. Remove it, or give a run_root on "
@@ -82,8 +79,7 @@ class MainGuardError(ClusterError):
     """
 
     def __init__(self, script: str, line: int) -> None:
-        self.script = script
-        self.line = line
+        self.script, self.line = script, line
         super().__init__(
             f"{script}, line {line}: workers import this script, and would make this very call "
             "again. Put it under the main guard:\n\n"
@@ -158,10 +154,8 @@ class SubmitRefusedError(ClusterError):
         problems: Iterable[object] = (),
         script_path: Path | None = None,
     ) -> None:
-        self.stderr = masked(stderr)
-        self.script = masked(script)
-        self.problems = tuple(problems)
-        self.script_path = script_path
+        self.stderr, self.script = masked(stderr), masked(script)
+        self.problems, self.script_path = tuple(problems), script_path
         where = "" if script_path is None else f"The job script is {script_path}; "
         known = "\n".join(f"  {problem}" for problem in self.problems)
         # The reason and the option to change come last, where a terminal still shows them.
@@ -182,8 +176,7 @@ class JobNeverStartsError(ClusterError):
     """
 
     def __init__(self, job_id: str, reason: str, words: str, advice: str) -> None:
-        self.job_id = job_id
-        self.reason = reason
+        self.job_id, self.reason = job_id, reason
         what_to_do = f" To change it: {advice}." if advice else ""
         super().__init__(f"job {job_id} can never start: {words} ({reason}).{what_to_do}")
 
@@ -202,8 +195,7 @@ class WorkersFailedError(ClusterError):
     def __init__(
         self, n_jobs: int, problem: str, log_tail: str, nodes: Iterable[str] = ()
     ) -> None:
-        self.n_jobs = n_jobs
-        self.log_tail = log_tail
+        self.n_jobs, self.log_tail = n_jobs, log_tail
         self.nodes = tuple(dict.fromkeys(nodes))
         where = f" on {', '.join(self.nodes)}" if self.nodes else ""
         is_quoted = repr(log_tail.strip()) in problem  # its one line

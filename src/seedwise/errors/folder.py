@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from seedwise.errors.advice import resume_command
 from seedwise.errors.base import SeedwiseError, shown
-from seedwise.errors.commands import resume_command
 
 
 class RunExistsError(SeedwiseError, FileExistsError):
@@ -42,8 +42,7 @@ class EntryOfARunError(SeedwiseError, ValueError):
     """
 
     def __init__(self, run_dir: Path, parent: Path) -> None:
-        self.run_dir = run_dir
-        self.parent = parent
+        self.run_dir, self.parent = run_dir, parent
         super().__init__(
             f"{run_dir} is an entry of {parent}, which can only be resumed as a whole: "
             f"{resume_command(parent)}"
@@ -81,9 +80,7 @@ class ChangedRunError(SeedwiseError, ValueError):
     def __init__(
         self, run_dir: Path, changes: Mapping[str, tuple[object, object]], code_changes: str = ""
     ) -> None:
-        self.run_dir = run_dir
-        self.changes = dict(changes)
-        self.code_changes = code_changes
+        self.run_dir, self.changes, self.code_changes = run_dir, dict(changes), code_changes
         lines = "".join(
             f"\n  {name}: was {shown(old)}, is {shown(new)}"
             for name, (old, new) in changes.items()
@@ -117,8 +114,7 @@ class DamagedFileError(SeedwiseError, ValueError):
     """
 
     def __init__(self, path: Path, position: int, problem: str) -> None:
-        self.path = path
-        self.position = position
+        self.path, self.position = path, position
         super().__init__(
             f"{path} is damaged at byte {position}: {problem}. A crash can only damage a file's "
             "end, which is repaired; this is something else, such as a failing disk or an editor. "
@@ -136,9 +132,7 @@ class LedgerMismatchError(SeedwiseError, ValueError):
     """
 
     def __init__(self, path: Path, trial: int, params: Mapping[str, object]) -> None:
-        self.path = path
-        self.trial = trial
-        self.params = dict(params)
+        self.path, self.trial, self.params = path, trial, dict(params)
         super().__init__(
             f"{path} holds losses of trial {trial} at other params than the study has, which are "
             f"{self.params!r}. The end of the study was lost, and the sampler then gave another "

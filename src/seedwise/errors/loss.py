@@ -34,12 +34,8 @@ class CheckFailedError(SeedwiseError, RuntimeError):
         traceback: str,
         log_tail: str = "",
     ) -> None:
-        self.loss_name = loss_name
-        self.params = dict(params)
-        self.seed = seed
-        self.exception_type = exception_type
-        self.traceback = traceback
-        self.log_tail = log_tail
+        self.loss_name, self.params, self.seed = loss_name, dict(params), seed
+        self.exception_type, self.traceback, self.log_tail = exception_type, traceback, log_tail
         where = "the worker" if seed is None else f"seed {seed}"
         with_params = f", with params {self.params!r}" if self.params else ""
         log = f"The job's log ends with:\n\n{log_tail}\n\n" if log_tail else ""
@@ -117,9 +113,7 @@ class LossNotFoundError(SeedwiseError, LookupError):
         losses: Sequence[str] = (),
         traceback: str | None = None,
     ) -> None:
-        self.target = target
-        self.losses = tuple(losses)
-        self.traceback = traceback
+        self.target, self.losses, self.traceback = target, tuple(losses), traceback
         end = "." if traceback is None else f":\n\n{traceback.rstrip()}"
         super().__init__(f"{target}: {problem}{'' if problem.endswith(':') else end}")
 
@@ -145,8 +139,7 @@ class LossValueError(SeedwiseError, ValueError):
     """
 
     def __init__(self, value: object, problem: str) -> None:
-        self.value = value
-        self.problem = problem
+        self.value, self.problem = value, problem
         super().__init__(
             f"the loss returned {shown(value)}: {problem}. Return a finite number, a "
             "dict of numbers, {'total_loss': x, 'components': {...}}, or a list of one of these "
@@ -198,19 +191,15 @@ class SelfCheckError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, seed: int, params: Mapping[str, object], values: Mapping[str, float]):
-        self.seed = seed
-        self.params = dict(params)
-        self.values = dict(values)
+        self.seed, self.params, self.values = seed, dict(params), dict(values)
         super().__init__(
             f"seed {seed} has different losses, so no result could be trusted:{self._lines()}\n"
-            f"with params {self.params!r}. Workers import your script, and nothing below its main "
-            "guard is done there. So what usually makes them differ is something that is set "
-            'under if __name__ == "__main__":, in another cell or by hand before the call: a '
-            "global variable, a setting such as numpy.seterr, an environment variable. Set it at "
-            "the top of the file. Other causes are a module that was edited after it was "
-            "imported, another version of a library, another machine, and a loss that does not "
-            "draw all its random numbers from its seed. self_check=False "
-            "(--no-self-check) leaves this check out."
+            f"with params {self.params!r}. Workers import your script, without what is below its "
+            'main guard, so the usual cause is something set under if __name__ == "__main__":, '
+            "in another cell or by hand, such as a global variable: set it at the top of the "
+            "file. Others are a module that was edited after its import, other versions of a "
+            "library, another machine, and random numbers that are not drawn from the seed. "
+            "self_check=False (--no-self-check) leaves this check out."
         )
 
     def by_rounding(self) -> str:

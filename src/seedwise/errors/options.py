@@ -16,9 +16,7 @@ class OptionError(SeedwiseError, ValueError):
     """
 
     def __init__(self, name: str, value: object, allowed: str, hint: str = "") -> None:
-        self.name = name
-        self.value = value
-        self.allowed = allowed
+        self.name, self.value, self.allowed = name, value, allowed
         super().__init__(f"{name}={value!r}: must be {allowed}.{' ' + hint if hint else ''}")
 
 
@@ -32,8 +30,7 @@ class UnknownOptionError(SeedwiseError, TypeError):
     """
 
     def __init__(self, name: str | None, known: Sequence[str], hint: str) -> None:
-        self.name = name
-        self.known = tuple(known)
+        self.name, self.known = name, tuple(known)
         what = "value without a keyword" if name is None else f"unknown keyword {name!r}"
         super().__init__(f"{what}: {hint}")
 
@@ -48,9 +45,7 @@ class SettingsFileError(SeedwiseError, ValueError):
     """
 
     def __init__(self, path: Path, problem: str, key: str | None = None) -> None:
-        self.path = path
-        self.key = key
-        self.problem = problem
+        self.path, self.key, self.problem = path, key, problem
         super().__init__(f"{path}: {problem}")
 
 
@@ -66,8 +61,7 @@ class SpaceError(SeedwiseError, ValueError):
     """
 
     def __init__(self, problem: str, parameter: str | None = None) -> None:
-        self.parameter = parameter
-        self.problem = problem
+        self.parameter, self.problem = parameter, problem
         where = "search_param" if parameter is None else f"parameter {parameter!r}"
         super().__init__(f"{where}: {problem}")
 
@@ -84,8 +78,7 @@ class SourceError(SeedwiseError, ValueError):
     """
 
     def __init__(self, problem: str, parameter: str | None = None) -> None:
-        self.parameter = parameter
-        self.problem = problem
+        self.parameter, self.problem = parameter, problem
         super().__init__(problem if parameter is None else f"parameter {parameter!r}: {problem}")
 
 
@@ -99,8 +92,7 @@ class CaseIndexError(SeedwiseError, IndexError):
     """
 
     def __init__(self, index: int, n_cases: int) -> None:
-        self.index = index
-        self.n_cases = n_cases
+        self.index, self.n_cases = index, n_cases
         super().__init__(
             f"there is no case {shown(index)}: the source's cases are 0 to {shown(n_cases - 1)}"
         )
@@ -127,6 +119,5 @@ class NoFigureError(SeedwiseError, ValueError):
     """
 
     def __init__(self, figure: str, problem: str) -> None:
-        self.figure = figure
-        self.problem = problem
+        self.figure, self.problem = figure, problem
         super().__init__(f"plot.{figure}(): {problem}")

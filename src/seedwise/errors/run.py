@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seedwise.errors.advice import remedy_command
+from seedwise.errors.advice import remedy_command, replay_command, resume_command
 from seedwise.errors.base import SeedwiseError
-from seedwise.errors.commands import replay_command, resume_command
 from seedwise.errors.loss import NOT_FINITE
 
 
@@ -57,14 +56,9 @@ class LossFailedError(SeedwiseError, RuntimeError):
         resume_dir: Path | None = None,
         message: str = "",
     ) -> None:
-        self.trial = trial
-        self.seed = seed
-        self.chunk_start = chunk_start
-        self.params = dict(params)
-        self.exception_type = exception_type
-        self.message = message
-        self.traceback = traceback
-        self.run_dir = run_dir
+        self.trial, self.seed, self.chunk_start = trial, seed, chunk_start
+        self.params, self.exception_type, self.message = dict(params), exception_type, message
+        self.traceback, self.run_dir = traceback, run_dir
         where = (
             f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
         )
@@ -103,8 +97,7 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
     def __init__(
         self, run_dir: Path, n_failed: int, example: str | None, resume_dir: Path | None = None
     ) -> None:
-        self.run_dir = run_dir
-        self.n_failed = n_failed
+        self.run_dir, self.n_failed = run_dir, n_failed
         if n_failed:
             replay = replay_command(run_dir, 0, None)
             problem = (
@@ -130,8 +123,7 @@ class AllEntriesFailedError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, run_dir: Path, failed: Mapping[str, Exception]) -> None:
-        self.run_dir = run_dir
-        self.failed = dict(failed)
+        self.run_dir, self.failed = run_dir, dict(failed)
         entry, error = next(iter(failed.items()))
         super().__init__(
             f"all {len(failed)} entries of {run_dir} failed, the first, {entry!r}, with "
@@ -178,8 +170,7 @@ class RunLockedError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, run_dir: Path, holder: str, advice: str) -> None:
-        self.run_dir = run_dir
-        self.holder = holder
+        self.run_dir, self.holder = run_dir, holder
         super().__init__(f"{run_dir} is being worked on by {holder}. {advice}")
 
 
@@ -193,8 +184,7 @@ class LeaseLostError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, run_dir: Path, holder: str) -> None:
-        self.run_dir = run_dir
-        self.holder = holder
+        self.run_dir, self.holder = run_dir, holder
         super().__init__(
             f"{run_dir} was taken over by {holder}, so this driver stops. It has written nothing "
             "since then."
@@ -211,8 +201,7 @@ class NoDriverError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, run_dir: Path, state: str) -> None:
-        self.run_dir = run_dir
-        self.state = state
+        self.run_dir, self.state = run_dir, state
         advice = (
             "Nothing is left to do."
             if state == "finished"
@@ -233,9 +222,7 @@ class NotAnsweredError(SeedwiseError, TimeoutError):
     """
 
     def __init__(self, run_dir: Path, holder: str, timeout_s: float) -> None:
-        self.run_dir = run_dir
-        self.holder = holder
-        self.timeout_s = timeout_s
+        self.run_dir, self.holder, self.timeout_s = run_dir, holder, timeout_s
         super().__init__(
             f"{holder}, which works on {run_dir}, has not answered within {timeout_s:g} s. The "
             "request stays, and takes effect when the driver gets to it. The driver may be in the "
@@ -253,8 +240,7 @@ class NotYourRunError(SeedwiseError, PermissionError):
     """
 
     def __init__(self, run_dir: Path, owner: str) -> None:
-        self.run_dir = run_dir
-        self.owner = owner
+        self.run_dir, self.owner = run_dir, owner
         who = "root" if owner == "root" else f"{owner}, or root,"
         super().__init__(f"{run_dir} belongs to user {owner}: only {who} can do this with it.")
 
@@ -269,6 +255,5 @@ class RequestRefusedError(SeedwiseError, RuntimeError):
     """
 
     def __init__(self, run_dir: Path, why: str) -> None:
-        self.run_dir = run_dir
-        self.why = why
+        self.run_dir, self.why = run_dir, why
         super().__init__(f"the driver of {run_dir} refuses: {why}")

@@ -1,5 +1,6 @@
 """The progress of a run and the state of its workers, as values and in words."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -104,11 +105,7 @@ class RunStatus:
 
     def _repr_html_(self) -> str:
         """Show the progress as a table in a notebook."""
-        now_utc = datetime.now(UTC)
-        rows = [(self.kind, self.state)]
-        rows += [] if self.driver is None else [("driver", self.driver)]
-        rows += [*pool_rows(self, now_utc), *trial_rows(self), *figure_rows(self, now_utc)]
-        return table_html(rows)
+        return table_html(all_rows(self, datetime.now(UTC)))
 
 
 @attrs.frozen(kw_only=True)
@@ -160,6 +157,16 @@ class PoolNews:
     job_id: str | None = None
     #: Whether to show it to whoever watches the run.
     warns: bool = False
+
+
+def all_rows(
+    status: RunStatus, now_utc: datetime, driver: str | None = None, losses: Sequence[Row] = ()
+) -> list[Row]:
+    """Return all of the progress, with what is known besides: of its driver, and lost workers."""
+    driver = status.driver or driver
+    rows = [(status.kind, status.state), *([] if driver is None else [("driver", driver)])]
+    rows += [*pool_rows(status, now_utc), *losses]
+    return [*rows, *trial_rows(status), *figure_rows(status, now_utc)]
 
 
 def pool_rows(status: RunStatus, now_utc: datetime) -> list[Row]:

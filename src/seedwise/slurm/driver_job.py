@@ -9,8 +9,7 @@ from pathlib import Path
 import attrs
 
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.slurm import SlurmOptions
-from seedwise.model.options.submit import SubmitOptions
+from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.model.slurm_time import time_text
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.records import SlurmLimits

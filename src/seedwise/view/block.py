@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from seedwise.model.status import RunStatus, figure_rows, pool_rows
-from seedwise.view.words import bars
+from seedwise.model.status import RunStatus
+from seedwise.view.words import bars, live_rows
 
 _TO_HERE = "\r\x1b[J"  # to the begin of the line; all from there on is erased
 
@@ -81,7 +80,7 @@ def _is_ours(stream: TextIO) -> bool:
 
 def _text(status: RunStatus, width: int, console: Console) -> Text:
     """Return the block; a table of rich's takes as long as a short trial."""
-    rows, now_utc = [], datetime.now(UTC)
+    rows: list[Text] = []
     full, half, empty = "#--" if console.options.ascii_only else "━╸─"
     titled: list[tuple[str, Text]] = []
     for title, n_done, total, words in bars(status):
@@ -90,8 +89,7 @@ def _text(status: RunStatus, width: int, console: Console) -> Text:
         done = full * n_full + half * is_half
         left = empty * (wide - len(done))
         titled.append((title, Text.assemble((done, _DONE), (left, _DIM), "  ", words)))
-    figures = [*figure_rows(status, now_utc), *pool_rows(status, now_utc)]
-    titled += [(title, Text(words)) for title, words in figures if title != "excluded"]
+    titled += [(title, Text(words)) for title, words in live_rows(status)]
     for title, text in titled:
         for line in text.wrap(console, max(_NARROWEST_BAR, width - _TITLES)):
             line.rstrip()

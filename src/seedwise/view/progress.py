@@ -3,7 +3,6 @@
 import contextlib
 import re
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -11,30 +10,12 @@ import attrs
 
 from seedwise.errors import replay_command, resume_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.model.events import (
-    ChunkLost,
-    EntryFinished,
-    Event,
-    Noted,
-    PoolChanged,
-    Progress,
-    RunFinished,
-    RunInterrupted,
-    RunStarted,
-    TrialFinished,
-)
-from seedwise.model.status import (
-    PoolStatus,
-    RunStatus,
-    scaled_words,
-    validation_words,
-    waiting_words,
-    workers_words,
-)
+from seedwise.model import events
+from seedwise.model.status import RunStatus, scaled_words, workers_words
 from seedwise.model.trials import FailureKind, mean_words
 from seedwise.model.validation import in_words, point_in_words
-from seedwise.model.words import end_words, value_words
 from seedwise.view.faces import Face, face_for
+from seedwise.view.words import bars, live_rows
 
 _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
@@ -70,18 +51,18 @@ class ProgressLines:
         self._said_s = time.monotonic()
         self._failed_s = self._said_s - _FAILURE_S
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: events.Event) -> None:
         """Say an event."""
-        if not self._trials and not isinstance(event, RunInterrupted):
+        if not self._trials and not isinstance(event, events.RunInterrupted):
             return
         if self._face is None:
             shows_progress = self.shows_progress and self._trials
             self._face = face_for(self._stream, shows_progress=shows_progress)
-        if isinstance(event, RunStarted) and self._face.may_be_read_by_others:
+        if isinstance(event, events.RunStarted) and self._face.may_be_read_by_others:
             event = _without_token(event)
-        if isinstance(event, Progress):
+        if isinstance(event, events.Progress):
             self._status = event.status
-        elif isinstance(event, RunFinished | RunInterrupted):
+        elif isinstance(event, events.RunFinished | events.RunInterrupted):
             self._status = None
         self._face.write(self.lines(event), self._status)
 
@@ -91,34 +72,35 @@ class ProgressLines:
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self._face.write([], None)
 
-    def lines(self, event: Event) -> list[str]:
+    def lines(self, event: events.Event) -> list[str]:
         """Return what is said of an event."""
         lines: list[str] = []
         match event:
-            case RunStarted():
+            case events.RunStarted():
                 self._run_dir = event.run_dir
                 lines = _start(event)
-            case TrialFinished():
+            case events.TrialFinished():
                 lines = _trial(event, self._run_dir) if self._is_worth_a_line(event) else []
-            case Progress():
+            case events.Progress():
                 lines = self._how_far(event.status)
-            case EntryFinished():
+            case events.EntryFinished():
                 lines = [_entry(event)]
-            case ChunkLost():
-                lines = [_lost(event)]
-            case PoolChanged():
+            case events.ChunkLost():
+                what = f"trial {event.trial}, the chunk that begins with seed {event.chunk_start}"
+                lines = [f"lost the worker {event.worker}; run again: {what}"]
+            case events.PoolChanged():
                 self._excluded |= event.pool.excluded_nodes if event.pool else {}
                 lines = [_pool_changed(event)]
-            case Noted():
+            case events.Noted():
                 lines = [f"note: {event.text}"]
-            case RunInterrupted():
+            case events.RunInterrupted():
                 lines = _interrupted(event)
-            case RunFinished():
+            case events.RunFinished():
                 excluded = self._excluded.items()
                 lines = [f"excluded node {node}: {why}" for node, why in excluded] + _end(event)
         return lines
 
-    def _is_worth_a_line(self, event: TrialFinished) -> bool:
+    def _is_worth_a_line(self, event: events.TrialFinished) -> bool:
         """Tell whether a trial is the best of the run so far, or failed and is not one of many."""
         if event.trial.value is not None:
             is_best = event.best is not None and event.best.number == event.trial.number
@@ -136,7 +118,8 @@ class ProgressLines:
         if now_s - self._said_s < (_UNCHANGED_S if said == self._said else _PROGRESS_S):
             return []
         self._said, self._said_s = said, now_s
-        return [_progress(status)]
+        rows = [(title, words) for title, _, _, words in bars(status)] + live_rows(status)
+        return ["; ".join(f"{title} {words}" for title, words in rows)]
 
 
 def _without_guesses(status: RunStatus) -> RunStatus:
@@ -146,7 +129,7 @@ def _without_guesses(status: RunStatus) -> RunStatus:
     return attrs.evolve(status, pool=pool, updated_at_utc="", **rates)  # type: ignore[arg-type]
 
 
-def _without_token(event: RunStarted) -> RunStarted:
+def _without_token(event: events.RunStarted) -> events.RunStarted:
     """Replace the dashboard's link by the path of the file that holds it."""
     link, *token = re.split("[?&]token=", event.dashboard or "")
     if not token:
@@ -157,20 +140,19 @@ def _without_token(event: RunStarted) -> RunStarted:
     return attrs.evolve(event, dashboard=instead, study=event.study and "linked from there")
 
 
-def _start(event: RunStarted) -> list[str]:
-    lines = [f"run folder {event.run_dir}", f"on {event.place}"]
-    if event.n_told:
-        lines.append(f"resumed after {event.n_told} trials")
-    if event.dashboard is not None:
-        lines.append(f"dashboard  {event.dashboard}")
-    if event.study is not None:
-        lines.append(f"study      {event.study}")
-    if event.tunnel is not None:
-        lines.append(f"from a laptop, first: {event.tunnel}")
-    return lines
+def _start(event: events.RunStarted) -> list[str]:
+    lines = {
+        "run folder ": event.run_dir,
+        "on ": event.place,
+        "resumed after ": f"{event.n_told} trials" if event.n_told else None,
+        "dashboard  ": event.dashboard,
+        "study      ": event.study,
+        "from a laptop, first: ": event.tunnel,
+    }
+    return [f"{title}{words}" for title, words in lines.items() if words is not None]
 
 
-def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
+def _trial(event: events.TrialFinished, run_dir: Path) -> list[str]:
     trial, best = event.trial, event.best
     width = len(str(event.n_trials))
     who = "" if event.entry_id is None else f"{event.entry_id}  "
@@ -191,12 +173,7 @@ def _trial(event: TrialFinished, run_dir: Path) -> list[str]:
     return lines
 
 
-def _lost(event: ChunkLost) -> str:
-    what = f"trial {event.trial}, the chunk that begins with seed {event.chunk_start}"
-    return f"lost the worker {event.worker}; run again: {what}"
-
-
-def _interrupted(event: RunInterrupted) -> list[str]:
+def _interrupted(event: events.RunInterrupted) -> list[str]:
     where = ", in the validation" if event.validating else ""
     return [
         f"stopped with {event.n_told} of {event.n_trials} trials told{where}; nothing is lost",
@@ -204,40 +181,7 @@ def _interrupted(event: RunInterrupted) -> list[str]:
     ]
 
 
-def _progress(status: RunStatus) -> str:
-    parts = [f"{status.n_told} of {status.n_trials} trials told"]
-    parts += [f"{status.failed} failed"] if status.failed else []
-    parts += [f"{status.pruned} pruned"] if status.pruned else []
-    if status.running_seeds_done:
-        of_seeds = f"{status.running_seeds_done} of {status.running_seeds} seeds"
-        parts.append(f"{status.running} running with {of_seeds} done")
-    if status.validation_seeds:
-        parts.append(f"validation {validation_words(status)} done")
-    if status.entries is not None:
-        parts.append(f"{status.entries['done']} of {sum(status.entries.values())} entries done")
-    if status.trials_per_s is not None:
-        parts.append(f"{status.trials_per_s:.3g} a second")
-    if status.seeds_per_s is not None:
-        parts.append(f"{status.seeds_per_s:.3g} seeds a second")
-    parts += [f"{status.seeds_saved} seeds saved"] if status.seeds_saved else []
-    if status.expected_end_utc is not None:
-        parts.append(f"expected end {end_words(status.expected_end_utc, datetime.now(UTC))}")
-    if status.best_value is not None:
-        parts.append(f"best {value_words(status.best_value, status.best_stderr)}")
-    if status.busy_share is not None:
-        parts.append(f"workers busy {100 * status.busy_share:.0f} % of their time")
-    if status.pool is not None and status.pool.joined != status.pool.wanted:
-        parts.append(_waiting(status.pool))
-    return ", ".join(parts)
-
-
-def _waiting(pool: PoolStatus) -> str:
-    workers = f"{pool.joined}/{pool.wanted} workers"
-    reason = waiting_words(pool, datetime.now(UTC))
-    return workers if reason is None else f"{workers}, waiting: {reason}"
-
-
-def _pool_changed(event: PoolChanged) -> str:
+def _pool_changed(event: events.PoolChanged) -> str:
     if event.pool is None:
         return event.news.text
     if event.news.kind == "scaled":
@@ -245,7 +189,7 @@ def _pool_changed(event: PoolChanged) -> str:
     return f"{event.news.text}; workers: {workers_words(event.pool)}"
 
 
-def _entry(event: EntryFinished) -> str:
+def _entry(event: events.EntryFinished) -> str:
     count = f"[{event.n_ended}/{event.n_entries}] entry {event.entry_id!r}"
     if event.best is None:
         return f"{count} failed: {event.error}"
@@ -253,7 +197,7 @@ def _entry(event: EntryFinished) -> str:
     return line if event.validated is None else f"{line}; {in_words(event.validated)}"
 
 
-def _end(event: RunFinished) -> list[str]:
+def _end(event: events.RunFinished) -> list[str]:
     best = event.best
     found = "done" if best is None else f"best {mean_words(best)} at {point_in_words(best.params)}"
     lines = [f"{found}; {event.duration_s:.1f} s"]

@@ -1,12 +1,15 @@
 """What a Slurm cluster allows, in lines for a terminal."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from seedwise.errors.durations import exact_duration
 from seedwise.slurm.commands import readable_memory
-from seedwise.slurm.limits.records import AccountLimits, PartitionLimits, QosLimits, SlurmLimits
+from seedwise.slurm.limits.records import PartitionLimits, SlurmLimits
 from seedwise.view.words import aligned
+
+#: What a cell says of a record of limits.
+Cell: TypeAlias = Callable[[Any], str]
 
 _UNKNOWN = "unknown"
 _NO_LIMIT = "no limit"
@@ -22,8 +25,10 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
     """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts."""
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
-    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits), "", *_partitions(limits)]
-    lines += ["", *_accounts(limits), "", *_qos(limits)]
+    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits)]
+    for title, table in {"partitions": _partitions, "accounts": _accounts, "QoS": _qos}.items():
+        known = limits.knows(title.lower())
+        lines += ["", *(table(limits) if known else [f"{title}  {_UNKNOWN}"])]
     if limits.knows("enforce") and "limits" not in limits.enforce:
         lines += ["", "The limits of QoS and accounts are not enforced here."]
     if limits.unanswered:
@@ -34,47 +39,38 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
 
 def _of_all(limits: SlurmLimits) -> list[str]:
     """Return the limits of all jobs."""
-    size = _limit(limits, "max_array_size", lambda size: f"indices below {size}")
-    count = _limit(limits, "max_job_count", lambda count: f"{count}, those of all users")
+    size = _limit("max_array_size", "indices below {}".format)(limits)
+    count = _limit("max_job_count", "{}, those of all users".format)(limits)
     rules = _UNKNOWN
     if limits.knows("submit_plugins", "filter_plugins"):
         rules = ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
     return [f"job arrays: {size}", f"jobs at once: {count}", f"site's own rules for jobs: {rules}"]
 
 
-def _partitions(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("partitions"):
-        return [f"partitions  {_UNKNOWN}"]
-    shown = [partition for partition in limits.partitions if not partition.is_hidden]
-    header = (
-        *("partition", "state", "max walltime", "default", "usable nodes", "free CPUs"),
-        *("CPUs/node", "memory/node", "max memory"),
-    )
-    lines = _table(header, [_partition(partition) for partition in shown], n_always=8)
-    for partition in shown:
-        for what, names in _particulars(partition).items():
-            lines.append(f"{partition.name}: {what} {', '.join(names) or 'none'}")
-    hidden = [partition.name for partition in limits.partitions if partition.is_hidden]
-    return [*lines, f"hidden: {', '.join(hidden)}"] if hidden else lines
+def _limit(name: str, words: Callable[[Any], str] = str) -> Cell:
+    """Return the cell of a limit."""
+
+    def cell(record: Any) -> str:
+        if not record.knows(name):
+            return _UNKNOWN
+        limit = getattr(record, name)
+        return _NO_LIMIT if limit is None else words(limit)
+
+    return cell
 
 
-def _partition(partition: PartitionLimits) -> tuple[str, ...]:
-    free = sum(kind.idle_cpus for kind in partition.node_kinds)
+def _of_nodes(words: Callable[[PartitionLimits], str]) -> Cell:
+    return lambda partition: words(partition) if partition.knows("node_kinds") else _UNKNOWN
+
+
+def _free_cpus(partition: PartitionLimits) -> str:
     total = sum(kind.n_nodes * kind.cpus for kind in partition.node_kinds)
-    nodes = [
-        f"{partition.n_usable} of {partition.n_nodes}",
-        f"{free} of {total}",
-        _span(partition.cpus, str),
-        _span(partition.memory_mb, readable_memory),
-    ]
-    return (
-        f"{partition.name} *" if partition.is_default else partition.name,
-        partition.state if partition.knows("state") else _UNKNOWN,
-        _limit(partition, "max_time_s", exact_duration),
-        _limit(partition, "default_time_s", exact_duration),
-        *(nodes if partition.knows("node_kinds") else [_UNKNOWN] * len(nodes)),
-        _max_memory(partition),
-    )
+    return f"{sum(kind.idle_cpus for kind in partition.node_kinds)} of {total}"
+
+
+def _span(bounds: tuple[int, int], words: Callable[[int], str]) -> str:
+    low, high = (words(bound) for bound in bounds)
+    return low if low == high else f"{low} to {high}"
 
 
 def _max_memory(partition: PartitionLimits) -> str:
@@ -106,83 +102,78 @@ def _particulars(partition: PartitionLimits) -> dict[str, Iterable[str]]:
     return {what: names for what, names in found.items() if names is not None}
 
 
+_OF_PARTITIONS: dict[str, Cell] = {
+    "state": _limit("state"),
+    "max walltime": _limit("max_time_s", exact_duration),
+    "default": _limit("default_time_s", exact_duration),
+    "usable nodes": _of_nodes(lambda one: f"{one.n_usable} of {one.n_nodes}"),
+    "free CPUs": _of_nodes(_free_cpus),
+    "CPUs/node": _of_nodes(lambda one: _span(one.cpus, str)),
+    "memory/node": _of_nodes(lambda one: _span(one.memory_mb, readable_memory)),
+    "max memory": _max_memory,
+}
+_OF_ALL: dict[str, Cell] = {
+    "max walltime": _limit("max_time_s", exact_duration),
+    "max running": _limit("max_jobs"),
+    "max submitted": _limit("max_submit_jobs"),
+}
+_OF_ACCOUNTS: dict[str, Cell] = {
+    "QoS": _limit("qos", ", ".join),
+    "default QoS": lambda account: account.default_qos or _UNKNOWN,
+    "only in": lambda account: account.partition or "",
+    **_OF_ALL,
+}
+_OF_QOS: dict[str, Cell] = {
+    "priority": _limit("priority"),
+    **_OF_ALL,
+    "CPUs of a job": _limit("max_cpus_per_job"),
+    "CPUs of a user": _limit("max_cpus_per_user"),
+    "memory of a job": _limit("max_memory_per_job_mb", readable_memory),
+    "memory of a user": _limit("max_memory_per_user_mb", readable_memory),
+}
+
+
+def _table(
+    names: Sequence[str], cells: Mapping[str, Cell], records: Iterable[Any], n_always: int
+) -> list[str]:
+    """Return a table of named records, without empty columns after the first `n_always`."""
+    columns = [names]
+    for title, cell in cells.items():
+        column = [cell(record) for record in records]
+        if len(columns) <= n_always or any(words not in ("", _NO_LIMIT) for words in column):
+            columns.append([title, *column])
+    return aligned(columns)
+
+
+def _partitions(limits: SlurmLimits) -> list[str]:
+    shown = [partition for partition in limits.partitions if not partition.is_hidden]
+    names = [_marked(one.name, one.is_default) for one in shown]
+    lines = _table(["partition", *names], _OF_PARTITIONS, shown, n_always=7)
+    for partition in shown:
+        for what, named in _particulars(partition).items():
+            lines.append(f"{partition.name}: {what} {', '.join(named) or 'none'}")
+    hidden = [partition.name for partition in limits.partitions if partition.is_hidden]
+    return [*lines, f"hidden: {', '.join(hidden)}"] if hidden else lines
+
+
 def _accounts(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("accounts"):
-        return [f"accounts  {_UNKNOWN}"]
     if not limits.accounts:
         return [f"accounts  none of user {limits.user or _UNKNOWN}"]
-    header = (
-        *("account", "QoS", "default QoS", "only in", "max walltime", "max running"),
-        "max submitted",
-    )
-    return _table(header, [_account(account) for account in limits.accounts], n_always=3)
-
-
-def _account(account: AccountLimits) -> tuple[str, ...]:
-    return (
-        f"{account.account} *" if account.is_default else account.account,
-        ", ".join(account.qos) if account.knows("qos") else _UNKNOWN,
-        account.default_qos or _UNKNOWN,
-        account.partition or "",
-        _limit(account, "max_time_s", exact_duration),
-        _limit(account, "max_jobs", str),
-        _limit(account, "max_submit_jobs", str),
-    )
+    names = [_marked(one.account, one.is_default) for one in limits.accounts]
+    return _table(["account", *names], _OF_ACCOUNTS, limits.accounts, n_always=2)
 
 
 def _qos(limits: SlurmLimits) -> list[str]:
-    if not limits.knows("qos"):
-        return [f"QoS  {_UNKNOWN}"]
-    shown, others = list(limits.qos), []
     allowed = {name.casefold() for account in limits.accounts for name in account.qos}
     sure = limits.knows("accounts", "enforce") and "qos" in limits.enforce
-    if sure and all(account.knows("qos") for account in limits.accounts):
-        shown = [qos for qos in limits.qos if qos.name.casefold() in allowed]
-        others = [qos.name for qos in limits.qos if qos.name.casefold() not in allowed]
+    sure = sure and all(account.knows("qos") for account in limits.accounts)
+    others = [one.name for one in limits.qos if sure and one.name.casefold() not in allowed]
+    shown = [one for one in limits.qos if one.name not in others]
     default = next((one.default_qos for one in limits.accounts if one.is_default), None)
-    header = (
-        *("QoS", "priority", "max walltime", "max running", "max submitted", "CPUs of a job"),
-        *("CPUs of a user", "memory of a job", "memory of a user"),
-    )
-    lines = _table(header, [_one_qos(qos, qos.name == default) for qos in shown], n_always=5)
+    names = [_marked(one.name, one.name == default) for one in shown]
+    lines = _table(["QoS", *names], _OF_QOS, shown, n_always=4)
     return [*lines, f"not for user {limits.user}: {', '.join(others)}"] if others else lines
 
 
-def _one_qos(qos: QosLimits, is_default: bool) -> tuple[str, ...]:
-    return (
-        f"{qos.name} *" if is_default else qos.name,
-        str(qos.priority) if qos.knows("priority") else _UNKNOWN,
-        _limit(qos, "max_time_s", exact_duration),
-        _limit(qos, "max_jobs", str),
-        _limit(qos, "max_submit_jobs", str),
-        _limit(qos, "max_cpus_per_job", str),
-        _limit(qos, "max_cpus_per_user", str),
-        _limit(qos, "max_memory_per_job_mb", readable_memory),
-        _limit(qos, "max_memory_per_user_mb", readable_memory),
-    )
-
-
-def _limit(
-    record: SlurmLimits | PartitionLimits | QosLimits | AccountLimits,
-    name: str,
-    words: Callable[[Any], str],
-) -> str:
-    if not record.knows(name):
-        return _UNKNOWN
-    limit = getattr(record, name)
-    return _NO_LIMIT if limit is None else words(limit)
-
-
-def _span(bounds: tuple[int, int], words: Callable[[int], str]) -> str:
-    low, high = (words(bound) for bound in bounds)
-    return low if low == high else f"{low} to {high}"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], n_always: int) -> list[str]:
-    """Return a table, without empty columns after the first `n_always`."""
-    columns = [
-        [title, *(row[at] for row in rows)]
-        for at, title in enumerate(header)
-        if at < n_always or any(row[at] not in ("", _NO_LIMIT) for row in rows)
-    ]
-    return aligned(columns, str.ljust)
+def _marked(name: str, is_default: bool) -> str:
+    return f"{name} *" if is_default else name

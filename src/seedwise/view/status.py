@@ -4,16 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedwise.errors import NotARunError, clean_command, resume_command
+from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.folder.find import existing_run
-from seedwise.model.status import (
-    Row,
-    RunStatus,
-    figure_rows,
-    pool_rows,
-    trial_rows,
-    validation_words,
-)
+from seedwise.model.status import Row, RunStatus, all_rows, validation_words
 from seedwise.view.words import aligned
 
 _MOST_LOSSES = 3
@@ -27,7 +21,7 @@ def status_lines(
     `run_dir` is the folder of the run or of an entry. Times are shown in local time.
     """
     rows = status_rows(status, run_dir, now_utc or datetime.now(UTC))
-    lines = aligned(list(zip(*rows, strict=True)), str.ljust)
+    lines = aligned(list(zip(*rows, strict=True)))
     if status.state == "stopped":
         # An entry is resumed as a part of its run.
         lines.append(f"to resume: {resume_command(existing_run(run_dir).home.path)}")
@@ -36,15 +30,13 @@ def status_lines(
 
 def status_rows(status: RunStatus, run_dir: Path, now_utc: datetime) -> list[Row]:
     """Return the progress of a run as rows, each with its name."""
-    rows: list[Row] = [(status.kind, status.state)]
-    if status.driver is not None:
-        rows.append(("driver", status.driver))
-    elif status.state == "stopped" and (killed := _killed(run_dir)) is not None:
-        rows.append(("driver", killed))
-    rows += pool_rows(status, now_utc)
-    if status.state != "finished":
-        rows += _losses(run_dir)
-    return [*rows, *trial_rows(status), *figure_rows(status, now_utc)]
+    try:
+        directory = existing_run(run_dir)
+    except NotARunError:  # to resume it is refused, too
+        return all_rows(status, now_utc)
+    killed = _killed(directory.home) if status.state == "stopped" else None
+    losses = [] if status.state == "finished" else _losses(directory)
+    return all_rows(status, now_utc, killed, losses)
 
 
 def progress_line(status: RunStatus) -> str:
@@ -55,12 +47,8 @@ def progress_line(status: RunStatus) -> str:
     return f"{line}, validation {validation_words(status)} done"
 
 
-def _killed(run_dir: Path) -> str | None:
+def _killed(home: RunDirectory) -> str | None:
     """Say that the last driver was killed, which let go of nothing; None if it was not."""
-    try:
-        home = existing_run(run_dir).home
-    except NotARunError:  # to resume it is refused, too
-        return None
     if not home.lease.exists():
         return None
     if not home.jobs_file.exists():
@@ -68,11 +56,11 @@ def _killed(run_dir: Path) -> str | None:
     return f"was killed; jobs may be left: {clean_command(home.path)}"
 
 
-def _losses(run_dir: Path) -> list[Row]:
+def _losses(directory: RunDirectory) -> list[Row]:
     """Return why the last driver's most recent workers were lost or refused."""
     try:
-        events = read_events(existing_run(run_dir))
-    except (NotARunError, OSError):  # the status is worth more than this row
+        events = read_events(directory)
+    except OSError:  # the status is worth more than this row
         return []
     rows: list[Row] = []
     for event in events:

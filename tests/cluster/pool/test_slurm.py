@@ -11,7 +11,7 @@ from seedwise.cluster.pool.jobs import Member
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
-from seedwise.errors.refusals import what_to_change
+from seedwise.errors.advice import what_to_change
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd

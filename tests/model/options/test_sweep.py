@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
-from seedwise.model.options.fields import command_options, keyword_names
+from seedwise.model.options.fields import keyword_names
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
@@ -51,8 +52,8 @@ def test_what_is_no_whole_number_is_refused(numbers):
 
 
 def test_on_the_command_line_numbers_are_a_list():
-    (option,) = [o for o in command_options(SweepOptions) if o.flag == "--trial-nums"]
-    assert given_options(trial_nums=option.parse("3,1,2")).trial_nums == (1, 2, 3)
+    parse = attrs.fields_dict(SweepOptions)["trial_nums"].metadata["parse"]
+    assert given_options(trial_nums=parse("3,1,2")).trial_nums == (1, 2, 3)
 
 
 def test_a_sweep_has_what_all_runs_have_and_nothing_of_a_sampler():

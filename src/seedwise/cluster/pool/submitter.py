@@ -7,7 +7,7 @@ import attrs
 from seedwise.cluster.pool.jobs import PoolJob, Queue
 from seedwise.cluster.pool.size import Backoff, Budget
 from seedwise.errors import SubmitRefusedError
-from seedwise.errors.refusals import what_to_change
+from seedwise.errors.advice import what_to_change
 from seedwise.slurm.commands import CommandError
 
 # Jobs that are submitted before one of them has shown that it works.

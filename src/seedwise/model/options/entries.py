@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from seedwise.errors import OptionError
 from seedwise.model.options import checks, texts
-from seedwise.model.options.fields import Forms, Group, keyword_names, options_class
+from seedwise.model.options.fields import Group, keyword_names, options_class
 from seedwise.model.options.study import RunOptions, StudyOptions
 
 _LONGEST_LABEL = 100
@@ -58,17 +58,17 @@ class EntriesOptions(StudyOptions):
     name_suffix: ClassVar[str] = "_entries"
 
     entry_ids: Iterable[str] = Group.SEARCH.option(
-        "iterable of str",
         "Participants, conditions or data sets, with a study for each. The loss gets its entry as "
         "``context['entry_id']``. The sampler's seed for entry i is ``random_seed + i``. On the "
         "command line anna,ben.",
         None,
         _listed,
+        type="iterable of str",
         default=(),
-        forms=Forms(flag="entries", parse=texts.names),
+        flag="entries",
+        parse=texts.names,
     )
     run_name_prefix: str | None = Group.FILES.option(
-        "str",
         "Name of the run's folder, which holds the folders of the entries. If it holds a run, "
         "that run is resumed. None is a new run, named after the loss, with ``_entries`` and the "
         "next free number.",
@@ -76,10 +76,8 @@ class EntriesOptions(StudyOptions):
         default=None,
     )
     max_concurrent_entries: int | None = Group.PLACE.option(
-        "int",
         "Number of entries that are worked on at once; they progress together. None is all of "
         "them.",
-        checks.positive,
         default=None,
     )
 

@@ -1,8 +1,8 @@
 """One definition for an option: keyword, type, default, check and description.
 
 A class of options has a field for each keyword, made by the `Group` that it is in. The
-documentation and the signature of the public function are made from these fields; there is no
-second list.
+documentation and the signature of the public function, and the flags of the commands, are made
+from these fields; there is no second list.
 """
 
 from __future__ import annotations
@@ -12,24 +12,16 @@ import enum
 import functools
 import inspect
 import json
-import re
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ParamSpec,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    dataclass_transform,
-    get_type_hints,
-)
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from seedwise.errors import OptionError
 from seedwise.errors.base import without_own_frames
+from seedwise.model.options.checks import positive, positive_number, text, truth
 from seedwise.model.space import plain_scalar
 
 if TYPE_CHECKING:
@@ -40,31 +32,32 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T", bound=type)
 
-Parse: TypeAlias = Callable[[str], Any]
+Field: TypeAlias = "attrs.Attribute[Any]"
 
 # In docstrings it stands for the entries of all options; editors, which run nothing, show it.
 _OPTIONS = "**options : each described by ``help()``"
 
-# How a value is read from a command line, by the first word of its type.
-_PARSE: dict[str, Parse] = {"int": int, "float": float, "bool": bool}
+# How an option of one plain type is checked unless it says otherwise.
+_CHECKS = {bool: truth, int: positive, float: positive_number, str: text}
 
 
-@attrs.frozen(kw_only=True)
-class Forms:
-    """How an option is written outside of Python; None means unchanged."""
+class Forms(typing.TypedDict, total=False):
+    """How an option is said outside of a call; what is left out is as in a call."""
 
+    #: Its type in words; left out if it is a plain one, or None.
+    type: str
     #: Its name on a command line.
-    flag: str | None = None
+    flag: str
     #: Reads the value from the text of a command line; raises ValueError.
-    parse: Parse | None = None
-    #: The texts that a command line takes; empty for any that `parse` can read.
-    choices: Sequence[str] = ()
+    parse: Callable[[str], Any]
+    #: The texts that a command line takes; left out for any that `parse` can read.
+    choices: Sequence[str]
     #: Whether it may be given more than once on a command line, each time for one more item.
-    several: bool = False
+    several: bool
     #: Makes the value from one that TOML can hold.
-    from_toml: Callable[[Any], Any] | None = None
-    to_json: Callable[[Any], Any] | None = None
-    from_json: Callable[[Any], Any] | None = None
+    from_toml: Callable[[Any], Any]
+    to_json: Callable[[Any], Any]
+    from_json: Callable[[Any], Any]
 
 
 class Group(enum.Enum):
@@ -79,88 +72,107 @@ class Group(enum.Enum):
 
     def option(
         self,
-        type_: str,
         doc: str,
         check: Callable[[str, Any], None] | None = None,
         convert: Callable[[Any], Any] | None = None,
         *,
         default: Any,
-        forms: Forms = Forms(),
+        **forms: typing.Unpack[Forms],
     ) -> Any:
-        """Define an option: its type, description, check, default and other forms at once."""
-        return attrs.field(
-            default=default,
-            metadata={
-                **attrs.asdict(forms, recurse=False),
-                "type": type_,
-                "doc": doc,
-                "check": check,
-                "convert": convert,
-                "parse": forms.parse or _PARSE.get(type_.split(maxsplit=1)[0], str),
-                "group": self,
-            },
-        )
+        """Define an option: its description, check, default and other forms at once."""
+        metadata = {"doc": doc, "check": check, "convert": convert, "group": self, **forms}
+        return attrs.field(default=default, metadata=metadata)
 
 
-@dataclass_transform(
+@typing.dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(Group.option, attrs.field)
 )
 def options_class(kind: T) -> T:
     """Make a class of options, and fill the line for them in its docstring."""
-    made: Any = attrs.frozen(kw_only=True)(kind)
+    made: Any = attrs.frozen(kw_only=True, field_transformer=_completed)(kind)
     made.__doc__ = _with_docs(made.__doc__, made)
     return made  # type: ignore[no-any-return]
 
 
-def settle(options: Any) -> None:
-    """Convert and check what was given; a value left at its default needs neither."""
-    given = [
-        one for one in _fields(type(options)) if getattr(options, one.name) is not one.default
-    ]
-    for field in given:
-        object.__setattr__(options, field.name, _converted(field, getattr(options, field.name)))
-    for field in given:
-        _check(field, getattr(options, field.name))
+def _completed(_: type, fields: list[Field]) -> list[Field]:
+    """Give the options of one plain type, which say no other, its name, check and reader."""
+    return [_complete(one) if one.init and "type" not in one.metadata else one for one in fields]
 
 
-def from_toml(options: type, name: str, value: Any) -> Any:
+def _complete(field: Field) -> Field:
+    (kind,) = {*(typing.get_args(field.type) or (field.type,))} - {type(None)}
+    own = {name: one for name, one in field.metadata.items() if one is not None}
+    convert = _number if kind is float else None
+    plain = {"type": kind.__name__, "check": _CHECKS.get(kind), "convert": convert, "parse": kind}
+    return field.evolve(metadata={**plain, **own})
+
+
+def _number(value: Any) -> Any:
+    """Return other kinds of numbers, such as a Decimal, as a float."""
+    if isinstance(value, int | float | str | bytes) or not hasattr(value, "__float__"):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):  # the check says it better
+        return value
+
+
+class Options:
+    """The base of classes of options, which are converted and checked when they are made."""
+
+    #: The keywords that come first in signatures, documentation and help.
+    usual: ClassVar[Sequence[str]] = ()
+
+    def __attrs_post_init__(self) -> None:
+        """Convert and check what was given; a value left at its default needs neither."""
+        given = [
+            one for one in fields_of(type(self)) if getattr(self, one.name) is not one.default
+        ]
+        for field in given:
+            value = _converted(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        for field in given:
+            _check(field, getattr(self, field.name))
+
+
+def from_toml(options: type[Options], name: str, value: Any) -> Any:
     """Return an option's value as a file has it, checked as that of a call; else OptionError."""
-    (field,) = (one for one in _fields(options) if one.name == name)
+    (field,) = (one for one in fields_of(options) if one.name == name)
     if field.metadata["type"].startswith("iterable") and not isinstance(value, list):
         raise OptionError(name, value, "a list")
-    if (make := field.metadata["from_toml"]) is not None:
+    if (make := field.metadata.get("from_toml")) is not None:
         with contextlib.suppress(TypeError):  # the check says it better
             value = make(value)
     _check(field, _converted(field, value))
     return value
 
 
-def _converted(field: attrs.Attribute[Any], value: Any) -> Any:
+def _converted(field: Field, value: Any) -> Any:
     value, convert = _plain(value), field.metadata["convert"]
     return value if convert is None else convert(value)
 
 
-def _check(field: attrs.Attribute[Any], value: Any) -> None:
+def _check(field: Field, value: Any) -> None:
     check = field.metadata["check"]
     if check is not None and not (value is None and field.default is None):
         check(field.name, value)
 
 
-def _fields(options: type) -> tuple[attrs.Attribute[Any], ...]:
+def fields_of(options: type[Options]) -> tuple[Field, ...]:
     """Return the fields that are keywords: the usual ones, then those of each class, base last."""
-    usual: Sequence[str] = getattr(options, "usual", ())
     named = [name for kind in options.__mro__ for name in inspect.get_annotations(kind)]
-    order = {name: place for place, name in reversed(list(enumerate([*usual, *named])))}
-    fields = [field for field in attrs.fields(options) if field.init]
+    order = {name: at for at, name in reversed([*enumerate([*options.usual, *named])])}
+    made: Any = options
+    fields = [field for field in attrs.fields(made) if field.init]
     return tuple(sorted(fields, key=lambda field: order[field.name]))
 
 
-def keyword_names(options: type) -> list[str]:
+def keyword_names(options: type[Options]) -> list[str]:
     """Return the keywords of a class of options."""
-    return [field.name for field in _fields(options)]
+    return [field.name for field in fields_of(options)]
 
 
-def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
+def to_json(options: type[Options], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return keywords and their values as JSON has them, or raise OptionError."""
     saved = _passed(options, keywords, "to_json")
     for name, value in saved.items():
@@ -172,111 +184,39 @@ def to_json(options: type, keywords: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def from_json(options: type, saved: Mapping[str, Any]) -> dict[str, Any]:
+def from_json(options: type[Options], saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keywords that `to_json` wrote."""
     return _passed(options, saved, "from_json")
 
 
-def _passed(options: type, values: Mapping[str, Any], way: str) -> dict[str, Any]:
-    ways = {field.name: field.metadata[way] for field in _fields(options)}
+def _passed(options: type[Options], values: Mapping[str, Any], way: str) -> dict[str, Any]:
+    ways: dict[str, Any] = {field.name: field.metadata.get(way) for field in fields_of(options)}
     return {
         name: value if value is None or ways[name] is None else ways[name](value)
         for name, value in values.items()
     }
 
 
-def keyword_docs(options: type) -> str:
+def keyword_docs(options: type[Options]) -> str:
     """Return the numpydoc entries of a class of options."""
     entries = []
-    for field in _fields(options):
-        default = _default(field)
+    for field in fields_of(options):
+        default = default_of(field)
         shown = "optional" if default is None else f"default {default!r}"
-        text = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
-        text = textwrap.indent(text, "    ")
-        entries.append(f"{field.name} : {field.metadata['type']}, {shown}\n{text}")
+        lines = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
+        entry = f"{field.name} : {field.metadata['type']}, {shown}\n"
+        entries.append(entry + textwrap.indent(lines, "    "))
     return "\n".join(entries)
 
 
-def _default(field: attrs.Attribute[Any]) -> Any:
+def default_of(field: Field) -> Any:
+    """Return an option's default as it is written."""
     return field.default.value if isinstance(field.default, enum.Enum) else field.default
 
 
-def _with_docs(text: str | None, options: type) -> str:
-    text = inspect.cleandoc(text or "")
-    return text.replace(_OPTIONS, keyword_docs(options)) if _OPTIONS in text else text
-
-
-@attrs.frozen(kw_only=True)
-class CommandOption:
-    """An option on a command line."""
-
-    #: The keyword.
-    name: str
-    group: Group
-    #: The flag, such as ``--n-trials``, or ``--progress/--no-progress``.
-    flag: str
-    #: Reads the value from text; raises ValueError.
-    parse: Parse
-    #: The texts that it takes; empty for any that `parse` can read.
-    choices: Sequence[str]
-    #: What stands for the value in the help; None for a plain type.
-    metavar: str | None
-    help: str
-    #: The default of a new run; None if the help says it in words.
-    default: str | None
-    #: Whether it may be given more than once, each time for one more line.
-    several: bool
-
-
-def command_options(options: type, leave_out: Collection[str] = ()) -> list[CommandOption]:
-    """Return the command-line flags of a class of options, without those in `leave_out`."""
-    return [
-        _command_option(options, field)
-        for field in _fields(options)
-        if field.name not in leave_out
-    ]
-
-
-def _command_option(options: type, field: attrs.Attribute[Any]) -> CommandOption:
-    name = field.metadata["flag"] or field.name.replace("_", "-")
-    parse, default = field.metadata["parse"], _default(field)
-    if parse is bool:
-        default = "on" if default else "off"
-    return CommandOption(
-        name=field.name,
-        group=field.metadata["group"],
-        flag=f"--{name}/--no-{name}" if parse is bool else f"--{name}",
-        parse=parse,
-        choices=field.metadata["choices"],
-        metavar=None if isinstance(parse, type) else parse.__name__.partition("_")[0].upper(),
-        help=_help(field, name, options),
-        default=None if default in (None, ()) else str(default),
-        several=field.metadata["several"],
-    )
-
-
-def _help(field: attrs.Attribute[Any], flag: str, options: type) -> str:
-    """Return the description of an option in the words of a command line."""
-    flags = {one.name: one.metadata["flag"] or one.name for one in _fields(options)}
-
-    def in_shell(found: re.Match[str]) -> str:
-        name = found[1]
-        return f"--{flags[name].replace('_', '-')}" if name in flags else name
-
-    text = re.sub(r"`+([^`]+)`+", in_shell, field.metadata["doc"])
-    if field.default is None:
-        text = text.replace("None is no limit", "Left out, there is no limit")
-        text = re.sub(r"\bNone (?=\w+s )", "Left out, it ", text)
-    text = re.sub(r" None [^.]*\.", "", text)  # that can't be written
-    words = {
-        "On the command line": "Written as",
-        "With False": f"With --no-{flag}",
-        "True ": "'on' ",
-        "False ": "'off' ",
-    }
-    for word, instead in words.items():
-        text = text.replace(word, instead)
-    return text
+def _with_docs(doc: str | None, options: type[Options]) -> str:
+    doc = inspect.cleandoc(doc or "")
+    return doc.replace(_OPTIONS, keyword_docs(options)) if _OPTIONS in doc else doc
 
 
 class TakesLoss(Protocol[P, R_co]):
@@ -333,7 +273,7 @@ def _with_keywords(kind: Any, function: Callable[..., Any]) -> Any:
             raise TypeError(wanted)
         return function(*given, keywords)
 
-    types = get_type_hints(kind)
+    types = typing.get_type_hints(kind)
     parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
     parameters += [
         inspect.Parameter(
@@ -342,7 +282,7 @@ def _with_keywords(kind: Any, function: Callable[..., Any]) -> Any:
             default=field.default,
             annotation=types[field.name],
         )
-        for field in _fields(kind)
+        for field in fields_of(kind)
     ]
     call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         parameters, return_annotation=hints["return"]

@@ -147,7 +147,8 @@ _FUNCTIONS = {
 
 _FEW = 10
 
-_USE = _by_word(_INSTEAD)
+# By each word, and by the option itself, which others may not have.
+_USE = {parts.partition("=")[0]: parts for parts in reversed(_INSTEAD)} | _by_word(_INSTEAD)
 _SAY = _by_word(_SAID)
 
 
@@ -185,12 +186,11 @@ def hinted(function: F) -> F:
 def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
     if name in _SAY:
         return _SAY[name].format(name=name)
-    own = next((parts for parts in _INSTEAD if parts.startswith(f"{name}=")), f"{name}=...")
-    parts = _USE.get(name, own).replace("{flag}", name.replace("_", "-")).split("; ")
+    parts = _USE.get(name, f"{name}=...").replace("{flag}", name.replace("_", "-")).split("; ")
     found = [_in_reach(part, known, of_slurm) for part in parts]
     if any(found):
         return f"use {', or '.join(filter(None, found))}."
-    if name in _USE or own in _INSTEAD:
+    if name in _USE:
         if of_slurm:
             return "a sweep takes its points from its source, and goes on after a case that fails."
         return f"SlurmOptions does not have it: give the function {parts[0]}."
@@ -228,8 +228,7 @@ def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:
     name = _LETTERS.get(name, name)
     if name in _SAY:
         return _SAY[name].format(name=name)
-    own = next((parts for parts in _INSTEAD if parts.startswith(f"{name}=")), "")
-    group = _USE.get(name, own)
+    group = _USE.get(name, "")
     found = [
         _as_flag(part.replace("{flag}", name.replace("_", "-")), value)
         for part in group.split("; ")

@@ -1,15 +1,17 @@
-"""What a Slurm job needs beyond a run's own keywords."""
+"""What a Slurm job needs beyond a run's own keywords, and what a driver's own job needs."""
 
 import contextlib
 import functools
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Forms, Group, keyword_names, options_class, settle
+from seedwise.model.options.fields import Group, Options, keyword_names, options_class
 from seedwise.model.options.hints import refuse_unknown
+from seedwise.model.slurm_time import as_timedelta, walltime
 
 T = TypeVar("T", bound=type)
 
@@ -49,7 +51,7 @@ def _refusing_unknown(options: T) -> T:
 
 @_refusing_unknown
 @options_class
-class SlurmOptions:
+class SlurmOptions(Options):
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
 
     An option that is None falls back to Dask's configuration (``jobqueue.slurm.*``, in site files
@@ -66,58 +68,46 @@ class SlurmOptions:
     'cpu'
     """
 
-    partition: str | None = Group.JOBS.option(
-        "str", "Partition (``sbatch -p``).", checks.text, default=None
-    )
-    account: str | None = Group.JOBS.option(
-        "str", "Account (``sbatch -A``).", checks.text, default=None
-    )
+    partition: str | None = Group.JOBS.option("Partition (``sbatch -p``).", default=None)
+    account: str | None = Group.JOBS.option("Account (``sbatch -A``).", default=None)
     interface: str | None = Group.JOBS.option(
-        "str",
         "Network interface of the nodes, such as 'ib0', over which they and this machine reach "
         "each other.",
-        checks.text,
         default=None,
     )
     scheduler_interface: str | None = Group.JOBS.option(
-        "str",
         "The same of this machine, where its name is another. None is `interface`, or what the "
         "site's ``scheduler-options`` say.",
-        checks.text,
         default=None,
     )
     extra_directives: Sequence[str] | None = Group.JOBS.option(
-        "sequence of str",
         "More ``#SBATCH`` options, such as '--gres=gpu:1', instead of the site's.",
         checks.lines,
         _lines,
+        type="sequence of str",
         default=None,
-        forms=Forms(several=True),
+        several=True,
     )
     prologue: Sequence[str] | None = Group.JOBS.option(
-        "sequence of str",
         "Shell lines that a job runs first, instead of the site's.",
         checks.lines,
         _lines,
+        type="sequence of str",
         default=None,
-        forms=Forms(several=True),
+        several=True,
     )
     python: str | Sequence[str] | None = Group.JOBS.option(
-        "str or sequence of str",
         "Python interpreter of the jobs, or a command that starts one, such as 'apptainer exec "
         "image.sif python'. Text is split as a shell does. Variables are those of the node. None "
         "is the interpreter that runs this.",
         checks.command,
         _command,
+        type="str or sequence of str",
         default=None,
     )
     local_directory: str | None = Group.JOBS.option(
-        "str", "Folder on the nodes for the workers' temporary files.", checks.text, default=None
+        "Folder on the nodes for the workers' temporary files.", default=None
     )
-
-    def __attrs_post_init__(self) -> None:
-        """Convert and check what was given."""
-        settle(self)
 
 
 def from_dict(value: Any) -> Any:
@@ -129,3 +119,19 @@ def from_dict(value: Any) -> Any:
 slurm_options = checks.allowing(
     lambda value: isinstance(value, SlurmOptions), "a SlurmOptions, a dict of its fields, or None"
 )
+
+
+@options_class
+class SubmitOptions(Options):
+    """What a driver's job asks for beyond `SlurmOptions`, checked when it is made."""
+
+    walltime: timedelta | None = Group.JOBS.option(
+        "Walltime of each job, HH:MM:SS; when it is nearly up, a new job resumes the run. Without "
+        "it a day, or the partition's limit if that is less.",
+        checks.walltime,
+        as_timedelta,
+        default=None,
+        parse=walltime,
+    )
+    cpus: int = Group.JOBS.option("CPUs of the job.", default=1)
+    memory: str = Group.JOBS.option("Memory of the job.", checks.memory, default="2G")

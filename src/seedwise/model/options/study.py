@@ -1,11 +1,9 @@
 """The options of an optimisation, beyond those that all runs have."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from seedwise.model.options import checks, texts
-from seedwise.model.options.fields import Forms, Group, options_class
+from seedwise.model.options.fields import Group, options_class
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
 from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
 
@@ -34,36 +32,28 @@ class StudyOptions(WorkOptions):
     """The options of a study, checked when they are made."""
 
     n_trials: int = Group.LENGTH.option(
-        "int",
-        "Total number of trials, including those of a run that is resumed.",
-        checks.positive,
-        default=10,
+        "Total number of trials, including those of a run that is resumed.", default=10
     )
     race: Any = Group.LENGTH.option(
-        "'auto', bool or Race",
         "How many seeds a trial gets. 'auto' gives each trial an eighth of the seeds, 16 at "
         "least, and the next trial those that follow; with fewer than 32 seeds, all trials get "
         "all. True drops a trial early that is worse than the best so far, with the defaults of "
         "`Race`. False gives all trials all seeds. On the command line auto, on, off, or such as "
         "first_look=16,level=0.2.",
         checks.race,
+        type="'auto', bool or Race",
         default="auto",
-        forms=Forms(
-            parse=race_from_text,
-            from_toml=race_from_json,
-            to_json=race_to_json,
-            from_json=race_from_json,
-        ),
+        parse=race_from_text,
+        from_toml=race_from_json,
+        to_json=race_to_json,
+        from_json=race_from_json,
     )
     max_total_seeds: int | None = Group.LENGTH.option(
-        "int",
         "Once the trials have so many seeds together, the search ends, whatever `n_trials` says; "
         "trials in flight are finished. Those of the validation do not count. None is no limit.",
-        checks.positive,
         default=None,
     )
     n_validation_seeds: int | None = Group.LENGTH.option(
-        "int",
         "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
         "among the candidates on half as many, and its value is the mean of so many others: "
         "`validated_value` of the result. A finished run can be called again to be validated, or "
@@ -73,51 +63,42 @@ class StudyOptions(WorkOptions):
         default=None,
     )
     n_validation_candidates: int = Group.LENGTH.option(
-        "int",
-        "How many of the best trials are validated, if `n_validation_seeds` is not 0.",
-        checks.positive,
-        default=8,
+        "How many of the best trials are validated, if `n_validation_seeds` is not 0.", default=8
     )
     sampler: Any = Group.SEARCH.option(
-        "str or optuna.samplers.BaseSampler",
         f"Sampler: {', '.join(map(repr, checks.SAMPLERS))}, or an Optuna sampler of your own. A "
         "copy of it is used. Seed it, or the run can't be repeated. 'auto' is 'tpe' if all trials "
         "get all seeds. With fewer, 'auto' (TPE) and 'gp' are shown values that are smoothed over "
         "the trials.",
         checks.sampler,
+        type="str or optuna.samplers.BaseSampler",
         default="auto",
-        forms=Forms(choices=checks.SAMPLERS),
+        choices=checks.SAMPLERS,
     )
     random_seed: int = Group.SEARCH.option(
-        "int",
         "Seed of the sampler; an Optuna sampler that you pass has its own.",
         checks.sampler_seed,
         default=123,
     )
     max_concurrent_trials: int | None = Group.PLACE.option(
-        "int",
         "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
         "n - k are told, so k is part of what decides the result. None is 4 if each trial gets a "
         "part of the seeds, as with `race='auto'`, and 1 otherwise.",
-        checks.positive,
         default=None,
     )
     enqueue: Any = Group.SEARCH.option(
-        "GridSource, RandomSource or ManualSource",
         "Points to try after `trial_zero` and before the sampler is asked. The sampler chooses "
         "what a case does not name. On the command line a point, such as x=0.3,n=2.",
         checks.source,
+        type="GridSource, RandomSource or ManualSource",
         default=None,
-        forms=Forms(
-            parse=texts.point,
-            several=True,
-            from_toml=_listed,
-            to_json=lambda source: source.to_manifest_dict(),
-            from_json=_source,
-        ),
+        parse=texts.point,
+        several=True,
+        from_toml=_listed,
+        to_json=lambda source: source.to_manifest_dict(),
+        from_json=_source,
     )
     refine_search_factor: float | None = Group.SEARCH.option(
-        "float",
         "Resume a run in a smaller space around its best trial. Each range keeps this share of "
         "its width, on the scale of the parameter and within the old bounds. Above 0 and below 1. "
         "None leaves the space as it is.",
@@ -125,25 +106,21 @@ class StudyOptions(WorkOptions):
         default=None,
     )
     fail_on_chunk_error: bool = Group.FAILURES.option(
-        "bool",
         "Stop the run, with the loss's own traceback, at a trial whose loss raises or does not "
         "return a finite number. With False the trial is marked FAIL and the run continues.",
-        checks.truth,
         default=True,
     )
     prune_failed_trials: bool = Group.FAILURES.option(
-        "bool",
         "Mark a failed trial PRUNED, so that the sampler keeps away from its point, and continue "
         "the run. With False it is marked FAIL, which samplers ignore.",
-        checks.truth,
         default=False,
     )
 
-    def lag_of(self, looks: Looks) -> int:
+    def lag_of(self, looks: "Looks") -> int:
         """Return `max_concurrent_trials`, or what it is by default if trials have these looks."""
         return self.max_concurrent_trials or (_LAG_OF_PARTS if looks.in_parts else 1)
 
-    def fresh_seeds_of(self, looks: Looks) -> int:
+    def fresh_seeds_of(self, looks: "Looks") -> int:
         """Return `n_validation_seeds`, or what it is by default if trials have these looks."""
         if self.n_validation_seeds is not None:
             return self.n_validation_seeds
@@ -156,5 +133,5 @@ class RunOptions(StudyOptions):
 
     kind: ClassVar[str] = "run"
 
-    run_name: str | None = Group.FILES.option(*RUN_NAME, default=None)
-    entry_id: str | None = Group.SEARCH.option(*ENTRY_ID, default=None)
+    run_name: str | None = Group.FILES.option(RUN_NAME, checks.folder_name, default=None)
+    entry_id: str | None = Group.SEARCH.option(ENTRY_ID, default=None)

@@ -1,7 +1,10 @@
 """How values of options are read from the text of a command line."""
 
+import contextlib
 import json
 from typing import Any
+
+from seedwise.model.options import checks
 
 
 def integers(text: str) -> list[int]:
@@ -18,9 +21,18 @@ def names(text: str) -> list[str]:
 
 
 def bounds(text: str) -> int | tuple[int, ...]:
-    """Read a number, or two bounds; raises ValueError."""
-    found = tuple(int(part) for part in text.split(":"))
-    return found if len(found) > 1 else found[0]
+    """Read a number of workers, or bounds; raises ValueError."""
+    found: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):  # its message speaks of Python values
+        found = tuple(int(part) for part in text.split(":"))
+        workers = found if len(found) > 1 else found[0]
+        checks.workers("workers", workers)
+        return workers
+    problem = f"{text!r} is not a number of workers"
+    if len(found) == 2 and found[0] > found[1]:
+        problem = f"in {text!r} the first bound is above the second"
+    wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
+    raise ValueError(f"{problem}; {wanted}")
 
 
 def json_value(text: str) -> Any:

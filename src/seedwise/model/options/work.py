@@ -9,7 +9,7 @@ import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model.options import checks, texts
-from seedwise.model.options.fields import Forms, Group, keyword_names, options_class, settle
+from seedwise.model.options.fields import Group, Options, keyword_names, options_class
 from seedwise.model.options.hints import refuse_unknown
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
@@ -25,16 +25,6 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _number(value: Any) -> Any:
-    """Return other kinds of numbers, such as a Decimal, as a float."""
-    if isinstance(value, int | float | str | bytes) or not hasattr(value, "__float__"):
-        return value
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):  # the check says it better
-        return value
-
-
 def _plain_dict(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
@@ -42,23 +32,15 @@ def _plain_dict(value: Any) -> Any:
 
 
 # Options of all runs but those of entries, which have one of each for every entry.
-ENTRY_ID = (
-    "str",
-    "Participant, condition or data set; the loss gets it in `context`.",
-    checks.text,
-)
+ENTRY_ID = "Participant, condition or data set; the loss gets it in `context`."
 RUN_NAME = (
-    "str",
-    (
-        "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None "
-        "is a new run, named after the loss, with the next free number."
-    ),
-    checks.folder_name,
+    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
+    "a new run, named after the loss, with the next free number."
 )
 
 
 @options_class
-class WorkOptions:
+class WorkOptions(Options):
     """The options that all runs have, checked when they are made."""
 
     #: The kind of a run with these options, as its files name it.
@@ -67,285 +49,231 @@ class WorkOptions:
     name_keyword: ClassVar[str] = "run_name"
     #: What follows the loss's name if that keyword is not given.
     name_suffix: ClassVar[str] = ""
-    #: The keywords that come first in signatures, documentation and help.
     usual: ClassVar[Sequence[str]] = (
         *("entry_ids", "n_trials", "n_seeds", "workers", "cluster", "mode", "sampler"),
     )
 
     n_seeds: int | None = Group.LENGTH.option(
-        "int",
         "Number of seeds, from the loss's `seed_start` on. None is ``chunk_size * num_chunks``, "
         "with 100 and 10 for what is not given.",
-        checks.positive,
         default=None,
     )
     workers: int | tuple[int, int] | None = Group.PLACE.option(
-        "int or (min, max)",
         "Number of workers, or bounds within which it follows the work. A worker is a process "
         "here, and a job on Slurm. None is as many as the chunks in flight can use, within the "
         "CPUs here, or 100 jobs on Slurm. On the command line 4 or 4:100.",
         checks.workers,
+        type="int or (min, max)",
         default=None,
-        forms=Forms(
-            parse=texts.bounds,
-            from_toml=_as_tuple,
-            from_json=_as_tuple,
-        ),
+        parse=texts.bounds,
+        from_toml=_as_tuple,
+        from_json=_as_tuple,
     )
     cluster: Any = Group.PLACE.option(
-        "None, 'local', 'slurm', Cluster, Client or str",
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
         "address is used as it is: it is neither closed nor scaled.",
         checks.cluster,
+        type="None, 'local', 'slurm', Cluster, Client or str",
         default=None,
     )
     mode: ExecutionMode | str = Group.PLACE.option(
-        "ExecutionMode or str",
         "'single' is a LocalCluster, 'distributed' a SLURMCluster. `cluster` says the same, and "
         "can say more.",
         None,
         execution_mode,
+        type="ExecutionMode or str",
         default=ExecutionMode.SINGLE,
-        forms=Forms(
-            choices=[mode.value for mode in ExecutionMode],
-            to_json=lambda mode: execution_mode(mode).value,
-            from_json=execution_mode,
-        ),
+        choices=[mode.value for mode in ExecutionMode],
+        to_json=lambda mode: execution_mode(mode).value,
+        from_json=execution_mode,
     )
 
     # What is searched.
     direction: str = Group.SEARCH.option(
-        "{'minimize', 'maximize'}",
         "Which mean loss is best.",
         checks.direction,
+        type="{'minimize', 'maximize'}",
         default="minimize",
-        forms=Forms(choices=checks.DIRECTIONS),
+        choices=checks.DIRECTIONS,
     )
     overrides: Mapping[str, ParamValue] | None = Group.SEARCH.option(
-        "dict",
         "Parameters that are held at a value, by name; the value may lie outside of the range. On "
         "the command line JSON.",
         checks.named_values,
         _plain_dict,
+        type="dict",
         default=None,
-        forms=Forms(parse=texts.json_value),
+        parse=texts.json_value,
     )
     trial_zero: Mapping[str, ParamValue] | None = Group.SEARCH.option(
-        "dict",
         "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
         "those that are not named. On the command line JSON.",
         checks.named_values,
         _plain_dict,
+        type="dict",
         default=None,
-        forms=Forms(parse=texts.json_value),
+        parse=texts.json_value,
     )
 
     # Seeds and chunks.
     seeds: Iterable[int] | None = Group.LENGTH.option(
-        "iterable of int",
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
+        type="iterable of int",
         default=None,
-        forms=Forms(parse=texts.integers),
+        parse=texts.integers,
     )
     chunk_size: int | None = Group.PLACE.option(
-        "int",
         "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
         "the speed of a run, never its result. None is a size that follows what seeds take, with "
         "100 in a call; in a sweep it is 100, or what gives `num_chunks`.",
-        checks.positive,
         default=None,
     )
     num_chunks: int | None = Group.PLACE.option(
-        "int", "Chunks in a trial. None is what `chunk_size` gives.", checks.positive, default=None
+        "Chunks in a trial. None is what `chunk_size` gives.", default=None
     )
 
     # The run and its folder.
     run_root: str | Path = Group.FILES.option(
-        "str or Path", "Folder that holds the run folders.", checks.folder, _path, default="runs"
+        "Folder that holds the run folders.",
+        checks.folder,
+        _path,
+        type="str or Path",
+        default="runs",
     )
     timeout: float | None = Group.LENGTH.option(
-        "float",
         "Seconds after which no trial or validation round begins; those that began are finished.",
-        checks.positive_number,
-        _number,
         default=None,
     )
     progress: bool = Group.FILES.option(
-        "bool", "Show the progress on stderr, or in a notebook.", checks.truth, default=True
+        "Show the progress on stderr, or in a notebook.", default=True
     )
 
     # How a run is resumed, or begun anew.
     resume: str | None = Group.FILES.option(
-        "None or 'auto'",
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
         checks.resume,
+        type="None or 'auto'",
         default=None,
-        forms=Forms(choices=["auto"]),
+        choices=["auto"],
     )
     accept_changes: bool = Group.FILES.option(
-        "bool",
-        "Resume a run even if options that decide its results were changed.",
-        checks.truth,
-        default=False,
+        "Resume a run even if options that decide its results were changed.", default=False
     )
     retry_failed: bool = Group.FAILURES.option(
-        "bool",
         "Resume a run and evaluate its failed trials again, all seeds of each, under their number "
         "and at their params.",
-        checks.truth,
         default=False,
     )
     take_over: bool = Group.FILES.option(
-        "bool",
         "Take over a run whose driver, on another machine, is gone: wait until it has been silent "
         "for five minutes.",
-        checks.truth,
         default=False,
     )
     clean_run_dir: bool = Group.FILES.option(
-        "bool",
         "Remove what an earlier run left in the run's folder, and begin anew. On a terminal it "
         "asks first; elsewhere it is refused without `assume_yes`. It can't be combined with "
         "resuming a run.",
-        checks.truth,
         default=False,
     )
     assume_yes: bool = Group.FILES.option(
-        "bool",
-        "Answer yes to what would be asked on a terminal.",
-        checks.truth,
-        default=False,
-        forms=Forms(flag="yes"),
+        "Answer yes to what would be asked on a terminal.", default=False, flag="yes"
     )
 
     # Failures.
     trial_retry_attempts: int = Group.FAILURES.option(
-        "int",
         "How many more times a failed seed is evaluated, before its trial has failed.",
         checks.not_negative,
         default=1,
     )
     chunk_timeout_seconds: float | None = Group.FAILURES.option(
-        "float",
         "Seconds that a chunk may take; one that takes longer fails its trial. With a limit, "
         "seeds run in processes, as with `use_processes`, so that a chunk can be ended. None is "
         "no limit.",
-        checks.positive_number,
-        _number,
         default=None,
     )
     slurm_timeout_minutes: float = Group.FAILURES.option(
-        "float",
         "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
         "again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is "
         "only reported.",
-        checks.positive_number,
-        _number,
         default=120,
     )
 
     # Workers and the code on them.
     worker_parallelism: int = Group.PLACE.option(
-        "int",
         "Seeds that run at once in one worker, in threads, or in processes with "
         "`use_processes`. For a vectorized loss it counts chunks.",
-        checks.positive,
         default=1,
     )
     use_processes: bool = Group.PLACE.option(
-        "bool",
         "Run a worker's seeds in processes, not threads: for a loss in pure Python, which threads "
         "can't run in parallel.",
-        checks.truth,
         default=False,
     )
     loss_module: str | None = Group.PLACE.option(
-        "str",
         "Module, or path of a .py file, that the workers import to find the loss by its name. "
         "None sends them the function itself.",
-        checks.text,
         default=None,
     )
     self_check: bool = Group.PLACE.option(
-        "bool",
         "Have workers and the driver evaluate the first seed of the first trial, and compare: the "
         "run does not begin if their losses differ, or differ from the recorded one of a run that "
         "is resumed.",
-        checks.truth,
         default=True,
     )
     forward_sys_argv_to_workers: bool = Group.PLACE.option(
-        "bool",
-        "Give the workers this process's ``sys.argv`` while they import.",
-        checks.truth,
-        default=True,
+        "Give the workers this process's ``sys.argv`` while they import.", default=True
     )
     insecure: bool = Group.PLACE.option(
-        "bool",
         "Open connections and pages without TLS and token: anyone who can reach this machine "
         "could run code as you. Only for a network that is yours alone. It does not change a "
         "cluster that you pass.",
-        checks.truth,
         default=False,
     )
 
     # Slurm jobs.
     slurm: SlurmOptions | Mapping[str, Any] | None = Group.JOBS.option(
-        "SlurmOptions or dict",
         "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
         "has the fields of a SlurmOptions.",
         slurm_options,
         from_dict,
+        type="SlurmOptions or dict",
         default=None,
-        forms=Forms(to_json=attrs.asdict, from_json=lambda fields: SlurmOptions(**fields)),
+        to_json=attrs.asdict,
+        from_json=lambda fields: SlurmOptions(**fields),
     )
     worker_time_limit: timedelta | str = Group.JOBS.option(
-        "timedelta or str",
         "Walltime of a Slurm job. Text is read as Slurm reads it: '02:00:00' and '0-2' are two "
         "hours, '90' is 90 minutes.",
         checks.walltime,
         as_timedelta,
+        type="timedelta or str",
         default=timedelta(hours=2),
-        forms=Forms(
-            parse=walltime,
-            to_json=timedelta.total_seconds,
-            from_json=lambda seconds: timedelta(seconds=seconds),
-        ),
+        parse=walltime,
+        to_json=timedelta.total_seconds,
+        from_json=lambda seconds: timedelta(seconds=seconds),
     )
-    cpus_per_task: int = Group.JOBS.option(
-        "int", "CPUs of a Slurm job.", checks.positive, default=1
-    )
+    cpus_per_task: int = Group.JOBS.option("CPUs of a Slurm job.", default=1)
     mem_per_cpu: str = Group.JOBS.option(
-        "str", "Memory of a Slurm job for each CPU.", checks.memory, default="2G"
+        "Memory of a Slurm job for each CPU.", checks.memory, default="2G"
     )
     slurm_qos: str | None = Group.JOBS.option(
-        "str or None",
         "QoS of the Slurm jobs. If Slurm refuses it for this account, it is left out, with a "
         "note. None asks for no QoS.",
         lambda name, value: None if value is None else checks.text(name, value),
+        type="str or None",
         default="short",
     )
     array_parallelism_limit: int | None = Group.JOBS.option(
-        "int",
-        "Largest number of Slurm jobs at once. None is no limit beyond `workers`.",
-        checks.positive,
-        default=None,
+        "Largest number of Slurm jobs at once. None is no limit beyond `workers`.", default=None
     )
     slurm_poll_seconds: int = Group.JOBS.option(
-        "int",
-        "Seconds between checks for trials that run for too long and for refused jobs.",
-        checks.positive,
-        default=15,
+        "Seconds between checks for trials that run for too long and for refused jobs.", default=15
     )
 
     #: The keywords that the call gave; the others have their default.
     given: frozenset[str] = attrs.field(default=frozenset(), init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Convert and check what was given."""
-        settle(self)
 
     @classmethod
     def from_keywords(cls, keywords: dict[str, Any]) -> Self:

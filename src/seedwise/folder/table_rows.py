@@ -134,18 +134,15 @@ def table_end(path: Path) -> int:
     return frames_end(path, FRAMING)
 
 
-def changes(path: Path) -> Iterator[tuple[int, int, float]]:
-    """Yield the number, code and value of each trial told, and of each begun again, in order.
-
-    The code of one that is begun again is `NOT_TOLD`; a value that is missing is NaN.
-    """
+def changes(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield number and code of each trial told, and of each begun again, which is `NOT_TOLD`."""
     for _, body in frames(path, FRAMING):
         if body.startswith(_AGAIN_BEGIN):
             for number in _numbers(body):
-                yield int(number), NOT_TOLD, math.nan
+                yield int(number), NOT_TOLD
         else:
-            _, code, number, _, _, value, _, _ = _ROW.unpack_from(body)
-            yield number, code, value
+            _, code, number, *_ = _ROW.unpack_from(body)
+            yield number, code
 
 
 def row_body(trial: TrialResult, digest: str) -> bytes:

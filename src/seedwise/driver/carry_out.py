@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from seedwise.cluster.place import Pages
 from seedwise.disk.aside import writing
-from seedwise.disk.open_files import allow_many_files
+from seedwise.disk.files import allow_many_files
 from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.engine_job import EngineJob

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from seedwise import errors
-from seedwise.disk.open_files import most_entries_open
+from seedwise.disk.files import most_entries_open
 from seedwise.driver import study_work
 from seedwise.driver.carry_out import Work
 from seedwise.driver.parts import entry_parts

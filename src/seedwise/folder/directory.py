@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 
 from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.files import remove
 from seedwise.disk.lines import parsed
-from seedwise.disk.own_folder import remove
 from seedwise.errors import NotARunError
 from seedwise.folder.environment import environment
 from seedwise.folder.owner import require_own

@@ -29,8 +29,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.files import inode_and_size
 from seedwise.disk.frames import Framing, frame_end, frames, frames_end
-from seedwise.disk.same_file import inode_and_size
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.

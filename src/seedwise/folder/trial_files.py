@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.disk.aside import replace_file, writing
-from seedwise.disk.own_folder import is_folder, remove
+from seedwise.disk.files import is_folder, remove
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)

@@ -13,11 +13,11 @@ import attrs
 
 from seedwise import errors
 from seedwise.driver.carry_out import carry_out
-from seedwise.driver.optimize import Optimization
 from seedwise.driver.parts import OF_THE_CALL, make_parts
 from seedwise.driver.run import Run
-from seedwise.driver.study_work import Study, recovered_study
+from seedwise.driver.study_work import Study, StudyWork, recovered_study
 from seedwise.driver.workplace import Workplace
+from seedwise.engine.engine import Engine
 from seedwise.errors.base import masked
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
@@ -103,7 +103,7 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
     }
 
 
-class _OneSeed(Optimization):
+class _OneSeed(StudyWork):
     """A run that looks at its worker before that goes."""
 
     def __init__(self, study: Study, watch: "_Watch", *, has_witness: bool) -> None:
@@ -112,10 +112,14 @@ class _OneSeed(Optimization):
         self._watch = watch
         self._checked: dict[str, Any] | None = None
 
-    def conclude(self, workplace: Workplace) -> None:
-        super().conclude(workplace)
+    def open(self, workplace: Workplace) -> Engine | None:
+        self._workplace = workplace
+        return super().open(workplace)
+
+    def conclude(self) -> None:
+        super().conclude()
         if self.trials[0].state is TrialState.COMPLETE:
-            self._checked = self._look(workplace, self.trials[0])
+            self._checked = self._look(self._workplace, self.trials[0])
         else:  # now, before the worker's own end
             log_dir = self.run.directory.log_dir
             logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)

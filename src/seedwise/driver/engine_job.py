@@ -1,29 +1,40 @@
 """The work of one engine, a study's or a sweep's: what both open, and close, in the same way."""
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from typing import Any, Generic
 
 import attrs
 
+from seedwise.disk.every import Every
 from seedwise.dispatch.channel import Channel, Errand
-from seedwise.driver.report import InFlight
 from seedwise.driver.run import Run
-from seedwise.driver.tally import Summary
+from seedwise.driver.work import InFlight, Result_co, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
+from seedwise.model.trials import TrialState
+from seedwise.model.validation import Validation
 
 
-class EngineJob(ABC):
-    """A job for the loop that has an engine; `close` it in the end, opened or not."""
+class EngineJob(Work[Result_co], Generic[Result_co]):
+    """Work that has one engine at a time, and is its own only job, if anything `is_left`.
 
-    def __init__(self, run: Run, summary: Summary) -> None:
+    ``summary.json`` is written every `summary_every_s` seconds at most; 0 writes it at each trial.
+    """
+
+    n_seeds_unused = 0
+    #: How many trials were asked for in all.
+    n_planned: int
+
+    def __init__(self, run: Run, *, is_left: bool, summary_every_s: float = 0.0) -> None:
         self.run = run
-        self.summary = summary
+        self.is_prepared = is_left
+        self.jobs = [self] if is_left else []
         self.failed: FailedTrial | None = None
-        self.n_seeds_unused = 0
+        self._summary_due = Every(summary_every_s)
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""
@@ -92,11 +103,30 @@ class EngineJob(ABC):
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:
-            self.summary.write(proposer.best)
+            self.write_summary()
         engine.begin(emit, self.out_of_time)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
         return engine
+
+    def write_summary(self) -> None:
+        """Write ``summary.json``: the best trial, the counts, and what the validation found."""
+        self.run.guard()
+        best, counts, validated = self.best, self.counts, self.validated()
+        self.run.directory.summary.write(
+            {
+                "best_value": best.value if best else None,
+                "best_params": best.params if best else None,
+                "best_stderr": best.stderr if best else None,
+                "best_n_seeds": best.n_seeds if best else None,
+                "best_trial": best.number if best else None,
+                **({} if validated is None else _of_validation(validated)),
+                "n_trials": max(self.n_planned, counts.total()),
+                "n_told": counts.total(),
+                "n_failed": counts[TrialState.FAIL],
+                "n_pruned": counts[TrialState.PRUNED],
+            }
+        )
 
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for."""
@@ -104,8 +134,8 @@ class EngineJob(ABC):
 
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event of the engine."""
-        if isinstance(event, TrialFinished):
-            self.summary.take(event)
+        if isinstance(event, TrialFinished) and self._summary_due.due():
+            self.write_summary()
         self.tell(workplace, event)
 
     def tell(self, workplace: Workplace, event: Event) -> None:
@@ -117,3 +147,14 @@ def _close_folders(engine: Engine, folders: TrialFolders) -> None:
     # Those of trials in flight are taken up by the driver that resumes the run.
     if engine.n_in_flight == 0:
         folders.close()
+
+
+def _of_validation(found: Validation) -> dict[str, Any]:
+    return {
+        "validated_value": found.value,
+        "validated_params": found.params,
+        "validated_stderr": found.stderr,
+        "validated_interval": found.interval,
+        "validated_n_seeds": found.n_seeds,
+        "validated_trial": found.number,
+    }

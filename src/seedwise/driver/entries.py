@@ -11,15 +11,21 @@ import attrs
 from seedwise import errors
 from seedwise.disk.files import most_entries_open
 from seedwise.driver import study_work
-from seedwise.driver.carry_out import Work
 from seedwise.driver.parts import entry_parts
 from seedwise.driver.run import Run, take_up
 from seedwise.driver.validation import n_chunks_of_parts
+from seedwise.driver.work import InFlight, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
-from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
+from seedwise.folder.stop_note import (
+    NO_TRIAL,
+    StopNote,
+    note_stop_seen,
+    read_stop_note,
+    write_stop_note,
+)
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
@@ -86,6 +92,15 @@ class EntriesWork(Work[MultiOptimizeResult]):
         told += [entry.trials for entry in self.jobs if entry.entry_id not in self._results]
         told += self._told_of_failed
         return itertools.chain.from_iterable(told)
+
+    @property
+    def n_seeds_unused(self) -> int:
+        """How many seeds were evaluated ahead in vain, in all entries together."""
+        return sum(entry.n_seeds_unused for entry in self.jobs)
+
+    def in_flight(self) -> InFlight:
+        """Return what is in flight, in all entries together."""
+        return InFlight(*map(sum, zip(*(entry.in_flight() for entry in self.jobs), strict=True)))
 
     def entries(self) -> dict[str, int]:
         """Return how many entries are in which state."""
@@ -193,7 +208,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         if note is None:
             return None
         if self.run.history.completed:
-            study_work.note_stop_seen(mine.directory)
+            note_stop_seen(mine.directory)
             return None
         return note.error
 

@@ -7,15 +7,17 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
 from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
-from seedwise.driver.run import AnyOptions, Run
+from seedwise.driver.run import AnyOptions
 from seedwise.driver.tally import Tally
-from seedwise.errors import LeaseLostError, RunFileError, RunStopped
+from seedwise.driver.work import Work
+from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
 from seedwise.model.events import (
     Event,
     Noted,
@@ -25,8 +27,7 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.status import RunStatus
+from seedwise.model.status import PoolStatus
 from seedwise.model.trials import SeedFailure
 
 _logger = logging.getLogger("seedwise")
@@ -63,31 +64,26 @@ class Listeners:
 
 
 @attrs.frozen
-class InFlight:
-    """What a job has in flight."""
-
-    n_trials: int = 0
-    #: How many of their seeds are evaluated.
-    n_seeds_done: int = 0
-    #: How many fresh seeds are evaluated, and are to be; none without a validation.
-    validation_seeds: tuple[int, int] = (0, 0)
-
-
-@attrs.frozen
 class Reporter:
     """What tells of a run: notes, also before there is a place, and then its report."""
 
-    run: Run
-    tally: Tally
+    work: Work[Any]
     listen: Callable[[Event], None]
-    jobs: Sequence[Callable[[], InFlight]]
     #: What shows the run in a browser; None if nothing does.
     pages: Pages | None = None
+    tally: Tally = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Tally(self.work), takes_self=True)
+    )
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
-        self.run.log.write("note", text)
+        self.work.run.log.write("note", text)
         self.listen(Noted(text))
+
+    def write_status(self, state: str, pool: PoolStatus | None = None) -> None:
+        """Write ``status.json``."""
+        status = self.tally.status(state, pool)
+        self.work.run.directory.status.write(attrs.asdict(status))
 
 
 class Report:
@@ -101,10 +97,11 @@ class Report:
         evaluated: Callable[[], Evaluated] = Evaluated,
     ) -> None:
         self.note = reporter.note
-        self._run = reporter.run
+        self._reporter = reporter
+        self._work = reporter.work
+        self._run = reporter.work.run
         self._tally = reporter.tally
         self._listen = reporter.listen
-        self._jobs = reporter.jobs
         self._place = place
         self._demand = demand
         self._evaluated = evaluated
@@ -115,6 +112,7 @@ class Report:
         #: Seconds that the workers were there, together; None if they are not ours to count.
         self.worker_s: float | None = 0.0
         self._counted_s = time.monotonic()
+        self._n_told = self._work.counts.total()
         self._failures: list[SeedFailure] = []
 
     def begin(self) -> None:
@@ -122,11 +120,11 @@ class Report:
         self._run.guard()
         self._tally.begin()
         self._write_status()
-        directory, place, n_told = self._run.directory, self._place, self._tally.counts.total()
+        place = self._place
         self._listen(
             RunStarted(
-                directory.path,
-                n_told,
+                self._run.directory.path,
+                self._n_told,
                 place.description,
                 place.dashboard,
                 place.tunnel,
@@ -138,16 +136,12 @@ class Report:
 
     def take(self, event: Event) -> None:
         """Take an event on the way."""
-        if not isinstance(event, TrialFinished):
-            self._listen(event)
-            return
-        is_first = not self._tally.counts.total()
-        # Entries have a best trial each.
-        best = None if isinstance(self._run.options, EntriesOptions) else event.best
-        n_saved = self._run.parts.looks.n_saved([event.trial])
-        self._tally.tell(event.trial.state, best, n_saved)
         self._listen(event)
-        if is_first and event.trial.stderr == 0.0:
+        if not isinstance(event, TrialFinished):
+            return
+        self._n_told += 1
+        self._tally.note_told()
+        if self._n_told == 1 and event.trial.stderr == 0.0:
             self.note(
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
                 f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
@@ -160,17 +154,15 @@ class Report:
 
     def _note_failure(self, failure: SeedFailure) -> None:
         """Tell if all the first trials failed for the same cause, and others are to follow."""
-        if len(self._failures) == _FIRST_FAILURES:
+        if self._n_told > _FIRST_FAILURES:
             return
         self._failures.append(failure)
-        n_told, kinds = self._tally.counts.total(), {one.exception_type for one in self._failures}
-        if n_told != _FIRST_FAILURES or len(self._failures) < n_told or len(kinds) > 1:
-            return
-        if n_told < self._tally.n_trials:
+        n_failed, kinds = len(self._failures), {one.exception_type for one in self._failures}
+        if n_failed == _FIRST_FAILURES < self._work.n_trials and len(kinds) == 1:
             stop = f"seedwise stop {shlex.quote(str(self._run.directory.path))}"
             self.note(
-                f"the first {n_told} trials failed: {failure.exception_type}: {failure.message}; "
-                f"is the run worth going on with? To stop it: Ctrl-C, or {stop}"
+                f"the first {n_failed} trials failed: {failure.exception_type}: "
+                f"{failure.message}; is the run worth going on with? To stop it: Ctrl-C, or {stop}"
             )
 
     def refresh(self) -> None:
@@ -202,75 +194,52 @@ class Report:
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
-            self._listen(Progress(self._status()))
+            self._listen(Progress(self._tally.status("running", self._place.pool())))
 
     def _write_status(self) -> None:
-        self._run.directory.status.write(attrs.asdict(self._status()))
-
-    def _status(self) -> RunStatus:
-        jobs = [in_flight() for in_flight in self._jobs]
-        n_in_flight = sum(job.n_trials for job in jobs)
-        fresh = [job.validation_seeds for job in jobs]
-        self._tally.note_validation(sum(done for done, _ in fresh), sum(of for _, of in fresh))
-        status = self._tally.status("running", n_in_flight)
-        if getattr(self._run.options, "max_total_seeds", None) is not None:
-            status = attrs.evolve(status, expected_end_utc=None)  # there may be fewer trials
-        return attrs.evolve(
-            status,
-            running_seeds=n_in_flight * self._run.parts.looks.sizes[-1],
-            running_seeds_done=sum(job.n_seeds_done for job in jobs),
-            pool=self._place.pool(),
-        )
+        self._reporter.write_status("running", self._place.pool())
 
 
 @contextlib.contextmanager
-def interruption_told(run: Run, tally: Tally, listen: Callable[[Event], None]) -> Iterator[None]:
-    """Tell the listeners when the run ends before its last trial."""
+def interruption_told(reporter: Reporter) -> Iterator[None]:
+    """Write and tell how far the run is if it ends before its last trial."""
     try:
         yield
     except LeaseLostError:  # the run is another driver's now
         raise
     except BaseException as error:
-        directory = run.directory
+        work, run = reporter.work, reporter.work.run
+        with contextlib.suppress(SeedwiseError):  # the error that ends it says more
+            work.write_summary()
         kind = "failed" if isinstance(error, Exception) else "stopped"
         first = str(error).partition("\n")[0]
         named = ": ".join(filter(None, (type(error).__name__, first)))
         run.log.write(kind, first if isinstance(error, RunStopped) else named)
         # The folder of a new run that got no workers is removed.
-        if isinstance(error, RunStopped) or directory.has_results:
-            n_told = max(tally.counts.total(), directory.n_told())
-            if directory.has_results:
+        if isinstance(error, RunStopped) or run.directory.has_results:
+            if run.directory.has_results:
                 with contextlib.suppress(Exception):  # the error that ends it says more
-                    directory.status.write(attrs.asdict(tally.status("stopped")))
-            listen(RunInterrupted(directory.path, n_told, tally.n_trials, tally.validates))
+                    reporter.write_status("stopped")
+            n_told, n_trials = work.counts.total(), work.n_trials
+            path, validates = run.directory.path, reporter.tally.validates
+            reporter.listen(RunInterrupted(path, n_told, max(n_trials, n_told), validates))
         raise
 
 
-@attrs.frozen
-class End:
-    """How a run ended."""
-
-    #: How many entries or cases succeeded, or what the validation found, in words.
-    outcome: str | None = None
-    remarks: tuple[str, ...] = ()
-    #: Whether anything was left to do for this driver.
-    worked: bool = attrs.field(kw_only=True)
-    #: Whether nothing is left to do; else time was up.
-    complete: bool = attrs.field(kw_only=True)
-
-
-def tell_end(run: Run, tally: Tally, listen: Callable[[Event], None], end: End) -> None:
+def tell_end(reporter: Reporter) -> None:
     """Write that the run ended, finished or for want of time, and tell it to the listeners."""
-    n_told, best = tally.counts.total(), tally.best
-    run.note_end(best, complete=end.complete)
-    status = tally.status("finished" if end.complete else "stopped")
-    run.directory.status.write(attrs.asdict(status))
-    told = f"{n_told} of {tally.n_trials} trials are told"
-    if end.worked and end.complete:
+    work, run = reporter.work, reporter.work.run
+    complete, best, n_told = work.is_finished, work.best, work.counts.total()
+    remarks = work.remarks() if work.is_prepared else ()
+    run.note_end(best, complete=complete)
+    reporter.write_status("finished" if complete else "stopped")
+    told = f"{n_told} of {max(work.n_trials, n_told)} trials are told"
+    if work.is_prepared and complete:
         run.log.write("finished", told)
-    elif end.worked:
+    elif work.is_prepared:
         run.log.write("stopped", f"time is up; {told}")
-    listen(RunFinished(run.directory.path, best, run.elapsed_s, end.outcome, end.remarks))
+    path, outcome = run.directory.path, work.outcome()
+    reporter.listen(RunFinished(path, best, run.elapsed_s, outcome, tuple(remarks)))
 
 
 def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:

@@ -5,11 +5,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from seedwise.driver.carry_out import Work
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Allocation
@@ -17,7 +15,7 @@ from seedwise.errors import OptionError
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
 from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
 from seedwise.folder.trial_table import TrialTable
-from seedwise.model.events import Event
+from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
 from seedwise.results.sweep import SweepResult, SweepTrials
@@ -32,7 +30,7 @@ _SUMMARY_EVERY_S = 0.5
 _OF_CASES = ("source", "overrides", "trial_zero")
 
 
-class SweepWork(EngineJob, Work[SweepResult]):
+class SweepWork(EngineJob[SweepResult]):
     """The one job of a sweep, and all its work.
 
     `numbers` are the trials that are asked for by number; None is all that are not told.
@@ -43,36 +41,29 @@ class SweepWork(EngineJob, Work[SweepResult]):
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
         self._cases = run.parts.all_cases
         self._numbers = numbers
-        self._rows = read_rows(run.directory.trial_table)
+        super().__init__(run, is_left=is_left, summary_every_s=_SUMMARY_EVERY_S)
+        self._read()
         if numbers is None:
-            self._n_trials = n_left = self._cases.n_trials
+            self.n_planned = n_left = self._cases.n_trials
         else:
             n_left = len(numbers)
-            self._n_trials = self.counts.total() + n_left
-        super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
-        self.is_prepared = is_left
-        self.jobs = [self] if is_left else []
+            self.n_planned = self.counts.total() + n_left
         self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
 
     @property
     def n_trials(self) -> int:
         """How many cases are to be told in all."""
-        return self._n_trials
+        return self.n_planned
 
     @property
     def counts(self) -> Counter[TrialState]:
-        """How many trials were told when this driver began, or by its end, by state."""
-        states = self._rows.state
-        return Counter({state: int((states == code).sum()) for state, code in STATE_CODES.items()})
+        """How many trials are told, by state."""
+        return self._counts
 
     @property
     def best(self) -> TrialResult | None:
-        """The best trial that was told when this driver began, or by its end."""
-        return self.so_far().best
-
-    def write_summary(self) -> None:
-        """Write ``summary.json``."""
-        self.summary.write(self.best, self.counts)
+        """The best trial told."""
+        return self._best
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the work, which has one part."""
@@ -90,6 +81,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
         with contextlib.ExitStack() as closing:
             table = closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
             closing.callback(table.sync)
+            self._counts = table.counts
             ledger = closing.enter_context(_open_ledger(run, table))
             proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
             allocation = Allocation(run.parts.plan)
@@ -98,7 +90,13 @@ class SweepWork(EngineJob, Work[SweepResult]):
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
         super().close(error)
-        self._rows = read_rows(self.run.directory.trial_table)
+        self._read()
+
+    def take(self, workplace: Workplace, event: Event) -> None:
+        """Take an event of the engine."""
+        if isinstance(event, TrialFinished):
+            self._best = event.best
+        super().take(workplace, event)
 
     def so_far(self) -> SweepResult:
         """Return the result of what is told by now."""
@@ -114,6 +112,12 @@ class SweepWork(EngineJob, Work[SweepResult]):
             rows=rows,
             cases=self._cases,
         )
+
+    def _read(self) -> None:
+        self._rows = read_rows(self.run.directory.trial_table)
+        states = self._rows.state
+        counts = {state: int((states == code).sum()) for state, code in STATE_CODES.items()}
+        self._counts, self._best = Counter(counts), self.so_far().best
 
     def _what_to_do(self, table: TrialTable) -> Iterator[int]:
         if self._numbers is not None:

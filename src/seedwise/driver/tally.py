@@ -1,70 +1,33 @@
-"""Counts of trials: the progress of a run, and the ``summary.json`` of a study or a sweep."""
+"""The progress of a run: its counts, at what rate they grow, and when the work will be done."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from seedwise.disk.every import Every
-from seedwise.driver.run import Run
+from seedwise.driver.work import InFlight, Work
 from seedwise.folder.directory import utc_now
-from seedwise.model.events import TrialFinished
-from seedwise.model.status import RunStatus
-from seedwise.model.trials import TrialResult, TrialState
-from seedwise.model.validation import Validation
+from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import TrialState
 
 
 class Tally:
-    """Counts the trials of a run.
+    """Reckons the progress of the work on a run."""
 
-    `counts` and `best` are of the trials that are told already; entries have a best trial each.
-    `entries` tells how many entries are in which state; None of a run without entries.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        n_trials: int,
-        counts: Mapping[TrialState, int],
-        started_at_utc: str,
-        entries: Callable[[], dict[str, int] | None] = lambda: None,
-        best: TrialResult | None = None,
-    ) -> None:
-        self.counts = Counter(counts)
-        self.best = best
-        self.n_trials = max(n_trials, self.counts.total())
-        self._kind = kind
-        self._started_at_utc = started_at_utc
-        self._entries = entries
-        #: How many seeds the race has saved, with those that were told before.
-        self.seeds_saved = 0
-        #: What the validation found; None without one, or until its end.
-        self.validated: Validation | None = None
-        self._validation_seeds = 0, 0  # done, and how many there are to be
+    def __init__(self, work: Work[Any]) -> None:
+        self._work = work
+        self._in_flight = InFlight()  # when the status was "running" last
         self._validation_began: tuple[float, int] | None = None  # when, and how many were done
-        self._n_told = 0  # by this driver
+        self._n_before = work.counts.total()  # told by earlier drivers
         self._n_seeds = 0  # of this driver's workers
         self._busy_share: float | None = None
         self._began_s = self._told_s = self._worked_s = time.monotonic()
 
     def begin(self) -> None:
         """Start the clock: what was told before does not count for the rate."""
-        self._n_told, self._began_s = 0, time.monotonic()
+        self._n_before, self._began_s = self._work.counts.total(), time.monotonic()
 
-    def count_anew(
-        self, n_trials: int, counts: Mapping[TrialState, int], best: TrialResult | None
-    ) -> None:
-        """Set the counts and the best trial to what the files say; the rate stays."""
-        self.counts, self.best = Counter(counts), best
-        self.n_trials = max(n_trials, self.counts.total())
-
-    def tell(self, state: TrialState, best: TrialResult | None, n_saved: int = 0) -> None:
-        """Count a trial that was told, which saved seeds; `best` is the best trial since then."""
-        self.best = best
-        self.seeds_saved += n_saved
-        self.counts[state] += 1
-        self._n_told += 1
+    def note_told(self) -> None:
+        """Take note that a trial was told."""
         self._told_s = time.monotonic()
 
     def note_work(self, n_seeds: int, busy_share: float | None) -> None:
@@ -72,56 +35,65 @@ class Tally:
         self._n_seeds, self._busy_share = n_seeds, busy_share
         self._worked_s = time.monotonic()
 
-    def note_validation(self, n_done: int, n_seeds: int) -> None:
-        """Take how many of the fresh seeds are evaluated."""
-        self._validation_seeds = n_done, n_seeds
-        if n_seeds and self._validation_began is None:
-            self._validation_began = time.monotonic(), n_done
-
     @property
     def validates(self) -> bool:
         """Whether the best trials are being validated."""
-        return self._validation_seeds[1] > 0
+        return self._in_flight.n_fresh > 0
 
-    def status(self, state: str, n_in_flight: int = 0) -> RunStatus:
+    def status(self, state: str, pool: PoolStatus | None = None) -> RunStatus:
         """Return the progress; `state` is "running", "finished" or "stopped"."""
-        now = utc_now()
-        left = max(0, self.n_trials - self.counts.total())
+        now, work = utc_now(), self._work
+        counts, best, validated = work.counts, work.best, work.validated()
+        is_running = state == "running"
+        if is_running:
+            self._look()
+        in_flight, n_told = self._in_flight, counts.total()
+        n_in_flight = in_flight.n_trials if is_running else 0
+        n_trials = max(work.n_trials, n_told)
+        left = n_trials - n_told
         searches = n_in_flight > 0 or not self.validates
         until_s = time.monotonic() if searches else self._told_s
-        rate = self._per_s(self._n_told, until_s)
+        rate = self._per_s(n_told - self._n_before, until_s)
         left_s = self._validation_left_s()
         if searches:
             left_s = left / rate if left and rate else None
-        end = None
-        if left_s is not None and state == "running":
+        options, end = work.run.options, None
+        may_be_fewer = getattr(options, "max_total_seeds", None) is not None
+        if left_s is not None and is_running and not may_be_fewer:
             end = (now + timedelta(seconds=min(left_s, 1e9))).isoformat(timespec="seconds")
-        n_done, n_seeds = self._validation_seeds if state != "finished" else (0, 0)
-        running = min(n_in_flight, left) if state == "running" else 0
+        running = min(n_in_flight, left)
         return RunStatus(
-            kind=self._kind,
+            kind=options.kind,
             state=state,
-            n_trials=self.n_trials,
+            n_trials=n_trials,
             pending=left - running,
             running=running,
-            done=self.counts[TrialState.COMPLETE],
-            failed=self.counts[TrialState.FAIL],
-            pruned=self.counts[TrialState.PRUNED],
+            running_seeds=n_in_flight * work.run.parts.looks.sizes[-1],
+            running_seeds_done=in_flight.n_seeds_done if is_running else 0,
+            done=counts[TrialState.COMPLETE],
+            failed=counts[TrialState.FAIL],
+            pruned=counts[TrialState.PRUNED],
             trials_per_s=rate,
             seeds_per_s=self._per_s(self._n_seeds, self._worked_s),
             busy_share=self._busy_share,
-            seeds_saved=self.seeds_saved,
+            seeds_saved=work.seeds_saved,
             expected_end_utc=end,
-            started_at_utc=self._started_at_utc,
+            started_at_utc=work.run.history.started_at,
             updated_at_utc=now.isoformat(timespec="seconds"),
-            best_value=self.best.value if self.best else None,
-            best_stderr=self.best.stderr if self.best else None,
-            validation_seeds=n_seeds,
-            validation_seeds_done=n_done,
-            validated_value=self.validated.value if self.validated else None,
-            validated_stderr=self.validated.stderr if self.validated else None,
-            entries=self._entries(),
+            best_value=best.value if best else None,
+            best_stderr=best.stderr if best else None,
+            validation_seeds=in_flight.n_fresh if state != "finished" else 0,
+            validation_seeds_done=in_flight.n_fresh_done if state != "finished" else 0,
+            validated_value=validated.value if validated else None,
+            validated_stderr=validated.stderr if validated else None,
+            entries=work.entries(),
+            pool=pool,
         )
+
+    def _look(self) -> None:
+        self._in_flight = self._work.in_flight()
+        if self.validates and self._validation_began is None:
+            self._validation_began = time.monotonic(), self._in_flight.n_fresh_done
 
     def _per_s(self, count: int, until_s: float) -> float | None:
         return count / max(until_s - self._began_s, 1e-9) if count else None
@@ -130,65 +102,8 @@ class Tally:
         """Return how long the validation still takes; None if unknown."""
         if self._validation_began is None:
             return None
-        (began_s, n_before), (n_done, n_seeds) = self._validation_began, self._validation_seeds
+        began_s, n_before = self._validation_began
+        n_done, n_fresh = self._in_flight.n_fresh_done, self._in_flight.n_fresh
         if n_done <= n_before:
             return None
-        return (n_seeds - n_done) * (time.monotonic() - began_s) / (n_done - n_before)
-
-
-class Summary:
-    """Keeps ``summary.json`` up to date: the best trial so far, and the counts.
-
-    The file is written every `every_s` seconds at most; 0 writes it at each trial.
-    """
-
-    def __init__(
-        self, run: Run, n_trials: int, counts: Mapping[TrialState, int], every_s: float = 0.0
-    ) -> None:
-        self._run = run
-        self._n_trials = n_trials
-        self._counts = Counter(counts)
-        self._due = Every(every_s)
-
-    def take(self, event: TrialFinished) -> None:
-        """Take in a trial that was told."""
-        self._counts[event.trial.state] += 1
-        if self._due.due():
-            self.write(event.best)
-
-    def write(
-        self,
-        best: TrialResult | None,
-        counts: Mapping[TrialState, int] | None = None,
-        validated: Validation | None = None,
-    ) -> None:
-        """Write the file; `counts` are those of the files, of which events may not have told."""
-        self._run.guard()
-        if counts is not None:
-            self._counts = Counter(counts)
-        n_told = self._counts.total()
-        self._run.directory.summary.write(
-            {
-                "best_value": best.value if best else None,
-                "best_params": best.params if best else None,
-                "best_stderr": best.stderr if best else None,
-                "best_n_seeds": best.n_seeds if best else None,
-                "best_trial": best.number if best else None,
-                **({} if validated is None else _of_validation(validated)),
-                "n_trials": max(self._n_trials, n_told),
-                "n_told": n_told,
-                "n_failed": self._counts[TrialState.FAIL],
-                "n_pruned": self._counts[TrialState.PRUNED],
-            }
-        )
-
-
-def _of_validation(found: Validation) -> dict[str, Any]:
-    return {
-        "validated_value": found.value,
-        "validated_params": found.params,
-        "validated_stderr": found.stderr,
-        "validated_interval": found.interval,
-        "validated_n_seeds": found.n_seeds,
-        "validated_trial": found.number,
-    }
+        return (n_fresh - n_done) * (time.monotonic() - began_s) / (n_done - n_before)

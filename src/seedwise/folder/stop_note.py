@@ -50,6 +50,13 @@ def read_stop_note(directory: RunDirectory) -> StopNote | None:
     return StopNote(found["trial"], _error(found), found["seen"])
 
 
+def note_stop_seen(directory: RunDirectory) -> None:
+    """Have the study go on after the trial at which it stopped, when it is called again."""
+    note = read_stop_note(directory)
+    if note is not None and not note.seen:
+        write_stop_note(directory, attrs.evolve(note, seen=True))
+
+
 def _error(found: dict[str, Any]) -> SeedwiseError:
     kind, text = getattr(errors, found["error"], None), found.get("text", found["error"])
     if not (isinstance(kind, type) and issubclass(kind, SeedwiseError)):

@@ -214,7 +214,7 @@ def test_a_driver_that_ends_before_it_gets_to_it(directory):
     def end() -> None:
         while not control.poll():
             time.sleep(0.005)
-        control.close()
+        control.__exit__()
         lease.release()
 
     thread = threading.Thread(target=end)
@@ -364,7 +364,7 @@ def test_a_folder_that_is_gone_is_no_matter(held):
     held.control.rmdir()
     assert control.poll() == []
     control.answer(SCALE)
-    control.close()
+    control.__exit__()
 
 
 def test_on_a_full_disk_a_request_is_done_once(held, monkeypatch):
@@ -396,7 +396,7 @@ def test_in_the_end_nothing_is_left_of_what_was_asked(held):
     leave(held, SCALE)
     control.answer(SCALE)  # which nobody reads
     leave(held, Request(by="too late"))
-    control.close()
+    control.__exit__()
     assert not held.control.exists()
 
 
@@ -407,7 +407,7 @@ def test_a_stop_is_done_although_the_end_took_the_answer_with_it(directory, monk
     def answer_and_end(seconds: float) -> None:
         for request in control.poll():
             control.answer(request)
-        control.close()
+        control.__exit__()
         lease.release()
 
     monkeypatch.setattr(module.time, "sleep", answer_and_end)

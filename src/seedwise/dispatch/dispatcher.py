@@ -18,9 +18,8 @@ from distributed.scheduler import KilledWorker
 from seedwise.dispatch.blame import Blame, given_up, overran
 from seedwise.dispatch.channel import Channel, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
-from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
-from seedwise.dispatch.sizes import ChunkSizes
+from seedwise.dispatch.sizes import ChunkSizes, PackSize
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost

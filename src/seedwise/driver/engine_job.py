@@ -7,7 +7,7 @@ from typing import Any, Generic
 import attrs
 
 from seedwise.disk.every import Every
-from seedwise.dispatch.channel import Channel, Errand
+from seedwise.dispatch.channel import Channel
 from seedwise.driver.run import Run
 from seedwise.driver.work import InFlight, Result_co, Work
 from seedwise.driver.workplace import Workplace
@@ -83,7 +83,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             self.take(workplace, event)
 
         name, parent = run.directory.name, run.directory.parent
-        errand = Errand(
+        channel = Channel(
+            workplace.dispatcher,
             loss_id=workplace.loss_id,
             loss_name=run.parts.loss.name,
             run_name=name if parent is None else f"{parent.name}-{name}",
@@ -92,8 +93,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             chunk_timeout_s=run.options.chunk_timeout_seconds,
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem,
+            on_lost=emit,
         )
-        channel = Channel(workplace.dispatcher, errand, emit)
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
         if run.parts.plan.measured:

@@ -3,27 +3,32 @@
 import functools
 import gc
 import math
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
+from distributed import Client
 
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.disk.every import Every
-from seedwise.dispatch.bring import bring
 from seedwise.dispatch.channel import Traffic
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import SelfCheck, Witness
-from seedwise.driver.housekeeping import Housekeeper, requests_of
 from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
 from seedwise.driver.witness import keep_record, record_of
+from seedwise.errors import LeaseLostError, SeedwiseError
+from seedwise.folder.requests import Control, Request
+from seedwise.model.events import PoolChanged
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.seeds import Cut, SeedPlan
+from seedwise.usercode.shipment import Shipment
 from seedwise.worker.departure import depart
+from seedwise.worker.plugin import LossPlugin
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
 _ASK_EVERY_S = 1.0
@@ -84,14 +89,14 @@ def open_workplace(
         pages=reporter.pages,
     )
     with (
-        requests_of(run) as control,
+        Control(run.directory) as control,
         ExitStack() as when_closed,
         open_place(options, demand, tag) as place,
     ):
         stop.at_once = place.cancel_at_once
         report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
-        when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
+        when_closed.push(keeper)
         on_slurm = options.place == "slurm"
         late_trials = _LateTrials(options, reporter.note)
         traffic = Traffic(
@@ -129,6 +134,19 @@ def open_workplace(
 
 
 @contextmanager
+def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
+    """Bring a loss to all workers, late ones too, under the id that this yields; take it back."""
+    loss_id = f"seedwise-{shipment.id}-{uuid.uuid4().hex[:8]}"
+    plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
+    client.register_plugin(plugin)
+    try:
+        yield loss_id
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(loss_id)
+
+
+@contextmanager
 def _short_collections() -> Iterator[None]:
     """Leave what was imported out of garbage collections: they stop the event loop for 0.1 s."""
     if gc.get_freeze_count():  # by the caller, or by another run
@@ -139,6 +157,54 @@ def _short_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@attrs.frozen
+class Housekeeper:
+    """Looks after a run whose place is open."""
+
+    _run: Run
+    _place: Place
+    _report: Report
+    _stop: StopSignals
+    _control: Control
+
+    def look(self) -> None:
+        """Look once; raises what is to end the run."""
+        self._stop.check()
+        for request in self._control.poll():
+            self._control.answer(request, self._carried_out(request))
+        self._stop.check()
+        self._place.check()
+        self._tell_news()
+        self._report.refresh()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Tell what happened as the place was closed, unless the run is another driver's now."""
+        if not isinstance(error, LeaseLostError):
+            with suppress(Exception):  # the error that ended the run says more
+                self._tell_news()
+
+    def _carried_out(self, request: Request) -> str | None:
+        """Do what is asked for; return why it can't be done, if it can't."""
+        self._run.log.write("asked", str(request))
+        if request.scale is None:
+            self._stop.request()
+            return None
+        try:
+            self._place.scale(*request.scale)
+        except SeedwiseError as error:
+            return str(error)
+        except Exception as error:  # it is no reason to lose the run
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _tell_news(self) -> None:
+        news = self._place.news()
+        self._run.log.write_news(news)
+        for one in news:
+            if one.warns or one.kind == "scaled":
+                self._report.take(PoolChanged(one, self._place.pool()))
 
 
 class _LateTrials:

@@ -22,7 +22,13 @@ import attrs
 from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
 from seedwise.disk.lines import parsed
-from seedwise.errors import NoDriverError, NotAnsweredError, OptionError, RequestRefusedError
+from seedwise.errors import (
+    LeaseLostError,
+    NoDriverError,
+    NotAnsweredError,
+    OptionError,
+    RequestRefusedError,
+)
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner
@@ -103,7 +109,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
         time.sleep(_ANSWER_RETRY_S)
 
 
-class Control:
+class Control(contextlib.AbstractContextManager["Control"]):
     """The requests to this driver, which holds the run's lease.
 
     Requests to an earlier driver are dropped. Nothing that is wrong with the folder or a file in
@@ -149,9 +155,10 @@ class Control:
             _put(answer, {"error": error})
         _remove(path)
 
-    def close(self) -> None:
-        """Remove the folder, with unread answers and requests that came too late."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Remove the folder, with what is unread in it, unless the run is another driver's now."""
+        if kind is None or not issubclass(kind, LeaseLostError):
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:

@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import attrs
 
 from seedwise.dispatch.channel import Order
+from seedwise.dispatch.witness import ForkedWitness
 from seedwise.errors import SelfCheckError
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.chunk import ChunkTask, Reference
@@ -18,29 +18,6 @@ _ROUNDING = {"rel_tol": 1e-4, "abs_tol": 1e-12}
 
 # How long the driver's value is waited for once a worker's is there.
 _PATIENCE_S = 30.0
-
-
-@attrs.frozen
-class Answer:
-    """What the driver makes of the reference."""
-
-    #: None if there is no loss.
-    loss: float | None
-    #: Why there is none.
-    problem: str = ""
-
-
-class Witness(Protocol):
-    """Who evaluates the reference as the loss is by hand, in the driver's way."""
-
-    def ask(self, reference: Reference) -> None:
-        """Begin."""
-
-    def answer(self) -> Answer | None:
-        """Return what came of it; None while it goes on."""
-
-    def close(self) -> None:
-        """End what goes on."""
 
 
 @attrs.frozen
@@ -63,7 +40,7 @@ class SelfCheck:
 
     def __init__(
         self,
-        witness: Witness | None,
+        witness: ForkedWitness | None,
         note: Callable[[str], None],
         keep: Callable[[Record], None] = lambda _: None,
         record: Record | None = None,

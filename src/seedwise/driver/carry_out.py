@@ -7,12 +7,12 @@ from typing import TypeVar
 from seedwise.cluster.place import Pages
 from seedwise.disk.aside import writing
 from seedwise.disk.files import allow_many_files
+from seedwise.dispatch.witness import ForkedWitness
 from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.parts import Parts
 from seedwise.driver.run import AnyOptions, Run, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
-from seedwise.driver.witness import ForkedWitness
 from seedwise.driver.work import AnyResult, Work
 from seedwise.driver.workplace import open_workplace
 from seedwise.engine.loop import work_through

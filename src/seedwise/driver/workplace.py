@@ -16,17 +16,18 @@ from seedwise.disk.every import Every
 from seedwise.dispatch.channel import Traffic
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
-from seedwise.dispatch.self_check import SelfCheck, Witness
+from seedwise.dispatch.self_check import Record, SelfCheck
+from seedwise.dispatch.witness import ForkedWitness
 from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
-from seedwise.driver.witness import keep_record, record_of
 from seedwise.errors import LeaseLostError, SeedwiseError
 from seedwise.folder.requests import Control, Request
 from seedwise.model.events import PoolChanged
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.seeds import Cut, SeedPlan
 from seedwise.usercode.shipment import Shipment
+from seedwise.worker.chunk import Reference
 from seedwise.worker.departure import depart
 from seedwise.worker.plugin import LossPlugin
 
@@ -66,7 +67,7 @@ def open_workplace(
     reporter: Reporter,
     *,
     packs: bool = False,
-    witness: Witness | None = None,
+    witness: ForkedWitness | None = None,
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
@@ -115,7 +116,7 @@ def open_workplace(
 
         self_check = None
         if options.self_check:
-            keep = functools.partial(keep_record, run)
+            keep = functools.partial(_keep_record, run)
             self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
 
         def look() -> None:
@@ -131,6 +132,20 @@ def open_workplace(
             given = options.workers is not None
             place.follow(lambda: dispatcher.n_outstanding if given else demand.now, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop, demand)
+
+
+def record_of(run: Run) -> Record | None:
+    """Return what a run has on record of its first seed; None if there is nothing."""
+    content = run.directory.home.reference.read()
+    if "reference" not in content:
+        return None
+    return Record(Reference(**content["reference"]), content["loss"])
+
+
+def _keep_record(run: Run, record: Record) -> None:
+    """Write what a run is to have on record."""
+    run.guard()
+    run.directory.home.reference.write(attrs.asdict(record))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What the workers' loss of one seed is compared with: the driver's own, and the recorded one."""
+"""The driver's own loss of one seed, with which those of the workers are compared."""
 
 import contextlib
 import ctypes
@@ -13,14 +13,22 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.dispatch.self_check import Answer, Record
-from seedwise.driver.run import Run
 from seedwise.model.loss import LossDefinition
 from seedwise.worker.block import evaluate_block
 from seedwise.worker.chunk import Reference
 from seedwise.worker.context import Context, TrialDir
 
 _PR_SET_PDEATHSIG = 1
+
+
+@attrs.frozen
+class Answer:
+    """What the driver makes of the reference."""
+
+    #: None if there is no loss.
+    loss: float | None
+    #: Why there is none.
+    problem: str = ""
 
 
 class ForkedWitness:
@@ -69,20 +77,6 @@ class ForkedWitness:
             os.waitpid(self._pid, 0)
         self._connection.close()
         self._folder.cleanup()
-
-
-def record_of(run: Run) -> Record | None:
-    """Return what a run has on record of its first seed; None if there is nothing."""
-    content = run.directory.home.reference.read()
-    if "reference" not in content:
-        return None
-    return Record(Reference(**content["reference"]), content["loss"])
-
-
-def keep_record(run: Run, record: Record) -> None:
-    """Write what a run is to have on record."""
-    run.guard()
-    run.directory.home.reference.write(attrs.asdict(record))
 
 
 def _serve(loss: LossDefinition, connection: Connection, folder: Path) -> None:

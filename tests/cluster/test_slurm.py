@@ -25,8 +25,7 @@ from seedwise.errors import (
     SlurmNotFoundError,
     SubmitRefusedError,
 )
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.queue import cancel_jobs, list_jobs, submit_job

@@ -18,7 +18,7 @@ from seedwise.driver.entries import EntriesWork
 from seedwise.driver.parts import make_parts
 from seedwise.driver.study_work import optimization
 from seedwise.errors import ClusterStartError, LeaseLostError, LossFailedError
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import read_events
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import Event, RunInterrupted, RunStarted, TrialFinished
 from seedwise.model.options.entries import EntriesOptions

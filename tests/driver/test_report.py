@@ -32,8 +32,7 @@ from seedwise.driver.report import (
 from seedwise.driver.run import take_up
 from seedwise.driver.work import InFlight
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
-from seedwise.folder.directory import JsonFile
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import JsonFile, read_events
 from seedwise.folder.find import entry_directory, open_run_directory
 from seedwise.model.events import (
     ChunkLost,

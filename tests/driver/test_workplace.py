@@ -21,8 +21,7 @@ from seedwise.driver.signals import StopSignals
 from seedwise.driver.workplace import Housekeeper, _LateTrials, _slots
 from seedwise.errors import ClusterError, LeaseLostError, OptionError, RunStopped
 from seedwise.folder import requests as control_module
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import EventLog, read_events
+from seedwise.folder.directory import EventLog, RunDirectory, read_events
 from seedwise.folder.lease import acquire_lease
 from seedwise.folder.requests import Control, Request, ask
 from seedwise.model.events import PoolChanged

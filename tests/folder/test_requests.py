@@ -375,7 +375,7 @@ def test_on_a_full_disk_a_request_is_done_once(held, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_put", full)
-    monkeypatch.setattr(module, "_remove", lambda path: None)
+    monkeypatch.setattr(module, "remove", lambda path: None)
     (request,) = control.poll()
     control.answer(request)
     assert control.poll() == []

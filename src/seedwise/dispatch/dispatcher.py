@@ -15,7 +15,7 @@ import numpy as np
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from seedwise.dispatch.blame import Blame, given_up, overran
+from seedwise.dispatch.blame import Blame, failed
 from seedwise.dispatch.channel import Channel, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
 from seedwise.dispatch.self_check import SelfCheck
@@ -250,9 +250,9 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             elif status == "error" and isinstance(sent.future.exception(), KilledWorker):
                 self._run_again(sent, sent.future.exception())
             elif status == "error":
-                results += [
-                    (order, given_up(order.task, sent.future.exception())) for order in sent.orders
-                ]
+                error = sent.future.exception()
+                why = type(error).__name__, str(error)
+                results += [(order, failed(order.task, *why)) for order in sent.orders]
             elif status in ("pending", "lost"):  # finished, and then its worker was lost
                 self._wait_again(sent)
             else:
@@ -362,7 +362,9 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
                     self._send_again(order)
             else:
                 self._traffic.on_late(trial)
-                results += [(order, overran(order.task, self._clock.limit_s)) for order in late]
+                limit = f"slurm_timeout_minutes={self._clock.limit_s / 60:g}"
+                why = "TrialTimeout", f"the trial ran for more than {limit}"
+                results += [(order, failed(order.task, *why)) for order in late]
         return results
 
     def _forget_packs_of(self, trial: TrialKey) -> list[Order]:

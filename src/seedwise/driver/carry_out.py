@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from seedwise.cluster.place import Pages
-from seedwise.disk.aside import writing
 from seedwise.disk.files import allow_many_files
 from seedwise.dispatch.witness import ForkedWitness
 from seedwise.driver import report
@@ -18,7 +17,7 @@ from seedwise.driver.workplace import open_workplace
 from seedwise.engine.loop import work_through
 from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.lease import Lease, acquire_lease
+from seedwise.folder.lease import acquire_lease
 from seedwise.model.events import Event, Noted
 from seedwise.model.options.study import StudyOptions
 from seedwise.slurm.commands import CommandError
@@ -41,7 +40,14 @@ def carry_out(
     """
     allow_many_files()
     listen = report.Listeners(listeners)
-    with stop_on_signals(directory.path) as stop, _lease_on(directory, options, listen) as lease:
+    with (
+        stop_on_signals(directory.path) as stop,
+        acquire_lease(
+            directory.lease,
+            take_over=options.take_over,
+            tell=lambda text: listen(Noted(text)),
+        ) as lease,
+    ):
         run = take_up(parts, options, directory, lease.check)
         with _discarded_unless_begun(run):
             work = kind(run, listen)
@@ -93,16 +99,6 @@ def _cancel_left_jobs(run: Run) -> None:
         if run.options.place == "slurm":
             problem = f"Slurm does not answer: {error.text}"
             raise ClusterStartError("the pool of Slurm jobs", problem) from error
-
-
-def _lease_on(
-    directory: RunDirectory, options: AnyOptions, listen: Callable[[Event], None]
-) -> Lease:
-    path = directory.lease
-    with writing(path):
-        return acquire_lease(
-            path, take_over=options.take_over, tell=lambda text: listen(Noted(text))
-        )
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.trials import TrialState
+from seedwise.model.trials import TrialResult, TrialState
 from seedwise.model.validation import Validation
 
 
@@ -116,12 +116,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         best, counts, validated = self.best, self.counts, self.validated()
         self.run.directory.summary.write(
             {
-                "best_value": best.value if best else None,
-                "best_params": best.params if best else None,
-                "best_stderr": best.stderr if best else None,
-                "best_n_seeds": best.n_seeds if best else None,
-                "best_trial": best.number if best else None,
-                **({} if validated is None else _of_validation(validated)),
+                **_named("best", best),
+                **(_named("validated", validated, "interval") if validated else {}),
                 "n_trials": max(self.n_planned, counts.total()),
                 "n_told": counts.total(),
                 "n_failed": counts[TrialState.FAIL],
@@ -150,12 +146,8 @@ def _close_folders(engine: Engine, folders: TrialFolders) -> None:
         folders.close()
 
 
-def _of_validation(found: Validation) -> dict[str, Any]:
-    return {
-        "validated_value": found.value,
-        "validated_params": found.params,
-        "validated_stderr": found.stderr,
-        "validated_interval": found.interval,
-        "validated_n_seeds": found.n_seeds,
-        "validated_trial": found.number,
-    }
+def _named(prefix: str, found: TrialResult | Validation | None, *more: str) -> dict[str, Any]:
+    """Return what a trial or a validation found, by names with a prefix; None of nothing."""
+    names = {name: name for name in ("value", "params", "stderr", *more, "n_seeds")}
+    names["trial"] = "number"
+    return {f"{prefix}_{name}": getattr(found, field, None) for name, field in names.items()}

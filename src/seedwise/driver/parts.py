@@ -15,8 +15,7 @@ from seedwise.driver.same_run import (
     what_decides_results,
 )
 from seedwise.errors import NotARunError, OptionError
-from seedwise.folder.code_files import read_code, write_code
-from seedwise.folder.directory import RunDirectory
+from seedwise.folder.directory import RunDirectory, read_code, write_code
 from seedwise.model.held import with_overrides
 from seedwise.model.loss import CallShape, LossDefinition
 from seedwise.model.options.entries import EntriesOptions
@@ -78,7 +77,8 @@ class Parts:
     #: Of a study: returns the params that the trial of a number is to have, all, some, or None.
     point: Callable[[int], Mapping[str, Any] | None] = lambda _: None
     source: ParameterSource | None = None
-    cases: Cases | None = None
+    #: Of a sweep: its trials.
+    cases: Any = None
 
     @property
     def has_function(self) -> bool:
@@ -89,12 +89,6 @@ class Parts:
     def n_chunks(self) -> int:
         """The most chunks that a trial is cut into."""
         return -(-self.looks.sizes[-1] // self.plan.chunk_size)
-
-    @property
-    def all_cases(self) -> Cases:
-        """The trials of a sweep."""
-        assert self.cases is not None  # of a sweep
-        return self.cases
 
 
 @attrs.frozen

@@ -12,9 +12,7 @@ from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
 from seedwise.driver.same_run import decides_losses
 from seedwise.errors import ChangedRunError, OptionError
-from seedwise.folder.code_files import drop_code
-from seedwise.folder.directory import RunDirectory, utc_now
-from seedwise.folder.events import EventLog
+from seedwise.folder.directory import EventLog, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
 from seedwise.model.held import refined_space
 from seedwise.model.options.entries import EntriesOptions
@@ -208,6 +206,6 @@ def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ..
 def _n_numbers(parts: Parts, options: AnyOptions) -> int:
     """Return how many numbers trials may have."""
     if isinstance(options, SweepOptions):
-        return parts.all_cases.n_trials
+        return parts.cases.n_trials
     n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
     return options.n_trials * n_entries

@@ -39,7 +39,7 @@ class SweepWork(EngineJob[SweepResult]):
     packs = True
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
-        self._cases = run.parts.all_cases
+        self._cases = run.parts.cases
         self._numbers = numbers
         super().__init__(run, is_left=is_left, summary_every_s=_SUMMARY_EVERY_S)
         self._read()
@@ -190,7 +190,7 @@ def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
 
 
 def _require_all_cases(run: Run) -> None:
-    n_trials = run.parts.all_cases.n_trials
+    n_trials = run.parts.cases.n_trials
     told = read_rows(run.directory.trial_table, tails=False).number
     if any(name in run.history.changes for name in _OF_CASES):
         return  # what it does not have any more is dropped
@@ -202,7 +202,7 @@ def _require_all_cases(run: Run) -> None:
 
 def _is_finished(run: Run) -> bool:
     path, options = run.directory.trial_table, run.options
-    n_trials = run.parts.all_cases.n_trials
+    n_trials = run.parts.cases.n_trials
     asked_again = options.trial_nums is not None or options.retry_failed
     if asked_again or run.history.changes or not path.exists():
         return False
@@ -250,7 +250,7 @@ def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | Non
 
 def _others(run: Run) -> Iterator[int]:
     """Yield the told trials whose params are not what the cases say now."""
-    cases, rows = run.parts.all_cases, read_rows(run.directory.trial_table, tails=False)
+    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
     for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
         gone = number >= cases.n_trials
         if gone or params_digest(cases.params(number)) != digest.tobytes().hex():

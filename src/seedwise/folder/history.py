@@ -10,8 +10,7 @@ from typing import Any
 import attrs
 
 from seedwise.errors import ChangedRunError, NotARunError
-from seedwise.folder.directory import RunDirectory, utc_now
-from seedwise.folder.environment import environment
+from seedwise.folder.directory import RunDirectory, environment, utc_now
 
 
 @attrs.frozen

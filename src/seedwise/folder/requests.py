@@ -21,6 +21,7 @@ import attrs
 
 from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
+from seedwise.disk.files import remove
 from seedwise.disk.lines import parsed
 from seedwise.errors import (
     LeaseLostError,
@@ -123,7 +124,7 @@ class Control(contextlib.AbstractContextManager["Control"]):
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
         for name in _listed(self._folder):
-            _remove(self._folder / name)
+            remove(self._folder / name)
 
     def poll(self) -> list[Request]:
         """Return the unanswered requests in the order they were made; it looks once a second."""
@@ -142,7 +143,7 @@ class Control(contextlib.AbstractContextManager["Control"]):
             request = _parsed(_read(path), match[1])
             if request is None:
                 _logger.warning("%s is not a request of this user, and was removed", path)
-                _remove(path)
+                remove(path)
             else:
                 found.append((asked_ns, request))
         return [request for _, request in sorted(found, key=lambda one: (one[0], one[1].id))]
@@ -153,7 +154,7 @@ class Control(contextlib.AbstractContextManager["Control"]):
         path, answer = _paths(self._folder, request.id)
         with contextlib.suppress(OSError):
             _put(answer, {"error": error})
-        _remove(path)
+        remove(path)
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         """Remove the folder, with what is unread in it, unless the run is another driver's now."""
@@ -206,11 +207,6 @@ def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
     except (TypeError, OptionError):
         return None
     return Request(scale=scale, by=str(content.get("by")), id=request_id)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def _forget_if_ended(directory: RunDirectory) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedwise.errors import NotARunError, clean_command, resume_command
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import (
     Row,

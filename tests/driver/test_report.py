@@ -27,7 +27,6 @@ from seedwise.driver.report import (
     interruption_told,
     plan_notes,
     tell_end,
-    work_remarks,
 )
 from seedwise.driver.run import take_up
 from seedwise.driver.work import InFlight
@@ -887,9 +886,12 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
         ((1, 4), Demand([8], 1), 100.0, 110.0, []),
     ],
 )
-def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
-    options = RunOptions.from_keywords({"workers": workers})
-    remarks = work_remarks(options, 2, demand, busy_s, worker_s, 0)
+def test_the_use_of_the_workers(tmp_path, workers, demand, busy_s, worker_s, words):
+    keywords = {"workers": workers, "max_concurrent_trials": 2}
+    run = Case(tmp_path, options=RunOptions.from_keywords(keywords))
+    report = Report(run.reporter, run.place, demand, lambda: Evaluated(busy_s=busy_s))
+    report.worker_s = worker_s
+    remarks = report.remarks()
     assert len(remarks) == len(words)
     assert all(some in remark for some, remark in zip(words, remarks, strict=True))
 

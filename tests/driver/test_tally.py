@@ -48,7 +48,7 @@ class Work:
     def __init__(self, n_trials=10, kind="run", **before: int) -> None:
         self.run = SimpleNamespace(
             options=SimpleNamespace(kind=kind),
-            history=SimpleNamespace(started_at="2029-12-31T00:00:00"),
+            history=SimpleNamespace(started_at_utc="2029-12-31T00:00:00"),
             parts=SimpleNamespace(looks=SimpleNamespace(sizes=[4])),
         )
         self.n_trials = n_trials

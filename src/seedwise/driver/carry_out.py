@@ -19,7 +19,6 @@ from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
 from seedwise.model.events import Event, Noted
-from seedwise.model.options.study import StudyOptions
 from seedwise.slurm.commands import CommandError
 
 Result = TypeVar("Result", bound=AnyResult)
@@ -60,24 +59,14 @@ def carry_out(
 
 
 def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter) -> None:
-    run = work.run
     with report.interruption_told(reporter), _witness_of(work) as witness:
-        _cancel_left_jobs(run)
-        with open_workplace(
-            run, work.n_chunks, stop, reporter, packs=work.packs, witness=witness
-        ) as workplace:
+        _cancel_left_jobs(work.run)
+        with open_workplace(reporter, stop, witness) as workplace:
             work.write_summary()
             workplace.report.begin()
             work_through(workplace, workplace.dispatcher.wait, work.jobs, work.jobs_at_once)
             work.conclude()
-            busy_s = workplace.dispatcher.evaluated.busy_s
-            worker_s = workplace.report.worker_s
-            options, demand = run.options, workplace.demand
-            lag = None  # of a sweep
-            if isinstance(options, StudyOptions):
-                lag = options.lag_of(run.parts.looks)
-            n_unused = work.n_seeds_unused
-            run.note_remarks(report.work_remarks(options, lag, demand, busy_s, worker_s, n_unused))
+            work.run.note_remarks(workplace.report.remarks())
 
 
 def _witness_of(work: Work[AnyResult]) -> contextlib.AbstractContextManager[ForkedWitness | None]:

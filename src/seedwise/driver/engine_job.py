@@ -2,6 +2,7 @@
 
 import contextlib
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, Generic
 
 import attrs
@@ -97,9 +98,15 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         )
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
-        if run.parts.plan.measured:
-            at_once = run.options.worker_parallelism
-            cut = workplace.cut(run.parts.plan, at_once, rules.in_flight)
+        plan, in_flight = run.parts.plan, rules.in_flight
+        # Without batches, a worker evaluates so many seeds of a chunk at the same time.
+        batch = plan.batch or run.options.worker_parallelism
+
+        def cut(n_seeds: int) -> Iterator[int]:
+            n_trials = max(1, in_flight() * workplace.demand.n_jobs)
+            return workplace.dispatcher.sizes.cut(n_seeds, n_trials, batch)
+
+        if plan.measured:
             rules = attrs.evolve(rules, cut=cut)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine

@@ -27,6 +27,7 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
+from seedwise.model.options.study import StudyOptions
 from seedwise.model.status import PoolStatus
 from seedwise.model.trials import SeedFailure
 
@@ -174,6 +175,39 @@ class Report:
                 self._write_status()
         self._tell_progress()
 
+    def remarks(self) -> list[str]:
+        """Return what the use of the workers shows."""
+        options, demand, busy_s = self._run.options, self._demand, self._evaluated().busy_s
+        remarks = []
+        if n_unused := self._work.n_seeds_unused:
+            remarks.append(
+                f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and "
+                "not needed, since their trials were dropped"
+            )
+        if busy_s < _LONG_S:
+            return remarks
+        there = options.workers
+        if there is None and options.place == "local":
+            there = os.cpu_count()
+        if isinstance(there, int) and (could_work := demand.workers(there)) < there:
+            remarks.append(
+                f"only {could_work} of {there} workers could have a chunk: the trials in flight "
+                f"have {demand.parts[0]} at most; a smaller chunk_size, or more "
+                "max_concurrent_trials, uses them all"
+            )
+        total_s = (self.worker_s or 0.0) * demand.chunks_per_worker
+        idle = 1 - busy_s / total_s if total_s else 0.0
+        if idle >= _IDLE:
+            more = ""
+            if isinstance(options, StudyOptions):
+                lag = options.lag_of(self._run.parts.looks)
+                more = f", or max_concurrent_trials={math.ceil(lag / (1 - idle))},"
+            remarks.append(
+                f"the workers had nothing to do for {idle:.0%} of their time: fewer workers{more} "
+                "would waste less"
+            )
+        return remarks
+
     def _count_workers(self) -> None:
         pool, now_s = self._place.pool(), time.monotonic()
         if pool is None:
@@ -259,43 +293,3 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
             f"{n_at_once} seeds at once share {cpus} CPU{'s' if cpus > 1 else ''} of a job: "
             f"cpus_per_task={n_at_once} gives each its own"
         )
-
-
-def work_remarks(
-    options: AnyOptions,
-    lag: int | None,
-    demand: Demand,
-    busy_s: float,
-    worker_s: float | None,
-    n_unused: int,
-) -> list[str]:
-    """Return what the use of the workers shows.
-
-    `lag` is how many trials a study had in flight, `busy_s` what all chunks took, and `worker_s`
-    how long the workers were there, together; `n_unused` seeds were evaluated ahead in vain.
-    """
-    remarks = []
-    if n_unused:
-        remarks.append(
-            f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and not "
-            "needed, since their trials were dropped"
-        )
-    if busy_s < _LONG_S:
-        return remarks
-    there = options.workers
-    if there is None and options.place == "local":
-        there = os.cpu_count()
-    if isinstance(there, int) and (could_work := demand.workers(there)) < there:
-        remarks.append(
-            f"only {could_work} of {there} workers could have a chunk: the trials in flight have "
-            f"{demand.parts[0]} at most; a smaller chunk_size, or more max_concurrent_trials, "
-            "uses them all"
-        )
-    idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
-    if idle >= _IDLE:
-        more = "" if lag is None else f", or max_concurrent_trials={math.ceil(lag / (1 - idle))},"
-        remarks.append(
-            f"the workers had nothing to do for {idle:.0%} of their time: fewer workers{more} "
-            "would waste less"
-        )
-    return remarks

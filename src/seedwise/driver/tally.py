@@ -78,7 +78,7 @@ class Tally:
             busy_share=self._busy_share,
             seeds_saved=work.seeds_saved,
             expected_end_utc=end,
-            started_at_utc=work.run.history.started_at,
+            started_at_utc=work.run.history.started_at_utc,
             updated_at_utc=now.isoformat(timespec="seconds"),
             best_value=best.value if best else None,
             best_stderr=best.stderr if best else None,

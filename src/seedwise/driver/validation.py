@@ -337,7 +337,7 @@ def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray
 
 
 def _of(run: Run, trials: Sequence[TrialResult]) -> dict[str, Any]:
-    depends_on, fresh = run.history.depends_on, _fresh_seeds(run)
+    depends_on, fresh = run.history.results_depend_on, _fresh_seeds(run)
     return {
         "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
         "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],

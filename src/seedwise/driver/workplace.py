@@ -4,7 +4,7 @@ import functools
 import gc
 import math
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
@@ -25,7 +25,6 @@ from seedwise.errors import LeaseLostError, SeedwiseError
 from seedwise.folder.requests import Control, Request
 from seedwise.model.events import PoolChanged
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.seeds import Cut, SeedPlan
 from seedwise.usercode.shipment import Shipment
 from seedwise.worker.chunk import Reference
 from seedwise.worker.departure import depart
@@ -46,39 +45,20 @@ class Workplace:
     stop: StopSignals
     demand: Demand
 
-    def cut(self, plan: SeedPlan, at_once: int, in_flight: Callable[[], int]) -> Cut:
-        """Return what cuts a job's trials by what seeds take, in whole batches.
-
-        Without batches, a worker evaluates `at_once` seeds of a chunk at the same time.
-        """
-
-        def cut(n_seeds: int) -> Iterator[int]:
-            n_trials = max(1, in_flight() * self.demand.n_jobs)
-            return self.dispatcher.sizes.cut(n_seeds, n_trials, plan.batch or at_once)
-
-        return cut
-
 
 @contextmanager
 def open_workplace(
-    run: Run,
-    n_chunks: Sequence[int],
-    stop: StopSignals,
-    reporter: Reporter,
-    *,
-    packs: bool = False,
-    witness: ForkedWitness | None = None,
+    reporter: Reporter, stop: StopSignals, witness: ForkedWitness | None
 ) -> Iterator[Workplace]:
     """Open the cluster that a run's options name, and bring the loss there.
 
-    `n_chunks` can be in flight in each part of the work. With `packs` chunks of several trials
-    may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
-    cluster is closed in the end.
+    What is ours of the cluster is closed in the end.
     """
+    work, run = reporter.work, reporter.work.run
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
     at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(n_chunks, at_once)
+    demand = Demand(work.n_chunks, at_once)
     folder = run.directory
     tag = RunTag(
         name=folder.name,
@@ -105,7 +85,7 @@ def open_workplace(
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
             ends_late_trials=late_trials.are_ended,
             on_late=late_trials.tell,
-            packs=packs,
+            packs=work.packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
             chunk_limit_s=min(

@@ -126,10 +126,7 @@ class RunDirectory:
     study_file: Path = _in_folder("study.journal")
     #: The sampler's state, saved in turn in two files.
     checkpoints: tuple[Path, Path] = _derived(
-        lambda directory: (
-            directory.path / "sampler-a.checkpoint",
-            directory.path / "sampler-b.checkpoint",
-        )
+        lambda directory: tuple(directory.path / f"sampler-{x}.checkpoint" for x in "ab")
     )
     ledger: Path = _in_folder("chunks.ledger")
     #: The record of chunk results on fresh seeds.

@@ -73,10 +73,12 @@ class Ledger(FrameFile):
         with writing(self._path):
             # First what does not count: millions of trials may have been begun again, and their
             # old results should never be in memory.
-            dropped = _Dropped(self._path)
+            phase_at, again_at = _begun_again(self._path)
             for position, body in frames(self._path, _FRAMING):
                 number = _trial_number(body)
-                if number is None or self._told(number) or dropped.has(number, position):
+                if number is None or self._told(number):
+                    continue
+                if position < max(phase_at, again_at.get(number, 0)):
                     continue
                 header, arrays = _parts(body)
                 entry = (header["digest"], _result(header, arrays))
@@ -254,33 +256,17 @@ class _Recorded:
         self._changed.clear()
 
 
-class _Dropped:
-    """Which results later notes have dropped; 16 bytes a number in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._phase_at = 0
-        numbers, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        for position, body in frames(path, _FRAMING):
-            if _trial_number(body) is not None:
-                continue
+def _begun_again(path: Path) -> tuple[int, dict[int, int]]:
+    """Return where the last phase begins, and where each trial was begun again last."""
+    phase_at, again_at = 0, {}
+    for position, body in frames(path, _FRAMING):
+        if _trial_number(body) is None:
             header, _ = _parts(body)
             if "phase" in header:
-                self._phase_at = position
+                phase_at = position
             else:
-                numbers.append(np.array(header["redo"], dtype=np.int64))
-                positions.append(np.full(len(numbers[-1]), position))
-        # Reversed, so that the first index of a number is that of its last note.
-        self._numbers, last = np.unique(np.concatenate(numbers)[::-1], return_index=True)
-        self._positions = np.concatenate(positions)[::-1][last]
-
-    def has(self, number: int, position: int) -> bool:
-        """Tell whether a trial's result, by its place in the file, is dropped."""
-        if position < self._phase_at:
-            return True
-        if not len(self._numbers):
-            return False
-        index = int(np.searchsorted(self._numbers[:-1], number))
-        return bool(self._numbers[index] == number and position < self._positions[index])
+                again_at.update(dict.fromkeys(header["redo"], position))
+    return phase_at, again_at
 
 
 def _without_overruns(

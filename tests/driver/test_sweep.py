@@ -12,8 +12,7 @@ import pytest
 from seedwise.driver import sweep as module
 from seedwise.driver.sweep import SweepProposer
 from seedwise.folder.ledger import params_digest
-from seedwise.folder.table_rows import read_rows
-from seedwise.folder.trial_table import TrialTable
+from seedwise.folder.trial_table import TrialTable, read_rows
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid

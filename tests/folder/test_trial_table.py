@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from seedwise.disk.frames import FrameFile
 from seedwise.errors import DamagedFileError, RunFileError
-from seedwise.folder import table_rows as trial_rows
+from seedwise.folder import trial_table as trial_rows
 from seedwise.folder.ledger import params_digest
-from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
-from seedwise.folder.trial_table import TrialTable
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows, table_end
 from seedwise.model.trials import TrialResult, TrialState
 from tests import builders
 
@@ -365,7 +364,7 @@ def long_table(tmp_path_factory):
     trial, digest = complete(0, 0.0), params_digest({"x": 0.0})
     with FrameFile(path, trial_rows.FRAMING) as file:
         file.append(
-            trial_rows.row_body(attrs.evolve(trial, number=number, value=number / 7), digest)
+            trial_rows._row_body(attrs.evolve(trial, number=number, value=number / 7), digest)
             for number in range(200_000)
         )
     return path

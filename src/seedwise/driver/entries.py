@@ -17,15 +17,9 @@ from seedwise.driver.validation import n_chunks_of_parts
 from seedwise.driver.work import InFlight, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
-from seedwise.folder.stop_note import (
-    NO_TRIAL,
-    StopNote,
-    note_stop_seen,
-    read_stop_note,
-    write_stop_note,
-)
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
@@ -165,9 +159,9 @@ class EntriesWork(Work[MultiOptimizeResult]):
         # That no trial is complete, the trials say; and after a timeout there may be some later.
         if not isinstance(error, errors.NoCompleteTrialError):
             directory = entry_directory(self.run.directory, self._labels[entry_id])
-            note = read_stop_note(directory)
+            note = stop_note.read(directory)
             if note is None or note.seen:
-                write_stop_note(directory, StopNote(NO_TRIAL, error))
+                stop_note.write(directory, stop_note.StopNote(stop_note.NO_TRIAL, error))
         self.note_end(entry_id, error)
 
     @contextlib.contextmanager
@@ -208,7 +202,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         if note is None:
             return None
         if self.run.history.completed:
-            note_stop_seen(mine.directory)
+            stop_note.note_seen(mine.directory)
             return None
         return note.error
 

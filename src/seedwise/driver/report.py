@@ -18,15 +18,8 @@ from seedwise.driver.run import AnyOptions
 from seedwise.driver.tally import Tally
 from seedwise.driver.work import Work
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
-from seedwise.model.events import (
-    Event,
-    Noted,
-    Progress,
-    RunFinished,
-    RunInterrupted,
-    RunStarted,
-    TrialFinished,
-)
+from seedwise.model import events
+from seedwise.model.events import Event, TrialFinished
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.status import PoolStatus
 from seedwise.model.trials import SeedFailure
@@ -79,7 +72,7 @@ class Reporter:
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
         self.work.run.log.write("note", text)
-        self.listen(Noted(text))
+        self.listen(events.Noted(text))
 
     def write_status(self, state: str, pool: PoolStatus | None = None) -> None:
         """Write ``status.json``."""
@@ -123,7 +116,7 @@ class Report:
         self._write_status()
         place = self._place
         self._listen(
-            RunStarted(
+            events.RunStarted(
                 self._run.directory.path,
                 self._n_told,
                 place.description,
@@ -228,7 +221,7 @@ class Report:
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
-            self._listen(Progress(self._tally.status("running", self._place.pool())))
+            self._listen(events.Progress(self._tally.status("running", self._place.pool())))
 
     def _write_status(self) -> None:
         self._reporter.write_status("running", self._place.pool())
@@ -256,7 +249,7 @@ def interruption_told(reporter: Reporter) -> Iterator[None]:
                     reporter.write_status("stopped")
             n_told, n_trials = work.counts.total(), work.n_trials
             path, validates = run.directory.path, reporter.tally.validates
-            reporter.listen(RunInterrupted(path, n_told, max(n_trials, n_told), validates))
+            reporter.listen(events.RunInterrupted(path, n_told, max(n_trials, n_told), validates))
         raise
 
 
@@ -273,7 +266,7 @@ def tell_end(reporter: Reporter) -> None:
     elif work.is_prepared:
         run.log.write("stopped", f"time is up; {told}")
     path, outcome = run.directory.path, work.outcome()
-    reporter.listen(RunFinished(path, best, run.elapsed_s, outcome, tuple(remarks)))
+    reporter.listen(events.RunFinished(path, best, run.elapsed_s, outcome, tuple(remarks)))
 
 
 def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:

@@ -17,16 +17,10 @@ from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, FailedTrial, Rules
 from seedwise.engine.race import Racing
 from seedwise.errors import DamagedFileError, LossFailedError, SpaceError
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
-from seedwise.folder.stop_note import (
-    NO_TRIAL,
-    StopNote,
-    note_stop_seen,
-    read_stop_note,
-    write_stop_note,
-)
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult, TrialState, best_trial
 from seedwise.model.validation import Validation, in_words
@@ -217,7 +211,7 @@ class StudyWork(EngineJob[OptimizeResult]):
     def conclude(self) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
         if self.failed is not None:
-            note_stop_seen(self.run.directory)
+            stop_note.note_seen(self.run.directory)
         self.raise_failure()
 
     def raise_failure(self) -> None:
@@ -241,10 +235,10 @@ class StudyWork(EngineJob[OptimizeResult]):
 
     def _note_stop(self, failed: FailedTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number
-        note = read_stop_note(directory)
+        note = stop_note.read(directory)
         if note is not None and note.seen and number <= note.number:
             return False  # it is told again, of a study that went on after it
-        write_stop_note(directory, StopNote(number, _loss_failed(directory, failed)))
+        stop_note.write(directory, stop_note.StopNote(number, _loss_failed(directory, failed)))
         return True
 
 
@@ -256,7 +250,7 @@ def optimization(run: Run, listen: Callable[[Event], None]) -> StudyWork:
         return StudyWork(study)
     note = unseen_stop(run)
     if note is not None:
-        note_stop_seen(run.directory)
+        stop_note.note_seen(run.directory)
         raise note.error
     study = recovered_study(run)
     study.run.prepare()
@@ -324,14 +318,14 @@ def recovered_study(run: Run) -> Study:
     return Study(run, trials, plan)
 
 
-def unseen_stop(run: Run) -> StopNote | None:
+def unseen_stop(run: Run) -> stop_note.StopNote | None:
     """Return why the study stopped, if the user was not told; None if it is to go on."""
-    note = read_stop_note(run.directory)
+    note = stop_note.read(run.directory)
     if note is None or note.seen or not _stops_at_failure(run) or run.options.retry_failed:
         return None
     # A kill may have come before the study was told: it will be, and stops at the trial again,
     # unless the loss was corrected in the meantime.
-    failed = {NO_TRIAL, *(trial.number for trial in _failed(told_trials(run)))}
+    failed = {stop_note.NO_TRIAL, *(trial.number for trial in _failed(told_trials(run)))}
     return note if note.number in failed else None
 
 

@@ -13,8 +13,7 @@ from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Allocation
 from seedwise.errors import OptionError
 from seedwise.folder.ledger import Ledger, ledger_end, params_digest
-from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
-from seedwise.folder.trial_table import TrialTable
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows, table_end
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState

@@ -9,8 +9,7 @@ import pytest
 
 from seedwise.dispatch import self_check
 from seedwise.dispatch.channel import Order
-from seedwise.dispatch.self_check import Record, SelfCheck
-from seedwise.dispatch.witness import Answer
+from seedwise.dispatch.self_check import Answer, Record, SelfCheck
 from seedwise.errors import SelfCheckError
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import ChunkResult, FailureKind, SeedFailure

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import seedwise as sw
-from seedwise.dispatch.witness import Answer, ForkedWitness
+from seedwise.dispatch.self_check import Answer, ForkedWitness
 from seedwise.driver.parts import make_parts
 from seedwise.driver.run import take_up
 from seedwise.driver.workplace import record_of
@@ -173,7 +173,7 @@ import sys, time
 from contextlib import closing
 from pathlib import Path
 import seedwise as sw
-from seedwise.dispatch.witness import ForkedWitness
+from seedwise.dispatch.self_check import ForkedWitness
 from seedwise.folder.lease import acquire_lease
 from seedwise.worker.chunk import Reference
 

@@ -265,7 +265,7 @@ class Case:
         with Control(self.directory) as control, contextlib.ExitStack() as when_closed:
             place = place or self.place
             keeper = Housekeeper(self.run, place, self.report, self.stop, control)
-            when_closed.push(keeper)
+            when_closed.push(keeper.tell_last_news)
             yield keeper.look
 
     def kinds(self) -> list[str]:

@@ -92,8 +92,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
         self._blame = Blame(traffic.fault)
         self._checked_s = self._looked_s = time.monotonic()
-        #: Whether a chunk was evaluated, which shows that the loss works on the workers.
-        self.has_evaluated = False
         self.evaluated = Evaluated()
         self._interval_s = client.scheduler_comm.interval
         client.scheduler_comm.interval = _SEND_INTERVAL_S
@@ -264,6 +262,8 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         return results
 
     def _note(self, order: Order, result: ChunkResult) -> None:
+        if not self.evaluated.n_seeds:
+            warn_if_averaged(result)
         self.evaluated.n_chunks += 1
         self.evaluated.n_seeds += 0 if result.losses is None else result.n_seeds
         self.evaluated.busy_s += result.duration_s
@@ -272,9 +272,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             self._walltime.note(order, result)
         if result.failure is None and not order.task.isolated:
             self.sizes.note(result.worker, result.n_seeds, result.duration_s)
-        if not self.has_evaluated and result.failure is None:
-            self.has_evaluated = True
-            warn_if_averaged(result)
 
     def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
         async def gather() -> list[Any]:

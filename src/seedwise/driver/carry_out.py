@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from seedwise.cluster.place import Pages
 from seedwise.disk.files import allow_many_files
-from seedwise.dispatch.witness import ForkedWitness
+from seedwise.dispatch.self_check import ForkedWitness
 from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.parts import Parts

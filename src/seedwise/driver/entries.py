@@ -152,25 +152,19 @@ class EntriesWork(Work[MultiOptimizeResult]):
         n_entries = len(self.run.options.entry_ids)
         self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries, validated))
 
-    def note_failure(self, entry_id: str, error: Exception) -> None:
-        """Note that an entry failed; raises the error if it is one of the whole run."""
-        if not isinstance(error, _OF_AN_ENTRY):
-            raise error
-        # That no trial is complete, the trials say; and after a timeout there may be some later.
-        if not isinstance(error, errors.NoCompleteTrialError):
-            directory = entry_directory(self.run.directory, self._labels[entry_id])
-            note = stop_note.read(directory)
-            if note is None or note.seen:
-                stop_note.write(directory, stop_note.StopNote(stop_note.NO_TRIAL, error))
-        self.note_end(entry_id, error)
-
     @contextlib.contextmanager
     def noting_errors(self, entry_id: str) -> Iterator[None]:
-        """Have an error be that of the entry, if it can be."""
+        """Have an error be that of the entry, unless it is one of the whole run."""
         try:
             yield
         except _OF_AN_ENTRY as error:
-            self.note_failure(entry_id, error)
+            # That no trial is complete, the trials say; and after a timeout there may be some.
+            if not isinstance(error, errors.NoCompleteTrialError):
+                directory = entry_directory(self.run.directory, self._labels[entry_id])
+                note = stop_note.read(directory)
+                if note is None or note.seen:
+                    stop_note.write(directory, stop_note.StopNote(stop_note.NO_TRIAL, error))
+            self.note_end(entry_id, error)
 
     def _taken_up(self, index: int) -> Run | None:
         """Return the part of an entry of which something is left to do; None if nothing is."""
@@ -258,10 +252,10 @@ class Entry(study_work.StudyWork):
         """End the work; an error that is the entry's own leaves the others at work."""
         super().close(None)
         self._work.n_open -= 1
-        if error is not None:
-            self._work.note_failure(self.entry_id, error)
-        elif self.is_done:
-            with self._work.noting_errors(self.entry_id):
+        with self._work.noting_errors(self.entry_id):
+            if error is not None:
+                raise error
+            if self.is_done:
                 self.raise_failure()
                 self.write_end()
                 self._work.note_end(self.entry_id, self.result())

@@ -206,6 +206,6 @@ def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ..
 def _n_numbers(parts: Parts, options: AnyOptions) -> int:
     """Return how many numbers trials may have."""
     if isinstance(options, SweepOptions):
-        return parts.cases.n_trials
+        return int(parts.cases.n_trials)
     n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
     return options.n_trials * n_entries

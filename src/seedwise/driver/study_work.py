@@ -146,10 +146,10 @@ class StudyWork(EngineJob[OptimizeResult]):
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
-            ledger = closing.enter_context(Ledger(path, run.guard, accept))
             proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
             self.trials = proposer.trials
-            ledger.forget([trial.number for trial in proposer.trials])
+            told = {trial.number for trial in proposer.trials}
+            ledger = closing.enter_context(Ledger(path, run.guard, accept, told.__contains__))
             rules = Rules(
                 n_trials=options.n_trials,
                 in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,

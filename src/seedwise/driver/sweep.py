@@ -201,7 +201,7 @@ def _require_all_cases(run: Run) -> None:
 
 def _is_finished(run: Run) -> bool:
     path, options = run.directory.trial_table, run.options
-    n_trials = run.parts.cases.n_trials
+    n_trials: int = run.parts.cases.n_trials
     asked_again = options.trial_nums is not None or options.retry_failed
     if asked_again or run.history.changes or not path.exists():
         return False

@@ -16,8 +16,7 @@ from seedwise.disk.every import Every
 from seedwise.dispatch.channel import Traffic
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
-from seedwise.dispatch.self_check import Record, SelfCheck
-from seedwise.dispatch.witness import ForkedWitness
+from seedwise.dispatch.self_check import ForkedWitness, Record, SelfCheck
 from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
@@ -77,7 +76,7 @@ def open_workplace(
         stop.at_once = place.cancel_at_once
         report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
-        when_closed.push(keeper)
+        when_closed.push(keeper.tell_last_news)
         on_slurm = options.place == "slurm"
         late_trials = _LateTrials(options, reporter.note)
         traffic = Traffic(
@@ -100,8 +99,8 @@ def open_workplace(
             self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
 
         def look() -> None:
-            if dispatcher.has_evaluated:
-                place.proved()
+            if dispatcher.evaluated.n_seeds:
+                place.proved()  # the loss works on workers
             keeper.look()
 
         with (
@@ -174,7 +173,7 @@ class Housekeeper:
         self._tell_news()
         self._report.refresh()
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+    def tell_last_news(self, _: object, error: BaseException | None, __: object) -> None:
         """Tell what happened as the place was closed, unless the run is another driver's now."""
         if not isinstance(error, LeaseLostError):
             with suppress(Exception):  # the error that ended the run says more

@@ -12,16 +12,7 @@ import attrs
 from seedwise.errors import ChangedRunError, NotARunError
 from seedwise.folder.directory import RunDirectory, environment, utc_now
 
-_IN_META = (
-    "run_id",
-    "study_name",
-    "results_depend_on",
-    "started_at_utc",
-    "resumed_at_utc",
-    "accepted_changes",
-    "phases",
-    "trial_digits",
-)
+_NOT_IN_META = {"mode", "changes", "completed", "last_name", "copy_of", "is_new"}
 
 
 @attrs.frozen
@@ -58,7 +49,8 @@ class History:
 
     def to_meta(self) -> dict[str, Any]:
         """Return what ``meta.json`` says of it."""
-        return {name: getattr(self, name) for name in _IN_META}
+        said = attrs.filters.exclude(*_NOT_IN_META)
+        return attrs.asdict(self, recurse=False, filter=said)
 
 
 def take_up_history(

@@ -85,11 +85,6 @@ class Ledger(FrameFile):
                 self._records.setdefault(number, []).append(entry)
         return super().__enter__()
 
-    def forget(self, told: Sequence[int]) -> None:
-        """Drop trials that were told from memory."""
-        for number in told:
-            self._records.pop(number, None)
-
     def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
         """Return what is on record for a trial, in the order in which it came.
 

@@ -195,15 +195,6 @@ def test_a_ledger_has_no_other_trials(path):
         assert ledger.recorded(Proposal(2, {"x": 2.0})) == []
 
 
-def test_what_is_forgotten_is_on_disk_all_the_same(path):
-    fill(path, SOME)
-    with Ledger(path) as ledger:
-        ledger.forget([0, 7])
-        assert ledger.recorded(SOME[0][0]) == []
-        assert len(ledger.recorded(SOME[1][0])) == 2
-    assert_holds(path, SOME)
-
-
 def test_the_end_of_a_long_traceback_is_kept(path):
     proposal, result = failure_of(0, 0)
     text = "".join(f"line {n}\n" for n in range(3000))

@@ -15,8 +15,7 @@ from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
 from seedwise.driver.run import AnyOptions
-from seedwise.driver.tally import Tally
-from seedwise.driver.work import Work
+from seedwise.driver.work import Tally, Work
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
 from seedwise.model import events
 from seedwise.model.events import Event, TrialFinished

@@ -255,12 +255,10 @@ class Halving(Allocation):
         chose = [self._fresh[trial.number] for trial in sound if trial.number in self._fresh]
         shares = model.probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
         fresh = {number: estimate(losses) for number, losses in self._fresh.items()}
-        of_sound = [
-            attrs.evolve(
-                model.candidate(trial, fresh.get(trial.number), None), probability_best=share
-            )
-            for trial, share in zip(sound, shares, strict=True)
-        ]
+        of_sound = []
+        for trial, share in zip(sound, shares, strict=True):
+            one = model.candidate(trial, fresh.get(trial.number), None)
+            of_sound.append(attrs.evolve(one, probability_best=share))
         of_failed = [model.candidate(trial, None, self._errors[trial.number]) for trial in failed]
         everyone = (*of_sound, *of_failed)
         if self._value is None:

@@ -209,7 +209,6 @@ class _Recorded:
         self._changed: list[str] = []
 
     def take(self, header: Mapping[str, Any], arrays: memoryview) -> None:
-        """Take a result of the trial."""
         if header["digest"] != self._digest:
             self._start_over()
             self._digest = header["digest"]
@@ -229,7 +228,6 @@ class _Recorded:
             self._changed += header["phase"].split(", ")
 
     def losses(self) -> TrialLosses:
-        """Return what counts."""
         failure = self._failures[min(self._failures)] if self._failures else None
         return TrialLosses(self._losses, self._components, failure, tuple(self._changed))
 

@@ -242,7 +242,6 @@ class _Rows:
         self._n_rows = 0
 
     def add(self, body: bytes) -> None:
-        """Add a trial."""
         self._data += memoryview(body)[: _ROW.size]
         if self._tails and len(body) > _ROW.size:
             self._add_tail(json.loads(body[_ROW.size :]))

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.driver import tally as module
-from seedwise.driver.tally import Tally
-from seedwise.driver.work import InFlight
+from seedwise.driver import work as module
+from seedwise.driver.work import InFlight, Tally
 from seedwise.model.trials import TrialState
 from tests.builders import trial
 

@@ -18,7 +18,7 @@ from seedwise.disk import every
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.driver import workplace
 from seedwise.driver.signals import StopSignals
-from seedwise.driver.workplace import Housekeeper, _LateTrials, _slots
+from seedwise.driver.workplace import Housekeeper, _slots, _tells_of_late
 from seedwise.errors import ClusterError, LeaseLostError, OptionError, RunStopped
 from seedwise.folder import requests as control_module
 from seedwise.folder.directory import EventLog, RunDirectory, read_events
@@ -99,11 +99,10 @@ def test_the_slots_follow_the_bounds_of_the_pool(now):
 )
 def test_a_limit_that_strikes_is_told(given, ends, told):
     notes = []
-    late = _LateTrials(RunOptions.from_keywords({"cluster": "slurm", **given}), notes.append)
-    late.tell((None, 3, ""))
-    late.tell(("p1", 4, ""))
-    late.tell((None, 5, "validation-2"))
-    assert late.are_ended is ends
+    tell = _tells_of_late(RunOptions.from_keywords({"cluster": "slurm", **given}), notes.append)
+    tell((None, 3, ""))
+    tell(("p1", 4, ""))
+    tell((None, 5, "validation-2"))
     who = ["trial 3", "trial 4 of entry 'p1'", "trial 5, on fresh seeds,"]
     who = who if ends else who[:1]  # once is enough
     assert len(notes) == len(who)

@@ -65,7 +65,7 @@ def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter
             work.write_summary()
             workplace.report.begin()
             work_through(workplace, workplace.dispatcher.wait, work.jobs, work.jobs_at_once)
-            work.conclude()
+            work.conclude(workplace)
             work.run.note_remarks(workplace.report.remarks())
 
 

@@ -48,7 +48,7 @@ _NOT_OF_ONE_SEED = {
 }
 
 # A job that was cancelled just now may still write its log.
-_REMOVE_FOR_S = 5.0
+_REMOVALS = 20
 _REMOVE_EVERY_S = 0.25
 
 
@@ -123,10 +123,11 @@ class _OneSeed(StudyWork):
         #: The end of the job's log, if the loss did not raise and failed all the same.
         self.log_tail = ""
         self._checked: dict[str, Any] | None = None
+        self._began_s = self._waited_s = 0.0
 
     def open(self, workplace: Workplace) -> Engine | None:
         if self._parts is None:
-            self._workplace, self._began_s = workplace, time.monotonic()
+            self._began_s = time.monotonic()
         return super().open(workplace)
 
     def tell(self, workplace: Workplace, event: Event) -> None:
@@ -134,10 +135,10 @@ class _OneSeed(StudyWork):
             self.finished, self._waited_s = event, time.monotonic() - self._began_s
         super().tell(workplace, event)
 
-    def conclude(self) -> None:
-        super().conclude()
+    def conclude(self, workplace: Workplace) -> None:
+        super().conclude(workplace)
         if self.trials[0].state is TrialState.COMPLETE:
-            self._checked = self._look(self._workplace, self.trials[0])
+            self._checked = self._look(workplace, self.trials[0])
         else:  # now, before the worker's own end
             log_dir = self.run.directory.log_dir
             logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)
@@ -217,10 +218,9 @@ def _passing_folder(root: Path) -> Iterator[RunDirectory]:
 
 
 def _remove(path: Path) -> None:
-    until_s = time.monotonic() + _REMOVE_FOR_S
-    shutil.rmtree(path, ignore_errors=True)
-    while path.exists() and time.monotonic() < until_s:
-        time.sleep(_REMOVE_EVERY_S)
+    for _ in range(_REMOVALS):
         shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _logger.warning("%s could not be removed", path)
+        if not path.exists():
+            return
+        time.sleep(_REMOVE_EVERY_S)
+    _logger.warning("%s could not be removed", path)

@@ -208,8 +208,9 @@ class StudyWork(EngineJob[OptimizeResult]):
         self._plan = None  # the sampler's state may be large, and there may be many entries
         super().close(error)
 
-    def conclude(self) -> None:
+    def conclude(self, workplace: Workplace) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
+        del workplace
         if self.failed is not None:
             stop_note.note_seen(self.run.directory)
         self.raise_failure()

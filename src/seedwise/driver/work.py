@@ -107,7 +107,7 @@ class Work(ABC, Generic[Result_co]):
     def write_summary(self) -> None:
         """Write what ``summary.json`` is to say of the whole run by now."""
 
-    def conclude(self) -> None:
+    def conclude(self, workplace: Any) -> None:
         """Conclude when all jobs are done, and the workers are still there."""
 
     def result(self) -> Result_co:

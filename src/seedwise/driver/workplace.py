@@ -78,12 +78,11 @@ def open_workplace(
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(keeper.tell_last_news)
         on_slurm = options.place == "slurm"
-        late_trials = _LateTrials(options, reporter.note)
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
-            ends_late_trials=late_trials.are_ended,
-            on_late=late_trials.tell,
+            ends_late_trials=options.trial_limit_s is not None,
+            on_late=_tells_of_late(options, reporter.note),
             packs=work.packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
@@ -201,31 +200,29 @@ class Housekeeper:
                 self._report.take(PoolChanged(one, self._place.pool()))
 
 
-class _LateTrials:
-    """What is told of trials that run for longer than `slurm_timeout_minutes`."""
+def _tells_of_late(
+    options: WorkOptions, note: Callable[[str], None]
+) -> Callable[[TrialKey], None]:
+    """Return what tells of each trial that is ended; of the first only, if none is."""
+    minutes, told = options.slurm_timeout_minutes, set[TrialKey]()
 
-    def __init__(self, options: WorkOptions, note: Callable[[str], None]) -> None:
-        self.are_ended = options.trial_limit_s is not None
-        self._minutes = options.slurm_timeout_minutes
-        self._note = note
-        self._is_told = False
-
-    def tell(self, trial: TrialKey) -> None:
-        """Tell of each that is ended; if none is, of the first only."""
+    def tell(trial: TrialKey) -> None:
         entry_id, number, part = trial
         who = f"trial {number}" if entry_id is None else f"trial {number} of entry {entry_id!r}"
         who += ", on fresh seeds," if part else ""
-        if self.are_ended:
-            self._note(
-                f"{who} has run for more than slurm_timeout_minutes={self._minutes:g}: its chunks "
+        if options.trial_limit_s is not None:
+            note(
+                f"{who} has run for more than slurm_timeout_minutes={minutes:g}: its chunks "
                 "that are not finished have failed"
             )
-        elif not self._is_told:
-            self._is_told = True
-            self._note(
-                f"{who} has run for more than {self._minutes:g} minutes, and goes on; to have "
-                "such trials fail, give slurm_timeout_minutes"
+        elif not told:
+            told.add(trial)
+            note(
+                f"{who} has run for more than {minutes:g} minutes, and goes on; to have such "
+                "trials fail, give slurm_timeout_minutes"
             )
+
+    return tell
 
 
 def _slots(place: Place, demand: Demand) -> Callable[[], int]:

@@ -259,19 +259,17 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time read a lease, decide and write."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     give_up = time.monotonic() + _LOCK_PATIENCE_S
-    try:
-        if not _within_process.acquire(timeout=_LOCK_PATIENCE_S):
-            raise _busy(path)
-        try:
-            while not _try_lock(descriptor):
-                if time.monotonic() > give_up:
-                    raise _busy(path)
+    with contextlib.ExitStack() as closing:
+        closing.callback(os.close, descriptor)  # and so ends the lock
+        if _within_process.acquire(timeout=_LOCK_PATIENCE_S):
+            closing.callback(_within_process.release)
+            while not (has_lock := _try_lock(descriptor)) and time.monotonic() <= give_up:
                 time.sleep(_LOCK_RETRY_S)
-            yield
-        finally:
-            _within_process.release()
-    finally:
-        os.close(descriptor)  # and so ends the lock
+            if has_lock:
+                yield
+                return
+        advice = f"It has held the lock for {_LOCK_PATIENCE_S:.0f} s. Try again."
+        raise RunLockedError(path.parent, f"a process that holds {path.name}.lock", advice)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -283,8 +281,3 @@ def _try_lock(descriptor: int) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
     return True
-
-
-def _busy(path: Path) -> RunLockedError:
-    advice = f"It has held the lock for {_LOCK_PATIENCE_S:.0f} s. Try again."
-    return RunLockedError(path.parent, f"a process that holds {path.name}.lock", advice)

@@ -66,7 +66,6 @@ class Ledger(FrameFile):
         self._told = told
         # By trial: the digest of the params and the result, of each chunk.
         self._records: dict[int, list[tuple[str, ChunkResult]]] = {}
-        self._synced_s = 0.0
 
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
@@ -129,11 +128,6 @@ class Ledger(FrameFile):
         self.append(bodies())
         self.sync()
         self._records |= kept
-
-    def sync(self) -> None:
-        """Have what was appended on disk before this returns."""
-        super().sync()
-        self._synced_s = time.monotonic()
 
 
 @attrs.frozen(eq=False)

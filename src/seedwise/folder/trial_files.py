@@ -31,7 +31,7 @@ class TrialFolders:
     """
 
     def __init__(self, run_dir: Path, digits: int) -> None:
-        self._trials = _trials_dir(run_dir)
+        self._trials = run_dir.absolute() / "trials"
         self._attempts = self._trials / ".attempts"
         #: Where evaluations write to, each in a folder of its own.
         self.attempts_dir = str(self._attempts)
@@ -111,16 +111,12 @@ def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
     """Return the files that losses wrote, absolute and sorted, by numbers of settled trials."""
     found: dict[int, list[Path]] = {}
     with contextlib.suppress(FileNotFoundError):
-        for path in _trials_dir(run_dir).iterdir():
+        for path in (run_dir.absolute() / "trials").iterdir():
             match = _TRIAL.fullmatch(path.name)
             if match is not None and is_folder(path):
                 files = found.setdefault(int(match[1]), [])
                 files += [Path(place, name) for place, _, names in os.walk(path) for name in names]
     return {number: tuple(sorted(found[number])) for number in sorted(found)}
-
-
-def _trials_dir(run_dir: Path) -> Path:
-    return run_dir.absolute() / "trials"
 
 
 def _first_position(number: int, name: str) -> int:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
 from seedwise.disk.files import inode_and_size
-from seedwise.disk.frames import FrameFile, Framing, frame_end, frames, frames_end
+from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.
@@ -168,20 +168,20 @@ class FollowedRows:
         return anew, rows
 
 
-def _read_on(path: Path, position: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
-    """Read the trials told in the records from a position on.
+def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
+    """Read the trials told in the records from `begin` on.
 
     Return where these records end, too, and whether one says that trials are evaluated again.
     """
-    rows, begin_again = _Rows(tails=tails), False
-    for at, body in frames(path, FRAMING, position):
+    rows, end, begin_again = _Rows(tails=tails), begin, False
+    for position, body in frames(path, FRAMING, begin):
+        end = position
         if body.startswith(_AGAIN_BEGIN):
             rows.add_again(_numbers(body))
             begin_again = True
         else:
             rows.add(body)
-        position = frame_end(at, body)
-    return rows.told(), position, begin_again
+    return rows.told(), end, begin_again
 
 
 def table_end(path: Path) -> int:

@@ -475,7 +475,7 @@ def test_the_seeds_that_a_race_saves_are_counted(tmp_path):
     run = Case(tmp_path, n_seeds=20, race=True)
     run.begin()
     run.tell(GOOD, FAILED, BEST)  # of 6 seeds, none and 6
-    assert run.reporter.tally.status("running").seeds_saved == 2 * (20 - 6)
+    assert run.reporter.status("running").seeds_saved == 2 * (20 - 6)
 
 
 def test_it_is_said_every_two_seconds_only(run, monkeypatch):

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
 from seedwise.folder import ledger as module
-from seedwise.folder.ledger import Ledger, TrialLosses, ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import Ledger, TrialLosses, params_digest, read_trials
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
+from tests.builders import ledger_end
 
 # Any text, with lone surrogates, as in names of files that are not UTF-8.
 TEXT = st.text(st.characters(), max_size=60)

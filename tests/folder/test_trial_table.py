@@ -16,9 +16,10 @@ from seedwise.disk.frames import FrameFile
 from seedwise.errors import DamagedFileError, RunFileError
 from seedwise.folder import trial_table as trial_rows
 from seedwise.folder.ledger import params_digest
-from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows, table_end
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
 from seedwise.model.trials import TrialResult, TrialState
 from tests import builders
+from tests.builders import table_end
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED

@@ -89,7 +89,7 @@ class PackSize:
     @property
     def chunks_wanted(self) -> int:
         """How many chunks should be out, so that no worker waits for the driver."""
-        packs_out = self._packs_out
+        packs_out = self._slots() * _PACKS_PER_SLOT
         return packs_out * min(self.size, _most(packs_out))
 
     def note(self, durations_s: Sequence[float]) -> None:
@@ -97,11 +97,7 @@ class PackSize:
         mean_s = sum(durations_s) / len(durations_s)
         # The next cases may take longer than the last, so the size grows step by step.
         fits = min(2 * self.size, int(_PACK_S / max(mean_s, 1e-6)))
-        self.size = max(1, min(_most(self._packs_out), fits))
-
-    @property
-    def _packs_out(self) -> int:
-        return self._slots() * _PACKS_PER_SLOT
+        self.size = max(1, min(_most(self._slots() * _PACKS_PER_SLOT), fits))
 
 
 def _most(packs_out: int) -> int:

@@ -12,8 +12,9 @@ from seedwise.dispatch.channel import Channel
 from seedwise.driver.run import Run
 from seedwise.driver.work import InFlight, Result_co, Work
 from seedwise.driver.workplace import Workplace
-from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
+from seedwise.engine.engine import Engine, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
+from seedwise.engine.trial import OpenTrial
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult, TrialState
@@ -34,7 +35,7 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         self.run = run
         self.is_prepared = is_left
         self.jobs = [self] if is_left else []
-        self.failed: FailedTrial | None = None
+        self.failed: OpenTrial | None = None
         self._summary_due = Every(summary_every_s)
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.

@@ -235,12 +235,10 @@ class Entry(study_work.StudyWork):
         super().__init__(study)
         self.entry_id: str = study.run.options.entry_id
         self._work = work
-        self._has_begun = False
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the next part of the work."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self._parts is None:
             workplace.stop.check()
             self._work.n_open += 1
             directory = self.run.directory

@@ -7,6 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -15,13 +16,14 @@ from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
 from seedwise.driver.run import AnyOptions
-from seedwise.driver.work import Tally, Work
+from seedwise.driver.work import InFlight, Work
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
+from seedwise.folder.directory import utc_now
 from seedwise.model import events
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.options.study import StudyOptions
-from seedwise.model.status import PoolStatus
-from seedwise.model.trials import SeedFailure
+from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import SeedFailure, TrialState
 
 _logger = logging.getLogger("seedwise")
 
@@ -56,17 +58,24 @@ class Listeners:
                 _logger.warning("a listener failed and is dropped", exc_info=True)
 
 
-@attrs.frozen
 class Reporter:
-    """What tells of a run: notes, also before there is a place, and then its report."""
+    """What tells of the work on a run: notes, and the progress, also before there is a place.
 
-    work: Work[Any]
-    listen: Callable[[Event], None]
-    #: What shows the run in a browser; None if nothing does.
-    pages: Pages | None = None
-    tally: Tally = attrs.field(
-        init=False, default=attrs.Factory(lambda self: Tally(self.work), takes_self=True)
-    )
+    `pages` shows the run in a browser; None if nothing does.
+    """
+
+    def __init__(
+        self, work: Work[Any], listen: Callable[[Event], None], pages: Pages | None = None
+    ) -> None:
+        self.work = work
+        self.listen = listen
+        self.pages = pages
+        self._in_flight = InFlight()  # when the status was "running" last
+        self._validation_began: tuple[float, int] | None = None  # when, and how many were done
+        self._n_before = work.counts.total()  # told by earlier drivers
+        self._n_seeds = 0  # of this driver's workers
+        self._busy_share: float | None = None
+        self._began_s = self._told_s = self._worked_s = time.monotonic()
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
@@ -75,8 +84,93 @@ class Reporter:
 
     def write_status(self, state: str, pool: PoolStatus | None = None) -> None:
         """Write ``status.json``."""
-        status = self.tally.status(state, pool)
-        self.work.run.directory.status.write(attrs.asdict(status))
+        self.work.run.directory.status.write(attrs.asdict(self.status(state, pool)))
+
+    def begin(self) -> None:
+        """Start the clock: what was told before does not count for the rate."""
+        self._n_before, self._began_s = self.work.counts.total(), time.monotonic()
+
+    def note_told(self) -> None:
+        """Take note that a trial was told."""
+        self._told_s = time.monotonic()
+
+    def note_work(self, n_seeds: int, busy_share: float | None) -> None:
+        """Take how many seeds the workers evaluated, and how busy they were."""
+        self._n_seeds, self._busy_share = n_seeds, busy_share
+        self.worked_s = time.monotonic()
+
+    @property
+    def validates(self) -> bool:
+        """Whether the best trials are being validated."""
+        return self._in_flight.n_fresh > 0
+
+    def status(self, state: str, pool: PoolStatus | None = None) -> RunStatus:
+        """Return the progress; `state` is "running", "finished" or "stopped"."""
+        now, work = utc_now(), self.work
+        counts, best, validated = work.counts, work.best, work.validated()
+        is_running = state == "running"
+        if is_running:
+            self._look()
+        in_flight, n_told = self._in_flight, counts.total()
+        n_in_flight = in_flight.n_trials if is_running else 0
+        n_trials = max(work.n_trials, n_told)
+        left = n_trials - n_told
+        searches = n_in_flight > 0 or not self.validates
+        until_s = time.monotonic() if searches else self._told_s
+        rate = self._per_s(n_told - self._n_before, until_s)
+        left_s = self._validation_left_s()
+        if searches:
+            left_s = left / rate if left and rate else None
+        options, end = work.run.options, None
+        may_be_fewer = getattr(options, "max_total_seeds", None) is not None
+        if left_s is not None and is_running and not may_be_fewer:
+            end = (now + timedelta(seconds=min(left_s, 1e9))).isoformat(timespec="seconds")
+        running = min(n_in_flight, left)
+        return RunStatus(
+            kind=options.kind,
+            state=state,
+            n_trials=n_trials,
+            pending=left - running,
+            running=running,
+            running_seeds=n_in_flight * work.run.parts.looks.sizes[-1],
+            running_seeds_done=in_flight.n_seeds_done if is_running else 0,
+            done=counts[TrialState.COMPLETE],
+            failed=counts[TrialState.FAIL],
+            pruned=counts[TrialState.PRUNED],
+            trials_per_s=rate,
+            seeds_per_s=self._per_s(self._n_seeds, self.worked_s),
+            busy_share=self._busy_share,
+            seeds_saved=work.seeds_saved,
+            expected_end_utc=end,
+            started_at_utc=work.run.history.started_at_utc,
+            updated_at_utc=now.isoformat(timespec="seconds"),
+            best_value=best.value if best else None,
+            best_stderr=best.stderr if best else None,
+            validation_seeds=in_flight.n_fresh if state != "finished" else 0,
+            validation_seeds_done=in_flight.n_fresh_done if state != "finished" else 0,
+            validated_value=validated.value if validated else None,
+            validated_stderr=validated.stderr if validated else None,
+            entries=work.entries(),
+            pool=pool,
+        )
+
+    def _look(self) -> None:
+        self._in_flight = self.work.in_flight()
+        if self.validates and self._validation_began is None:
+            self._validation_began = time.monotonic(), self._in_flight.n_fresh_done
+
+    def _per_s(self, count: int, until_s: float) -> float | None:
+        return count / max(until_s - self._began_s, 1e-9) if count else None
+
+    def _validation_left_s(self) -> float | None:
+        """Return how long the validation still takes; None if unknown."""
+        if self._validation_began is None:
+            return None
+        began_s, n_before = self._validation_began
+        n_done, n_fresh = self._in_flight.n_fresh_done, self._in_flight.n_fresh
+        if n_done <= n_before:
+            return None
+        return (n_fresh - n_done) * (time.monotonic() - began_s) / (n_done - n_before)
 
 
 class Report:
@@ -93,7 +187,6 @@ class Report:
         self._reporter = reporter
         self._work = reporter.work
         self._run = reporter.work.run
-        self._tally = reporter.tally
         self._listen = reporter.listen
         self._place = place
         self._demand = demand
@@ -111,7 +204,7 @@ class Report:
     def begin(self) -> None:
         """Tell that the work begins."""
         self._run.guard()
-        self._tally.begin()
+        self._reporter.begin()
         self._write_status()
         place = self._place
         self._listen(
@@ -133,7 +226,7 @@ class Report:
         if not isinstance(event, TrialFinished):
             return
         self._n_told += 1
-        self._tally.note_told()
+        self._reporter.note_told()
         if self._n_told == 1 and event.trial.stderr == 0.0:
             self.note(
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
@@ -209,7 +302,7 @@ class Report:
         self._counted_s = now_s
         n_workers = 0 if pool is None else pool.joined
         evaluated = self._evaluated()
-        self._tally.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
+        self._reporter.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
 
     def _busy_share(self, evaluated: Evaluated, n_workers: int) -> float | None:
         """Return the share of the workers' time that chunks took; None while it says little."""
@@ -220,7 +313,7 @@ class Report:
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
-            self._listen(events.Progress(self._tally.status("running", self._place.pool())))
+            self._listen(events.Progress(self._reporter.status("running", self._place.pool())))
 
     def _write_status(self) -> None:
         self._reporter.write_status("running", self._place.pool())
@@ -247,7 +340,7 @@ def interruption_told(reporter: Reporter) -> Iterator[None]:
                 with contextlib.suppress(Exception):  # the error that ends it says more
                     reporter.write_status("stopped")
             n_told, n_trials = work.counts.total(), work.n_trials
-            path, validates = run.directory.path, reporter.tally.validates
+            path, validates = run.directory.path, reporter.validates
             reporter.listen(events.RunInterrupted(path, n_told, max(n_trials, n_told), validates))
         raise
 

@@ -180,10 +180,8 @@ def take_up(
 def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]:
     """Return the phases of the study; a smaller space begins one, unless it has begun before."""
     history, factor, n_trials = run.history, run.options.refine_search_factor, run.options.n_trials
-    last = history.phases[-1] if history.phases else None
-    if factor is None:
-        return history.phases
-    if last is not None and (last["factor"], last["n_trials"]) == (factor, n_trials):
+    began = [(phase["factor"], phase["n_trials"]) for phase in history.phases[-1:]]
+    if factor is None or began == [(factor, n_trials)]:
         return history.phases
     if best is None and run.directory.parent is not None:
         return history.phases  # the other entries have one to go around

@@ -8,18 +8,21 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.frames import frames_end
 from seedwise.driver import validation
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run, phases_of
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.work import InFlight
 from seedwise.driver.workplace import Workplace
-from seedwise.engine.engine import Engine, FailedTrial, Rules
+from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Racing
+from seedwise.engine.trial import OpenTrial
 from seedwise.errors import DamagedFileError, LossFailedError, SpaceError
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult, TrialState, best_trial
@@ -234,7 +237,7 @@ class StudyWork(EngineJob[OptimizeResult]):
         path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)
         return read_losses(path, [number], n_seeds)[number].losses
 
-    def _note_stop(self, failed: FailedTrial) -> bool:
+    def _note_stop(self, failed: OpenTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number
         note = stop_note.read(directory)
         if note is not None and note.seen and number <= note.number:
@@ -291,8 +294,9 @@ def recovered_study(run: Run) -> Study:
         problem = "it is gone or torn, and so is the other, and options were changed on the way"
         raise DamagedFileError(directory.checkpoints[0], 0, problem)
     position = checkpoint.position if checkpoint is not None else 0
+    ledger_end = frames_end(directory.ledger, LEDGER)
     directory.cut_back(directory.study_file, position, fence=options.take_over)
-    directory.cut_back(directory.ledger, ledger_end(directory.ledger), fence=options.take_over)
+    directory.cut_back(directory.ledger, ledger_end, fence=options.take_over)
     turn_direction(directory.study_file, options.direction)
     trials = read_trials(directory.study_file, history.study_name) if position else []
     if decides_losses(history.changes):
@@ -376,15 +380,17 @@ def _stops_at_failure(run: Run) -> bool:
     return run.options.fail_on_chunk_error and not run.options.prune_failed_trials
 
 
-def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedError:
+def _loss_failed(directory: RunDirectory, failed: OpenTrial) -> LossFailedError:
+    failure = failed.failure
+    assert failure is not None  # or it would not have failed
     return LossFailedError(
         failed.proposal.number,
-        failed.failure.seed,
+        failure.seed,
         failed.chunk_start,
         failed.proposal.params,
-        failed.failure.exception_type,
-        failed.failure.traceback,
+        failure.exception_type,
+        failure.traceback,
         run_dir=directory.path,
         resume_dir=directory.home.path,
-        message=failed.failure.message,
+        message=failure.message,
     )

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from seedwise.disk.frames import frames_end
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
@@ -12,8 +13,10 @@ from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Allocation
 from seedwise.errors import OptionError
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest
-from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows, table_end
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger, params_digest
+from seedwise.folder.trial_table import FRAMING as TABLE
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
@@ -205,7 +208,7 @@ def _is_finished(run: Run) -> bool:
     asked_again = options.trial_nums is not None or options.retry_failed
     if asked_again or run.history.changes or not path.exists():
         return False
-    if run.directory.n_told() < n_trials or table_end(path) < path.stat().st_size:
+    if run.directory.n_told() < n_trials or frames_end(path, TABLE) < path.stat().st_size:
         return False
     return len(read_rows(path, tails=False).number) >= n_trials
 
@@ -216,8 +219,8 @@ def _recovered(run: Run) -> Sequence[int] | None:
     What a crash has torn is cut off, and what is to be evaluated again is told no more.
     """
     directory, changes = run.directory, run.history.changes
-    for path, end in ((directory.trial_table, table_end), (directory.ledger, ledger_end)):
-        directory.cut_back(path, end(path), fence=run.options.take_over)
+    for path, framing in ((directory.trial_table, TABLE), (directory.ledger, LEDGER)):
+        directory.cut_back(path, frames_end(path, framing), fence=run.options.take_over)
     with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
         if decides_losses(changes) or any(name in changes for name in _OF_CASES):
             ledger.begin_phase(", ".join(changes))

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
+from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
 from seedwise.engine.race import Allocation, TrialSeeds
 from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger, params_digest, read_trials
 from seedwise.model import validation as model
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
@@ -89,7 +91,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
     if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
         shutil.rmtree(directory.validation, ignore_errors=True)
-    directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
+    directory.cut_back(ledger, frames_end(ledger, LEDGER), fence=run.options.take_over)
     if run.options.retry_failed and (failed := failed_on_fresh_seeds(run, chosen)):
         with Ledger(ledger, run.guard, accept_changes=True) as opened:
             opened.begin_again(failed)

@@ -17,7 +17,6 @@ from seedwise.model.trials import (
     ChunkResult,
     FailureKind,
     Proposal,
-    SeedFailure,
     TrialOutcome,
     TrialResult,
     best_trial,
@@ -78,17 +77,6 @@ class Folders(Protocol):
 
 
 @attrs.frozen
-class FailedTrial:
-    """A trial at whose failure the run stops."""
-
-    proposal: Proposal
-    #: The first one, in the order of the seed plan.
-    failure: SeedFailure
-    #: The first seed of the chunk that failed.
-    chunk_start: int
-
-
-@attrs.frozen
 class Rules:
     """The rules of an engine."""
 
@@ -104,7 +92,7 @@ class Rules:
     stops_at_failure: bool = False
     prunes: bool = False
     #: Takes the trial at which to stop, before it is told; returns whether to stop there.
-    note_stop: Callable[[FailedTrial], bool] = lambda _: True
+    note_stop: Callable[[OpenTrial], bool] = lambda _: True
     #: Returns how many more chunks the workers could take.
     room: Callable[[], int] = lambda: 0
     #: How trials are cut into chunks; None is as their seed plan says.
@@ -122,7 +110,7 @@ class Engine:
     _ledger: Ledger
     _folders: Folders
     #: The trial at whose failure the run stopped, if it did.
-    failed: FailedTrial | None = None
+    failed: OpenTrial | None = None
     #: The number of evaluated seeds that no value needed, since a look came early.
     n_seeds_unused: int = 0
     #: By number, in the order of asking.
@@ -261,10 +249,9 @@ class Engine:
         self._best = best
         return TrialFinished(told, trial.failure, best, self._rules.n_trials)
 
-    def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
+    def _to_stop_at(self, trial: OpenTrial) -> OpenTrial | None:
         # A failure by the cluster or by a crash never stops the run; an error of the loss may.
         failure = trial.failure if self._rules.stops_at_failure else None
         if failure is None or failure.kind is not FailureKind.LOSS:
             return None
-        failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
-        return failed if self._rules.note_stop(failed) else None
+        return trial if self._rules.note_stop(trial) else None

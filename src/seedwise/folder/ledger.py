@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
-from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
+from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import OVERRUNS, ChunkResult, FailureKind, Proposal, SeedFailure
 
 _SIZE = struct.Struct("<I")
-_FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
+FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
 _RESULT_BEGIN = b'{"trial":'
 _SYNC_S = 1.0  # what a power cut may lose of a trial that is not told yet
 _LONGEST_NAME = 40
@@ -61,7 +61,7 @@ class Ledger(FrameFile):
         accept_changes: bool = False,
         told: Callable[[int], bool] = lambda _: False,
     ) -> None:
-        super().__init__(path, _FRAMING, guard)
+        super().__init__(path, FRAMING, guard)
         self._accept_changes = accept_changes
         self._told = told
         # By trial: the digest of the params and the result, of each chunk.
@@ -73,7 +73,7 @@ class Ledger(FrameFile):
             # First what does not count: millions of trials may have been begun again, and their
             # old results should never be in memory.
             phase_at, again_at = _begun_again(self._path)
-            for position, body in frames(self._path, _FRAMING):
+            for position, body in frames(self._path, FRAMING):
                 number = _trial_number(body)
                 if number is None or self._told(number):
                     continue
@@ -152,7 +152,7 @@ def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, T
     change are still there after it.
     """
     found = {number: _Recorded(number, n_seeds) for number in numbers}
-    for _, body in frames(path, _FRAMING):
+    for _, body in frames(path, FRAMING):
         number = _trial_number(body)
         if number in found:
             found[number].take(*_parts(body))
@@ -175,14 +175,9 @@ class Work:
 
 def work_in(path: Path) -> Work:
     """Return the work that is on record."""
-    headers = (_parts(body)[0] for _, body in frames(path, _FRAMING))
+    headers = (_parts(body)[0] for _, body in frames(path, FRAMING))
     done = [(header["n"], header["duration_s"]) for header in headers if "trial" in header]
     return Work(len(done), sum(n for n, _ in done), math.fsum(s for _, s in done))
-
-
-def ledger_end(path: Path) -> int:
-    """Return the length in bytes up to the end of the last whole record: see `frames_end`."""
-    return frames_end(path, _FRAMING)
 
 
 def params_digest(params: Mapping[str, ParamValue]) -> str:
@@ -246,7 +241,7 @@ class _Recorded:
 def _begun_again(path: Path) -> tuple[int, dict[int, int]]:
     """Return where the last phase begins, and where each trial was begun again last."""
     phase_at, again_at = 0, {}
-    for position, body in frames(path, _FRAMING):
+    for position, body in frames(path, FRAMING):
         if _trial_number(body) is None:
             header, _ = _parts(body)
             if "phase" in header:

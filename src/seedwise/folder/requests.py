@@ -19,17 +19,11 @@ from typing import Any
 
 import attrs
 
+from seedwise import errors
 from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
 from seedwise.disk.files import remove
 from seedwise.disk.lines import parsed
-from seedwise.errors import (
-    LeaseLostError,
-    NoDriverError,
-    NotAnsweredError,
-    OptionError,
-    RequestRefusedError,
-)
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner
@@ -89,7 +83,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
             answer.unlink(missing_ok=True)
             _forget_if_ended(directory)
             if content is not None and content.get("error") is not None:
-                raise RequestRefusedError(directory.path, str(content["error"]))
+                raise errors.RequestRefusedError(directory.path, str(content["error"]))
             return
         if holder is None:
             path.unlink(missing_ok=True)
@@ -97,7 +91,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
             state = read_status(directory).state
             if has_asked and request.scale is None and state == "stopped":
                 return  # it stopped, and may have removed the answer
-            raise NoDriverError(directory.path, state)
+            raise errors.NoDriverError(directory.path, state)
         if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
             with writing(directory.path / path.name):
                 directory.control.mkdir(mode=0o700, exist_ok=True)
@@ -106,7 +100,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
         if timeout_s <= 0:
             return
         if time.monotonic() >= give_up_s:
-            raise NotAnsweredError(directory.path, holder, timeout_s)
+            raise errors.NotAnsweredError(directory.path, holder, timeout_s)
         time.sleep(_ANSWER_RETRY_S)
 
 
@@ -158,7 +152,7 @@ class Control(contextlib.AbstractContextManager["Control"]):
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         """Remove the folder, with what is unread in it, unless the run is another driver's now."""
-        if kind is None or not issubclass(kind, LeaseLostError):
+        if kind is None or not issubclass(kind, errors.LeaseLostError):
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -204,7 +198,7 @@ def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
         if scale is not None:
             scale = tuple(scale)
             checks.workers("workers", scale)
-    except (TypeError, OptionError):
+    except (TypeError, errors.OptionError):
         return None
     return Request(scale=scale, by=str(content.get("by")), id=request_id)
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
 from seedwise.disk.files import inode_and_size
-from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
+from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.model.trials import TrialResult, TrialState
 
 #: The codes of states in a file and in `TableRows.state`.
@@ -182,11 +182,6 @@ def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, 
         else:
             rows.add(body)
     return rows.told(), end, begin_again
-
-
-def table_end(path: Path) -> int:
-    """Return the length in bytes up to the end of the last whole record: see `frames_end`."""
-    return frames_end(path, FRAMING)
 
 
 def _changes(path: Path) -> Iterator[tuple[int, int]]:

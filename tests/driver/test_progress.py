@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.driver import work as module
-from seedwise.driver.work import InFlight, Tally
+from seedwise.driver import report as module
+from seedwise.driver.report import Reporter
+from seedwise.driver.work import InFlight
 from seedwise.model.trials import TrialState
 from tests.builders import trial
 
@@ -56,7 +57,7 @@ class Work:
         self.seeds_saved = 0
         self.flight = InFlight()
         self.entries = self.validated = lambda: None
-        self.tally = Tally(self)
+        self.reporter = Reporter(self, lambda event: None)
 
     def in_flight(self) -> InFlight:
         return self.flight
@@ -64,11 +65,11 @@ class Work:
     def tell(self, state: TrialState, best=None) -> None:
         self.counts[state] += 1
         self.best = best
-        self.tally.note_told()
+        self.reporter.note_told()
 
     def status(self, state: str, n_in_flight=0, n_fresh_done=0, n_fresh=0):
         self.flight = InFlight(n_in_flight, 0, n_fresh_done, n_fresh)
-        return self.tally.status(state)
+        return self.reporter.status(state)
 
 
 def test_before_the_first_trial_nobody_knows_how_long_it_takes(now):
@@ -122,7 +123,7 @@ def test_the_rate_is_of_this_driver_and_tells_the_end(now):
 def test_the_clock_starts_when_the_work_does(now):
     work = Work()
     now.s = 1000.0
-    work.tally.begin()
+    work.reporter.begin()
     now.s = 1010.0
     work.tell(COMPLETE, None)
     assert work.status("running", 1).trials_per_s == pytest.approx(0.1)
@@ -177,11 +178,11 @@ def test_of_more_told_trials_than_are_asked_for_all_count(now):
 def test_what_the_workers_did_is_by_the_time_until_it_was_counted(now):
     work = Work()
     now.s = 100.0
-    work.tally.begin()
+    work.reporter.begin()
     status = work.status("running")
     assert (status.seeds_per_s, status.busy_share, status.seeds_saved) == (None, None, 0)
     now.s = 110.0
-    work.tally.note_work(50, 0.75)
+    work.reporter.note_work(50, 0.75)
     for now.s in (110.0, 500.0):
         status = work.status("running")
         assert (status.seeds_per_s, status.busy_share) == (pytest.approx(5.0), 0.75)
@@ -202,7 +203,7 @@ def test_the_best_is_known_before_during_and_after_the_work(now, state):
     work = Work(9, COMPLETE=1)
     work.best = BEST
     assert work.status(state).best_value == 1.5
-    work.tally.begin()
+    work.reporter.begin()
     assert work.status(state).best_value == 1.5
     work.tell(COMPLETE, trial(2, 0.5))
     assert work.status(state).best_value == 0.5

@@ -77,7 +77,8 @@ class Told(EngineJob):
     flight = InFlight()
 
     def __init__(self, run, trials, n_planned, every_s=0.0, *, worked=False) -> None:
-        super().__init__(run, is_left=worked, summary_every_s=every_s)
+        self.summary_every_s = every_s
+        super().__init__(run, is_left=worked)
         self.n_planned = self.n_trials = n_planned
         self.trials = list(trials)
 

@@ -108,7 +108,7 @@ def assert_knows(table, told: dict[int, TrialResult]) -> None:
     """Check what a table has in memory."""
     states = [trial.state for trial in told.values()]
     assert {s: table.counts[s] for s in TrialState} == {s: states.count(s) for s in TrialState}
-    assert table.n_told == len(told)
+    assert table.counts.total() == len(told)
     for number in {*told, *range(7), 511, 512, 1023, 10**18, 10**18 + 1}:
         assert table.state_of(number) == (told[number].state if number in told else None)
 
@@ -230,7 +230,7 @@ def test_many_trials_may_be_begun_again(path):
         size = path.stat().st_size
         table.begin_again(iter(range(1, n_trials)))
         assert path.stat().st_size - size < 9 * n_trials
-        assert table.n_told == 1
+        assert table.counts.total() == 1
     assert_holds(path, {0: complete(0, 0.0)})
 
 
@@ -328,7 +328,7 @@ def test_a_full_disk_leaves_the_table_as_it_was(does, path, monkeypatch):
         assert_knows(table, last_of(SOME))
         assert path.read_bytes() == data
         DOES[does](table)
-        assert table.n_told == len(SOME) + {"add": 1, "begin_again": -2}[does]
+        assert table.counts.total() == len(SOME) + {"add": 1, "begin_again": -2}[does]
 
 
 def test_a_new_beginning_is_on_disk_when_it_returns(path, monkeypatch):
@@ -375,7 +375,7 @@ def long_table(tmp_path_factory):
 def test_many_told_trials_take_little_memory(long_table):
     table, kept_mb, most_mb = traced_mb(TrialTable(long_table).__enter__)
     with table:
-        assert table.n_told == 200_000
+        assert table.counts.total() == 200_000
     assert kept_mb < 0.5
     assert most_mb < 3
 

@@ -3,7 +3,7 @@
 import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 import attrs
 
@@ -22,21 +22,20 @@ from seedwise.model.validation import Validation
 
 
 class EngineJob(Work[Result_co], Generic[Result_co]):
-    """Work that has one engine at a time, and is its own only job, if anything `is_left`.
+    """Work that has one engine at a time, and is its own only job, if anything `is_left`."""
 
-    ``summary.json`` is written every `summary_every_s` seconds at most; 0 writes it at each trial.
-    """
-
+    #: How often ``summary.json`` is written at most; 0 is at each trial.
+    summary_every_s: ClassVar[float] = 0.0
     n_seeds_unused = 0
     #: How many trials were asked for in all.
     n_planned: int
 
-    def __init__(self, run: Run, *, is_left: bool, summary_every_s: float = 0.0) -> None:
+    def __init__(self, run: Run, *, is_left: bool) -> None:
         self.run = run
         self.is_prepared = is_left
         self.jobs = [self] if is_left else []
         self.failed: OpenTrial | None = None
-        self._summary_due = Every(summary_every_s)
+        self._summary_due = Every(self.summary_every_s)
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from seedwise.disk.frames import frames_end
 from seedwise.driver import validation
@@ -18,7 +17,7 @@ from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Racing
 from seedwise.engine.trial import OpenTrial
-from seedwise.errors import DamagedFileError, LossFailedError, SpaceError
+from seedwise.errors import DamagedFileError, LossFailedError, SpaceError, replay_command
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import FRAMING as LEDGER
@@ -146,6 +145,7 @@ class StudyWork(EngineJob[OptimizeResult]):
         run, options = self.run, self.run.options
         validation.forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
+        n_seeds = len(run.parts.plan.seeds)
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
@@ -172,7 +172,7 @@ class StudyWork(EngineJob[OptimizeResult]):
                 options.direction,
                 lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
                 _comparable(run, proposer.trials),
-                self._losses,
+                lambda number: read_losses(path, [number], n_seeds)[number].losses,
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
@@ -200,7 +200,13 @@ class StudyWork(EngineJob[OptimizeResult]):
         if self._halving is None or not isinstance(event, TrialFinished):
             super().take(workplace, event)
         elif event.failure is not None:
-            self.note(workplace, validation.failed_words(self.run, event.trial, event.failure))
+            trial, seed = event.trial, event.failure.seed
+            why = replay_command(self.run.directory.path, trial.number, seed, validation=True)
+            self.note(
+                workplace,
+                f"trial {trial.number} failed on fresh seeds, and so can't win: {trial.error}; to "
+                f"see why: {why}",
+            )
 
     def note(self, workplace: Workplace, text: str) -> None:
         """Tell something of the work."""
@@ -232,10 +238,6 @@ class StudyWork(EngineJob[OptimizeResult]):
         result = self.so_far()
         _ = result.best_trial  # raises if there is none
         return result
-
-    def _losses(self, number: int) -> NDArray[np.float64]:
-        path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)
-        return read_losses(path, [number], n_seeds)[number].losses
 
     def _note_stop(self, failed: OpenTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number

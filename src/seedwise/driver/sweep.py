@@ -25,9 +25,6 @@ from seedwise.results.sweep import SweepResult, SweepTrials
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
 
-# A sweep may tell thousands of trials in a second.
-_SUMMARY_EVERY_S = 0.5
-
 # A change of one of these makes another trial of a number.
 _OF_CASES = ("source", "overrides", "trial_zero")
 
@@ -39,11 +36,12 @@ class SweepWork(EngineJob[SweepResult]):
     """
 
     packs = True
+    summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
         self._cases = run.parts.cases
         self._numbers = numbers
-        super().__init__(run, is_left=is_left, summary_every_s=_SUMMARY_EVERY_S)
+        super().__init__(run, is_left=is_left)
         self._read()
         if numbers is None:
             self.n_planned = n_left = self._cases.n_trials
@@ -139,7 +137,7 @@ class SweepProposer:
         self, cases: Cases, table: TrialTable, numbers: Iterator[int], best: TrialResult | None
     ) -> None:
         #: How many are told or asked for.
-        self.n_asked = table.n_told
+        self.n_asked = table.counts.total()
         self.best = best
         self._cases = cases
         self._table = table
@@ -214,10 +212,7 @@ def _is_finished(run: Run) -> bool:
 
 
 def _recovered(run: Run) -> Sequence[int] | None:
-    """Bring table and ledger to a state to go on from; return the numbers that are asked for.
-
-    What a crash has torn is cut off, and what is to be evaluated again is told no more.
-    """
+    """Bring table and ledger to a state to go on from; return the numbers that are asked for."""
     directory, changes = run.directory, run.history.changes
     for path, framing in ((directory.trial_table, TABLE), (directory.ledger, LEDGER)):
         directory.cut_back(path, frames_end(path, framing), fence=run.options.take_over)

@@ -14,7 +14,6 @@ from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
 from seedwise.engine.race import Allocation, TrialSeeds
-from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger, params_digest, read_trials
@@ -22,7 +21,7 @@ from seedwise.model import validation as model
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
-from seedwise.model.trials import Proposal, SeedFailure, TrialOutcome, TrialResult
+from seedwise.model.trials import Proposal, TrialOutcome, TrialResult
 from seedwise.model.validation import Validation
 from seedwise.study.smoothed import SmoothedSampler, smoothed_study
 
@@ -131,15 +130,6 @@ def write_validation(run: Run, found: Validation) -> None:
     run.log.write("validated", f"{who}{model.in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files
         run.directory.validation.rmdir()
-
-
-def failed_words(run: Run, trial: TrialResult, failure: SeedFailure) -> str:
-    """Say that a candidate failed, and how to see why."""
-    command = replay_command(run.directory.path, trial.number, failure.seed, validation=True)
-    return (
-        f"trial {trial.number} failed on fresh seeds, and so can't win: {trial.error}; to see "
-        f"why: {command}"
-    )
 
 
 def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.int64] | None:

@@ -49,10 +49,7 @@ class Workplace:
 def open_workplace(
     reporter: Reporter, stop: StopSignals, witness: ForkedWitness | None
 ) -> Iterator[Workplace]:
-    """Open the cluster that a run's options name, and bring the loss there.
-
-    What is ours of the cluster is closed in the end.
-    """
+    """Open the cluster that a run's options name, and bring the loss there; close what is ours."""
     work, run = reporter.work, reporter.work.run
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.

@@ -143,10 +143,9 @@ class Engine:
     def begin(
         self, emit: Callable[[Event], None], out_of_time: Callable[[], bool] = lambda: False
     ) -> None:
-        """Resume the trials that are not told yet, with their number and params, and ask for more.
+        """Resume the trials that are not told yet, and ask for more until `out_of_time`.
 
-        `emit` is called for each told trial. Once `out_of_time` returns True, no trial is asked
-        for.
+        `emit` is called for each told trial.
         """
         self._emit, self._out_of_time = emit, out_of_time
         self._best = self._proposer.best

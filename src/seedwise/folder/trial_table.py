@@ -106,11 +106,6 @@ class TrialTable(FrameFile):
                 self._set(number, code)
         return super().__enter__()
 
-    @property
-    def n_told(self) -> int:
-        """How many trials are told."""
-        return self.counts.total()
-
     def state_of(self, number: int) -> TrialState | None:
         """Return how a trial ended; None if it is not told."""
         block, place = divmod(number, _STATES_A_BLOCK)

@@ -106,13 +106,13 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             n_trials = max(1, in_flight() * workplace.demand.n_jobs)
             return workplace.dispatcher.sizes.cut(n_seeds, n_trials, batch)
 
-        if plan.measured:
-            rules = attrs.evolve(rules, cut=cut)
+        cut_as = cut if plan.measured else None
+        rules = attrs.evolve(rules, cut=cut_as, out_of_time=self.out_of_time)
         engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         self._engine = engine
         if not self._part:
             self.write_summary()
-        engine.begin(emit, self.out_of_time)
+        engine.begin(emit)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
         return engine

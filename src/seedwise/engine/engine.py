@@ -95,6 +95,8 @@ class Rules:
     note_stop: Callable[[OpenTrial], bool] = lambda _: True
     #: Returns how many more chunks the workers could take.
     room: Callable[[], int] = lambda: 0
+    #: Returns whether no further trial is to be asked for.
+    out_of_time: Callable[[], bool] = lambda: False
     #: How trials are cut into chunks; None is as their seed plan says.
     cut: Cut | None = None
 
@@ -118,7 +120,6 @@ class Engine:
     _n_asked: int = 0
     _best: TrialResult | None = None
     _emit: Callable[[Event], None] = lambda _: None
-    _out_of_time: Callable[[], bool] = lambda: False
 
     @property
     def n_in_flight(self) -> int:
@@ -140,14 +141,9 @@ class Engine:
         """Whether there is nothing more to do."""
         return self.failed is not None or not self._in_flight
 
-    def begin(
-        self, emit: Callable[[Event], None], out_of_time: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Resume the trials that are not told yet, and ask for more until `out_of_time`.
-
-        `emit` is called for each told trial.
-        """
-        self._emit, self._out_of_time = emit, out_of_time
+    def begin(self, emit: Callable[[Event], None]) -> None:
+        """Resume the trials that are not told yet, and ask for more; `emit` takes those told."""
+        self._emit = emit
         self._best = self._proposer.best
         for proposal in self._proposer.unfinished():
             self._open(proposal)
@@ -182,7 +178,7 @@ class Engine:
         while (
             len(self._in_flight) < self._rules.in_flight()
             and self._n_asked < self._rules.n_trials
-            and not self._out_of_time()
+            and not self._rules.out_of_time()
         ):
             proposal = self._proposer.ask()
             if proposal is None:

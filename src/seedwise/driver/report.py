@@ -97,7 +97,7 @@ class Reporter:
     def note_work(self, n_seeds: int, busy_share: float | None) -> None:
         """Take how many seeds the workers evaluated, and how busy they were."""
         self._n_seeds, self._busy_share = n_seeds, busy_share
-        self.worked_s = time.monotonic()
+        self._worked_s = time.monotonic()
 
     @property
     def validates(self) -> bool:
@@ -138,7 +138,7 @@ class Reporter:
             failed=counts[TrialState.FAIL],
             pruned=counts[TrialState.PRUNED],
             trials_per_s=rate,
-            seeds_per_s=self._per_s(self._n_seeds, self.worked_s),
+            seeds_per_s=self._per_s(self._n_seeds, self._worked_s),
             busy_share=self._busy_share,
             seeds_saved=work.seeds_saved,
             expected_end_utc=end,

@@ -108,8 +108,7 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
 
         cut_as = cut if plan.measured else None
         rules = attrs.evolve(rules, cut=cut_as, out_of_time=self.out_of_time)
-        engine = Engine(rules, allocation, proposer, channel, ledger, folders)
-        self._engine = engine
+        self._engine = engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         if not self._part:
             self.write_summary()
         engine.begin(emit)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedwise.disk import frames
 from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
 from seedwise.folder import ledger as module
 from seedwise.folder.ledger import Ledger, TrialLosses, params_digest, read_trials
@@ -696,7 +697,8 @@ def test_the_guard_is_asked_before_the_first_line(path, calls):
 
 def test_what_is_recorded_is_synced_once_a_second(path, calls, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    for part in (module, frames):
+        monkeypatch.setattr(part, "time", SimpleNamespace(monotonic=lambda: now))
     with Ledger(path) as ledger:
         for second, n_syncs in ((0.0, 1), (0.9, 1), (1.1, 2), (1.2, 2), (9.0, 3), (9.5, 3)):
             now = 1000.0 + second

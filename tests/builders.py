@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
+from seedwise.disk.frames import frames_end
+from seedwise.folder import ledger, trial_table
 from seedwise.model.loss import LossDefinition
 from seedwise.model.status import PoolStatus, RunStatus
 from seedwise.model.trials import TrialResult, TrialState
@@ -70,3 +73,13 @@ def shipment(loss: LossDefinition, **changes) -> Shipment:
 def imported(name: str, source: str, **changes) -> Shipment:
     """Return a loss on its way that the import of a module defines."""
     return Shipment(name, code({"made_module": source}, **changes), "made_module", None)
+
+
+def ledger_end(path: Path) -> int:
+    """Return where the last whole record of a ledger ends."""
+    return frames_end(path, ledger.FRAMING)
+
+
+def table_end(path: Path) -> int:
+    """Return where the last whole record of a trial table ends."""
+    return frames_end(path, trial_table.FRAMING)

@@ -14,8 +14,7 @@ from click.testing import CliRunner, Result
 
 import seedwise as sw
 from seedwise.cli import main
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.lease import lease_holder
 from tests.faults.harness import ROOT, Driver, driver, expected_table
 from tests.testbed.daemons import HANGS_S, poll

@@ -14,6 +14,7 @@ import seedwise as sw
 from seedwise.driver import study_work
 from seedwise.driver.run import Run
 from seedwise.errors import LossFailedError, NoCompleteTrialError, SpaceError
+from seedwise.folder import stop_note
 from seedwise.folder.ledger import Ledger
 from seedwise.study.proposer import Proposer
 from tests.tables import bits, some, table
@@ -173,9 +174,7 @@ def test_a_trial_that_fails_again_stops_the_run_again(run, noted, evaluated):
 @pytest.mark.parametrize("error_is_told", [pytest.param(True, marks=pytest.mark.full), False])
 def test_a_study_that_stopped_does_not_raise_the_old_error(run, noted, bad, error_is_told):
     end = (
-        contextlib.nullcontext()
-        if error_is_told
-        else killed(study_work, "note_stop_seen", before=True)
+        contextlib.nullcontext() if error_is_told else killed(stop_note, "note_seen", before=True)
     )
     with end, pytest.raises((LossFailedError, KeyboardInterrupt)):
         run(noted, run_name="a")

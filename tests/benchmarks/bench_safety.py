@@ -32,7 +32,7 @@ import attrs
 
 import seedwise as sw
 from seedwise.driver.report import Listeners, Report
-from seedwise.folder.events import EventLog
+from seedwise.folder.directory import EventLog
 from seedwise.folder.ledger import Ledger
 from seedwise.study.proposer import Proposer
 from seedwise.usercode import pack

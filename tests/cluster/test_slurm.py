@@ -25,8 +25,7 @@ from seedwise.errors import (
     SlurmNotFoundError,
     SubmitRefusedError,
 )
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.model.options.study import RunOptions
 from seedwise.slurm.queue import JobBook, cancel_jobs, job_name, list_jobs, submit_job
 from tests.losses import bowl

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seedwise.dispatch import blame as module
-from seedwise.dispatch.blame import Blame, given_up, overran
+from seedwise.dispatch.blame import Blame, failed
 from seedwise.dispatch.channel import Order
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
@@ -63,16 +63,13 @@ TASK = ChunkTask("id", 4, {"x": 0.5}, None, Chunk(2, 40, np.array([7, 8, 9])), a
 
 
 def test_it_is_of_that_chunk_and_blames_no_seed():
-    for result in (given_up(TASK, OSError("gone")), overran(TASK, 90.0)):
-        assert (result.trial, result.chunk, result.attempt, result.start) == (4, 2, 3, 40)
-        assert (result.n_seeds, result.losses) == (3, None)
-        assert (result.failure.position, result.failure.seed) == (40, None)
+    result = failed(TASK, "OSError", "gone")
+    assert (result.trial, result.chunk, result.attempt, result.start) == (4, 2, 3, 40)
+    assert (result.n_seeds, result.losses) == (3, None)
+    assert (result.failure.position, result.failure.seed) == (40, None)
 
 
 def test_it_says_why():
-    failure = given_up(TASK, OSError("gone\nfor ever")).failure
+    failure = failed(TASK, "OSError", "gone\nfor ever").failure
     assert (failure.exception_type, failure.message) == ("OSError", "gone")
     assert failure.traceback == "gone\nfor ever"
-    failure = overran(TASK, 90.0).failure
-    assert failure.exception_type == "TrialTimeout"
-    assert failure.message == "the trial ran for more than slurm_timeout_minutes=1.5"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from seedwise.dispatch.channel import Channel, Errand, Order
+from seedwise.dispatch.channel import Channel, Order
 from seedwise.model.events import ChunkLost
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import Proposal
@@ -41,9 +41,9 @@ def dispatcher():
     return Dispatcher()
 
 
-def channel(dispatcher, on_lost=lambda event: None, **errand) -> Channel:
-    fields = {"loss_id": "walk-1", "loss_name": "walk", "run_name": "walk_v0001", **errand}
-    return Channel(dispatcher, Errand(**fields), on_lost)
+def channel(dispatcher, **more) -> Channel:
+    fields = {"loss_id": "walk-1", "loss_name": "walk", "run_name": "walk_v0001", **more}
+    return Channel(dispatcher, **fields)
 
 
 def test_chunks_of_a_trial_are_sent_together_with_what_they_need(dispatcher):
@@ -60,7 +60,7 @@ def test_chunks_of_a_trial_are_sent_together_with_what_they_need(dispatcher):
         assert task.chunk is chunk
 
 
-def test_what_an_errand_leaves_out_is_left_out(dispatcher):
+def test_what_a_channel_leaves_out_is_left_out(dispatcher):
     channel(dispatcher).submit(PROPOSAL, CHUNKS[:1], 1)
     (order,) = dispatcher.orders
     assert order.trial == (None, 7, "")

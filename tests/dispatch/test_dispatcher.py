@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -10,7 +11,6 @@ import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-import attrs
 import pytest
 from distributed import Client, LocalCluster, wait
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -18,9 +18,9 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 import seedwise as sw
 from seedwise.dispatch import clock as trial_clock
 from seedwise.dispatch import dispatcher as dispatch
-from seedwise.dispatch.bring import bring
-from seedwise.dispatch.channel import Channel, Errand, Order, Traffic
+from seedwise.dispatch.channel import Channel, Order, Traffic
 from seedwise.dispatch.dispatcher import DaskDispatcher, _Sent
+from seedwise.driver.workplace import bring
 from seedwise.errors import ChunkTooLongError, ClusterError, NoCompleteTrialError
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
@@ -112,15 +112,18 @@ def own_loss(name, function) -> sw.LossDefinition:
 
 
 @contextlib.contextmanager
-def dispatching(client, loss, **traffic) -> Iterator[tuple[DaskDispatcher, Errand]]:
-    """Bring a loss to the workers; yield a dispatcher and what its channels are made with."""
+def dispatching(
+    client, loss, **traffic
+) -> Iterator[tuple[DaskDispatcher, functools.partial[Channel]]]:
+    """Bring a loss to the workers; yield a dispatcher and what makes its channels."""
     options = RunOptions.from_keywords({})
     traffic = Traffic(**{"tick_s": 1, **traffic})
     with (
         bring(client, pack(loss, options).shipment, options) as loss_id,
         DaskDispatcher(client, lambda: None, traffic) as dispatcher,
     ):
-        yield dispatcher, Errand(loss_id, loss.name, "run")
+        names = {"loss_id": loss_id, "loss_name": loss.name, "run_name": "run"}
+        yield dispatcher, functools.partial(Channel, dispatcher, **names)
 
 
 def await_results(dispatcher, n: int) -> list[tuple[Channel, ChunkResult]]:
@@ -156,10 +159,10 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
         lambda params, seed: params["x"] + len(ballast)
     )
     assert len(pack(loss, RunOptions.from_keywords({})).shipment.pickled) > 200_000
-    with dispatching(own_client, loss, tick_s=10) as (dispatcher, errand):
+    with dispatching(own_client, loss, tick_s=10) as (dispatcher, make):
         held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
-        assert all(errand.loss_id in plugins for plugins in held.values())
-        channel = Channel(dispatcher, errand)
+        assert all(make.keywords["loss_id"] in plugins for plugins in held.values())
+        channel = make()
         chunk = next(seed_plan(n_seeds=10).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), [chunk], attempt=1)
         ((order,),) = [sent.orders for sent in dispatcher._out.values()]
@@ -172,9 +175,9 @@ def test_the_loss_travels_once_a_worker(own_client, tmp_path):
         own_client.wait_for_workers(len(held) + 1)
         n_before, held = len(held), own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
         assert len(held) == n_before + 1
-        assert all(errand.loss_id in plugins for plugins in held.values())
+        assert all(make.keywords["loss_id"] in plugins for plugins in held.values())
     held = own_client.run(lambda dask_worker: sorted(dask_worker.plugins))
-    assert not any(errand.loss_id in plugins for plugins in held.values())
+    assert not any(make.keywords["loss_id"] in plugins for plugins in held.values())
 
 
 def test_a_killed_worker_changes_nothing(own_client, tmp_path):
@@ -218,8 +221,8 @@ def test_a_trial_that_runs_for_too_long_fails_and_frees_its_worker(cluster):
     loss = own_loss("stuck", lambda params, seed: hang() if params["x"] == 0.5 else float(seed))
     cluster.retire(*cluster.workers[1:])
     options = {"tick_s": 0.1, "running_limit_s": 0.3}
-    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
-        channel, chunks = Channel(dispatcher, errand), list(seed_plan(n_seeds=1).chunks())
+    with dispatching(cluster.client, loss, **options) as (dispatcher, make):
+        channel, chunks = make(), list(seed_plan(n_seeds=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         ((whose, result),) = await_results(dispatcher, 1)
         dispatcher._clock.limit_s = 1e6  # a busy machine may take long
@@ -240,8 +243,8 @@ def test_a_trial_that_runs_for_too_long_may_go_on(cluster, tmp_path):
         (tmp_path / "go").touch()
 
     options = {"tick_s": 0.05, "running_limit_s": 0.1, "ends_late_trials": False}
-    with dispatching(cluster.client, loss, **options, on_late=on_late) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand)
+    with dispatching(cluster.client, loss, **options, on_late=on_late) as (dispatcher, make):
+        channel = make()
         channel.submit(Proposal(7, {"x": 0.5}), list(seed_plan(n_seeds=1).chunks()), 1)
         ((_, result),) = await_results(dispatcher, 1)
     assert result.failure is None
@@ -257,9 +260,9 @@ def test_only_the_trial_that_runs_for_too_long_fails_of_those_in_a_pack(cluster,
     loss = own_loss("some", lambda params, seed: hang() if params["x"] == slow else float(seed))
     cluster.retire(*cluster.workers[1:])
     options = {"tick_s": 0.1, "running_limit_s": 0.3, "packs": True}
-    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
+    with dispatching(cluster.client, loss, **options) as (dispatcher, make):
         dispatcher.pack.size = 2
-        channel = Channel(dispatcher, errand)
+        channel = make()
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(quick, {"x": float(quick)}), chunks[:1], 1)
         channel.submit(Proposal(slow, {"x": float(slow)}), chunks, 1)
@@ -276,8 +279,8 @@ def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(cluste
     loss = own_loss("fine", lambda params, seed: float(seed))
     chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
     options = {"tick_s": 0.05, "running_limit_s": 10.0}
-    with dispatching(cluster.client, loss, **options) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand)
+    with dispatching(cluster.client, loss, **options) as (dispatcher, make):
+        channel = make()
         channel.submit(Proposal(0, {"x": 0.5}), chunks[:1], 1)
         await_results(dispatcher, 1)
         cluster.retire(*cluster.workers)
@@ -291,8 +294,8 @@ def test_what_waits_for_a_worker_between_two_chunks_costs_a_trial_nothing(cluste
 
 
 def test_what_is_called_off_does_not_keep_the_clock_of_its_trial_going(client, tmp_path):
-    with dispatching(client, waiting_loss(tmp_path), running_limit_s=1e6) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand)
+    with dispatching(client, waiting_loss(tmp_path), running_limit_s=1e6) as (dispatcher, make):
+        channel = make()
         chunks = list(seed_plan(n_seeds=2, chunk_size=1).chunks())
         channel.submit(Proposal(0, {"x": 0.5}), chunks, 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
@@ -309,8 +312,8 @@ def test_a_result_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(
     cluster, told_before
 ):
     plan = seed_plan(n_seeds=8, chunk_size=2)
-    with dispatching(cluster.client, bowl) as (dispatcher, errand):
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
+    with dispatching(cluster.client, bowl) as (dispatcher, make):
+        make().submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         cluster.await_all([sent.future for sent in dispatcher._out.values()])
         keys = dispatcher._done_keys() if told_before else []
         cluster.kill(*cluster.workers)
@@ -330,8 +333,8 @@ def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
         return float(os.getpid())
 
     plan = seed_plan(n_seeds=4, chunk_size=4)
-    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand, lost.append)
+    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, make):
+        channel = make(on_lost=lost.append)
         channel.submit(Proposal(5, {"x": 0.5}), list(plan.chunks()), attempt=1)
         ((_, result),) = await_results(dispatcher, 1)
         workers = cluster.pids
@@ -347,10 +350,10 @@ def test_the_chunks_of_a_lost_worker_are_told_and_run_in_a_process_of_their_own(
 @pytest.mark.parametrize("packs", [False, True])
 def test_each_channel_gets_its_own_results(client, packs):
     plan = seed_plan(n_seeds=6, chunk_size=2)
-    with dispatching(client, bowl, packs=packs) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=packs) as (dispatcher, make):
         # Of the same trial numbers and chunks: what tells them apart is the entry.
-        errands = [attrs.evolve(errand, run_name=f"run-{e}", entry_id=e) for e in ("a", "b")]
-        channels = {Channel(dispatcher, one): 0.1 * i for i, one in enumerate(errands, start=1)}
+        ways = [make(run_name=f"run-{e}", entry_id=e) for e in ("a", "b")]
+        channels = {way: 0.1 * i for i, way in enumerate(ways, start=1)}
         for number in range(3):
             for channel, x in channels.items():
                 channel.submit(Proposal(number, {**PARAMS, "x": x}), list(plan.chunks()), 1)
@@ -363,10 +366,8 @@ def test_each_channel_gets_its_own_results(client, packs):
 
 def test_to_cancel_a_trial_of_one_channel_leaves_those_of_others(client):
     plan = seed_plan(n_seeds=6, chunk_size=2)
-    with dispatching(client, bowl) as (dispatcher, errand):
-        one, other = (
-            Channel(dispatcher, attrs.evolve(errand, run_name=name)) for name in ("one", "other")
-        )
+    with dispatching(client, bowl) as (dispatcher, make):
+        one, other = (make(run_name=name) for name in ("one", "other"))
         for channel in (one, other):
             channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         one.cancel(0, first_chunk=1)
@@ -387,10 +388,10 @@ def test_a_lost_chunk_is_told_to_the_channel_that_it_is_of(cluster, tmp_path):
         return float(seed)
 
     chunks = list(seed_plan(n_seeds=2).chunks())
-    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, errand):
+    with dispatching(cluster.client, own_loss("once", once)) as (dispatcher, make):
         results = []
         for name, x in (("fine", 0.0), ("once", 1.0)):
-            channel = Channel(dispatcher, attrs.evolve(errand, run_name=name), lost[name].append)
+            channel = make(run_name=name, on_lost=lost[name].append)
             channel.submit(Proposal(0, {"x": x}), chunks, 1)
             results += await_results(dispatcher, 1)
     assert [result.losses.tolist() for _, result in results] == [[0.0, 1.0]] * 2
@@ -419,8 +420,8 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
     plan, n_trials = seed_plan(n_seeds=6, chunk_size=2), 300
     waiting = [Proposal(number, {**PARAMS, "x": number / n_trials}) for number in range(n_trials)]
     todo, results, n_out = list(waiting), [], 0
-    with dispatching(client, bowl, packs=True, slots=lambda: 2) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand)
+    with dispatching(client, bowl, packs=True, slots=lambda: 2) as (dispatcher, make):
+        channel = make()
         assert dispatcher.pack.chunks_wanted == 6
         while todo or n_out:
             while todo and n_out < dispatcher.pack.chunks_wanted:
@@ -441,9 +442,9 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
 
 
 def test_a_pack_is_to_take_a_quarter_of_a_second_and_no_more_than_memory_likes(client):
-    with dispatching(client, bowl, packs=True, slots=lambda: 4) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True, slots=lambda: 4) as (dispatcher, make):
         wanted = {}
-        channel = Channel(dispatcher, errand)
+        channel = make()
         for duration_s in (10.0, 0.1, 0.0025, 0.0):
             result = ChunkResult(0, 0, 1, 0, 1, duration_s=duration_s)
             sent = _Sent([Order(channel, None)], client.scatter(result))
@@ -457,10 +458,8 @@ def test_a_pack_is_to_take_a_quarter_of_a_second_and_no_more_than_memory_likes(c
 
 
 def test_chunks_that_take_long_have_a_task_each(client, sizes):
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
-        Channel(dispatcher, errand).submit(
-            Proposal(0, PARAMS), list(seed_plan(n_seeds=6, chunk_size=2).chunks()), 1
-        )
+    with dispatching(client, bowl, packs=True) as (dispatcher, make):
+        make().submit(Proposal(0, PARAMS), list(seed_plan(n_seeds=6, chunk_size=2).chunks()), 1)
         await_results(dispatcher, 3)
     assert sizes == [1, 1, 1]
 
@@ -472,9 +471,9 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
         return seed
 
     plan = seed_plan(n_seeds=6, chunk_size=2)
-    with dispatching(client, own_loss("failing", failing), packs=True) as (dispatcher, errand):
+    with dispatching(client, own_loss("failing", failing), packs=True) as (dispatcher, make):
         dispatcher.pack.size = 6
-        channel = Channel(dispatcher, errand)
+        channel = make()
         for number, x in enumerate((0.5, 0.25)):
             channel.submit(Proposal(number, {"x": x}), list(plan.chunks()), 1)
         results = await_results(dispatcher, 6)
@@ -484,9 +483,9 @@ def test_a_failure_in_a_pack_is_that_of_its_chunk_only(client):
 
 def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
     plan = seed_plan(n_seeds=6, chunk_size=2)
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True) as (dispatcher, make):
         dispatcher.pack.size = 9
-        channel, chunks = Channel(dispatcher, errand), list(plan.chunks())
+        channel, chunks = make(), list(plan.chunks())
         channel.submit(Proposal(0, PARAMS), chunks[:2], 1)
         channel.submit(Proposal(0, PARAMS), chunks[2:], 2, isolated=True)
         results = [result for _, result in await_results(dispatcher, 3)]
@@ -506,9 +505,9 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(cluster, tmp_path, siz
 
     (chunk,) = seed_plan(n_seeds=3).chunks()
     points = {number: {"x": number / 4} for number in range(5)}
-    with dispatching(cluster.client, own_loss("once", once), packs=True) as (dispatcher, errand):
+    with dispatching(cluster.client, own_loss("once", once), packs=True) as (dispatcher, make):
         dispatcher.pack.size = 5
-        channel = Channel(dispatcher, errand, lost.append)
+        channel = make(on_lost=lost.append)
         for number, params in points.items():
             channel.submit(Proposal(number, params), [chunk], 1)
         results = await_results(dispatcher, 5)
@@ -523,9 +522,9 @@ def test_of_a_lost_pack_each_chunk_is_run_again_by_itself(cluster, tmp_path, siz
 @ON_FAKE
 def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(cluster):
     plan = seed_plan(n_seeds=8, chunk_size=2)
-    with dispatching(cluster.client, bowl, packs=True) as (dispatcher, errand):
+    with dispatching(cluster.client, bowl, packs=True) as (dispatcher, make):
         dispatcher.pack.size = 3
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
+        make().submit(Proposal(0, PARAMS), list(plan.chunks()), attempt=1)
         dispatcher._send_backlog()
         assert len(dispatcher._out) == 2
         cluster.await_all([sent.future for sent in dispatcher._out.values()])
@@ -537,9 +536,9 @@ def test_a_pack_whose_worker_is_lost_before_it_is_fetched_comes_all_the_same(clu
 def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
     plan = seed_plan(n_seeds=6, chunk_size=2)
     chunks = list(plan.chunks())
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True) as (dispatcher, make):
         dispatcher.pack.size = 2
-        channel = Channel(dispatcher, errand)
+        channel = make()
         for number in (0, 1):  # packs: 0.0 0.1, 0.2 1.0, 1.1 1.2
             channel.submit(Proposal(number, PARAMS), chunks, 1)
         dispatcher._send_backlog()
@@ -562,9 +561,9 @@ def test_to_cancel_forgets_what_waits_and_packs_that_hold_nothing_else(client):
 
 
 def test_in_the_end_nothing_is_out_and_nothing_waits(client):
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True) as (dispatcher, make):
         dispatcher.pack.size = 2
-        channel, chunks = Channel(dispatcher, errand), list(seed_plan(n_seeds=6).chunks())
+        channel, chunks = make(), list(seed_plan(n_seeds=6).chunks())
         channel.submit(Proposal(0, PARAMS), chunks, 1)
         dispatcher._send_backlog()
         futures = [sent.future for sent in dispatcher._out.values()]
@@ -621,7 +620,7 @@ def test_what_a_look_raises_costs_no_results(client):
         bring(client, pack(bowl, options).shipment, options) as loss_id,
         DaskDispatcher(client, look, Traffic(tick_s=1, check_s=0.0)) as dispatcher,
     ):
-        channel = Channel(dispatcher, Errand(loss_id, bowl.name, "run"))
+        channel = Channel(dispatcher, loss_id, bowl.name, "run")
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         with client.as_current():
             wait([sent.future for sent in dispatcher._out.values()])
@@ -633,10 +632,10 @@ def test_what_a_look_raises_costs_no_results(client):
 
 def test_how_many_tasks_are_to_be_done(client):
     chunks = list(seed_plan(n_seeds=5, chunk_size=1).chunks())
-    with dispatching(client, bowl, packs=True) as (dispatcher, errand):
+    with dispatching(client, bowl, packs=True) as (dispatcher, make):
         assert dispatcher.n_outstanding == 0
         dispatcher.pack.size = 2
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), chunks, 1)
+        make().submit(Proposal(0, PARAMS), chunks, 1)
         assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (5, 3)
         dispatcher._send_backlog()
         assert (len(dispatcher._backlog), dispatcher.n_outstanding) == (0, 3)
@@ -655,8 +654,8 @@ def test_a_large_trial_goes_out_in_parts_of_few_tasks(client, monkeypatch):
         return futures
 
     plan = seed_plan(n_seeds=40, chunk_size=1)
-    with dispatching(client, bowl) as (dispatcher, errand):
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+    with dispatching(client, bowl) as (dispatcher, make):
+        make().submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         assert (sent, dispatcher.n_outstanding) == ([(4, 4), (2, 6)], 40)
         results = [result for _, result in await_results(dispatcher, 40)]
     assert losses_by_start(results) == expected(PARAMS, plan)
@@ -692,9 +691,9 @@ def evaluations(folder) -> list[tuple[int, int]]:
 def test_a_worker_that_leaves_has_nothing_evaluated_twice(cluster, tmp_path, packs):
     lost = []
     plan = seed_plan(n_seeds=12, chunk_size=1)
-    with dispatching(cluster.client, waiting_loss(tmp_path), packs=packs) as (dispatcher, errand):
+    with dispatching(cluster.client, waiting_loss(tmp_path), packs=packs) as (dispatcher, make):
         dispatcher.pack.size = 3
-        channel = Channel(dispatcher, errand, lost.append)
+        channel = make(on_lost=lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         dispatcher._send_backlog()
         poll(lambda: len(evaluations(tmp_path)) == 2, "both workers to be at work")
@@ -716,8 +715,8 @@ def test_a_chunk_goes_to_a_worker_whose_job_lasts_for_it(cluster):
     cluster.ends_in(short, 60)
     cluster.ends_in(long, 7000)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand)
+    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, make):
+        channel = make()
         dispatcher._walltime._recent.note(2, 600.0)  # earlier ones took ten minutes
         channel.submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
@@ -732,9 +731,9 @@ def test_a_chunk_waits_until_a_worker_joins_whose_job_lasts_for_it(cluster):
     for worker in cluster.workers:
         cluster.ends_in(worker, 60)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0, "tick_s": 0.1}
-    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, errand):
+    with dispatching(cluster.client, bowl, **traffic) as (dispatcher, make):
         dispatcher._walltime._recent.note(2, 600.0)
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+        make().submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         poll(lambda: cluster.workers == [], "the workers to leave")
         assert dispatcher.wait() == []
         assert dispatcher.n_outstanding == plan.n_chunks
@@ -753,8 +752,8 @@ def test_a_worker_heeds_its_own_chunks_where_nothing_was_known_when_they_were_se
     loss = own_loss("slow", lambda params, seed: time.sleep(0.05) or float(seed))
     lost = []
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(cluster.client, loss, **traffic) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand, lost.append)
+    with dispatching(cluster.client, loss, **traffic) as (dispatcher, make):
+        channel = make(on_lost=lost.append)
         channel.submit(Proposal(0, {"x": 0.5}), list(plan.chunks()), 1)
         tasks = [sent.orders[0].task for sent in dispatcher._out.values()]
         results = await_results(dispatcher, plan.n_chunks)
@@ -783,8 +782,8 @@ def two_jobs(cluster, tmp_path, monkeypatch):
 def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, cluster, tmp_path):
     lost, plan = [], seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 7200.0}
-    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
-        channel = Channel(dispatcher, errand, lost.append)
+    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, make):
+        channel = make(on_lost=lost.append)
         channel.submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         two_jobs()
@@ -806,8 +805,8 @@ def test_a_chunk_that_the_end_of_its_job_took_runs_again_as_it_was(two_jobs, clu
 def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, cluster, tmp_path):
     plan = seed_plan(n_seeds=2, chunk_size=1)
     traffic = {"running_limit_s": 1e6, "walltime_s": 600.0, "tick_s": 0.1}
-    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, errand):
-        Channel(dispatcher, errand).submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
+    with dispatching(cluster.client, waiting_loss(tmp_path), **traffic) as (dispatcher, make):
+        make().submit(Proposal(3, {"x": 0.5}), list(plan.chunks()), 1)
         poll(lambda: n_running(dispatcher._clock) == 2, "the workers to say so")
         dispatcher._clock.longest_left_s = 500.0
         two_jobs()
@@ -820,8 +819,8 @@ def test_a_chunk_that_took_a_whole_job_ends_the_wait(two_jobs, cluster, tmp_path
 def test_chunks_that_are_too_long_end_the_wait_after_the_results(client):
     plan = seed_plan(n_seeds=4, chunk_size=2)
     traffic = {"running_limit_s": 1e6, "walltime_s": 60.0, "check_s": 0.0}
-    with dispatching(client, bowl, **traffic) as (dispatcher, errand):
-        Channel(dispatcher, errand).submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
+    with dispatching(client, bowl, **traffic) as (dispatcher, make):
+        make().submit(Proposal(0, PARAMS), list(plan.chunks()), 1)
         results = await_results(dispatcher, plan.n_chunks)
         for _ in range(10):
             dispatcher._walltime._recent.note(2, 40.0)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from seedwise.dispatch.blame import overran
+from seedwise.dispatch.blame import failed
 from seedwise.dispatch.channel import Order
 from seedwise.dispatch.clock import TrialClock
 from seedwise.dispatch.walltime import Walltime
@@ -246,7 +246,7 @@ def test_chunks_say_what_they_are_expected_to_need(walltime):
 def test_what_is_no_measure_is_not_taken_for_one(walltime):
     isolated = order(isolated=True)
     walltime.note(isolated, done(isolated, 5000.0))
-    walltime.note(order(), overran(order().task, 5000.0))
+    walltime.note(order(), failed(order().task, "TrialTimeout", "late"))
     failure = SeedFailure(0, 3, "ValueError", "no", "no")
     walltime.note(order(), ChunkResult(4, 0, 1, 0, 10, failure=failure, duration_s=0.1))
     assert walltime.with_needs(order()).task.needs_s is None

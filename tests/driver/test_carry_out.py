@@ -15,10 +15,10 @@ from seedwise.driver import entries as entries_module
 from seedwise.driver import workplace as workplace_module
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.entries import EntriesWork
-from seedwise.driver.optimize import optimization
 from seedwise.driver.parts import make_parts
+from seedwise.driver.study_work import optimization
 from seedwise.errors import ClusterStartError, LeaseLostError, LossFailedError
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import read_events
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import Event, RunInterrupted, RunStarted, TrialFinished
 from seedwise.model.options.entries import EntriesOptions

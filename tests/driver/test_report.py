@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,25 +16,22 @@ import pytest
 from seedwise.cluster.place import Demand, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
+from seedwise.driver import engine_job
 from seedwise.driver import report as module
-from seedwise.driver import tally as tally_module
+from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.parts import entry_parts, make_parts, read_saved
 from seedwise.driver.report import (
-    End,
-    InFlight,
     Listeners,
     Report,
     Reporter,
     interruption_told,
     plan_notes,
     tell_end,
-    work_remarks,
 )
 from seedwise.driver.run import take_up
-from seedwise.driver.tally import Summary, Tally
+from seedwise.driver.work import InFlight
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
-from seedwise.folder.directory import JsonFile
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import JsonFile, read_events
 from seedwise.folder.find import entry_directory, open_run_directory
 from seedwise.model.events import (
     ChunkLost,
@@ -51,7 +49,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid
 from seedwise.model.status import PoolStatus
-from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState
+from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState, best_trial
 from tests.losses import bowl
 
 GOOD = TrialResult(0, {"x": 0.5, "kind": "plain"}, 2.0, 0.1, 6, TrialState.COMPLETE, 1.0)
@@ -64,10 +62,6 @@ OF_RUN = {"n_trials": 5, "n_seeds": 6, "cluster": "slurm"}
 POINTS = grid(**{name: [0.5] for name in bowl.parameter_space})
 
 
-def counted(*trials: TrialResult) -> dict[TrialState, int]:
-    return {state: sum(trial.state is state for trial in trials) for state in TrialState}
-
-
 class FakePlace(Place):
     """A place that has a pool if it is given one."""
 
@@ -75,6 +69,42 @@ class FakePlace(Place):
 
     def pool(self) -> PoolStatus | None:
         return self.status
+
+
+class Told(EngineJob):
+    """Work of which is known how the trials end."""
+
+    flight = InFlight()
+
+    def __init__(self, run, trials, n_planned, every_s=0.0, *, worked=False) -> None:
+        self.summary_every_s = every_s
+        super().__init__(run, is_left=worked)
+        self.n_planned = self.n_trials = n_planned
+        self.trials = list(trials)
+
+    @property
+    def counts(self) -> Counter[TrialState]:
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def best(self) -> TrialResult | None:
+        of_entries = isinstance(self.run.options, EntriesOptions)
+        return None if of_entries else best_trial(self.trials, "minimize")
+
+    @property
+    def seeds_saved(self) -> int:
+        return self.run.parts.looks.n_saved(self.trials)
+
+    def in_flight(self) -> InFlight:
+        return self.flight
+
+    def open(self, workplace) -> None:
+        raise AssertionError
+
+    n_trials = 0
+
+    def so_far(self):
+        return SimpleNamespace(outcome=None, remarks=())
 
 
 class Case:
@@ -107,52 +137,43 @@ class Case:
             dashboard="http://node:1/status",
             tunnel="ssh -L 1:node:1 node",
         )
-        self.in_flight = InFlight()
-        self.worked = False
-        self.tally = self._tally()
-
-    def _tally(self, *trials: TrialResult, best: TrialResult | None = None) -> Tally:
-        n_trials = getattr(self.options, "n_trials", 5)
+        self.n_trials = getattr(self.options, "n_trials", 5)
         if isinstance(self.options, EntriesOptions):
-            n_trials *= len(self.options.entry_ids)
-        counts = counted(*trials)
-        return Tally(self.options.kind, n_trials, counts, "2030-01-01", lambda: self.entries, best)
+            self.n_trials *= len(self.options.entry_ids)
+        self.reporter = self._reporter()
+
+    def _reporter(self, *trials: TrialResult, worked=False) -> Reporter:
+        every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
+        self.work = Told(self.run, trials, self.n_trials, every_s, worked=worked)
+        self.work.entries = lambda: self.entries
+        return Reporter(self.work, self.listen)
 
     def prepared(self) -> None:
         self.run = self.run.at_work()
         self.run.prepare()
 
-    def begin(self, *trials: TrialResult, best: TrialResult | None = None) -> None:
-        self.worked, self.tally = True, self._tally(*trials, best=best)
-        every_s = 0.5 if isinstance(self.options, SweepOptions) else 0.0
-        self.summary_file = Summary(self.run, 5, counted(*trials), every_s)
-        jobs = [lambda: self.in_flight]
-        reporter = Reporter(self.run, self.tally, self.listen, jobs)
-        self.report = Report(reporter, self.place, Demand([8], 1))
+    def begin(self, *trials: TrialResult) -> None:
+        self.reporter = self._reporter(*trials, worked=True)
+        self.report = Report(self.reporter, self.place, Demand([8], 1))
         self.run.guard()
         if not isinstance(self.options, EntriesOptions):
-            self.summary_file.write(best)
+            self.work.write_summary()
         self.report.begin()
 
     def tell(self, *trials: TrialResult) -> None:
-        best = None
         for trial in trials:
-            if trial.value is not None and (best is None or trial.value < best.value):
-                best = trial
-            self.take(TrialFinished(trial, None, best, 5))
+            self.take(TrialFinished(trial, None, None, 5))
 
     def take(self, event: Event) -> None:
         if isinstance(event, TrialFinished):
-            self.summary_file.take(event)
-        self.report.take(event)
+            self.work.trials.append(event.trial)
+        self.work.take(SimpleNamespace(report=self.report), event)
 
-    def finished(self, best: TrialResult | None) -> None:
-        self.tally.count_anew(self.tally.n_trials, self.tally.counts, best)
-        complete = not self.run.out_of_time() or self.tally.counts.total() >= self.tally.n_trials
-        tell_end(self.run, self.tally, self.listen, End(worked=self.worked, complete=complete))
+    def finished(self) -> None:
+        tell_end(self.reporter)
 
     def interruption_told(self):
-        return interruption_told(self.run, self.tally, self.listen)
+        return interruption_told(self.reporter)
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.directory.path / "summary.json").read_text(encoding="utf-8"))
@@ -269,7 +290,7 @@ def test_the_beginning_is_told(run):
 
 
 def test_a_run_that_is_gone_on_with_begins_with_what_was_told(run):
-    run.begin(*TRIALS, best=BEST)
+    run.begin(*TRIALS)
     assert run.events[0].n_told == 3
     summary = run.summary()
     assert (summary["n_told"], summary["n_failed"]) == (3, 1)
@@ -283,7 +304,7 @@ def test_a_run_that_is_gone_on_with_begins_with_what_was_told(run):
 
 
 def test_each_trial_is_summed_up_and_told(run):
-    run.begin(GOOD, best=GOOD)
+    run.begin(GOOD)
     for n_told, (trial, n_failed, best) in enumerate([(FAILED, 1, 0), (BEST, 1, 2)], start=2):
         event = TrialFinished(trial, None, TRIALS[best], 5)
         run.take(event)
@@ -316,7 +337,7 @@ def test_the_summary_of_a_run_that_is_anothers_is_not_written(run):
 
     run.guard = lost
     with pytest.raises(LeaseLostError):
-        run.summary_file.write(BEST)
+        run.work.write_summary()
     assert run.summary()["best_value"] is None
 
 
@@ -378,7 +399,7 @@ def at_once(monkeypatch):
 def test_how_far_it_is_is_written_and_said(tmp_path, at_once):
     run = Case(tmp_path)
     run.begin()
-    run.in_flight = InFlight(2, 7)
+    run.work.flight = InFlight(2, 7)
     run.tell(*TRIALS)
     said = [event.status for event in run.events if isinstance(event, Progress)]
     assert [(status.done, status.failed, status.running) for status in said] == [
@@ -407,7 +428,7 @@ POOL = PoolStatus(least=2, most=10, wanted=8, joined=0, pending=8, waiting="the 
 def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monkeypatch):
     monkeypatch.setattr(module, "_REFRESH_EVERY_S", 0.0)
     run = Case(tmp_path)
-    run.begin(GOOD, best=GOOD)
+    run.begin(GOOD)
     run.place.status = POOL
     run.report.refresh()
     assert run.status()["pool"] == attrs.asdict(POOL)
@@ -417,7 +438,7 @@ def test_while_nothing_is_told_how_far_it_is_is_said_too(tmp_path, at_once, monk
     run.tell(BEST)
     run.report.refresh()
     assert (run.status()["done"], run.status()["best_value"]) == (2, 1.0)
-    run.finished(BEST)
+    run.finished()
     assert run.status()["pool"] is None
 
 
@@ -435,8 +456,7 @@ def test_how_busy_the_workers_are_is_said_once_chunks_in_flight_matter_little(
     run.begin()
     run.place.status = attrs.evolve(POOL, joined=4)
     evaluated = Evaluated(n_chunks=n_chunks, n_seeds=1000, busy_s=60.0)
-    reporter = Reporter(run.run, run.tally, run.listen, [])
-    report = Report(reporter, run.place, Demand([8], 2), lambda: evaluated)
+    report = Report(run.reporter, run.place, Demand([8], 2), lambda: evaluated)
     report.worker_s = worker_s
     report.refresh()
     status = run.status()
@@ -446,9 +466,8 @@ def test_how_busy_the_workers_are_is_said_once_chunks_in_flight_matter_little(
 
 def test_of_workers_that_are_not_ours_it_is_not_known_how_busy_they_are(run):
     run.begin()
-    reporter = Reporter(run.run, run.tally, run.listen, [])
     evaluated = Evaluated(n_chunks=100, n_seeds=1000, busy_s=60.0)
-    Report(reporter, run.place, Demand([8], 1), lambda: evaluated).refresh()
+    Report(run.reporter, run.place, Demand([8], 1), lambda: evaluated).refresh()
     assert run.status()["busy_share"] is None
     assert run.status()["seeds_per_s"] > 0
 
@@ -457,7 +476,7 @@ def test_the_seeds_that_a_race_saves_are_counted(tmp_path):
     run = Case(tmp_path, n_seeds=20, race=True)
     run.begin()
     run.tell(GOOD, FAILED, BEST)  # of 6 seeds, none and 6
-    assert run.tally.status("running").seeds_saved == 2 * (20 - 6)
+    assert run.reporter.status("running").seeds_saved == 2 * (20 - 6)
 
 
 def test_it_is_said_every_two_seconds_only(run, monkeypatch):
@@ -491,12 +510,12 @@ def test_begin_and_end_are_logged(tmp_path):
     run.prepared()
     run.begin()
     run.tell(*TRIALS)
-    run.finished(BEST)
+    run.finished()
     again = Case(tmp_path)
     again.prepared()
     again.begin(*TRIALS)
-    again.run = attrs.evolve(again.run, options=attrs.evolve(again.options, timeout=1e-9))
-    again.finished(BEST)
+    again.work.run = attrs.evolve(again.run, options=attrs.evolve(again.options, timeout=1e-9))
+    again.finished()
     texts = dict(logged(again))
     assert [kind for kind, _ in logged(again)] == ["started", "finished", "resumed", "stopped"]
     assert texts["started"].startswith("started by process ")
@@ -508,7 +527,7 @@ def test_a_run_that_has_nothing_to_do_is_not_logged(tmp_path):
     finish(tmp_path)
     before = logged(Case(tmp_path))
     again = Case(tmp_path)
-    again.finished(BEST)
+    again.finished()
     assert logged(again) == before
 
 
@@ -537,7 +556,7 @@ class Never(Every):
 def test_of_a_run_the_summary_is_written_at_each_trial_and_the_status_when_it_is_due(
     tmp_path, monkeypatch
 ):
-    for part in (module, tally_module):
+    for part in (module, engine_job):
         monkeypatch.setattr(part, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
     run = Case(tmp_path)
     run.begin()
@@ -548,15 +567,15 @@ def test_of_a_run_the_summary_is_written_at_each_trial_and_the_status_when_it_is
 
 
 def test_of_a_sweep_both_are_written_when_they_are_due(tmp_path, monkeypatch):
-    for part in (module, tally_module):
+    for part in (module, engine_job):
         monkeypatch.setattr(part, "Every", lambda seconds: Every(0.0) if not seconds else Never(1))
     run = Case(tmp_path, options=SweepOptions.from_keywords({"n_seeds": 6}))
     run.begin()
     run.tell(*TRIALS)
     assert (run.summary()["n_told"], run.status()["done"]) == (0, 0)
-    run.finished(BEST)
+    run.finished()
     assert run.status()["done"] == 2
-    run.summary_file.write(BEST)
+    run.work.write_summary()
     assert (run.summary()["n_told"], run.summary()["n_trials"]) == (3, 5)
 
 
@@ -608,7 +627,7 @@ def test_ctrl_c_in_a_listener_is_ctrl_c(tmp_path):
         lambda run: run.prepared(),
         lambda run: run.begin(),
         lambda run: run.tell(GOOD),
-        lambda run: run.finished(GOOD),
+        lambda run: run.finished(),
     ],
     ids=["prepared", "begun", "told", "finished"],
 )
@@ -671,6 +690,7 @@ def test_of_a_new_run_that_got_no_workers_only_a_signal_is_told(run):
 def test_a_run_that_is_stopped_before_its_workers_came_says_how_far_it_was(tmp_path):
     finish(tmp_path)
     again = Case(tmp_path, n_trials=9)
+    again.reporter = again._reporter(*TRIALS)
     with pytest.raises(RunStopped), again.interruption_told():
         raise RunStopped(again.directory.path, 15)
     assert again.events == [RunInterrupted(again.directory.path, 3, 9)]
@@ -706,7 +726,7 @@ def test_the_last_word_in_the_folder(run):
     run.prepared()
     run.begin()
     run.tell(*TRIALS)
-    run.finished(BEST)
+    run.finished()
     meta = run.directory.read_meta()
     assert (meta["mode"], meta["best_value"], meta["best_params"]) == (
         "distributed",
@@ -728,7 +748,7 @@ def test_the_last_word_in_the_folder(run):
 def test_without_a_complete_trial_there_is_no_best_in_the_folder(run):
     run.begin()
     run.tell(FAILED)
-    run.finished(None)
+    run.finished()
     assert run.events[-1].best is None
     meta = run.directory.read_meta()
     assert (meta["best_value"], meta["best_params"]) == (None, None)
@@ -745,14 +765,14 @@ def finish(path: Path) -> None:
     run.begin()
     run.directory.study_file.touch()
     run.tell(*TRIALS)
-    run.finished(BEST)
+    run.finished()
 
 
 def test_the_mode_of_a_run_that_was_done_before_is_what_it_was(tmp_path):
     finish(tmp_path)
     for _ in range(2):
         again = Case(tmp_path)
-        again.finished(BEST)
+        again.finished()
         assert again.run.mode is ExecutionMode.DISTRIBUTED
         assert again.directory.read_meta()["mode"] == "distributed"
         assert [type(event) for event in again.events] == [RunFinished]
@@ -778,16 +798,17 @@ class Entries:
         options = self.run.options.of_entry(0)
         parts = entry_parts(self.run.run.parts, options)
         self.entry = take_up(parts, options, self.directory, lambda: None).at_work()
-        self.summary = Summary(self.entry, 5, counted(GOOD))
+        self.work = Told(self.entry, [GOOD], 5)
         self.run.prepared()
         self.run.begin()
         self.entry.prepare()
-        self.summary.write(GOOD)
+        self.work.write_summary()
 
     def tell(self, trial: TrialResult, best: TrialResult) -> TrialFinished:
         event = TrialFinished(trial, None, best, 5, "anna")
-        self.summary.take(event)
-        self.run.report.take(event)
+        self.run.work.trials.append(trial)
+        self.work.trials.append(trial)
+        self.work.take(SimpleNamespace(report=self.run.report), event)
         return event
 
 
@@ -866,9 +887,12 @@ def test_the_end_of_an_entry_is_not_the_end_of_the_run(entries):
         ((1, 4), Demand([8], 1), 100.0, 110.0, []),
     ],
 )
-def test_the_use_of_the_workers(workers, demand, busy_s, worker_s, words):
-    options = RunOptions.from_keywords({"workers": workers})
-    remarks = work_remarks(options, 2, demand, busy_s, worker_s, 0)
+def test_the_use_of_the_workers(tmp_path, workers, demand, busy_s, worker_s, words):
+    keywords = {"workers": workers, "max_concurrent_trials": 2}
+    run = Case(tmp_path, options=RunOptions.from_keywords(keywords))
+    report = Report(run.reporter, run.place, demand, lambda: Evaluated(busy_s=busy_s))
+    report.worker_s = worker_s
+    remarks = report.remarks()
     assert len(remarks) == len(words)
     assert all(some in remark for some, remark in zip(words, remarks, strict=True))
 

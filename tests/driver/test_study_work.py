@@ -9,10 +9,9 @@ import attrs
 import pytest
 
 from seedwise.driver.parts import make_parts
-from seedwise.driver.report import End, tell_end
+from seedwise.driver.report import Reporter, tell_end
 from seedwise.driver.run import take_up
 from seedwise.driver.study_work import Study, StudyWork
-from seedwise.driver.tally import Tally
 from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import RunFinished
@@ -20,6 +19,12 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from tests.losses import bowl
 from tests.results.test_study import TRIALS
+
+
+class Finished(StudyWork):
+    """A study that is not asked whether it has all its trials."""
+
+    is_finished = True
 
 
 class Work:
@@ -31,13 +36,11 @@ class Work:
         options = RunOptions.from_keywords(given)
         self.directory = open_run_directory(path, "mine", bowl.name)
         run = take_up(make_parts(bowl, options), options, self.directory, lambda: None)
-        self.study = StudyWork(Study(run.at_work(), trials))
+        self.study = Finished(Study(run.at_work(), trials))
         self.study.run.prepare()
 
     def finish(self) -> None:
-        run, study = self.study.run, self.study
-        tally = Tally("run", 3, study.counts, run.history.started_at, best=study.best)
-        tell_end(run, tally, self.events.append, End(worked=True, complete=True))
+        tell_end(Reporter(self.study, self.events.append))
 
 
 def test_the_result_is_of_the_best_trial(tmp_path):

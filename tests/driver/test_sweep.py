@@ -119,7 +119,7 @@ def test_those_told_before_are_counted_as_asked_for(table):
     assert again.ask().number == 1
     assert again.n_asked == 4
     again.tell(complete(1, 1.0))
-    assert (again.n_asked, table.n_told) == (4, 4)
+    assert (again.n_asked, table.counts.total()) == (4, 4)
 
 
 def test_a_trial_that_the_table_does_not_take_can_be_told_again(table, monkeypatch):

@@ -71,19 +71,19 @@ class Work:
     def best(self):
         return self.events[-1].best
 
-    def begin(self, out_of_time=lambda: False) -> Work:
-        self.engine.begin(self.events.append, out_of_time)
+    def begin(self) -> Work:
+        self.engine.begin(self.events.append)
         return self
 
-    def to_its_end(self, out_of_time=lambda: False) -> Work:
-        self.begin(out_of_time)
+    def to_its_end(self) -> Work:
+        self.begin()
         while not self.engine.done:
             self.engine.take(self.channel.results())
         return self
 
 
-def run(channel, rules, plan: SeedPlan = PLAN, out_of_time=lambda: False) -> Work:
-    return Work(channel, rules, plan).to_its_end(out_of_time)
+def run(channel, rules, plan: SeedPlan = PLAN) -> Work:
+    return Work(channel, rules, plan).to_its_end()
 
 
 def table(told: list[TrialOutcome]):
@@ -394,8 +394,9 @@ def test_when_a_trial_is_told_the_next_is_in_flight_already(in_order):
 
 
 def test_no_trial_is_asked_for_out_of_time_and_those_in_flight_are_finished():
-    work = Work(FakeChannel(noisy), rules(10, 2))
-    work.to_its_end(lambda: work.proposer.n_asked >= 3)
+    by = rules(10, 2, out_of_time=lambda: work.proposer.n_asked >= 3)
+    work = Work(FakeChannel(noisy), by)
+    work.to_its_end()
     assert work.proposer.log == [
         ("ask", 0),
         ("ask", 1),
@@ -408,7 +409,7 @@ def test_no_trial_is_asked_for_out_of_time_and_those_in_flight_are_finished():
 
 
 def test_a_run_that_has_no_time_has_no_trial():
-    work = run(FakeChannel(noisy), rules(3), out_of_time=lambda: True)
+    work = run(FakeChannel(noisy), rules(3, out_of_time=lambda: True))
     assert (work.trials, work.proposer.log, work.events) == ([], [], [])
     assert work.engine.done
 

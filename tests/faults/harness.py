@@ -261,7 +261,7 @@ def in_flight(directory: RunDirectory, n_seeds: int) -> set[tuple[int, int]]:
 
 
 def _whole_copy(directory: RunDirectory) -> Path:
-    from seedwise.folder.ledger import ledger_end
+    from tests.builders import ledger_end
 
     copy = directory.path.parent / "ledger-as-it-was"
     data = directory.ledger.read_bytes() if directory.ledger.exists() else b""

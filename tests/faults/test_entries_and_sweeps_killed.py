@@ -10,7 +10,8 @@ import pytest
 
 import seedwise as sw
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end
+from seedwise.folder.ledger import Ledger
+from tests.builders import ledger_end
 from tests.faults.harness import Driver, driver, told_values, undisturbed
 from tests.faults.loss import FAILING_ENTRY, SPACE, evaluations
 from tests.testbed.daemons import poll

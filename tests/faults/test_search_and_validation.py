@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import seedwise as sw
-from seedwise.folder.ledger import ledger_end, read_trials
+from seedwise.folder.ledger import read_trials
 from seedwise.model.validation import n_evaluations
 from seedwise.view.status import status_lines
+from tests.builders import ledger_end
 from tests.faults.harness import Driver, driver, expected_table, told_values
 from tests.faults.loss import evaluations
 from tests.faults.test_jobs_lost import worker_and_nanny

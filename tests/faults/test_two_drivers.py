@@ -12,7 +12,7 @@ import pytest
 
 from seedwise.errors import RunLockedError
 from seedwise.folder.lease import SILENT_S
-from seedwise.folder.ledger import ledger_end
+from tests.builders import ledger_end
 from tests.faults.harness import RUN, carry_out_here, driver, expected_table, told_values
 from tests.testbed.daemons import poll
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from seedwise.errors import NotARunError, RunFileError
-from seedwise.folder.code_files import drop_code, read_code, write_code
-from seedwise.folder.directory import RunDirectory
+from seedwise.folder.directory import RunDirectory, drop_code, read_code, write_code
 
 FILES = {
     "project/fit.py": b"import pkg\n",
@@ -119,7 +118,7 @@ def test_a_version_that_was_not_finished_is_swept_away(directory, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seedwise.folder.code_files.replace_file", fail)
+        patch.setattr("seedwise.folder.directory.replace_file", fail)
         with pytest.raises(RunFileError, match="No space left"):
             write_code(directory, "v1", FILES)
     assert not (directory.code / "v1").exists()

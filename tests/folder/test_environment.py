@@ -11,8 +11,7 @@ import sys
 
 import pytest
 
-from seedwise.folder.directory import FORMAT_VERSION
-from seedwise.folder.environment import environment
+from seedwise.folder.directory import FORMAT_VERSION, environment
 from seedwise.folder.find import entry_directory, open_run_directory
 
 

@@ -11,8 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import EventLog, read_events
+from seedwise.folder.directory import EventLog, RunDirectory, read_events
 from seedwise.folder.find import entry_directory
 from seedwise.model.status import PoolNews
 

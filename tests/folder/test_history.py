@@ -70,12 +70,12 @@ def test_a_run_that_is_gone_on_with_keeps_its_id_name_and_beginning(directory):
     for n in (1, 2, 3):
         again = take_up(directory, name="another name")
         assert not again.is_new
-        assert (again.run_id, again.study_name, again.started_at) == (
+        assert (again.run_id, again.study_name, again.started_at_utc) == (
             first.run_id,
             "walk",
             at(0),
         )
-        assert again.resumed_at == tuple(map(at, range(1, n + 1)))
+        assert again.resumed_at_utc == tuple(map(at, range(1, n + 1)))
         assert (again.changes, again.accepted_changes) == ({}, ())
 
 
@@ -87,7 +87,7 @@ def test_a_copy_of_a_run_has_an_id_of_its_own_from_its_first_driver_on(directory
     of_copy = take_up(copy)
     assert of_copy.copy_of == directory.path
     assert of_copy.run_id != begun.run_id
-    assert of_copy.started_at == begun.started_at
+    assert of_copy.started_at_utc == begun.started_at_utc
     copy.meta.write({**copy.read_meta(), "run_dir": str(copy.path)})
     again = take_up(copy)
     assert (again.run_id, again.copy_of) == (of_copy.run_id, None)
@@ -120,7 +120,7 @@ def test_changes_that_are_accepted_are_noted_for_good(directory):
     take_up(directory)
     changed = take_up(directory, CHANGED, accept_changes=True)
     assert changed.changes == {"loss": ("walk, code 1", "walk, code 2")}
-    assert changed.depends_on == CHANGED
+    assert changed.results_depend_on == CHANGED
     again = take_up(directory, CHANGED)  # what was accepted is what counts from then on
     assert again.changes == {}
     with pytest.raises(ChangedRunError):
@@ -210,7 +210,7 @@ def test_of_the_cpu_of_an_entry_its_run_has_told(directory, monkeypatch):
     monkeypatch.setattr(module, "environment", lambda: {"cpu_model": "Abacus 9"})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert take_up(entry).resumed_at
+        assert take_up(entry).resumed_at_utc
 
 
 def test_the_cpu_of_a_new_run_is_any(directory, monkeypatch):

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedwise.disk import frames
 from seedwise.errors import DamagedFileError, LedgerMismatchError, RunFileError
 from seedwise.folder import ledger as module
-from seedwise.folder.ledger import Ledger, TrialLosses, ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import Ledger, TrialLosses, params_digest, read_trials
 from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
+from tests.builders import ledger_end
 
 # Any text, with lone surrogates, as in names of files that are not UTF-8.
 TEXT = st.text(st.characters(), max_size=60)
@@ -193,15 +195,6 @@ def test_a_ledger_has_no_other_trials(path):
     fill(path, SOME)
     with Ledger(path) as ledger:
         assert ledger.recorded(Proposal(2, {"x": 2.0})) == []
-
-
-def test_what_is_forgotten_is_on_disk_all_the_same(path):
-    fill(path, SOME)
-    with Ledger(path) as ledger:
-        ledger.forget([0, 7])
-        assert ledger.recorded(SOME[0][0]) == []
-        assert len(ledger.recorded(SOME[1][0])) == 2
-    assert_holds(path, SOME)
 
 
 def test_the_end_of_a_long_traceback_is_kept(path):
@@ -703,7 +696,8 @@ def test_the_guard_is_asked_before_the_first_line(path, calls):
 
 def test_what_is_recorded_is_synced_once_a_second(path, calls, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    for part in (module, frames):
+        monkeypatch.setattr(part, "time", SimpleNamespace(monotonic=lambda: now))
     with Ledger(path) as ledger:
         for second, n_syncs in ((0.0, 1), (0.9, 1), (1.1, 2), (1.2, 2), (9.0, 3), (9.5, 3)):
             now = 1000.0 + second

@@ -214,7 +214,7 @@ def test_a_driver_that_ends_before_it_gets_to_it(directory):
     def end() -> None:
         while not control.poll():
             time.sleep(0.005)
-        control.close()
+        control.__exit__()
         lease.release()
 
     thread = threading.Thread(target=end)
@@ -345,7 +345,7 @@ def test_neither_links_nor_pipes_nor_folders_are_followed(held, tmp_path):
     (held.control / f"ask-{'1' * 32}.json").mkdir()
     assert control.poll() == []
     assert aim.exists()
-    assert names(held) == [f"ask-{'1' * 32}.json"]
+    assert names(held) == []
 
 
 def test_other_files_are_left_alone(held):
@@ -364,7 +364,7 @@ def test_a_folder_that_is_gone_is_no_matter(held):
     held.control.rmdir()
     assert control.poll() == []
     control.answer(SCALE)
-    control.close()
+    control.__exit__()
 
 
 def test_on_a_full_disk_a_request_is_done_once(held, monkeypatch):
@@ -375,7 +375,7 @@ def test_on_a_full_disk_a_request_is_done_once(held, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_put", full)
-    monkeypatch.setattr(module, "_remove", lambda path: None)
+    monkeypatch.setattr(module, "remove", lambda path: None)
     (request,) = control.poll()
     control.answer(request)
     assert control.poll() == []
@@ -396,7 +396,7 @@ def test_in_the_end_nothing_is_left_of_what_was_asked(held):
     leave(held, SCALE)
     control.answer(SCALE)  # which nobody reads
     leave(held, Request(by="too late"))
-    control.close()
+    control.__exit__()
     assert not held.control.exists()
 
 
@@ -407,7 +407,7 @@ def test_a_stop_is_done_although_the_end_took_the_answer_with_it(directory, monk
     def answer_and_end(seconds: float) -> None:
         for request in control.poll():
             control.answer(request)
-        control.close()
+        control.__exit__()
         lease.release()
 
     monkeypatch.setattr(module.time, "sleep", answer_and_end)

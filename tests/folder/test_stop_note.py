@@ -16,8 +16,9 @@ from seedwise.errors import (
     SeedwiseError,
     SpaceError,
 )
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.stop_note import StopNote, read_stop_note, write_stop_note
+from seedwise.folder.stop_note import StopNote
 from seedwise.study.proposer import Proposer
 from tests.tables import table
 
@@ -99,11 +100,11 @@ NOTED = [
 @pytest.mark.parametrize("error", NOTED, ids=lambda error: type(error).__name__)
 def test_an_error_is_noted_with_its_data_and_without_a_pickle(tmp_path, monkeypatch, error):
     directory = RunDirectory(tmp_path)
-    assert read_stop_note(directory) is None
+    assert stop_note.read(directory) is None
     for name in ("dumps", "loads"):
         monkeypatch.delattr(pickle, name)
-    write_stop_note(directory, StopNote(4, error, seen=True))
-    note = read_stop_note(directory)
+    stop_note.write(directory, StopNote(4, error, seen=True))
+    note = stop_note.read(directory)
     assert (note.number, type(note.error), note.seen) == (4, type(error), True)
     assert (str(note.error), vars(note.error)) == (str(error), vars(error))
     assert Path(tmp_path / "failure.json").stat().st_mode & 0o777 == 0o600
@@ -113,5 +114,5 @@ def test_an_error_is_noted_with_its_data_and_without_a_pickle(tmp_path, monkeypa
 def test_a_note_of_an_error_that_is_unknown_has_its_text(tmp_path, kind):
     directory = RunDirectory(tmp_path)
     directory.failure.write({"trial": 3, "seen": False, "error": kind, "data": {}})
-    error = read_stop_note(directory).error
+    error = stop_note.read(directory).error
     assert (type(error), str(error)) == (SeedwiseError, kind)

@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 
 from seedwise.disk.frames import FrameFile
 from seedwise.errors import DamagedFileError, RunFileError
-from seedwise.folder import table_rows as trial_rows
-from seedwise.folder import trial_table
+from seedwise.folder import trial_table as trial_rows
 from seedwise.folder.ledger import params_digest
-from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
-from seedwise.folder.trial_table import TrialTable
-from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
+from seedwise.model.trials import TrialResult, TrialState
 from tests import builders
+from tests.builders import table_end
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-DIRECTIONS = ["minimize", "maximize"]
 COMPLETE, FAIL, PRUNED = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
 
 complete = builders.trial
@@ -110,16 +108,9 @@ def assert_knows(table, told: dict[int, TrialResult]) -> None:
     """Check what a table has in memory."""
     states = [trial.state for trial in told.values()]
     assert {s: table.counts[s] for s in TrialState} == {s: states.count(s) for s in TrialState}
-    assert table.n_told == len(told)
+    assert table.counts.total() == len(told)
     for number in {*told, *range(7), 511, 512, 1023, 10**18, 10**18 + 1}:
         assert table.state_of(number) == (told[number].state if number in told else None)
-    for direction in DIRECTIONS:
-        best = best_trial([told[number] for number in sorted(told)], direction)
-        found = table.best(direction)
-        if best is None:
-            assert found is None
-        else:
-            assert (found[0], bits(found[1])) == (best.number, bits(best.value))
 
 
 def assert_holds(path, told: dict[int, TrialResult]) -> None:
@@ -220,52 +211,6 @@ def test_a_digest_is_needed_for_each_trial(path):
     assert_rows(path, {})
 
 
-# The best.
-
-
-def test_of_equal_values_the_lowest_number_is_best(path):
-    values = [(5, 1.0), (2, 1.0), (7, 0.0), (9, 2.0), (4, -0.0), (6, 2.0), (8, math.nan)]
-    with TrialTable(path) as table:
-        for number, value in values:
-            add(table, [complete(number, value)])
-        assert (table.best("minimize"), table.best("maximize")) == ((4, 0.0), (6, 2.0))
-        assert math.copysign(1, table.best("minimize")[1]) == -1
-        table.begin_again([4, 6])
-        assert (table.best("minimize"), table.best("maximize")) == ((7, 0.0), (9, 2.0))
-        table.begin_again([7, 9])
-        assert (table.best("minimize"), table.best("maximize")) == ((2, 1.0), (2, 1.0))
-        table.begin_again([2, 5])
-        assert table.best("minimize") is table.best("maximize") is None
-        assert table.counts[COMPLETE] == 1
-        table.begin_again([8])
-        assert table.best("minimize") is None
-        add(table, [complete(9, 3.0)])
-        assert table.best("minimize") == (9, 3.0)
-
-
-def test_the_file_is_read_for_the_best_only_after_that_was_dropped(path, monkeypatch):
-    n_read = [0]
-
-    def counted(*args, **keywords):
-        n_read[0] += 1
-        return read_rows(*args, **keywords)
-
-    monkeypatch.setattr(trial_table, "read_rows", counted)
-    with TrialTable(path) as table:
-        add(table, [complete(number, float(number)) for number in range(9)])
-        table.begin_again([3, 4])
-        assert table.best("minimize") == (0, 0.0)
-        assert n_read == [0]
-        table.begin_again([0])
-        assert [table.best("minimize"), table.best("maximize")] == [(1, 1.0), (8, 8.0)]
-        add(table, [complete(0, -1.0)])
-        assert table.best("minimize") == (0, -1.0)
-        assert n_read == [1]
-        table.begin_again(range(9))
-        assert table.best("minimize") is None
-        assert n_read == [1]
-
-
 # Trials that are begun again.
 
 
@@ -285,7 +230,7 @@ def test_many_trials_may_be_begun_again(path):
         size = path.stat().st_size
         table.begin_again(iter(range(1, n_trials)))
         assert path.stat().st_size - size < 9 * n_trials
-        assert table.n_told == 1
+        assert table.counts.total() == 1
     assert_holds(path, {0: complete(0, 0.0)})
 
 
@@ -383,9 +328,7 @@ def test_a_full_disk_leaves_the_table_as_it_was(does, path, monkeypatch):
         assert_knows(table, last_of(SOME))
         assert path.read_bytes() == data
         DOES[does](table)
-        assert (
-            table.best("minimize") == {"add": (8, -9.0), "begin_again": (10**18, math.inf)}[does]
-        )
+        assert table.counts.total() == len(SOME) + {"add": 1, "begin_again": -2}[does]
 
 
 def test_a_new_beginning_is_on_disk_when_it_returns(path, monkeypatch):
@@ -422,7 +365,7 @@ def long_table(tmp_path_factory):
     trial, digest = complete(0, 0.0), params_digest({"x": 0.0})
     with FrameFile(path, trial_rows.FRAMING) as file:
         file.append(
-            trial_rows.row_body(attrs.evolve(trial, number=number, value=number / 7), digest)
+            trial_rows._row_body(attrs.evolve(trial, number=number, value=number / 7), digest)
             for number in range(200_000)
         )
     return path
@@ -432,8 +375,7 @@ def long_table(tmp_path_factory):
 def test_many_told_trials_take_little_memory(long_table):
     table, kept_mb, most_mb = traced_mb(TrialTable(long_table).__enter__)
     with table:
-        assert table.n_told == 200_000
-        assert table.best("maximize")[0] == 199_999
+        assert table.counts.total() == 200_000
     assert kept_mb < 0.5
     assert most_mb < 3
 

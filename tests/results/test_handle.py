@@ -48,7 +48,7 @@ def came(directory, monkeypatch) -> Iterator[list[Request]]:
         yield came
         ended.set()
         thread.join()
-        control.close()
+        control.__exit__()
 
 
 def test_it_says_which_run_it_is_and_how_far(directory):

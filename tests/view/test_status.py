@@ -9,8 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import EventLog
+from seedwise.folder.directory import EventLog, RunDirectory
 from seedwise.folder.find import entry_directory
 from seedwise.model.status import PoolNews, RunStatus
 from seedwise.view.status import progress_line, status_lines

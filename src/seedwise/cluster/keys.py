@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distributed import Security
 
-from seedwise.disk.own_folder import make_own_folder
+from seedwise.disk.files import make_own_folder
 from seedwise.errors import KeyFolderError
 
 KEY_FILE = "key.pem"

@@ -12,6 +12,7 @@ body                  the record; every body of a kind of file has the same mark
 import contextlib
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ class FrameFile:
     _guard: Callable[[], None] = lambda: None
     _handle: int = -1
     _end: int = 0
+    _synced_s: float = 0.0
 
     def __enter__(self) -> Self:
         """Open the file."""
@@ -82,6 +84,7 @@ class FrameFile:
         self._guard()
         with writing(self._path):
             os.fsync(self._handle)
+        self._synced_s = time.monotonic()
 
     def _append(self, data: bytes) -> None:
         self._guard()
@@ -95,7 +98,7 @@ class FrameFile:
 
 
 def frames(path: Path, framing: Framing, position: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield the whole records that a file has when this begins, each with its position in bytes.
+    """Yield the whole records that a file has when this begins, each with where it ends, in bytes.
 
     They are those from a position on, where one begins; 0 yields all. A file that is not there has
     no records. Raises DamagedFileError if a whole record comes after one that is not, or if the
@@ -125,22 +128,15 @@ def frames(path: Path, framing: Framing, position: int = 0) -> Iterator[tuple[in
                     )
                     raise DamagedFileError(path, position, problem)
                 return
+            position += _FRAME.size + len(body)
             yield position, body
-            position = frame_end(position, body)
-
-
-def frame_end(position: int, body: bytes) -> int:
-    """Return where the record at a position ends."""
-    return position + _FRAME.size + len(body)
 
 
 def frames_end(path: Path, framing: Framing) -> int:
     """Return the length in bytes up to the end of the last whole record; 0 without a file."""
     n_magic = len(framing.magic)
-    end = n_magic if path.exists() and path.stat().st_size >= n_magic else 0
-    for position, body in frames(path, framing):
-        end = frame_end(position, body)
-    return end
+    begin = n_magic if path.exists() and path.stat().st_size >= n_magic else 0
+    return max((end for end, _ in frames(path, framing)), default=begin)
 
 
 def _read_body(file: BinaryIO, room_bytes: int, framing: Framing) -> bytes | None:

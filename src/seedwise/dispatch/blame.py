@@ -43,7 +43,7 @@ class Blame:
         for order, worker, until_s in held:
             words = self._fault(worker)
             if words:
-                results.append((order, died(order.task, words)))
+                results.append((order, failed(order.task, "WorkerDied", words, FailureKind.DIED)))
             elif words is not None or time.monotonic() > until_s:
                 again.append(order)
             else:
@@ -51,25 +51,10 @@ class Blame:
         return again, results
 
 
-def given_up(task: ChunkTask, error: BaseException | None) -> ChunkResult:
-    """Return the result of a chunk that Dask failed to have evaluated."""
-    return _failed(task, type(error).__name__, str(error))
-
-
-def died(task: ChunkTask, words: str) -> ChunkResult:
-    """Return the result of a chunk that took down its worker with all its processes."""
-    return _failed(task, "WorkerDied", words, FailureKind.DIED)
-
-
-def overran(task: ChunkTask, limit_s: float) -> ChunkResult:
-    """Return the result of a chunk whose trial ran for more than `limit_s` seconds."""
-    text = f"the trial ran for more than slurm_timeout_minutes={limit_s / 60:g}"
-    return _failed(task, "TrialTimeout", text)
-
-
-def _failed(
+def failed(
     task: ChunkTask, exception_type: str, text: str, kind: FailureKind = FailureKind.LOSS
 ) -> ChunkResult:
+    """Return what stands for the result of a chunk of which none will come."""
     message = text.partition("\n")[0]
     failure = SeedFailure(task.chunk.start, None, exception_type, message, text, kind)
     return task.result(failure=failure)

@@ -15,24 +15,6 @@ from seedwise.worker.chunk import ChunkTask
 
 
 @attrs.frozen
-class Errand:
-    """What all chunks of a study, or of a sweep, have in common."""
-
-    loss_id: str
-    #: Names the tasks on the Dask dashboard.
-    loss_name: str
-    run_name: str
-    entry_id: str | None = None
-    #: The part of the work, if it is not the first: it has the same trials, and other chunks.
-    part: str = ""
-    #: None means no limit.
-    chunk_timeout_s: float | None = None
-    attempts_dir: str | None = None
-    #: Returns how the name of a trial's folder begins, by the trial's number.
-    folder_stem: Callable[[int], str] = lambda _: ""
-
-
-@attrs.frozen
 class Traffic:
     """How a dispatcher sends chunks out."""
 
@@ -89,46 +71,56 @@ class Dispatcher(Protocol):
         """Forget chunks that are still out."""
 
 
+@attrs.frozen(eq=False)
 class Channel:
     """The way of one study, or one sweep, to the workers."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        errand: Errand,
-        on_lost: Callable[[ChunkLost], None] = lambda _: None,
-    ) -> None:
-        self.on_lost = on_lost
+    _dispatcher: Dispatcher
+    _loss_id: str
+    #: Names the tasks on the Dask dashboard.
+    _loss_name: str
+    _run_name: str
+    _entry_id: str | None = None
+    #: The part of the work, if it is not the first: it has the same trials, and other chunks.
+    _part: str = ""
+    #: None means no limit.
+    _chunk_timeout_s: float | None = None
+    _attempts_dir: str | None = None
+    #: Returns how the name of a trial's folder begins, by the trial's number.
+    _folder_stem: Callable[[int], str] = lambda _: ""
+    on_lost: Callable[[ChunkLost], None] = lambda _: None
+    #: How the keys of its tasks begin.
+    key_stem: str = attrs.field(init=False)
+
+    @key_stem.default
+    def _key_stem(self) -> str:
         # Dask's dashboard groups tasks by the key's first word, which must start with a letter.
-        word = re.sub(r"[^A-Za-z0-9_]", "_", errand.loss_name)
+        word = re.sub(r"[^A-Za-z0-9_]", "_", self._loss_name)
         prefix = word if word[0].isalpha() else f"loss_{word}"
-        stem = f"{prefix}-{errand.run_name}-{dispatcher.token}"
+        stem = f"{prefix}-{self._run_name}-{self._dispatcher.token}"
         # After the token, which no name of a run or an entry can imitate.
-        self.key_stem = f"{stem}-{errand.part}" if errand.part else stem
-        self._dispatcher = dispatcher
-        self._errand = errand
+        return f"{stem}-{self._part}" if self._part else stem
 
     def submit(
         self, proposal: Proposal, chunks: Sequence[Chunk], attempt: int, isolated: bool = False
     ) -> None:
         """Have chunks of a trial evaluated; those of earlier trials go first."""
-        errand = self._errand
-        stem = errand.folder_stem(proposal.number)
+        stem = self._folder_stem(proposal.number)
         orders = [
             Order(
                 self,
                 ChunkTask(
-                    loss_id=errand.loss_id,
+                    loss_id=self._loss_id,
                     trial=proposal.number,
                     params=proposal.params,
-                    entry_id=errand.entry_id,
-                    part=errand.part,
+                    entry_id=self._entry_id,
+                    part=self._part,
                     chunk=chunk,
                     attempt=attempt,
                     topic=self._dispatcher.topic,
                     isolated=isolated,
-                    time_limit_s=errand.chunk_timeout_s,
-                    attempts_dir=errand.attempts_dir,
+                    time_limit_s=self._chunk_timeout_s,
+                    attempts_dir=self._attempts_dir,
                     folder_stem=stem,
                 ),
             )

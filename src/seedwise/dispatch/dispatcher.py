@@ -15,12 +15,11 @@ import numpy as np
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from seedwise.dispatch.blame import Blame, given_up, overran
+from seedwise.dispatch.blame import Blame, failed
 from seedwise.dispatch.channel import Channel, Order, Traffic
 from seedwise.dispatch.clock import TrialClock, TrialKey
-from seedwise.dispatch.packs import PackSize
 from seedwise.dispatch.self_check import SelfCheck
-from seedwise.dispatch.sizes import ChunkSizes
+from seedwise.dispatch.sizes import ChunkSizes, PackSize
 from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
@@ -93,8 +92,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         self._walltime = Walltime(walltime_s, self._clock) if walltime_s is not None else None
         self._blame = Blame(traffic.fault)
         self._checked_s = self._looked_s = time.monotonic()
-        #: Whether a chunk was evaluated, which shows that the loss works on the workers.
-        self.has_evaluated = False
         self.evaluated = Evaluated()
         self._interval_s = client.scheduler_comm.interval
         client.scheduler_comm.interval = _SEND_INTERVAL_S
@@ -251,9 +248,9 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             elif status == "error" and isinstance(sent.future.exception(), KilledWorker):
                 self._run_again(sent, sent.future.exception())
             elif status == "error":
-                results += [
-                    (order, given_up(order.task, sent.future.exception())) for order in sent.orders
-                ]
+                error = sent.future.exception()
+                why = type(error).__name__, str(error)
+                results += [(order, failed(order.task, *why)) for order in sent.orders]
             elif status in ("pending", "lost"):  # finished, and then its worker was lost
                 self._wait_again(sent)
             else:
@@ -265,6 +262,8 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
         return results
 
     def _note(self, order: Order, result: ChunkResult) -> None:
+        if not self.evaluated.n_seeds:
+            warn_if_averaged(result)
         self.evaluated.n_chunks += 1
         self.evaluated.n_seeds += 0 if result.losses is None else result.n_seeds
         self.evaluated.busy_s += result.duration_s
@@ -273,9 +272,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
             self._walltime.note(order, result)
         if result.failure is None and not order.task.isolated:
             self.sizes.note(result.worker, result.n_seeds, result.duration_s)
-        if not self.has_evaluated and result.failure is None:
-            self.has_evaluated = True
-            warn_if_averaged(result)
 
     def _fetch(self, finished: Sequence[_Sent]) -> list[tuple[Order, ChunkResult]]:
         async def gather() -> list[Any]:
@@ -363,7 +359,9 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
                     self._send_again(order)
             else:
                 self._traffic.on_late(trial)
-                results += [(order, overran(order.task, self._clock.limit_s)) for order in late]
+                limit = f"slurm_timeout_minutes={self._clock.limit_s / 60:g}"
+                why = "TrialTimeout", f"the trial ran for more than {limit}"
+                results += [(order, failed(order.task, *why)) for order in late]
         return results
 
     def _forget_packs_of(self, trial: TrialKey) -> list[Order]:

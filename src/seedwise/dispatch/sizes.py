@@ -1,9 +1,9 @@
-"""The sizes of the chunks that a trial is cut into, by what its seeds have cost lately."""
+"""How many seeds a chunk has, and how many chunks share a Dask task, by what they have cost."""
 
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 # What a task costs the driver, and the workers about as much.
 _TASK_S = 0.0015
@@ -16,6 +16,12 @@ _PART_OF_LIMIT = 0.1
 _RECENT = 64
 # Seeds of the largest chunk while no cost is known, if a chunk may not take as long as it likes.
 _LARGEST_BLIND = 100
+
+# How long a pack should take: a task costs the driver one to two milliseconds.
+_PACK_S = 0.25
+_LARGEST_PACK = 500
+_MOST_CHUNKS_OUT = 20_000
+_PACKS_PER_SLOT = 3
 
 
 class ChunkSizes:
@@ -71,3 +77,29 @@ class ChunkSizes:
             n_left -= size * share
         n_chunks = max(1, min(share, int(n_batches * cost_s / best_s)))
         yield from itertools.repeat(min(most, max(1, -(-n_left // n_chunks))))
+
+
+class PackSize:
+    """The size of packs, by how long chunks take; `slots` says how many can run at once now."""
+
+    def __init__(self, slots: Callable[[], int]) -> None:
+        self.size = 1
+        self._slots = slots
+
+    @property
+    def chunks_wanted(self) -> int:
+        """How many chunks should be out, so that no worker waits for the driver."""
+        packs_out = self._slots() * _PACKS_PER_SLOT
+        return packs_out * min(self.size, _most(packs_out))
+
+    def note(self, durations_s: Sequence[float]) -> None:
+        """Take note of how long chunks took that came back together; of one at least."""
+        mean_s = sum(durations_s) / len(durations_s)
+        # The next cases may take longer than the last, so the size grows step by step.
+        fits = min(2 * self.size, int(_PACK_S / max(mean_s, 1e-6)))
+        self.size = max(1, min(_most(self._slots() * _PACKS_PER_SLOT), fits))
+
+
+def _most(packs_out: int) -> int:
+    """Return how many chunks a pack may have at most."""
+    return max(1, min(_LARGEST_PACK, _MOST_CHUNKS_OUT // packs_out))

@@ -13,17 +13,17 @@ import attrs
 
 from seedwise import errors
 from seedwise.driver.carry_out import carry_out
-from seedwise.driver.optimize import Optimization
 from seedwise.driver.parts import OF_THE_CALL, make_parts
 from seedwise.driver.run import Run
-from seedwise.driver.study_work import Study, recovered_study
+from seedwise.driver.study_work import Study, StudyWork, recovered_study
 from seedwise.driver.workplace import Workplace
+from seedwise.engine.engine import Engine
 from seedwise.errors.base import masked
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.ledger import Ledger
-from seedwise.model.events import Event, PoolChanged, RunStarted, TrialFinished
+from seedwise.model.events import Event, PoolChanged, TrialFinished
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions
 from seedwise.model.trials import Proposal, TrialResult, TrialState
@@ -48,7 +48,7 @@ _NOT_OF_ONE_SEED = {
 }
 
 # A job that was cancelled just now may still write its log.
-_REMOVE_FOR_S = 5.0
+_REMOVALS = 20
 _REMOVE_EVERY_S = 0.25
 
 
@@ -62,17 +62,27 @@ def check_seed(
     one = RunOptions.from_keywords(_keywords(options, seed))
     parts = make_parts(loss, one)
     with _passing_folder(Path(one.run_root)) as directory:
-        watch = _Watch(directory, listen)
+        works: list[_OneSeed] = []
 
         def work(run: Run, _: Callable[[Event], None]) -> _OneSeed:
             study = recovered_study(run)
             study.run.prepare()
-            return _OneSeed(study, watch, has_witness=options.self_check)
+            works.append(_OneSeed(study, has_witness=options.self_check))
+            return works[0]
+
+        def without_folder(text: str) -> str:
+            return text.replace(f"{directory.log_dir}/", "")
+
+        def tell(event: Event) -> None:
+            if isinstance(event, PoolChanged):
+                news = attrs.evolve(event.news, text=without_folder(event.news.text))
+                event = attrs.evolve(event, news=news)
+            listen(event)
 
         try:
-            return carry_out(work, parts, one, directory, [watch])  # type: ignore[return-value]
+            return carry_out(work, parts, one, directory, [tell])  # type: ignore[return-value]
         except (errors.LossFailedError, errors.NoCompleteTrialError):
-            raise _failed(loss, watch.finished, seed, watch.log_tail) from None
+            raise _failed(loss, works[0], seed) from None
         except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
             raise errors.CheckFailedError(
@@ -84,7 +94,7 @@ def check_seed(
             raise
         except errors.SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
-            error.args = (watch.without_folder(str(error)),)
+            error.args = (without_folder(str(error)),)
             raise
 
 
@@ -103,14 +113,27 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
     }
 
 
-class _OneSeed(Optimization):
+class _OneSeed(StudyWork):
     """A run that looks at its worker before that goes."""
 
-    def __init__(self, study: Study, watch: "_Watch", *, has_witness: bool) -> None:
+    def __init__(self, study: Study, *, has_witness: bool) -> None:
         super().__init__(study)
         self.has_witness = has_witness
-        self._watch = watch
+        self.finished: TrialFinished | None = None
+        #: The end of the job's log, if the loss did not raise and failed all the same.
+        self.log_tail = ""
         self._checked: dict[str, Any] | None = None
+        self._began_s = self._waited_s = 0.0
+
+    def open(self, workplace: Workplace) -> Engine | None:
+        if self._parts is None:
+            self._began_s = time.monotonic()
+        return super().open(workplace)
+
+    def tell(self, workplace: Workplace, event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            self.finished, self._waited_s = event, time.monotonic() - self._began_s
+        super().tell(workplace, event)
 
     def conclude(self, workplace: Workplace) -> None:
         super().conclude(workplace)
@@ -119,7 +142,7 @@ class _OneSeed(Optimization):
         else:  # now, before the worker's own end
             log_dir = self.run.directory.log_dir
             logs = sorted(log_dir.glob("*.err"), key=lambda path: path.stat().st_mtime)
-            self._watch.log_tail = log_tail(log_dir, logs[-1].stem) if logs else ""
+            self.log_tail = log_tail(log_dir, logs[-1].stem) if logs else ""
 
     def remarks(self) -> Sequence[str]:
         return ()
@@ -136,7 +159,7 @@ class _OneSeed(Optimization):
             result = ledger.recorded(Proposal(trial.number, trial.params))[-1]
         host, reference_s, versions = _describe(workplace, result.worker)
         script = directory.log_dir / "job.sh"
-        waited_s = max(0.0, self._watch.waited_s - reference_s - result.duration_s)
+        waited_s = max(0.0, self._waited_s - reference_s - result.duration_s)
         return {
             "params": dict(trial.params),
             "value": trial.value,
@@ -152,37 +175,8 @@ class _OneSeed(Optimization):
         }
 
 
-class _Watch:
-    """Passes events on, and keeps what they say of the one trial."""
-
-    def __init__(self, directory: RunDirectory, listen: Callable[[Event], None]) -> None:
-        self.finished: TrialFinished | None = None
-        #: The end of the job's log, if the loss did not raise and failed all the same.
-        self.log_tail = ""
-        self.waited_s = 0.0
-        self._listen = listen
-        self._log_dir = directory.log_dir
-        self._began_s = time.monotonic()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self._began_s = time.monotonic()
-        elif isinstance(event, TrialFinished):
-            self.waited_s = time.monotonic() - self._began_s
-            self.finished = event
-        elif isinstance(event, PoolChanged):
-            news = attrs.evolve(event.news, text=self.without_folder(event.news.text))
-            event = attrs.evolve(event, news=news)
-        self._listen(event)
-
-    def without_folder(self, text: str) -> str:
-        """Return a text in which logs are called by their names alone."""
-        return text.replace(f"{self._log_dir}/", "")
-
-
-def _failed(
-    loss: LossDefinition, finished: TrialFinished | None, seed: int, tail: str
-) -> errors.CheckFailedError:
+def _failed(loss: LossDefinition, work: _OneSeed, seed: int) -> errors.CheckFailedError:
+    finished = work.finished
     assert finished is not None  # or the trial could not have failed
     failure = finished.failure
     assert failure is not None
@@ -192,7 +186,7 @@ def _failed(
         seed if loss.vectorized else failure.seed,
         failure.exception_type,
         failure.traceback,
-        tail,
+        work.log_tail,
     )
 
 
@@ -224,10 +218,9 @@ def _passing_folder(root: Path) -> Iterator[RunDirectory]:
 
 
 def _remove(path: Path) -> None:
-    until_s = time.monotonic() + _REMOVE_FOR_S
-    shutil.rmtree(path, ignore_errors=True)
-    while path.exists() and time.monotonic() < until_s:
-        time.sleep(_REMOVE_EVERY_S)
+    for _ in range(_REMOVALS):
         shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _logger.warning("%s could not be removed", path)
+        if not path.exists():
+            return
+        time.sleep(_REMOVE_EVERY_S)
+    _logger.warning("%s could not be removed", path)

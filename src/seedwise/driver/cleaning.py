@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seedwise.cluster.keys import remove_keys
-from seedwise.disk.own_folder import is_folder
+from seedwise.disk.files import is_folder
 from seedwise.errors import CleanRefusedError, EntryOfARunError, NotARunError, RunExistsError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import is_unborn, run_of_entry

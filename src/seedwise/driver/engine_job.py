@@ -1,29 +1,41 @@
 """The work of one engine, a study's or a sweep's: what both open, and close, in the same way."""
 
 import contextlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic
 
 import attrs
 
-from seedwise.dispatch.channel import Channel, Errand
-from seedwise.driver.report import InFlight
+from seedwise.disk.every import Every
+from seedwise.dispatch.channel import Channel
 from seedwise.driver.run import Run
-from seedwise.driver.tally import Summary
+from seedwise.driver.work import InFlight, Result_co, Work
 from seedwise.driver.workplace import Workplace
-from seedwise.engine.engine import Engine, FailedTrial, Ledger, Proposer, Rules
+from seedwise.engine.engine import Engine, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
+from seedwise.engine.trial import OpenTrial
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
+from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.validation import Validation
 
 
-class EngineJob(ABC):
-    """A job for the loop that has an engine; `close` it in the end, opened or not."""
+class EngineJob(Work[Result_co], Generic[Result_co]):
+    """Work that has one engine at a time, and is its own only job, if anything `is_left`."""
 
-    def __init__(self, run: Run, summary: Summary) -> None:
+    #: How often ``summary.json`` is written at most; 0 is at each trial.
+    summary_every_s: ClassVar[float] = 0.0
+    n_seeds_unused = 0
+    #: How many trials were asked for in all.
+    n_planned: int
+
+    def __init__(self, run: Run, *, is_left: bool) -> None:
         self.run = run
-        self.summary = summary
-        self.failed: FailedTrial | None = None
-        self.n_seeds_unused = 0
+        self.is_prepared = is_left
+        self.jobs = [self] if is_left else []
+        self.failed: OpenTrial | None = None
+        self._summary_due = Every(self.summary_every_s)
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""
@@ -72,7 +84,8 @@ class EngineJob(ABC):
             self.take(workplace, event)
 
         name, parent = run.directory.name, run.directory.parent
-        errand = Errand(
+        channel = Channel(
+            workplace.dispatcher,
             loss_id=workplace.loss_id,
             loss_name=run.parts.loss.name,
             run_name=name if parent is None else f"{parent.name}-{name}",
@@ -81,22 +94,42 @@ class EngineJob(ABC):
             chunk_timeout_s=run.options.chunk_timeout_seconds,
             attempts_dir=folders.attempts_dir,
             folder_stem=folders.stem,
+            on_lost=emit,
         )
-        channel = Channel(workplace.dispatcher, errand, emit)
         closing.callback(channel.close)
         closing.callback(workplace.demand.change, self, 0)
-        if run.parts.plan.measured:
-            at_once = run.options.worker_parallelism
-            cut = workplace.cut(run.parts.plan, at_once, rules.in_flight)
-            rules = attrs.evolve(rules, cut=cut)
-        engine = Engine(rules, allocation, proposer, channel, ledger, folders)
-        self._engine = engine
+        plan, in_flight = run.parts.plan, rules.in_flight
+        # Without batches, a worker evaluates so many seeds of a chunk at the same time.
+        batch = plan.batch or run.options.worker_parallelism
+
+        def cut(n_seeds: int) -> Iterator[int]:
+            n_trials = max(1, in_flight() * workplace.demand.n_jobs)
+            return workplace.dispatcher.sizes.cut(n_seeds, n_trials, batch)
+
+        cut_as = cut if plan.measured else None
+        rules = attrs.evolve(rules, cut=cut_as, out_of_time=self.out_of_time)
+        self._engine = engine = Engine(rules, allocation, proposer, channel, ledger, folders)
         if not self._part:
-            self.summary.write(proposer.best)
-        engine.begin(emit, self.out_of_time)
+            self.write_summary()
+        engine.begin(emit)
         closing.callback(_close_folders, engine, folders)
         self._closing = closing.pop_all()
         return engine
+
+    def write_summary(self) -> None:
+        """Write ``summary.json``: the best trial, the counts, and what the validation found."""
+        self.run.guard()
+        best, counts, validated = self.best, self.counts, self.validated()
+        self.run.directory.summary.write(
+            {
+                **_named("best", best),
+                **(_named("validated", validated, "interval") if validated else {}),
+                "n_trials": max(self.n_planned, counts.total()),
+                "n_told": counts.total(),
+                "n_failed": counts[TrialState.FAIL],
+                "n_pruned": counts[TrialState.PRUNED],
+            }
+        )
 
     def out_of_time(self) -> bool:
         """Tell whether no further trial is to be asked for."""
@@ -104,8 +137,8 @@ class EngineJob(ABC):
 
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event of the engine."""
-        if isinstance(event, TrialFinished):
-            self.summary.take(event)
+        if isinstance(event, TrialFinished) and self._summary_due.due():
+            self.write_summary()
         self.tell(workplace, event)
 
     def tell(self, workplace: Workplace, event: Event) -> None:
@@ -117,3 +150,10 @@ def _close_folders(engine: Engine, folders: TrialFolders) -> None:
     # Those of trials in flight are taken up by the driver that resumes the run.
     if engine.n_in_flight == 0:
         folders.close()
+
+
+def _named(prefix: str, found: TrialResult | Validation | None, *more: str) -> dict[str, Any]:
+    """Return what a trial or a validation found, by names with a prefix; None of nothing."""
+    names = {name: name for name in ("value", "params", "stderr", *more, "n_seeds")}
+    names["trial"] = "number"
+    return {f"{prefix}_{name}": getattr(found, field, None) for name, field in names.items()}

@@ -9,17 +9,17 @@ from typing import Any
 import attrs
 
 from seedwise import errors
-from seedwise.disk.open_files import most_entries_open
+from seedwise.disk.files import most_entries_open
 from seedwise.driver import study_work
-from seedwise.driver.carry_out import Work
 from seedwise.driver.parts import entry_parts
 from seedwise.driver.run import Run, take_up
 from seedwise.driver.validation import n_chunks_of_parts
+from seedwise.driver.work import InFlight, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
-from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
@@ -87,6 +87,15 @@ class EntriesWork(Work[MultiOptimizeResult]):
         told += self._told_of_failed
         return itertools.chain.from_iterable(told)
 
+    @property
+    def n_seeds_unused(self) -> int:
+        """How many seeds were evaluated ahead in vain, in all entries together."""
+        return sum(entry.n_seeds_unused for entry in self.jobs)
+
+    def in_flight(self) -> InFlight:
+        """Return what is in flight, in all entries together."""
+        return InFlight(*map(sum, zip(*(entry.in_flight() for entry in self.jobs), strict=True)))
+
     def entries(self) -> dict[str, int]:
         """Return how many entries are in which state."""
         done, failed = len(self._results), len(self._failed)
@@ -143,25 +152,19 @@ class EntriesWork(Work[MultiOptimizeResult]):
         n_entries = len(self.run.options.entry_ids)
         self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries, validated))
 
-    def note_failure(self, entry_id: str, error: Exception) -> None:
-        """Note that an entry failed; raises the error if it is one of the whole run."""
-        if not isinstance(error, _OF_AN_ENTRY):
-            raise error
-        # That no trial is complete, the trials say; and after a timeout there may be some later.
-        if not isinstance(error, errors.NoCompleteTrialError):
-            directory = entry_directory(self.run.directory, self._labels[entry_id])
-            note = read_stop_note(directory)
-            if note is None or note.seen:
-                write_stop_note(directory, StopNote(NO_TRIAL, error))
-        self.note_end(entry_id, error)
-
     @contextlib.contextmanager
     def noting_errors(self, entry_id: str) -> Iterator[None]:
-        """Have an error be that of the entry, if it can be."""
+        """Have an error be that of the entry, unless it is one of the whole run."""
         try:
             yield
         except _OF_AN_ENTRY as error:
-            self.note_failure(entry_id, error)
+            # That no trial is complete, the trials say; and after a timeout there may be some.
+            if not isinstance(error, errors.NoCompleteTrialError):
+                directory = entry_directory(self.run.directory, self._labels[entry_id])
+                note = stop_note.read(directory)
+                if note is None or note.seen:
+                    stop_note.write(directory, stop_note.StopNote(stop_note.NO_TRIAL, error))
+            self.note_end(entry_id, error)
 
     def _taken_up(self, index: int) -> Run | None:
         """Return the part of an entry of which something is left to do; None if nothing is."""
@@ -193,7 +196,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
         if note is None:
             return None
         if self.run.history.completed:
-            study_work.note_stop_seen(mine.directory)
+            stop_note.note_seen(mine.directory)
             return None
         return note.error
 
@@ -232,12 +235,10 @@ class Entry(study_work.StudyWork):
         super().__init__(study)
         self.entry_id: str = study.run.options.entry_id
         self._work = work
-        self._has_begun = False
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the next part of the work."""
-        if not self._has_begun:
-            self._has_begun = True
+        if self._parts is None:
             workplace.stop.check()
             self._work.n_open += 1
             directory = self.run.directory
@@ -249,10 +250,10 @@ class Entry(study_work.StudyWork):
         """End the work; an error that is the entry's own leaves the others at work."""
         super().close(None)
         self._work.n_open -= 1
-        if error is not None:
-            self._work.note_failure(self.entry_id, error)
-        elif self.is_done:
-            with self._work.noting_errors(self.entry_id):
+        with self._work.noting_errors(self.entry_id):
+            if error is not None:
+                raise error
+            if self.is_done:
                 self.raise_failure()
                 self.write_end()
                 self._work.note_end(self.entry_id, self.result())

@@ -7,16 +7,9 @@ from typing import Any
 
 import attrs
 
-from seedwise.driver.same_run import (
-    CodeIdentity,
-    code_identity,
-    loss_text,
-    sampler_of,
-    what_decides_results,
-)
+from seedwise.driver import same_run
 from seedwise.errors import NotARunError, OptionError
-from seedwise.folder.code_files import read_code, write_code
-from seedwise.folder.directory import RunDirectory
+from seedwise.folder.directory import RunDirectory, read_code, write_code
 from seedwise.model.held import with_overrides
 from seedwise.model.loss import CallShape, LossDefinition
 from seedwise.model.options.entries import EntriesOptions
@@ -65,7 +58,7 @@ class Parts:
     loss: LossDefinition
     plan: SeedPlan
     packed: Packed
-    identity: CodeIdentity
+    identity: same_run.CodeIdentity
     depends_on: Mapping[str, str]
     #: What ``run.json`` says of the run, and `read_saved` reads.
     saved: Mapping[str, Any]
@@ -78,7 +71,8 @@ class Parts:
     #: Of a study: returns the params that the trial of a number is to have, all, some, or None.
     point: Callable[[int], Mapping[str, Any] | None] = lambda _: None
     source: ParameterSource | None = None
-    cases: Cases | None = None
+    #: Of a sweep: its trials.
+    cases: Any = None
 
     @property
     def has_function(self) -> bool:
@@ -89,12 +83,6 @@ class Parts:
     def n_chunks(self) -> int:
         """The most chunks that a trial is cut into."""
         return -(-self.looks.sizes[-1] // self.plan.chunk_size)
-
-    @property
-    def all_cases(self) -> Cases:
-        """The trials of a sweep."""
-        assert self.cases is not None  # of a sweep
-        return self.cases
 
 
 @attrs.frozen
@@ -107,7 +95,7 @@ class Saved:
     #: Without its function, which is in the code.
     loss: LossDefinition
     packed: Packed
-    identity: CodeIdentity
+    identity: same_run.CodeIdentity
     #: That of the identity and the code, by the version of Python that saved it.
     digest: str
     source: ParameterSource | None
@@ -128,9 +116,9 @@ def make_parts(
     if study is not None:
         space = with_overrides(space, study.overrides)
         point = first_points(study, space)
-        sampler = make_sampler(sampler_of(study, trial_looks), study.random_seed)
+        sampler = make_sampler(same_run.sampler_of(study, trial_looks), study.random_seed)
     packed = pack(loss, options) if saved is None else saved.packed
-    identity = code_identity(loss, packed.shipment) if saved is None else saved.identity
+    identity = same_run.code_identity(loss, packed.shipment) if saved is None else saved.identity
     digest = identity.digest(packed.shipment.code) if saved is None else saved.digest
     pickled, saved_sampler = _saved_sampler(study)
     content = {
@@ -149,7 +137,9 @@ def make_parts(
         plan=plan,
         packed=packed,
         identity=identity,
-        depends_on=what_decides_results(loss, digest, options, plan, source, saved_sampler),
+        depends_on=same_run.what_decides_results(
+            loss, digest, options, plan, source, saved_sampler
+        ),
         saved=content,
         looks=trial_looks,
         space=space,
@@ -165,7 +155,7 @@ def entry_parts(parts: Parts, options: RunOptions) -> Parts:
     own = {"random_seed": str(options.random_seed), "entry_id": str(options.entry_id)}
     return attrs.evolve(
         parts,
-        sampler=make_sampler(sampler_of(options, parts.looks), options.random_seed),
+        sampler=make_sampler(same_run.sampler_of(options, parts.looks), options.random_seed),
         depends_on={**parts.depends_on, **own},
     )
 
@@ -275,7 +265,7 @@ def read_saved(directory: RunDirectory) -> Saved:
             keywords=keywords,
             loss=_loss_described(content["loss"]),
             packed=Packed(_read_shipment(directory, content), {}),
-            identity=CodeIdentity(**content["identity"]),
+            identity=same_run.CodeIdentity(**content["identity"]),
             digest=content["digest"],
             source=source and source_from_manifest(source),
         )
@@ -318,7 +308,7 @@ def named_as_before(parts: Parts, directory: RunDirectory) -> Parts:
     now, code = parts.identity, parts.packed.shipment.code
     if saved.identity.digest(saved.packed.shipment.code) != now.digest(code):
         return parts
-    depends_on = {**parts.depends_on, "loss": loss_text(parts.loss, saved.digest)}
+    depends_on = {**parts.depends_on, "loss": same_run.loss_text(parts.loss, saved.digest)}
     content = {**parts.saved, "digest": saved.digest}
     return attrs.evolve(parts, depends_on=depends_on, saved=content)
 

@@ -7,27 +7,23 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
 
 import attrs
 
 from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
-from seedwise.driver.run import AnyOptions, Run
-from seedwise.driver.tally import Tally
-from seedwise.errors import LeaseLostError, RunFileError, RunStopped
-from seedwise.model.events import (
-    Event,
-    Noted,
-    Progress,
-    RunFinished,
-    RunInterrupted,
-    RunStarted,
-    TrialFinished,
-)
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.status import RunStatus
-from seedwise.model.trials import SeedFailure
+from seedwise.driver.run import AnyOptions
+from seedwise.driver.work import InFlight, Work
+from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
+from seedwise.folder.directory import utc_now
+from seedwise.model import events
+from seedwise.model.events import Event, TrialFinished
+from seedwise.model.options.study import StudyOptions
+from seedwise.model.status import PoolStatus, RunStatus
+from seedwise.model.trials import SeedFailure, TrialState
 
 _logger = logging.getLogger("seedwise")
 
@@ -62,32 +58,119 @@ class Listeners:
                 _logger.warning("a listener failed and is dropped", exc_info=True)
 
 
-@attrs.frozen
-class InFlight:
-    """What a job has in flight."""
-
-    n_trials: int = 0
-    #: How many of their seeds are evaluated.
-    n_seeds_done: int = 0
-    #: How many fresh seeds are evaluated, and are to be; none without a validation.
-    validation_seeds: tuple[int, int] = (0, 0)
-
-
-@attrs.frozen
 class Reporter:
-    """What tells of a run: notes, also before there is a place, and then its report."""
+    """What tells of the work on a run: notes, and the progress, also before there is a place.
 
-    run: Run
-    tally: Tally
-    listen: Callable[[Event], None]
-    jobs: Sequence[Callable[[], InFlight]]
-    #: What shows the run in a browser; None if nothing does.
-    pages: Pages | None = None
+    `pages` shows the run in a browser; None if nothing does.
+    """
+
+    def __init__(
+        self, work: Work[Any], listen: Callable[[Event], None], pages: Pages | None = None
+    ) -> None:
+        self.work = work
+        self.listen = listen
+        self.pages = pages
+        self._in_flight = InFlight()  # when the status was "running" last
+        self._validation_began: tuple[float, int] | None = None  # when, and how many were done
+        self._n_before = work.counts.total()  # told by earlier drivers
+        self._n_seeds = 0  # of this driver's workers
+        self._busy_share: float | None = None
+        self._began_s = self._told_s = self._worked_s = time.monotonic()
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""
-        self.run.log.write("note", text)
-        self.listen(Noted(text))
+        self.work.run.log.write("note", text)
+        self.listen(events.Noted(text))
+
+    def write_status(self, state: str, pool: PoolStatus | None = None) -> None:
+        """Write ``status.json``."""
+        self.work.run.directory.status.write(attrs.asdict(self.status(state, pool)))
+
+    def begin(self) -> None:
+        """Start the clock: what was told before does not count for the rate."""
+        self._n_before, self._began_s = self.work.counts.total(), time.monotonic()
+
+    def note_told(self) -> None:
+        """Take note that a trial was told."""
+        self._told_s = time.monotonic()
+
+    def note_work(self, n_seeds: int, busy_share: float | None) -> None:
+        """Take how many seeds the workers evaluated, and how busy they were."""
+        self._n_seeds, self._busy_share = n_seeds, busy_share
+        self._worked_s = time.monotonic()
+
+    @property
+    def validates(self) -> bool:
+        """Whether the best trials are being validated."""
+        return self._in_flight.n_fresh > 0
+
+    def status(self, state: str, pool: PoolStatus | None = None) -> RunStatus:
+        """Return the progress; `state` is "running", "finished" or "stopped"."""
+        now, work = utc_now(), self.work
+        counts, best, validated = work.counts, work.best, work.validated()
+        is_running = state == "running"
+        if is_running:
+            self._look()
+        in_flight, n_told = self._in_flight, counts.total()
+        n_in_flight = in_flight.n_trials if is_running else 0
+        n_trials = max(work.n_trials, n_told)
+        left = n_trials - n_told
+        searches = n_in_flight > 0 or not self.validates
+        until_s = time.monotonic() if searches else self._told_s
+        rate = self._per_s(n_told - self._n_before, until_s)
+        left_s = self._validation_left_s()
+        if searches:
+            left_s = left / rate if left and rate else None
+        options, end = work.run.options, None
+        may_be_fewer = getattr(options, "max_total_seeds", None) is not None
+        if left_s is not None and is_running and not may_be_fewer:
+            end = (now + timedelta(seconds=min(left_s, 1e9))).isoformat(timespec="seconds")
+        running = min(n_in_flight, left)
+        return RunStatus(
+            kind=options.kind,
+            state=state,
+            n_trials=n_trials,
+            pending=left - running,
+            running=running,
+            running_seeds=n_in_flight * work.run.parts.looks.sizes[-1],
+            running_seeds_done=in_flight.n_seeds_done if is_running else 0,
+            done=counts[TrialState.COMPLETE],
+            failed=counts[TrialState.FAIL],
+            pruned=counts[TrialState.PRUNED],
+            trials_per_s=rate,
+            seeds_per_s=self._per_s(self._n_seeds, self._worked_s),
+            busy_share=self._busy_share,
+            seeds_saved=work.seeds_saved,
+            expected_end_utc=end,
+            started_at_utc=work.run.history.started_at_utc,
+            updated_at_utc=now.isoformat(timespec="seconds"),
+            best_value=best.value if best else None,
+            best_stderr=best.stderr if best else None,
+            validation_seeds=in_flight.n_fresh if state != "finished" else 0,
+            validation_seeds_done=in_flight.n_fresh_done if state != "finished" else 0,
+            validated_value=validated.value if validated else None,
+            validated_stderr=validated.stderr if validated else None,
+            entries=work.entries(),
+            pool=pool,
+        )
+
+    def _look(self) -> None:
+        self._in_flight = self.work.in_flight()
+        if self.validates and self._validation_began is None:
+            self._validation_began = time.monotonic(), self._in_flight.n_fresh_done
+
+    def _per_s(self, count: int, until_s: float) -> float | None:
+        return count / max(until_s - self._began_s, 1e-9) if count else None
+
+    def _validation_left_s(self) -> float | None:
+        """Return how long the validation still takes; None if unknown."""
+        if self._validation_began is None:
+            return None
+        began_s, n_before = self._validation_began
+        n_done, n_fresh = self._in_flight.n_fresh_done, self._in_flight.n_fresh
+        if n_done <= n_before:
+            return None
+        return (n_fresh - n_done) * (time.monotonic() - began_s) / (n_done - n_before)
 
 
 class Report:
@@ -101,10 +184,10 @@ class Report:
         evaluated: Callable[[], Evaluated] = Evaluated,
     ) -> None:
         self.note = reporter.note
-        self._run = reporter.run
-        self._tally = reporter.tally
+        self._reporter = reporter
+        self._work = reporter.work
+        self._run = reporter.work.run
         self._listen = reporter.listen
-        self._jobs = reporter.jobs
         self._place = place
         self._demand = demand
         self._evaluated = evaluated
@@ -115,18 +198,19 @@ class Report:
         #: Seconds that the workers were there, together; None if they are not ours to count.
         self.worker_s: float | None = 0.0
         self._counted_s = time.monotonic()
+        self._n_told = self._work.counts.total()
         self._failures: list[SeedFailure] = []
 
     def begin(self) -> None:
         """Tell that the work begins."""
         self._run.guard()
-        self._tally.begin()
+        self._reporter.begin()
         self._write_status()
-        directory, place, n_told = self._run.directory, self._place, self._tally.counts.total()
+        place = self._place
         self._listen(
-            RunStarted(
-                directory.path,
-                n_told,
+            events.RunStarted(
+                self._run.directory.path,
+                self._n_told,
                 place.description,
                 place.dashboard,
                 place.tunnel,
@@ -138,16 +222,12 @@ class Report:
 
     def take(self, event: Event) -> None:
         """Take an event on the way."""
-        if not isinstance(event, TrialFinished):
-            self._listen(event)
-            return
-        is_first = not self._tally.counts.total()
-        # Entries have a best trial each.
-        best = None if isinstance(self._run.options, EntriesOptions) else event.best
-        n_saved = self._run.parts.looks.n_saved([event.trial])
-        self._tally.tell(event.trial.state, best, n_saved)
         self._listen(event)
-        if is_first and event.trial.stderr == 0.0:
+        if not isinstance(event, TrialFinished):
+            return
+        self._n_told += 1
+        self._reporter.note_told()
+        if self._n_told == 1 and event.trial.stderr == 0.0:
             self.note(
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
                 f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
@@ -160,17 +240,15 @@ class Report:
 
     def _note_failure(self, failure: SeedFailure) -> None:
         """Tell if all the first trials failed for the same cause, and others are to follow."""
-        if len(self._failures) == _FIRST_FAILURES:
+        if self._n_told > _FIRST_FAILURES:
             return
         self._failures.append(failure)
-        n_told, kinds = self._tally.counts.total(), {one.exception_type for one in self._failures}
-        if n_told != _FIRST_FAILURES or len(self._failures) < n_told or len(kinds) > 1:
-            return
-        if n_told < self._tally.n_trials:
+        n_failed, kinds = len(self._failures), {one.exception_type for one in self._failures}
+        if n_failed == _FIRST_FAILURES < self._work.n_trials and len(kinds) == 1:
             stop = f"seedwise stop {shlex.quote(str(self._run.directory.path))}"
             self.note(
-                f"the first {n_told} trials failed: {failure.exception_type}: {failure.message}; "
-                f"is the run worth going on with? To stop it: Ctrl-C, or {stop}"
+                f"the first {n_failed} trials failed: {failure.exception_type}: "
+                f"{failure.message}; is the run worth going on with? To stop it: Ctrl-C, or {stop}"
             )
 
     def refresh(self) -> None:
@@ -182,6 +260,39 @@ class Report:
                 self._write_status()
         self._tell_progress()
 
+    def remarks(self) -> list[str]:
+        """Return what the use of the workers shows."""
+        options, demand, busy_s = self._run.options, self._demand, self._evaluated().busy_s
+        remarks = []
+        if n_unused := self._work.n_seeds_unused:
+            remarks.append(
+                f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and "
+                "not needed, since their trials were dropped"
+            )
+        if busy_s < _LONG_S:
+            return remarks
+        there = options.workers
+        if there is None and options.place == "local":
+            there = os.cpu_count()
+        if isinstance(there, int) and (could_work := demand.workers(there)) < there:
+            remarks.append(
+                f"only {could_work} of {there} workers could have a chunk: the trials in flight "
+                f"have {demand.parts[0]} at most; a smaller chunk_size, or more "
+                "max_concurrent_trials, uses them all"
+            )
+        total_s = (self.worker_s or 0.0) * demand.chunks_per_worker
+        idle = 1 - busy_s / total_s if total_s else 0.0
+        if idle >= _IDLE:
+            more = ""
+            if isinstance(options, StudyOptions):
+                lag = options.lag_of(self._run.parts.looks)
+                more = f", or max_concurrent_trials={math.ceil(lag / (1 - idle))},"
+            remarks.append(
+                f"the workers had nothing to do for {idle:.0%} of their time: fewer workers{more} "
+                "would waste less"
+            )
+        return remarks
+
     def _count_workers(self) -> None:
         pool, now_s = self._place.pool(), time.monotonic()
         if pool is None:
@@ -191,7 +302,7 @@ class Report:
         self._counted_s = now_s
         n_workers = 0 if pool is None else pool.joined
         evaluated = self._evaluated()
-        self._tally.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
+        self._reporter.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
 
     def _busy_share(self, evaluated: Evaluated, n_workers: int) -> float | None:
         """Return the share of the workers' time that chunks took; None while it says little."""
@@ -202,75 +313,52 @@ class Report:
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():
-            self._listen(Progress(self._status()))
+            self._listen(events.Progress(self._reporter.status("running", self._place.pool())))
 
     def _write_status(self) -> None:
-        self._run.directory.status.write(attrs.asdict(self._status()))
-
-    def _status(self) -> RunStatus:
-        jobs = [in_flight() for in_flight in self._jobs]
-        n_in_flight = sum(job.n_trials for job in jobs)
-        fresh = [job.validation_seeds for job in jobs]
-        self._tally.note_validation(sum(done for done, _ in fresh), sum(of for _, of in fresh))
-        status = self._tally.status("running", n_in_flight)
-        if getattr(self._run.options, "max_total_seeds", None) is not None:
-            status = attrs.evolve(status, expected_end_utc=None)  # there may be fewer trials
-        return attrs.evolve(
-            status,
-            running_seeds=n_in_flight * self._run.parts.looks.sizes[-1],
-            running_seeds_done=sum(job.n_seeds_done for job in jobs),
-            pool=self._place.pool(),
-        )
+        self._reporter.write_status("running", self._place.pool())
 
 
 @contextlib.contextmanager
-def interruption_told(run: Run, tally: Tally, listen: Callable[[Event], None]) -> Iterator[None]:
-    """Tell the listeners when the run ends before its last trial."""
+def interruption_told(reporter: Reporter) -> Iterator[None]:
+    """Write and tell how far the run is if it ends before its last trial."""
     try:
         yield
     except LeaseLostError:  # the run is another driver's now
         raise
     except BaseException as error:
-        directory = run.directory
+        work, run = reporter.work, reporter.work.run
+        with contextlib.suppress(SeedwiseError):  # the error that ends it says more
+            work.write_summary()
         kind = "failed" if isinstance(error, Exception) else "stopped"
         first = str(error).partition("\n")[0]
         named = ": ".join(filter(None, (type(error).__name__, first)))
         run.log.write(kind, first if isinstance(error, RunStopped) else named)
         # The folder of a new run that got no workers is removed.
-        if isinstance(error, RunStopped) or directory.has_results:
-            n_told = max(tally.counts.total(), directory.n_told())
-            if directory.has_results:
+        if isinstance(error, RunStopped) or run.directory.has_results:
+            if run.directory.has_results:
                 with contextlib.suppress(Exception):  # the error that ends it says more
-                    directory.status.write(attrs.asdict(tally.status("stopped")))
-            listen(RunInterrupted(directory.path, n_told, tally.n_trials, tally.validates))
+                    reporter.write_status("stopped")
+            n_told, n_trials = work.counts.total(), work.n_trials
+            path, validates = run.directory.path, reporter.validates
+            reporter.listen(events.RunInterrupted(path, n_told, max(n_trials, n_told), validates))
         raise
 
 
-@attrs.frozen
-class End:
-    """How a run ended."""
-
-    #: How many entries or cases succeeded, or what the validation found, in words.
-    outcome: str | None = None
-    remarks: tuple[str, ...] = ()
-    #: Whether anything was left to do for this driver.
-    worked: bool = attrs.field(kw_only=True)
-    #: Whether nothing is left to do; else time was up.
-    complete: bool = attrs.field(kw_only=True)
-
-
-def tell_end(run: Run, tally: Tally, listen: Callable[[Event], None], end: End) -> None:
+def tell_end(reporter: Reporter) -> None:
     """Write that the run ended, finished or for want of time, and tell it to the listeners."""
-    n_told, best = tally.counts.total(), tally.best
-    run.note_end(best, complete=end.complete)
-    status = tally.status("finished" if end.complete else "stopped")
-    run.directory.status.write(attrs.asdict(status))
-    told = f"{n_told} of {tally.n_trials} trials are told"
-    if end.worked and end.complete:
+    work, run = reporter.work, reporter.work.run
+    complete, best, n_told = work.is_finished, work.best, work.counts.total()
+    remarks = work.remarks() if work.is_prepared else ()
+    run.note_end(best, complete=complete)
+    reporter.write_status("finished" if complete else "stopped")
+    told = f"{n_told} of {max(work.n_trials, n_told)} trials are told"
+    if work.is_prepared and complete:
         run.log.write("finished", told)
-    elif end.worked:
+    elif work.is_prepared:
         run.log.write("stopped", f"time is up; {told}")
-    listen(RunFinished(run.directory.path, best, run.elapsed_s, end.outcome, end.remarks))
+    path, outcome = run.directory.path, work.outcome()
+    reporter.listen(events.RunFinished(path, best, run.elapsed_s, outcome, tuple(remarks)))
 
 
 def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[str]:
@@ -290,43 +378,3 @@ def plan_notes(options: AnyOptions, demand: Demand, n_seeds: int) -> Iterator[st
             f"{n_at_once} seeds at once share {cpus} CPU{'s' if cpus > 1 else ''} of a job: "
             f"cpus_per_task={n_at_once} gives each its own"
         )
-
-
-def work_remarks(
-    options: AnyOptions,
-    lag: int | None,
-    demand: Demand,
-    busy_s: float,
-    worker_s: float | None,
-    n_unused: int,
-) -> list[str]:
-    """Return what the use of the workers shows.
-
-    `lag` is how many trials a study had in flight, `busy_s` what all chunks took, and `worker_s`
-    how long the workers were there, together; `n_unused` seeds were evaluated ahead in vain.
-    """
-    remarks = []
-    if n_unused:
-        remarks.append(
-            f"{n_unused} seeds were evaluated ahead, on workers with nothing else to do, and not "
-            "needed, since their trials were dropped"
-        )
-    if busy_s < _LONG_S:
-        return remarks
-    there = options.workers
-    if there is None and options.place == "local":
-        there = os.cpu_count()
-    if isinstance(there, int) and (could_work := demand.workers(there)) < there:
-        remarks.append(
-            f"only {could_work} of {there} workers could have a chunk: the trials in flight have "
-            f"{demand.parts[0]} at most; a smaller chunk_size, or more max_concurrent_trials, "
-            "uses them all"
-        )
-    idle = 1 - busy_s / (worker_s * demand.chunks_per_worker) if worker_s else 0.0
-    if idle >= _IDLE:
-        more = "" if lag is None else f", or max_concurrent_trials={math.ceil(lag / (1 - idle))},"
-        remarks.append(
-            f"the workers had nothing to do for {idle:.0%} of their time: fewer workers{more} "
-            "would waste less"
-        )
-    return remarks

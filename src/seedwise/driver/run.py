@@ -11,11 +11,10 @@ import attrs
 from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
 from seedwise.driver.same_run import decides_losses
-from seedwise.errors import ChangedRunError
-from seedwise.folder.code_files import drop_code
-from seedwise.folder.directory import RunDirectory, utc_now
-from seedwise.folder.events import EventLog
+from seedwise.errors import ChangedRunError, OptionError
+from seedwise.folder.directory import EventLog, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
+from seedwise.model.held import refined_space
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.race import Race, race_to_json
@@ -23,6 +22,7 @@ from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult
+from seedwise.study.proposer import read_params
 from seedwise.usercode.shipment import Shipment
 
 AnyOptions: TypeAlias = RunOptions | EntriesOptions | SweepOptions
@@ -177,9 +177,33 @@ def take_up(
     return Run(parts, options, directory, history, guard)
 
 
+def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]:
+    """Return the phases of the study; a smaller space begins one, unless it has begun before."""
+    history, factor, n_trials = run.history, run.options.refine_search_factor, run.options.n_trials
+    began = [(phase["factor"], phase["n_trials"]) for phase in history.phases[-1:]]
+    if factor is None or began == [(factor, n_trials)]:
+        return history.phases
+    if best is None and run.directory.parent is not None:
+        return history.phases  # the other entries have one to go around
+    if best is None:
+        hint = "There is no completed trial yet to go around."
+        allowed = "None for a run that has no completed trial"
+        raise OptionError("refine_search_factor", factor, allowed, hint)
+    space = refined_space(run.space, best.params, factor)
+    phase = {
+        "from_trial": len(read_params(run.directory.study_file, history.study_name)),
+        "factor": factor,
+        "n_trials": n_trials,
+        "best_trial": best.number,
+        "space": space_to_json(space),
+        "of": space_to_json(run.parts.space),
+    }
+    return *history.phases, phase
+
+
 def _n_numbers(parts: Parts, options: AnyOptions) -> int:
     """Return how many numbers trials may have."""
     if isinstance(options, SweepOptions):
-        return parts.all_cases.n_trials
+        return int(parts.cases.n_trials)
     n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
     return options.n_trials * n_entries

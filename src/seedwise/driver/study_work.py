@@ -2,31 +2,30 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from seedwise.disk.frames import frames_end
 from seedwise.driver import validation
 from seedwise.driver.engine_job import EngineJob
-from seedwise.driver.report import InFlight
-from seedwise.driver.run import Run
+from seedwise.driver.run import Run, phases_of
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.tally import Summary
+from seedwise.driver.work import InFlight
 from seedwise.driver.workplace import Workplace
-from seedwise.engine.engine import Engine, FailedTrial, Rules
+from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Racing
-from seedwise.errors import DamagedFileError, LossFailedError, OptionError, SpaceError
+from seedwise.engine.trial import OpenTrial
+from seedwise.errors import DamagedFileError, LossFailedError, SpaceError, replay_command
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger
 from seedwise.folder.ledger import read_trials as read_losses
-from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.held import refined_space
-from seedwise.model.space import space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.model.validation import Validation, in_words
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
@@ -45,18 +44,19 @@ class Study:
     plan: StudyPlan | None = None
 
 
-class StudyWork(EngineJob):
-    """Has an engine work on a study, and returns its result."""
+class StudyWork(EngineJob[OptimizeResult]):
+    """The work on a study."""
 
     def __init__(self, study: Study) -> None:
-        options = study.run.options
+        super().__init__(study.run, is_left=study.plan is not None)
+        self.n_planned = study.run.options.n_trials
+        self.n_chunks = validation.n_chunks_of_parts(study.run)
         self.trials = study.trials
         #: Whether all parts of the work came to their end.
         self.is_done = False
         self._plan = study.plan
         self._parts: Iterator[Engine] | None = None
         self._halving: validation.Halving | None = None
-        super().__init__(study.run, Summary(study.run, options.n_trials, self.counts))
 
     @property
     def best(self) -> TrialResult | None:
@@ -68,6 +68,11 @@ class StudyWork(EngineJob):
         """How many trials there are to be; those told once they have all the seeds."""
         n_told, options = len(self.trials), self.run.options
         return n_told if validation.are_seeds_spent(options, self.trials) else options.n_trials
+
+    @property
+    def seeds_saved(self) -> int:
+        """How many seeds the race has saved."""
+        return self.run.parts.looks.n_saved(self.trials)
 
     @property
     def counts(self) -> Counter[TrialState]:
@@ -85,11 +90,20 @@ class StudyWork(EngineJob):
         if self._halving is None or self.is_done:
             return found
         n_done = self._halving.n_seeds_done(found.n_seeds_done)
-        return InFlight(validation_seeds=(n_done, self._halving.n_seeds))
+        return InFlight(n_fresh_done=n_done, n_fresh=self._halving.n_seeds)
 
-    def write_summary(self) -> None:
-        """Write ``summary.json``."""
-        self.summary.write(self.best, self.counts, read_validation(self.run.directory))
+    def validated(self) -> Validation | None:
+        """Return what the validation found; None without one, or until its end."""
+        return None if self._engine is not None else read_validation(self.run.directory)
+
+    def outcome(self) -> str | None:
+        """Say what the validation found."""
+        found = self.validated()
+        return None if found is None else in_words(found)
+
+    def remarks(self) -> Sequence[str]:
+        """Return what the study and the work on it show."""
+        return () if self.best is None else super().remarks()
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the search, and after it round by round the validation of its best trials."""
@@ -131,13 +145,14 @@ class StudyWork(EngineJob):
         run, options = self.run, self.run.options
         validation.forget_found(run)
         path, accept = run.directory.ledger, options.accept_changes
+        n_seeds = len(run.parts.plan.seeds)
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
         with contextlib.ExitStack() as closing:
-            ledger = closing.enter_context(Ledger(path, run.guard, accept))
             proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
             self.trials = proposer.trials
-            ledger.forget([trial.number for trial in proposer.trials])
+            told = {trial.number for trial in proposer.trials}
+            ledger = closing.enter_context(Ledger(path, run.guard, accept, told.__contains__))
             rules = Rules(
                 n_trials=options.n_trials,
                 in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
@@ -157,7 +172,7 @@ class StudyWork(EngineJob):
                 options.direction,
                 lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
                 _comparable(run, proposer.trials),
-                self._losses,
+                lambda number: read_losses(path, [number], n_seeds)[number].losses,
             )
             return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
 
@@ -185,7 +200,13 @@ class StudyWork(EngineJob):
         if self._halving is None or not isinstance(event, TrialFinished):
             super().take(workplace, event)
         elif event.failure is not None:
-            self.note(workplace, validation.failed_words(self.run, event.trial, event.failure))
+            trial, seed = event.trial, event.failure.seed
+            why = replay_command(self.run.directory.path, trial.number, seed, validation=True)
+            self.note(
+                workplace,
+                f"trial {trial.number} failed on fresh seeds, and so can't win: {trial.error}; to "
+                f"see why: {why}",
+            )
 
     def note(self, workplace: Workplace, text: str) -> None:
         """Tell something of the work."""
@@ -196,8 +217,15 @@ class StudyWork(EngineJob):
         self._plan = None  # the sampler's state may be large, and there may be many entries
         super().close(error)
 
-    def raise_failure(self) -> None:
+    def conclude(self, workplace: Workplace) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
+        del workplace
+        if self.failed is not None:
+            stop_note.note_seen(self.run.directory)
+        self.raise_failure()
+
+    def raise_failure(self) -> None:
+        """Raise LossFailedError if there is such a trial, of which the user is not told yet."""
         if self.failed is not None:
             raise _loss_failed(self.run.directory, self.failed)
 
@@ -211,17 +239,28 @@ class StudyWork(EngineJob):
         _ = result.best_trial  # raises if there is none
         return result
 
-    def _losses(self, number: int) -> NDArray[np.float64]:
-        path, n_seeds = self.run.directory.ledger, len(self.run.parts.plan.seeds)
-        return read_losses(path, [number], n_seeds)[number].losses
-
-    def _note_stop(self, failed: FailedTrial) -> bool:
+    def _note_stop(self, failed: OpenTrial) -> bool:
         directory, number = self.run.directory, failed.proposal.number
-        note = read_stop_note(directory)
+        note = stop_note.read(directory)
         if note is not None and note.seen and number <= note.number:
             return False  # it is told again, of a study that went on after it
-        write_stop_note(directory, StopNote(number, _loss_failed(directory, failed)))
+        stop_note.write(directory, stop_note.StopNote(number, _loss_failed(directory, failed)))
         return True
+
+
+def optimization(run: Run, listen: Callable[[Event], None]) -> StudyWork:
+    """Take up the work of a run."""
+    del listen
+    study = finished_study(run)
+    if study is not None:
+        return StudyWork(study)
+    note = unseen_stop(run)
+    if note is not None:
+        stop_note.note_seen(run.directory)
+        raise note.error
+    study = recovered_study(run)
+    study.run.prepare()
+    return StudyWork(study)
 
 
 def finished_study(run: Run) -> Study | None:
@@ -257,14 +296,15 @@ def recovered_study(run: Run) -> Study:
         problem = "it is gone or torn, and so is the other, and options were changed on the way"
         raise DamagedFileError(directory.checkpoints[0], 0, problem)
     position = checkpoint.position if checkpoint is not None else 0
+    ledger_end = frames_end(directory.ledger, LEDGER)
     directory.cut_back(directory.study_file, position, fence=options.take_over)
-    directory.cut_back(directory.ledger, ledger_end(directory.ledger), fence=options.take_over)
+    directory.cut_back(directory.ledger, ledger_end, fence=options.take_over)
     turn_direction(directory.study_file, options.direction)
     trials = read_trials(directory.study_file, history.study_name) if position else []
     if decides_losses(history.changes):
         with Ledger(directory.ledger, run.guard, options.accept_changes) as ledger:
             ledger.begin_phase(", ".join(history.changes))
-    run = run.at_work(_phases(run, best_trial(trials, options.direction)))
+    run = run.at_work(phases_of(run, best_trial(trials, options.direction)))
     if options.retry_failed:
         trials = _without_failed(run, trials)
     depends_on, phases = run.parts.depends_on, list(run.history.phases)
@@ -285,22 +325,15 @@ def recovered_study(run: Run) -> Study:
     return Study(run, trials, plan)
 
 
-def unseen_stop(run: Run) -> StopNote | None:
+def unseen_stop(run: Run) -> stop_note.StopNote | None:
     """Return why the study stopped, if the user was not told; None if it is to go on."""
-    note = read_stop_note(run.directory)
+    note = stop_note.read(run.directory)
     if note is None or note.seen or not _stops_at_failure(run) or run.options.retry_failed:
         return None
     # A kill may have come before the study was told: it will be, and stops at the trial again,
     # unless the loss was corrected in the meantime.
-    failed = {NO_TRIAL, *(trial.number for trial in _failed(told_trials(run)))}
+    failed = {stop_note.NO_TRIAL, *(trial.number for trial in _failed(told_trials(run)))}
     return note if note.number in failed else None
-
-
-def note_stop_seen(directory: RunDirectory) -> None:
-    """Have the study go on after the trial at which it stopped, when it is called again."""
-    note = read_stop_note(directory)
-    if note is not None and not note.seen:
-        write_stop_note(directory, attrs.evolve(note, seen=True))
 
 
 def told_trials(run: Run) -> Sequence[TrialResult]:
@@ -349,41 +382,17 @@ def _stops_at_failure(run: Run) -> bool:
     return run.options.fail_on_chunk_error and not run.options.prune_failed_trials
 
 
-def _phases(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ...]:
-    """Return the phases of the study; a smaller space begins one, unless it has begun before."""
-    history, factor, n_trials = run.history, run.options.refine_search_factor, run.options.n_trials
-    last = history.phases[-1] if history.phases else None
-    if factor is None:
-        return history.phases
-    if last is not None and (last["factor"], last["n_trials"]) == (factor, n_trials):
-        return history.phases
-    if best is None and run.directory.parent is not None:
-        return history.phases  # the other entries have one to go around
-    if best is None:
-        hint = "There is no completed trial yet to go around."
-        allowed = "None for a run that has no completed trial"
-        raise OptionError("refine_search_factor", factor, allowed, hint)
-    space = refined_space(run.space, best.params, factor)
-    phase = {
-        "from_trial": len(read_params(run.directory.study_file, history.study_name)),
-        "factor": factor,
-        "n_trials": n_trials,
-        "best_trial": best.number,
-        "space": space_to_json(space),
-        "of": space_to_json(run.parts.space),
-    }
-    return *history.phases, phase
-
-
-def _loss_failed(directory: RunDirectory, failed: FailedTrial) -> LossFailedError:
+def _loss_failed(directory: RunDirectory, failed: OpenTrial) -> LossFailedError:
+    failure = failed.failure
+    assert failure is not None  # or it would not have failed
     return LossFailedError(
         failed.proposal.number,
-        failed.failure.seed,
+        failure.seed,
         failed.chunk_start,
         failed.proposal.params,
-        failed.failure.exception_type,
-        failed.failure.traceback,
+        failure.exception_type,
+        failure.traceback,
         run_dir=directory.path,
         resume_dir=directory.home.path,
-        message=failed.failure.message,
+        message=failure.message,
     )

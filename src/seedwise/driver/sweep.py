@@ -5,19 +5,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from seedwise.driver.carry_out import Work
+from seedwise.disk.frames import frames_end
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.tally import Summary
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Allocation
 from seedwise.errors import OptionError
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest
-from seedwise.folder.table_rows import STATE_CODES, read_rows, table_end
-from seedwise.folder.trial_table import TrialTable
-from seedwise.model.events import Event
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger, params_digest
+from seedwise.folder.trial_table import FRAMING as TABLE
+from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
+from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
 from seedwise.results.sweep import SweepResult, SweepTrials
@@ -25,54 +25,45 @@ from seedwise.results.sweep import SweepResult, SweepTrials
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
 
-# A sweep may tell thousands of trials in a second.
-_SUMMARY_EVERY_S = 0.5
-
 # A change of one of these makes another trial of a number.
 _OF_CASES = ("source", "overrides", "trial_zero")
 
 
-class SweepWork(EngineJob, Work[SweepResult]):
+class SweepWork(EngineJob[SweepResult]):
     """The one job of a sweep, and all its work.
 
     `numbers` are the trials that are asked for by number; None is all that are not told.
     """
 
     packs = True
+    summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
-        self._cases = run.parts.all_cases
+        self._cases = run.parts.cases
         self._numbers = numbers
-        self._rows = read_rows(run.directory.trial_table)
+        super().__init__(run, is_left=is_left)
+        self._read()
         if numbers is None:
-            self._n_trials = n_left = self._cases.n_trials
+            self.n_planned = n_left = self._cases.n_trials
         else:
             n_left = len(numbers)
-            self._n_trials = self.counts.total() + n_left
-        super().__init__(run, Summary(run, self.n_trials, self.counts, _SUMMARY_EVERY_S))
-        self.is_prepared = is_left
-        self.jobs = [self] if is_left else []
+            self.n_planned = self.counts.total() + n_left
         self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
 
     @property
     def n_trials(self) -> int:
         """How many cases are to be told in all."""
-        return self._n_trials
+        return self.n_planned
 
     @property
     def counts(self) -> Counter[TrialState]:
-        """How many trials were told when this driver began, or by its end, by state."""
-        states = self._rows.state
-        return Counter({state: int((states == code).sum()) for state, code in STATE_CODES.items()})
+        """How many trials are told, by state."""
+        return self._counts
 
     @property
     def best(self) -> TrialResult | None:
-        """The best trial that was told when this driver began, or by its end."""
-        return self.so_far().best
-
-    def write_summary(self) -> None:
-        """Write ``summary.json``."""
-        self.summary.write(self.best, self.counts)
+        """The best trial told."""
+        return self._best
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the work, which has one part."""
@@ -90,6 +81,7 @@ class SweepWork(EngineJob, Work[SweepResult]):
         with contextlib.ExitStack() as closing:
             table = closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
             closing.callback(table.sync)
+            self._counts = table.counts
             ledger = closing.enter_context(_open_ledger(run, table))
             proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
             allocation = Allocation(run.parts.plan)
@@ -98,7 +90,13 @@ class SweepWork(EngineJob, Work[SweepResult]):
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
         super().close(error)
-        self._rows = read_rows(self.run.directory.trial_table)
+        self._read()
+
+    def take(self, workplace: Workplace, event: Event) -> None:
+        """Take an event of the engine."""
+        if isinstance(event, TrialFinished):
+            self._best = event.best
+        super().take(workplace, event)
 
     def so_far(self) -> SweepResult:
         """Return the result of what is told by now."""
@@ -114,6 +112,12 @@ class SweepWork(EngineJob, Work[SweepResult]):
             rows=rows,
             cases=self._cases,
         )
+
+    def _read(self) -> None:
+        self._rows = read_rows(self.run.directory.trial_table)
+        states = self._rows.state
+        counts = {state: int((states == code).sum()) for state, code in STATE_CODES.items()}
+        self._counts, self._best = Counter(counts), self.so_far().best
 
     def _what_to_do(self, table: TrialTable) -> Iterator[int]:
         if self._numbers is not None:
@@ -133,7 +137,7 @@ class SweepProposer:
         self, cases: Cases, table: TrialTable, numbers: Iterator[int], best: TrialResult | None
     ) -> None:
         #: How many are told or asked for.
-        self.n_asked = table.n_told
+        self.n_asked = table.counts.total()
         self.best = best
         self._cases = cases
         self._table = table
@@ -186,7 +190,7 @@ def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
 
 
 def _require_all_cases(run: Run) -> None:
-    n_trials = run.parts.all_cases.n_trials
+    n_trials = run.parts.cases.n_trials
     told = read_rows(run.directory.trial_table, tails=False).number
     if any(name in run.history.changes for name in _OF_CASES):
         return  # what it does not have any more is dropped
@@ -198,23 +202,20 @@ def _require_all_cases(run: Run) -> None:
 
 def _is_finished(run: Run) -> bool:
     path, options = run.directory.trial_table, run.options
-    n_trials = run.parts.all_cases.n_trials
+    n_trials: int = run.parts.cases.n_trials
     asked_again = options.trial_nums is not None or options.retry_failed
     if asked_again or run.history.changes or not path.exists():
         return False
-    if run.directory.n_told() < n_trials or table_end(path) < path.stat().st_size:
+    if run.directory.n_told() < n_trials or frames_end(path, TABLE) < path.stat().st_size:
         return False
     return len(read_rows(path, tails=False).number) >= n_trials
 
 
 def _recovered(run: Run) -> Sequence[int] | None:
-    """Bring table and ledger to a state to go on from; return the numbers that are asked for.
-
-    What a crash has torn is cut off, and what is to be evaluated again is told no more.
-    """
+    """Bring table and ledger to a state to go on from; return the numbers that are asked for."""
     directory, changes = run.directory, run.history.changes
-    for path, end in ((directory.trial_table, table_end), (directory.ledger, ledger_end)):
-        directory.cut_back(path, end(path), fence=run.options.take_over)
+    for path, framing in ((directory.trial_table, TABLE), (directory.ledger, LEDGER)):
+        directory.cut_back(path, frames_end(path, framing), fence=run.options.take_over)
     with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
         if decides_losses(changes) or any(name in changes for name in _OF_CASES):
             ledger.begin_phase(", ".join(changes))
@@ -246,7 +247,7 @@ def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | Non
 
 def _others(run: Run) -> Iterator[int]:
     """Yield the told trials whose params are not what the cases say now."""
-    cases, rows = run.parts.all_cases, read_rows(run.directory.trial_table, tails=False)
+    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
     for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
         gone = number >= cases.n_trials
         if gone or params_digest(cases.params(number)) != digest.tobytes().hex():

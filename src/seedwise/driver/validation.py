@@ -10,27 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
+from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
 from seedwise.engine.race import Allocation, TrialSeeds
-from seedwise.errors import replay_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.ledger import Ledger, ledger_end, params_digest, read_trials
+from seedwise.folder.ledger import FRAMING as LEDGER
+from seedwise.folder.ledger import Ledger, params_digest, read_trials
+from seedwise.model import validation as model
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.statistics import Estimate, confidence_interval, estimate
-from seedwise.model.trials import Proposal, SeedFailure, TrialOutcome, TrialResult
-from seedwise.model.validation import (
-    Validation,
-    candidate,
-    fresh_seeds,
-    halving,
-    in_words,
-    n_choosing,
-    n_evaluations,
-    pooled,
-    probabilities_best,
-)
+from seedwise.model.trials import Proposal, TrialOutcome, TrialResult
+from seedwise.model.validation import Validation
 from seedwise.study.smoothed import SmoothedSampler, smoothed_study
 
 
@@ -54,7 +46,7 @@ def n_chunks_of_parts(run: Run) -> list[int]:
     """Return how many chunks a study can have in flight in its search, and in each round."""
     options, parts, size = run.options, run.parts, run.parts.plan.chunk_size
     n_fresh = options.fresh_seeds_of(parts.looks)
-    rounds = halving(min(options.n_validation_candidates, options.n_trials), n_fresh)
+    rounds = model.halving(min(options.n_validation_candidates, options.n_trials), n_fresh)
     of_rounds = [n_left * -(-n_new // size) for n_left, n_new in rounds if n_fresh]
     n_at_once = min(options.lag_of(parts.looks), options.n_trials)
     return [parts.n_chunks * n_at_once, *of_rounds]
@@ -98,7 +90,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
     if any(before.get(name) != now[name] for name in ("losses", "fresh_seeds")):
         ledger.unlink(missing_ok=True)
         shutil.rmtree(directory.validation, ignore_errors=True)
-    directory.cut_back(ledger, ledger_end(ledger), fence=run.options.take_over)
+    directory.cut_back(ledger, frames_end(ledger, LEDGER), fence=run.options.take_over)
     if run.options.retry_failed and (failed := failed_on_fresh_seeds(run, chosen)):
         with Ledger(ledger, run.guard, accept_changes=True) as opened:
             opened.begin_again(failed)
@@ -135,18 +127,9 @@ def write_validation(run: Run, found: Validation) -> None:
     run.guard()  # after it: if another driver takes over now, what we write is of the old record
     run.directory.validation_record.write({**said, "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
-    run.log.write("validated", f"{who}{in_words(found)}")
+    run.log.write("validated", f"{who}{model.in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files
         run.directory.validation.rmdir()
-
-
-def failed_words(run: Run, trial: TrialResult, failure: SeedFailure) -> str:
-    """Say that a candidate failed, and how to see why."""
-    command = replay_command(run.directory.path, trial.number, failure.seed, validation=True)
-    return (
-        f"trial {trial.number} failed on fresh seeds, and so can't win: {trial.error}; to see "
-        f"why: {command}"
-    )
 
 
 def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.int64] | None:
@@ -155,7 +138,7 @@ def seeds_validated_on(directory: RunDirectory, plan: SeedPlan) -> NDArray[np.in
     if of is None:
         return None
     changes = directory.read_meta()["accepted_changes"]
-    return fresh_seeds(_used_seeds(plan, changes), of["fresh_seeds"][0])
+    return model.fresh_seeds(_used_seeds(plan, changes), of["fresh_seeds"][0])
 
 
 class Halving(Allocation):
@@ -183,12 +166,12 @@ class Halving(Allocation):
         super().__init__(plan)
         self.n_rounds = 0
         #: How many evaluations there are to be in all, unless a seed fails.
-        self.n_seeds = n_evaluations(len(chosen), n_seeds)
+        self.n_seeds = model.n_evaluations(len(chosen), n_seeds)
         self._sign = -1.0 if direction == "maximize" else 1.0
         self._on_other_terms = on_other_terms
         self._smoothed = smoothed
         self._n_choosing = len(plan.seeds) - n_seeds
-        self._rounds = halving(len(chosen), n_seeds)
+        self._rounds = model.halving(len(chosen), n_seeds)
         self._n_each = 0  # seeds of a candidate by the end of the round
         self._chosen = {trial.number: trial for trial in chosen}
         self._left = list(chosen)  # the best first
@@ -262,13 +245,13 @@ class Halving(Allocation):
         sound = [trial for trial in (*self._left, *self._out) if trial.number not in self._errors]
         failed = [trial for number, trial in self._chosen.items() if number in self._errors]
         chose = [self._fresh[trial.number] for trial in sound if trial.number in self._fresh]
-        shares = probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
-        fresh = self._estimates()
-        of_sound = [
-            attrs.evolve(candidate(trial, fresh.get(trial.number), None), probability_best=share)
-            for trial, share in zip(sound, shares, strict=True)
-        ]
-        of_failed = [candidate(trial, None, self._errors[trial.number]) for trial in failed]
+        shares = model.probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
+        fresh = {number: estimate(losses) for number, losses in self._fresh.items()}
+        of_sound = []
+        for trial, share in zip(sound, shares, strict=True):
+            one = model.candidate(trial, fresh.get(trial.number), None)
+            of_sound.append(attrs.evolve(one, probability_best=share))
+        of_failed = [model.candidate(trial, None, self._errors[trial.number]) for trial in failed]
         everyone = (*of_sound, *of_failed)
         if self._value is None:
             return Validation(everyone)
@@ -282,16 +265,13 @@ class Halving(Allocation):
             n_seeds=self._value.n_seeds,
         )
 
-    def _estimates(self) -> dict[int, Estimate]:
-        return {number: estimate(losses) for number, losses in self._fresh.items()}
-
     def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
         """Return what all seeds say of candidates, by number."""
         fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in sound}
         return self._smoothed(fresh) or {
             trial.number: fresh[trial.number].mean
             if trial.number in self._on_other_terms
-            else pooled(trial, fresh[trial.number])
+            else model.pooled(trial, fresh[trial.number])
             for trial in sound
         }
 
@@ -327,7 +307,7 @@ def _losses_changed(run: Run) -> bool:
 def _fresh_seeds(run: Run) -> NDArray[np.int64]:
     used = _used_seeds(run.parts.plan, run.history.accepted_changes)
     n_seeds = run.options.fresh_seeds_of(run.parts.looks)
-    return fresh_seeds(used, n_choosing(n_seeds) + n_seeds)
+    return model.fresh_seeds(used, model.n_choosing(n_seeds) + n_seeds)
 
 
 def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
@@ -337,7 +317,7 @@ def _used_seeds(plan: SeedPlan, changes: Sequence[Mapping[str, Any]]) -> NDArray
 
 
 def _of(run: Run, trials: Sequence[TrialResult]) -> dict[str, Any]:
-    depends_on, fresh = run.history.depends_on, _fresh_seeds(run)
+    depends_on, fresh = run.history.results_depend_on, _fresh_seeds(run)
     return {
         "losses": {name: depends_on[name] for name in LOSSES if name in depends_on},
         "fresh_seeds": [len(fresh), int(fresh.min()), int(fresh.max())],

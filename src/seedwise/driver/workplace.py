@@ -3,27 +3,31 @@
 import functools
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
+from distributed import Client
 
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.disk.every import Every
-from seedwise.dispatch.bring import bring
 from seedwise.dispatch.channel import Traffic
 from seedwise.dispatch.clock import TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
-from seedwise.dispatch.self_check import SelfCheck, Witness
-from seedwise.driver.housekeeping import Housekeeper, requests_of
+from seedwise.dispatch.self_check import ForkedWitness, Record, SelfCheck
 from seedwise.driver.report import Report, Reporter
 from seedwise.driver.run import Run
 from seedwise.driver.signals import StopSignals
-from seedwise.driver.witness import keep_record, record_of
+from seedwise.errors import LeaseLostError, SeedwiseError
+from seedwise.folder.requests import Control, Request
+from seedwise.model.events import PoolChanged
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.seeds import Cut, SeedPlan
+from seedwise.usercode.shipment import Shipment
+from seedwise.worker.chunk import Reference
 from seedwise.worker.departure import depart
+from seedwise.worker.plugin import LossPlugin
 
 # To ask a pool of hundreds of jobs how it is costs more than a short trial.
 _ASK_EVERY_S = 1.0
@@ -40,39 +44,17 @@ class Workplace:
     stop: StopSignals
     demand: Demand
 
-    def cut(self, plan: SeedPlan, at_once: int, in_flight: Callable[[], int]) -> Cut:
-        """Return what cuts a job's trials by what seeds take, in whole batches.
-
-        Without batches, a worker evaluates `at_once` seeds of a chunk at the same time.
-        """
-
-        def cut(n_seeds: int) -> Iterator[int]:
-            n_trials = max(1, in_flight() * self.demand.n_jobs)
-            return self.dispatcher.sizes.cut(n_seeds, n_trials, plan.batch or at_once)
-
-        return cut
-
 
 @contextmanager
 def open_workplace(
-    run: Run,
-    n_chunks: Sequence[int],
-    stop: StopSignals,
-    reporter: Reporter,
-    *,
-    packs: bool = False,
-    witness: Witness | None = None,
+    reporter: Reporter, stop: StopSignals, witness: ForkedWitness | None
 ) -> Iterator[Workplace]:
-    """Open the cluster that a run's options name, and bring the loss there.
-
-    `n_chunks` can be in flight in each part of the work. With `packs` chunks of several trials
-    may share a Dask task. `witness` evaluates a seed in the driver's way. What is ours of the
-    cluster is closed in the end.
-    """
+    """Open the cluster that a run's options name, and bring the loss there; close what is ours."""
+    work, run = reporter.work, reporter.work.run
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
     at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(n_chunks, at_once)
+    demand = Demand(work.n_chunks, at_once)
     folder = run.directory
     tag = RunTag(
         name=folder.name,
@@ -84,22 +66,21 @@ def open_workplace(
         pages=reporter.pages,
     )
     with (
-        requests_of(run) as control,
+        Control(run.directory) as control,
         ExitStack() as when_closed,
         open_place(options, demand, tag) as place,
     ):
         stop.at_once = place.cancel_at_once
         report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
-        when_closed.push(lambda _, error, __: keeper.tell_last_news(error))
+        when_closed.push(keeper.tell_last_news)
         on_slurm = options.place == "slurm"
-        late_trials = _LateTrials(options, reporter.note)
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
-            ends_late_trials=late_trials.are_ended,
-            on_late=late_trials.tell,
-            packs=packs,
+            ends_late_trials=options.trial_limit_s is not None,
+            on_late=_tells_of_late(options, reporter.note),
+            packs=work.packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
             chunk_limit_s=min(
@@ -110,12 +91,12 @@ def open_workplace(
 
         self_check = None
         if options.self_check:
-            keep = functools.partial(keep_record, run)
+            keep = functools.partial(_keep_record, run)
             self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
 
         def look() -> None:
-            if dispatcher.has_evaluated:
-                place.proved()
+            if dispatcher.evaluated.n_seeds:
+                place.proved()  # the loss works on workers
             keeper.look()
 
         with (
@@ -126,6 +107,33 @@ def open_workplace(
             given = options.workers is not None
             place.follow(lambda: dispatcher.n_outstanding if given else demand.now, depart)
             yield Workplace(place, loss_id, dispatcher, report, stop, demand)
+
+
+def record_of(run: Run) -> Record | None:
+    """Return what a run has on record of its first seed; None if there is nothing."""
+    content = run.directory.home.reference.read()
+    if "reference" not in content:
+        return None
+    return Record(Reference(**content["reference"]), content["loss"])
+
+
+def _keep_record(run: Run, record: Record) -> None:
+    """Write what a run is to have on record."""
+    run.guard()
+    run.directory.home.reference.write(attrs.asdict(record))
+
+
+@contextmanager
+def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
+    """Bring a loss to all workers, late ones too, under the id that this yields; take it back."""
+    loss_id = f"seedwise-{shipment.id}-{uuid.uuid4().hex[:8]}"
+    plugin = LossPlugin(loss_id, shipment, options.worker_parallelism, options.use_processes)
+    client.register_plugin(plugin)
+    try:
+        yield loss_id
+    finally:
+        if client.status == "running":
+            client.unregister_worker_plugin(loss_id)
 
 
 @contextmanager
@@ -141,31 +149,77 @@ def _short_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-class _LateTrials:
-    """What is told of trials that run for longer than `slurm_timeout_minutes`."""
+@attrs.frozen
+class Housekeeper:
+    """Looks after a run whose place is open."""
 
-    def __init__(self, options: WorkOptions, note: Callable[[str], None]) -> None:
-        self.are_ended = options.trial_limit_s is not None
-        self._minutes = options.slurm_timeout_minutes
-        self._note = note
-        self._is_told = False
+    _run: Run
+    _place: Place
+    _report: Report
+    _stop: StopSignals
+    _control: Control
 
-    def tell(self, trial: TrialKey) -> None:
-        """Tell of each that is ended; if none is, of the first only."""
+    def look(self) -> None:
+        """Look once; raises what is to end the run."""
+        self._stop.check()
+        for request in self._control.poll():
+            self._control.answer(request, self._carried_out(request))
+        self._stop.check()
+        self._place.check()
+        self._tell_news()
+        self._report.refresh()
+
+    def tell_last_news(self, _: object, error: BaseException | None, __: object) -> None:
+        """Tell what happened as the place was closed, unless the run is another driver's now."""
+        if not isinstance(error, LeaseLostError):
+            with suppress(Exception):  # the error that ended the run says more
+                self._tell_news()
+
+    def _carried_out(self, request: Request) -> str | None:
+        """Do what is asked for; return why it can't be done, if it can't."""
+        self._run.log.write("asked", str(request))
+        if request.scale is None:
+            self._stop.request()
+            return None
+        try:
+            self._place.scale(*request.scale)
+        except SeedwiseError as error:
+            return str(error)
+        except Exception as error:  # it is no reason to lose the run
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _tell_news(self) -> None:
+        news = self._place.news()
+        self._run.log.write_news(news)
+        for one in news:
+            if one.warns or one.kind == "scaled":
+                self._report.take(PoolChanged(one, self._place.pool()))
+
+
+def _tells_of_late(
+    options: WorkOptions, note: Callable[[str], None]
+) -> Callable[[TrialKey], None]:
+    """Return what tells of each trial that is ended; of the first only, if none is."""
+    minutes, told = options.slurm_timeout_minutes, set[TrialKey]()
+
+    def tell(trial: TrialKey) -> None:
         entry_id, number, part = trial
         who = f"trial {number}" if entry_id is None else f"trial {number} of entry {entry_id!r}"
         who += ", on fresh seeds," if part else ""
-        if self.are_ended:
-            self._note(
-                f"{who} has run for more than slurm_timeout_minutes={self._minutes:g}: its chunks "
+        if options.trial_limit_s is not None:
+            note(
+                f"{who} has run for more than slurm_timeout_minutes={minutes:g}: its chunks "
                 "that are not finished have failed"
             )
-        elif not self._is_told:
-            self._is_told = True
-            self._note(
-                f"{who} has run for more than {self._minutes:g} minutes, and goes on; to have "
-                "such trials fail, give slurm_timeout_minutes"
+        elif not told:
+            told.add(trial)
+            note(
+                f"{who} has run for more than {minutes:g} minutes, and goes on; to have such "
+                "trials fail, give slurm_timeout_minutes"
             )
+
+    return tell
 
 
 def _slots(place: Place, demand: Demand) -> Callable[[], int]:

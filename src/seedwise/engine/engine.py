@@ -17,7 +17,6 @@ from seedwise.model.trials import (
     ChunkResult,
     FailureKind,
     Proposal,
-    SeedFailure,
     TrialOutcome,
     TrialResult,
     best_trial,
@@ -78,17 +77,6 @@ class Folders(Protocol):
 
 
 @attrs.frozen
-class FailedTrial:
-    """A trial at whose failure the run stops."""
-
-    proposal: Proposal
-    #: The first one, in the order of the seed plan.
-    failure: SeedFailure
-    #: The first seed of the chunk that failed.
-    chunk_start: int
-
-
-@attrs.frozen
 class Rules:
     """The rules of an engine."""
 
@@ -104,9 +92,11 @@ class Rules:
     stops_at_failure: bool = False
     prunes: bool = False
     #: Takes the trial at which to stop, before it is told; returns whether to stop there.
-    note_stop: Callable[[FailedTrial], bool] = lambda _: True
+    note_stop: Callable[[OpenTrial], bool] = lambda _: True
     #: Returns how many more chunks the workers could take.
     room: Callable[[], int] = lambda: 0
+    #: Returns whether no further trial is to be asked for.
+    out_of_time: Callable[[], bool] = lambda: False
     #: How trials are cut into chunks; None is as their seed plan says.
     cut: Cut | None = None
 
@@ -122,7 +112,7 @@ class Engine:
     _ledger: Ledger
     _folders: Folders
     #: The trial at whose failure the run stopped, if it did.
-    failed: FailedTrial | None = None
+    failed: OpenTrial | None = None
     #: The number of evaluated seeds that no value needed, since a look came early.
     n_seeds_unused: int = 0
     #: By number, in the order of asking.
@@ -130,7 +120,6 @@ class Engine:
     _n_asked: int = 0
     _best: TrialResult | None = None
     _emit: Callable[[Event], None] = lambda _: None
-    _out_of_time: Callable[[], bool] = lambda: False
 
     @property
     def n_in_flight(self) -> int:
@@ -152,15 +141,9 @@ class Engine:
         """Whether there is nothing more to do."""
         return self.failed is not None or not self._in_flight
 
-    def begin(
-        self, emit: Callable[[Event], None], out_of_time: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Resume the trials that are not told yet, with their number and params, and ask for more.
-
-        `emit` is called for each told trial. Once `out_of_time` returns True, no trial is asked
-        for.
-        """
-        self._emit, self._out_of_time = emit, out_of_time
+    def begin(self, emit: Callable[[Event], None]) -> None:
+        """Resume the trials that are not told yet, and ask for more; `emit` takes those told."""
+        self._emit = emit
         self._best = self._proposer.best
         for proposal in self._proposer.unfinished():
             self._open(proposal)
@@ -195,7 +178,7 @@ class Engine:
         while (
             len(self._in_flight) < self._rules.in_flight()
             and self._n_asked < self._rules.n_trials
-            and not self._out_of_time()
+            and not self._rules.out_of_time()
         ):
             proposal = self._proposer.ask()
             if proposal is None:
@@ -261,10 +244,9 @@ class Engine:
         self._best = best
         return TrialFinished(told, trial.failure, best, self._rules.n_trials)
 
-    def _to_stop_at(self, trial: OpenTrial) -> FailedTrial | None:
+    def _to_stop_at(self, trial: OpenTrial) -> OpenTrial | None:
         # A failure by the cluster or by a crash never stops the run; an error of the loss may.
         failure = trial.failure if self._rules.stops_at_failure else None
         if failure is None or failure.kind is not FailureKind.LOSS:
             return None
-        failed = FailedTrial(trial.proposal, failure, trial.chunk_start)
-        return failed if self._rules.note_stop(failed) else None
+        return trial if self._rules.note_stop(trial) else None

@@ -1,12 +1,20 @@
-"""The run folder: the names of its files, and the readers and writers of the small ones."""
+"""The run folder: the names of its files, and the readers and writers of the simple ones."""
 
 import contextlib
 import functools
+import hashlib
+import importlib.metadata
 import json
+import logging
 import os
+import platform
 import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +22,29 @@ from typing import Any
 import attrs
 
 from seedwise.disk.aside import replace_file, writing
-from seedwise.disk.lines import parsed
-from seedwise.disk.own_folder import remove
+from seedwise.disk.files import remove
+from seedwise.disk.lines import append_lines, parsed, read_lines
 from seedwise.errors import NotARunError
-from seedwise.folder.environment import environment
 from seedwise.folder.owner import require_own
+from seedwise.model.status import PoolNews
+
+_logger = logging.getLogger("seedwise")
 
 #: 2: ledger, checkpoints, lease. 3: entries and sweeps. 4: run.json and failure.json. 5: code/
 FORMAT_VERSION = 5
 
 GITIGNORE = b"*\n"
+
+_PACKAGES = (
+    "seedwise",
+    "dask",
+    "distributed",
+    "dask-jobqueue",
+    "optuna",
+    "optuna-integration",
+    "numpy",
+    "scipy",
+)
 
 #: What may be in a folder before the run in it has begun.
 BEFORE_IT_BEGINS = {
@@ -105,10 +126,7 @@ class RunDirectory:
     study_file: Path = _in_folder("study.journal")
     #: The sampler's state, saved in turn in two files.
     checkpoints: tuple[Path, Path] = _derived(
-        lambda directory: (
-            directory.path / "sampler-a.checkpoint",
-            directory.path / "sampler-b.checkpoint",
-        )
+        lambda directory: tuple(directory.path / f"sampler-{x}.checkpoint" for x in "ab")
     )
     ledger: Path = _in_folder("chunks.ledger")
     #: The record of chunk results on fresh seeds.
@@ -245,3 +263,119 @@ class RunDirectory:
 def utc_now() -> datetime:
     """Return the time, in UTC."""
     return datetime.now(UTC)
+
+
+class EventLog:
+    """Appends lines to a run's log of events. A full disk costs lines, and never the run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._has_warned = False
+
+    def write(self, kind: str, text: str) -> None:
+        """Add something that happened to the run, in a sentence without a full stop."""
+        self.write_news([PoolNews(kind=kind, text=text)])
+
+    def write_news(self, news: Sequence[PoolNews]) -> None:
+        """Add what happened to the workers."""
+        if not news:
+            return
+        at_utc = utc_now().isoformat(timespec="milliseconds")
+        events = [
+            {"at_utc": at_utc, "kind": one.kind, "text": one.text, "job_id": one.job_id}
+            for one in news
+        ]
+        try:
+            append_lines(self._path, events)
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                _logger.warning("events are missing in %s: %s", self._path, error)
+
+
+def read_events(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Read the events of a run, or of an entry's run, in their order, without torn lines."""
+    return read_lines(directory.event_log)
+
+
+def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]) -> None:
+    """Write the files of a version, by their paths in it, unless they are there as they are."""
+    folder = directory.code / version
+    if folder.exists() and all(_is(folder / name, content) for name, content in files.items()):
+        return
+    with writing(folder):
+        directory.code.mkdir(mode=0o700, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(".new", f".{version}.", directory.code))
+        for name, content in files.items():
+            for above in reversed(Path(name).parents):
+                (aside / above).mkdir(mode=0o700, exist_ok=True)
+            replace_file(aside / name, content, durable=False)
+        drop_code(directory, version)  # a file was edited, or torn by a crash
+        aside.rename(folder)
+
+
+def read_code(
+    directory: RunDirectory, version: str, hashes: Mapping[str, str]
+) -> dict[str, bytes]:
+    """Read the files of a version; refuse one that is not what was written, by its SHA-256."""
+    files = {}
+    for name, digest in hashes.items():
+        path = directory.code / version / name
+        require_own(directory.path, path)
+        files[name] = path.read_bytes()
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            problem = (
+                f"{path} is not the code that the run began with: it is a copy, and was changed. "
+                "To change the loss, edit your own file and run it again with this run_name"
+            )
+            raise NotARunError(directory.path, problem)
+    return files
+
+
+def drop_code(directory: RunDirectory, version: str) -> None:
+    """Remove a version that no trial needs any more."""
+    shutil.rmtree(directory.code / version, ignore_errors=True)
+
+
+def _is(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def environment() -> dict[str, Any]:
+    """Describe software and machine: the same bits are promised for one CPU model only."""
+    return {
+        "python": sys.version,
+        "executable": sys.executable,
+        "argv": sys.argv,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu_model": _cpu_model(),
+        "n_cpus": os.cpu_count(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or None
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

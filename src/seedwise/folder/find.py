@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from seedwise.disk.aside import writing
-from seedwise.disk.own_folder import make_own_folder
+from seedwise.disk.files import make_own_folder
 from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.folder.owner import allowed_to_us, require_own

@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from seedwise.errors import ChangedRunError, NotARunError
-from seedwise.folder.directory import RunDirectory, utc_now
-from seedwise.folder.environment import environment
+from seedwise.folder.directory import RunDirectory, environment, utc_now
+
+_NOT_IN_META = {"mode", "changes", "completed", "last_name", "copy_of", "is_new"}
 
 
 @attrs.frozen
@@ -21,14 +22,14 @@ class History:
     #: 32 hexadecimal digits, which the run's Slurm jobs carry.
     run_id: str
     study_name: str
-    depends_on: Mapping[str, str]
+    results_depend_on: Mapping[str, str]
     #: In UTC, as are all times here.
-    started_at: str
+    started_at_utc: str
     #: Where the work was done last; None for a new run.
     mode: str | None = None
     #: This time included.
-    resumed_at: tuple[str, ...] = ()
-    #: Changes of `depends_on` by earlier resumes and this one, with their times.
+    resumed_at_utc: tuple[str, ...] = ()
+    #: Changes of `results_depend_on` by earlier resumes and this one, with their times.
     accepted_changes: tuple[Mapping[str, Any], ...] = ()
     #: What is changed this time.
     changes: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
@@ -43,21 +44,13 @@ class History:
     #: The folder that this one is a copy of; the copy gets an id of its own now.
     copy_of: Path | None = None
     is_new: bool = attrs.field(
-        init=False, default=attrs.Factory(lambda self: not self.resumed_at, takes_self=True)
+        init=False, default=attrs.Factory(lambda self: not self.resumed_at_utc, takes_self=True)
     )
 
     def to_meta(self) -> dict[str, Any]:
         """Return what ``meta.json`` says of it."""
-        return {
-            "run_id": self.run_id,
-            "study_name": self.study_name,
-            "results_depend_on": dict(self.depends_on),
-            "started_at_utc": self.started_at,
-            "resumed_at_utc": list(self.resumed_at),
-            "accepted_changes": list(self.accepted_changes),
-            "phases": list(self.phases),
-            "trial_digits": self.trial_digits,
-        }
+        said = attrs.filters.exclude(*_NOT_IN_META)
+        return attrs.asdict(self, recurse=False, filter=said)
 
 
 def take_up_history(
@@ -89,10 +82,10 @@ def take_up_history(
     return History(
         run_id=run_id if copy_of is None else uuid.uuid4().hex,
         study_name=meta["study_name"],
-        depends_on=dict(depends_on),
-        started_at=meta["started_at_utc"],
+        results_depend_on=dict(depends_on),
+        started_at_utc=meta["started_at_utc"],
         mode=meta.get("mode"),
-        resumed_at=(*meta["resumed_at_utc"], now),
+        resumed_at_utc=(*meta["resumed_at_utc"], now),
         accepted_changes=tuple(accepted),
         changes=changes,
         phases=tuple(meta["phases"]),

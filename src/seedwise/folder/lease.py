@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-from seedwise.disk.aside import replacing, write_all
+from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.lines import parsed, read_as
 from seedwise.errors import LeaseLostError, RunLockedError
 from seedwise.folder.process import Holder, this_process
@@ -130,12 +130,12 @@ def acquire_lease(
     we wait until it has been silent for `SILENT_S`, and take its lease. `tell` gets a sentence
     about that wait. A lock file, with ``.lock`` added to the name, stays beside the lease.
 
-    Raises RunLockedError if another process has the lease, and OSError if the file can't be
+    Raises RunLockedError if another process has the lease, and RunFileError if the file can't be
     written.
     """
     if take_over:
         _wait_while_silent(path, tell)
-    with _locked(path):
+    with writing(path), _locked(path):
         token = uuid.uuid4().hex
         try:
             with replacing(path) as handle:
@@ -174,7 +174,7 @@ def _wait_while_silent(path: Path, tell: Callable[[str], object]) -> None:
     if found is None or found.has_ended is not None:
         return
     # As in `acquire_lease`, by the file server's time.
-    with tempfile.TemporaryFile(dir=path.parent) as now:
+    with writing(path), tempfile.TemporaryFile(dir=path.parent) as now:
         silent_s = os.fstat(now.fileno()).st_mtime - found.mtime_s
     if silent_s >= SILENT_S:
         return
@@ -259,19 +259,17 @@ def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time read a lease, decide and write."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     give_up = time.monotonic() + _LOCK_PATIENCE_S
-    try:
-        if not _within_process.acquire(timeout=_LOCK_PATIENCE_S):
-            raise _busy(path)
-        try:
-            while not _try_lock(descriptor):
-                if time.monotonic() > give_up:
-                    raise _busy(path)
+    with contextlib.ExitStack() as closing:
+        closing.callback(os.close, descriptor)  # and so ends the lock
+        if _within_process.acquire(timeout=_LOCK_PATIENCE_S):
+            closing.callback(_within_process.release)
+            while not (has_lock := _try_lock(descriptor)) and time.monotonic() <= give_up:
                 time.sleep(_LOCK_RETRY_S)
-            yield
-        finally:
-            _within_process.release()
-    finally:
-        os.close(descriptor)  # and so ends the lock
+            if has_lock:
+                yield
+                return
+        advice = f"It has held the lock for {_LOCK_PATIENCE_S:.0f} s. Try again."
+        raise RunLockedError(path.parent, f"a process that holds {path.name}.lock", advice)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -283,8 +281,3 @@ def _try_lock(descriptor: int) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
     return True
-
-
-def _busy(path: Path) -> RunLockedError:
-    advice = f"It has held the lock for {_LOCK_PATIENCE_S:.0f} s. Try again."
-    return RunLockedError(path.parent, f"a process that holds {path.name}.lock", advice)

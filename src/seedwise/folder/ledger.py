@@ -32,13 +32,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
-from seedwise.disk.frames import FrameFile, Framing, frames, frames_end
+from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import OVERRUNS, ChunkResult, FailureKind, Proposal, SeedFailure
 
 _SIZE = struct.Struct("<I")
-_FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
+FRAMING = Framing("a ledger", b"seedwise ledger 1\n", mark=b'{"', mark_at=_SIZE.size)
 _RESULT_BEGIN = b'{"trial":'
 _SYNC_S = 1.0  # what a power cut may lose of a trial that is not told yet
 _LONGEST_NAME = 40
@@ -61,32 +61,28 @@ class Ledger(FrameFile):
         accept_changes: bool = False,
         told: Callable[[int], bool] = lambda _: False,
     ) -> None:
-        super().__init__(path, _FRAMING, guard)
+        super().__init__(path, FRAMING, guard)
         self._accept_changes = accept_changes
         self._told = told
         # By trial: the digest of the params and the result, of each chunk.
         self._records: dict[int, list[tuple[str, ChunkResult]]] = {}
-        self._synced_s = 0.0
 
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
         with writing(self._path):
             # First what does not count: millions of trials may have been begun again, and their
             # old results should never be in memory.
-            dropped = _Dropped(self._path)
-            for position, body in frames(self._path, _FRAMING):
+            phase_at, again_at = _begun_again(self._path)
+            for position, body in frames(self._path, FRAMING):
                 number = _trial_number(body)
-                if number is None or self._told(number) or dropped.has(number, position):
+                if number is None or self._told(number):
+                    continue
+                if position < max(phase_at, again_at.get(number, 0)):
                     continue
                 header, arrays = _parts(body)
                 entry = (header["digest"], _result(header, arrays))
                 self._records.setdefault(number, []).append(entry)
         return super().__enter__()
-
-    def forget(self, told: Sequence[int]) -> None:
-        """Drop trials that were told from memory."""
-        for number in told:
-            self._records.pop(number, None)
 
     def recorded(self, proposal: Proposal) -> Sequence[ChunkResult]:
         """Return what is on record for a trial, in the order in which it came.
@@ -133,11 +129,6 @@ class Ledger(FrameFile):
         self.sync()
         self._records |= kept
 
-    def sync(self) -> None:
-        """Have what was appended on disk before this returns."""
-        super().sync()
-        self._synced_s = time.monotonic()
-
 
 @attrs.frozen(eq=False)
 class TrialLosses:
@@ -161,7 +152,7 @@ def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, T
     change are still there after it.
     """
     found = {number: _Recorded(number, n_seeds) for number in numbers}
-    for _, body in frames(path, _FRAMING):
+    for _, body in frames(path, FRAMING):
         number = _trial_number(body)
         if number in found:
             found[number].take(*_parts(body))
@@ -184,14 +175,9 @@ class Work:
 
 def work_in(path: Path) -> Work:
     """Return the work that is on record."""
-    headers = (_parts(body)[0] for _, body in frames(path, _FRAMING))
+    headers = (_parts(body)[0] for _, body in frames(path, FRAMING))
     done = [(header["n"], header["duration_s"]) for header in headers if "trial" in header]
     return Work(len(done), sum(n for n, _ in done), math.fsum(s for _, s in done))
-
-
-def ledger_end(path: Path) -> int:
-    """Return the length in bytes up to the end of the last whole record: see `frames_end`."""
-    return frames_end(path, _FRAMING)
 
 
 def params_digest(params: Mapping[str, ParamValue]) -> str:
@@ -212,7 +198,6 @@ class _Recorded:
         self._changed: list[str] = []
 
     def take(self, header: Mapping[str, Any], arrays: memoryview) -> None:
-        """Take a result of the trial."""
         if header["digest"] != self._digest:
             self._start_over()
             self._digest = header["digest"]
@@ -232,7 +217,6 @@ class _Recorded:
             self._changed += header["phase"].split(", ")
 
     def losses(self) -> TrialLosses:
-        """Return what counts."""
         failure = self._failures[min(self._failures)] if self._failures else None
         return TrialLosses(self._losses, self._components, failure, tuple(self._changed))
 
@@ -254,33 +238,17 @@ class _Recorded:
         self._changed.clear()
 
 
-class _Dropped:
-    """Which results later notes have dropped; 16 bytes a number in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._phase_at = 0
-        numbers, positions = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        for position, body in frames(path, _FRAMING):
-            if _trial_number(body) is not None:
-                continue
+def _begun_again(path: Path) -> tuple[int, dict[int, int]]:
+    """Return where the last phase begins, and where each trial was begun again last."""
+    phase_at, again_at = 0, {}
+    for position, body in frames(path, FRAMING):
+        if _trial_number(body) is None:
             header, _ = _parts(body)
             if "phase" in header:
-                self._phase_at = position
+                phase_at = position
             else:
-                numbers.append(np.array(header["redo"], dtype=np.int64))
-                positions.append(np.full(len(numbers[-1]), position))
-        # Reversed, so that the first index of a number is that of its last note.
-        self._numbers, last = np.unique(np.concatenate(numbers)[::-1], return_index=True)
-        self._positions = np.concatenate(positions)[::-1][last]
-
-    def has(self, number: int, position: int) -> bool:
-        """Tell whether a trial's result, by its place in the file, is dropped."""
-        if position < self._phase_at:
-            return True
-        if not len(self._numbers):
-            return False
-        index = int(np.searchsorted(self._numbers[:-1], number))
-        return bool(self._numbers[index] == number and position < self._positions[index])
+                again_at.update(dict.fromkeys(header["redo"], position))
+    return phase_at, again_at
 
 
 def _without_overruns(

@@ -82,21 +82,8 @@ class Holder:
 
 def this_process(token: str) -> Holder:
     """Return this process as one that gets a lease now."""
-    host, machine, namespace = _place()
-    job_id, cluster, n_restarts = _job()
-    return Holder(
-        host=host,
-        machine=machine,
-        pid_namespace=namespace,
-        boot=_boot(),
-        pid=os.getpid(),
-        started_s=_started_s(os.getpid()),
-        token=token,
-        acquired_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        job_id=job_id,
-        job_cluster=cluster,
-        job_restarts=n_restarts,
-    )
+    now, pid = datetime.now(UTC).isoformat(timespec="seconds"), os.getpid()
+    return Holder(*_place(), _boot(), pid, _started_s(pid), token, now, *_job())
 
 
 def _job() -> tuple[str, str, int]:

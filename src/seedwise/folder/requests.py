@@ -19,10 +19,11 @@ from typing import Any
 
 import attrs
 
+from seedwise import errors
 from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
+from seedwise.disk.files import remove
 from seedwise.disk.lines import parsed
-from seedwise.errors import NoDriverError, NotAnsweredError, OptionError, RequestRefusedError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner
@@ -82,7 +83,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
             answer.unlink(missing_ok=True)
             _forget_if_ended(directory)
             if content is not None and content.get("error") is not None:
-                raise RequestRefusedError(directory.path, str(content["error"]))
+                raise errors.RequestRefusedError(directory.path, str(content["error"]))
             return
         if holder is None:
             path.unlink(missing_ok=True)
@@ -90,7 +91,7 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
             state = read_status(directory).state
             if has_asked and request.scale is None and state == "stopped":
                 return  # it stopped, and may have removed the answer
-            raise NoDriverError(directory.path, state)
+            raise errors.NoDriverError(directory.path, state)
         if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
             with writing(directory.path / path.name):
                 directory.control.mkdir(mode=0o700, exist_ok=True)
@@ -99,11 +100,11 @@ def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
         if timeout_s <= 0:
             return
         if time.monotonic() >= give_up_s:
-            raise NotAnsweredError(directory.path, holder, timeout_s)
+            raise errors.NotAnsweredError(directory.path, holder, timeout_s)
         time.sleep(_ANSWER_RETRY_S)
 
 
-class Control:
+class Control(contextlib.AbstractContextManager["Control"]):
     """The requests to this driver, which holds the run's lease.
 
     Requests to an earlier driver are dropped. Nothing that is wrong with the folder or a file in
@@ -117,7 +118,7 @@ class Control:
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
         for name in _listed(self._folder):
-            _remove(self._folder / name)
+            remove(self._folder / name)
 
     def poll(self) -> list[Request]:
         """Return the unanswered requests in the order they were made; it looks once a second."""
@@ -136,7 +137,7 @@ class Control:
             request = _parsed(_read(path), match[1])
             if request is None:
                 _logger.warning("%s is not a request of this user, and was removed", path)
-                _remove(path)
+                remove(path)
             else:
                 found.append((asked_ns, request))
         return [request for _, request in sorted(found, key=lambda one: (one[0], one[1].id))]
@@ -147,11 +148,12 @@ class Control:
         path, answer = _paths(self._folder, request.id)
         with contextlib.suppress(OSError):
             _put(answer, {"error": error})
-        _remove(path)
+        remove(path)
 
-    def close(self) -> None:
-        """Remove the folder, with unread answers and requests that came too late."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Remove the folder, with what is unread in it, unless the run is another driver's now."""
+        if kind is None or not issubclass(kind, errors.LeaseLostError):
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:
@@ -196,14 +198,9 @@ def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
         if scale is not None:
             scale = tuple(scale)
             checks.workers("workers", scale)
-    except (TypeError, OptionError):
+    except (TypeError, errors.OptionError):
         return None
     return Request(scale=scale, by=str(content.get("by")), id=request_id)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
 
 
 def _forget_if_ended(directory: RunDirectory) -> None:

@@ -28,7 +28,7 @@ class StopNote:
     seen: bool = False
 
 
-def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
+def write(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
     error = note.error
     directory.failure.write(
@@ -42,12 +42,19 @@ def write_stop_note(directory: RunDirectory, note: StopNote) -> None:
     )
 
 
-def read_stop_note(directory: RunDirectory) -> StopNote | None:
+def read(directory: RunDirectory) -> StopNote | None:
     """Read the note; None if the study did not stop. Nothing in it is run as a program."""
     found = directory.failure.read()
     if not found:
         return None
     return StopNote(found["trial"], _error(found), found["seen"])
+
+
+def note_seen(directory: RunDirectory) -> None:
+    """Have the study go on after the trial at which it stopped, when it is called again."""
+    note = read(directory)
+    if note is not None and not note.seen:
+        write(directory, attrs.evolve(note, seen=True))
 
 
 def _error(found: dict[str, Any]) -> SeedwiseError:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.disk.aside import replace_file, writing
-from seedwise.disk.own_folder import is_folder, remove
+from seedwise.disk.files import is_folder, remove
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
@@ -31,7 +31,7 @@ class TrialFolders:
     """
 
     def __init__(self, run_dir: Path, digits: int) -> None:
-        self._trials = _trials_dir(run_dir)
+        self._trials = run_dir.absolute() / "trials"
         self._attempts = self._trials / ".attempts"
         #: Where evaluations write to, each in a folder of its own.
         self.attempts_dir = str(self._attempts)
@@ -50,7 +50,8 @@ class TrialFolders:
         others get the position of their evaluation's first seed: ``plot.from-32.png``.
         """
         positions = [_first_position(number, name) for name in accepted]
-        folder, about_file = self._trials / self.stem(number), self._about_file(number)
+        folder = self._trials / self.stem(number)
+        about_file = folder.with_name(f"{folder.name}.json")
         with writing(self._trials):
             earlier = _evaluations(about_file)
             if earlier and not earlier.intersection(accepted):
@@ -58,7 +59,7 @@ class TrialFolders:
                 about_file.unlink(missing_ok=True)
             attempts = [self._attempts / name for name in accepted]
             if any(self._is_there(path) for path in attempts) or (accepted and is_folder(folder)):
-                self._write_about(number, {**about, _EVALUATIONS: list(accepted)})
+                self._write_about(about_file, {**about, _EVALUATIONS: list(accepted)})
             for attempt, position in zip(attempts, positions, strict=True):
                 if self._is_there(attempt):
                     _move_content(attempt, folder, position)
@@ -69,9 +70,6 @@ class TrialFolders:
         remove(self._attempts)
         with contextlib.suppress(OSError):  # there are files, or there is no folder
             self._trials.rmdir()
-
-    def _about_file(self, number: int) -> Path:
-        return self._trials / f"{self.stem(number)}.json"
 
     def _is_there(self, attempt: Path) -> bool:
         return is_folder(self._attempts) and is_folder(attempt)
@@ -87,15 +85,14 @@ class TrialFolders:
             self._make_attempts()
             folder.rename(self._attempts / f"{folder.name}-old-{uuid.uuid4().hex[:8]}")
 
-    def _write_about(self, number: int, content: Mapping[str, Any]) -> None:
+    def _write_about(self, path: Path, content: Mapping[str, Any]) -> None:
         # Before any file is moved: it tells a half-filled folder from an earlier evaluation's.
-        path = self._about_file(number)
         text = f"{json.dumps(content, indent=2, default=str)}\n".encode()
         with contextlib.suppress(OSError):
             if path.read_bytes() == text:
                 return
         self._make_attempts()
-        aside = self._attempts / f"{self.stem(number)}-about-{uuid.uuid4().hex[:8]}"
+        aside = self._attempts / f"{path.stem}-about-{uuid.uuid4().hex[:8]}"
         replace_file(path, text, durable=False, aside=aside)
 
     def _remove_left_overs(self, number: int) -> None:
@@ -111,16 +108,12 @@ def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
     """Return the files that losses wrote, absolute and sorted, by numbers of settled trials."""
     found: dict[int, list[Path]] = {}
     with contextlib.suppress(FileNotFoundError):
-        for path in _trials_dir(run_dir).iterdir():
+        for path in (run_dir.absolute() / "trials").iterdir():
             match = _TRIAL.fullmatch(path.name)
             if match is not None and is_folder(path):
                 files = found.setdefault(int(match[1]), [])
                 files += [Path(place, name) for place, _, names in os.walk(path) for name in names]
     return {number: tuple(sorted(found[number])) for number in sorted(found)}
-
-
-def _trials_dir(run_dir: Path) -> Path:
-    return run_dir.absolute() / "trials"
 
 
 def _first_position(number: int, name: str) -> int:

@@ -1,119 +1,279 @@
-"""The trial table: which trials of a sweep are finished, and the best. See `table_rows`, too."""
+"""The trial table, the file of a sweep's finished trials: its format, readers and writer.
 
+A file begins with the line ``seedwise trials 1``. Each record after it has a frame, see
+`seedwise.disk.frames`, and is one of
+
+====================  =====================================================================
+45 bytes              a trial: mark, state, number, digest of the params, number of seeds,
+                      value, standard error, seconds; NaN for no value or standard error
+JSON                  its error and its components, if there are any
+====================  =====================================================================
+
+====================  =====================================================================
+3 bytes               mark, and 0, which is not a state
+8 bytes a number      trials that are not told any more, since they are evaluated again
+====================  =====================================================================
+
+Of several records of a number the last counts.
+"""
+
+import json
 import math
+import struct
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from seedwise.disk.aside import writing
-from seedwise.disk.frames import FrameFile
-from seedwise.folder.table_rows import (
-    FRAMING,
-    NOT_TOLD,
-    STATE_CODES,
-    STATES,
-    again_bodies,
-    changes,
-    read_rows,
-    row_body,
-)
+from seedwise.disk.files import inode_and_size
+from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.model.trials import TrialResult, TrialState
 
+#: The codes of states in a file and in `TableRows.state`.
+STATE_CODES = {TrialState.COMPLETE: 1, TrialState.FAIL: 2, TrialState.PRUNED: 3}
+STATES = {code: state for state, code in STATE_CODES.items()}
+NOT_TOLD = 0
+
+_MARK = b"\xf7t"
+_AGAIN_BEGIN = _MARK + bytes([NOT_TOLD])
+FRAMING = Framing("a trial table", b"seedwise trials 1\n", _MARK)
+
+_ROW = struct.Struct("<2sBq6sIddd")
+_ROW_TYPE = np.dtype(
+    [
+        ("mark", "S2"),
+        ("state", "u1"),
+        ("number", "<i8"),
+        ("digest", "u1", (6,)),
+        ("n_seeds", "<u4"),
+        ("value", "<f8"),
+        ("stderr", "<f8"),
+        ("duration_s", "<f8"),
+    ]
+)
+_COLUMNS = [name for name in _ROW_TYPE.names or () if name != "mark"]
+_NUMBERS_A_RECORD = 8192
+_LONGEST_ERROR = 1000
 _STATES_A_BLOCK = 512  # what a single told trial far from all others costs, in bytes
 
 
+@attrs.frozen(eq=False)
+class TableRows:
+    """The told trials of a sweep, as columns in the order of their numbers."""
+
+    number: NDArray[np.int64]
+    #: By `STATE_CODES`.
+    state: NDArray[np.uint8]
+    #: Mean loss; as its standard error, NaN where there is none.
+    value: NDArray[np.float64]
+    stderr: NDArray[np.float64]
+    #: In the mean.
+    n_seeds: NDArray[np.uint32]
+    #: Seconds from asking for the point to telling its value.
+    duration_s: NDArray[np.float64]
+    #: Digests of the params; ``digest[i].tobytes().hex()`` is one as text.
+    digest: NDArray[np.uint8]
+    #: Why trials failed, by number.
+    errors: dict[int, str]
+    #: Means of the named parts of the loss; NaN where a trial has none of the name.
+    components: dict[str, NDArray[np.float64]]
+
+    def state_names(self) -> NDArray[np.str_]:
+        """Return how the trials ended, by name."""
+        names = np.array([STATES[code].value for code in sorted(STATES)])
+        return names[self.state - 1]
+
+
 class TrialTable(FrameFile):
-    """The finished trials of a sweep: one byte a trial and the best ones are in memory."""
+    """The finished trials of a sweep: one byte a trial is in memory."""
 
     def __init__(self, path: Path, guard: Callable[[], None] = lambda: None) -> None:
         super().__init__(path, FRAMING, guard)
         self.counts: Counter[TrialState] = Counter()
-        self._codes = _Codes()
-        # The least value and the largest, each with the lowest number that has it: with the sign
-        # that makes the best the least.
-        self._least: dict[float, tuple[float, int]] = {}
-        self._best_is_lost = False  # only all values could tell the next
+        # A byte for each number, in blocks; 0 for those that are not told.
+        self._codes: defaultdict[int, bytearray] = defaultdict(lambda: bytearray(_STATES_A_BLOCK))
 
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
         with writing(self._path):
-            for number, code, value in changes(self._path):
-                self._set(number, code, value)
+            for number, code in _changes(self._path):
+                self._set(number, code)
         return super().__enter__()
-
-    @property
-    def n_told(self) -> int:
-        """How many trials are told."""
-        return self.counts.total()
 
     def state_of(self, number: int) -> TrialState | None:
         """Return how a trial ended; None if it is not told."""
-        return STATES.get(self._codes.get(number))
-
-    def best(self, direction: str) -> tuple[int, float] | None:
-        """Return number and value of the best complete trial, the first of equals."""
-        if self._best_is_lost:
-            self._least, self._best_is_lost = {}, False
-            if self.counts[TrialState.COMPLETE]:
-                rows = read_rows(self._path, tails=False)
-                complete = rows.state == STATE_CODES[TrialState.COMPLETE]
-                numbers, values = rows.number[complete], rows.value[complete]
-                if not np.isnan(values).all():
-                    for index in (np.nanargmin(values), np.nanargmax(values)):
-                        self._note_value(int(numbers[index]), float(values[index]))
-        sign = -1.0 if direction == "maximize" else 1.0
-        if sign not in self._least:
-            return None
-        value, number = self._least[sign]
-        return number, sign * value
+        block, place = divmod(number, _STATES_A_BLOCK)
+        return STATES.get(self._codes[block][place])
 
     def add(self, trials: Sequence[TrialResult], digests: Sequence[str]) -> None:
         """Append finished trials, each with its `params_digest`; all of them, or none."""
-        self.append(row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True))
+        self.append(
+            _row_body(trial, digest) for trial, digest in zip(trials, digests, strict=True)
+        )
         for trial in trials:
-            value = math.nan if trial.value is None else trial.value
-            self._set(trial.number, STATE_CODES[trial.state], value)
+            self._set(trial.number, STATE_CODES[trial.state])
 
     def begin_again(self, numbers: Iterable[int]) -> None:
         """Note that trials are evaluated again, so not told any more; all of them, or none."""
-        told = array("q", (number for number in numbers if self._codes.get(number)))
-        self.append(again_bodies(told))
+        told = array("q", (number for number in numbers if self.state_of(number)))
+        self.append(_again_bodies(told))
         self.sync()
         for number in told:
-            self._set(number, NOT_TOLD, math.nan)
+            self._set(number, NOT_TOLD)
 
-    def _set(self, number: int, code: int, value: float) -> None:
-        before = self._codes.get(number)
+    def _set(self, number: int, code: int) -> None:
+        before = self.state_of(number)
         if before:
-            self.counts[STATES[before]] -= 1
-            self._best_is_lost |= any(number == other for _, other in self._least.values())
-        self._codes.set(number, code)
+            self.counts[before] -= 1
+        block, place = divmod(number, _STATES_A_BLOCK)
+        self._codes[block][place] = code
         if code:
             self.counts[STATES[code]] += 1
-            if STATES[code] is TrialState.COMPLETE:
-                self._note_value(number, value)
-
-    def _note_value(self, number: int, value: float) -> None:
-        if not math.isnan(value):
-            for sign in (1.0, -1.0):
-                pair = (sign * value, number)
-                self._least[sign] = min(pair, self._least.get(sign, pair))
 
 
-class _Codes:
-    """A byte for each number that is set, in blocks; 0 for all others."""
+def read_rows(path: Path, *, tails: bool = True) -> TableRows:
+    """Read the told trials; without `tails`, errors and components are left out."""
+    return _read_on(path, 0, tails=tails)[0]
 
-    def __init__(self) -> None:
-        self._blocks: dict[int, bytearray] = {}
 
-    def get(self, number: int) -> int:
-        block = self._blocks.get(number // _STATES_A_BLOCK)
-        return block[number % _STATES_A_BLOCK] if block is not None else 0
+class FollowedRows:
+    """Reads the told trials of a table whose writer is elsewhere, each once."""
 
-    def set(self, number: int, code: int) -> None:
-        block = self._blocks.setdefault(number // _STATES_A_BLOCK, bytearray(_STATES_A_BLOCK))
-        block[number % _STATES_A_BLOCK] = code
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = self._position = 0
+
+    def news(self) -> tuple[bool, TableRows]:
+        """Return whether all trials are to be taken anew, and those that were told since."""
+        inode, size = inode_and_size(self._path)
+        anew = inode != self._inode or size < self._position
+        if anew:
+            self._inode, self._position = inode, 0
+        begin = self._position
+        rows, self._position, begin_again = _read_on(self._path, begin)
+        if begin and begin_again:
+            anew = True
+            rows, self._position, _ = _read_on(self._path, 0)
+        return anew, rows
+
+
+def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
+    """Read the trials told in the records from `begin` on.
+
+    Return where these records end, too, and whether one says that trials are evaluated again.
+    """
+    rows, end, begin_again = _Rows(tails=tails), begin, False
+    for position, body in frames(path, FRAMING, begin):
+        end = position
+        if body.startswith(_AGAIN_BEGIN):
+            rows.add_again(_numbers(body))
+            begin_again = True
+        else:
+            rows.add(body)
+    return rows.told(), end, begin_again
+
+
+def _changes(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield number and code of each trial told, and of each begun again, which is `NOT_TOLD`."""
+    for _, body in frames(path, FRAMING):
+        if body.startswith(_AGAIN_BEGIN):
+            for number in _numbers(body):
+                yield int(number), NOT_TOLD
+        else:
+            _, code, number, *_ = _ROW.unpack_from(body)
+            yield number, code
+
+
+def _row_body(trial: TrialResult, digest: str) -> bytes:
+    """Return the record of a finished trial and of the digest of its params."""
+    row = _ROW.pack(
+        _MARK,
+        STATE_CODES[trial.state],
+        trial.number,
+        bytes.fromhex(digest),
+        trial.n_seeds,
+        math.nan if trial.value is None else trial.value,
+        math.nan if trial.stderr is None else trial.stderr,
+        trial.duration_s,
+    )
+    tail: dict[str, Any] = {}
+    if trial.error is not None:
+        tail["error"] = trial.error[:_LONGEST_ERROR]
+    if trial.components:
+        tail["components"] = trial.components
+    return row + json.dumps(tail, separators=(",", ":")).encode() if tail else row
+
+
+def _again_bodies(numbers: "array[int]") -> Iterator[bytes]:
+    """Return the records that say that trials are not told any more."""
+    for begin in range(0, len(numbers), _NUMBERS_A_RECORD):
+        block = np.array(numbers[begin : begin + _NUMBERS_A_RECORD], dtype="<i8")
+        yield _AGAIN_BEGIN + block.tobytes()
+
+
+def _numbers(body: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
+
+
+class _Rows:
+    """Rows as they come, with no object for each of them."""
+
+    def __init__(self, *, tails: bool) -> None:
+        self._tails = tails
+        self._data = bytearray()
+        self._errors: dict[int, str] = {}  # by row
+        self._components: dict[str, array[float]] = {}
+        self._n_rows = 0
+
+    def add(self, body: bytes) -> None:
+        self._data += memoryview(body)[: _ROW.size]
+        if self._tails and len(body) > _ROW.size:
+            self._add_tail(json.loads(body[_ROW.size :]))
+        self._n_rows += 1
+
+    def add_again(self, numbers: NDArray[np.int64]) -> None:
+        """Add rows that say that trials are not told any more."""
+        rows = np.zeros(len(numbers), dtype=_ROW_TYPE)
+        rows["number"] = numbers
+        self._data += rows.tobytes()
+        self._n_rows += len(rows)
+
+    def told(self) -> TableRows:
+        """Return the last row of each trial that is told, in the order of their numbers."""
+        rows = np.frombuffer(self._data, dtype=_ROW_TYPE)
+        kept = _last_told(rows["number"], rows["state"])
+        failed = np.fromiter(self._errors, dtype=np.intp)
+        failed = failed[np.isin(failed, kept)]
+        errors = {int(rows["number"][row]): self._errors[row] for row in failed.tolist()}
+        components = {}
+        for name in self._components:
+            self._pad(name)
+            components[name] = np.array(self._components[name])[kept]
+        columns = {name: rows[name][kept] for name in _COLUMNS}
+        return TableRows(**columns, errors=errors, components=components)
+
+    def _add_tail(self, tail: dict[str, Any]) -> None:
+        if "error" in tail:
+            self._errors[self._n_rows] = tail["error"]
+        for name, value in tail.get("components", {}).items():
+            self._pad(name)
+            self._components[name].append(value)
+
+    def _pad(self, name: str) -> None:
+        """Fill a component's column with NaN up to the next row."""
+        column = self._components.setdefault(name, array("d"))
+        column.frombytes(np.full(self._n_rows - len(column), np.nan).tobytes())
+
+
+def _last_told(numbers: NDArray[np.int64], states: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return the rows that count, in the order of their numbers."""
+    _, from_end = np.unique(numbers[::-1], return_index=True)
+    last = len(numbers) - 1 - from_end
+    told: NDArray[np.intp] = last[states[last] != NOT_TOLD]
+    return told

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.table_rows import FollowedRows
+from seedwise.folder.trial_table import FollowedRows
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult
 from seedwise.results.read import read_cases

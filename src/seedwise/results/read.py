@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.errors import SeedwiseError
+from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.stop_note import read_stop_note
-from seedwise.folder.table_rows import read_rows
+from seedwise.folder.trial_table import read_rows
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.sweep import SweepOptions
@@ -119,7 +119,7 @@ def entries_result(
 
 def _error(directory: RunDirectory, said: str) -> Exception:
     """Return the error of an entry that failed; `said` is what the run's summary says of it."""
-    note = read_stop_note(directory)
+    note = stop_note.read(directory)
     if note is not None and not note.seen:
         return note.error
     _ = read_study(directory).best_trial  # raises if there is none

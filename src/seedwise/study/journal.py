@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from seedwise.disk.aside import replace_file, write_all, writing
-from seedwise.disk.same_file import inode_and_size
+from seedwise.disk.files import inode_and_size
 from seedwise.errors import DamagedFileError
 
 # Optuna's operation codes, part of the journal's format (optuna.storages.journal,

@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seedwise.errors import NotARunError, clean_command, resume_command
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.find import existing_run
 from seedwise.model.status import Row, RunStatus, all_rows, validation_words
 from seedwise.view.words import aligned

@@ -65,7 +65,7 @@ class ChunkTask:
     needs_s: float | None = None
     #: What the worker is to evaluate before its first chunk; None for nothing.
     reference: Reference | None = None
-    #: See `Errand`.
+    #: See `Channel`.
     part: str = ""
 
     def of_reference(self, reference: Reference) -> "ChunkTask":

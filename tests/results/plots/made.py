@@ -10,8 +10,7 @@ import numpy as np
 
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, params_digest
-from seedwise.folder.table_rows import read_rows
-from seedwise.folder.trial_table import TrialTable
+from seedwise.folder.trial_table import TrialTable, read_rows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import Cases

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seedwise.errors import NoFigureError
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.find import run_of_entry
 from seedwise.results.plots.axes import (
     BLACK,

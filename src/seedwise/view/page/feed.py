@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from seedwise.errors import SeedwiseError
-from seedwise.folder.directory import RunDirectory
-from seedwise.folder.events import read_events
+from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.status import read_status
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.space import space_from_json

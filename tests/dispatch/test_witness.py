@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 import seedwise as sw
-from seedwise.dispatch.self_check import Answer
+from seedwise.dispatch.self_check import Answer, ForkedWitness
 from seedwise.driver.parts import make_parts
 from seedwise.driver.run import take_up
-from seedwise.driver.witness import ForkedWitness, record_of
+from seedwise.driver.workplace import record_of
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
 from seedwise.model.options.study import RunOptions
@@ -173,7 +173,7 @@ import sys, time
 from contextlib import closing
 from pathlib import Path
 import seedwise as sw
-from seedwise.driver.witness import ForkedWitness
+from seedwise.dispatch.self_check import ForkedWitness
 from seedwise.folder.lease import acquire_lease
 from seedwise.worker.chunk import Reference
 

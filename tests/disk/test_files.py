@@ -1,13 +1,21 @@
-"""Folders that only their owner may use, and their removal."""
+"""Folders that only their owner may use and their removal; the limit of open files."""
 
 from __future__ import annotations
 
+import resource
 import stat
 from pathlib import Path
 
 import pytest
 
-from seedwise.disk.own_folder import is_folder, make_own_folder, remove
+from seedwise.disk import files as module
+from seedwise.disk.files import (
+    allow_many_files,
+    is_folder,
+    make_own_folder,
+    most_entries_open,
+    remove,
+)
 
 
 def mode(path: Path) -> int:
@@ -50,3 +58,27 @@ def test_a_link_to_a_folder_is_removed_and_not_followed(tmp_path):
     remove(folder)
     remove(folder)
     assert not list(tmp_path.iterdir())
+
+
+# The limit of open files.
+
+
+@pytest.fixture
+def limits():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield before
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_it_is_raised_as_far_as_we_may(limits):
+    _, hard = limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    few = most_entries_open()
+    allow_many_files()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    assert most_entries_open() > few
+
+
+def test_there_is_room_for_one_entry(limits, monkeypatch):
+    monkeypatch.setattr(module.resource, "getrlimit", lambda _: (10, 10))
+    assert most_entries_open() == 1

@@ -132,7 +132,7 @@ def test_failures_have_their_cause_and_how_to_evaluate_them_again(results, tmp_p
     assert row[:3] == ["ValueError", len(failed), failed[0].number]
     replay = f"seedwise replay {result.run_dir} --trial {failed[0].number} --seed 3"
     assert row[4] == replay
-    assert "raise ValueError(&quot;&lt;b&gt;too far&lt;/b&gt;&quot;)" in text
+    assert "raise ValueError(&#34;&lt;b&gt;too far&lt;/b&gt;&#34;)" in text
 
 
 def test_a_race_says_what_it_saved(results, tmp_path):

@@ -175,7 +175,7 @@ class MultiOptimizeResult(Reported):
         blocks.append(table(self.columns(), range(self.n_entries)))
         if self.best_values_by_entry:
             blocks.append(Picture("The entries, with 95 % intervals", self.plot.entries))
-        yield Section("Result", blocks)
-        yield Section("Remarks", as_words(self.remarks))
+        yield "Result", blocks
+        yield "Remarks", as_words(self.remarks)
         failed = [(entry, in_a_line(error)) for entry, error in self.failed.items()]
-        yield Section("Failures", [Table(["entry", "why"], failed)] if failed else [])
+        yield "Failures", [Table(["entry", "why"], failed)] if failed else []

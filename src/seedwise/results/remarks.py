@@ -3,15 +3,14 @@
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParameterSpace, SearchParam
 from seedwise.model.statistics import Comparison, Estimate, paired_comparison, unpaired_comparison
-from seedwise.model.trials import TrialResult, best_trial
-from seedwise.results.losses import read_losses
+from seedwise.model.trials import TrialResult
+from seedwise.results.tables import TrialsResult, read_losses
 
 # With fewer, the best is at an edge by chance.
 _FEWEST_TRIALS = 10
@@ -27,22 +26,13 @@ _MOST_LOSSES = 2_000_000
 _CLEARLY = 3.0
 
 _FEWEST_WHOLE_NUMBERS = 10
+_ADVICE = "evaluate the best ones on other seeds"
 
 
-def study_remarks(
-    trials: Sequence[TrialResult],
-    direction: str,
-    ledger: Path,
-    n_seeds: int,
-    searched: ParameterSpace,
-    advice: str = "evaluate the best ones on other seeds",
-) -> Iterator[str]:
-    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters.
-
-    `advice` is what to do if the best trial is the best by luck.
-    """
-    complete = [trial for trial in trials if trial.value is not None]
-    best = best_trial(complete, direction)
+def study_remarks(result: TrialsResult, searched: ParameterSpace) -> Iterator[str]:
+    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters."""
+    complete = [trial for trial in result.trials if trial.value is not None]
+    best = result.best
     if best is None:
         return
     if len(complete) >= _FEWEST_TRIALS:
@@ -58,7 +48,7 @@ def study_remarks(
         return
     others = [trial for trial in complete if trial.params != best.params]
     if best.n_seeds > 1 and others:
-        yield from _compared(best, others, direction, ledger, n_seeds, advice)
+        yield from _compared(result, best, others)
 
 
 def _edge(name: str, param: SearchParam, best: TrialResult) -> Iterator[str]:
@@ -90,18 +80,13 @@ def _whole_numbers(name: str, param: SearchParam) -> Iterator[str]:
 
 
 def _compared(
-    best: TrialResult,
-    others: Sequence[TrialResult],
-    direction: str,
-    ledger: Path,
-    n_seeds: int,
-    advice: str,
+    result: TrialsResult, best: TrialResult, others: Sequence[TrialResult]
 ) -> Iterator[str]:
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = -1.0 if result.direction == "maximize" else 1.0
     ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
-    most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // n_seeds))
+    most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // len(result.seeds)))
     near, spread = ranked[:most], ranked[:: -(-len(ranked) // most)]
-    read = read_losses(ledger, (best, *near, *spread), n_seeds)
+    read = read_losses(result, (best, *near, *spread))
     losses = {
         number: one.losses
         for number, one in read.items()
@@ -113,6 +98,9 @@ def _compared(
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
         by_seed = ", seed by seed" if all(is_paired for _, is_paired in compared) else ""
+        found = result.validation
+        is_validated = found is not None and found.value is not None
+        advice = "report the validated value" if is_validated else _ADVICE
         yield (
             f"{n_alike} of the {which} can't be told from the best trial, {best.number}{by_seed} "
             f"(95 %): its value is in part luck, so {advice}"

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
-from seedwise.folder.ledger import TrialLosses
+from seedwise.folder.ledger import TrialLosses, read_trials
 from seedwise.folder.trial_files import artifacts
 from seedwise.model.html import table_html
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.model.validation import Validation
 from seedwise.model.words import interval_words, value_words
-from seedwise.results.losses import read_losses
-from seedwise.results.remarks import study_remarks
 from seedwise.results.report.write import Reported
 
 if TYPE_CHECKING:
@@ -226,7 +224,7 @@ class TrialsResult(Reported):
         trial = self._finished(trial_num)
         if trial.error is None:
             return None
-        failure = self._recorded(trial).failure
+        failure = read_losses(self, [trial])[trial.number].failure
         return None if failure is None else failure.traceback
 
     def compare(self, first: int, second: int) -> Comparison:
@@ -274,12 +272,8 @@ class TrialsResult(Reported):
             raise OptionError("trial_num", trial_num, allowed)
         return trial
 
-    def _recorded(self, trial: TrialResult) -> TrialLosses:
-        ledger = RunDirectory(Path(self.run_dir)).ledger
-        return read_losses(ledger, [trial], len(self.seeds))[trial.number]
-
     def _read(self, trial_num: int) -> TrialLosses:
-        found = self._recorded(self._finished(trial_num))
+        found = read_losses(self, [self._finished(trial_num)])[trial_num]
         if "seeds" in found.changed_since:
             allowed = "a trial of the run's present seeds"
             raise OptionError("trial_num", trial_num, allowed, "They were changed after it.")
@@ -304,9 +298,9 @@ class TrialsResult(Reported):
             words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
         return ", ".join(words)
 
+    @abstractmethod
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
-        ledger, n_seeds = directory.ledger, len(self.seeds)
-        return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
+        """Yield what the trials show."""
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:
@@ -319,3 +313,19 @@ class TrialsResult(Reported):
     @abstractmethod
     def _errors(self) -> Mapping[int, str]:
         """Return why trials failed, by number."""
+
+
+def read_losses(result: TrialsResult, trials: Iterable[TrialResult]) -> dict[int, TrialLosses]:
+    """Read the losses that the values of told trials are made of, by number.
+
+    Of a trial that the race dropped, the ledger may have losses of a look that began early: they
+    are left out, as they are in no value, and timing decides which there are.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    ledger = RunDirectory(Path(result.run_dir)).ledger
+    found = read_trials(ledger, by_number, len(result.seeds))
+    for number, trial in by_number.items():
+        if trial.raw_value is not None:
+            for part in (found[number].losses, *found[number].components.values()):
+                part[trial.n_seeds :] = np.nan
+    return found

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seedwise.model.validation import Validation
-from seedwise.results.plots.axes import BLUE, GREEN, VERMILLION, axes_or_new, draw_points, legend
-from seedwise.results.plots.search import RunPlots
+from seedwise.results.plots import draw
+from seedwise.results.plots.workers import RunPlots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,20 +75,20 @@ class EntryPlots(RunPlots):
         ends = [(one and one.interval) or (np.nan, np.nan) for one in found]
         reach = np.abs(np.array(ends).T - values)
         size = (6.4, float(np.clip(1.4 + 0.22 * len(names), 2.4, 14)))
-        ax = axes_or_new("entries", ax, size)
+        ax = draw.axes("entries", ax, size)
         is_valid, failed = ~np.isnan(values), [error is not None for error in columns["error"]]
         for rows, x, error, style in (
-            (is_valid, values, reach, {"marker": "D", "color": GREEN, "label": _HONEST}),
-            (~is_valid & ~np.isnan(best), best, stderr, {"color": BLUE, "label": _BEST}),
+            (is_valid, values, reach, {"marker": "D", "color": draw.GREEN, "label": _HONEST}),
+            (~is_valid & ~np.isnan(best), best, stderr, {"color": draw.BLUE, "label": _BEST}),
         ):
             if rows.any():
-                draw_points(ax, x[rows], y[rows], xerr=error[..., rows], **style)
+                draw.points(ax, x[rows], y[rows], xerr=error[..., rows], **style)
         if any(failed):
             at_left = ax.get_yaxis_transform()
-            x, style = np.full(sum(failed), 0.02), {"marker": "x", "color": VERMILLION}
-            draw_points(ax, x, y[failed], transform=at_left, label="failed", **style)
+            x, style = np.full(sum(failed), 0.02), {"marker": "x", "color": draw.VERMILLION}
+            draw.points(ax, x, y[failed], transform=at_left, label="failed", **style)
         step = -(-len(names) // _MOST_NAMES)
         ax.set(xlabel="loss", ylabel="entry", ylim=(len(names) - 0.5, -0.5))
         ax.set_yticks(y[::step], names[::step])
-        legend(ax)
+        draw.legend(ax)
         return ax

@@ -11,7 +11,7 @@ from typing import Any
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Work, work_in
-from seedwise.results.report.blocks import Block, Cell, Facts, Section, Table, Text, Words
+from seedwise.results.report.blocks import Block, Cell, Section, Table, Text, Words, facts
 from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.units import readable_memory
 from seedwise.slurm.usage import Usage, ask_usage
@@ -26,11 +26,11 @@ _LOW = 0.5  # of an efficiency
 def made_sections(directory: RunDirectory) -> Iterator[Section]:
     """Yield how a run was made, as its folder tells."""
     meta = directory.read_meta()
-    yield Section("Time and work", list(_time(directory, meta)))
-    yield Section("Slurm jobs", list(_jobs(directory, meta)))
-    yield Section("What was run", list(_call(directory, meta)))
-    yield Section("Code", list(_code(directory, meta)))
-    yield Section("Software and machine", list(_environment(directory)))
+    yield "Time and work", list(_time(directory, meta))
+    yield "Slurm jobs", list(_jobs(directory, meta))
+    yield "What was run", list(_call(directory, meta))
+    yield "Code", list(_code(directory, meta))
+    yield "Software and machine", list(_environment(directory))
 
 
 def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
@@ -49,7 +49,7 @@ def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "chunks": done.n_chunks,
         "time of workers in chunks": exact_duration(done.seconds),
     }
-    yield Facts(rows)
+    yield facts(rows)
 
 
 def _work(directory: RunDirectory) -> Work:
@@ -71,7 +71,7 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         yield Words([f"{len(ids)} jobs were submitted. {text}"])
         return
     peak, asked = used.peak_memory_mb, used.memory_mb
-    yield Facts(
+    yield facts(
         {
             "jobs that have ended": used.n_jobs,
             "core hours": used.core_s / _HOUR_S,
@@ -106,14 +106,14 @@ def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "folder": str(directory.path),
         "run id": meta["run_id"],
     }
-    yield Facts(rows)
+    yield facts(rows)
     depends = {
         name: value
         for name, value in meta["results_depend_on"].items()
         if value != "None" and not name.startswith("parameter_space")  # which has a table below
     }
     yield Words(["The results depend on this, and on nothing else."])
-    yield Facts(depends)
+    yield facts(depends)
     space = [
         (name, _searched(param)) for name, param in (meta.get("parameter_space") or {}).items()
     ]
@@ -142,7 +142,7 @@ def _code(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
     """Yield the files of the snapshot, and how they differ from the commit of their repository."""
     code = directory.parts.read().get("code") or {}
     commit = directory.environment.read().get("git_commit")
-    yield Facts({"code of the loss": meta["results_depend_on"].get("loss"), "git commit": commit})
+    yield facts({"code of the loss": meta["results_depend_on"].get("loss"), "git commit": commit})
     paths = {one["copy"]: Path(one["path"]) for one in code.get("modules", {}).values()}
     rows, differences = [], []
     for copy, digest in list(code.get("hashes", {}).items())[:_MOST_FILES]:
@@ -199,7 +199,7 @@ def _environment(directory: RunDirectory) -> Iterator[Block]:
         "CPU": f"{found.get('cpu_model')}, {found.get('n_cpus')} cores",
         "platform": found.get("platform"),
     }
-    yield Facts(rows)
+    yield facts(rows)
 
 
 def _local(at_utc: str) -> str:

@@ -8,10 +8,9 @@ from seedwise.disk.aside import replace_file, writing
 from seedwise.errors import OptionError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
-from seedwise.results.report.blocks import Report, Section
-from seedwise.results.report.html import html
+from seedwise.results.report.blocks import Section
+from seedwise.results.report.formats import html, markdown
 from seedwise.results.report.made import made_sections
-from seedwise.results.report.markdown import markdown
 
 _WRITERS = {".html": html, ".md": markdown}
 
@@ -58,12 +57,9 @@ class Reported(ABC):
             raise OptionError("path", str(path), "a name that ends in .html or .md")
         directory = RunDirectory(folder, run_of_entry(folder))
         of_run = "" if directory.parent is None else f"{directory.parent.name}, "
-        report = Report(
-            title=f"{self.loss_name}: {of_run}{folder.name}",
-            subtitle=directory.read_meta().get("loss_description", ""),
-            sections=[*self._sections(), *made_sections(directory)],
-        )
-        text = writer(report)
+        title = f"{self.loss_name}: {of_run}{folder.name}"
+        subtitle = directory.read_meta().get("loss_description", "")
+        text = writer(title, subtitle, [*self._sections(), *made_sections(directory)])
         with writing(path):
             replace_file(path, text.encode(), durable=False)
         return path

@@ -24,7 +24,7 @@ _PANELS_A_ROW = 3
 _SMALL: dict[str, Any] = {"frameon": False, "fontsize": "small"}
 
 
-def axes_or_new(figure: str, ax: Axes | None, size: tuple[float, float] = (6.4, 4.4)) -> Axes:
+def axes(figure: str, ax: Axes | None, size: tuple[float, float] = (6.4, 4.4)) -> Axes:
     """Return axes, or new ones in a figure of their own; MissingExtraError without matplotlib."""
     return _new_axes(figure, 1, size)[0] if ax is None else ax
 
@@ -56,41 +56,39 @@ def _new_axes(figure: str, n: int, size: tuple[float, float], **shared: Any) -> 
     return np.ravel(grid)[:n]
 
 
-def draw_points(ax: Axes, x: NDArray[Any], y: NDArray[Any], **style: Any) -> None:
+def points(ax: Axes, x: NDArray[Any], y: NDArray[Any], **style: Any) -> None:
     """Draw points, with error bars if it is given `xerr` or `yerr`; NaN is of one without."""
     small = {"ms": 2, "mew": 0.4, "elinewidth": 0.3, "rasterized": True}
     size = small if len(x) > MANY else {"ms": 4, "elinewidth": 0.8}
     ax.errorbar(x, y, **{"ls": "none", "marker": "o", **size, **style})
 
 
-def draw_trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
+def trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
     """Draw the values of trials, and tell those apart that failed, were dropped, or are far."""
-    limit = trials.limit()
-    badness = trials.sign * trials.value
+    limit, badness = trials.limit(), trials.sign * trials.value
     is_far, is_near = badness > limit, badness <= limit
-    for label, rows, style in (
-        (f"trial{trials.and_error}", is_near & ~trials.is_dropped, {"color": BLUE}),
-        ("dropped by the race", is_near & trials.is_dropped, {"color": SKY, "mfc": "white"}),
-    ):
-        if rows.any():
-            error = trials.stderr[rows]
-            draw_points(ax, x[rows], trials.value[rows], yerr=error, label=label, **style)
     if is_far.any():
         best = (badness - np.nan_to_num(trials.stderr))[is_near].min()
         ends = trials.sign * (best - 0.05 * (limit - best)), trials.sign * limit
         ax.set_ylim(min(ends), max(ends))
-    arrow = "^" if trials.sign > 0 else "v"
+    arrow, edge = ("^", 0.97) if trials.sign > 0 else ("v", 0.03)
+    at_edge = {"transform": ax.get_xaxis_transform(), "zorder": 3}
     for label, rows, style in (
-        ("far worse", is_far, {"color": BLUE, "marker": arrow}),
-        ("failed", np.isnan(trials.value), {"color": VERMILLION, "marker": "x"}),
+        (f"trial{trials.and_error}", is_near & ~trials.is_dropped, {"color": BLUE}),
+        ("dropped by the race", is_near & trials.is_dropped, {"color": SKY, "mfc": "white"}),
+        ("far worse", is_far, {"color": BLUE, "marker": arrow, **at_edge}),
+        ("failed", np.isnan(trials.value), {"color": VERMILLION, "marker": "x", **at_edge}),
     ):
-        if rows.any():  # at the worse edge, for want of a place
-            edge, place = 0.97 if trials.sign > 0 else 0.03, ax.get_xaxis_transform()
-            y = np.full(rows.sum(), edge)
-            draw_points(ax, x[rows], y, transform=place, zorder=3, label=label, **style)
+        if not rows.any():
+            continue
+        if "transform" in style:  # at the worse edge, for want of a place
+            points(ax, x[rows], np.full(rows.sum(), edge), label=label, **style)
+        else:
+            error = trials.stderr[rows]
+            points(ax, x[rows], trials.value[rows], yerr=error, label=label, **style)
 
 
-def draw_coloured(ax: Axes, trials: Trials, x: NDArray[Any], y: Floats, **style: Any) -> Any:
+def coloured(ax: Axes, trials: Trials, x: NDArray[Any], y: Floats, **style: Any) -> Any:
     """Draw complete trials, the better the darker and above the others; return what was drawn."""
     badness = trials.sign * trials.value
     rows = np.argsort(-badness, kind="stable")

@@ -18,7 +18,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory, unfinished_run
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.submitted import Call
-from seedwise.model.events import Event, Noted
+from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
@@ -258,11 +258,9 @@ def carry_out_as_asked(
     with contextlib.closing(ProgressLines(options.progress)) as progress:
         if note is not None:
             progress(Noted(note))
-        listeners: list[Callable[[Event], None]] = [progress]
         pages = None
         if options.place in ("local", "slurm"):  # Dask's scheduler is ours, and imports Bokeh too
             from seedwise.view.page.pages import StudyPages
 
-            pages = StudyPages(directory, is_live=True)
-            listeners.append(pages)
-        return carry_out(_KINDS[type(options)], parts, options, directory, listeners, pages)
+            pages = StudyPages(directory)
+        return carry_out(_KINDS[type(options)], parts, options, directory, [progress], pages)

@@ -25,7 +25,7 @@ from seedwise.view.page.pages import StudyPages
 
 def show_page(run_dir: str | Path, say: Callable[[str], None]) -> None:
     """Serve the page of a run, or of an entry, until Ctrl-C; the link is said, and the tunnel."""
-    pages = StudyPages(existing_run(run_dir), is_live=False)
+    pages = StudyPages(existing_run(run_dir))
     _serve(lambda: OwnPages(pages), STUDY, say)
 
 

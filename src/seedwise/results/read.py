@@ -1,7 +1,8 @@
 """The reading of a result from a run's folder, whether a driver works on the run or not."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from seedwise.errors import SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.stop_note import read_stop_note
-from seedwise.folder.table_rows import read_rows
+from seedwise.folder.table_rows import FollowedRows, read_rows
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.sweep import SweepOptions
@@ -20,6 +21,7 @@ from seedwise.model.trials import TrialResult
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.results.sweep import SweepResult, SweepTrials
+from seedwise.study.follow import FollowedStudy
 from seedwise.study.proposer import read_trials
 
 
@@ -131,3 +133,29 @@ def _seeds(meta: Mapping[str, Any]) -> NDArray[np.int64]:
     if given is not None:
         return np.array(given, dtype=np.int64)
     return np.arange(meta["n_seeds"], dtype=np.int64) + int(meta["seed_start"])
+
+
+class Followed(Protocol):
+    """Trials that are read as they are told, each once."""
+
+    def news(self) -> tuple[bool, Sequence[TrialResult]]:
+        """Return whether all trials are to be taken anew, and those that were told since."""
+
+
+def follow(directory: RunDirectory) -> Followed:
+    """Follow the trials of a run or of an entry, from the first on."""
+    meta = directory.read_meta()
+    if meta["kind"] == "sweep":
+        return _FollowedSweep(directory.trial_table, read_cases(meta))
+    return FollowedStudy(directory.study_file, meta["study_name"])
+
+
+class _FollowedSweep:
+    """Reads the trials of a sweep as they are told."""
+
+    def __init__(self, path: Path, cases: Cases) -> None:
+        self._rows, self._cases = FollowedRows(path), cases
+
+    def news(self) -> tuple[bool, Sequence[TrialResult]]:
+        anew, rows = self._rows.news()
+        return anew, SweepTrials(rows, self._cases)

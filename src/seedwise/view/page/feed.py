@@ -15,10 +15,10 @@ from seedwise.model.status import Row
 from seedwise.model.trials import mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.model.words import value_words
-from seedwise.results.follow import follow
+from seedwise.results.plots.workers import workers_over_time
+from seedwise.results.read import follow
 from seedwise.results.study import read_validation
 from seedwise.view.page.columns import TrialColumns
-from seedwise.view.page.workers import Workers
 from seedwise.view.status import status_rows, when_words
 
 _EVERY_S = 0.9  # each page of a run asks once a second
@@ -34,15 +34,18 @@ class Feed:
     #: The entry whose page it is; None of a whole run.
     entry_id: str | None = None
 
-    def __init__(self, directory: RunDirectory, workers: Workers, problem: str = "") -> None:
-        self.directory, self.workers = directory, workers
+    def __init__(self, directory: RunDirectory, problem: str = "") -> None:
+        self.directory = directory
         #: What there is to say of the run, each with its name.
         self.rows: list[Row] = []
         #: The last events, the latest first.
         self.events: list[str] = []
+        #: Times, and since each how many workers were at work and how many jobs waited.
+        self.workers: tuple[list[datetime], list[int], list[int]] = [], [], []
+        #: Whether there are workers that are known, or were.
+        self.has_workers = False
         #: Why there is no more to see.
         self.problem = problem
-        self._sampled = ""
         self._read_s = -_EVERY_S
         self._lock = threading.Lock()
 
@@ -63,22 +66,26 @@ class Feed:
 
     def _read(self) -> None:
         status, more = read_status(self.directory), self._read_more()
-        is_new = status.updated_at_utc != self._sampled
-        if is_new and status.pool is not None and not self.workers.is_live:
-            self._sampled = status.updated_at_utc
-            self.workers.take(status)
-        rows, said = status_rows(status, self.directory.path, datetime.now(UTC)), dict(more)
+        now_utc, events = datetime.now(UTC), read_events(self.directory)
+        rows, said = status_rows(status, self.directory.path, now_utc), dict(more)
         rows = [row for row in rows if not row[0].startswith(" ") and row[0] not in said]
         self.rows = rows + more
-        events = read_events(self.directory)[: -_EVENTS_SHOWN - 1 : -1]
-        self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in events]
+        last = events[: -_EVENTS_SHOWN - 1 : -1]
+        self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in last]
+        times, at_work, waiting = workers_over_time(events)
+        self.has_workers = status.pool is not None or any(at_work) or any(waiting)
+        if times and status.pool is not None:  # so they are until now
+            times.append(now_utc)
+            at_work.append(at_work[-1])
+            waiting.append(waiting[-1])
+        self.workers = times, at_work, waiting
 
 
 class TrialsFeed(Feed):
     """The trials of a run, an entry or a sweep."""
 
-    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
-        super().__init__(directory, workers)
+    def __init__(self, directory: RunDirectory) -> None:
+        super().__init__(directory)
         self._take_meta()
         if directory.parent is not None:
             self.entry_id = self.meta["options"]["entry_id"]
@@ -114,8 +121,8 @@ class TrialsFeed(Feed):
 class EntriesFeed(Feed):
     """The entries of a run, by their summaries."""
 
-    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
-        super().__init__(directory, workers)
+    def __init__(self, directory: RunDirectory) -> None:
+        super().__init__(directory)
         self._labels = entry_labels(directory.read_meta()["options"]["entry_ids"])
         self._summaries: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         #: Each entry, its state, how many trials are told, its best, validated, and its error.
@@ -146,10 +153,10 @@ class EntriesFeed(Feed):
 _VALUES = ("best", "validated")
 
 
-def open_feed(directory: RunDirectory, workers: Workers) -> Feed:
+def open_feed(directory: RunDirectory) -> Feed:
     """Return what shows a run or an entry."""
     is_of_entries = directory.read_meta()["kind"] == "entries"
-    return (EntriesFeed if is_of_entries else TrialsFeed)(directory, workers)
+    return (EntriesFeed if is_of_entries else TrialsFeed)(directory)
 
 
 def _mean(value: float | None, stderr: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable
-from seedwise.results.follow import _FollowedSweep
+from seedwise.results.read import _FollowedSweep
 from tests.results.test_sweep import CASES, trial
 
 

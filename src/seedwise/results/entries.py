@@ -14,12 +14,11 @@ from seedwise.model.html import columns_html, table_html
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
-from seedwise.results.plots.entries import EntryPlots
+from seedwise.results.plots.runs import EntryPlots
 from seedwise.results.report.blocks import Block, Picture, Section, Table, Words
 from seedwise.results.report.found import as_words, table
-from seedwise.results.report.write import Reported
 from seedwise.results.study import OptimizeResult
-from seedwise.results.tables import by_name, data_frame, folder_rows, numbers
+from seedwise.results.tables import Reported, by_name, data_frame, folder_rows, numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -31,7 +31,7 @@ def read_result(
     """Read what is told of a run by now."""
     meta = directory.read_meta()
     if meta["kind"] == "entries":
-        return _read_entries(directory, meta)
+        return _read_entries(directory)
     if meta["kind"] == "sweep":
         return _read_sweep(directory, meta)
     return read_study(directory)
@@ -78,14 +78,19 @@ def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult
     )
 
 
-def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOptimizeResult:
-    entries = list(meta["options"]["entry_ids"])
-    labels = entry_labels(entries)
+def entry_folders(directory: RunDirectory) -> dict[str, RunDirectory]:
+    """Return the folders of a run's entries, which may not be there yet; none of another run."""
+    labels = entry_labels(directory.read_meta()["options"].get("entry_ids", ()))
+    home = directory.entries
+    return {entry: RunDirectory(home / label, directory) for entry, label in labels.items()}
+
+
+def _read_entries(directory: RunDirectory) -> MultiOptimizeResult:
+    folders = entry_folders(directory)
     said_failed = directory.summary.read().get("failed", {})
     results: dict[str, OptimizeResult] = {}
     failed: dict[str, Exception] = {}
-    for entry in entries:
-        one = RunDirectory(directory.entries / labels[entry], directory)
+    for entry, one in folders.items():
         try:
             if entry in said_failed:
                 failed[entry] = _error(one, said_failed[entry])
@@ -93,7 +98,7 @@ def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOpti
                 results[entry] = read_study(one)
         except SeedwiseError as error:  # the others can still be read
             failed[entry] = error
-    return entries_result(directory, entries, results, failed)
+    return entries_result(directory, list(folders), results, failed)
 
 
 def entries_result(

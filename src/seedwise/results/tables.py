@@ -1,10 +1,10 @@
-"""Tables of results, and what the results of a run and of a sweep share."""
+"""What results share: tables and reports; and of those with trials their losses."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.aside import replace_file, writing
 from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
@@ -22,13 +23,17 @@ from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.model.validation import Validation
 from seedwise.model.words import interval_words, value_words
-from seedwise.results.report.write import Reported
+from seedwise.results.report.blocks import Section
+from seedwise.results.report.formats import html, markdown
+from seedwise.results.report.made import made_sections
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What losses depend on, of all that a run's results do.
 _OF_LOSSES = ("loss", "entry_id")
+
+_WRITERS = {".html": html, ".md": markdown}
 
 # The types of columns in which values are missing; pandas would make floats of whole numbers.
 _NULLABLE = {int: "Int64", bool: "boolean"}
@@ -89,6 +94,60 @@ def folder_rows(result: Any) -> list[tuple[str, str]]:
     with contextlib.suppress(SeedwiseError, OSError):
         remarks = result.remarks
     return [("folder", result.run_dir), *(("remark", remark) for remark in remarks)]
+
+
+class Reported(ABC):
+    """A result that can write a report of itself."""
+
+    __slots__ = ()
+
+    # The fields of the classes below.
+    loss_name: str
+    run_dir: str
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write a report: what was found, how good it is, and how it was made.
+
+        It is one file that needs nothing else, to be sent or printed. In HTML it has figures; in
+        Markdown, for a pull request, it has none.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path, optional
+            The file, which ends in ``.html`` or ``.md``. None means ``report.html`` in the run's
+            folder.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        OptionError
+            If the file's name ends in something else.
+        MissingExtraError
+            If matplotlib is not installed, which HTML needs.
+        RunFileError
+            If the file can't be written.
+        """
+        folder = Path(self.run_dir)
+        path = folder / "report.html" if path is None else Path(path).expanduser()
+        writer = _WRITERS.get(path.suffix)
+        if writer is None:
+            raise OptionError("path", str(path), "a name that ends in .html or .md")
+        directory = RunDirectory(folder, run_of_entry(folder))
+        of_run = "" if directory.parent is None else f"{directory.parent.name}, "
+        title = f"{self.loss_name}: {of_run}{folder.name}"
+        subtitle = directory.read_meta().get("loss_description", "")
+        text = writer(title, subtitle, [*self._sections(), *made_sections(directory)])
+        with writing(path):
+            replace_file(path, text.encode(), durable=False)
+        return path
+
+    @abstractmethod
+    def _sections(self) -> Iterator[Section]:
+        """Yield what was found."""
 
 
 class TrialsResult(Reported):

@@ -74,7 +74,7 @@ class TrialPlots(SpacePlots):
         ax : matplotlib.axes.Axes, optional
             Where to draw; None makes a figure.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         ax = draw.axes("history", ax)
         draw.trials(ax, trials, trials.number)
         rows = trials.best_so_far()
@@ -114,7 +114,7 @@ class TrialPlots(SpacePlots):
         matplotlib.axes.Axes
             Where it was drawn. Its legend says what share of the seeds was saved.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         ax = draw.axes("race", ax)
         kinds = (
             ("dropped by the race", trials.is_complete & trials.is_dropped, draw.SKY, "white"),
@@ -168,8 +168,8 @@ class TrialPlots(SpacePlots):
         lows, highs = [], []
         for (number, losses), colour, line in zip(of_each.items(), _COLOURS, _LINES, strict=False):
             n, mean, stderr = _running(losses)
-            style = {"color": colour, "ls": line, "marker": "." if len(n) == 1 else ""}
-            ax.plot(n, mean, label=f"trial {number}", **style)
+            marker = "." if len(n) == 1 else ""
+            ax.plot(n, mean, color=colour, ls=line, marker=marker, label=f"trial {number}")
             ax.fill_between(n, mean - stderr, mean + stderr, color=colour, alpha=0.2, lw=0)
             # The first means are noise, and would hide the rest.
             later = slice(len(n) // 10, None)
@@ -224,7 +224,7 @@ class TrialPlots(SpacePlots):
 
     def _chosen(self) -> list[int]:
         """Return the numbers of the trials that are drawn by default."""
-        trials, found = Trials.of(self._result), self._result.validation
+        trials, found = Trials(self._result), self._result.validation
         if found is not None:
             return [one.number for one in found.candidates][:_BY_DEFAULT]
         ranked = trials.number[np.argsort(trials.sign * trials.value, kind="stable")]  # NaN last

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from seedwise.errors import NoFigureError, OptionError
 from seedwise.results.plots import draw
+from seedwise.results.plots.runs import RunPlots
 from seedwise.results.plots.trials import Floats, Scale, Trials
-from seedwise.results.plots.workers import RunPlots
 from seedwise.results.tables import TrialsResult
 from seedwise.study.importance import importances, optuna_trials
 from seedwise.study.smoothed import smoothed_at
@@ -45,7 +45,7 @@ class SpacePlots(RunPlots):
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
         axes = draw.panels("params", scales, ax)
         for one, scale in zip(axes, scales.values(), strict=True):
@@ -73,7 +73,7 @@ class SpacePlots(RunPlots):
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
         axes = draw.panels("slices", scales, ax, sharey=True)
         for one, scale in zip(axes, scales.values(), strict=True):
@@ -105,7 +105,7 @@ class SpacePlots(RunPlots):
         OptionError
             If these are not the names of two such parameters.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
         for keyword, name in (("x", x), ("y", y)):
             if name not in scales:
@@ -150,7 +150,7 @@ class SpacePlots(RunPlots):
         NoFigureError
             If fewer than 10 trials are complete, or all have the same value.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         values = trials.value[trials.is_complete]
         if len(values) < _FEWEST_TRIALS or len({*values}) == 1:
             problem = f"it needs {_FEWEST_TRIALS} complete trials, of different values"
@@ -186,7 +186,7 @@ class SpacePlots(RunPlots):
         NoFigureError
             If no trial has a standard error, as with a single seed.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         if np.isnan(trials.stderr).all():
             raise NoFigureError("noise", "no trial has a standard error: each has a single seed")
         spread: Floats = np.where(

@@ -26,44 +26,24 @@ _CELLS = 100  # of a surface, along a parameter
 _LONG_LABELS = 24  # characters of all categories, above which they are turned
 
 
-@attrs.frozen(eq=False)
 class Trials:
-    """The told trials of a result, of which one at least is complete."""
+    """The told trials of a result; NoCompleteTrialError if none of them is complete."""
 
-    result: TrialsResult
-    number: NDArray[np.intp]
-    #: NaN for those that failed.
-    value: Floats
-    #: NaN where there is none.
-    stderr: Floats
-    n_seeds: NDArray[np.intp]
-    is_dropped: NDArray[np.bool_]
-    #: -1 if the highest value is best: times the value, the lowest is.
-    sign: float
-    #: Row of the trial that won the validation, or else of the best one.
-    winner: int
-
-    @classmethod
-    def of(cls, result: TrialsResult) -> Trials:
-        """Return the trials of a result; raise NoCompleteTrialError if none is complete."""
+    def __init__(self, result: TrialsResult) -> None:
         best, found, trials = result.best_trial, result.validation, result.trials
+        self.result = result
+        self.number = np.array([trial.number for trial in trials])
+        #: NaN for those that failed, and of errors where there is none.
+        self.value: Floats = np.array([trial.value for trial in trials], float)
+        self.stderr: Floats = np.array([trial.stderr for trial in trials], float)
+        self.n_seeds = np.array([trial.n_seeds for trial in trials])
+        self.is_complete = ~np.isnan(self.value)
+        self.is_dropped = np.array([trial.raw_value is not None for trial in trials])
+        #: -1 if the highest value is best: times the value, the lowest is.
+        self.sign = -1.0 if result.direction == "maximize" else 1.0
         won = best.number if found is None or found.number is None else found.number
-        number = np.array([trial.number for trial in trials])
-        return cls(
-            result,
-            number,
-            np.array([trial.value for trial in trials], float),
-            np.array([trial.stderr for trial in trials], float),
-            np.array([trial.n_seeds for trial in trials]),
-            np.array([trial.raw_value is not None for trial in trials]),
-            -1.0 if result.direction == "maximize" else 1.0,
-            int(np.flatnonzero(number == won)[0]),
-        )
-
-    @property
-    def is_complete(self) -> NDArray[np.bool_]:
-        """Which trials have a value."""
-        return ~np.isnan(self.value)
+        #: Row of the trial that won the validation, or else of the best one.
+        self.winner = int(np.flatnonzero(self.number == won)[0])
 
     @property
     def and_error(self) -> str:
@@ -100,7 +80,7 @@ class Trials:
         directory = RunDirectory(Path(self.result.run_dir))
         space = space_from_json(directory.read_meta()["parameter_space"])
         scales = {
-            name: Scale.of(name, param, [trial.params.get(name) for trial in self.result.trials])
+            name: Scale(name, param, [trial.params.get(name) for trial in self.result.trials])
             for name, param in space.items()
         }
         varied = {name: one for name, one in scales.items() if len({*one.values} - {None}) > 1}
@@ -114,26 +94,21 @@ class Trials:
         return n_seeds if looks(race, n_seeds).in_parts else 0
 
 
-@attrs.frozen(eq=False)
 class Scale:
-    """The axis of a parameter."""
+    """The axis of a parameter, from the values of the trials; None of one without it."""
 
-    name: str
-    #: Its range, or choices, with all values of the trials.
-    param: SearchParam
-    #: Of each trial; None for one without the parameter.
-    values: list[ParamValue | None]
-
-    @classmethod
-    def of(cls, name: str, param: SearchParam, values: list[Any]) -> Scale:
-        """Return the axis of a parameter; a sweep may have values that are not in the space."""
+    def __init__(self, name: str, param: SearchParam, values: list[Any]) -> None:
+        self.name, self.values = name, values
+        # A sweep may have values that are not in the space.
         there = [value for value in values if value is not None]
         if param.range is None:
             allowed = tuple(dict.fromkeys([*(param.allowed or ()), *there]))
-            return cls(name, attrs.evolve(param, allowed=allowed), values)
-        low, high = min([*param.range, *there]), max([*param.range, *there])
-        log = param.log and low > 0
-        return cls(name, attrs.evolve(param, range=(low, high), step=None, log=log), values)
+            changes: dict[str, Any] = {"allowed": allowed}
+        else:
+            low, high = min([*param.range, *there]), max([*param.range, *there])
+            changes = {"range": (low, high), "step": None, "log": param.log and low > 0}
+        #: Its range, or choices, with all values of the trials.
+        self.param = attrs.evolve(param, **changes)
 
     @property
     def positions(self) -> Floats:

@@ -40,7 +40,7 @@ class Page:
             yield from self._add_trials(feed)
         elif isinstance(feed, EntriesFeed):
             self._add_text("entries")
-        if feed.has_workers:
+        if any(feed.workers):
             workers = figures.WorkersOverTime(feed)
             self._add(workers.figure)
             self._updates.append(workers.update)

@@ -9,14 +9,13 @@ from seedwise.errors import SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.events import read_events
 from seedwise.folder.status import read_status
-from seedwise.model.options.entries import entry_labels
 from seedwise.model.space import space_from_json
 from seedwise.model.status import Row
 from seedwise.model.trials import mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.model.words import value_words
-from seedwise.results.plots.workers import workers_over_time
-from seedwise.results.read import follow
+from seedwise.results.plots.runs import workers_over_time
+from seedwise.results.read import entry_folders, follow
 from seedwise.results.study import read_validation
 from seedwise.view.page.columns import TrialColumns
 from seedwise.view.status import status_rows, when_words
@@ -40,10 +39,9 @@ class Feed:
         self.rows: list[Row] = []
         #: The last events, the latest first.
         self.events: list[str] = []
-        #: Times, and since each how many workers were at work and how many jobs waited.
+        #: Times, and since each how many workers were at work and how many jobs waited; empty
+        #: if that is unknown.
         self.workers: tuple[list[datetime], list[int], list[int]] = [], [], []
-        #: Whether there are workers that are known, or were.
-        self.has_workers = False
         #: Why there is no more to see.
         self.problem = problem
         self._read_s = -_EVERY_S
@@ -73,12 +71,12 @@ class Feed:
         last = events[: -_EVENTS_SHOWN - 1 : -1]
         self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in last]
         times, at_work, waiting = workers_over_time(events)
-        self.has_workers = status.pool is not None or any(at_work) or any(waiting)
         if times and status.pool is not None:  # so they are until now
             times.append(now_utc)
             at_work.append(at_work[-1])
             waiting.append(waiting[-1])
-        self.workers = times, at_work, waiting
+        if status.pool is not None or any(at_work + waiting):
+            self.workers = times, at_work, waiting
 
 
 class TrialsFeed(Feed):
@@ -123,14 +121,14 @@ class EntriesFeed(Feed):
 
     def __init__(self, directory: RunDirectory) -> None:
         super().__init__(directory)
-        self._labels = entry_labels(directory.read_meta()["options"]["entry_ids"])
+        self._folders = entry_folders(directory)
         self._summaries: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         #: Each entry, its state, how many trials are told, its best, validated, and its error.
         self.entries: list[tuple[str, ...]] = []
 
     def _read_more(self) -> list[Row]:
         of_run = self.directory.summary.read()
-        self.entries = [self._row(entry, of_run) for entry in self._labels]
+        self.entries = [self._row(entry, of_run) for entry in self._folders]
         return []
 
     def _row(self, entry: str, of_run: dict[str, Any]) -> tuple[str, ...]:
@@ -138,29 +136,25 @@ class EntriesFeed(Feed):
         state = "begun" if one else "pending"
         if error or entry in of_run.get("best_values_by_entry", {}):
             state = "failed" if error else "done"
-        means = [_mean(one.get(f"{of}_value"), one.get(f"{of}_stderr")) for of in _VALUES]
+        values = [
+            (one.get(f"{of}_value"), one.get(f"{of}_stderr")) for of in ("best", "validated")
+        ]
+        means = ["" if mean is None else value_words(mean, stderr) for mean, stderr in values]
         return entry, state, str(one.get("n_told", 0)), *means, error
 
     def _summary(self, entry: str) -> dict[str, Any]:
         """Return the summary of an entry, which is read when it has changed."""
-        file = RunDirectory(self.directory.entries / self._labels[entry], self.directory).summary
+        file = self._folders[entry].summary
         version = file.version
         if entry not in self._summaries or self._summaries[entry][0] != version:
             self._summaries[entry] = version, file.read()
         return self._summaries[entry][1]
 
 
-_VALUES = ("best", "validated")
-
-
 def open_feed(directory: RunDirectory) -> Feed:
     """Return what shows a run or an entry."""
     is_of_entries = directory.read_meta()["kind"] == "entries"
     return (EntriesFeed if is_of_entries else TrialsFeed)(directory)
-
-
-def _mean(value: float | None, stderr: float | None) -> str:
-    return "" if value is None else value_words(value, stderr)
 
 
 def _said(event: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from bokeh.document import Document
 
 from seedwise.errors import SeedwiseError, page_command
 from seedwise.folder.directory import RunDirectory
-from seedwise.model.options.entries import entry_labels
+from seedwise.results.read import entry_folders
 from seedwise.view.page.document import Page
 from seedwise.view.page.feed import Feed, open_feed
 
@@ -48,10 +48,14 @@ class StudyPages(Handler):  # type: ignore[misc]
     def read(self, entry: str) -> Feed:
         """Return what there is to see of an entry, or without a name of the whole run."""
         try:
-            feed = self._feeds.get(entry) or open_feed(self._folder(entry))
+            if (feed := self._feeds.get(entry)) is None:
+                home = self._directory
+                folder = entry_folders(home).get(entry) if entry else home
+                if folder is None:
+                    raise SeedwiseError(f"the run has no entry {entry!r}")
+                feed = self._feeds[entry] = open_feed(folder)
         except (SeedwiseError, OSError) as error:
             return Feed(self._directory, str(error).partition("\n")[0])
-        self._feeds[entry] = feed
         feed.refresh()
         return feed
 
@@ -80,12 +84,3 @@ class StudyPages(Handler):  # type: ignore[misc]
 
     def modify_document(self, doc: Document) -> None:
         """Leave a document as it was filled."""
-
-    def _folder(self, entry: str) -> RunDirectory:
-        home = self._directory
-        if not entry:
-            return home
-        entries = home.read_meta()["options"].get("entry_ids", ())
-        if entry not in entries:
-            raise SeedwiseError(f"the run has no entry {entry!r}")
-        return RunDirectory(home.entries / entry_labels(entries)[entry], home)

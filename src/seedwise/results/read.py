@@ -1,8 +1,7 @@
 """The reading of a result from a run's folder, whether a driver works on the run or not."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,27 +139,18 @@ def _seeds(meta: Mapping[str, Any]) -> NDArray[np.int64]:
     return np.arange(meta["n_seeds"], dtype=np.int64) + int(meta["seed_start"])
 
 
-class Followed(Protocol):
-    """Trials that are read as they are told, each once."""
+def follow(directory: RunDirectory) -> Callable[[], tuple[bool, Sequence[TrialResult]]]:
+    """Return a function that reads the trials of a run or an entry as they are told, each once.
 
-    def news(self) -> tuple[bool, Sequence[TrialResult]]:
-        """Return whether all trials are to be taken anew, and those that were told since."""
-
-
-def follow(directory: RunDirectory) -> Followed:
-    """Follow the trials of a run or of an entry, from the first on."""
+    It tells, too, whether all trials are to be taken anew.
+    """
     meta = directory.read_meta()
-    if meta["kind"] == "sweep":
-        return _FollowedSweep(directory.trial_table, read_cases(meta))
-    return FollowedStudy(directory.study_file, meta["study_name"])
+    if meta["kind"] != "sweep":
+        return FollowedStudy(directory.study_file, meta["study_name"]).news
+    followed, cases = FollowedRows(directory.trial_table), read_cases(meta)
 
+    def news() -> tuple[bool, Sequence[TrialResult]]:
+        anew, rows = followed.news()
+        return anew, SweepTrials(rows, cases)
 
-class _FollowedSweep:
-    """Reads the trials of a sweep as they are told."""
-
-    def __init__(self, path: Path, cases: Cases) -> None:
-        self._rows, self._cases = FollowedRows(path), cases
-
-    def news(self) -> tuple[bool, Sequence[TrialResult]]:
-        anew, rows = self._rows.news()
-        return anew, SweepTrials(rows, self._cases)
+    return news

@@ -94,7 +94,9 @@ def _compared(
     }
     near, spread = ([one for one in some if one.number in losses] for some in (near, spread))
     compared = [_with_best(best, trial, losses) for trial in near]
-    n_alike = sum(not _is_worse(sign, one) for one, _ in compared)
+    intervals = [one.interval for one, _ in compared]
+    n_worse = sum(one is not None and min(sign * end for end in one) > 0 for one in intervals)
+    n_alike = len(compared) - n_worse
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
         by_seed = ", seed by seed" if all(is_paired for _, is_paired in compared) else ""
@@ -118,12 +120,8 @@ def _with_best(
     n_common = int((np.isfinite(own) & np.isfinite(of_best)).sum())
     if n_common and n_common >= min(trial.n_seeds, best.n_seeds):
         return paired_comparison(own, of_best), True
-    return unpaired_comparison(_estimate(trial), _estimate(best)), False
-
-
-def _is_worse(sign: float, compared: Comparison) -> bool:
-    interval = compared.interval
-    return interval is not None and min(sign * end for end in interval) > 0
+    means = (Estimate(_value(one), one.stderr, one.n_seeds) for one in (trial, best))
+    return unpaired_comparison(*means), False
 
 
 def _noise(
@@ -144,10 +142,6 @@ def _noise(
         f"the noise of {n_seeds} seeds (±{noise:.2g}) is larger than the differences between the "
         f"trials: about {float(f'{enough:.1g}'):.0f} seeds would show them"
     )
-
-
-def _estimate(trial: TrialResult) -> Estimate:
-    return Estimate(_value(trial), trial.stderr, trial.n_seeds)
 
 
 def _value(trial: TrialResult) -> float:

@@ -70,24 +70,6 @@ def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
 
 
-def point_rows(
-    best: TrialResult | None, validation: Validation | None
-) -> tuple[list[list[object]], list[str]]:
-    """Return the validated point and the best of the search, side by side, and their titles."""
-    points: dict[str, Any] = {"validated": validation, "best in the search": best}
-    found = {title: one for title, one in points.items() if one and one.value is not None}
-    rows: list[list[object]] = [
-        ["value", *(value_words(one.value, one.stderr) for one in found.values())],
-        ["trial", *(one.number for one in found.values())],
-        ["seeds", *(one.n_seeds for one in found.values())],
-    ]
-    if "validated" in found:
-        rows.insert(1, ["95 % interval", interval_words(found["validated"].interval), ""])
-    names = dict.fromkeys(name for one in found.values() for name in one.params)
-    rows += [[name, *(one.params.get(name) for one in found.values())] for name in names]
-    return rows, ["", *found]
-
-
 def folder_rows(result: Any) -> list[tuple[str, str]]:
     """Return where a result is kept, and its remarks, if its folder still says what they are."""
     remarks: Sequence[str] = ()
@@ -175,9 +157,19 @@ class TrialsResult(Reported):
 
     def _repr_html_(self) -> str:
         """Show the best point, and what there is to say of the run, as tables in a notebook."""
-        points = table_html(*point_rows(self.best, self.validation))
-        rows = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
-        return points + table_html([*rows, *folder_rows(self)])
+        points: dict[str, Any] = {"validated": self.validation, "best in the search": self.best}
+        found = {title: one for title, one in points.items() if one and one.value is not None}
+        rows: list[list[object]] = [
+            ["value", *(value_words(one.value, one.stderr) for one in found.values())],
+            ["trial", *(one.number for one in found.values())],
+            ["seeds", *(one.n_seeds for one in found.values())],
+        ]
+        if "validated" in found:
+            rows.insert(1, ["95 % interval", interval_words(found["validated"].interval), ""])
+        names = dict.fromkeys(name for one in found.values() for name in one.params)
+        rows += [[name, *(one.params.get(name) for one in found.values())] for name in names]
+        run = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
+        return table_html(rows, ["", *found]) + table_html([*run, *folder_rows(self)])
 
     @property
     @abstractmethod

@@ -9,8 +9,8 @@ import numpy as np
 
 from seedwise.errors import OptionError
 from seedwise.results.plots import draw
+from seedwise.results.plots.draw import Floats, Trials
 from seedwise.results.plots.space import SpacePlots
-from seedwise.results.plots.trials import Floats, Trials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from seedwise.errors import NoFigureError, OptionError
 from seedwise.results.plots import draw
+from seedwise.results.plots.draw import Floats, Scale, Trials
 from seedwise.results.plots.runs import RunPlots
-from seedwise.results.plots.trials import Floats, Scale, Trials
 from seedwise.results.tables import TrialsResult
 from seedwise.study.importance import importances, optuna_trials
 from seedwise.study.smoothed import smoothed_at

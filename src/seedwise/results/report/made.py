@@ -14,7 +14,7 @@ from seedwise.folder.ledger import Work, work_in
 from seedwise.results.report.blocks import Block, Cell, Section, Table, Text, Words, facts
 from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.units import readable_memory
-from seedwise.slurm.usage import Usage, ask_usage
+from seedwise.slurm.usage import ask_usage
 
 _CALLS = {"run": "optimize_run", "entries": "optimize_entries", "sweep": "run_sweep"}
 _GIT_S = 5.0
@@ -80,19 +80,15 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
             "memory asked for": None if asked is None else f"{readable_memory(asked)} a job",
         }
     )
-    if advice := list(_advice(used)):
-        yield Words(advice)
-
-
-def _advice(used: Usage) -> Iterator[str]:
-    """Yield what to ask for next time."""
     if used.fitting_mb is not None:
-        yield f"Next time, mem_per_cpu='{used.fitting_mb}M' would do, with a quarter to spare."
+        memory = f"mem_per_cpu='{used.fitting_mb}M' would do, with a quarter to spare."
+        yield Words([f"Next time, {memory}"])
     if used.efficiency is not None and used.efficiency < _LOW:
-        yield (
+        words = (
             f"The jobs used {used.efficiency:.0%} of their CPUs' time: fewer workers, more "
             "max_concurrent_trials, or fewer cpus_per_task would waste less."
         )
+        yield Words([words])
 
 
 def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:

@@ -23,9 +23,8 @@ class Axis:
         #: Whether places are logarithms, to base 10.
         self.log = param.log
         #: The values that have no order, by their place; None of numbers.
-        self.labels = None
-        if param.dtype in ("str", "bool"):
-            self.labels = [str(value) for value in param.allowed or ()]
+        has_order = param.dtype not in ("str", "bool")
+        self.labels = None if has_order else [str(value) for value in param.allowed or ()]
         self.low, self.high = math.inf, -math.inf
 
     def place(self, value: ParamValue | None) -> float:

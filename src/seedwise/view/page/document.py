@@ -1,8 +1,9 @@
 """The page as a Bokeh document: what it is made of, and how it follows the run."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.models import Column, Div, Row, Select, UIElement
@@ -67,22 +68,23 @@ class Page:
 
     def _add_trials(self, feed: TrialsFeed) -> Iterator[None]:
         trials, losses, axes = figures.TrialSource(feed), figures.LossRange(), feed.columns.axes
-        is_sweep = feed.meta["kind"] == "sweep"
+        by_name, is_sweep = {axis.name: axis for axis in axes}, feed.meta["kind"] == "sweep"
         follow = [losses.update]
 
         def choose_range(chosen: str) -> None:
             losses.choice = chosen
             losses.update(feed.columns)
 
-        which = _select("losses shown", [*losses.CHOICES], losses.choice, choose_range)
+        choices = {choice: choice for choice in losses.CHOICES}
+        which = _select("losses shown", choices, losses.choice, choose_range)
         self._add(figures.history(trials.source, losses, "case" if is_sweep else "trial"), which)
         yield
         if is_sweep and len(axes) > 1:
-            follow.append(self._add_heat_map(feed))
+            follow.append(self._add_heat_map(feed, by_name))
             yield
         if axes:
             one = figures.Slice(trials.source, losses, axes[0])
-            self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
+            self._add(one.figure, _select("parameter", by_name, axes[0].name, one.show))
             yield
             lines = figures.Parallel(feed.columns)
             self._add(lines.figure)
@@ -105,30 +107,25 @@ class Page:
 
         self._updates.append(update)
 
-    def _add_heat_map(self, feed: TrialsFeed) -> Callable[..., None]:
-        axes = feed.columns.axes
-        cells = figures.HeatMap(*axes[:2])
+    def _add_heat_map(self, feed: TrialsFeed, axes: dict[str, Axis]) -> Callable[..., None]:
+        cells = figures.HeatMap(*list(axes.values())[:2])
 
         def choose(place: int, axis: Axis) -> None:
             cells.axes[place] = axis
             cells.update(feed.columns)
 
-        across, up = (
-            _select_axis(title, axes, place, functools.partial(choose, place))
-            for place, title in enumerate(("across", "up"))
-        )
-        self._add(cells.figure, across, up)
+        shown = zip(("across", "up"), cells.axes, strict=True)
+        selects = [
+            _select(title, axes, axis.name, functools.partial(choose, place))
+            for place, (title, axis) in enumerate(shown)
+        ]
+        self._add(cells.figure, *selects)
         return cells.update
 
 
-def _select(title: str, options: list[str], shown: str, choose: Callable[[str], None]) -> Select:
-    made = Select(title=title, options=options, value=shown, **_STYLE)
-    made.on_change("value", lambda _attr, _old, new: choose(new))
-    return made
-
-
-def _select_axis(
-    title: str, axes: list[Axis], first: int, choose: Callable[[Axis], None]
+def _select(
+    title: str, options: Mapping[str, Any], shown: str, choose: Callable[[Any], None]
 ) -> Select:
-    by_name = {axis.name: axis for axis in axes}
-    return _select(title, [*by_name], axes[first].name, lambda name: choose(by_name[name]))
+    made = Select(title=title, options=[*options], value=shown, **_STYLE)
+    made.on_change("value", lambda _attr, _old, new: choose(options[new]))
+    return made

@@ -87,7 +87,7 @@ class TrialsFeed(Feed):
         self._take_meta()
         if directory.parent is not None:
             self.entry_id = self.meta["options"]["entry_id"]
-        self._followed = follow(directory)
+        self._news = follow(directory)
 
     def _take_meta(self) -> None:
         self.meta = meta = self.directory.read_meta()
@@ -97,7 +97,7 @@ class TrialsFeed(Feed):
         self.columns = TrialColumns(searched, meta["options"]["direction"], meta["n_seeds"])
 
     def _read_more(self) -> list[Row]:
-        anew, trials = self._followed.news()
+        anew, trials = self._news()
         if anew:
             self._take_meta()
         columns = self.columns

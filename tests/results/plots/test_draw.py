@@ -9,7 +9,7 @@ import pytest
 
 from seedwise.errors import NoCompleteTrialError
 from seedwise.model.space import search_param
-from seedwise.results.plots.trials import Scale, Trials
+from seedwise.results.plots.draw import Scale, Trials
 
 from .made import run, sweep, validated
 

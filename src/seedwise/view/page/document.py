@@ -108,7 +108,7 @@ class Page:
         self._updates.append(update)
 
     def _add_heat_map(self, feed: TrialsFeed, axes: dict[str, Axis]) -> Callable[..., None]:
-        cells = figures.HeatMap(*list(axes.values())[:2])
+        cells = figures.HeatMap(*feed.columns.axes[:2])
 
         def choose(place: int, axis: Axis) -> None:
             cells.axes[place] = axis

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from bokeh.document import Document
-from bokeh.models import ColumnDataSource, Div, Select
+from bokeh.models import Div, Select
 
 import seedwise as sw
 from seedwise.folder.find import existing_run
@@ -197,17 +197,11 @@ def test_far_losses_are_left_out_unless_they_are_asked_for(runs):
     assert spread.end <= max(losses) + 1
 
 
-def workers(doc):
-    """The columns of the workers' figure; None if it is not there."""
-    found = [one.data for one in doc.select({"type": ColumnDataSource}) if "at work" in one.data]
-    return found[0] if found else None
-
-
 def test_the_workers_are_those_of_the_log_of_events_until_now(runs, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(runs["run"].run_dir, folder)
     _, doc, _ = shown(folder)
-    assert workers(doc) is None  # they are those of a cluster that was passed
+    assert doc.get_model_by_name("workers") is None  # they are those of a cluster that was passed
     said = ["worker 0 joined", "worker 1 joined", "worker 0 left"]
     lines = [
         {"at_utc": f"2026-08-01T10:0{n}:00+00:00", "kind": text.split()[-1], "text": text}
@@ -216,13 +210,13 @@ def test_the_workers_are_those_of_the_log_of_events_until_now(runs, tmp_path, mo
     log = existing_run(folder).event_log
     log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     _, doc, _ = shown(folder)
-    assert workers(doc)["at work"] == [1, 2, 1]
-    assert workers(doc)["jobs that wait"] == [0, 0, 0]
+    assert source(doc, "workers")["at work"] == [1, 2, 1]
+    assert source(doc, "workers")["jobs that wait"] == [0, 0, 0]
     status = run_status(pool=pool_status())
     monkeypatch.setattr(feed_module, "read_status", lambda _: status)
     feed, doc, page = shown(folder)
-    assert workers(doc)["at work"] == [1, 2, 1, 1]
-    first = workers(doc)["time"][-1]
+    assert source(doc, "workers")["at work"] == [1, 2, 1, 1]
+    first = source(doc, "workers")["time"][-1]
     feed.refresh(now=True)
     page.update()
-    assert workers(doc)["time"][-1] > first
+    assert source(doc, "workers")["time"][-1] > first

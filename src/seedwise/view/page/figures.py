@@ -285,7 +285,7 @@ class WorkersOverTime:
     def __init__(self, feed: Feed) -> None:
         made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
         made.y_range.start, made.yaxis.ticker = 0, BasicTicker(min_interval=1)
-        self._feed, self._source = feed, ColumnDataSource()
+        self._feed, self._source = feed, ColumnDataSource(name="workers")
         self.update()
         for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
             look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}

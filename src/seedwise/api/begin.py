@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.cluster.open import check_place
+from seedwise.cluster.place import Pages
 from seedwise.driver.carry_out import Work, carry_out
 from seedwise.driver.cleaning import clean_run_directory
 from seedwise.driver.entries import EntriesWork
@@ -258,9 +259,10 @@ def carry_out_as_asked(
     with contextlib.closing(ProgressLines(options.progress)) as progress:
         if note is not None:
             progress(Noted(note))
-        pages = None
-        if options.place in ("local", "slurm"):  # Dask's scheduler is ours, and imports Bokeh too
-            from seedwise.view.page.pages import StudyPages
 
-            pages = StudyPages(directory)
+        def pages() -> Pages:
+            from seedwise.view.page.pages import StudyPages  # imports Bokeh
+
+            return StudyPages(directory)
+
         return carry_out(_KINDS[type(options)], parts, options, directory, [progress], pages)

@@ -11,7 +11,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Scheduler, Security
 
-from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
+from seedwise.cluster.dashboard import dashboard_address, proxy_host, published_links
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
@@ -25,6 +25,7 @@ from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.cluster.pool.local import LocalPlace
 from seedwise.cluster.pool.size import Target, span, worker_bounds
+from seedwise.cluster.scheduler import scheduler_class
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 
@@ -41,7 +42,8 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> LocalPlace:
         token = None if options.insecure else new_token()
         closing.enter_context(own_scratch())
         closing.enter_context(_spawned_without_script())
-        first, kind = max(low, demand.workers(high)), scheduler_class(token, tag.pages)
+        first = max(low, demand.workers(high))
+        kind = scheduler_class(token, proxy_host(), tag.pages)
         cluster = closing.enter_context(_start(first, demand.chunks_per_worker, security, kind))
         client = closing.enter_context(Client(cluster, set_as_default=False))
         dashboard, study, tunnel = published_links(client, token, tag)

@@ -82,7 +82,7 @@ class Reporter:
     listen: Callable[[Event], None]
     jobs: Sequence[Callable[[], InFlight]]
     #: What shows the run in a browser; None if nothing does.
-    pages: Pages | None = None
+    pages: Callable[[], Pages] | None = None
 
     def note(self, text: str) -> None:
         """Tell something that whoever watches the run should know."""

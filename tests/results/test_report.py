@@ -157,13 +157,15 @@ def test_a_sweep_has_its_best_trials_in_order(results, tmp_path):
 
 def test_entries_have_a_row_each(results, tmp_path):
     result = results["entries"]
-    _, page = written(result, tmp_path / "report.html")
+    page_text, page = written(result, tmp_path / "report.html")
     (table,) = page.tables["Result"]
     place = {name: at for at, name in enumerate(table[0])}
     values = result.validated_values_by_entry
     shown = {row[place["entry id"]]: row[place["validated value"]] for row in table[1:]}
     assert shown == values
     assert set(shown) == {"anna", "b<en"}
+    assert any(remark.startswith("anna: ") for remark in result.remarks)
+    assert re.search(r"<(p|li)>anna: ", page_text)
     of_one, _ = written(result.results_by_entry["anna"], tmp_path / "anna.html")
     assert f"<h1>bowl: {Path(result.run_dir).name}, anna</h1>" in of_one
 
@@ -178,6 +180,10 @@ def test_a_page_runs_nothing_and_fetches_nothing(results, kind, tmp_path):
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert "svg" in page.tags
+    # What is black or white on paper is that of the page, which may be dark.
+    figures = re.findall("<svg.*?</svg>", text, re.DOTALL)
+    assert figures
+    assert not re.search("#000000|#ffffff", "".join(figures))
 
 
 @pytest.mark.parametrize("kind", ["run", "race", "entries", "sweep"])

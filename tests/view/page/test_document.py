@@ -188,6 +188,8 @@ def test_far_losses_are_left_out_unless_they_are_asked_for(runs):
         if hasattr(one, "y_range")
         and getattr(one.title, "text", "").startswith(("Best so far", "Loss against"))
     }
+    best = feed.columns.best
+    assert spread.start < best.value - best.stderr
     feed.columns.add([trial(9, 1e6, {"x": 0.5, "kind": "a"})])
     page.update()
     assert spread.end <= 2 * max(losses) + 1

@@ -14,6 +14,8 @@ from seedwise.results.report.blocks import Block, Cell, Picture, Section, Table,
 
 # In figures, this colour stands for that of the text around them.
 _INK = "#010203"
+# What these are on a page, light or dark.
+_NAMES = {_INK: "currentColor", "#000000": "currentColor", "#ffffff": "canvas"}
 _FIGURE_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "seedwise",
@@ -65,7 +67,9 @@ def _svg(picture: Picture) -> str:
 
 def _within_a_page(svg: str, title: str) -> str:
     """Return an SVG as a part of a page: in the colour of its text, and with ids of its own."""
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg") :]
+    for colour, name in _NAMES.items():
+        svg = svg.replace(colour, name)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     prefix = re.sub(r"\W+", "-", title)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))

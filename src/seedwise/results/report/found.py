@@ -22,7 +22,7 @@ _FAILED_SEED = re.compile(r"^seed (-?\d+): ")
 def found_sections(result: TrialsResult, more: Iterable[Section] = ()) -> Iterator[Section]:
     """Yield what a search or a sweep found; `more` is what only the one or the other has."""
     yield "Result", list(_result(result))
-    yield "Remarks", as_words(result.remarks)
+    yield "Remarks", as_words([f"{one[:1].upper()}{one[1:]}" for one in result.remarks])
     yield from more
     yield from _pictures(result)
     yield "Failures", list(_failures(result))
@@ -121,8 +121,8 @@ def _failures(result: TrialsResult) -> Iterator[Block]:
 
 
 def as_words(sentences: Sequence[str]) -> list[Block]:
-    """Return remarks as sentences."""
-    return [Words([f"{one[:1].upper()}{one[1:]}." for one in sentences])] if sentences else []
+    """Return remarks as sentences; those of an entry begin with its name."""
+    return [Words([f"{one}." for one in sentences])] if sentences else []
 
 
 def table(columns: dict[str, Any], rows: Sequence[int]) -> Table:

@@ -97,15 +97,17 @@ class LossRange:
         if not len(values):
             return
         best, middle, worst = values[0], values[len(values) // 2], values[-1]
+        band = [float(columns.table[name][-1]) for name in ("best_low", "best_high")]
         is_half = self.choice == self.CHOICES[2]
         if self.choice == self.CHOICES[0]:
             is_half = abs(worst - best) > _FAR * abs(middle - best)
-        low, high = sorted((best, middle if is_half else worst))
+        ends = best, middle if is_half else worst, *band
+        low, high = min(ends), max(ends)
         if (low, high) != self._is_for:
             self._is_for = low, high
             margin = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
-            ends = {"start": low - margin, "end": high + margin}
-            self.range.update(**ends, **{f"reset_{name}": end for name, end in ends.items()})
+            shown = {"start": low - margin, "end": high + margin}
+            self.range.update(**shown, **{f"reset_{name}": end for name, end in shown.items()})
 
 
 def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import seedwise as sw
+from seedwise.folder.directory import RunDirectory
 
 SPACE = {"x": (0.0, 1.0), "kind": sw.search_param(allowed=["a", "b"])}
 
@@ -122,6 +123,14 @@ def test_a_run_is_reported_as_it_is(results, tmp_path):
     ]
     work = facts(page.tables["Time and work"])
     assert work["evaluations of seeds"] >= sum(trial.n_seeds for trial in result.trials)
+
+
+def test_how_busy_workers_were(results, tmp_path):
+    status = RunDirectory(Path(results["sweep"].run_dir)).status
+    status.write({**status.read(), "busy_share": 0.625})
+    _, page = written(results["sweep"], tmp_path / "report.html")
+    busy = facts(page.tables["Time and work"])["busy workers"]
+    assert busy == "62% of their time, with the last driver"
 
 
 def test_failures_have_their_cause_and_how_to_evaluate_them_again(results, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Work, work_in
+from seedwise.folder.status import read_status
 from seedwise.results.report.blocks import Block, Cell, Section, Table, Text, Words, facts
 from seedwise.slurm.job_ids import JobBook, job_name
 from seedwise.slurm.units import readable_memory
@@ -49,6 +50,8 @@ def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "chunks": done.n_chunks,
         "time of workers in chunks": exact_duration(done.seconds),
     }
+    if (busy := read_status(directory).busy_share) is not None:
+        rows["busy workers"] = f"{busy:.0%} of their time, with the last driver"
     yield facts(rows)
 
 

@@ -97,8 +97,8 @@ from .model.validation import ValidatedTrial as ValidatedTrial, Validation as Va
 from .results.cleaned import CleanedRun as CleanedRun
 from .results.entries import MultiOptimizeResult as MultiOptimizeResult
 from .results.handle import RunHandle as RunHandle
-from .results.plots.entries import EntryPlots as EntryPlots
-from .results.plots.seeds import TrialPlots as TrialPlots
+from .results.plots.runs import EntryPlots as EntryPlots
+from .results.plots.search import TrialPlots as TrialPlots
 from .results.study import OptimizeResult as OptimizeResult
 from .results.sweep import SweepResult as SweepResult
 from .slurm.limits.read import slurm_limits as slurm_limits

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bokeh.application import Application
 from bokeh.application.handlers import FunctionHandler
 from bokeh.models import Div
-from distributed import LocalCluster, Scheduler
+from distributed import LocalCluster
 
-from seedwise.cluster import local, own_pages
-from seedwise.cluster.dashboard import scheduler_class
+from seedwise.cluster import local, scheduler
 from seedwise.cluster.pages import new_token
+from seedwise.cluster.scheduler import scheduler_class
 from tests.cluster.test_pages import ask
 
 TOKEN = new_token()
@@ -41,7 +42,7 @@ def pages():
 
 @pytest.fixture(scope="module")
 def port(pages):
-    kind = scheduler_class(TOKEN, pages)
+    kind = scheduler_class(TOKEN, pages=lambda: pages)
     with local._Cluster(
         kind, n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
@@ -87,12 +88,32 @@ def test_other_schedulers_of_this_process_are_as_they_were(port):
         assert b"Individual Study" not in ask(plain_port, "/individual-plots.json").body
 
 
-def test_without_pages_dasks_scheduler_is_taken_as_it_is():
-    assert scheduler_class(None, None) is Scheduler
+@pytest.mark.parametrize("token", [TOKEN, None])
+def test_pages_are_made_once_when_one_is_asked_for(token):
+    made = []
+
+    def make() -> Pages:
+        made.append(Pages())
+        return made[-1]
+
+    kind = scheduler_class(token, pages=make)
+    with local._Cluster(
+        kind, n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        port = cluster.scheduler.http_server.port
+        if token is not None:
+            assert ask(port, "/study").status == 403
+        assert cluster.scheduler.http_application.applications == made == []
+        with ThreadPoolExecutor(4) as threads:
+            replies = threads.map(lambda path: ask(port, path, HEADER), ["/study", "/status"] * 2)
+            assert [reply.status for reply in replies] == [200] * 4
+        assert len(made) == 1
+        assert len(cluster.scheduler.http_application.applications) == 2
+    assert made[0].n_ends == 1
 
 
 def test_a_page_that_cannot_end_does_not_keep_the_scheduler_from_ending(monkeypatch):
-    monkeypatch.setattr(own_pages, "_END_S", 0.1)
+    monkeypatch.setattr(scheduler, "_END_S", 0.1)
 
     class Stuck(Pages):
         async def end(self):
@@ -106,11 +127,11 @@ def test_a_page_that_cannot_end_does_not_keep_the_scheduler_from_ending(monkeypa
 
     for pages in (Stuck(), Broken()):
         with local._Cluster(
-            scheduler_class(TOKEN, pages),
+            scheduler_class(TOKEN, pages=lambda pages=pages: pages),
             n_workers=0,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
         ) as cluster:
-            assert cluster.scheduler.status.name == "running"
+            assert ask(cluster.scheduler.http_server.port, "/study", HEADER).status == 200
         assert cluster.scheduler.status.name == "closed"
         assert pages.n_ends == 1

@@ -19,7 +19,8 @@ from tornado.websocket import websocket_connect
 
 from seedwise.cluster import local
 from seedwise.cluster.dashboard import dashboard_link, proxy_host
-from seedwise.cluster.pages import locked_scheduler, new_token
+from seedwise.cluster.pages import new_token
+from seedwise.cluster.scheduler import scheduler_class
 from tests.testbed.daemons import poll
 
 TOKEN = new_token()
@@ -55,7 +56,7 @@ PATHS = [
 def cluster():
     """Give a cluster of one worker, whose scheduler asks for TOKEN."""
     with local._Cluster(
-        locked_scheduler(TOKEN),
+        scheduler_class(TOKEN),
         n_workers=1,
         threads_per_worker=1,
         processes=True,
@@ -446,7 +447,7 @@ def ports():
         yield {
             host: closing.enter_context(
                 local._Cluster(
-                    locked_scheduler(TOKEN, host),
+                    scheduler_class(TOKEN, host),
                     n_workers=0,
                     host="127.0.0.1",
                     dashboard_address="127.0.0.1:0",

@@ -11,11 +11,13 @@ import pytest
 
 import seedwise as sw
 from seedwise.folder.ledger import Ledger
+from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import search_param
 from seedwise.model.statistics import estimate
 from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState
-from seedwise.results.losses import read_losses
 from seedwise.results.remarks import study_remarks
+from seedwise.results.study import OptimizeResult
+from seedwise.results.tables import read_losses
 
 N_SEEDS = 50
 SPACE = {"x": search_param(range=(-1.0, 1.0))}
@@ -26,6 +28,12 @@ def trial(number, losses, point):
     found = estimate(np.asarray(losses, dtype=float))
     outcome = found.mean, found.stderr, found.n_seeds, TrialState.COMPLETE
     return TrialResult(number, point, *outcome, duration_s=1.0)
+
+
+def result(path, trials, n_seeds=N_SEEDS, direction="minimize"):
+    """The result of a run with this ledger."""
+    fields = {"mode": ExecutionMode.SINGLE, "direction": direction, "seeds": np.arange(n_seeds)}
+    return OptimizeResult("walk", "walk", str(path.parent), **fields, trials=tuple(trials))
 
 
 def of_parts(path, values, noise, n_parts=4, dropped=()):
@@ -42,7 +50,7 @@ def of_parts(path, values, noise, n_parts=4, dropped=()):
         trials.append(attrs.evolve(one, raw_value=one.value) if number in dropped else one)
     with Ledger(path) as ledger:
         ledger.record(records)
-    return list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE))
+    return list(study_remarks(result(path, trials), SPACE))
 
 
 def told(path, losses, params, searched=SPACE, direction="minimize"):
@@ -50,12 +58,12 @@ def told(path, losses, params, searched=SPACE, direction="minimize"):
     trials, records = [], []
     for number, (row, point) in enumerate(zip(losses, params, strict=True)):
         array = np.asarray(row, dtype=float)
-        result = ChunkResult(number, 0, 1, 0, len(array), losses=array)
-        records.append((Proposal(number, point), result))
+        chunk = ChunkResult(number, 0, 1, 0, len(array), losses=array)
+        records.append((Proposal(number, point), chunk))
         trials.append(trial(number, row, point))
     with Ledger(path) as ledger:
         ledger.record(records)
-    return list(study_remarks(trials, direction, path, len(losses[0]), searched))
+    return list(study_remarks(result(path, trials, len(losses[0]), direction), searched))
 
 
 def means(values, noise=0.01, common=True):
@@ -157,8 +165,8 @@ def test_losses_of_a_look_that_began_early_are_not_compared(path):
             (Proposal(number, INSIDE[number]), ChunkResult(number, 0, 1, 0, N_SEEDS, losses=one))
             for number, one in enumerate([losses[0], row])
         )
-    assert list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE)) == []
-    assert np.isfinite(read_losses(path, trials, N_SEEDS)[1].losses).sum() == 12
+    assert list(study_remarks(result(path, trials), SPACE)) == []
+    assert np.isfinite(read_losses(result(path, trials), trials)[1].losses).sum() == 12
 
 
 def test_the_same_point_again_is_not_another(path):
@@ -181,7 +189,7 @@ def test_noise_that_hides_the_differences(path):
 
 def test_of_single_seeds_and_of_no_trial_little_is_said(path):
     assert told(path, [[value] for value in CLEAR], INSIDE) == []
-    assert list(study_remarks([], "minimize", path, 1, SPACE)) == []
+    assert list(study_remarks(result(path, [], 1), SPACE)) == []
 
 
 def test_losses_of_other_seeds_or_of_another_loss_are_not_compared(path):
@@ -197,7 +205,7 @@ def test_losses_of_other_seeds_or_of_another_loss_are_not_compared(path):
             zip([*losses, losses[0] - 1], [*INSIDE, {"x": 0.1}], strict=True)
         )
     ]
-    assert list(study_remarks(trials, "minimize", path, N_SEEDS, SPACE)) == []
+    assert list(study_remarks(result(path, trials), SPACE)) == []
 
 
 def test_they_are_told_at_the_end_and_are_in_the_result(client, tmp_path, capsys):
@@ -209,12 +217,12 @@ def test_they_are_told_at_the_end_and_are_in_the_result(client, tmp_path, capsys
 
     options = {"n_trials": 12, "n_seeds": 20, "cluster": client, "run_root": tmp_path}
     zero = {"trial_zero": {"x": 0.0}, "fail_on_chunk_error": False, "run_name": "a"}
-    result = sw.optimize_run(slope, **options, **zero)
+    found = sw.optimize_run(slope, **options, **zero)
     said = capsys.readouterr().err
-    assert result.remarks[0].startswith("the best x, 0, is at the edge of its range, 0 to 1")
-    assert "failed" in result.remarks[-1]
-    assert all(f"seedwise: remark: {remark}\n" in said for remark in result.remarks)
-    assert sw.open_run(result.run_dir).remarks == result.remarks
+    assert found.remarks[0].startswith("the best x, 0, is at the edge of its range, 0 to 1")
+    assert "failed" in found.remarks[-1]
+    assert all(f"seedwise: remark: {remark}\n" in said for remark in found.remarks)
+    assert sw.open_run(found.run_dir).remarks == found.remarks
     # A finished run that is called again has nothing to say.
     sw.optimize_run(slope, **options, **zero)
     assert "remark" not in capsys.readouterr().err

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import seedwise as sw
+from seedwise.folder.directory import RunDirectory
 
 SPACE = {"x": (0.0, 1.0), "kind": sw.search_param(allowed=["a", "b"])}
 
@@ -124,6 +125,14 @@ def test_a_run_is_reported_as_it_is(results, tmp_path):
     assert work["evaluations of seeds"] >= sum(trial.n_seeds for trial in result.trials)
 
 
+def test_how_busy_workers_were(results, tmp_path):
+    status = RunDirectory(Path(results["sweep"].run_dir)).status
+    status.write({**status.read(), "busy_share": 0.625})
+    _, page = written(results["sweep"], tmp_path / "report.html")
+    busy = facts(page.tables["Time and work"])["busy workers"]
+    assert busy == "62% of their time, with the last driver"
+
+
 def test_failures_have_their_cause_and_how_to_evaluate_them_again(results, tmp_path):
     result = results["race"]
     text, page = written(result, tmp_path / "report.html")
@@ -132,7 +141,7 @@ def test_failures_have_their_cause_and_how_to_evaluate_them_again(results, tmp_p
     assert row[:3] == ["ValueError", len(failed), failed[0].number]
     replay = f"seedwise replay {result.run_dir} --trial {failed[0].number} --seed 3"
     assert row[4] == replay
-    assert "raise ValueError(&quot;&lt;b&gt;too far&lt;/b&gt;&quot;)" in text
+    assert "raise ValueError(&#34;&lt;b&gt;too far&lt;/b&gt;&#34;)" in text
 
 
 def test_a_race_says_what_it_saved(results, tmp_path):
@@ -157,13 +166,15 @@ def test_a_sweep_has_its_best_trials_in_order(results, tmp_path):
 
 def test_entries_have_a_row_each(results, tmp_path):
     result = results["entries"]
-    _, page = written(result, tmp_path / "report.html")
+    page_text, page = written(result, tmp_path / "report.html")
     (table,) = page.tables["Result"]
     place = {name: at for at, name in enumerate(table[0])}
     values = result.validated_values_by_entry
     shown = {row[place["entry id"]]: row[place["validated value"]] for row in table[1:]}
     assert shown == values
     assert set(shown) == {"anna", "b<en"}
+    assert any(remark.startswith("anna: ") for remark in result.remarks)
+    assert re.search(r"<(p|li)>anna: ", page_text)
     of_one, _ = written(result.results_by_entry["anna"], tmp_path / "anna.html")
     assert f"<h1>bowl: {Path(result.run_dir).name}, anna</h1>" in of_one
 
@@ -178,6 +189,10 @@ def test_a_page_runs_nothing_and_fetches_nothing(results, kind, tmp_path):
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert "svg" in page.tags
+    # What is black or white on paper is that of the page, which may be dark.
+    figures = re.findall("<svg.*?</svg>", text, re.DOTALL)
+    assert figures
+    assert not re.search("#000000|#ffffff", "".join(figures))
 
 
 @pytest.mark.parametrize("kind", ["run", "race", "entries", "sweep"])

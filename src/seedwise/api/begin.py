@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from seedwise.cluster.open import check_place
+from seedwise.cluster.place import Pages
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.cleaning import clean_run_directory
 from seedwise.driver.entries import EntriesWork
@@ -19,7 +20,7 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import open_run_directory, unfinished_run
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.submitted import Call
-from seedwise.model.events import Event, Noted
+from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
 from seedwise.model.options.entries import EntriesOptions
@@ -255,11 +256,10 @@ def carry_out_as_asked(
     with contextlib.closing(ProgressLines(options.progress)) as progress:
         if note is not None:
             progress(Noted(note))
-        listeners: list[Callable[[Event], None]] = [progress]
-        pages = None
-        if options.place in ("local", "slurm"):  # Dask's scheduler is ours, and imports Bokeh too
-            from seedwise.view.page.pages import StudyPages
 
-            pages = StudyPages(directory, is_live=True)
-            listeners.append(pages)
-        return carry_out(_KINDS[type(options)], parts, options, directory, listeners, pages)
+        def pages() -> Pages:
+            from seedwise.view.page.pages import StudyPages  # imports Bokeh
+
+            return StudyPages(directory)
+
+        return carry_out(_KINDS[type(options)], parts, options, directory, [progress], pages)

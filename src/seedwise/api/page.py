@@ -18,14 +18,14 @@ from seedwise.cluster.place import STUDY
 from seedwise.errors import MissingExtraError, NotARunError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import existing_run
-from seedwise.model.options.entries import entry_labels
+from seedwise.results.read import entry_folders
 from seedwise.study.follow import followed_storage
 from seedwise.view.page.pages import StudyPages
 
 
 def show_page(run_dir: str | Path, say: Callable[[str], None]) -> None:
     """Serve the page of a run, or of an entry, until Ctrl-C; the link is said, and the tunnel."""
-    pages = StudyPages(existing_run(run_dir), is_live=False)
+    pages = StudyPages(existing_run(run_dir))
     _serve(lambda: OwnPages(pages), STUDY, say)
 
 
@@ -47,24 +47,21 @@ def _study_files(directory: RunDirectory) -> dict[str, Path]:
         raise NotARunError(directory.path, "a sweep has no Optuna study; --page shows it")
     if meta["kind"] == "run":
         return {meta["study_name"]: directory.study_file}
-    labels = entry_labels(meta["options"]["entry_ids"])
-    folders = {entry: directory.entries / label for entry, label in labels.items()}
-    return {entry: RunDirectory(path, directory).study_file for entry, path in folders.items()}
+    return {entry: folder.study_file for entry, folder in entry_folders(directory).items()}
 
 
 def _serve(application: Callable[[], Any], path: str, say: Callable[[str], None]) -> None:
+    async def serve() -> None:
+        host, _, wanted = dashboard_address().partition(":")
+        sockets = bind_sockets(int(wanted), host)
+        port: int = sockets[0].getsockname()[1]
+        server, token = HTTPServer(application()), new_token()
+        lock(server, token, proxy_host())
+        server.add_sockets(sockets)
+        say(f"open {page_link(port, token, path)}")
+        say(f"from a laptop, first: {tunnel_command(port)}")
+        say("it follows the run until Ctrl-C")
+        await asyncio.Event().wait()
+
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_served(application, path, say))
-
-
-async def _served(application: Callable[[], Any], path: str, say: Callable[[str], None]) -> None:
-    host, _, wanted = dashboard_address().partition(":")
-    sockets = bind_sockets(int(wanted), host)
-    port: int = sockets[0].getsockname()[1]
-    server, token = HTTPServer(application()), new_token()
-    lock(server, token, proxy_host())
-    server.add_sockets(sockets)
-    say(f"open {page_link(port, token, path)}")
-    say(f"from a laptop, first: {tunnel_command(port)}")
-    say("it follows the run until Ctrl-C")
-    await asyncio.Event().wait()
+        asyncio.run(serve())

@@ -6,12 +6,11 @@ import socket
 from typing import Any
 from urllib.parse import urldefrag, urlsplit, urlunsplit
 
-from distributed import Client, Scheduler
+from distributed import Client
 from distributed.utils import format_dashboard_link
 
 from seedwise.cluster.keys import write_link
-from seedwise.cluster.pages import locked_scheduler
-from seedwise.cluster.place import STUDY, Pages, RunTag
+from seedwise.cluster.place import STUDY, RunTag
 
 #: The variable that names the login node from which a driver's job was submitted.
 LOGIN_VARIABLE = "SEEDWISE_LOGIN_HOST"
@@ -74,17 +73,6 @@ def page_link(port: int, token: str | None, path: str) -> str:
     parts = urlsplit(dashboard_link(port, token))
     folder = parts.path.removesuffix("/status").rstrip("/")
     return urlunsplit(parts._replace(path=f"{folder}/{path}"))
-
-
-def scheduler_class(token: str | None, pages: Pages | None) -> type[Scheduler]:
-    """Return the class of our schedulers, whose pages ask for the token if there is one."""
-    kind = Scheduler if token is None else locked_scheduler(token, proxy_host())
-    if pages is None:
-        return kind
-    # Imported when needed: Bokeh is large.
-    from seedwise.cluster.own_pages import with_pages
-
-    return with_pages(kind, pages)
 
 
 def published_links(client: Client, token: str | None, tag: RunTag) -> dict[str, Any]:

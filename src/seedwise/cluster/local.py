@@ -15,7 +15,7 @@ import dask
 from distributed import Client, LocalCluster, Scheduler
 from distributed.core import Status
 
-from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
+from seedwise.cluster.dashboard import dashboard_address, proxy_host, published_links
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     WORKER_SETTINGS,
@@ -27,6 +27,7 @@ from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.size import Backoff, Budget, Target, span, worker_bounds
+from seedwise.cluster.scheduler import scheduler_class
 from seedwise.errors import ClusterStartError
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
@@ -54,7 +55,7 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         closing.enter_context(_spawned_without_script())
         with starting("local workers"):
             cluster = _Cluster(
-                scheduler_class(token, tag.pages),
+                scheduler_class(token, proxy_host(), tag.pages),
                 n_workers=max(low, demand.workers(high)),
                 threads_per_worker=demand.chunks_per_worker,
                 processes=True,

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
-from distributed import Scheduler
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPHeaders,
@@ -64,19 +63,6 @@ def lock(server: HTTPServer, token: str, proxy_host: str | None = None) -> None:
     server.conn_params.body_timeout = _SILENT_S
     server.conn_params.max_header_size = _MOST_HEADER_BYTES
     server.conn_params.max_body_size = _MOST_BODY_BYTES
-
-
-def locked_scheduler(token: str, proxy_host: str | None = None) -> type[Scheduler]:
-    """Return a class of schedulers whose pages ask for a token; Dask shows their attributes."""
-
-    class LockedScheduler(Scheduler):  # type: ignore[misc]
-        """Answers 403 on each route without the token, and closes silent connections."""
-
-        def start_http_server(self, *args: Any, **keywords: Any) -> None:
-            super().start_http_server(*args, **keywords)
-            lock(self.http_server, token, proxy_host)  # the event loop waits for us here
-
-    return LockedScheduler
 
 
 class _Strangers:

@@ -69,8 +69,8 @@ class RunTag:
     jobs_file: Path
     #: Tells something that whoever watches the run should know.
     note: Callable[[str], None]
-    #: What its scheduler serves beside Dask's pages; None serves nothing.
-    pages: Pages | None = None
+    #: Makes what its scheduler serves beside Dask's pages; None serves nothing.
+    pages: Callable[[], Pages] | None = None
     #: What tells this driver from all others of the run; its jobs carry it, too.
     driver_id: str = attrs.field(factory=lambda: uuid.uuid4().hex[:8])
 

@@ -12,7 +12,7 @@ import dask
 from distributed import Client
 from distributed.utils import get_ip, get_ip_interface
 
-from seedwise.cluster.dashboard import dashboard_address, published_links, scheduler_class
+from seedwise.cluster.dashboard import dashboard_address, proxy_host, published_links
 from seedwise.cluster.dask_settings import (
     SCHEDULER_SETTINGS,
     scheduler_interface,
@@ -28,6 +28,7 @@ from seedwise.cluster.pool.ended import BadNodes, EndedJobs
 from seedwise.cluster.pool.jobs import WORKER, Members, Queue
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
+from seedwise.cluster.scheduler import scheduler_class
 from seedwise.disk.aside import replace_file
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
@@ -92,7 +93,7 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
                 scheduler_options=_scheduler_options(plan),
                 silence_logs=logging.ERROR,
                 security=security,
-                scheduler_cls=scheduler_class(token, tag.pages),
+                scheduler_cls=scheduler_class(token, proxy_host(), tag.pages),
                 **keywords,
             )
         book = JobBook(tag.jobs_file)

@@ -44,7 +44,7 @@ class _Sent:
     """A Dask task of one chunk or of a pack of them."""
 
     orders: Sequence[Order]
-    future: Future[Any]
+    future: Future
 
 
 @attrs.define

@@ -30,7 +30,7 @@ def carry_out(
     options: AnyOptions,
     directory: RunDirectory,
     listeners: Sequence[Callable[[Event], None]] = (),
-    pages: Pages | None = None,
+    pages: Callable[[], Pages] | None = None,
 ) -> Result:
     """Carry a run out, or what is left of it, and return its result.
 

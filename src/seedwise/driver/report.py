@@ -61,11 +61,14 @@ class Listeners:
 class Reporter:
     """What tells of the work on a run: notes, and the progress, also before there is a place.
 
-    `pages` shows the run in a browser; None if nothing does.
+    `pages` makes what shows the run in a browser; None if nothing does.
     """
 
     def __init__(
-        self, work: Work[Any], listen: Callable[[Event], None], pages: Pages | None = None
+        self,
+        work: Work[Any],
+        listen: Callable[[Event], None],
+        pages: Callable[[], Pages] | None = None,
     ) -> None:
         self.work = work
         self.listen = listen

@@ -14,12 +14,11 @@ from seedwise.model.html import columns_html, table_html
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
-from seedwise.results.plots.entries import EntryPlots
+from seedwise.results.plots.runs import EntryPlots
 from seedwise.results.report.blocks import Block, Picture, Section, Table, Words
 from seedwise.results.report.found import as_words, table
-from seedwise.results.report.write import Reported
 from seedwise.results.study import OptimizeResult
-from seedwise.results.tables import by_name, data_frame, folder_rows, numbers
+from seedwise.results.tables import Reported, by_name, data_frame, folder_rows, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +174,7 @@ class MultiOptimizeResult(Reported):
         blocks.append(table(self.columns(), range(self.n_entries)))
         if self.best_values_by_entry:
             blocks.append(Picture("The entries, with 95 % intervals", self.plot.entries))
-        yield Section("Result", blocks)
-        yield Section("Remarks", as_words(self.remarks))
+        yield "Result", blocks
+        yield "Remarks", as_words(self.remarks)
         failed = [(entry, in_a_line(error)) for entry, error in self.failed.items()]
-        yield Section("Failures", [Table(["entry", "why"], failed)] if failed else [])
+        yield "Failures", [Table(["entry", "why"], failed)] if failed else []

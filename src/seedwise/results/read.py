@@ -1,6 +1,6 @@
 """The reading of a result from a run's folder, whether a driver works on the run or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from seedwise.errors import SeedwiseError
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.trial_table import read_rows
+from seedwise.folder.trial_table import FollowedRows, read_rows
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.sweep import SweepOptions
@@ -20,6 +20,7 @@ from seedwise.model.trials import TrialResult
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.results.sweep import SweepResult, SweepTrials
+from seedwise.study.follow import FollowedStudy
 from seedwise.study.proposer import read_trials
 
 
@@ -29,7 +30,7 @@ def read_result(
     """Read what is told of a run by now."""
     meta = directory.read_meta()
     if meta["kind"] == "entries":
-        return _read_entries(directory, meta)
+        return _read_entries(directory)
     if meta["kind"] == "sweep":
         return _read_sweep(directory, meta)
     return read_study(directory)
@@ -76,14 +77,19 @@ def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult
     )
 
 
-def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOptimizeResult:
-    entries = list(meta["options"]["entry_ids"])
-    labels = entry_labels(entries)
+def entry_folders(directory: RunDirectory) -> dict[str, RunDirectory]:
+    """Return the folders of a run's entries, which may not be there yet; none of another run."""
+    labels = entry_labels(directory.read_meta()["options"].get("entry_ids", ()))
+    home = directory.entries
+    return {entry: RunDirectory(home / label, directory) for entry, label in labels.items()}
+
+
+def _read_entries(directory: RunDirectory) -> MultiOptimizeResult:
+    folders = entry_folders(directory)
     said_failed = directory.summary.read().get("failed", {})
     results: dict[str, OptimizeResult] = {}
     failed: dict[str, Exception] = {}
-    for entry in entries:
-        one = RunDirectory(directory.entries / labels[entry], directory)
+    for entry, one in folders.items():
         try:
             if entry in said_failed:
                 failed[entry] = _error(one, said_failed[entry])
@@ -91,7 +97,7 @@ def _read_entries(directory: RunDirectory, meta: Mapping[str, Any]) -> MultiOpti
                 results[entry] = read_study(one)
         except SeedwiseError as error:  # the others can still be read
             failed[entry] = error
-    return entries_result(directory, entries, results, failed)
+    return entries_result(directory, list(folders), results, failed)
 
 
 def entries_result(
@@ -131,3 +137,20 @@ def _seeds(meta: Mapping[str, Any]) -> NDArray[np.int64]:
     if given is not None:
         return np.array(given, dtype=np.int64)
     return np.arange(meta["n_seeds"], dtype=np.int64) + int(meta["seed_start"])
+
+
+def follow(directory: RunDirectory) -> Callable[[], tuple[bool, Sequence[TrialResult]]]:
+    """Return a function that reads the trials of a run or an entry as they are told, each once.
+
+    It tells, too, whether all trials are to be taken anew.
+    """
+    meta = directory.read_meta()
+    if meta["kind"] != "sweep":
+        return FollowedStudy(directory.study_file, meta["study_name"]).news
+    followed, cases = FollowedRows(directory.trial_table), read_cases(meta)
+
+    def news() -> tuple[bool, Sequence[TrialResult]]:
+        anew, rows = followed.news()
+        return anew, SweepTrials(rows, cases)
+
+    return news

@@ -3,15 +3,14 @@
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParameterSpace, SearchParam
 from seedwise.model.statistics import Comparison, Estimate, paired_comparison, unpaired_comparison
-from seedwise.model.trials import TrialResult, best_trial
-from seedwise.results.losses import read_losses
+from seedwise.model.trials import TrialResult
+from seedwise.results.tables import TrialsResult, read_losses
 
 # With fewer, the best is at an edge by chance.
 _FEWEST_TRIALS = 10
@@ -27,22 +26,13 @@ _MOST_LOSSES = 2_000_000
 _CLEARLY = 3.0
 
 _FEWEST_WHOLE_NUMBERS = 10
+_ADVICE = "evaluate the best ones on other seeds"
 
 
-def study_remarks(
-    trials: Sequence[TrialResult],
-    direction: str,
-    ledger: Path,
-    n_seeds: int,
-    searched: ParameterSpace,
-    advice: str = "evaluate the best ones on other seeds",
-) -> Iterator[str]:
-    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters.
-
-    `advice` is what to do if the best trial is the best by luck.
-    """
-    complete = [trial for trial in trials if trial.value is not None]
-    best = best_trial(complete, direction)
+def study_remarks(result: TrialsResult, searched: ParameterSpace) -> Iterator[str]:
+    """Yield what the trials of a study, or of a sweep, show; `searched` are its parameters."""
+    complete = [trial for trial in result.trials if trial.value is not None]
+    best = result.best
     if best is None:
         return
     if len(complete) >= _FEWEST_TRIALS:
@@ -58,7 +48,7 @@ def study_remarks(
         return
     others = [trial for trial in complete if trial.params != best.params]
     if best.n_seeds > 1 and others:
-        yield from _compared(best, others, direction, ledger, n_seeds, advice)
+        yield from _compared(result, best, others)
 
 
 def _edge(name: str, param: SearchParam, best: TrialResult) -> Iterator[str]:
@@ -90,18 +80,13 @@ def _whole_numbers(name: str, param: SearchParam) -> Iterator[str]:
 
 
 def _compared(
-    best: TrialResult,
-    others: Sequence[TrialResult],
-    direction: str,
-    ledger: Path,
-    n_seeds: int,
-    advice: str,
+    result: TrialsResult, best: TrialResult, others: Sequence[TrialResult]
 ) -> Iterator[str]:
-    sign = -1.0 if direction == "maximize" else 1.0
+    sign = -1.0 if result.direction == "maximize" else 1.0
     ranked = sorted(others, key=lambda trial: (sign * _value(trial), trial.number))
-    most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // n_seeds))
+    most = max(1, min(_MOST_COMPARED, _MOST_LOSSES // len(result.seeds)))
     near, spread = ranked[:most], ranked[:: -(-len(ranked) // most)]
-    read = read_losses(ledger, (best, *near, *spread), n_seeds)
+    read = read_losses(result, (best, *near, *spread))
     losses = {
         number: one.losses
         for number, one in read.items()
@@ -109,10 +94,15 @@ def _compared(
     }
     near, spread = ([one for one in some if one.number in losses] for some in (near, spread))
     compared = [_with_best(best, trial, losses) for trial in near]
-    n_alike = sum(not _is_worse(sign, one) for one, _ in compared)
+    intervals = [one.interval for one, _ in compared]
+    n_worse = sum(one is not None and min(sign * end for end in one) > 0 for one in intervals)
+    n_alike = len(compared) - n_worse
     if n_alike:
         which = f"{len(near)} best others" if len(near) < len(others) else f"{len(others)} others"
         by_seed = ", seed by seed" if all(is_paired for _, is_paired in compared) else ""
+        found = result.validation
+        is_validated = found is not None and found.value is not None
+        advice = "report the validated value" if is_validated else _ADVICE
         yield (
             f"{n_alike} of the {which} can't be told from the best trial, {best.number}{by_seed} "
             f"(95 %): its value is in part luck, so {advice}"
@@ -130,12 +120,8 @@ def _with_best(
     n_common = int((np.isfinite(own) & np.isfinite(of_best)).sum())
     if n_common and n_common >= min(trial.n_seeds, best.n_seeds):
         return paired_comparison(own, of_best), True
-    return unpaired_comparison(_estimate(trial), _estimate(best)), False
-
-
-def _is_worse(sign: float, compared: Comparison) -> bool:
-    interval = compared.interval
-    return interval is not None and min(sign * end for end in interval) > 0
+    means = (Estimate(_value(one), one.stderr, one.n_seeds) for one in (trial, best))
+    return unpaired_comparison(*means), False
 
 
 def _noise(
@@ -156,10 +142,6 @@ def _noise(
         f"the noise of {n_seeds} seeds (±{noise:.2g}) is larger than the differences between the "
         f"trials: about {float(f'{enough:.1g}'):.0f} seeds would show them"
     )
-
-
-def _estimate(trial: TrialResult) -> Estimate:
-    return Estimate(_value(trial), trial.stderr, trial.n_seeds)
 
 
 def _value(trial: TrialResult) -> float:

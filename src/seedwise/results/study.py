@@ -17,10 +17,10 @@ from seedwise.model.space import ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
-from seedwise.results.plots.seeds import TrialPlots
+from seedwise.results.plots.search import TrialPlots
 from seedwise.results.remarks import study_remarks
 from seedwise.results.report.blocks import Section
-from seedwise.results.report.found import study_sections
+from seedwise.results.report.found import found_sections, validation_section
 from seedwise.results.tables import TrialsResult, by_name, numbers
 from seedwise.study.smoothed import smoothed_study
 from seedwise.study.storage import load_study
@@ -193,17 +193,14 @@ class OptimizeResult(TrialsResult):
         }
 
     def _sections(self) -> Iterator[Section]:
-        return study_sections(self, self.validation)
+        found = self.validation
+        return found_sections(self, [] if found is None else [validation_section(found)])
 
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
         meta = directory.read_meta()
         space, held = space_from_json(meta["parameter_space"]), meta["options"]["overrides"] or {}
         searched = {name: param for name, param in space.items() if name not in held}
-        args = self.trials, self.direction, directory.ledger, len(self.seeds), searched
-        if self.validated_value is None:
-            yield from study_remarks(*args)
-        else:
-            yield from study_remarks(*args, advice="report the validated value")
+        yield from study_remarks(self, searched)
         if not self._is_smoothed(directory, meta["results_depend_on"]["sampler"]):
             yield (
                 "a trial's neighbours do not predict its value, so the sampler was shown the "

@@ -7,13 +7,15 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.folder.directory import RunDirectory
 from seedwise.folder.trial_table import STATE_CODES, STATES, TableRows
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
-from seedwise.results.plots.seeds import TrialPlots
+from seedwise.results.plots.search import TrialPlots
+from seedwise.results.remarks import study_remarks
 from seedwise.results.report.blocks import Section
-from seedwise.results.report.found import sweep_sections
+from seedwise.results.report.found import best_section, found_sections
 from seedwise.results.tables import TrialsResult, by_name
 
 
@@ -132,7 +134,11 @@ class SweepResult(TrialsResult):
         }
 
     def _sections(self) -> Iterator[Section]:
-        return sweep_sections(self)
+        return found_sections(self, [best_section(self)])
+
+    def _remarks(self, directory: RunDirectory) -> Iterator[str]:
+        del directory
+        return study_remarks(self, searched={})
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         (places,) = np.nonzero(self._rows.number == trial_num)

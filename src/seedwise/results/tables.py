@@ -1,10 +1,10 @@
-"""Tables of results, and what the results of a run and of a sweep share."""
+"""What results share: tables and reports; and of those with trials their losses."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,25 +12,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seedwise.disk.aside import replace_file, writing
 from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry
-from seedwise.folder.ledger import TrialLosses
+from seedwise.folder.ledger import TrialLosses, read_trials
 from seedwise.folder.trial_files import artifacts
 from seedwise.model.html import table_html
 from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.model.validation import Validation
 from seedwise.model.words import interval_words, value_words
-from seedwise.results.losses import read_losses
-from seedwise.results.remarks import study_remarks
-from seedwise.results.report.write import Reported
+from seedwise.results.report.blocks import Section
+from seedwise.results.report.formats import html, markdown
+from seedwise.results.report.made import made_sections
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What losses depend on, of all that a run's results do.
 _OF_LOSSES = ("loss", "entry_id")
+
+_WRITERS = {".html": html, ".md": markdown}
 
 # The types of columns in which values are missing; pandas would make floats of whole numbers.
 _NULLABLE = {int: "Int64", bool: "boolean"}
@@ -67,30 +70,66 @@ def by_name(prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[An
     return {f"{prefix}_{name}": [row.get(name) for row in rows] for name in names}
 
 
-def point_rows(
-    best: TrialResult | None, validation: Validation | None
-) -> tuple[list[list[object]], list[str]]:
-    """Return the validated point and the best of the search, side by side, and their titles."""
-    points: dict[str, Any] = {"validated": validation, "best in the search": best}
-    found = {title: one for title, one in points.items() if one and one.value is not None}
-    rows: list[list[object]] = [
-        ["value", *(value_words(one.value, one.stderr) for one in found.values())],
-        ["trial", *(one.number for one in found.values())],
-        ["seeds", *(one.n_seeds for one in found.values())],
-    ]
-    if "validated" in found:
-        rows.insert(1, ["95 % interval", interval_words(found["validated"].interval), ""])
-    names = dict.fromkeys(name for one in found.values() for name in one.params)
-    rows += [[name, *(one.params.get(name) for one in found.values())] for name in names]
-    return rows, ["", *found]
-
-
 def folder_rows(result: Any) -> list[tuple[str, str]]:
     """Return where a result is kept, and its remarks, if its folder still says what they are."""
     remarks: Sequence[str] = ()
     with contextlib.suppress(SeedwiseError, OSError):
         remarks = result.remarks
     return [("folder", result.run_dir), *(("remark", remark) for remark in remarks)]
+
+
+class Reported(ABC):
+    """A result that can write a report of itself."""
+
+    __slots__ = ()
+
+    # The fields of the classes below.
+    loss_name: str
+    run_dir: str
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write a report: what was found, how good it is, and how it was made.
+
+        It is one file that needs nothing else, to be sent or printed. In HTML it has figures; in
+        Markdown, for a pull request, it has none.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path, optional
+            The file, which ends in ``.html`` or ``.md``. None means ``report.html`` in the run's
+            folder.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        OptionError
+            If the file's name ends in something else.
+        MissingExtraError
+            If matplotlib is not installed, which HTML needs.
+        RunFileError
+            If the file can't be written.
+        """
+        folder = Path(self.run_dir)
+        path = folder / "report.html" if path is None else Path(path).expanduser()
+        writer = _WRITERS.get(path.suffix)
+        if writer is None:
+            raise OptionError("path", str(path), "a name that ends in .html or .md")
+        directory = RunDirectory(folder, run_of_entry(folder))
+        of_run = "" if directory.parent is None else f"{directory.parent.name}, "
+        title = f"{self.loss_name}: {of_run}{folder.name}"
+        subtitle = directory.read_meta().get("loss_description", "")
+        text = writer(title, subtitle, [*self._sections(), *made_sections(directory)])
+        with writing(path):
+            replace_file(path, text.encode(), durable=False)
+        return path
+
+    @abstractmethod
+    def _sections(self) -> Iterator[Section]:
+        """Yield what was found."""
 
 
 class TrialsResult(Reported):
@@ -118,9 +157,19 @@ class TrialsResult(Reported):
 
     def _repr_html_(self) -> str:
         """Show the best point, and what there is to say of the run, as tables in a notebook."""
-        points = table_html(*point_rows(self.best, self.validation))
-        rows = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
-        return points + table_html([*rows, *folder_rows(self)])
+        points: dict[str, Any] = {"validated": self.validation, "best in the search": self.best}
+        found = {title: one for title, one in points.items() if one and one.value is not None}
+        rows: list[list[object]] = [
+            ["value", *(value_words(one.value, one.stderr) for one in found.values())],
+            ["trial", *(one.number for one in found.values())],
+            ["seeds", *(one.n_seeds for one in found.values())],
+        ]
+        if "validated" in found:
+            rows.insert(1, ["95 % interval", interval_words(found["validated"].interval), ""])
+        names = dict.fromkeys(name for one in found.values() for name in one.params)
+        rows += [[name, *(one.params.get(name) for one in found.values())] for name in names]
+        run = [("loss", self.loss_name), ("trials", self.outcome), ("seeds", len(self.seeds))]
+        return table_html(rows, ["", *found]) + table_html([*run, *folder_rows(self)])
 
     @property
     @abstractmethod
@@ -226,7 +275,7 @@ class TrialsResult(Reported):
         trial = self._finished(trial_num)
         if trial.error is None:
             return None
-        failure = self._recorded(trial).failure
+        failure = read_losses(self, [trial])[trial.number].failure
         return None if failure is None else failure.traceback
 
     def compare(self, first: int, second: int) -> Comparison:
@@ -274,12 +323,8 @@ class TrialsResult(Reported):
             raise OptionError("trial_num", trial_num, allowed)
         return trial
 
-    def _recorded(self, trial: TrialResult) -> TrialLosses:
-        ledger = RunDirectory(Path(self.run_dir)).ledger
-        return read_losses(ledger, [trial], len(self.seeds))[trial.number]
-
     def _read(self, trial_num: int) -> TrialLosses:
-        found = self._recorded(self._finished(trial_num))
+        found = read_losses(self, [self._finished(trial_num)])[trial_num]
         if "seeds" in found.changed_since:
             allowed = "a trial of the run's present seeds"
             raise OptionError("trial_num", trial_num, allowed, "They were changed after it.")
@@ -304,9 +349,9 @@ class TrialsResult(Reported):
             words.append(failures_in_words({f"trial {n}": text for n, text in errors.items()}))
         return ", ".join(words)
 
+    @abstractmethod
     def _remarks(self, directory: RunDirectory) -> Iterator[str]:
-        ledger, n_seeds = directory.ledger, len(self.seeds)
-        return study_remarks(self.trials, self.direction, ledger, n_seeds, searched={})
+        """Yield what the trials show."""
 
     @abstractmethod
     def columns(self) -> dict[str, Any]:
@@ -319,3 +364,19 @@ class TrialsResult(Reported):
     @abstractmethod
     def _errors(self) -> Mapping[int, str]:
         """Return why trials failed, by number."""
+
+
+def read_losses(result: TrialsResult, trials: Iterable[TrialResult]) -> dict[int, TrialLosses]:
+    """Read the losses that the values of told trials are made of, by number.
+
+    Of a trial that the race dropped, the ledger may have losses of a look that began early: they
+    are left out, as they are in no value, and timing decides which there are.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    ledger = RunDirectory(Path(result.run_dir)).ledger
+    found = read_trials(ledger, by_number, len(result.seeds))
+    for number, trial in by_number.items():
+        if trial.raw_value is not None:
+            for part in (found[number].losses, *found[number].components.values()):
+                part[trial.n_seeds :] = np.nan
+    return found

@@ -1,8 +1,8 @@
-"""Figures of a search, whose numbers are read back from what was drawn."""
+"""Figures of trials and of single seeds, whose numbers are read back from what was drawn."""
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 
 import attrs
@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from seedwise.errors import MissingExtraError, NoFigureError
-from seedwise.folder.directory import RunDirectory
+from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError
 
-from .made import run, sweep, trial, validated
+from .made import of_losses, run, sweep, trial, validated
 
 VALUES = [None, 3.0, 4.0, None, 1.0, 2.0]
 
@@ -121,7 +120,13 @@ def test_without_matplotlib_the_error_names_the_extra(tmp_path, monkeypatch):
     assert caught.value.extra == "plot"
 
 
-# Seeds.
+def test_trials_in_flight_leave_gaps(tmp_path):
+    trials = [trial(0, 2.0), attrs.evolve(trial(3, 1.0))]
+    best = lines(run(tmp_path, trials).plot.history())["best so far ± standard error"]
+    assert best.get_xydata().tolist() == [[0, 2.0], [3, 1.0]]
+
+
+# The race.
 
 
 def test_the_race_figure_has_the_seeds_of_each_trial_and_what_was_saved(tmp_path):
@@ -136,71 +141,111 @@ def test_the_race_figure_has_the_seeds_of_each_trial_and_what_was_saved(tmp_path
     assert sorted(heights) == [[0, 2], [0, 8]]
 
 
-# Workers.
+# Seeds.
 
-SLURM = [
-    ("started", "started by process 1", None),
-    ("submitted", "submitted 3 jobs: 11, 12, 13", None),
-    ("note", "of no matter here", None),
-    ("joined", "a worker joined", "11"),
-    ("joined", "a worker joined", "12"),
-    ("lost", "a worker was lost: it was preempted", "11"),
-    ("submitted", "submitted a job: 14", None),
-    ("left", "a job that is not needed was cancelled", "13"),
-    ("stopped", "Ctrl-C", None),
-]
-LOCAL = [
-    ("started", "started by process 1", None),
-    ("joined", "worker 0 joined", None),
-    ("joined", "worker 1 joined", None),
-    ("lost", "worker 1 was lost, and does not come back", None),
-    ("finished", "2 of 2 trials are told", None),
-]
+LOSSES = [[2.0, 4.0, 3.0, 7.0], [1.0, 2.0, 2.0, 3.0], [5.0, 5.0, 5.0, 5.0], [9.0, 8.0, 7.0, 6.0]]
 
 
-def log(path, events):
-    lines = [
-        {"at_utc": f"2026-08-01T10:{n:02}:00+00:00", "kind": kind, "text": text, "job_id": job}
-        for n, (kind, text, job) in enumerate(events)
-    ]
-    text = "".join(f"{json.dumps(line)}\n" for line in lines)
-    RunDirectory(path).event_log.write_text(text)
+def bands(ax):
+    return [band.get_paths()[0].vertices for band in ax.collections]
 
 
-def test_the_workers_are_those_that_joined_and_jobs_wait_until_then(tmp_path):
-    log(tmp_path, SLURM)
-    ax = run(tmp_path, [1.0]).plot.workers()
+def test_running_means_end_at_the_values(tmp_path):
+    ax = of_losses(tmp_path, LOSSES).plot.seeds([0, 2])
     found = lines(ax)
-    assert found["workers"].get_xdata().tolist() == [0, 1, 3, 4, 5, 6, 7, 8]
-    assert found["workers"].get_ydata().tolist() == [0, 0, 1, 2, 1, 1, 1, 0]
-    assert found["jobs that wait"].get_ydata().tolist() == [0, 3, 2, 1, 1, 2, 1, 0]
-    assert ax.get_xlabel().startswith("minutes since 2026-08-01 ")
+    assert list(found) == ["trial 0", "trial 2"]
+    assert found["trial 0"].get_xdata().tolist() == [1, 2, 3, 4]
+    assert found["trial 0"].get_ydata() == pytest.approx([2, 3, 3, 4])
+    band = bands(ax)[0]
+    reach = np.std(LOSSES[0], ddof=1) / 2
+    at_end = band[band[:, 0] == 4][:, 1]
+    assert (at_end.min(), at_end.max()) == pytest.approx((4 - reach, 4 + reach))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("seeds", "mean loss so far ± standard error")
 
 
-def test_local_workers_have_no_jobs(tmp_path):
-    log(tmp_path, LOCAL)
-    found = lines(run(tmp_path, [None]).plot.workers())
-    assert list(found) == ["workers"]
-    assert found["workers"].get_ydata().tolist() == [0, 1, 2, 1, 0]
+def test_by_default_they_are_the_best_or_the_candidates(tmp_path):
+    result = of_losses(tmp_path, [*LOSSES, [10.0, 11.0]])
+    assert list(lines(result.plot.seeds())) == ["trial 1", "trial 0", "trial 2", "trial 3"]
+    (tmp_path / "b").mkdir()
+    result = of_losses(tmp_path / "b", LOSSES, validation=validated(3, 1))
+    assert list(lines(result.plot.seeds())) == ["trial 3", "trial 1"]
+    (tmp_path / "c").mkdir()
+    result = of_losses(tmp_path / "c", LOSSES, direction="maximize")
+    assert list(lines(result.plot.seeds())) == ["trial 3", "trial 2", "trial 0", "trial 1"]
 
 
-def test_the_workers_of_an_entry_are_those_of_its_run(tmp_path):
-    log(tmp_path, LOCAL)
-    run(tmp_path, [1.0])
-    (tmp_path / "entries" / "anna").mkdir(parents=True)
-    ax = run(tmp_path / "entries" / "anna", [1.0]).plot.workers()
-    assert max(lines(ax)["workers"].get_ydata()) == 2
+def test_a_single_number_is_enough(tmp_path):
+    assert list(lines(of_losses(tmp_path, LOSSES).plot.seeds(2))) == ["trial 2"]
 
 
-@pytest.mark.parametrize("events", [[], LOCAL[:1], [LOCAL[0], LOCAL[-1]]])
-def test_a_folder_that_tells_of_no_worker(tmp_path, events):
-    log(tmp_path, events)
-    with pytest.raises(NoFigureError, match="does not tell of any worker"):
-        run(tmp_path, [1.0]).plot.workers()
-    assert plt.get_fignums() == []
+def test_a_trial_with_some_of_the_seeds_has_a_shorter_line(tmp_path):
+    found = lines(of_losses(tmp_path, [LOSSES[0], [1.0, 2.0]]).plot.seeds([0, 1]))
+    assert [len(line.get_xdata()) for line in found.values()] == [4, 2]
 
 
-def test_trials_in_flight_leave_gaps(tmp_path):
-    trials = [trial(0, 2.0), attrs.evolve(trial(3, 1.0))]
-    best = lines(run(tmp_path, trials).plot.history())["best so far ± standard error"]
-    assert best.get_xydata().tolist() == [[0, 2.0], [3, 1.0]]
+def test_a_single_seed_is_a_point(tmp_path):
+    (line,) = of_losses(tmp_path, [[3.0]]).plot.seeds().lines
+    assert line.get_xydata().tolist() == [[1, 3]]
+    assert line.get_marker() == "."
+
+
+@pytest.mark.parametrize(
+    ("trials", "message"),
+    [
+        ([], "1 to 6 numbers"),
+        ([0] * 7, "1 to 6 numbers"),
+        ([9], "one of the 4 finished trials"),
+    ],
+)
+def test_numbers_that_are_not_those_of_trials(tmp_path, trials, message):
+    with pytest.raises(OptionError, match=message):
+        of_losses(tmp_path, LOSSES).plot.seeds(trials)
+
+
+def test_a_trial_without_losses(tmp_path):
+    result = of_losses(tmp_path, LOSSES)
+    with pytest.raises(OptionError, match="trials=4: must be the number of a trial that has"):
+        run(tmp_path, [*result.trials, None]).plot.seeds([4])
+    with pytest.raises(NoCompleteTrialError):
+        run(tmp_path, [None]).plot.seeds()
+
+
+# Two trials.
+
+
+def test_the_comparison_is_that_of_the_result(tmp_path):
+    result = of_losses(tmp_path, LOSSES)
+    ax = result.plot.compare(0, 1)
+    assert sum(bar.get_height() for bar in ax.patches[:-1]) == 4
+    found = result.compare(0, 1)
+    low, high = found.interval
+    label = f"mean 2, 95 % interval {low:.3g} to {high:.3g}"
+    assert lines(ax)[label].get_xdata() == [2, 2]
+    assert lines(ax)["no difference"].get_xdata() == [0, 0]
+    box = ax.patches[-1]
+    assert (box.get_x(), box.get_x() + box.get_width()) == pytest.approx(found.interval)
+    assert ax.get_xlabel() == "loss of trial 0 less that of trial 1, same seed"
+
+
+def test_only_seeds_that_both_have_are_compared(tmp_path):
+    ax = of_losses(tmp_path, [LOSSES[0], [1.0, 2.0]]).plot.compare(0, 1)
+    assert sum(bar.get_height() for bar in ax.patches[:-1]) == 2
+
+
+def test_the_same_trial_and_a_single_seed(tmp_path):
+    result = of_losses(tmp_path, LOSSES)
+    assert "mean 0, 95 % interval 0 to 0" in lines(result.plot.compare(1, 1))
+    (tmp_path / "b").mkdir()
+    ax = of_losses(tmp_path / "b", [[3.0], [1.0]]).plot.compare(0, 1)
+    assert "mean 2" in lines(ax)
+
+
+def test_heavy_tails_make_no_flood_of_bars(tmp_path):
+    tail = np.random.default_rng(1).standard_t(0.5, size=400)
+    ax = of_losses(tmp_path, [tail, np.zeros(400)]).plot.compare(0, 1)
+    assert len(ax.patches) == int(math.sqrt(400)) + 1
+
+
+def test_what_can_not_be_compared(tmp_path):
+    with pytest.raises(OptionError, match="trial_num=9"):
+        of_losses(tmp_path, LOSSES).plot.compare(0, 9)

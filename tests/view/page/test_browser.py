@@ -51,6 +51,7 @@ def test_a_run_while_it_goes_on(browser, tmp_path):
         assert "token=" not in browser.js("location.href")
         assert "<i>a</i>" in browser.text()  # as text, not as an element
         assert "1 at work" in browser.text() or "2 at work" in browser.text()
+        assert browser.column("workers", "at work")[-1] in (1, 2)
 
         browser.open(f"{link}&again")  # opened late it shows everything
         poll(lambda: told(browser) == 6, "all trials on a page that is opened late")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -11,11 +12,11 @@ from bokeh.models import Div, Select
 
 import seedwise as sw
 from seedwise.folder.find import existing_run
+from seedwise.view.page import feed as feed_module
 from seedwise.view.page import figures
 from seedwise.view.page.document import Page
 from seedwise.view.page.feed import EntriesFeed, TrialsFeed, open_feed
-from seedwise.view.page.workers import Workers
-from tests.builders import trial
+from tests.builders import pool_status, run_status, trial
 
 
 @sw.loss(
@@ -46,8 +47,8 @@ def runs(client, tmp_path_factory):
     }
 
 
-def shown(folder, *, is_live=False):
-    feed = open_feed(existing_run(folder), Workers(is_live=is_live))
+def shown(folder):
+    feed = open_feed(existing_run(folder))
     feed.refresh()
     doc = Document()
     page = Page(doc, feed)
@@ -187,6 +188,8 @@ def test_far_losses_are_left_out_unless_they_are_asked_for(runs):
         if hasattr(one, "y_range")
         and getattr(one.title, "text", "").startswith(("Best so far", "Loss against"))
     }
+    best = feed.columns.best
+    assert spread.start < best.value - best.stderr
     feed.columns.add([trial(9, 1e6, {"x": 0.5, "kind": "a"})])
     page.update()
     assert spread.end <= 2 * max(losses) + 1
@@ -194,3 +197,28 @@ def test_far_losses_are_left_out_unless_they_are_asked_for(runs):
     assert spread.end > 1e6
     select.value = "the better half"
     assert spread.end <= max(losses) + 1
+
+
+def test_the_workers_are_those_of_the_log_of_events_until_now(runs, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(runs["run"].run_dir, folder)
+    _, doc, _ = shown(folder)
+    assert doc.get_model_by_name("workers") is None  # they are those of a cluster that was passed
+    said = ["worker 0 joined", "worker 1 joined", "worker 0 left"]
+    lines = [
+        {"at_utc": f"2026-08-01T10:0{n}:00+00:00", "kind": text.split()[-1], "text": text}
+        for n, text in enumerate(said)
+    ]
+    log = existing_run(folder).event_log
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    _, doc, _ = shown(folder)
+    assert source(doc, "workers")["at work"] == [1, 2, 1]
+    assert source(doc, "workers")["jobs that wait"] == [0, 0, 0]
+    status = run_status(pool=pool_status())
+    monkeypatch.setattr(feed_module, "read_status", lambda _: status)
+    feed, doc, page = shown(folder)
+    assert source(doc, "workers")["at work"] == [1, 2, 1, 1]
+    first = source(doc, "workers")["time"][-1]
+    feed.refresh(now=True)
+    page.update()
+    assert source(doc, "workers")["time"][-1] > first

@@ -9,24 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.errors import NoFigureError, OptionError
-from seedwise.results.plots.axes import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    VERMILLION,
-    axes_or_new,
-    colours,
-    draw_coloured,
-    draw_points,
-    draw_trials,
-    label_loss,
-    label_trials,
-    legend,
-    legend_of_all,
-    panels,
-)
-from seedwise.results.plots.search import SearchPlots
-from seedwise.results.plots.trials import Floats, Scale, Trials
+from seedwise.results.plots import draw
+from seedwise.results.plots.draw import Floats, Scale, Trials
+from seedwise.results.plots.runs import RunPlots
+from seedwise.results.tables import TrialsResult
 from seedwise.study.importance import importances, optuna_trials
 from seedwise.study.smoothed import smoothed_at
 
@@ -37,8 +23,12 @@ if TYPE_CHECKING:
 _FEWEST_TRIALS = 10
 
 
-class SpacePlots(SearchPlots):
+class SpacePlots(RunPlots):
     """Figures of trials by their parameters."""
+
+    def __init__(self, result: TrialsResult) -> None:
+        super().__init__(result.run_dir)
+        self._result = result
 
     def params(self, ax: Any = None) -> NDArray[Any]:
         """Draw each parameter's values over the search: whether, where and when it settled.
@@ -55,13 +45,13 @@ class SpacePlots(SearchPlots):
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
-        axes = panels("params", scales, ax)
+        axes = draw.panels("params", scales, ax)
         for one, scale in zip(axes, scales.values(), strict=True):
-            drawn = draw_coloured(one, trials, trials.number, scale.positions)
+            drawn = draw.coloured(one, trials, trials.number, scale.positions)
             scale.mark(one, "y")
-            label_trials(one, trials)
+            draw.label_trials(one, trials)
         is_cut = trials.colour_range()[1] < np.nanmax(trials.sign * trials.value)
         tip = _worse_end(trials) if is_cut else "neither"
         axes[0].figure.colorbar(drawn, ax=list(axes), label="loss", extend=tip)
@@ -83,16 +73,16 @@ class SpacePlots(SearchPlots):
         ndarray of matplotlib.axes.Axes, shape (n_parameters,)
             Where it was drawn.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
-        axes = panels("slices", scales, ax, sharey=True)
+        axes = draw.panels("slices", scales, ax, sharey=True)
         for one, scale in zip(axes, scales.values(), strict=True):
             x = scale.spread
-            draw_trials(one, trials, x)
+            draw.trials(one, trials, x)
             _draw_star(one, trials, x, trials.value)
             scale.mark(one, "x")
-            label_loss(one)
-        legend_of_all(axes, is_new=ax is None)
+            draw.label_loss(one)
+        draw.legend_of_all(axes, is_new=ax is None)
         return axes
 
     def contour(self, x: str, y: str, ax: Axes | None = None) -> Axes:
@@ -115,7 +105,7 @@ class SpacePlots(SearchPlots):
         OptionError
             If these are not the names of two such parameters.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         scales = trials.scales()
         for keyword, name in (("x", x), ("y", y)):
             if name not in scales:
@@ -125,23 +115,23 @@ class SpacePlots(SearchPlots):
             raise OptionError("y", y, "another parameter than x")
         pair = scales[x], scales[y]
         surface = self._surface(trials, pair)
-        ax = axes_or_new("contour", ax)
+        ax = draw.axes("contour", ax)
         from matplotlib.patheffects import withStroke
 
         if surface is not None:
-            style = {"shading": "nearest", "rasterized": True, **colours(trials)}
+            style = {"shading": "nearest", "rasterized": True, **draw.colours(trials)}
             ax.pcolormesh(*(scale.cells()[0] for scale in pair), surface, **style)
         places = pair[0].spread, pair[1].positions
-        drawn = draw_coloured(ax, trials, *places, edgecolors="white", linewidths=0.6)
+        drawn = draw.coloured(ax, trials, *places, edgecolors="white", linewidths=0.6)
         # So that the rings are seen on bright ground, too.
-        drawn.set_path_effects([withStroke(linewidth=1.4, foreground=BLACK)])
+        drawn.set_path_effects([withStroke(linewidth=1.4, foreground=draw.BLACK)])
         _draw_star(ax, trials, *places)
         pair[0].mark(ax, "x")
         pair[1].mark(ax, "y")
         is_cut = surface is not None and len(scales) > 2
         label = "loss; surface through the star" if is_cut else "loss"
         ax.figure.colorbar(drawn, ax=ax, label=label, extend=_worse_end(trials))
-        legend(ax)
+        draw.legend(ax)
         return ax
 
     def importance(self, ax: Axes | None = None) -> Axes:
@@ -160,7 +150,7 @@ class SpacePlots(SearchPlots):
         NoFigureError
             If fewer than 10 trials are complete, or all have the same value.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         values = trials.value[trials.is_complete]
         if len(values) < _FEWEST_TRIALS or len({*values}) == 1:
             problem = f"it needs {_FEWEST_TRIALS} complete trials, of different values"
@@ -168,9 +158,9 @@ class SpacePlots(SearchPlots):
         space = {name: scale.param for name, scale in trials.scales().items()}
         told = optuna_trials(self._result.trials, space)
         shares = importances(told, list(space), self._result.direction)
-        ax = axes_or_new("importance", ax)
+        ax = draw.axes("importance", ax)
         names = sorted(shares, key=lambda name: shares[name])
-        drawn = ax.barh(names, [shares[name] for name in names], color=BLUE)
+        drawn = ax.barh(names, [shares[name] for name in names], color=draw.BLUE)
         ax.bar_label(drawn, fmt="%.2f", padding=3)
         ax.set(xlabel="importance for being among the best tenth", xlim=(0, 1.1))
         return ax
@@ -196,23 +186,23 @@ class SpacePlots(SearchPlots):
         NoFigureError
             If no trial has a standard error, as with a single seed.
         """
-        trials = Trials.of(self._result)
+        trials = Trials(self._result)
         if np.isnan(trials.stderr).all():
             raise NoFigureError("noise", "no trial has a standard error: each has a single seed")
         spread: Floats = np.where(
             trials.is_dropped, np.nan, trials.stderr * np.sqrt(trials.n_seeds)
         )
         scales = trials.scales()
-        axes = panels("noise", scales, ax, sharey=True)
+        axes = draw.panels("noise", scales, ax, sharey=True)
         for one, scale in zip(axes, scales.values(), strict=True):
             label = "standard deviation over seeds"
-            draw_points(one, scale.spread, spread, color=ORANGE, mfc="white", label=label)
-            draw_points(one, scale.spread, trials.stderr, color=BLUE, label="standard error")
+            draw.points(one, scale.spread, spread, color=draw.ORANGE, mfc="white", label=label)
+            draw.points(one, scale.spread, trials.stderr, color=draw.BLUE, label="standard error")
             scale.mark(one, "x")
-            label_loss(one, "noise of the loss")
+            draw.label_loss(one, "noise of the loss")
             if (trials.stderr > 0).any():
                 one.set_yscale("log")
-        legend_of_all(axes, is_new=ax is None)
+        draw.legend_of_all(axes, is_new=ax is None)
         return axes
 
     def _surface(self, trials: Trials, pair: tuple[Scale, Scale]) -> Floats | None:
@@ -239,11 +229,5 @@ def _draw_star(ax: Axes, trials: Trials, x: Floats, y: Floats) -> None:
     """Draw a star on the winner."""
     row, found = trials.winner, trials.result.validation
     what = "best" if found is None or found.number is None else "validated"
-    style: dict[str, Any] = {
-        "color": VERMILLION,
-        "mec": BLACK,
-        "ms": 13,
-        "ls": "none",
-        "zorder": 5,
-    }
+    style: dict[str, Any] = {"color": draw.VERMILLION, "mec": draw.BLACK, "ms": 13, "zorder": 5}
     ax.plot(x[row], y[row], "*", label=f"trial {trials.number[row]}, {what}", **style)

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever its format: sections of facts, tables, words and pictures."""
+"""What a report is made of, whatever its format: sections of tables, words and pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -10,15 +10,8 @@ Cell: TypeAlias = str | float | int | bool | None
 
 
 @attrs.frozen
-class Facts:
-    """Values by their names."""
-
-    rows: Mapping[str, Cell]
-
-
-@attrs.frozen
 class Table:
-    """Rows of as many cells as there are columns."""
+    """Rows of as many cells as there are columns; without columns, of a name and a value."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -48,24 +41,15 @@ class Picture:
     draw: Callable[[], Any]
 
 
-Block: TypeAlias = Facts | Table | Words | Text | Picture
+Block: TypeAlias = Table | Words | Text | Picture
+
+#: A title and what is below it; without blocks it is left out.
+Section: TypeAlias = tuple[str, Sequence[Block]]
 
 
-@attrs.frozen
-class Section:
-    """A titled part of a report; it is left out if it has no blocks."""
-
-    title: str
-    blocks: Sequence[Block]
-
-
-@attrs.frozen
-class Report:
-    """A title, a line below it, and the sections."""
-
-    title: str
-    subtitle: str
-    sections: Sequence[Section]
+def facts(values: Mapping[str, Cell]) -> Table:
+    """Return values by their names."""
+    return Table((), list(values.items()))
 
 
 def shown(cell: Cell) -> str:

@@ -2,92 +2,53 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from seedwise.errors import replay_command
 from seedwise.model.trials import TrialResult, failure_kind
 from seedwise.model.validation import Validation
-from seedwise.results.plots.seeds import TrialPlots
-from seedwise.results.report.blocks import (
-    Block,
-    Cell,
-    Facts,
-    Picture,
-    Section,
-    Table,
-    Text,
-    Words,
-)
+from seedwise.results.plots.search import TrialPlots
+from seedwise.results.report.blocks import Block, Cell, Picture, Section, Table, Text, Words, facts
 from seedwise.results.tables import TrialsResult
 
 _MOST_ROWS = 20
 _FAILED_SEED = re.compile(r"^seed (-?\d+): ")
 
 
-def study_sections(result: TrialsResult, found: Validation | None) -> Iterator[Section]:
-    """Yield what a search found, and its validation if there was one."""
-    yield Section("Result", list(_result(found, result.best)))
-    yield Section("Remarks", as_words(result.remarks))
-    if found is not None:
-        yield Section("Validation on fresh seeds", list(_validation(found)))
+def found_sections(result: TrialsResult, more: Iterable[Section] = ()) -> Iterator[Section]:
+    """Yield what a search or a sweep found; `more` is what only the one or the other has."""
+    yield "Result", list(_result(result))
+    yield "Remarks", as_words([f"{one[:1].upper()}{one[1:]}" for one in result.remarks])
+    yield from more
     yield from _pictures(result)
-    yield Section("Failures", list(_failures(result)))
+    yield "Failures", list(_failures(result))
 
 
-def sweep_sections(result: TrialsResult) -> Iterator[Section]:
-    """Yield what a sweep found."""
-    yield Section("Result", list(_result(None, result.best)))
-    yield Section("Remarks", as_words(result.remarks))
-    columns = {name: one for name, one in result.columns().items() if name != "error"}
-    sign = 1 if result.direction == "minimize" else -1
-    values = columns["value"].tolist()
-    rows = sorted(
-        (row for row, value in enumerate(values) if not math.isnan(value)),
-        key=lambda row: sign * values[row],
-    )
-    if best := rows[:_MOST_ROWS]:
-        yield Section(f"The best {len(best)} trials", [table(columns, best)])
-    yield from _pictures(result)
-    yield Section("Failures", list(_failures(result)))
-
-
-def _result(found: Validation | None, best: TrialResult | None) -> Iterator[Block]:
+def _result(result: TrialsResult) -> Iterator[Block]:
+    found, best = result.validation, result.best
     if best is None:
         yield Words(["No trial is complete."])
         return
+    point: TrialResult | Validation = best
+    seeds, interval = "seeds", dict[str, Cell]()
+    why = "As the best of many noisy means, the mean is biased to the better."
     if found is not None and found.interval is not None:
+        point, seeds = found, "fresh seeds"
         low, high = found.interval
-        rows: dict[str, Cell] = {
-            "mean loss": found.value,
-            "standard error": found.stderr,
-            "95 % interval, low": low,
-            "95 % interval, high": high,
-            "fresh seeds": found.n_seeds,
-            "trial": found.number,
-        }
-        params, why = (
-            found.params or {},
-            "The mean is of fresh seeds that had no part in the choice.",
-        )
-    else:
-        rows = {
-            "mean loss": best.value,
-            "standard error": best.stderr,
-            "seeds": best.n_seeds,
-            "trial": best.number,
-        }
-        params, why = (
-            best.params,
-            "As the best of many noisy means, the mean is biased to the better.",
-        )
-    yield Facts({**params})
-    yield Facts(rows)
+        interval = {"95 % interval, low": low, "95 % interval, high": high}
+        why = "The mean is of fresh seeds that had no part in the choice."
+    yield facts({**(point.params or {})})
+    means = {"mean loss": point.value, "standard error": point.stderr, **interval}
+    yield facts({**means, seeds: point.n_seeds, "trial": point.number})
     yield Words([why])
 
 
-def _validation(found: Validation) -> Iterator[Block]:
+def validation_section(found: Validation) -> Section:
+    """Return what fresh seeds said of the candidates."""
     columns = ["trial", "mean loss", "± standard error", "fresh seeds", "probability best"]
     columns += ["in the search", "± standard error", "seeds", "why it failed"]
     rows = [
@@ -101,8 +62,17 @@ def _validation(found: Validation) -> Iterator[Block]:
         "The best trials of the search were evaluated on fresh seeds, which chose the winner. Its "
         "value above is of further fresh seeds."
     )
-    yield Words([how])
-    yield Table(columns, rows)
+    return "Validation on fresh seeds", [Words([how]), Table(columns, rows)]
+
+
+def best_section(result: TrialsResult) -> Section:
+    """Return the best trials as a table."""
+    columns = {name: one for name, one in result.columns().items() if name != "error"}
+    values = np.asarray(columns["value"])
+    sign = 1 if result.direction == "minimize" else -1
+    n_shown = min(_MOST_ROWS, (~np.isnan(values)).sum())  # NaN goes last
+    best = np.argsort(sign * values, kind="stable")[:n_shown].tolist()
+    return f"The best {len(best)} trials", [table(columns, best)] if best else []
 
 
 def _pictures(result: TrialsResult) -> Iterator[Section]:
@@ -110,16 +80,15 @@ def _pictures(result: TrialsResult) -> Iterator[Section]:
     best = result.best
     if best is None:
         return
-    plot, has_noise = TrialPlots(result), best.stderr is not None
-    yield Section("Search", [Picture("Each trial, and the best so far", plot.history)])
-    slices: list[Block] = [Picture("Each parameter and the loss", plot.slices)]
+    plot = TrialPlots(result)
+    yield "Search", [Picture("Each trial, and the best so far", plot.history)]
+    slices = [Picture("Each parameter and the loss", plot.slices)]
     if result.n_trials > 1:
         slices.append(Picture("The importance of each parameter", plot.importance))
-    yield Section("Parameters", slices)
-    noise: list[Block] = [Picture("Standard errors", plot.noise)] if has_noise else []
-    if has_noise:
-        noise.append(Picture("The running mean over seeds", plot.seeds))
-    yield Section("Noise", noise)
+    yield "Parameters", slices
+    if best.stderr is not None:
+        running = Picture("The running mean over seeds", plot.seeds)
+        yield "Noise", [Picture("Standard errors", plot.noise), running]
     used = sum(trial.n_seeds for trial in result.trials)
     whole = result.n_trials * len(result.seeds)
     if used < whole:
@@ -127,7 +96,7 @@ def _pictures(result: TrialsResult) -> Iterator[Section]:
             f"The trials got {used:,} of the {whole:,} evaluations that all seeds for each of "
             "them would have taken."
         )
-        yield Section("Seeds saved", [Words([words]), Picture("Seeds of each trial", plot.race)])
+        yield "Seeds saved", [Words([words]), Picture("Seeds of each trial", plot.race)]
 
 
 def _failures(result: TrialsResult) -> Iterator[Block]:
@@ -152,8 +121,8 @@ def _failures(result: TrialsResult) -> Iterator[Block]:
 
 
 def as_words(sentences: Sequence[str]) -> list[Block]:
-    """Return remarks as sentences."""
-    return [Words([f"{one[:1].upper()}{one[1:]}." for one in sentences])] if sentences else []
+    """Return remarks as sentences; those of an entry begin with its name."""
+    return [Words([f"{one}." for one in sentences])] if sentences else []
 
 
 def table(columns: dict[str, Any], rows: Sequence[int]) -> Table:

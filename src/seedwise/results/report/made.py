@@ -11,9 +11,10 @@ from typing import Any
 from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Work, work_in
-from seedwise.results.report.blocks import Block, Cell, Facts, Section, Table, Text, Words
+from seedwise.folder.status import read_status
+from seedwise.results.report.blocks import Block, Cell, Section, Table, Text, Words, facts
 from seedwise.slurm.commands import readable_memory
-from seedwise.slurm.ends import Usage, ask_usage
+from seedwise.slurm.ends import ask_usage
 from seedwise.slurm.queue import JobBook, job_name
 
 _CALLS = {"run": "optimize_run", "entries": "optimize_entries", "sweep": "run_sweep"}
@@ -26,11 +27,11 @@ _LOW = 0.5  # of an efficiency
 def made_sections(directory: RunDirectory) -> Iterator[Section]:
     """Yield how a run was made, as its folder tells."""
     meta = directory.read_meta()
-    yield Section("Time and work", list(_time(directory, meta)))
-    yield Section("Slurm jobs", list(_jobs(directory, meta)))
-    yield Section("What was run", list(_call(directory, meta)))
-    yield Section("Code", list(_code(directory, meta)))
-    yield Section("Software and machine", list(_environment(directory)))
+    yield "Time and work", list(_time(directory, meta))
+    yield "Slurm jobs", list(_jobs(directory, meta))
+    yield "What was run", list(_call(directory, meta))
+    yield "Code", list(_code(directory, meta))
+    yield "Software and machine", list(_environment(directory))
 
 
 def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
@@ -49,7 +50,9 @@ def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "chunks": done.n_chunks,
         "time of workers in chunks": exact_duration(done.seconds),
     }
-    yield Facts(rows)
+    if (busy := read_status(directory).busy_share) is not None:
+        rows["busy workers"] = f"{busy:.0%} of their time, with the last driver"
+    yield facts(rows)
 
 
 def _work(directory: RunDirectory) -> Work:
@@ -71,7 +74,7 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         yield Words([f"{len(ids)} jobs were submitted. {text}"])
         return
     peak, asked = used.peak_memory_mb, used.memory_mb
-    yield Facts(
+    yield facts(
         {
             "jobs that have ended": used.n_jobs,
             "core hours": used.core_s / _HOUR_S,
@@ -80,19 +83,15 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
             "memory asked for": None if asked is None else f"{readable_memory(asked)} a job",
         }
     )
-    if advice := list(_advice(used)):
-        yield Words(advice)
-
-
-def _advice(used: Usage) -> Iterator[str]:
-    """Yield what to ask for next time."""
     if used.fitting_mb is not None:
-        yield f"Next time, mem_per_cpu='{used.fitting_mb}M' would do, with a quarter to spare."
+        memory = f"mem_per_cpu='{used.fitting_mb}M' would do, with a quarter to spare."
+        yield Words([f"Next time, {memory}"])
     if used.efficiency is not None and used.efficiency < _LOW:
-        yield (
+        words = (
             f"The jobs used {used.efficiency:.0%} of their CPUs' time: fewer workers, more "
             "max_concurrent_trials, or fewer cpus_per_task would waste less."
         )
+        yield Words([words])
 
 
 def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
@@ -106,14 +105,14 @@ def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         "folder": str(directory.path),
         "run id": meta["run_id"],
     }
-    yield Facts(rows)
+    yield facts(rows)
     depends = {
         name: value
         for name, value in meta["results_depend_on"].items()
         if value != "None" and not name.startswith("parameter_space")  # which has a table below
     }
     yield Words(["The results depend on this, and on nothing else."])
-    yield Facts(depends)
+    yield facts(depends)
     space = [
         (name, _searched(param)) for name, param in (meta.get("parameter_space") or {}).items()
     ]
@@ -142,7 +141,7 @@ def _code(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
     """Yield the files of the snapshot, and how they differ from the commit of their repository."""
     code = directory.parts.read().get("code") or {}
     commit = directory.environment.read().get("git_commit")
-    yield Facts({"code of the loss": meta["results_depend_on"].get("loss"), "git commit": commit})
+    yield facts({"code of the loss": meta["results_depend_on"].get("loss"), "git commit": commit})
     paths = {one["copy"]: Path(one["path"]) for one in code.get("modules", {}).values()}
     rows, differences = [], []
     for copy, digest in list(code.get("hashes", {}).items())[:_MOST_FILES]:
@@ -199,7 +198,7 @@ def _environment(directory: RunDirectory) -> Iterator[Block]:
         "CPU": f"{found.get('cpu_model')}, {found.get('n_cpus')} cores",
         "platform": found.get("platform"),
     }
-    yield Facts(rows)
+    yield facts(rows)
 
 
 def _local(at_utc: str) -> str:

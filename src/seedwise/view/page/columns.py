@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam
-from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.trials import TrialResult
 from seedwise.model.validation import point_in_words
 
 #: How a trial ended, as the page tells them apart.
@@ -23,9 +23,8 @@ class Axis:
         #: Whether places are logarithms, to base 10.
         self.log = param.log
         #: The values that have no order, by their place; None of numbers.
-        self.labels = None
-        if param.dtype in ("str", "bool"):
-            self.labels = [str(value) for value in param.allowed or ()]
+        has_order = param.dtype not in ("str", "bool")
+        self.labels = None if has_order else [str(value) for value in param.allowed or ()]
         self.low, self.high = math.inf, -math.inf
 
     def place(self, value: ParamValue | None) -> float:
@@ -50,8 +49,11 @@ class Axis:
         return f"{10**place if self.log else place:.4g}"
 
 
-_NO_TRIAL = TrialResult(0, {}, None, None, 0, TrialState.FAIL, 0.0)
-_TEXTS = ("kind", "stderr", "params", "error")
+_NUMBERS = (
+    *("order", "number", "n_seeds", "value", "low", "high", "best", "best_low", "best_high"),
+    *("seeds", "full_seeds"),
+)
+_TEXTS = ("stderr", "kind", "params", "error")
 
 
 class TrialColumns:
@@ -64,61 +66,37 @@ class TrialColumns:
         #: Seeds of all trials together, and how many they would be if each had the whole plan.
         self.n_seeds = self.n_full_seeds = 0
         self._n_plan, self._n = n_plan, 0
-        #: The columns, all as long; replaced as a whole, so that another thread may read them.
-        self.table = _arrays([self._row(_NO_TRIAL)], 0)
+        numbers = [*_NUMBERS, *(axis.column for axis in self.axes)]
+        fields = [*((name, float) for name in numbers), *((name, object) for name in _TEXTS)]
+        #: A row for each; replaced as a whole, so that another thread may read it.
+        self.table: NDArray[Any] = np.empty(0, fields)
 
     def add(self, trials: Sequence[TrialResult]) -> None:
         """Add trials that were told."""
-        rows: list[dict[str, Any]] = []
-        for trial in trials:
-            value, best = trial.value, self.best
-            if value is not None:
-                if best is None or self.sign * value < self.sign * (best.value or 0.0):
-                    self.best = trial
-                self.n_seeds += trial.n_seeds
-                self.n_full_seeds += self._n_plan
-            self._n += 1
-            rows.append(self._row(trial))
-        if rows:
-            new = _arrays(rows, len(rows))
-            self.table = {
-                name: np.concatenate([had, new[name]]) for name, had in self.table.items()
-            }
+        rows = np.array([self._row(trial) for trial in trials], self.table.dtype)
+        self.table = np.concatenate([self.table, rows])
 
     def rows(self, begin: int, end: int) -> dict[str, NDArray[Any]]:
         """Return the columns from a row up to another."""
-        return {name: column[begin:end] for name, column in self.table.items()}
+        rows = self.table[begin:end]
+        return {name: rows[name].copy() for name in rows.dtype.names or ()}
 
-    def _row(self, trial: TrialResult) -> dict[str, Any]:
-        value, low, high = _band(trial)
-        best, best_low, best_high = _band(self.best)
-        kind = KINDS[0 if trial.raw_value is None else 1] if trial.value is not None else KINDS[2]
-        return {
-            "order": self._n,
-            "number": trial.number,
-            "n_seeds": trial.n_seeds,
-            "value": value,
-            "low": low,
-            "high": high,
-            "stderr": "" if trial.stderr is None else f" ± {trial.stderr:.2g}",
-            "kind": kind,
-            "params": point_in_words(trial.params),
-            "error": trial.error or "",
-            "best": best,
-            "best_low": best_low,
-            "best_high": best_high,
-            "seeds": self.n_seeds,
-            "full_seeds": self.n_full_seeds,
-            **{axis.column: axis.place(trial.params.get(axis.name)) for axis in self.axes},
-        }
-
-
-def _arrays(rows: Sequence[dict[str, Any]], n: int) -> dict[str, NDArray[Any]]:
-    """Return the first rows as columns."""
-    return {
-        name: np.array([row[name] for row in rows[:n]], dtype=object if name in _TEXTS else float)
-        for name in rows[0]
-    }
+    def _row(self, trial: TrialResult) -> tuple[Any, ...]:
+        value, best, kind = trial.value, self.best, KINDS[2]
+        if value is not None:
+            if best is None or self.sign * value < self.sign * (best.value or 0.0):
+                self.best = trial
+            self.n_seeds += trial.n_seeds
+            self.n_full_seeds += self._n_plan
+            kind = KINDS[0 if trial.raw_value is None else 1]
+        self._n += 1
+        stderr = "" if trial.stderr is None else f" ± {trial.stderr:.2g}"
+        return (
+            *(self._n, trial.number, trial.n_seeds, *_band(trial), *_band(self.best)),
+            *(self.n_seeds, self.n_full_seeds),
+            *(axis.place(trial.params.get(axis.name)) for axis in self.axes),
+            *(stderr, kind, point_in_words(trial.params), trial.error or ""),
+        )
 
 
 def _band(trial: TrialResult | None) -> tuple[float, float, float]:

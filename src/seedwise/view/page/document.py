@@ -1,29 +1,23 @@
 """The page as a Bokeh document: what it is made of, and how it follows the run."""
 
 import functools
-from collections.abc import Callable, Iterator
-from html import escape
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from bokeh.document import Document
 from bokeh.models import Column, Div, Row, Select, UIElement
 from bokeh.themes import Theme
+from jinja2 import Environment, FileSystemLoader
 
+from seedwise.view.page import figures
 from seedwise.view.page.columns import Axis
 from seedwise.view.page.feed import EntriesFeed, Feed, TrialsFeed
-from seedwise.view.page.figures import (
-    LossRange,
-    Slice,
-    TrialSource,
-    WorkersOverTime,
-    history,
-    seeds,
-)
-from seedwise.view.page.points import HeatMap, Parallel
 
 # Nothing is loaded from elsewhere; colours are the browser's own, light or dark.
 _HERE = Path(__file__).parent
+_FILES = Environment(autoescape=True, trim_blocks=True, loader=FileSystemLoader(_HERE))
+_TEXTS = _FILES.get_template("texts.html").module
 _TEMPLATE = (_HERE / "page.html").read_text(encoding="utf-8")
 _STYLE = {"stylesheets": [(_HERE / "style.css").read_text(encoding="utf-8")]}
 _THEME = Theme(filename=str(_HERE / "theme.yaml"))
@@ -41,18 +35,18 @@ class Page:
         doc, feed = self._doc, self._feed
         doc.title = f"{feed.entry_id or feed.directory.name}: study"
         doc.template, doc.theme = _TEMPLATE, _THEME
-        self._add_text(lambda: _header(feed))
+        self._add_text("header")
         yield
         if isinstance(feed, TrialsFeed):
             yield from self._add_trials(feed)
         elif isinstance(feed, EntriesFeed):
-            self._add_text(lambda: _entries(feed))
-        if feed.workers.is_live or feed.workers.samples:
-            workers = WorkersOverTime(feed.workers)
+            self._add_text("entries")
+        if any(feed.workers):
+            workers = figures.WorkersOverTime(feed)
             self._add(workers.figure)
             self._updates.append(workers.update)
             yield
-        self._add_text(lambda: _events(feed))
+        self._add_text("events")
 
     def update(self) -> None:
         """Show what was read since the last time."""
@@ -66,36 +60,38 @@ class Page:
             shown = Column(above, shown, sizing_mode="stretch_width")
         self._doc.add_root(shown)
 
-    def _add_text(self, text: Callable[[], str]) -> None:
-        div = Div(text=text(), tags=["wide"], sizing_mode="stretch_width", **_STYLE)
+    def _add_text(self, name: str) -> None:
+        text = getattr(_TEXTS, name)
+        div = Div(text=text(self._feed), tags=["wide"], sizing_mode="stretch_width", **_STYLE)
         self._add(div)
-        self._updates.append(lambda: div.update(text=text()))
+        self._updates.append(lambda: div.update(text=text(self._feed)))
 
     def _add_trials(self, feed: TrialsFeed) -> Iterator[None]:
-        trials, losses, axes = TrialSource(feed), LossRange(), feed.columns.axes
-        is_sweep = feed.meta["kind"] == "sweep"
+        trials, losses, axes = figures.TrialSource(feed), figures.LossRange(), feed.columns.axes
+        by_name, is_sweep = {axis.name: axis for axis in axes}, feed.meta["kind"] == "sweep"
         follow = [losses.update]
 
         def choose_range(chosen: str) -> None:
             losses.choice = chosen
             losses.update(feed.columns)
 
-        which = _select("losses shown", [*losses.CHOICES], losses.choice, choose_range)
-        self._add(history(trials.source, losses, "case" if is_sweep else "trial"), which)
+        choices = {choice: choice for choice in losses.CHOICES}
+        which = _select("losses shown", choices, losses.choice, choose_range)
+        self._add(figures.history(trials.source, losses, "case" if is_sweep else "trial"), which)
         yield
         if is_sweep and len(axes) > 1:
-            follow.append(self._add_heat_map(feed))
+            follow.append(self._add_heat_map(feed, by_name))
             yield
         if axes:
-            one = Slice(trials.source, losses, axes[0])
-            self._add(one.figure, _select_axis("parameter", axes, 0, one.show))
+            one = figures.Slice(trials.source, losses, axes[0])
+            self._add(one.figure, _select("parameter", by_name, axes[0].name, one.show))
             yield
-            lines = Parallel(feed.columns)
+            lines = figures.Parallel(feed.columns)
             self._add(lines.figure)
             yield
             follow.append(lines.update)
         if not is_sweep:  # its cases have all seeds
-            self._add(seeds(trials.source))
+            self._add(figures.seeds(trials.source))
             yield
 
         for step in follow:
@@ -111,52 +107,25 @@ class Page:
 
         self._updates.append(update)
 
-    def _add_heat_map(self, feed: TrialsFeed) -> Callable[..., None]:
-        axes = feed.columns.axes
-        cells = HeatMap(*axes[:2])
+    def _add_heat_map(self, feed: TrialsFeed, axes: dict[str, Axis]) -> Callable[..., None]:
+        cells = figures.HeatMap(*feed.columns.axes[:2])
 
         def choose(place: int, axis: Axis) -> None:
             cells.axes[place] = axis
             cells.update(feed.columns)
 
-        across, up = (
-            _select_axis(title, axes, place, functools.partial(choose, place))
-            for place, title in enumerate(("across", "up"))
-        )
-        self._add(cells.figure, across, up)
+        shown = zip(("across", "up"), cells.axes, strict=True)
+        selects = [
+            _select(title, axes, axis.name, functools.partial(choose, place))
+            for place, (title, axis) in enumerate(shown)
+        ]
+        self._add(cells.figure, *selects)
         return cells.update
 
 
-def _select(title: str, options: list[str], shown: str, choose: Callable[[str], None]) -> Select:
-    made = Select(title=title, options=options, value=shown, **_STYLE)
-    made.on_change("value", lambda _attr, _old, new: choose(new))
-    return made
-
-
-def _select_axis(
-    title: str, axes: list[Axis], first: int, choose: Callable[[Axis], None]
+def _select(
+    title: str, options: Mapping[str, Any], shown: str, choose: Callable[[Any], None]
 ) -> Select:
-    by_name = {axis.name: axis for axis in axes}
-    return _select(title, [*by_name], axes[first].name, lambda name: choose(by_name[name]))
-
-
-def _header(feed: Feed) -> str:
-    name = escape(feed.directory.home.name)
-    if feed.entry_id is not None:
-        name = f'<a href="?">{name}</a> / {escape(feed.entry_id)}'
-    rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in feed.rows)
-    problem = f'<p class="problem">{escape(feed.problem)}</p>' if feed.problem else ""
-    return f"<h1>{name}</h1>{problem}<dl>{rows}</dl>"
-
-
-def _events(feed: Feed) -> str:
-    return f"<h2>Last events</h2><div>{'<br>'.join(map(escape, feed.events)) or 'none'}</div>"
-
-
-def _entries(feed: EntriesFeed) -> str:
-    titles = ("entry", "state", "told", "best so far", "validated", "error")
-    rows = ["".join(f"<th>{title}</th>" for title in titles)]
-    for entry, *cells in feed.entries:
-        link = f'<td><a href="?entry={quote(entry, safe="")}">{escape(entry)}</a></td>'
-        rows.append(link + "".join(f"<td>{escape(cell)}</td>" for cell in cells))
-    return f'<div class="table"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>'
+    made = Select(title=title, options=[*options], value=shown, **_STYLE)
+    made.on_change("value", lambda _attr, _old, new: choose(options[new]))
+    return made

@@ -8,16 +8,15 @@ from typing import Any
 from seedwise.errors import SeedwiseError
 from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.status import read_status
-from seedwise.model.options.entries import entry_labels
 from seedwise.model.space import space_from_json
 from seedwise.model.status import Row
 from seedwise.model.trials import mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.model.words import value_words
-from seedwise.results.follow import follow
+from seedwise.results.plots.runs import workers_over_time
+from seedwise.results.read import entry_folders, follow
 from seedwise.results.study import read_validation
 from seedwise.view.page.columns import TrialColumns
-from seedwise.view.page.workers import Workers
 from seedwise.view.status import status_rows, when_words
 
 _EVERY_S = 0.9  # each page of a run asks once a second
@@ -33,15 +32,17 @@ class Feed:
     #: The entry whose page it is; None of a whole run.
     entry_id: str | None = None
 
-    def __init__(self, directory: RunDirectory, workers: Workers, problem: str = "") -> None:
-        self.directory, self.workers = directory, workers
+    def __init__(self, directory: RunDirectory, problem: str = "") -> None:
+        self.directory = directory
         #: What there is to say of the run, each with its name.
         self.rows: list[Row] = []
         #: The last events, the latest first.
         self.events: list[str] = []
+        #: Times, and since each how many workers were at work and how many jobs waited; empty
+        #: if that is unknown.
+        self.workers: tuple[list[datetime], list[int], list[int]] = [], [], []
         #: Why there is no more to see.
         self.problem = problem
-        self._sampled = ""
         self._read_s = -_EVERY_S
         self._lock = threading.Lock()
 
@@ -62,26 +63,30 @@ class Feed:
 
     def _read(self) -> None:
         status, more = read_status(self.directory), self._read_more()
-        is_new = status.updated_at_utc != self._sampled
-        if is_new and status.pool is not None and not self.workers.is_live:
-            self._sampled = status.updated_at_utc
-            self.workers.take(status)
-        rows, said = status_rows(status, self.directory.path, datetime.now(UTC)), dict(more)
+        now_utc, events = datetime.now(UTC), read_events(self.directory)
+        rows, said = status_rows(status, self.directory.path, now_utc), dict(more)
         rows = [row for row in rows if not row[0].startswith(" ") and row[0] not in said]
         self.rows = rows + more
-        events = read_events(self.directory)[: -_EVENTS_SHOWN - 1 : -1]
-        self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in events]
+        last = events[: -_EVENTS_SHOWN - 1 : -1]
+        self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in last]
+        times, at_work, waiting = workers_over_time(events)
+        if times and status.pool is not None:  # so they are until now
+            times.append(now_utc)
+            at_work.append(at_work[-1])
+            waiting.append(waiting[-1])
+        if status.pool is not None or any(at_work + waiting):
+            self.workers = times, at_work, waiting
 
 
 class TrialsFeed(Feed):
     """The trials of a run, an entry or a sweep."""
 
-    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
-        super().__init__(directory, workers)
+    def __init__(self, directory: RunDirectory) -> None:
+        super().__init__(directory)
         self._take_meta()
         if directory.parent is not None:
             self.entry_id = self.meta["options"]["entry_id"]
-        self._followed = follow(directory)
+        self._news = follow(directory)
 
     def _take_meta(self) -> None:
         self.meta = meta = self.directory.read_meta()
@@ -91,7 +96,7 @@ class TrialsFeed(Feed):
         self.columns = TrialColumns(searched, meta["options"]["direction"], meta["n_seeds"])
 
     def _read_more(self) -> list[Row]:
-        anew, trials = self._followed.news()
+        anew, trials = self._news()
         if anew:
             self._take_meta()
         columns = self.columns
@@ -113,16 +118,16 @@ class TrialsFeed(Feed):
 class EntriesFeed(Feed):
     """The entries of a run, by their summaries."""
 
-    def __init__(self, directory: RunDirectory, workers: Workers) -> None:
-        super().__init__(directory, workers)
-        self._labels = entry_labels(directory.read_meta()["options"]["entry_ids"])
+    def __init__(self, directory: RunDirectory) -> None:
+        super().__init__(directory)
+        self._folders = entry_folders(directory)
         self._summaries: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         #: Each entry, its state, how many trials are told, its best, validated, and its error.
         self.entries: list[tuple[str, ...]] = []
 
     def _read_more(self) -> list[Row]:
         of_run = self.directory.summary.read()
-        self.entries = [self._row(entry, of_run) for entry in self._labels]
+        self.entries = [self._row(entry, of_run) for entry in self._folders]
         return []
 
     def _row(self, entry: str, of_run: dict[str, Any]) -> tuple[str, ...]:
@@ -130,29 +135,25 @@ class EntriesFeed(Feed):
         state = "begun" if one else "pending"
         if error or entry in of_run.get("best_values_by_entry", {}):
             state = "failed" if error else "done"
-        means = [_mean(one.get(f"{of}_value"), one.get(f"{of}_stderr")) for of in _VALUES]
+        values = [
+            (one.get(f"{of}_value"), one.get(f"{of}_stderr")) for of in ("best", "validated")
+        ]
+        means = ["" if mean is None else value_words(mean, stderr) for mean, stderr in values]
         return entry, state, str(one.get("n_told", 0)), *means, error
 
     def _summary(self, entry: str) -> dict[str, Any]:
         """Return the summary of an entry, which is read when it has changed."""
-        file = RunDirectory(self.directory.entries / self._labels[entry], self.directory).summary
+        file = self._folders[entry].summary
         version = file.version
         if entry not in self._summaries or self._summaries[entry][0] != version:
             self._summaries[entry] = version, file.read()
         return self._summaries[entry][1]
 
 
-_VALUES = ("best", "validated")
-
-
-def open_feed(directory: RunDirectory, workers: Workers) -> Feed:
+def open_feed(directory: RunDirectory) -> Feed:
     """Return what shows a run or an entry."""
     is_of_entries = directory.read_meta()["kind"] == "entries"
-    return (EntriesFeed if is_of_entries else TrialsFeed)(directory, workers)
-
-
-def _mean(value: float | None, stderr: float | None) -> str:
-    return "" if value is None else value_words(value, stderr)
+    return (EntriesFeed if is_of_entries else TrialsFeed)(directory)
 
 
 def _said(event: dict[str, Any]) -> str:

@@ -1,25 +1,26 @@
-"""The figures of a page that show each trial, and the workers."""
+"""The figures of a page."""
 
-import time
 from typing import Any
 
 import numpy as np
 from bokeh.models import (
     BasicTicker,
     CDSView,
+    ColorBar,
     ColumnDataSource,
     CustomJSTickFormatter,
     FixedTicker,
     GroupFilter,
     HoverTool,
+    LinearColorMapper,
     Range1d,
 )
 from bokeh.plotting import figure
 from bokeh.transform import dodge, factor_cmap, factor_mark
+from numpy.typing import NDArray
 
 from seedwise.view.page.columns import KINDS, Axis, TrialColumns
-from seedwise.view.page.feed import MOST_ROWS, TrialsFeed
-from seedwise.view.page.workers import Workers
+from seedwise.view.page.feed import MOST_ROWS, Feed, TrialsFeed
 
 # Colours that are told apart by the colour-blind, on white and on black (Okabe and Ito).
 BLUE, ORANGE, RED, GREEN, GREY = "#2f8fd0", "#e69f00", "#d55e00", "#009e73", "#888888"
@@ -33,6 +34,8 @@ _HOVER = [
 _FAR = 10
 
 _MOST_SENT = 1000
+_MOST_LINES = 100
+_MOST_CELLS = 30
 
 _TICKS = "return labels ? labels[tick] ?? '' : +(log ? 10 ** tick : tick).toPrecision(4)"
 
@@ -64,7 +67,7 @@ class TrialSource:
     def is_behind(self) -> bool:
         """Whether there is more to send."""
         columns = self._feed.columns
-        return columns is not self._columns or self._n < len(columns.table["order"])
+        return columns is not self._columns or self._n < len(columns.table)
 
     def update(self) -> None:
         """Send what is new, in parts, as the event loop must not be blocked for long."""
@@ -94,15 +97,17 @@ class LossRange:
         if not len(values):
             return
         best, middle, worst = values[0], values[len(values) // 2], values[-1]
+        band = [float(columns.table[name][-1]) for name in ("best_low", "best_high")]
         is_half = self.choice == self.CHOICES[2]
         if self.choice == self.CHOICES[0]:
             is_half = abs(worst - best) > _FAR * abs(middle - best)
-        low, high = sorted((best, middle if is_half else worst))
+        ends = best, middle if is_half else worst, *band
+        low, high = min(ends), max(ends)
         if (low, high) != self._is_for:
             self._is_for = low, high
             margin = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
-            ends = {"start": low - margin, "end": high + margin}
-            self.range.update(**ends, **{f"reset_{name}": end for name, end in ends.items()})
+            shown = {"start": low - margin, "end": high + margin}
+            self.range.update(**shown, **{f"reset_{name}": end for name, end in shown.items()})
 
 
 def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:
@@ -166,25 +171,131 @@ def seeds(source: ColumnDataSource) -> Any:
     return _legend_above(made)
 
 
-class WorkersOverTime:
-    """The workers at work and pending."""
+class Parallel:
+    """The best trials as lines across the parameters, the best of them the strongest."""
 
-    def __init__(self, workers: Workers) -> None:
-        made = new_figure("Workers", "local time", "workers", x_axis_type="datetime", height=240)
+    def __init__(self, columns: TrialColumns) -> None:
+        names = [*(axis.name for axis in columns.axes), "loss"]
+        ranges = {"x_range": (-0.45, len(names) - 0.55), "y_range": (-0.12, 1.12)}
+        made = new_figure(f"The best trials, up to {_MOST_LINES}", "", "", **ranges)
+        self._lines = ColumnDataSource({"xs": [], "ys": [], "alpha": [], "words": []})
+        self._ends = ColumnDataSource({"x": [], "y": [], "words": [], "offset": []})
+        look = {"color": GREEN, "alpha": "alpha", "width": 1.5}
+        lines = made.multi_line("xs", "ys", source=self._lines, **look)
+        place = {"y_offset": "offset", "text_align": "center", "text_baseline": "middle"}
+        look = {"text_color": GREY, "text_font_size": "11px"}
+        made.text("x", "y", text="words", source=self._ends, **place, **look)
+        made.add_tools(HoverTool(renderers=[lines], tooltips=[("", "@words")]))
+        made.yaxis.visible = made.ygrid.visible = False
+        made.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))
+        made.xaxis.major_label_overrides = dict(enumerate(names))
+        self.figure = made
+
+    def update(self, columns: TrialColumns) -> None:
+        """Show the trials that are the best by now."""
+        rows = columns.table
+        order = np.argsort(columns.sign * rows["value"], kind="stable")  # NaN goes last
+        best = order[: min(_MOST_LINES, int(np.isfinite(rows["value"]).sum()))][::-1]
+        if not len(best):
+            return
+        losses = rows["value"][best]
+        low, high = float(losses.min()), float(losses.max())
+        places = [_scaled(rows[one.column][best], one.low, one.high) for one in columns.axes]
+        places.append(_scaled(losses, low, high))
+        words = [one.words(at) for one in columns.axes for at in (one.low, one.high)]
+        n_axes = len(places)
+        self._lines.data = {
+            "xs": [list(range(n_axes))] * len(best),
+            "ys": np.array(places).T.tolist(),
+            "alpha": np.linspace(1.0, 0.08, len(best))[::-1],  # the best is on top
+            "words": [f"trial {rows['number'][row]:.0f}: {rows['params'][row]}" for row in best],
+        }
+        self._ends.data = {
+            "x": np.repeat(np.arange(n_axes), 2),
+            "y": np.tile([0.0, 1.0], n_axes),
+            "offset": np.tile([12.0, -12.0], n_axes),
+            "words": [*words, f"{low:.4g}", f"{high:.4g}"],
+        }
+
+
+class HeatMap:
+    """The mean loss of a sweep's trials by two parameters, which are chosen."""
+
+    def __init__(self, x: Axis, y: Axis) -> None:
+        self.axes = [x, y]
+        self.figure = made = new_figure("Mean loss by two parameters", "", "", height=380)
+        made.grid.visible = False
+        sides = {name: name for name in ("left", "right", "bottom", "top")}
+        self._cells = ColumnDataSource(
+            {name: [] for name in (*sides, "mean", "n", "at")}, name="cells"
+        )
+        self._colours = LinearColorMapper(palette="Viridis256")
+        fill = {"field": "mean", "transform": self._colours}
+        cells = made.quad(**sides, source=self._cells, line_color=None, fill_color=fill)
+        shown = [("mean loss", "@mean{0.######}"), ("cases", "@n"), ("at", "@at")]
+        made.add_tools(HoverTool(renderers=[cells], tooltips=shown))
+        made.add_layout(ColorBar(color_mapper=self._colours), "right")
+
+    def update(self, columns: TrialColumns) -> None:
+        """Show the trials that are told by now."""
+        x, y = self.axes
+        label_axis(self.figure.xaxis[0], x)
+        label_axis(self.figure.yaxis[0], y)
+        values, at_x, at_y = (columns.table[name] for name in ("value", x.column, y.column))
+        shown = np.isfinite(values) & np.isfinite(at_x) & np.isfinite(at_y)
+        if not shown.any():
+            return
+        (x_edges, x_middles), (y_edges, y_middles) = _edges(at_x[shown]), _edges(at_y[shown])
+        cells, edges = (at_x[shown], at_y[shown]), (x_edges, y_edges)
+        count = np.histogram2d(*cells, edges)[0]
+        i, j = np.nonzero(count)
+        mean = np.histogram2d(*cells, edges, weights=values[shown])[0][i, j] / count[i, j]
+        self._colours.update(low=float(mean.min()), high=float(mean.max()))
+        middles = zip(x_middles[i].tolist(), y_middles[j].tolist(), strict=True)
+        self._cells.data = {
+            "left": x_edges[i],
+            "right": x_edges[i + 1],
+            "bottom": y_edges[j],
+            "top": y_edges[j + 1],
+            "mean": mean,
+            "n": count[i, j],
+            "at": [f"{x.name}={x.words(at)}, {y.name}={y.words(up)}" for at, up in middles],
+        }
+
+
+def _scaled(places: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Return places from 0 to 1; in the middle, where there is only one."""
+    return (places - low) / (high - low) if high > low else places - low + 0.5
+
+
+def _edges(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the edges of cells, and their middles: one for each place, or of equal widths."""
+    middles = np.unique(places)
+    if len(middles) == 1:
+        return middles[0] + np.array([-0.5, 0.5]), middles
+    if len(middles) <= _MOST_CELLS:
+        inner = (middles[1:] + middles[:-1]) / 2
+        first, last = 2 * middles[0] - inner[0], 2 * middles[-1] - inner[-1]
+        return np.concatenate([[first], inner, [last]]), middles
+    edges = np.linspace(middles[0], middles[-1], _MOST_CELLS + 1)
+    return edges, (edges[1:] + edges[:-1]) / 2
+
+
+class WorkersOverTime:
+    """The workers at work, and the jobs that wait."""
+
+    def __init__(self, feed: Feed) -> None:
+        made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
         made.y_range.start, made.yaxis.ticker = 0, BasicTicker(min_interval=1)
-        self._workers, self._n = workers, 0
-        self._source = ColumnDataSource({"time": [], "joined": [], "pending": []})
-        for name, words, colour in (("joined", "at work", BLUE), ("pending", "pending", ORANGE)):
-            look = {"mode": "after", "color": colour, "width": 2, "legend_label": words}
+        self._feed, self._source = feed, ColumnDataSource(name="workers")
+        self.update()
+        for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
+            look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}
             made.step("time", name, source=self._source, **look)
         self.figure = _legend_above(made)
-        self.update()
 
     def update(self) -> None:
-        """Show the samples that there are by now."""
-        samples = self._workers.samples
-        if len(samples) != self._n:
-            self._n = len(samples)
-            times, joined, pending = zip(*samples, strict=True)
-            local = [1000 * (at + time.localtime(at).tm_gmtoff) for at in times]
-            self._source.data = {"time": local, "joined": joined, "pending": pending}
+        """Show how many there were up to now."""
+        times, at_work, waiting = self._feed.workers
+        local = [at.astimezone().replace(tzinfo=None) for at in times]
+        self._source.data = {"time": local, "at work": at_work, "jobs that wait": waiting}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable
-from seedwise.results.follow import _FollowedSweep
-from tests.results.test_sweep import CASES, trial
+from seedwise.model.sources import grid
+from seedwise.model.space import space_to_json
+from seedwise.results.read import follow
+from tests.results.test_sweep import CASES, SPACE, trial
 
 
 def news(followed):
-    anew, trials = followed.news()
+    anew, trials = followed()
     return anew, [(one.number, one.value, one.params) for one in trials]
 
 
@@ -18,15 +21,18 @@ def expected(*numbers):
 
 
 def test_each_trial_comes_once_until_some_are_evaluated_again(tmp_path):
-    path = tmp_path / "trials.table"
-    followed = _FollowedSweep(path, CASES)
+    directory, source = RunDirectory(tmp_path), grid(x=[0.0, 0.5, 1.0], kind=["a", "b"])
+    options = {"overrides": None, "trial_zero": None}
+    meta = {"kind": "sweep", "source": source.to_manifest_dict(), "options": options}
+    directory.meta.write({**meta, "parameter_space": space_to_json(SPACE)})
+    followed = follow(directory)
     assert news(followed) == (False, [])
 
     def tell(*numbers):
         trials = [trial(number, float(number)) for number in numbers]
         table.add(trials, [params_digest(one.params) for one in trials])
 
-    with TrialTable(path) as table:
+    with TrialTable(directory.trial_table) as table:
         tell(2)
         assert news(followed) == (True, expected(2))  # there is a file now
         tell(0, 1)

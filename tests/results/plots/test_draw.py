@@ -9,7 +9,7 @@ import pytest
 
 from seedwise.errors import NoCompleteTrialError
 from seedwise.model.space import search_param
-from seedwise.results.plots.trials import Scale, Trials
+from seedwise.results.plots.draw import Scale, Trials
 
 from .made import run, sweep, validated
 
@@ -19,7 +19,7 @@ from .made import run, sweep, validated
     [("minimize", [-1, 1, 1, 1, 4, 4]), ("maximize", [-1, 1, 2, 2, 2, 2])],
 )
 def test_the_best_so_far_is_the_first_of_the_best_up_to_each(tmp_path, direction, rows):
-    trials = Trials.of(run(tmp_path, [None, 3.0, 4.0, None, 1.0, 1.0], direction=direction))
+    trials = Trials(run(tmp_path, [None, 3.0, 4.0, None, 1.0, 1.0], direction=direction))
     assert trials.best_so_far().tolist() == rows
 
 
@@ -35,8 +35,8 @@ def test_without_a_complete_trial_there_is_nothing_to_draw(tmp_path, make):
 
 def test_the_winner_is_that_of_the_validation(tmp_path):
     values = [3.0, 1.0, None, 2.0]
-    assert Trials.of(run(tmp_path, values)).winner == 1
-    assert Trials.of(run(tmp_path, values, validation=validated(3, 1))).winner == 3
+    assert Trials(run(tmp_path, values)).winner == 1
+    assert Trials(run(tmp_path, values, validation=validated(3, 1))).winner == 3
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_winner_is_that_of_the_validation(tmp_path):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_values_are_shown_up_to_a_few_that_are_far_worse(tmp_path, values, limit, sign):
     direction = "minimize" if sign > 0 else "maximize"
-    trials = Trials.of(run(tmp_path, [sign * float(v) for v in values], direction=direction))
+    trials = Trials(run(tmp_path, [sign * float(v) for v in values], direction=direction))
     assert trials.limit() == limit
 
 
@@ -61,7 +61,7 @@ def test_values_are_shown_up_to_a_few_that_are_far_worse(tmp_path, values, limit
     [(range(11), (0, 10)), ([0, 1, 1, 100], (0, 5)), ([1, 1, 1, 3], (1, 3)), ([2], (2, 2))],
 )
 def test_colours_are_for_the_values_near_the_best(tmp_path, values, ends):
-    assert Trials.of(run(tmp_path, map(float, values))).colour_range() == ends
+    assert Trials(run(tmp_path, map(float, values))).colour_range() == ends
 
 
 def test_parameters_that_do_not_vary_are_left_out_unless_all_are_so(tmp_path):
@@ -71,12 +71,12 @@ def test_parameters_that_do_not_vary_are_left_out_unless_all_are_so(tmp_path):
     def params(number):
         return {"x": 0.5, "rate": 0.1, "kind": ["plain", "fancy"][number % 2]}
 
-    assert list(Trials.of(sweep(path, [1.0, 2.0], params=params)).scales()) == ["kind"]
-    assert list(Trials.of(run(tmp_path, [1.0])).scales()) == ["x", "rate", "kind"]
+    assert list(Trials(sweep(path, [1.0, 2.0], params=params)).scales()) == ["kind"]
+    assert list(Trials(run(tmp_path, [1.0])).scales()) == ["x", "rate", "kind"]
 
 
 def scale(values, **param):
-    return Scale.of("p", search_param(**param), values)
+    return Scale("p", search_param(**param), values)
 
 
 def test_categories_are_at_their_places_and_trials_of_one_beside_one_another():
@@ -112,4 +112,4 @@ def test_cells_go_along_the_axis(param, ends, n_cells, kind):
 def test_trials_have_parts_of_the_seeds_if_the_race_says_so(tmp_path):
     for race, n_plan in (("auto", 64), (False, 0), (True, 0)):
         result = run(tmp_path, [1.0], race=race, seeds=np.arange(64))
-        assert Trials.of(result).n_plan() == n_plan
+        assert Trials(result).n_plan() == n_plan

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from seedwise.model.sources.case import ParamCase, ParameterSource
-from seedwise.model.sources.grid import GridSource, grid
-from seedwise.model.sources.manifests import checked_type_of_source
-from seedwise.model.sources.manual import ManualSource, manual
-from seedwise.model.sources.random import RandomSource, random
+from seedwise.model.sources.kinds import (
+    GridSource,
+    ManualSource,
+    RandomSource,
+    grid,
+    manual,
+    random,
+)
+from seedwise.model.sources.values import read_manifest
 
 __all__ = [
     "GridSource",
@@ -20,12 +25,6 @@ __all__ = [
     "random",
     "source_from_manifest",
 ]
-
-_CLASSES: dict[str, type[GridSource | RandomSource | ManualSource]] = {
-    "grid": GridSource,
-    "random": RandomSource,
-    "manual": ManualSource,
-}
 
 
 def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSource | ManualSource:
@@ -54,4 +53,5 @@ def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSour
     >>> source_from_manifest(json.loads(json.dumps(source.to_manifest_dict()))) == source
     True
     """
-    return _CLASSES[checked_type_of_source(manifest, _CLASSES)].from_manifest_dict(manifest)
+    kinds = (GridSource, RandomSource, ManualSource)
+    return read_manifest({cls.TYPE: cls._read for cls in kinds}, manifest)

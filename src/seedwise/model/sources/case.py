@@ -2,14 +2,15 @@
 
 import operator
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import Any, ClassVar, Protocol, SupportsIndex, runtime_checkable
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol, Self, SupportsIndex, runtime_checkable
 
 import attrs
 
 from seedwise.errors import CaseIndexError
 from seedwise.errors.base import shown
 from seedwise.model.html import table_html
+from seedwise.model.sources.values import read_manifest
 
 _SHOWN = 5  # cases in a notebook
 
@@ -63,8 +64,19 @@ class Source(ParameterSource):
 
     __slots__ = ()
 
+    TYPE: ClassVar[str]
     #: Whether index -1 is the last case.
     FROM_END: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def _read(cls, **fields: Any) -> Self:
+        """Return the source of a manifest's fields but for its type and version."""
+
+    @classmethod
+    def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> Self:
+        """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
+        return read_manifest({cls.TYPE: cls._read}, manifest)
 
     @abstractmethod
     def _params(self, position: int) -> dict[str, Any]:

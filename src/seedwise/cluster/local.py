@@ -122,10 +122,10 @@ def _start(
             host="127.0.0.1",
             protocol="tcp://" if security is None else "tls://",
             security=security,
-            worker_class="seedwise.worker.locked.LockedNanny",
+            worker_class="seedwise.worker.servers.LockedNanny",
             dashboard_address=dashboard_address(),
             silence_logs=logging.ERROR,
-            preload=["seedwise.worker.own_group"],
+            preload=["seedwise.worker.servers"],
         )
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import seedwise as sw
 from seedwise.errors import OptionError
-from seedwise.model.held import with_overrides
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
@@ -18,6 +17,7 @@ from seedwise.model.points import Cases, first_points
 from seedwise.model.sources import grid, manual, random
 from seedwise.model.sources.distributions import uniform
 from seedwise.model.space import checked_space, search_param
+from seedwise.model.values import with_overrides
 
 SPACE = checked_space(
     {

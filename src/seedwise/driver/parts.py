@@ -17,7 +17,6 @@ from seedwise.driver.same_run import (
 from seedwise.errors import NotARunError, OptionError
 from seedwise.folder.code_files import read_code, write_code
 from seedwise.folder.directory import RunDirectory
-from seedwise.model.held import with_overrides
 from seedwise.model.loss import CallShape, LossDefinition
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import from_json, to_json
@@ -29,6 +28,7 @@ from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import DEFAULT_CHUNK_SIZE, DEFAULT_NUM_CHUNKS, SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
+from seedwise.model.values import with_overrides
 from seedwise.study.samplers import make_sampler
 from seedwise.usercode.code import Code
 from seedwise.usercode.identity import difference

@@ -18,8 +18,8 @@ import cloudpickle
 
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.code import SCRIPT
+from seedwise.usercode.find import is_guard
 from seedwise.usercode.importing import find_loss
-from seedwise.usercode.main_guard import is_guard
 
 #: Returns the source of a module that can be imported elsewhere; None of any other.
 SourceOf: TypeAlias = Callable[[str], bytes | None]

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from seedwise.errors import SnapshotError
-from seedwise.usercode.code import SCRIPT, Code, Module
-from seedwise.usercode.installed import is_installed_file
+from seedwise.usercode.code import SCRIPT, Code, Module, is_installed_file
 
 #: More than this is not the code of one study: something is taken for the user's own by mistake.
 _MOST_B = 100 * 1024**2

@@ -15,8 +15,7 @@ from seedwise.model.space import ParamValue
 from seedwise.model.trials import ChunkResult
 from seedwise.worker.block import SeedBlock, failure_from
 from seedwise.worker.context import Context, TrialDir
-from seedwise.worker.departure import job_left_s, leaves_before
-from seedwise.worker.durations import Durations
+from seedwise.worker.departure import Durations, job_left_s, leaves_before
 
 _PACK_LIMIT_S = 0.5
 

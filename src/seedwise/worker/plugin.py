@@ -26,7 +26,7 @@ from seedwise.worker.block import SeedBlock, evaluate_block, joined, needs_main_
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.context import Context, passing_context
-from seedwise.worker.durations import Durations
+from seedwise.worker.departure import Durations
 from seedwise.worker.process import Limits, Verdict
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.

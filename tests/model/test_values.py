@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 
 from seedwise.errors import OptionError
-from seedwise.model.held import refined_space, with_overrides
 from seedwise.model.space import ParameterSpace, SearchParam, checked_space, search_param
-from seedwise.model.values import checked_point, require_names
-from seedwise.study.distributions import distributions
+from seedwise.model.values import checked_point, refined_space, require_names, with_overrides
+from seedwise.study.samplers import distributions
 
 FACTORS = st.floats(1e-9, 1 - 1e-9)
 SPACE = checked_space(

@@ -21,9 +21,8 @@ import pytest
 import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
-from seedwise.worker.block import evaluate_block
+from seedwise.worker.block import Context, TrialDir, evaluate_block
 from seedwise.worker.child import Child, ChildClosedError
-from seedwise.worker.context import Context, TrialDir
 from seedwise.worker.process import Limits, Process
 from tests.builders import imported, shipment
 

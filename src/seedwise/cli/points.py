@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seedwise.errors import OptionError
+from seedwise.model.points import require_known, typed_value
 from seedwise.model.sources import (
     ManualSource,
     ParameterSource,
@@ -26,7 +27,6 @@ from seedwise.model.sources.distributions import (
     uniform,
 )
 from seedwise.model.space import ParameterSpace, SearchParam
-from seedwise.model.values import require_known, typed_value
 
 _RANGES = {
     "uniform": uniform,

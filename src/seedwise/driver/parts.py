@@ -23,18 +23,16 @@ from seedwise.model.options.fields import from_json, to_json
 from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.points import Cases, first_points
+from seedwise.model.points import Cases, first_points, with_overrides
 from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import DEFAULT_CHUNK_SIZE, DEFAULT_NUM_CHUNKS, SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
-from seedwise.model.values import with_overrides
 from seedwise.study.samplers import make_sampler
 from seedwise.usercode.code import Code
 from seedwise.usercode.identity import difference
-from seedwise.usercode.pack import Packed, pack
 from seedwise.usercode.pickling import dumps
-from seedwise.usercode.shipment import Shipment
+from seedwise.usercode.shipment import Packed, Shipment, pack
 
 #: Keywords that are about a call, and not about the run.
 OF_THE_CALL = {

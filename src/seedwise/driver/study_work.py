@@ -24,9 +24,9 @@ from seedwise.folder.ledger import Ledger, ledger_end
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.folder.stop_note import NO_TRIAL, StopNote, read_stop_note, write_stop_note
 from seedwise.model.events import Event, TrialFinished
+from seedwise.model.points import refined_space
 from seedwise.model.space import space_to_json
 from seedwise.model.trials import TrialResult, TrialState, best_trial
-from seedwise.model.values import refined_space
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints

@@ -16,9 +16,8 @@ import attrs
 from seedwise.dispatch.self_check import Answer, Record
 from seedwise.driver.run import Run
 from seedwise.model.loss import LossDefinition
-from seedwise.worker.block import evaluate_block
+from seedwise.worker.block import Context, TrialDir, evaluate_block
 from seedwise.worker.chunk import Reference
-from seedwise.worker.context import Context, TrialDir
 
 _PR_SET_PDEATHSIG = 1
 

@@ -13,8 +13,7 @@ import numpy as np
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import ChunkResult
-from seedwise.worker.block import SeedBlock, failure_from
-from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.block import Context, SeedBlock, TrialDir, failure_from
 from seedwise.worker.departure import Durations, job_left_s, leaves_before
 
 _PACK_LIMIT_S = 0.5

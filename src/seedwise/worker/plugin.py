@@ -22,10 +22,16 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.shipment import Shipment
-from seedwise.worker.block import SeedBlock, evaluate_block, joined, needs_main_thread
+from seedwise.worker.block import (
+    Context,
+    SeedBlock,
+    evaluate_block,
+    joined,
+    needs_main_thread,
+    passing_context,
+)
 from seedwise.worker.child import Child, ChildClosedError
 from seedwise.worker.chunk import ChunkTask
-from seedwise.worker.context import Context, passing_context
 from seedwise.worker.departure import Durations
 from seedwise.worker.process import Limits, Verdict
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from seedwise.model.sources.case import ParamCase, ParameterSource
+from seedwise.model.sources.case import ParamCase, ParameterSource, read_manifest
 from seedwise.model.sources.kinds import (
     GridSource,
     ManualSource,
@@ -12,7 +12,6 @@ from seedwise.model.sources.kinds import (
     manual,
     random,
 )
-from seedwise.model.sources.values import read_manifest
 
 __all__ = [
     "GridSource",

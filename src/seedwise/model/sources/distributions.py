@@ -17,7 +17,7 @@ import numpy as np
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
-from seedwise.model.sources.values import (
+from seedwise.model.sources.case import (
     Axis,
     CaseValue,
     axis,

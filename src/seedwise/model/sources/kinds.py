@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
 from seedwise.model.options.hints import hinted
-from seedwise.model.sources.case import Source
-from seedwise.model.sources.distributions import Distribution, distribution_from_manifest
-from seedwise.model.sources.values import (
+from seedwise.model.sources.case import (
     VERSION,
     Axis,
     CaseValue,
+    Source,
     axis,
     check_distinct,
     checked_name,
@@ -27,6 +26,7 @@ from seedwise.model.sources.values import (
     encoded_axis,
     plain_value,
 )
+from seedwise.model.sources.distributions import Distribution, distribution_from_manifest
 
 # SeedSequence joins the words of the seed, filled up to 128 bits, and those of the index. A longer
 # seed would read like another seed and index, and repeat their cases.

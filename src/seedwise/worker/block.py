@@ -147,28 +147,25 @@ def _evaluate_vectorized(
     blocks: list[SeedBlock] = []
     size = chunk.batch or len(chunk.seeds)
     for first in range(0, len(chunk.seeds), size):
-        seeds = chunk.seeds[first : first + size]
-        blocks.append(_evaluate_batch(loss, params, seeds, chunk.start + first, context))
+        batch = Chunk(chunk.index, chunk.start + first, chunk.seeds[first : first + size])
+        blocks.append(_evaluate_batch(loss, params, batch, context))
         if blocks[-1].failure is not None:
             break
     return joined(blocks)
 
 
 def _evaluate_batch(
-    loss: LossDefinition,
-    params: Mapping[str, ParamValue],
-    seeds: NDArray[np.int64],
-    start: int,
-    context: dict[str, Any],
+    loss: LossDefinition, params: Mapping[str, ParamValue], batch: Chunk, context: dict[str, Any]
 ) -> SeedBlock:
     try:
-        returned = loss.evaluate(params, seeds.copy(), context)
-        losses, components = read_arrays(returned, len(seeds))
+        returned = loss.evaluate(params, batch.seeds.copy(), context)
+        losses, components = read_arrays(returned, len(batch.seeds))
     except BaseException as error:
-        return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
+        return SeedBlock(None, _with_remark(failure_from(error, batch.start, None), loss, params))
     for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
         unfit = LossValueError(float(losses[offset]), NOT_FINITE)
-        return SeedBlock(None, failure_from(unfit, start + offset, int(seeds[offset])))
+        failure = failure_from(unfit, batch.start + offset, int(batch.seeds[offset]))
+        return SeedBlock(None, failure)
     return SeedBlock(losses, None, components)
 
 

@@ -46,7 +46,7 @@ def depart(dask_worker: Any, reason: str) -> None:
         if is_departing(dask_worker):
             return
         setattr(dask_worker, _FLAG, True)
-    dask_worker.loop.add_callback(_begin, dask_worker, reason)
+    dask_worker.loop.add_callback(_leave, dask_worker, reason)
 
 
 def is_departing(dask_worker: Any) -> bool:
@@ -71,16 +71,12 @@ def leaves_before(dask_worker: Any, needs_s: float | None) -> bool:
     return True
 
 
-def _begin(worker: Any, reason: str) -> None:
+async def _leave(worker: Any, reason: str) -> None:
     # Only the scheduler is told of a pause: a worker that really pauses starts nothing that it
     # has, not even to send it back. This message arrives before that of any task that ends later.
     worker.batched_send(
         {"op": "worker-status-change", "status": "paused", "stimulus_id": _stimulus()}
     )
-    worker.loop.add_callback(_leave, worker, reason)
-
-
-async def _leave(worker: Any, reason: str) -> None:
     until_s = None
     while worker.status.name in _ALIVE:
         for task in worker.state.tasks.values():

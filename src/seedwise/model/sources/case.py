@@ -1,19 +1,11 @@
 """The shape of every source of parameters: cases, each found by its index, and their values."""
 
+import contextlib
 import math
 import operator
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import (
-    Any,
-    ClassVar,
-    Protocol,
-    Self,
-    SupportsIndex,
-    TypeAlias,
-    TypeVar,
-    runtime_checkable,
-)
+from typing import Any, ClassVar, Protocol, Self, SupportsIndex, TypeAlias, runtime_checkable
 
 import attrs
 import numpy as np
@@ -37,29 +29,33 @@ _LONGEST_LIST = 1000
 
 _SHOWN = 5  # cases in a notebook
 
-_T = TypeVar("_T")
+
+@contextlib.contextmanager
+def about(parameter: str | None) -> Iterator[None]:
+    """Have a SourceError in this block name a parameter."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(error.problem, error.parameter or parameter) from None
 
 
-def plain_value(value: Any, parameter: str | None = None, depth: int = 0) -> CaseValue:
+def plain_value(value: Any, depth: int = 0) -> CaseValue:
     """Return a value that a case may hold, as plain Python; raise SourceError for another."""
     if depth > _DEEPEST:
-        raise SourceError(f"value is nested more than {_DEEPEST} levels deep", parameter)
+        raise SourceError(f"value is nested more than {_DEEPEST} levels deep")
     if type(value) is list or type(value) is tuple:
-        return tuple(plain_value(item, parameter, depth + 1) for item in value)
+        return tuple(plain_value(item, depth + 1) for item in value)
     # The item() of a time span may be an int, which loses its unit.
     span = isinstance(value, np.timedelta64 | np.datetime64)
     plain = value.item() if isinstance(value, np.generic) and not span else value
     # Not isinstance: JSON would keep only the value of an enum.
     if type(plain) not in (bool, int, float, str, type(None)):
-        raise SourceError(
-            f"value {shown(value)}: must be a float, int, str, bool or None, or a list or tuple "
-            "of these",
-            parameter,
-        )
+        allowed = "a float, int, str, bool or None, or a list or tuple of these"
+        raise SourceError(f"value {shown(value)}: must be {allowed}")
     if isinstance(plain, float) and not math.isfinite(plain):
-        raise SourceError(f"value {shown(value)}: must be finite", parameter)
+        raise SourceError(f"value {shown(value)}: must be finite")
     if isinstance(plain, int) and plain.bit_length() > _MOST_BITS:
-        raise SourceError(f"value is an int of more than {_MOST_BITS} bits", parameter)
+        raise SourceError(f"value is an int of more than {_MOST_BITS} bits")
     return plain  # type: ignore[no-any-return]
 
 
@@ -72,39 +68,40 @@ def checked_name(name: Any) -> str:
     return name
 
 
-def axis(values: Any, what: str, parameter: str | None = None) -> Axis:
+def axis(values: Any, what: str) -> Axis:
     """Return the values of a list, tuple, range or 1-d array in their order, as plain Python.
 
     Equal values give equal axes, however they are given: more than 1,000 evenly spaced ints
-    are a range, and everything else is a tuple. `what` and `parameter` are for a SourceError.
+    are a range, and everything else is a tuple. `what` they are is for a SourceError.
     """
     array = isinstance(values, np.ndarray) and values.ndim == 1
     if not array and type(values) not in (list, tuple, range):
-        raise SourceError(
-            f"{what} {shown(values)}: must be a list, tuple, range or array of one dimension",
-            parameter,
-        )
+        allowed = "a list, tuple, range or array of one dimension"
+        raise SourceError(f"{what} {shown(values)}: must be {allowed}")
     try:
         n_values = len(values)
     except OverflowError:
-        raise SourceError(f"{what} {shown(values)}: must be fewer than 2**63", parameter) from None
+        raise SourceError(f"{what} {shown(values)}: must be fewer than 2**63") from None
     if not n_values:
-        raise SourceError(f"{what} are empty; give at least one", parameter)
+        raise SourceError(f"{what} are empty; give at least one")
     if isinstance(values, range) and n_values > _LONGEST_LIST:
-        plain_value(values[0], parameter)
-        plain_value(values[-1], parameter)
+        plain_value(values[0]), plain_value(values[-1])  # not too large
         return range(values[0], values[-1] + values.step, values.step)
-    return _compact(tuple(plain_value(value, parameter) for value in values))
+    plain = tuple(map(plain_value, values))
+    whole = [value for value in plain if type(value) is int]
+    if n_values <= _LONGEST_LIST or len(whole) < n_values:
+        return plain
+    step = whole[1] - whole[0]
+    same = range(whole[0], whole[0] + n_values * step, step or 1)
+    return same if list(same) == whole else plain
 
 
-def check_distinct(values: Axis, parameter: str) -> None:
+def check_distinct(values: Axis) -> None:
     """Raise SourceError if a value is given twice; 1, 1.0 and True are three values."""
-    if isinstance(values, range):
-        return
     seen = set()
-    for value in values:
+    for value in () if isinstance(values, range) else values:
         if repr(value) in seen:
-            raise SourceError(f"values hold {shown(value)} twice", parameter)
+            raise SourceError(f"values hold {shown(value)} twice")
         seen.add(repr(value))
 
 
@@ -136,9 +133,7 @@ def decoded(value: Any) -> Any:
     return value
 
 
-def read_manifest(
-    readers: Mapping[str, Callable[..., _T]], manifest: Any, parameter: str | None = None
-) -> _T:
+def read_manifest(readers: Mapping[str, Callable[..., Any]], manifest: Any) -> Any:
     """Return what the reader of a manifest's type makes of its other fields, or SourceError."""
     try:
         fields = {**manifest}
@@ -147,25 +142,12 @@ def read_manifest(
             known = f"this seedwise knows manifests of version {VERSION}"
             raise SourceError(f"manifest: version={shown(version)}: {known}")
         return readers[fields.pop("type")](**fields)
-    except SourceError as error:
-        raise SourceError(error.problem, error.parameter or parameter) from None
+    except SourceError:
+        raise
     except Exception as error:
         wrote = f"what a {' or '.join(readers)} writes in version {VERSION}"
         why = f"{type(error).__name__}: {error}"
-        raise SourceError(
-            f"manifest {shown(manifest)}: must be {wrote} ({why})", parameter
-        ) from None
-
-
-def _compact(values: tuple[CaseValue, ...]) -> Axis:
-    if len(values) <= _LONGEST_LIST:
-        return values
-    whole = [value for value in values if type(value) is int]
-    if len(whole) < len(values):
-        return values
-    step = whole[1] - whole[0]
-    same = range(whole[0], whole[0] + len(whole) * step, step or 1)
-    return same if list(same) == whole else values
+        raise SourceError(f"manifest {shown(manifest)}: must be {wrote} ({why})") from None
 
 
 @attrs.frozen
@@ -218,18 +200,16 @@ class Source(ParameterSource):
     __slots__ = ()
 
     TYPE: ClassVar[str]
+    #: A function of a manifest's fields, but for its type and version.
+    _read: ClassVar[Any]
     #: Whether index -1 is the last case.
     FROM_END: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
-    def _read(cls, **fields: Any) -> Self:
-        """Return the source of a manifest's fields but for its type and version."""
-
-    @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> Self:
         """Return the source that `to_manifest_dict` wrote; SourceError for another dict."""
-        return read_manifest({cls.TYPE: cls._read}, manifest)
+        source: Self = read_manifest({cls.TYPE: cls._read}, manifest)
+        return source
 
     @abstractmethod
     def _params(self, position: int) -> dict[str, Any]:

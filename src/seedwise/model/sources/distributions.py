@@ -8,18 +8,20 @@ every machine rounds alike: IEEE sums and products, ints, and decimals of 60 dig
 
 import decimal
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
 from seedwise.model.sources.case import (
     Axis,
     CaseValue,
+    about,
     axis,
     comparable,
     decoded,
@@ -74,8 +76,9 @@ def _word(rng: np.random.Generator) -> int:
 
 
 def _number(value: float) -> float:
+    given: Any = value  # of any type: only checkers of types heed the annotation
     # NumPy counts its time spans among the integers.
-    if not is_number(value) or isinstance(value, np.timedelta64) or not is_finite(value):
+    if not is_number(given) or isinstance(given, np.timedelta64) or not is_finite(given):
         raise SourceError(f"bound {shown(value)}: must be a finite number")
     return float(value)
 
@@ -85,6 +88,10 @@ def _whole(value: int) -> int:
     if int(value) != value or abs(value) > _LARGEST_INT:
         raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
     return int(value)
+
+
+def _options(values: Sequence[CaseValue] | NDArray[Any]) -> Axis:
+    return axis(values, "options")
 
 
 class _Range:
@@ -281,7 +288,7 @@ class Choice:
 
     TYPE: ClassVar[str] = "choice"
 
-    options: Axis = attrs.field(converter=lambda values: axis(values, "options"), eq=comparable)
+    options: Axis = attrs.field(converter=_options, eq=comparable)
 
     def draw(self, rng: np.random.Generator) -> CaseValue:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
@@ -316,4 +323,6 @@ choice = Choice
 
 def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:
     """Return the distribution that `to_manifest_dict` wrote; SourceError names the parameter."""
-    return read_manifest(_READERS, manifest, parameter)
+    with about(parameter):
+        found: Distribution = read_manifest(_READERS, manifest)
+    return found

@@ -35,7 +35,8 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
     """
 
     _surrogate: Surrogate | None = None
-    _choice: "_Choice | None" = None
+    #: What is known of the trials, and the parameters that it is about.
+    _choice: tuple[Posterior, dict[str, BaseDistribution]] | None = None
     _n_plan: int | None = None  # how many seeds trials have a part of; 0 if they have no parts
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
         if not self._surrogate.explains:
             return list(trials)
         posterior = self._surrogate.posterior(told)
-        self._choice = _Choice(_space(trials), posterior)
+        self._choice = posterior, _space(trials)
         values = posterior.smoothed()
         shown = list(trials)
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
@@ -82,12 +83,17 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     def _compute_acquisition_func(
         self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
     ) -> NDArray[np.float64]:
-        if self._choice is None or not self._choice.space.keys() <= samples.keys():
+        if self._choice is None or not self._choice[1].keys() <= samples.keys():
             ratios: NDArray[np.float64] = super()._compute_acquisition_func(
                 samples, mpe_below, mpe_above
             )
             return ratios
-        return self._choice(samples)
+        posterior, space = self._choice
+        columns = [
+            _encoded(distribution, [distribution.to_external_repr(x) for x in samples[name]])
+            for name, distribution in space.items()
+        ]
+        return posterior.log_expected_improvement(np.concatenate(columns, 1))
 
 
 class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
@@ -171,22 +177,6 @@ def smoothed_at(
     columns = [_encoded(distribution, at[name]) for name, distribution in _space(trials).items()]
     means = surrogate.posterior(told).at(np.concatenate(columns, 1))
     return -means if maximize else means
-
-
-@attrs.frozen(eq=False)
-class _Choice:
-    """Compares TPE's candidates by what is known of the trials."""
-
-    space: dict[str, BaseDistribution]
-    posterior: Posterior
-
-    def __call__(self, samples: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Return how good each candidate is; they are as TPE has them."""
-        columns = [
-            _encoded(distribution, [distribution.to_external_repr(x) for x in samples[name]])
-            for name, distribution in self.space.items()
-        ]
-        return self.posterior.log_expected_improvement(np.concatenate(columns, 1))
 
 
 class _ShownStudy:

@@ -1,40 +1,23 @@
-"""A loss as it is packed, travels to a worker or to a child process, and is loaded there."""
+"""A loss as it travels to a worker or to a child process."""
 
 import contextlib
 import contextvars
-import dis
 import hashlib
 import importlib
-import inspect
 import pickle
 import sys
-import uuid
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import attrs
 
-from seedwise.errors import ForeignCodeError, LossTransportError, OptionError
+from seedwise.errors import ForeignCodeError, LossTransportError
 from seedwise.model.loss import LossDefinition, registered_losses
-from seedwise.model.options.work import WorkOptions
-from seedwise.usercode.code import SCRIPT, Code
-from seedwise.usercode.find import argv_of
+from seedwise.usercode.code import Code
 from seedwise.usercode.importing import find_loss, has_imported, hold, release, senders
-from seedwise.usercode.pickling import dumps, is_importable, name_of
-from seedwise.usercode.snapshot import take_snapshot
 
 #: The file of a pickle in the folder of the code.
 PICKLE = "loss.pickle"
-
-
-# What is larger is read from the run's folder and does not go through Dask.
-_LARGEST_MESSAGE_B = 2 * 1024**2
-_LARGE_B = 10 * 1024**2
-
-_LOSS_MODULE = "_seedwise_loss_module"
 
 
 @attrs.frozen
@@ -124,78 +107,3 @@ class Shipment:
         except OSError as error:
             problem = str(error.strerror)
         raise LossTransportError.unreadable(self.name, path, problem)
-
-
-@attrs.frozen
-class Packed:
-    """A loss, packed, and the files that the run's folder is to keep."""
-
-    shipment: Shipment
-    #: The content of the snapshot's files, by their paths in it.
-    files: Mapping[str, bytes] = attrs.field(repr=False)
-    #: What goes by value and how large it is, in words; None if nothing does.
-    by_value: str | None = None
-
-
-def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
-    """Pack a loss: by its name if an import makes it, else by value; and the user's code."""
-    sender = uuid.uuid4().hex
-    senders[sender] = contextvars.copy_context()
-    module, also = _loss_module(options.loss_module)
-    home = str(getattr(loss.function, "__module__", None))
-    argv = argv_of(loss) if options.forward_sys_argv_to_workers else None
-    code, files = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
-    variable: str | None = None
-    if module is None and (by_name := name_of(loss, code.sources.get)) is not None:
-        module, variable = by_name
-    shipment = Shipment(loss.name, code, module, variable, sender=sender)
-    if module is not None:
-        return Packed(shipment, files)
-    try:
-        pickled = dumps(loss, code.sources.get)
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise LossTransportError.not_picklable(loss.name, problem) from error
-    if len(pickled) > _LARGE_B:
-        warnings.warn(
-            f"loss {loss.name!r} takes {len(pickled) / 1e6:.0f} MB with it to each worker, as it "
-            "is defined inside a function, in a notebook or under the main guard and holds data. "
-            "Define it, and load the data, at the top of a .py file: then each worker loads them "
-            "once, as the script does.",
-            stacklevel=2,
-        )
-    is_small = len(pickled) <= _LARGEST_MESSAGE_B
-    shipment = attrs.evolve(
-        shipment,
-        # What the import of the module around it does counts, too.
-        module=home if home != SCRIPT and home in code.modules else None,
-        digest=hashlib.sha256(pickled).hexdigest(),
-        pickled=pickled if is_small else None,
-        python=sys.version_info[:2],
-    )
-    name = getattr(loss.function, "__qualname__", repr(loss.function))
-    words = f"the loss, {name}, with what it captures: {len(pickled) / 1e6:.3g} MB"
-    return Packed(shipment, files if is_small else {**files, PICKLE: pickled}, words)
-
-
-def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | None]]:
-    """Return the module to import, and where it is to be loaded from: None is as usual."""
-    if module is None or module == SCRIPT:
-        return None, {}
-    if module.endswith(".py"):
-        path = Path(module).expanduser().absolute()
-        if path.is_file():
-            return _LOSS_MODULE, {_LOSS_MODULE: path}
-    elif is_importable(module):
-        return module, {module: None}
-    raise OptionError("loss_module", module, "a module or .py file that can be imported")
-
-
-def _imported(loss: LossDefinition) -> list[str]:
-    """Return what a loss imports when it is called, which may have no source that says so."""
-    code = getattr(inspect.unwrap(loss.function), "__code__", None)
-    codes = [] if code is None else [code]
-    for piece in codes:
-        codes += [const for const in piece.co_consts if isinstance(const, CodeType)]
-    steps = (step for piece in codes for step in dis.get_instructions(piece))
-    return [step.argval for step in steps if step.opname == "IMPORT_NAME"]

@@ -35,7 +35,7 @@ from seedwise.driver.report import Listeners, Report
 from seedwise.folder.events import EventLog
 from seedwise.folder.ledger import Ledger
 from seedwise.study.proposer import Proposer
-from seedwise.usercode import shipment
+from seedwise.usercode import pack
 from seedwise.usercode.code import Code
 from tests.benchmarks.loss import walk
 from tests.benchmarks.table import Row, show
@@ -81,7 +81,7 @@ ALONE = {
         {"progress": False},
     ),
     "snapshot and self-check": Part(
-        [(shipment, "take_snapshot", empty_snapshot)], {"self_check": False}
+        [(pack, "take_snapshot", empty_snapshot)], {"self_check": False}
     ),
 }
 ALL = "everything"

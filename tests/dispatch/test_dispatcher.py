@@ -25,7 +25,7 @@ from seedwise.errors import ChunkTooLongError, ClusterError, NoCompleteTrialErro
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult, Proposal
-from seedwise.usercode.shipment import pack
+from seedwise.usercode.pack import pack
 from tests.dispatch.clusters import die, fake_cluster, hang, real_cluster
 from tests.dispatch.test_clock import n_running
 from tests.losses import bowl

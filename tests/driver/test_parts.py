@@ -40,7 +40,7 @@ from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid, manual, random
 from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 from seedwise.usercode.importing import senders
-from seedwise.usercode.shipment import Packed
+from seedwise.usercode.pack import Packed
 from tests.builders import code
 from tests.losses import SPACE, bowl, bowls
 

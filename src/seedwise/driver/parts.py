@@ -31,8 +31,9 @@ from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.study.samplers import make_sampler
 from seedwise.usercode.code import Code
 from seedwise.usercode.identity import difference
+from seedwise.usercode.pack import Packed, pack
 from seedwise.usercode.pickling import dumps
-from seedwise.usercode.shipment import Packed, Shipment, pack
+from seedwise.usercode.shipment import Shipment
 
 #: Keywords that are about a call, and not about the run.
 OF_THE_CALL = {

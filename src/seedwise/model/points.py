@@ -110,7 +110,7 @@ def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
 def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
     """Return the point of a keyword in its parameters' types, without those that are held."""
     require_known(name, point, space)
-    checked = {}
+    checked: dict[str, Any] = {}
     for key, value in point.items():
         param, where = space[key], f"{name}[{key!r}]"
         if len(set(param.allowed or param.range or ())) == 1:  # it is held
@@ -120,17 +120,13 @@ def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) ->
             raise OptionError(where, value, f"one of {list(param.allowed)!r}")
         if param.range is not None:
             low, high = param.range
-            if not low <= checked[key] <= high:  # type: ignore[operator]
+            if not low <= checked[key] <= high:
                 raise OptionError(where, value, f"within the range from {low!r} to {high!r}")
-            if param.step is not None:
-                _require_on_step(where, low, param.step, checked[key])
+            n_steps = (checked[key] - low) / param.step if param.step is not None else 0
+            if abs(n_steps - round(n_steps)) > _ROUNDING * max(1.0, abs(n_steps)):
+                on_step = f"a whole number of steps of {param.step!r} from {low!r}"
+                raise OptionError(where, value, on_step)
     return checked
-
-
-def _require_on_step(where: str, low: float, step: float, value: Any) -> None:
-    n_steps = (value - low) / step
-    if abs(n_steps - round(n_steps)) > _ROUNDING * max(1.0, abs(n_steps)):
-        raise OptionError(where, value, f"a whole number of steps of {step!r} from {low!r}")
 
 
 def require_names(

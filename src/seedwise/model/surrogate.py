@@ -60,14 +60,9 @@ class Told:
 
     def of(self, rows: NDArray[np.intp]) -> "Told":
         """Return some of the trials, by number."""
-        return Told(
-            self.points[rows],
-            self.parameters,
-            self.values[rows],
-            self.stderrs[rows],
-            self.n_seeds[rows],
-            self.firsts[rows],
-        )
+        points, values, stderrs = self.points[rows], self.values[rows], self.stderrs[rows]
+        n_seeds, firsts = self.n_seeds[rows], self.firsts[rows]
+        return Told(points, self.parameters, values, stderrs, n_seeds, firsts)
 
     def and_then(self, later: "Told") -> "Told":
         """Return these trials, and others that were told later."""

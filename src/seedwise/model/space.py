@@ -138,9 +138,7 @@ def search_param(
     if log or dtype == "log":
         _check_log(low, step)
         log = True
-    if dtype == "int":
-        return _int_range(low, high, log, step)
-    return _float_range(low, high, log, step)
+    return _range(low, high, int if dtype == "int" else float, log, step)
 
 
 def checked_space(specs: Any) -> ParameterSpace:
@@ -202,33 +200,28 @@ def _check_log(low: float, step: float | None) -> None:
         raise SpaceError(f"step={step!r} with log: Optuna can't search steps on a log scale")
 
 
-def _float_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
-    if step is not None:
-        if not is_number(step) or not is_finite(step) or step <= 0:
-            raise SpaceError(f"step={step!r}: must be a finite number above 0")
-        # In decimal, too: in binary 0.3 - 0.1 is a little less than 0.2.
-        if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
-            raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
-        step = float(step)
-    return SearchParam(dtype="float", range=(float(low), float(high)), log=log, step=step)
-
-
-def _int_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
-    for bound in (low, high):
+def _range(
+    low: float, high: float, kind: type[int | float], log: bool, step: float | None
+) -> SearchParam:
+    for bound in (low, high) if kind is int else ():
         if bound != int(bound) or abs(bound) > _LARGEST_INT:
             raise SpaceError(
                 f"range=({low!r}, {high!r}): bounds of an int range must be whole numbers of at "
                 f"most 2**53; {bound!r} is not"
             )
     if step is not None:
-        if not is_number(step) or not is_finite(step) or step != int(step) or step < 1:
-            raise SpaceError(
-                f"step={step!r}: the step of an int range must be a whole number above 0"
-            )
-        if step > high - low:
+        fine = is_number(step) and is_finite(step) and step > 0
+        if not fine or (kind is int and step != int(step)):
+            must = "must be a finite number above 0"
+            if kind is int:
+                must = "the step of an int range must be a whole number above 0"
+            raise SpaceError(f"step={step!r}: {must}")
+        # In decimal, too: in binary 0.3 - 0.1 is a little less than 0.2.
+        if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
-        step = int(step)
-    return SearchParam(dtype="int", range=(int(low), int(high)), log=log, step=step)
+        step = kind(step)
+    dtype: DType = "int" if kind is int else "float"
+    return SearchParam(dtype=dtype, range=(kind(low), kind(high)), log=log, step=step)
 
 
 def _choice(allowed: object, dtype: str | None) -> SearchParam:

@@ -59,7 +59,9 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
         values = posterior.smoothed()
         shown = list(trials)
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
-            shown[row] = _with_value(trials[row], value)
+            # Faster than copy.copy, which counts with thousands of trials at each ask.
+            shown[row] = object.__new__(FrozenTrial)
+            shown[row].__dict__.update(trials[row].__dict__, _values=[value])
         return shown
 
     def _shown(self, study: optuna.Study) -> optuna.Study:
@@ -194,13 +196,6 @@ class _ShownStudy:
         return self._sampler.smoothed(trials, maximize, self._n_plan)
 
 
-def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
-    # Faster than copy.copy, which counts with thousands of trials at each ask.
-    shown = object.__new__(FrozenTrial)
-    shown.__dict__.update(trial.__dict__, _values=[value])
-    return shown
-
-
 def told_trials(
     trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
 ) -> tuple[list[int], Told]:
@@ -211,7 +206,7 @@ def told_trials(
         for row, trial in enumerate(trials)
         if trial.state is TrialState.COMPLETE
         and space.keys() <= trial.params.keys()
-        and math.isfinite(_value(trial))
+        and math.isfinite(trial.value or 0.0)
     ]
     chosen = [trials[row] for row in rows]
     params = [trial.params for trial in chosen]
@@ -220,7 +215,7 @@ def told_trials(
         for name, distribution in space.items()
     ]
     widths = [column.shape[1] for column in columns]
-    values = np.array([_value(trial) for trial in chosen])
+    values = np.array([trial.value for trial in chosen], float)
     attributes = [trial.user_attrs for trial in chosen]
     n_seeds = np.array([each.get("n_seeds", 1) for each in attributes], int)
     numbers = np.array([trial.number for trial in chosen], int)
@@ -242,11 +237,6 @@ def _space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     complete = (each for each in reversed(trials) if each.state is TrialState.COMPLETE)
     newest = next((each.distributions for each in complete), {})
     return {name: newest[name] for name in sorted(newest) if not newest[name].single()}
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None  # it is complete
-    return trial.value
 
 
 def _encoded(distribution: BaseDistribution, values: Sequence[Any]) -> NDArray[np.float64]:

@@ -159,13 +159,9 @@ def require_main_guard() -> None:
 
 
 def _is_guarded(script: str, line: int) -> bool:
-    tree = ast.parse(Path(script).read_bytes())
-    return any(
-        isinstance(node, ast.If)
-        and is_guard(node)
-        and node.lineno <= line <= (node.end_lineno or line)
-        for node in ast.walk(tree)
-    )
+    nodes = ast.walk(ast.parse(Path(script).read_bytes()))
+    guards = (node for node in nodes if isinstance(node, ast.If) and is_guard(node))
+    return any(node.lineno <= line <= (node.end_lineno or line) for node in guards)
 
 
 def is_guard(node: ast.If) -> bool:

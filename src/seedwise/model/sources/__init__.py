@@ -269,9 +269,11 @@ class ManualSource(Source):
             if one_sided := row.keys() ^ rows[0].keys():
                 problem = f"only one of case 0 and case {index} has {shown(sorted(one_sided))}"
                 raise SourceError(f"{problem}: all cases must have the same names")
-        self.__attrs_init__(
-            names, tuple(tuple(row[name] for name in names) for row in rows), _checked_tags(tags)
-        )
+        tags = () if tags is None else tags
+        if not isinstance(tags, list | tuple) or not all(type(tag) is str and tag for tag in tags):
+            raise SourceError(f"tags={shown(tags)}: must be a list of non-empty strings")
+        values = tuple(tuple(row[name] for name in names) for row in rows)
+        self.__attrs_init__(names, values, tuple(tags))
 
     @property
     def n_cases(self) -> int:
@@ -310,14 +312,6 @@ def _case(index: int, case: Any) -> dict[str, CaseValue]:
     except SourceError as error:
         raise SourceError(f"case {index}: {error.problem}", error.parameter) from None
     return plain
-
-
-def _checked_tags(tags: Any) -> tuple[str, ...]:
-    if tags is None:
-        return ()
-    if not isinstance(tags, list | tuple) or not all(type(tag) is str and tag for tag in tags):
-        raise SourceError(f"tags={shown(tags)}: must be a list of non-empty strings")
-    return tuple(tags)
 
 
 def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSource | ManualSource:

@@ -253,7 +253,16 @@ class Source(ParameterSource):
         TypeError
             If `index` is a slice, or not a whole number.
         """
-        asked = _asked(index)
+        asked: Any = index
+        if isinstance(asked, slice):
+            raise TypeError(
+                "a source can't be sliced, because it may have more cases than fit in memory; "
+                "iterate over a part of it with itertools.islice(source, start, stop)"
+            )
+        try:
+            asked = operator.index(asked)
+        except TypeError:
+            raise TypeError(f"case index {shown(index)}: must be a whole number") from None
         n_cases = self.n_cases
         position = asked + n_cases if asked < 0 and self.FROM_END else asked
         if not 0 <= position < n_cases:
@@ -274,15 +283,3 @@ class Source(ParameterSource):
 
     def _case(self, position: int) -> ParamCase:
         return ParamCase(position, self._params(position), self.tags)
-
-
-def _asked(index: Any) -> int:
-    if isinstance(index, slice):
-        raise TypeError(
-            "a source can't be sliced, because it may have more cases than fit in memory; iterate "
-            "over a part of it with itertools.islice(source, start, stop)"
-        )
-    try:
-        return operator.index(index)
-    except TypeError:
-        raise TypeError(f"case index {shown(index)}: must be a whole number") from None

@@ -17,8 +17,8 @@ ParamValue: TypeAlias = float | int | str | bool
 DType: TypeAlias = Literal["float", "int", "str", "bool"]
 ParameterSpace: TypeAlias = dict[str, "SearchParam"]
 
-# The largest whole number that a float64 holds exactly; samplers work in float64.
-_LARGEST_INT = 2**53
+#: The largest whole number that a float64 holds exactly; samplers work in float64.
+LARGEST_INT = 2**53
 
 
 @attrs.frozen
@@ -204,7 +204,7 @@ def _range(
     low: float, high: float, kind: type[int | float], log: bool, step: float | None
 ) -> SearchParam:
     for bound in (low, high) if kind is int else ():
-        if bound != int(bound) or abs(bound) > _LARGEST_INT:
+        if bound != int(bound) or abs(bound) > LARGEST_INT:
             raise SpaceError(
                 f"range=({low!r}, {high!r}): bounds of an int range must be whole numbers of at "
                 f"most 2**53; {bound!r} is not"

@@ -1,7 +1,7 @@
 """The smoothed search: samplers that are shown smoothed values of trials, not their means."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,11 +91,8 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
             )
             return ratios
         posterior, space = self._choice
-        columns = [
-            _encoded(distribution, [distribution.to_external_repr(x) for x in samples[name]])
-            for name, distribution in space.items()
-        ]
-        return posterior.log_expected_improvement(np.concatenate(columns, 1))
+        at = {name: map(space[name].to_external_repr, samples[name]) for name in space}
+        return posterior.log_expected_improvement(_points(space, at))
 
 
 class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
@@ -176,8 +173,7 @@ def smoothed_at(
     surrogate = fit_surrogate(told)
     if not surrogate.explains:
         return None
-    columns = [_encoded(distribution, at[name]) for name, distribution in _space(trials).items()]
-    means = surrogate.posterior(told).at(np.concatenate(columns, 1))
+    means = surrogate.posterior(told).at(_points(_space(trials), at))
     return -means if maximize else means
 
 
@@ -237,6 +233,13 @@ def _space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     complete = (each for each in reversed(trials) if each.state is TrialState.COMPLETE)
     newest = next((each.distributions for each in complete), {})
     return {name: newest[name] for name in sorted(newest) if not newest[name].single()}
+
+
+def _points(
+    space: Mapping[str, BaseDistribution], values: Mapping[str, Iterable[Any]]
+) -> NDArray[np.float64]:
+    columns = [_encoded(distribution, [*values[name]]) for name, distribution in space.items()]
+    return np.concatenate(columns, 1)
 
 
 def _encoded(distribution: BaseDistribution, values: Sequence[Any]) -> NDArray[np.float64]:

@@ -28,11 +28,7 @@ from seedwise.model.sources.case import (
     encoded_axis,
     read_manifest,
 )
-from seedwise.model.space import SearchParam, is_finite, is_number, search_param
-
-# As in the parameter space: float64 holds every whole number up to here.
-_LARGEST_INT = 2**53
-
+from seedwise.model.space import LARGEST_INT, SearchParam, is_finite, is_number, search_param
 
 # Every field is given: others would come from decimal.DefaultContext, which users may change.
 _DECIMAL = decimal.Context(
@@ -85,7 +81,7 @@ def _number(value: float) -> float:
 
 def _whole(value: int) -> int:
     _number(value)  # its result is not used: as a float, 2**53 + 1 would be 2**53
-    if int(value) != value or abs(value) > _LARGEST_INT:
+    if int(value) != value or abs(value) > LARGEST_INT:
         raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
     return int(value)
 

@@ -224,7 +224,7 @@ class Children:
                     self._drop(child)
 
     def close(self) -> None:
-        """End all children, busy ones too: who has lent one drops it."""
+        """End all children, busy ones too, which are dropped by who uses them."""
         with self._lock:
             self.closed = True
             while self._idle:

@@ -143,7 +143,7 @@ def test_what_can_not_be_asked_of_a_run_is_a_usage_error(invoke, folder, flags, 
     [
         (["x=0.1,y=1"], "enqueue[0]=['y']: must be names of the loss's parameters: x, n, kind"),
         (["x=0.1", "x=2"], "enqueue[1]['x']=2.0: must be within the range from -1.0 to 1.0"),
-        (["x=0.1", "n=2"], "case 1 lacks 'x'"),
+        (["x=0.1", "n=2"], "only one of case 0 and case 1 has ['n', 'x']: all"),
         (["n=1.5"], "enqueue[0]['n']=1.5: must be of type int"),
         (["flip=1"], "enqueue[0]['flip']='1': must be of type bool"),
         (["kind=other"], "enqueue[0]['kind']='other': must be one of ['plain', 'fancy']"),

@@ -30,8 +30,7 @@ from distributed import Client, LocalCluster
 
 import seedwise as sw
 from seedwise.model.space import ParameterSpace, checked_space
-from seedwise.study.distributions import distributions
-from seedwise.study.samplers import make_sampler
+from seedwise.study.samplers import distributions, make_sampler
 from tests.benchmarks.table import Row, show
 
 N_TIMED = 50

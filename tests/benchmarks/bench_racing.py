@@ -39,8 +39,7 @@ from seedwise.model.seeds import Chunk, seed_plan
 from seedwise.model.statistics import Estimate
 from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResult, best_trial
 from seedwise.model.validation import n_choosing, n_evaluations
-from seedwise.study.distributions import distributions
-from seedwise.study.samplers import make_sampler
+from seedwise.study.samplers import distributions, make_sampler
 from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
 from seedwise.study.smoothed import SmoothedSampler, SmoothedStudy
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator

@@ -31,7 +31,7 @@ import optuna
 from scipy import stats
 
 from seedwise.model.statistics import estimate
-from seedwise.study.distributions import distributions
+from seedwise.study.samplers import distributions
 from tests.benchmarks.bench_racing import (
     FULL_BUDGET,
     N_SEEDS,

@@ -278,8 +278,8 @@ def test_without_an_interface_a_worker_listens_where_it_reaches_the_scheduler():
 def test_a_job_has_a_folder_of_its_own_for_temporary_files(folder, tmp_path):
     text = script(slurm=sw.SlurmOptions(local_directory=folder))
     assert '--local-directory "$SEEDWISE_SCRATCH"' in text
-    assert "--preload-nanny seedwise.worker.scratch" in text
-    assert "--preload seedwise.worker.own_group" in text
+    assert "--preload-nanny seedwise.worker.servers" in text
+    assert "--preload seedwise.worker.servers" in text
     parent = tmp_path / "my data"
     if folder is None:  # else it is made
         parent.mkdir()
@@ -328,7 +328,7 @@ def test_with_an_interface_a_worker_listens_there():
 def test_no_secret_and_no_http_server():
     text = script()
     assert "--no-dashboard" in text
-    assert "--worker-class seedwise.worker.locked.LockedWorker" in text
+    assert "--worker-class seedwise.worker.servers.LockedWorker" in text
     assert "export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True" in text
     assert "tls" not in script(security=None).replace("tls://", "")
 

@@ -62,7 +62,7 @@ def cluster():
         processes=True,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        worker_class="seedwise.worker.locked.LockedNanny",
+        worker_class="seedwise.worker.servers.LockedNanny",
         scheduler_sync_interval=1,
     ) as made:
         yield made

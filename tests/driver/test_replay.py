@@ -14,8 +14,8 @@ from seedwise.errors import LossValueError, OptionError
 from seedwise.folder.find import open_run_directory
 from seedwise.model.options.study import RunOptions
 from seedwise.model.seeds import Chunk
-from seedwise.study.distributions import distributions
 from seedwise.study.journal import SingleWriterJournal
+from seedwise.study.samplers import distributions
 from seedwise.study.storage import quiet_optuna
 from seedwise.worker.block import evaluate_block
 from tests.losses import bowl, bowls, picky

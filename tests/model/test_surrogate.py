@@ -14,7 +14,6 @@ from scipy import stats
 from seedwise.model.surrogate import (
     _FOR_FIT,
     _FOR_POSTERIOR,
-    Noise,
     Scale,
     Surrogate,
     Told,
@@ -126,8 +125,8 @@ def test_a_trial_of_a_single_seed_has_the_variance_of_all():
         n_seeds=np.where(np.arange(40) < 5, 1, 16),
     )
     scale = Scale.of(few.values)
-    noise = Noise.of(few, scale)
-    np.testing.assert_allclose(noise.variances(few)[:5], noise.pooled)
+    pooled = scale.pooled(few)
+    np.testing.assert_allclose(scale.noise(few, pooled)[:5], pooled)
 
 
 def test_exact_values_stay_as_they_are():
@@ -172,7 +171,7 @@ def whole_posterior(surrogate, trials):
     process = surrogate.process
     everyone = np.arange(len(trials))
     noise = process.noise_model.covariance(
-        process.noise.variances(trials), trials.common(everyone, everyone)
+        process.scale.noise(trials, process.pooled), trials.common(everyone, everyone)
     )
     return np.linalg.inv(process.kernel(trials.points, trials.points) + noise)
 
@@ -194,7 +193,7 @@ def extended(parts) -> tuple[Told, Surrogate]:
 def test_a_fit_is_extended_to_what_a_whole_one_gives(parts):
     """Block by block, the posterior is that of all trials at once."""
     trials, surrogate = extended(parts)
-    scale = surrogate.process.noise.scale
+    scale = surrogate.process.scale
     values = scale.forward(trials.values)[0]
     prior = surrogate.process.kernel(trials.points, trials.points)
     means = scale.forward(surrogate.smoothed(trials, kappa=0))[0]
@@ -215,7 +214,7 @@ def test_the_expected_improvement_is_that_of_the_posterior(parts):
     kernel = surrogate.process.kernel
     points = np.random.default_rng(1).random((50, 3))
     found = surrogate.posterior(trials).log_expected_improvement(points)
-    values = surrogate.process.noise.scale.forward(trials.values)[0]
+    values = surrogate.process.scale.forward(trials.values)[0]
     inverse, across = whole_posterior(surrogate, trials), kernel(points, trials.points)
     means = across @ inverse @ values
     variances = np.diag(kernel(points, points) - across @ inverse @ across.T)

@@ -16,9 +16,9 @@ import attrs
 
 import seedwise  # noqa: F401 - so that no program has to
 from seedwise.model.options.study import RunOptions
+from seedwise.usercode.code import take_snapshot
 from seedwise.usercode.importing import has_imported, hold  # noqa: F401 - for the steps
 from seedwise.usercode.pack import pack
-from seedwise.usercode.snapshot import take_snapshot
 
 kept = [sys.modules["__main__"]]
 

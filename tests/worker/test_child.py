@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from distributed import Reschedule
 
 import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
-from seedwise.worker.block import evaluate_block
-from seedwise.worker.child import Child, ChildClosedError
-from seedwise.worker.context import Context, TrialDir
-from seedwise.worker.process import Limits, Process
+from seedwise.worker.block import Context, TrialDir, evaluate_block
+from seedwise.worker.child import Child
+from seedwise.worker.plugin import Children
 from tests.builders import imported, shipment
 
 START = 40
@@ -43,21 +43,31 @@ def shipped(function, **keywords):
 
 
 @contextmanager
-def child_of(function, **keywords):
-    child = Child(shipped(function, **keywords))
+def children(sent):
+    made = Children(sent, None, "")
     try:
-        yield child
+        yield made
     finally:
-        child.close()
+        made.close()
+
+
+def child_of(function, **keywords):
+    return children(shipped(function, **keywords))
+
+
+def pid_of(child):
+    """Return the id of the process that is alive; None if none is."""
+    return next((one.pid for one in child._all if one.alive), None)
 
 
 def chunk_of(seeds):
     return Chunk(0, START, np.array(seeds))
 
 
-def evaluate(child, seeds=SEEDS, limits=Limits()):  # noqa: B008 - it is frozen
+def evaluate(child, seeds=SEEDS, limit_s=None):
     context = {"entry_id": "p1", "trial_number": 4}
-    return child.evaluate({"x": 0.5}, chunk_of(seeds), context, limits)
+    with child.one() as process:
+        return process.evaluate({"x": 0.5}, chunk_of(seeds), context, limit_s)
 
 
 def wait_until(condition):
@@ -108,9 +118,11 @@ def test_the_folder_for_files_arrives_and_is_made_there(tmp_path):
     folder = TrialDir(tmp_path / "files" / "a", tmp_path)
     context = Context({"entry_id": "p1", "trial_number": 4}, folder)
     with child_of(told) as child:
-        assert child.evaluate({}, chunk_of([-8]), context, Limits()).failure is None
+        with child.one() as process:
+            assert process.evaluate({}, chunk_of([-8]), context, None).failure is None
         assert list(tmp_path.iterdir()) == []
-        assert child.evaluate({}, chunk_of(SEEDS), context, Limits()).failure is None
+        with child.one() as process:
+            assert process.evaluate({}, chunk_of(SEEDS), context, None).failure is None
     assert sorted(path.name for path in folder.path.iterdir()) == ["7", "9"]
 
 
@@ -125,8 +137,9 @@ def test_components_come_back():
 
 def test_a_vectorized_loss():
     with child_of(lambda params, seeds: seeds * params["x"], vectorized=True) as child:
-        assert child.load(chunk_of(SEEDS), Limits()) is None
-        assert child.vectorized
+        with child.one() as process:
+            assert process.load(chunk_of(SEEDS), None) is None
+            assert process.vectorized
         assert evaluate(child).losses.tolist() == [3.5, -4.0, 4.5]
 
 
@@ -141,7 +154,7 @@ def test_an_exception_is_data_and_the_process_goes_on(error):
         failure = evaluate(child).failure
         assert (failure.kind, failure.exception_type) == (FailureKind.LOSS, error.__name__)
         assert (failure.seed, failure.position, failure.message) == (9, START + 2, "enough")
-        pid = child.pid
+        pid = pid_of(child)
         assert evaluate(child, [1]).losses.tolist() == [pid]
 
 
@@ -228,8 +241,8 @@ def test_killed_from_outside(tmp_path):
     with ThreadPoolExecutor(1) as threads, child_of(blocking(tmp_path)) as child:
         future = threads.submit(evaluate, child)
         wait_until(started.exists)
-        assert int(started.read_text()) == child.pid
-        os.kill(child.pid, signal.SIGKILL)
+        assert int(started.read_text()) == pid_of(child)
+        os.kill(pid_of(child), signal.SIGKILL)
         failure = future.result().failure
         assert failure.message.startswith("its process was killed by signal 9 (SIGKILL)")
         assert failure.message.endswith("(seeds 7 to 9)")
@@ -244,11 +257,11 @@ def test_killed_from_outside(tmp_path):
 def test_what_died_between_two_uses_is_replaced_silently():
     with child_of(lambda params, seed: float(seed)) as child:
         evaluate(child)
-        pid = child.pid
+        pid = pid_of(child)
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: child.pid is None)
+        wait_until(lambda: pid_of(child) is None)
         assert evaluate(child).losses.tolist() == [7.0, -8.0, 9.0]
-        assert child.pid != pid
+        assert pid_of(child) != pid
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -271,7 +284,7 @@ def test_signals_that_reach_a_whole_job_do_not_reach_the_loss(tmp_path, number):
     with ThreadPoolExecutor(1) as threads, child_of(wait_for_go) as child:
         future = threads.submit(evaluate, child, [1])
         wait_until((tmp_path / "started").exists)
-        os.kill(child.pid, number)
+        os.kill(pid_of(child), number)
         (tmp_path / "go").touch()
         assert future.result().losses.tolist() == [1.0]
 
@@ -283,19 +296,19 @@ def test_a_time_limit():
         return float(seed)
 
     with child_of(endless) as child:
-        failure = evaluate(child, limits=Limits(time_s=0.2)).failure
+        failure = evaluate(child, limit_s=0.2).failure
         assert failure.kind is FailureKind.OVERRAN
         assert failure.exception_type == "ChunkTimeout"
         assert failure.message == "took longer than chunk_timeout_seconds=0.2 (seeds 7 to 9)"
         assert (failure.seed, failure.position) == (9, START + 2)
-        assert evaluate(child, [1], Limits(time_s=600)).losses.tolist() == [1.0]
+        assert evaluate(child, [1], 600).losses.tolist() == [1.0]
 
 
 def test_the_time_limit_is_not_for_the_start_of_the_process():
     with child_of(lambda params, seed: time.sleep(3600)) as child:
-        limits = Limits(time_s=1e-9)
-        assert child.load(chunk_of(SEEDS), limits) is None
-        assert evaluate(child, limits=limits).failure.kind is FailureKind.OVERRAN
+        with child.one() as process:
+            assert process.load(chunk_of(SEEDS), 1e-9) is None
+        assert evaluate(child, limit_s=1e-9).failure.kind is FailureKind.OVERRAN
 
 
 def test_what_the_loss_started_is_killed_with_it(tmp_path):
@@ -361,14 +374,13 @@ def test_stdin_is_empty():
 
 
 def test_a_loss_that_cant_be_loaded():
-    child = Child(imported("made", "raise SystemExit('no licence')\n"))
-    for _ in range(2):
-        failure = evaluate(child).failure
-        assert (failure.kind, failure.exception_type) == (FailureKind.LOSS, "SystemExit")
-        assert (failure.position, failure.seed) == (START, None)
-        assert failure.message == "no licence"
-        assert "made_module.py" in failure.traceback
-    child.close()
+    with children(imported("made", "raise SystemExit('no licence')\n")) as child:
+        for _ in range(2):
+            failure = evaluate(child).failure
+            assert (failure.kind, failure.exception_type) == (FailureKind.LOSS, "SystemExit")
+            assert (failure.position, failure.seed) == (START, None)
+            assert failure.message == "no licence"
+            assert "made_module.py" in failure.traceback
 
 
 def test_a_loss_that_can_load_again_is_loaded_again(tmp_path):
@@ -380,17 +392,15 @@ def test_a_loss_that_can_load_again_is_loaded_again(tmp_path):
         "@sw.loss(name='late', description='l', parameter_space={'x': (0, 1)})\n"
         "def late(params, seed):\n    return len(sys.argv)\n"
     )
-    child = Child(imported("late", source, argv=("a", "b")))
-    assert evaluate(child).failure.exception_type == "FileNotFoundError"
-    licence.touch()
-    assert evaluate(child, [1]).losses.tolist() == [2.0]
-    child.close()
+    with children(imported("late", source, argv=("a", "b"))) as child:
+        assert evaluate(child).failure.exception_type == "FileNotFoundError"
+        licence.touch()
+        assert evaluate(child, [1]).losses.tolist() == [2.0]
 
 
 def test_a_death_while_the_loss_is_loaded():
-    child = Child(imported("made", "import os\nos._exit(4)\n"))
-    failure = evaluate(child).failure
-    child.close()
+    with children(imported("made", "import os\nos._exit(4)\n")) as child:
+        failure = evaluate(child).failure
     assert failure.kind is FailureKind.DIED
     assert failure.message == (
         "its process ended with exit code 4 while it loaded the loss (seeds 7 to 9)"
@@ -413,13 +423,13 @@ def test_what_is_imported_is_found_where_this_process_finds_it(tmp_path, monkeyp
 
 def test_a_task_that_cant_be_pickled_costs_no_later_one():
     with child_of(lambda params, seed: float(seed)) as child:
-        with pytest.raises(Exception, match="pickle"):
-            child.evaluate({"x": threading.Lock()}, Chunk(0, 0, np.array([1])), {}, Limits())
+        with pytest.raises(Exception, match="pickle"), child.one() as process:
+            process.evaluate({"x": threading.Lock()}, Chunk(0, 0, np.array([1])), {}, None)
         assert evaluate(child, [1]).losses.tolist() == [1.0]
 
 
 def test_a_process_that_closes_its_connection(monkeypatch):
-    monkeypatch.setattr("seedwise.worker.process._PATIENCE_S", 0.2)
+    monkeypatch.setattr("seedwise.worker.child._PATIENCE_S", 0.2)
 
     def shut(params, seed):
         # shutdown, and not close: a read of it that is under way keeps it open
@@ -452,7 +462,6 @@ import numpy as np
 import seedwise as sw
 from seedwise.model.seeds import Chunk
 from seedwise.worker.child import Child
-from seedwise.worker.process import Limits
 from tests.builders import shipment
 
 @sw.loss(name="busy", description="b", parameter_space={"x": (0, 1)})
@@ -463,7 +472,7 @@ def busy(params, seed):
         pass
 
 child = Child(shipment(busy))
-child.evaluate({"x": 0.5}, Chunk(0, 0, np.array([1])), {}, Limits())
+child.evaluate({"x": 0.5}, Chunk(0, 0, np.array([1])), {}, None)
 """
 
 
@@ -484,10 +493,9 @@ def test_exit_handlers_and_threads_of_the_user_do_not_keep_it():
         threading.Thread(target=time.sleep, args=(3600,)).start()
         return 1.0
 
-    child = Child(shipped(stay))
-    evaluate(child)
-    pid = child.pid
-    child.close()
+    with child_of(stay) as child:
+        evaluate(child)
+        pid = pid_of(child)
     assert gone(pid)
 
 
@@ -504,23 +512,23 @@ def test_nothing_is_left_after_close():
         evaluate(child)
     before = resources()
     for _ in range(3):
-        child = Child(shipped(deadly))
-        evaluate(child)
-        evaluate(child, [13])
-        evaluate(child, [13])
-        evaluate(child)
-        child.close()
-        child.close()
+        with child_of(deadly) as child:
+            evaluate(child)
+            evaluate(child, [13])
+            evaluate(child, [13])
+            evaluate(child)
+            child.close()
     Child(shipped(deadly)).close()
     assert resources() == before
 
 
 def test_a_process_that_cant_be_started_leaves_nothing(monkeypatch):
-    Process().release()
+    sent = shipped(lambda params, seed: 0.0)
+    Child(sent).close()
     before = resources()
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(FileNotFoundError):
-        evaluate(Child(shipped(lambda params, seed: 0.0)))
+        Child(sent)
     assert resources() == before
 
 
@@ -529,10 +537,9 @@ def test_close_while_it_evaluates(tmp_path):
         future = threads.submit(evaluate, child)
         wait_until((tmp_path / "started").exists)
         child.close()
-        with pytest.raises(ChildClosedError):
-            future.result()
-    assert child.pid is None
-    with pytest.raises(ChildClosedError):
+        assert future.result().failure.kind is FailureKind.DIED
+    assert pid_of(child) is None
+    with pytest.raises(Reschedule):
         evaluate(child)
 
 
@@ -550,5 +557,6 @@ def test_the_watch_is_asked_while_it_waits(tmp_path):
         return 1.0
 
     with child_of(wait_for_go) as child:
-        assert evaluate(child, [1], Limits(watch=watch)).losses.tolist() == [1.0]
+        child.watch = watch
+        assert evaluate(child, [1]).losses.tolist() == [1.0]
     assert len(calls) >= 3

@@ -26,8 +26,7 @@ from seedwise.model.trials import SeedFailure
 from seedwise.worker import chunk as module
 from seedwise.worker.block import SeedBlock, evaluate_block, failure_from
 from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk, evaluate_pack
-from seedwise.worker.departure import depart
-from seedwise.worker.durations import Durations
+from seedwise.worker.departure import Durations, depart
 
 PARAMS = {"x": 0.5}
 CONTEXT = {"entry_id": "p1", "trial_number": 4}

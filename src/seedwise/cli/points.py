@@ -10,9 +10,9 @@ from typing import Any
 
 import seedwise
 from seedwise.errors import OptionError
+from seedwise.model.points import require_known, typed_value
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, SearchParam
-from seedwise.model.values import require_known, typed_value
 
 _RANGES = ("uniform", "loguniform", "randint", "loguniform_int")
 _BOOLS = {"true": True, "false": False}

@@ -187,12 +187,12 @@ def worker_memory_b(job_memory: str) -> int:
 
 def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
     arguments = [*_site_worker_arguments(plan.tag.note), "--no-dashboard"]
-    arguments += ["--preload", "seedwise.worker.own_group"]
-    arguments += ["--preload-nanny", "seedwise.worker.scratch"]
+    arguments += ["--preload", "seedwise.worker.servers"]
+    arguments += ["--preload-nanny", "seedwise.worker.servers"]
     if not interface:
         arguments += ["--host", '"$SEEDWISE_ADDRESS"']
     if plan.security is not None:
-        arguments += ["--worker-class", "seedwise.worker.locked.LockedWorker"]
+        arguments += ["--worker-class", "seedwise.worker.servers.LockedWorker"]
     return arguments
 
 

@@ -62,10 +62,10 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
                 host="127.0.0.1",
                 protocol="tcp://" if security is None else "tls://",
                 security=security,
-                worker_class="seedwise.worker.locked.LockedNanny",
+                worker_class="seedwise.worker.servers.LockedNanny",
                 dashboard_address=dashboard_address(),
                 silence_logs=logging.ERROR,
-                preload=["seedwise.worker.own_group"],
+                preload=["seedwise.worker.servers"],
             )
         closing.enter_context(cluster)
         client = closing.enter_context(Client(cluster, set_as_default=False))

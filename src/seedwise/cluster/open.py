@@ -16,7 +16,7 @@ from seedwise.errors import AddressError, NestedDriverError, OptionError
 from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.queue import require_slurm
-from seedwise.usercode.main_guard import require_main_guard
+from seedwise.usercode.find import require_main_guard
 
 _CONNECT_TIMEOUT_S = 10
 

@@ -20,9 +20,8 @@ from seedwise.dispatch.channel import Order
 from seedwise.errors import SelfCheckError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.trials import ChunkResult
-from seedwise.worker.block import evaluate_block
+from seedwise.worker.block import Context, TrialDir, evaluate_block
 from seedwise.worker.chunk import ChunkTask, Reference
-from seedwise.worker.context import Context, TrialDir
 
 # Another model of CPU, or another number of BLAS's threads, may round in another way; float32 has
 # seven digits.

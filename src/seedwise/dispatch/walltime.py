@@ -9,8 +9,7 @@ from seedwise.dispatch.channel import Order
 from seedwise.dispatch.clock import TrialClock
 from seedwise.errors import ChunkTooLongError
 from seedwise.model.trials import ChunkResult
-from seedwise.worker.departure import MARGIN_PART, MARGIN_S
-from seedwise.worker.durations import Durations
+from seedwise.worker.departure import MARGIN_PART, MARGIN_S, Durations
 
 _RECENT = 200
 # A chunk that the end of its job interrupted needs more time than the job had, at first by this.

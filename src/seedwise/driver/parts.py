@@ -10,14 +10,13 @@ import attrs
 from seedwise.driver import same_run
 from seedwise.errors import NotARunError, OptionError
 from seedwise.folder.directory import RunDirectory, read_code, write_code
-from seedwise.model.held import with_overrides
 from seedwise.model.loss import CallShape, LossDefinition
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import from_json, to_json
 from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
-from seedwise.model.points import Cases, first_points
+from seedwise.model.points import Cases, first_points, with_overrides
 from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import DEFAULT_CHUNK_SIZE, DEFAULT_NUM_CHUNKS, SeedPlan, seed_plan
 from seedwise.model.sources import ParameterSource, source_from_manifest

@@ -15,7 +15,7 @@ from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases
 from seedwise.model.space import ParamValue
 from seedwise.study.proposer import read_params
-from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.block import Context, TrialDir
 from seedwise.worker.returned import check_finite, read_arrays, read_returned
 
 

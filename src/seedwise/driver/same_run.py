@@ -7,15 +7,14 @@ from typing import Any
 
 import attrs
 
-from seedwise.model.held import with_overrides
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.study import RunOptions, StudyOptions
 from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.points import typed_values, with_overrides
 from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import SeedPlan
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace
-from seedwise.model.values import typed_values
 from seedwise.usercode.code import Code
 from seedwise.usercode.fingerprint import fingerprint
 from seedwise.usercode.identity import Piece, reached

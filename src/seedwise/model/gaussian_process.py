@@ -25,15 +25,15 @@ _LEVEL = 1.0
 # Added to each noise variance, so that points that are there twice can be told without noise.
 JITTER = 1e-6
 
-# Priors of the logarithms (mean, standard deviation), and their bounds. The lengths' mean grows
-# with the number of parameters d, as the distance of two points does.
-_LENGTH_PRIOR, _LENGTH_BOUNDS = (math.log(0.3), 0.6), (-4.0, 3.0)
-_AMPLITUDE_PRIOR, _AMPLITUDE_BOUNDS = (0.0, 1.5), (-6.0, 4.0)
-_NOISE_PRIOR, _NOISE_BOUNDS = (0.0, 0.4), (-3.0, 0.7)
+# Priors of the logarithms, and their bounds: mean, standard deviation, lowest, highest. The
+# lengths' mean grows with the number of parameters d, as the distance of two points does.
+_LENGTH = (math.log(0.3), 0.6, -4.0, 3.0)
+_AMPLITUDE = (0.0, 1.5, -6.0, 4.0)
+_NOISE = (0.0, 0.4, -3.0, 0.7)
 # Where no trial has a standard error, the noise is found from the values alone.
-_FREE_NOISE_PRIOR, _FREE_NOISE_BOUNDS = (0.0, 2.0), (-7.0, 2.3)
+_FREE_NOISE = (0.0, 2.0, -7.0, 2.3)
 # How much of the noise of two values is the same where they have all their seeds in common.
-_SHARED_PRIOR, _SHARED_BOUNDS = (math.log(0.2), 1.5), (math.log(0.01), math.log(0.95))
+_SHARED = (math.log(0.2), 1.5, math.log(0.01), math.log(0.95))
 
 # BLAS differs in the last bits between CPUs; decimals beyond these could carry that further.
 _DECIMALS = 3
@@ -159,7 +159,11 @@ def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
 
     n_parameters = int(sample.parameters.max()) + 1
     has_common = bool(np.any(sample.common - np.diag(np.diag(sample.common))))
-    means, sds, bounds = _priors(n_parameters, sample.noise_is_guessed, has_common)
+    mean, *spread = _LENGTH
+    length = (mean + 0.5 * math.log(n_parameters), *spread)
+    noise = _FREE_NOISE if sample.noise_is_guessed else _NOISE
+    priors = np.array([*[length] * n_parameters, _AMPLITUDE, noise, *[_SHARED] * has_common])
+    means, sds = priors[:, :2].T
     columns = [sample.points[:, sample.parameters == j] for j in range(n_parameters)]
     squares = np.stack([cdist(each, each, "sqeuclidean") for each in columns])
 
@@ -170,14 +174,14 @@ def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
 
     start = means.copy()
     best: Any = None
-    for length in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
-        start[:n_parameters] = math.log(length)
+    for first in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
+        start[:n_parameters] = math.log(first)
         found = minimize(
             loss,
             start,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=priors[:, 2:].tolist(),
             options={"maxiter": _ITERATIONS},
         )
         if best is None or found.fun < best.fun:
@@ -185,19 +189,6 @@ def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
     theta = np.exp(np.round(best.x, _DECIMALS))
     kernel = Kernel(theta[:n_parameters][sample.parameters], float(theta[n_parameters]))
     return kernel, NoiseModel(*theta[n_parameters + 1 :].tolist())
-
-
-def _priors(
-    n_parameters: int, noise_is_guessed: bool, has_common: bool
-) -> tuple[Floats, Floats, list[tuple[float, float]]]:
-    mean, sd = _LENGTH_PRIOR
-    lengths = (mean + 0.5 * math.log(n_parameters), sd)
-    noise = _FREE_NOISE_PRIOR if noise_is_guessed else _NOISE_PRIOR
-    noise_bounds = _FREE_NOISE_BOUNDS if noise_is_guessed else _NOISE_BOUNDS
-    shared = [_SHARED_PRIOR] if has_common else []
-    means, sds = np.array([*[lengths] * n_parameters, _AMPLITUDE_PRIOR, noise, *shared]).T
-    bounds = [*[_LENGTH_BOUNDS] * n_parameters, _AMPLITUDE_BOUNDS, noise_bounds]
-    return means, sds, bounds + [_SHARED_BOUNDS] * has_common
 
 
 def _negative_log_likelihood(

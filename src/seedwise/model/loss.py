@@ -200,36 +200,26 @@ def _call_shape(function: LossFunction, vectorized: bool) -> CallShape:
         except TypeError:
             continue
         if shape is CallShape.PARAMS_SEED or _takes_context(signature, bound):
-            if shape is CallShape.PARAMS_SEED_CONTEXT:
-                _check_third(name, signature, list(bound.arguments)[-1], vectorized)
-            _check_order(name, signature, list(bound.arguments)[: len(args)], vectorized)
+            _check_names(name, signature, list(bound.arguments)[: len(args)], vectorized)
             return shape
     raise LossSignatureError(name, str(signature), vectorized)
 
 
-def _check_order(
+def _check_names(
     function: str, signature: inspect.Signature, by_place: list[str], vectorized: bool
 ) -> None:
-    """Refuse a function whose arguments, by their names, are in another order."""
+    """Refuse arguments that, by their names, are in another order or not what the loss gets."""
+    seed, hint = "seeds" if vectorized else "seed", ""
     for place, name in enumerate(by_place):
-        if _PLACES.get(name, place) != place:
-            given = ("params", "seeds" if vectorized else "seed", "the context")[place]
+        given = ("params", seed, "the context, a dict,")[place]
+        if place == 2 and name not in _PLACES:
+            hint = (
+                f"For random numbers write rng = np.random.default_rng({seed}) in the loss. Give "
+                "a parameter of your own a default, and call the context by its name."
+            )
+        if hint or _PLACES.get(name, place) != place:
             problem = f"would get {given} as its {name}"
-            raise LossSignatureError(function, str(signature), vectorized, problem)
-
-
-def _check_third(
-    function: str, signature: inspect.Signature, third: str, vectorized: bool
-) -> None:
-    """Refuse a third argument that is not named as any of those that the loss gets."""
-    if third not in _PLACES:
-        seed = "seeds" if vectorized else "seed"
-        problem = f"would get the context, a dict, as its {third}"
-        hint = (
-            f"For random numbers write rng = np.random.default_rng({seed}) in the loss. Give a "
-            "parameter of your own a default, and call the context by its name."
-        )
-        raise LossSignatureError(function, str(signature), vectorized, problem, hint)
+            raise LossSignatureError(function, str(signature), vectorized, problem, hint)
 
 
 def _takes_context(signature: inspect.Signature, bound: inspect.BoundArguments) -> bool:

@@ -1,15 +1,21 @@
-"""The points that a call gives: those to try first, and the cases of a sweep."""
+"""The points that a call gives, checked, and spaces with parameters held or around a point."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
+
+import attrs
 
 from seedwise.errors import OptionError
 from seedwise.model.options.study import StudyOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.sources import ParameterSource
-from seedwise.model.space import ParameterSpace, ParamValue
-from seedwise.model.values import checked_point, require_names, typed_values
+from seedwise.model.space import ParameterSpace, ParamValue, SearchParam, plain_scalar
+
+# A number of steps this close to a whole number is whole.
+_ROUNDING = 1e-9
 
 
 class Cases:
@@ -73,3 +79,138 @@ def first_points(
     for number in range(min(options.n_trials, n_enqueued + 1)):
         point(number)
     return point
+
+
+def typed_values(
+    name: str, values: Mapping[str, Any] | None, space: ParameterSpace
+) -> dict[str, ParamValue]:
+    """Return the values of a keyword in their parameters' types; ranges don't matter."""
+    values = values or {}
+    require_known(name, values, space)
+    return {
+        key: typed_value(f"{name}[{key!r}]", space[key], value) for key, value in values.items()
+    }
+
+
+def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
+    """Return a value in the type of its parameter; raise OptionError if it has another type."""
+    value = plain_scalar(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if param.dtype == "float" and number and math.isfinite(value):
+        return float(value)
+    if param.dtype == "int" and number and math.isfinite(value) and value == int(value):
+        return int(value)
+    if param.dtype == "str" and isinstance(value, str):
+        return str.__str__(value)  # of a member of an enum of text, the text
+    if param.dtype == "bool" and isinstance(value, bool):
+        return value
+    raise OptionError(name, value, f"of type {param.dtype}, as the loss's parameter is")
+
+
+def checked_point(name: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
+    """Return the point of a keyword in its parameters' types, without those that are held."""
+    require_known(name, point, space)
+    checked: dict[str, Any] = {}
+    for key, value in point.items():
+        param, where = space[key], f"{name}[{key!r}]"
+        if len(set(param.allowed or param.range or ())) == 1:  # it is held
+            continue
+        checked[key] = typed_value(where, param, value)
+        if param.allowed is not None and checked[key] not in param.allowed:
+            raise OptionError(where, value, f"one of {list(param.allowed)!r}")
+        if param.range is not None:
+            low, high = param.range
+            if not low <= checked[key] <= high:
+                raise OptionError(where, value, f"within the range from {low!r} to {high!r}")
+            n_steps = (checked[key] - low) / param.step if param.step is not None else 0
+            if abs(n_steps - round(n_steps)) > _ROUNDING * max(1.0, abs(n_steps)):
+                on_step = f"a whole number of steps of {param.step!r} from {low!r}"
+                raise OptionError(where, value, on_step)
+    return checked
+
+
+def require_names(
+    names: Iterable[str],
+    space: ParameterSpace,
+    overrides: Mapping[str, Any] | None,
+    keyword: str = "source",
+) -> None:
+    """Refuse a source that does not name all parameters but those held, and no others."""
+    given = set(names)
+    require_known(keyword, given, space)
+    missing = space.keys() - given - (overrides or {}).keys()
+    if missing:
+        allowed = f"names of all of the loss's parameters; missing: {sorted(missing)}"
+        hint = "Add them, or hold them at a value with overrides."
+        raise OptionError(keyword, sorted(given), allowed, hint)
+
+
+def require_known(name: str, given: Iterable[str], space: ParameterSpace) -> None:
+    """Raise OptionError if the keyword `name` gives parameters that the space does not have."""
+    unknown = sorted(set(given) - space.keys())
+    if unknown:
+        raise OptionError(name, unknown, f"names of the loss's parameters: {', '.join(space)}")
+
+
+def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
+    """Return a space with some parameters held at a value, in or outside of their range."""
+    overrides = overrides or {}
+    require_known("overrides", overrides, space)
+    return {
+        name: _held(name, param, overrides[name]) if name in overrides else param
+        for name, param in space.items()
+    }
+
+
+def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
+    value = typed_value(f"overrides[{name!r}]", param, value)
+    if param.allowed is not None:
+        return SearchParam(dtype=param.dtype, allowed=(value,))
+    assert isinstance(value, int | float)  # a range is of numbers
+    return SearchParam(dtype=param.dtype, range=(value, value), log=param.log and value > 0)
+
+
+def refined_space(
+    space: ParameterSpace, best: Mapping[str, ParamValue], factor: float
+) -> ParameterSpace:
+    """Return a space around a point, in which each range keeps this share of its width."""
+    return {
+        name: _refined(param, best[name], factor) if param.range is not None else param
+        for name, param in space.items()
+    }
+
+
+def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam:
+    assert param.range is not None
+    assert not isinstance(best, str)  # a range is of numbers
+    low, high = param.range
+    if low == high:
+        return param
+    to, back = (math.log, math.exp) if param.log else (float, float)
+    half = (to(high) - to(low)) * factor / 2
+    # Whatever rounding does, the best point stays in the space, and no new points come into it.
+    new_low = min(max(low, back(max(to(low), to(best) - half))), best)
+    new_high = max(min(high, back(min(to(high), to(best) + half))), best)
+    step = param.step or (1 if param.dtype == "int" else None)
+    if step is not None:
+        n_low = math.ceil((new_low - low) / step - _ROUNDING)
+        n_best = round((best - low) / step)
+        n_high = math.floor((new_high - low) / step + _ROUNDING)
+        new_low = min(_stepped(low, min(n_low, n_best), step), best)
+        new_high = max(min(_stepped(low, max(n_high, n_best), step), high), best)
+    kind = int if param.dtype == "int" else float
+    return attrs.evolve(
+        param, range=(kind(new_low), kind(new_high)), step=_fitting(param, new_low, new_high)
+    )
+
+
+def _stepped(low: float, n_steps: int, step: float) -> float:
+    # In decimal: in binary 3 * 0.1 is more than 0.3, and Optuna would miss the last step.
+    return float(Decimal(str(low)) + n_steps * Decimal(str(step)))
+
+
+def _fitting(param: SearchParam, low: float, high: float) -> float | None:
+    # Optuna refuses a step that is larger than the range.
+    if param.dtype == "int" and high - low < (param.step or 1):
+        return None
+    return param.step if high > low else None

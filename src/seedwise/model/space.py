@@ -17,8 +17,8 @@ ParamValue: TypeAlias = float | int | str | bool
 DType: TypeAlias = Literal["float", "int", "str", "bool"]
 ParameterSpace: TypeAlias = dict[str, "SearchParam"]
 
-# The largest whole number that a float64 holds exactly; samplers work in float64.
-_LARGEST_INT = 2**53
+#: The largest whole number that a float64 holds exactly; samplers work in float64.
+LARGEST_INT = 2**53
 
 
 @attrs.frozen
@@ -54,25 +54,19 @@ def plain_scalar(value: Any) -> Any:
 
 def space_to_json(space: ParameterSpace) -> dict[str, Any]:
     """Return a space as JSON has it; `space_from_json` reads it."""
-    return {
-        name: {
-            field: list(value) if isinstance(value, tuple) else value
-            for field, value in attrs.asdict(param).items()
-        }
-        for name, param in space.items()
-    }
+    return {name: attrs.asdict(param) for name, param in space.items()}  # tuples become lists
 
 
 def space_from_json(content: Mapping[str, Mapping[str, Any]]) -> ParameterSpace:
     """Return the space that `space_to_json` wrote."""
-    space = {}
-    for name, fields in content.items():
-        values: dict[str, Any] = {
-            field: tuple(value) if isinstance(value, list) else value
-            for field, value in fields.items()
-        }
-        space[name] = SearchParam(**values)
-    return space
+
+    def read(value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    return {
+        name: SearchParam(**{field: read(value) for field, value in fields.items()})
+        for name, fields in content.items()
+    }
 
 
 @hinted
@@ -144,9 +138,7 @@ def search_param(
     if log or dtype == "log":
         _check_log(low, step)
         log = True
-    if dtype == "int":
-        return _int_range(low, high, log, step)
-    return _float_range(low, high, log, step)
+    return _range(low, high, int if dtype == "int" else float, log, step)
 
 
 def checked_space(specs: Any) -> ParameterSpace:
@@ -189,14 +181,14 @@ def _bounds(range: object) -> tuple[float, float]:
     if isinstance(range, str) or not isinstance(range, Sequence) or len(range) != 2:
         raise SpaceError(f"range={range!r}: must be two numbers (low, high){_choice_hint(range)}")
     for bound in range:
-        if not _is_number(bound):
+        if not is_number(bound):
             raise SpaceError(f"range={range!r}: {bound!r} is not a number{_choice_hint(range)}")
-        if not _is_finite(bound):
+        if not is_finite(bound):
             raise SpaceError(f"range={range!r}: bounds must be finite; {bound!r} is not")
     low, high = range
     if low > high:
         raise SpaceError(f"range={range!r}: low must not be above high")
-    if not _is_finite(high - low):
+    if not is_finite(high - low):
         raise SpaceError(f"range={range!r}: is wider than a float can say")
     return low, high
 
@@ -208,33 +200,28 @@ def _check_log(low: float, step: float | None) -> None:
         raise SpaceError(f"step={step!r} with log: Optuna can't search steps on a log scale")
 
 
-def _float_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
-    if step is not None:
-        if not _is_number(step) or not _is_finite(step) or step <= 0:
-            raise SpaceError(f"step={step!r}: must be a finite number above 0")
-        # In decimal, too: in binary 0.3 - 0.1 is a little less than 0.2.
-        if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
-            raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
-        step = float(step)
-    return SearchParam(dtype="float", range=(float(low), float(high)), log=log, step=step)
-
-
-def _int_range(low: float, high: float, log: bool, step: float | None) -> SearchParam:
-    for bound in (low, high):
-        if bound != int(bound) or abs(bound) > _LARGEST_INT:
+def _range(
+    low: float, high: float, kind: type[int | float], log: bool, step: float | None
+) -> SearchParam:
+    for bound in (low, high) if kind is int else ():
+        if bound != int(bound) or abs(bound) > LARGEST_INT:
             raise SpaceError(
                 f"range=({low!r}, {high!r}): bounds of an int range must be whole numbers of at "
                 f"most 2**53; {bound!r} is not"
             )
     if step is not None:
-        if not _is_number(step) or not _is_finite(step) or step != int(step) or step < 1:
-            raise SpaceError(
-                f"step={step!r}: the step of an int range must be a whole number above 0"
-            )
-        if step > high - low:
+        fine = is_number(step) and is_finite(step) and step > 0
+        if not fine or (kind is int and step != int(step)):
+            must = "must be a finite number above 0"
+            if kind is int:
+                must = "the step of an int range must be a whole number above 0"
+            raise SpaceError(f"step={step!r}: {must}")
+        # In decimal, too: in binary 0.3 - 0.1 is a little less than 0.2.
+        if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
-        step = int(step)
-    return SearchParam(dtype="int", range=(int(low), int(high)), log=log, step=step)
+        step = kind(step)
+    dtype: DType = "int" if kind is int else "float"
+    return SearchParam(dtype=dtype, range=(kind(low), kind(high)), log=log, step=step)
 
 
 def _choice(allowed: object, dtype: str | None) -> SearchParam:
@@ -263,18 +250,20 @@ def _common_dtype(values: builtins.list[Any]) -> DType:
         return "bool"
     if all(isinstance(value, str) for value in values):
         return "str"
-    if all(_is_number(value) for value in values):
+    if all(is_number(value) for value in values):
         return "int" if all(isinstance(value, int) for value in values) else "float"
     raise SpaceError(
         f"allowed={values!r}: mixes types, or has one that is not float, int, str or bool"
     )
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Tell whether a value is a real number, and no truth value."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _is_finite(value: numbers.Real | float) -> bool:
+def is_finite(value: numbers.Real | float) -> bool:
+    """Tell whether a number is finite, as a float."""
     try:
         return math.isfinite(float(value))
     except OverflowError:  # an int beyond the range of floats

@@ -60,14 +60,9 @@ class Told:
 
     def of(self, rows: NDArray[np.intp]) -> "Told":
         """Return some of the trials, by number."""
-        return Told(
-            self.points[rows],
-            self.parameters,
-            self.values[rows],
-            self.stderrs[rows],
-            self.n_seeds[rows],
-            self.firsts[rows],
-        )
+        points, values, stderrs = self.points[rows], self.values[rows], self.stderrs[rows]
+        n_seeds, firsts = self.n_seeds[rows], self.firsts[rows]
+        return Told(points, self.parameters, values, stderrs, n_seeds, firsts)
 
     def and_then(self, later: "Told") -> "Told":
         """Return these trials, and others that were told later."""
@@ -137,39 +132,25 @@ class Scale:
             losses: Floats = np.nan_to_num(4 * (self.center + self.unit * z))
         return losses
 
+    def pooled(self, told: Told) -> float | None:
+        """Return the variance over seeds of all trials; None if none has a standard error."""
+        variances, freedom = self._variances_over_seeds(told)
+        return float((freedom * variances).sum() / freedom.sum()) if freedom.any() else None
 
-@attrs.frozen(eq=False)
-class Noise:
-    """How noisy the values of trials are, on the scale of the model."""
-
-    scale: Scale
-    #: Variance over seeds, pooled over the trials; None if no trial has a standard error.
-    pooled: float | None
-
-    @classmethod
-    def of(cls, told: Told, scale: Scale) -> "Noise":
-        """Pool the variance over seeds of all trials."""
-        variances, freedom = _variances_over_seeds(told, scale)
-        if not freedom.any():
-            return cls(scale, None)
-        return cls(scale, float((freedom * variances).sum() / freedom.sum()))
-
-    def variances(self, told: Told) -> Floats:
-        """Return the variance of each trial's value."""
-        if self.pooled is None:
+    def noise(self, told: Told, pooled: float | None) -> Floats:
+        """Return the variance of each trial's value, given that over the seeds of all trials."""
+        if pooled is None:
             return np.full(len(told), _GUESSED_NOISE)
-        own, freedom = _variances_over_seeds(told, self.scale)
-        pooled = _POOLED_SEEDS * self.pooled + freedom * own
-        mixed: Floats = pooled / (_POOLED_SEEDS + freedom) / told.n_seeds
-        return mixed
+        own, freedom = self._variances_over_seeds(told)
+        mixed: Floats = (_POOLED_SEEDS * pooled + freedom * own) / (_POOLED_SEEDS + freedom)
+        return mixed / told.n_seeds
 
-
-def _variances_over_seeds(told: Told, scale: Scale) -> tuple[Floats, NDArray[np.intp]]:
-    """Return the variance over seeds of each trial's loss, and its degrees of freedom."""
-    with np.errstate(over="ignore"):
-        stderrs = told.stderrs * scale.forward(told.values)[1]
-    variances = np.minimum(stderrs, _LARGEST_STDERR) ** 2 * told.n_seeds
-    return np.nan_to_num(variances), np.where(np.isnan(variances), 0, told.n_seeds - 1)
+    def _variances_over_seeds(self, told: Told) -> tuple[Floats, NDArray[np.intp]]:
+        """Return the variance over seeds of each trial's loss, and its degrees of freedom."""
+        with np.errstate(over="ignore"):
+            stderrs = told.stderrs * self.forward(told.values)[1]
+        variances = np.minimum(stderrs, _LARGEST_STDERR) ** 2 * told.n_seeds
+        return np.nan_to_num(variances), np.where(np.isnan(variances), 0, told.n_seeds - 1)
 
 
 @attrs.frozen(eq=False)
@@ -177,7 +158,9 @@ class Process:
     """A Gaussian process that was fitted to trials, before it knows the trials told since."""
 
     kernel: Kernel
-    noise: Noise
+    scale: Scale
+    #: Variance over seeds, on that scale, as `Scale.pooled` has it.
+    pooled: float | None
     noise_model: NoiseModel
     #: Numbers of the trials that it learns from; the others are left out to bound the cost.
     rows: NDArray[np.intp]
@@ -231,14 +214,14 @@ def fit_surrogate(told: Told) -> Surrogate:
     scale = Scale.of(first.values) if first.points.size else None
     if scale is None:
         return Surrogate(first, None)
-    noise = Noise.of(first, scale)
-    if noise.pooled == 0:
+    pooled = scale.pooled(first)
+    if pooled == 0:
         return Surrogate(first, None)  # exact values need no smoothing
-    values, variances = scale.forward(first.values)[0], noise.variances(first)
+    values, variances = scale.forward(first.values)[0], scale.noise(first, pooled)
 
     def sample(rows: NDArray[np.intp]) -> Sample:
         some, common = first.of(rows), first.common(rows, rows)
-        guessed = noise.pooled is None
+        guessed = pooled is None
         return Sample(
             some.points, first.parameters, values[rows], variances[rows], common, guessed
         )
@@ -255,8 +238,8 @@ def fit_surrogate(told: Told) -> Surrogate:
     lower = gp.lower_factor(kernel(many.points, many.points) + covariance)
     left_out = np.setdiff1d(np.arange(len(first)), rows)
     solved = gp.solve_lower(lower, gp.solve_lower(lower, many.values), transposed=True)
-    left_out_means = kernel(first.points[left_out], many.points) @ solved
-    process = Process(kernel, noise, model, rows, covariance, lower, left_out, left_out_means)
+    means = kernel(first.points[left_out], many.points) @ solved
+    process = Process(kernel, scale, pooled, model, rows, covariance, lower, left_out, means)
     return Surrogate(first, process)
 
 
@@ -290,8 +273,8 @@ class Posterior:
     def of(cls, process: Process, told: Told, n_fitted: int) -> "Posterior":
         """Return the posterior of trials, of which the first were fitted."""
         kernel, model, lower = process.kernel, process.noise_model, process.lower
-        values = process.noise.scale.forward(told.values)[0]
-        variances = process.noise.variances(told)
+        values = process.scale.forward(told.values)[0]
+        variances = process.scale.noise(told, process.pooled)
         rows, since = process.rows, np.arange(n_fitted, len(told))
         across = model.between(variances[rows], variances[since], told.common(rows, since))
         own = model.covariance(variances[since], told.common(since, since))
@@ -313,14 +296,12 @@ class Posterior:
     def smoothed(self, kappa: float = KAPPA) -> Floats:
         """Return the smoothed values of the trials."""
         smoothed = self.means + kappa * (self.values - self.means)
-        return self.process.noise.scale.back(np.round(smoothed, _DECIMALS))
+        return self.process.scale.back(np.round(smoothed, _DECIMALS))
 
     @gp.one_blas_thread()
     def at(self, points: Floats) -> Floats:
         """Return the mean losses at points."""
-        return self.process.noise.scale.back(
-            self.process.kernel(points, self.points) @ self.solved
-        )
+        return self.process.scale.back(self.process.kernel(points, self.points) @ self.solved)
 
     @gp.one_blas_thread()
     def log_expected_improvement(self, points: Floats) -> Floats:

@@ -147,18 +147,11 @@ def point_in_words(params: Mapping[str, ParamValue]) -> str:
 def candidate(trial: TrialResult, fresh: Estimate | None, error: str | None) -> ValidatedTrial:
     """Return a candidate with what its fresh seeds say."""
     assert trial.value is not None  # a candidate is complete
-    search = (trial.value, trial.stderr, trial.n_seeds)
+    search = (trial.number, trial.params, trial.value, trial.stderr, trial.n_seeds)
     if fresh is None:
-        return ValidatedTrial(trial.number, trial.params, *search, error=error)
-    return ValidatedTrial(
-        trial.number,
-        trial.params,
-        *search,
-        value=fresh.mean,
-        stderr=fresh.stderr,
-        interval=confidence_interval(fresh),
-        n_seeds=fresh.n_seeds,
-    )
+        return ValidatedTrial(*search, error=error)
+    interval = confidence_interval(fresh)
+    return ValidatedTrial(*search, fresh.mean, fresh.stderr, interval, fresh.n_seeds)
 
 
 def n_choosing(n_seeds: int) -> int:

@@ -1,6 +1,5 @@
 """Checkpoints: the sampler's state after each ask and tell, to resume it as if never stopped."""
 
-import contextlib
 import os
 import struct
 import zlib
@@ -81,13 +80,9 @@ class Checkpoints:
 def _create(path: Path, data: bytes) -> int:
     # A new file even where there is one: a driver that lost the run may still write to it.
     # This one is synced; later checkpoints may be lost, as long as one is there.
-    with contextlib.ExitStack() as closing:
-        with replacing(path) as handle:
-            write_all(handle, data)
-            kept = os.dup(handle)
-            closing.callback(os.close, kept)
-        closing.pop_all()
-    return kept
+    with replacing(path) as handle:
+        write_all(handle, data)
+        return os.dup(handle)
 
 
 def _read(path: Path) -> tuple[int, Checkpoint] | None:

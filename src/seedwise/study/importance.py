@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from seedwise.model.space import ParameterSpace
 from seedwise.model.trials import TrialResult
-from seedwise.study.distributions import distributions
+from seedwise.study.samplers import distributions
 from seedwise.study.storage import quiet_optuna
 
 

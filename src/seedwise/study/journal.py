@@ -38,15 +38,13 @@ class SingleWriterJournal(BaseJournalBackend):
     operations of a trial. One writer needs no lock between processes. The file is synced when a
     trial has ended, which is what must not be lost.
 
-    The file is made if there is none, and must end with a whole record: see `journal_end`.
+    The file is made with the first record, and must end with a whole one: see `journal_end`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: Any = None
         self._lock = threading.Lock()
-        # How much a storage has read, which reads each record once and in order.
-        self._n_read = self._n_bytes_read = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a path: the scheduler opens the file."""
@@ -54,16 +52,9 @@ class SingleWriterJournal(BaseJournalBackend):
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Read the records from a number on."""
-        if log_number_from < self._n_read:
-            self._n_read = self._n_bytes_read = 0
         with self._lock:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CREAT, 0o600)
-            with os.fdopen(handle, "rb") as file:
-                file.seek(self._n_bytes_read)
-                lines = file.readlines()
-        skipped, self._n_read = log_number_from - self._n_read, self._n_read + len(lines)
-        self._n_bytes_read += sum(map(len, lines))
-        return map(_record, lines[skipped:])
+            lines = list(_whole_lines(self.path))
+        return map(_record, lines[log_number_from:])
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append all of some records, or none and raise OSError; synced if one ends a trial."""

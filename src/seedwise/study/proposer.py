@@ -19,8 +19,8 @@ from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState, best_trial
 from seedwise.study.checkpoint import Checkpoint, Checkpoints
-from seedwise.study.distributions import distributions
 from seedwise.study.journal import take_back_tells
+from seedwise.study.samplers import distributions
 from seedwise.study.storage import (
     CachedDaskStorage,
     close_storage,

@@ -1,4 +1,4 @@
-"""The samplers by name."""
+"""The samplers by name, and Optuna's distributions of our parameter space."""
 
 import copy
 import importlib
@@ -6,9 +6,16 @@ import warnings
 from collections.abc import Callable
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler
 
 from seedwise.errors import MissingExtraError, OptionError
+from seedwise.model.space import ParameterSpace, SearchParam
 from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 
 # What a sampler can't do itself, such as choices in CMA-ES, Optuna samples at random; without
@@ -47,3 +54,21 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return _MAKERS[sampler](random_seed)
+
+
+def distributions(space: ParameterSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distribution of each parameter, in the order of the space."""
+    return {name: _distribution(param) for name, param in space.items()}
+
+
+def _distribution(param: SearchParam) -> BaseDistribution:
+    if param.allowed is not None:
+        return CategoricalDistribution(param.allowed)
+    assert param.range is not None  # a SearchParam has one of the two
+    low, high = param.range
+    with warnings.catch_warnings():
+        # A range that is not a multiple of the step ends at the last value that fits: documented.
+        warnings.filterwarnings("ignore", message=".*not divisible by `step`.*")
+        if param.dtype == "int":
+            return IntDistribution(int(low), int(high), log=param.log, step=int(param.step or 1))
+        return FloatDistribution(low, high, log=param.log, step=param.step)

@@ -1,7 +1,7 @@
 """The smoothed search: samplers that are shown smoothed values of trials, not their means."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +35,8 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
     """
 
     _surrogate: Surrogate | None = None
-    _choice: "_Choice | None" = None
+    #: What is known of the trials, and the parameters that it is about.
+    _choice: tuple[Posterior, dict[str, BaseDistribution]] | None = None
     _n_plan: int | None = None  # how many seeds trials have a part of; 0 if they have no parts
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,11 +55,13 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
         if not self._surrogate.explains:
             return list(trials)
         posterior = self._surrogate.posterior(told)
-        self._choice = _Choice(_space(trials), posterior)
+        self._choice = posterior, _space(trials)
         values = posterior.smoothed()
         shown = list(trials)
         for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
-            shown[row] = _with_value(trials[row], value)
+            # Faster than copy.copy, which counts with thousands of trials at each ask.
+            shown[row] = object.__new__(FrozenTrial)
+            shown[row].__dict__.update(trials[row].__dict__, _values=[value])
         return shown
 
     def _shown(self, study: optuna.Study) -> optuna.Study:
@@ -82,12 +85,14 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     def _compute_acquisition_func(
         self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
     ) -> NDArray[np.float64]:
-        if self._choice is None or not self._choice.space.keys() <= samples.keys():
+        if self._choice is None or not self._choice[1].keys() <= samples.keys():
             ratios: NDArray[np.float64] = super()._compute_acquisition_func(
                 samples, mpe_below, mpe_above
             )
             return ratios
-        return self._choice(samples)
+        posterior, space = self._choice
+        at = {name: map(space[name].to_external_repr, samples[name]) for name in space}
+        return posterior.log_expected_improvement(_points(space, at))
 
 
 class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
@@ -168,25 +173,8 @@ def smoothed_at(
     surrogate = fit_surrogate(told)
     if not surrogate.explains:
         return None
-    columns = [_encoded(distribution, at[name]) for name, distribution in _space(trials).items()]
-    means = surrogate.posterior(told).at(np.concatenate(columns, 1))
+    means = surrogate.posterior(told).at(_points(_space(trials), at))
     return -means if maximize else means
-
-
-@attrs.frozen(eq=False)
-class _Choice:
-    """Compares TPE's candidates by what is known of the trials."""
-
-    space: dict[str, BaseDistribution]
-    posterior: Posterior
-
-    def __call__(self, samples: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Return how good each candidate is; they are as TPE has them."""
-        columns = [
-            _encoded(distribution, [distribution.to_external_repr(x) for x in samples[name]])
-            for name, distribution in self.space.items()
-        ]
-        return self.posterior.log_expected_improvement(np.concatenate(columns, 1))
 
 
 class _ShownStudy:
@@ -204,13 +192,6 @@ class _ShownStudy:
         return self._sampler.smoothed(trials, maximize, self._n_plan)
 
 
-def _with_value(trial: FrozenTrial, value: float) -> FrozenTrial:
-    # Faster than copy.copy, which counts with thousands of trials at each ask.
-    shown = object.__new__(FrozenTrial)
-    shown.__dict__.update(trial.__dict__, _values=[value])
-    return shown
-
-
 def told_trials(
     trials: Sequence[FrozenTrial], maximize: bool, n_plan: int = 0
 ) -> tuple[list[int], Told]:
@@ -221,7 +202,7 @@ def told_trials(
         for row, trial in enumerate(trials)
         if trial.state is TrialState.COMPLETE
         and space.keys() <= trial.params.keys()
-        and math.isfinite(_value(trial))
+        and math.isfinite(trial.value or 0.0)
     ]
     chosen = [trials[row] for row in rows]
     params = [trial.params for trial in chosen]
@@ -230,7 +211,7 @@ def told_trials(
         for name, distribution in space.items()
     ]
     widths = [column.shape[1] for column in columns]
-    values = np.array([_value(trial) for trial in chosen])
+    values = np.array([trial.value for trial in chosen], float)
     attributes = [trial.user_attrs for trial in chosen]
     n_seeds = np.array([each.get("n_seeds", 1) for each in attributes], int)
     numbers = np.array([trial.number for trial in chosen], int)
@@ -254,9 +235,11 @@ def _space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     return {name: newest[name] for name in sorted(newest) if not newest[name].single()}
 
 
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None  # it is complete
-    return trial.value
+def _points(
+    space: Mapping[str, BaseDistribution], values: Mapping[str, Iterable[Any]]
+) -> NDArray[np.float64]:
+    columns = [_encoded(distribution, [*values[name]]) for name, distribution in space.items()]
+    return np.concatenate(columns, 1)
 
 
 def _encoded(distribution: BaseDistribution, values: Sequence[Any]) -> NDArray[np.float64]:

@@ -56,6 +56,7 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
 
 class _StudyFile(JournalStorage):
     def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
         self.journal = SingleWriterJournal(path)
         super().__init__(self.journal)
 

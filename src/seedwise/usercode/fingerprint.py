@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.installed import is_installed_class, is_installed_code
+from seedwise.usercode.code import is_installed_class, is_installed_code
 from seedwise.usercode.pickling import DISPATCH_TABLE, SourceOf, goes_by_name, no_source
 
 # What pickle writes whole, and types of arrays too: whether two equal ones are one object differs

@@ -20,8 +20,7 @@ import attrs
 
 from seedwise.errors import ForeignCodeError
 from seedwise.model.loss import LossDefinition
-from seedwise.usercode.code import SCRIPT, Code
-from seedwise.usercode.installed import is_installed_file
+from seedwise.usercode.code import SCRIPT, Code, is_installed_file
 
 #: The name under which the script is imported, so that its main guard is false.
 _GUARDED = "__mp_main__"

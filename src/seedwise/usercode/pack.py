@@ -16,12 +16,11 @@ import attrs
 from seedwise.errors import LossTransportError, OptionError
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
-from seedwise.usercode.code import SCRIPT
+from seedwise.usercode.code import SCRIPT, take_snapshot
 from seedwise.usercode.find import argv_of
 from seedwise.usercode.importing import senders
 from seedwise.usercode.pickling import dumps, is_importable, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
-from seedwise.usercode.snapshot import take_snapshot
 
 # What is larger is read from the run's folder and does not go through Dask.
 _LARGEST_MESSAGE_B = 2 * 1024**2

@@ -18,19 +18,17 @@ import cloudpickle
 
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.code import SCRIPT
+from seedwise.usercode.find import is_guard
 from seedwise.usercode.importing import find_loss
-from seedwise.usercode.main_guard import is_guard
 
 #: Returns the source of a module that can be imported elsewhere; None of any other.
 SourceOf: TypeAlias = Callable[[str], bytes | None]
 
+#: For when no module of the user's own can be imported elsewhere.
+no_source: SourceOf = lambda _: None  # noqa: E731
+
 # Since version 3.1.3 cloudpickle writes this for the file of all code.
 _NO_FILE = "<dynamic-code>"
-
-
-def no_source(module: str) -> None:
-    """Return None: no module of the user's own can be imported elsewhere."""
-    del module
 
 
 def dumps(value: object, source_of: SourceOf = no_source) -> bytes:

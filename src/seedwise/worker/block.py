@@ -1,15 +1,20 @@
-"""The evaluation of consecutive seeds: the only calls of the user's function."""
+"""The evaluation of consecutive seeds: the only calls of the user's function, and its context."""
 
 import re
+import secrets
+import shutil
+import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import LossValueError
+from seedwise.errors import LossValueError, TrialDirError
 from seedwise.errors.base import users_traceback
 from seedwise.errors.loss import NOT_FINITE
 from seedwise.model.loss import LossDefinition
@@ -142,26 +147,91 @@ def _evaluate_vectorized(
     blocks: list[SeedBlock] = []
     size = chunk.batch or len(chunk.seeds)
     for first in range(0, len(chunk.seeds), size):
-        seeds = chunk.seeds[first : first + size]
-        blocks.append(_evaluate_batch(loss, params, seeds, chunk.start + first, context))
+        batch = Chunk(chunk.index, chunk.start + first, chunk.seeds[first : first + size])
+        blocks.append(_evaluate_batch(loss, params, batch, context))
         if blocks[-1].failure is not None:
             break
     return joined(blocks)
 
 
 def _evaluate_batch(
-    loss: LossDefinition,
-    params: Mapping[str, ParamValue],
-    seeds: NDArray[np.int64],
-    start: int,
-    context: dict[str, Any],
+    loss: LossDefinition, params: Mapping[str, ParamValue], batch: Chunk, context: dict[str, Any]
 ) -> SeedBlock:
     try:
-        returned = loss.evaluate(params, seeds.copy(), context)
-        losses, components = read_arrays(returned, len(seeds))
+        returned = loss.evaluate(params, batch.seeds.copy(), context)
+        losses, components = read_arrays(returned, len(batch.seeds))
     except BaseException as error:
-        return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
+        return SeedBlock(None, _with_remark(failure_from(error, batch.start, None), loss, params))
     for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
         unfit = LossValueError(float(losses[offset]), NOT_FINITE)
-        return SeedBlock(None, failure_from(unfit, start + offset, int(seeds[offset])))
+        failure = failure_from(unfit, batch.start + offset, int(batch.seeds[offset]))
+        return SeedBlock(None, failure)
     return SeedBlock(losses, None, components)
+
+
+@attrs.frozen
+class TrialDir:
+    """A folder for the files of a loss; it is made when the loss asks for it."""
+
+    #: Absolute.
+    path: Path
+    #: An ancestor of `path`. It is never made: if it is missing, it lies on another machine's
+    #: disk, and the files would be lost on this one.
+    run_dir: Path
+
+    def make(self) -> Path:
+        """Return the folder, and make it if it is missing; new folders have mode 0700."""
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError:
+            if self.path.parent == self.run_dir:
+                raise TrialDirError(self.run_dir) from None
+            attrs.evolve(self, path=self.path.parent).make()
+            self.path.mkdir(mode=0o700, exist_ok=True)
+        return self.path
+
+
+class Context(dict[str, Any]):
+    """The context of a trial: a dict that answers to ``trial_dir`` without holding it.
+
+    If there is a folder, ``in``, ``[]`` and `get` know the key, and ``[]`` and `get` make it.
+    Iterating, printing, copying or pickling makes no folder and shows no ``trial_dir``.
+    """
+
+    __slots__ = ("folder",)
+
+    def __init__(self, items: Mapping[str, Any], folder: TrialDir | None) -> None:
+        super().__init__(items)
+        self.folder = folder
+
+    def __missing__(self, key: str) -> Path:
+        """Make and return the folder for ``trial_dir``."""
+        if key == "trial_dir" and self.folder is not None:
+            return self.folder.make()
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether ``[]`` knows the key."""
+        return super().__contains__(key) or (key == "trial_dir" and self.folder is not None)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what ``[]`` does, or the default if there is no such key."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def copy(self) -> "Context":
+        """Return a copy with the same folder."""
+        return Context(self, self.folder)
+
+
+@contextmanager
+def passing_context(items: Mapping[str, Any]) -> Iterator[Context]:
+    """Make a context whose folder is removed in the end, for an evaluation that does not count."""
+    root = Path(tempfile.gettempdir())
+    folder = root / f"seedwise-{secrets.token_hex(8)}"  # it is made if the loss asks for it
+    try:
+        yield Context(items, TrialDir(folder, root))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,135 +1,356 @@
 """A child process of a worker, which evaluates seeds: the worker survives its death."""
 
+import faulthandler
+import functools
+import math
+import mmap
+import os
+import queue
+import signal
+import struct
+import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import IO, Any, TypeAlias
 
 import attrs
-import psutil  # type: ignore[import-untyped]
 
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
-from seedwise.model.trials import SeedFailure
+from seedwise.model.trials import FailureKind, SeedFailure
 from seedwise.usercode.shipment import Shipment
-from seedwise.worker.block import SeedBlock
-from seedwise.worker.process import Limits, Process, Verdict
+from seedwise.worker.block import SeedBlock, evaluate_block, failure_from
 
+# Not `-m`: seedwise itself may lie where only the sys.path of this process leads.
+_CODE = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from seedwise.worker.child import main; main(*map(int, sys.argv[1:3]))"
+)
+_LOOK_EVERY_S = 0.1
+_SLICE_S = 1.0
+# Starting a process and loading the loss may take so long, or a chunk's limit if that is longer.
+_LOADING_MAY_TAKE_S = 600.0
+_PATIENCE_S = 10.0
+_LINES_KEPT = 200
+_LINES_SHOWN = 20
+_LONGEST_LINE = 1 << 16
 
-class ChildClosedError(RuntimeError):
-    """The child was closed before it had evaluated its seeds: the worker leaves."""
+#: Why a child was killed, or how it died: also a name in place of an exception's type, and words.
+Verdict: TypeAlias = tuple[FailureKind, str, str]
 
 
 class Child:
-    """A child process that evaluates seeds; it is started when it is first needed, and again.
+    """A running process, with its connection and the threads that watch it.
 
-    One thread at a time uses it, but any thread may call `kill` and `close`.
+    One thread at a time uses it, but any thread may call `kill`.
     """
 
-    def __init__(self, shipment: Shipment) -> None:
-        self.vectorized = False  # of the loss; known once it is loaded
+    def __init__(self, shipment: Shipment, watch: Callable[[], None] | None = None) -> None:
         self._shipment = shipment
-        self._process: Process | None = None
-        self._closed = False
-        self._in_use = threading.RLock()
-
-    @property
-    def pid(self) -> int | None:
-        """None while there is no process."""
-        process = self._process
-        return process.pid if process is not None and process.alive else None
+        self._look = watch  # called every 0.1 s while an answer is waited for
+        self.vectorized: bool | None = None  # of the loss; known once it is loaded
+        self._verdict: Verdict | None = None
+        self.alive = True
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._lock = threading.Lock()
+        self._connection, theirs = Pipe()
+        # Here the process notes which seed it evaluates. The memory is shared, since the note must
+        # be readable after any death and cost nothing beside a loss of 0.1 ms.
+        with theirs, _shared_file() as shared:
+            shared.write(bytes(8))
+            shared.flush()
+            self._offset = mmap.mmap(shared.fileno(), 8)
+            fds = (theirs.fileno(), shared.fileno())
+            # Not multiprocessing: a worker may be daemonic, and may then have no children.
+            self._popen = subprocess.Popen(
+                [
+                    sys.executable,
+                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001
+                    *("-c", _CODE, *map(str, fds)),
+                    *map(str, sys.path),
+                ],
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=fds,
+                start_new_session=True,  # what it starts is killed with it
+            )
+        self.pid = self._popen.pid
+        # Closed when the process has ended. The end of its connection is not enough: processes
+        # that it forked hold that, too.
+        self._ended, self._ended_writer = os.pipe()
+        self._threads = [
+            threading.Thread(target=target, name=f"seedwise-child-{self.pid}", daemon=True)
+            for target in (self._watch, self._copy_stderr)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def rss_b(self) -> int:
-        """Return the memory that the process takes; 0 while there is no process."""
+        """Return the memory that the process takes; 0 if it has ended."""
+        import psutil  # type: ignore[import-untyped]  # not needed where `main` runs
+
         with suppress(psutil.Error):
-            if (pid := self.pid) is not None:
-                return int(psutil.Process(pid).memory_info().rss)
+            if self.alive:
+                return int(psutil.Process(self.pid).memory_info().rss)
         return 0
 
-    def load(self, chunk: Chunk, limits: Limits) -> SeedFailure | None:
-        """Start the process and load the loss, unless that is done; return why that fails."""
-        with self._in_use:
-            if limits.watch is not None:  # here, too: short pieces may fill memory together
-                limits.watch()
-            if self._closed:
-                raise ChildClosedError
-            if self._process is not None and self._process.alive:
-                return None
-            self._start()
+    def load(self, chunk: Chunk, limit_s: float | None) -> SeedFailure | None:
+        """Load the loss, unless that is done; return why that fails."""
+        if self.vectorized is None:
+            limit_s = None if limit_s is None else max(limit_s, _LOADING_MAY_TAKE_S)
             loading = " while it loaded the loss"
-            failure = self._ask((self._shipment, sys.argv), chunk, limits.for_loading(), loading)
-            if isinstance(failure, SeedFailure):
-                self._release()
-                return attrs.evolve(failure, position=chunk.start)
-            self.vectorized = failure
-            return None
+            answer = self._ask((self._shipment, sys.argv), chunk, limit_s, loading)
+            if isinstance(answer, SeedFailure):
+                self.kill()
+                return attrs.evolve(answer, position=chunk.start)
+            self.vectorized = answer
+        return None
 
     def evaluate(
         self,
         params: Mapping[str, ParamValue],
         chunk: Chunk,
         context: dict[str, Any],
-        limits: Limits,
+        limit_s: float | None,
     ) -> SeedBlock:
         """Evaluate seeds in the process, as `evaluate_block` does; its death is a failure, too."""
-        with self._in_use:
-            answer = self.load(chunk, limits)
-            if answer is None:
-                answer = self._ask((dict(params), chunk, context), chunk, limits)
-            return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
+        answer: Any = self.load(chunk, limit_s)
+        if answer is None:
+            answer = self._ask((dict(params), chunk, context), chunk, limit_s)
+        return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
 
-    def kill(self, verdict: Verdict) -> None:
-        """Kill the process and wait for its end; what it evaluates fails with the verdict."""
-        if (process := self._process) is not None:
-            process.kill(verdict)
-            process.join()
-
-    def close(self) -> None:
-        """End the process; there will be no other."""
-        self._closed = True
-        if (process := self._process) is not None:
-            process.kill()  # the user's threads and exit handlers may never end
-        with self._in_use:
-            self._release()
-
-    def _start(self) -> None:
-        self._release()
-        process = self._process = Process()
-        if self._closed:  # by another thread, which did not see this process
-            process.kill()
-
-    def _ask(self, task: object, chunk: Chunk, limits: Limits, doing: str = "") -> Any:
+    def _ask(self, task: object, chunk: Chunk, limit_s: float | None, doing: str = "") -> Any:
         """Return the process's answer, or a SeedFailure that says how it ended."""
-        process = self._process
-        assert process is not None
         try:
-            answer = process.ask(task, limits)
+            answer = self._answer(task, limit_s)
         except BaseException:  # the task can't be pickled, or we are interrupted
-            self._release()
+            self.kill()
             raise
         if answer is not None:
             return answer
-        offset = process.offset
-        self._release()
-        if self._closed:
-            raise ChildClosedError
-        seeds = chunk.seeds
+        offset, seeds = struct.unpack_from("q", self._offset)[0], chunk.seeds
+        self.kill()
         known = 0 <= offset < len(seeds)
-        verdict = process.end()
-        first, last = int(seeds[0]), int(seeds[-1])
-        which = f"seed {first}" if len(seeds) == 1 else f"seeds {first} to {last}"
-        message = f"{verdict.text}{doing} ({which})"
+        kind, exception_type, text = self._end()
+        which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+        message = f"{text}{doing} ({which})"
         return SeedFailure(
             position=chunk.start + (offset if known else 0),
             seed=int(seeds[offset]) if known else None,
-            exception_type=verdict.exception_type,
+            exception_type=exception_type,
             message=message,
-            traceback=f"{message}\n{process.last_lines()}",
-            kind=verdict.kind,
+            traceback=f"{message}\n{self._last_lines()}",
+            kind=kind,
         )
 
-    def _release(self) -> None:
-        if self._process is not None:
-            self._process.release()
-            self._process = None
+    def _answer(self, task: object, limit_s: float | None) -> Any:
+        """Send a task and return the answer; None if the process ended first."""
+        # -1: which seed it evaluates is unknown.
+        struct.pack_into("q", self._offset, 0, -1)
+        left_s = math.inf if limit_s is None else limit_s
+        round_s = _SLICE_S if self._look is None else _LOOK_EVERY_S
+        with suppress(OSError):  # it has ended, which is seen below
+            self._connection.send(task)
+        while True:
+            began_s = time.monotonic()
+            ready = wait([self._connection, self._ended], min(left_s, round_s))
+            # At most a slice a round: if Slurm suspends the worker for a while, that is not the
+            # loss's fault.
+            left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
+            if self._connection in ready:
+                with suppress(EOFError, OSError):
+                    return self._connection.recv()
+                if not wait([self._ended], _PATIENCE_S):  # it still runs, so the loss closed it
+                    text = "its process closed the connection to its worker"
+                    self.kill((FailureKind.DIED, "ProcessDied", text))
+                return None
+            if ready:
+                return None
+            if not left_s:
+                unit = "{:g} s" if self.vectorized is None else "chunk_timeout_seconds={:g}"
+                text = f"took longer than {unit.format(limit_s)}"
+                self.kill((FailureKind.OVERRAN, "ChunkTimeout", text))
+                return None
+            if self._look is not None:
+                self._look()
+
+    def kill(self, verdict: Verdict | None = None) -> None:
+        """Kill the process and all that it started, and wait for its end, for a limited time."""
+        with self._lock:
+            if self.alive:
+                self._verdict = self._verdict or verdict
+                self._kill_group()  # the user's threads and exit handlers may never end
+        for thread in self._threads:
+            thread.join(_PATIENCE_S)
+        self.alive = False
+
+    def close(self) -> None:
+        """Kill the process if it runs, and close all that was opened for it."""
+        self.kill()
+        self._connection.close()
+        self._offset.close()
+        if not any(thread.is_alive() for thread in self._threads):
+            os.close(self._ended)
+
+    def _end(self) -> Verdict:
+        """Return how the process ended."""
+        if self._verdict is not None:
+            return self._verdict
+        returncode = self._popen.returncode
+        if returncode is None:
+            text = "its process did not end when it was killed"
+        elif returncode >= 0:
+            text = f"its process ended with exit code {returncode}"
+        else:
+            number = -returncode
+            names = {int(known): known.name for known in signal.Signals}
+            text = f"its process was killed by signal {number} ({names.get(number, 'unnamed')})"
+            if number == signal.SIGKILL:
+                text += ", for lack of memory or by hand"
+        return FailureKind.DIED, "ProcessDied", text
+
+    def _last_lines(self) -> str:
+        """Return the end of its stderr; after a crash, what surrounds the top of the stack."""
+        lines = list(self._lines)
+        crashes = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
+        first = max(0, crashes[-1] - _LINES_SHOWN // 2) if crashes else len(lines) - _LINES_SHOWN
+        last = crashes[-1] + _LINES_SHOWN if crashes else len(lines)
+        shown = lines[max(0, first) : last]
+        return "\n".join(["last lines of its stderr:", *(shown or ["(none)"])])
+
+    def _watch(self) -> None:
+        if hasattr(os, "waitid"):  # else macOS, before Python 3.13
+            with suppress(ChildProcessError):
+                # Not reaped yet, so that its id, and its group's, can't be reused when we kill.
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._popen.wait()
+        with self._lock:
+            self._kill_group()
+            self._popen.wait()
+            self.alive = False
+        os.close(self._ended_writer)
+
+    def _kill_group(self) -> None:
+        # macOS forbids to kill a group whose members have all ended.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _copy_stderr(self) -> None:
+        """Copy its stderr to ours, in whole lines: several processes write there."""
+        assert self._popen.stderr is not None
+        rest = b""
+        with self._popen.stderr as stderr:
+            fd = stderr.fileno()
+            # Until the process ends: what it started may hold its stderr for ever.
+            while fd in wait([fd, self._ended]):
+                data = os.read(fd, _LONGEST_LINE)
+                if not data:
+                    break
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._take_line(line)
+                if len(rest) > _LONGEST_LINE:
+                    self._take_line(rest)
+                    rest = b""
+        if rest:
+            self._take_line(rest)
+
+    def _take_line(self, raw: bytes) -> None:
+        line = raw.decode("utf-8", errors="replace")
+        self._lines.append(line)
+        with suppress(Exception):  # sys.stderr may be missing, closed or replaced
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def _shared_file() -> IO[bytes]:
+    # Python lacks it on macOS, and where it was built for an old glibc.
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("seedwise"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+# The rest of this file runs in the child.
+
+
+def main(connection_fd: int, offset_fd: int) -> None:
+    """Evaluate what the worker sends until it is gone; the offset's file has 8 bytes."""
+    try:
+        _prepare_process()
+        for fd in (connection_fd, offset_fd):
+            os.set_inheritable(fd, False)
+        connection = Connection(connection_fd)
+        note = functools.partial(struct.pack_into, "q", mmap.mmap(offset_fd, 8), 0)
+        tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+        _serve(connection, tasks, note)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)  # not sys.exit: the user's threads and exit handlers may never end
+
+
+def _prepare_process() -> None:
+    faulthandler.enable(file=2, all_threads=False)
+    # Ctrl-C and the end of a Slurm job may reach all processes. The worker decides what they mean;
+    # here they would look like a death that the seed has caused. The handlers do nothing; SIG_IGN
+    # would be passed on to the programs that the loss starts.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        signal.signal(number, lambda *_: None)
+
+    def take_them_again() -> None:
+        for number in signals:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+    # What it forks, such as a pool of processes, takes the signals as usual, from the start.
+    os.register_at_fork(
+        before=functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signals),
+        after_in_parent=functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, signals),
+        after_in_child=take_them_again,
+    )
+    # If memory runs out, the kernel should kill this process and not the worker.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("1000")
+
+
+def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            tasks.put(connection.recv())
+    except (EOFError, OSError):  # the worker is gone: kill also what the loss has started
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _serve(
+    connection: Connection, tasks: queue.SimpleQueue[Any], note: Callable[[int], None]
+) -> None:
+    shipment, sys.argv = tasks.get()
+    try:
+        loss = shipment.load()
+    except BaseException as error:
+        connection.send(failure_from(error, 0, None))
+    else:
+        connection.send(loss.vectorized)
+        while True:
+            params, chunk, context = tasks.get()
+            block = evaluate_block(loss, params, chunk, context, note)
+            with suppress(Exception):  # no exit handler would ever flush what was printed
+                sys.stdout.flush()
+            connection.send(block)
+    tasks.get()  # for ever: the worker kills this process

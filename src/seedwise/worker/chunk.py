@@ -13,10 +13,8 @@ import numpy as np
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import ChunkResult
-from seedwise.worker.block import SeedBlock, failure_from
-from seedwise.worker.context import Context, TrialDir
-from seedwise.worker.departure import job_left_s, leaves_before
-from seedwise.worker.durations import Durations
+from seedwise.worker.block import Context, SeedBlock, TrialDir, failure_from
+from seedwise.worker.departure import Durations, job_left_s, leaves_before
 
 _PACK_LIMIT_S = 0.5
 
@@ -141,11 +139,14 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
         plugin.durations.note(len(task.chunk.seeds), duration_s)
+    folder = context.folder
+    # os.path.isdir raises nothing, whatever the loss has done to the folder.
+    is_written = folder is not None and os.path.isdir(folder.path)  # noqa: PTH112
     return task.result(
         losses=block.losses,
         failure=block.failure,
         components=block.components,
-        folder=_written_folder(context),
+        folder=folder.path.name if folder is not None and is_written else "",
         duration_s=duration_s,
         worker=str(worker.name),
         job_id=os.environ.get("SLURM_JOB_ID"),
@@ -173,11 +174,3 @@ def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
                 raise
             break
     return results
-
-
-def _written_folder(context: Context) -> str:
-    folder = context.folder
-    # os.path.isdir raises nothing, whatever the loss has done to the folder.
-    if folder is None or not os.path.isdir(folder.path):  # noqa: PTH112
-        return ""
-    return folder.path.name

@@ -1,9 +1,14 @@
-"""A worker's orderly departure: it finishes what it has begun and begins nothing more."""
+"""A worker's orderly departure, for which it knows how long chunks take.
+
+It finishes what it has begun and begins nothing more.
+"""
 
 import asyncio
+import math
 import os
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +22,11 @@ _LOOK_S = 0.1
 # A driver fetches results at once, unless it has died or its sampler takes long.
 _FETCH_LIMIT_S = 60.0
 _RETIRE_LIMIT_S = 10.0
+
+# A chunk is expected to take a fifth more than this quantile of comparable ones: of a few that is
+# the slowest, and of many no single one decides.
+_QUANTILE = 0.95
+_SAFETY = 1.2
 
 # Names of Dask's states: this module can be used without Dask.
 _ALIVE = {"running", "paused", "closing_gracefully"}
@@ -36,7 +46,7 @@ def depart(dask_worker: Any, reason: str) -> None:
         if is_departing(dask_worker):
             return
         setattr(dask_worker, _FLAG, True)
-    dask_worker.loop.add_callback(_begin, dask_worker, reason)
+    dask_worker.loop.add_callback(_leave, dask_worker, reason)
 
 
 def is_departing(dask_worker: Any) -> bool:
@@ -61,16 +71,12 @@ def leaves_before(dask_worker: Any, needs_s: float | None) -> bool:
     return True
 
 
-def _begin(worker: Any, reason: str) -> None:
+async def _leave(worker: Any, reason: str) -> None:
     # Only the scheduler is told of a pause: a worker that really pauses starts nothing that it
     # has, not even to send it back. This message arrives before that of any task that ends later.
     worker.batched_send(
         {"op": "worker-status-change", "status": "paused", "stimulus_id": _stimulus()}
     )
-    worker.loop.add_callback(_leave, worker, reason)
-
-
-async def _leave(worker: Any, reason: str) -> None:
     until_s = None
     while worker.status.name in _ALIVE:
         for task in worker.state.tasks.values():
@@ -99,3 +105,44 @@ async def _leave(worker: Any, reason: str) -> None:
 
 def _stimulus() -> str:
     return f"seedwise-depart-{time.time()}"
+
+
+class Durations:
+    """The durations of the last `most` chunks; threads may share it."""
+
+    def __init__(self, most: int) -> None:
+        self._recent: deque[tuple[int, float]] = deque(maxlen=most)
+        self._known: dict[int, float | None] = {}
+        self._lock = threading.RLock()
+
+    def note(self, n_seeds: int, duration_s: float) -> None:
+        """Take note of a finished chunk."""
+        with self._lock:
+            self._recent.append((n_seeds, duration_s))
+            self._known.clear()
+
+    def comparable(self, n_seeds: int) -> list[float]:
+        """Return the seconds per seed of chunks of at least half of `n_seeds`; few say little."""
+        with self._lock:
+            return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
+
+    def needs_s(self, n_seeds: int) -> float | None:
+        """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
+
+        Where only much smaller chunks are known, it is what they took.
+        """
+        with self._lock:
+            if n_seeds not in self._known:
+                self._known[n_seeds] = self._needs_s(n_seeds)
+            return self._known[n_seeds]
+
+    def _needs_s(self, n_seeds: int) -> float | None:
+        if not self._recent:
+            return None
+        if per_seed := self.comparable(n_seeds):
+            return _high(per_seed) * n_seeds * _SAFETY
+        return _high([took_s for _, took_s in self._recent]) * _SAFETY
+
+
+def _high(values: list[float]) -> float:
+    return sorted(values)[math.ceil(_QUANTILE * len(values)) - 1]

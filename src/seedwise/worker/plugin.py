@@ -22,12 +22,17 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.usercode.shipment import Shipment
-from seedwise.worker.block import SeedBlock, evaluate_block, joined, needs_main_thread
-from seedwise.worker.child import Child, ChildClosedError
+from seedwise.worker.block import (
+    Context,
+    SeedBlock,
+    evaluate_block,
+    joined,
+    needs_main_thread,
+    passing_context,
+)
+from seedwise.worker.child import Child
 from seedwise.worker.chunk import ChunkTask
-from seedwise.worker.context import Context, passing_context
-from seedwise.worker.durations import Durations
-from seedwise.worker.process import Limits, Verdict
+from seedwise.worker.departure import Durations
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
@@ -56,7 +61,6 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Any) -> None:
         """Prepare a worker; Dask calls this when one joins."""
-        manager = getattr(worker, "memory_manager", None)
         #: What its chunks took on this worker.
         self.durations = Durations(_DURATIONS_KEPT)
         self._lock = threading.Lock()
@@ -69,8 +73,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         #: Seconds that the reference took, with loading the loss; 0 without one.
         self.reference_s = 0.0
         self._vectorized: bool | None = None
-        limit_b = getattr(manager, "memory_limit", None)
-        self._children = _Children(self.shipment, limit_b, _job_words(worker))
+        limit_b = getattr(getattr(worker, "memory_manager", None), "memory_limit", None)
+        self._children = Children(self.shipment, limit_b, _job_words(worker))
         # It starts its threads only when there is work for them.
         self._threads = ThreadPoolExecutor(
             self.parallelism, thread_name_prefix=f"seedwise-seeds-{self.name}"
@@ -96,12 +100,15 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
             isolates = self.use_processes or task.isolated or task.time_limit_s is not None
             loss = None if isolates else self._loss_here()
             if loss is None:
-                return self._evaluate_in_children(task, context)
-            return self._evaluate_here(loss, task, context)
-        except BaseException as error:
-            if self._children.closed:  # `teardown` broke it off: it goes to another worker
-                raise Reschedule from error
-            raise
+                block = self._evaluate_in_children(task, context)
+            else:
+                block = self._evaluate_here(loss, task, context)
+            if block.failure is None or not self._children.closed:
+                return block
+        except BaseException:
+            if not self._children.closed:
+                raise
+        raise Reschedule  # `teardown` broke it off: it goes to another worker
 
     def evaluate_reference(self, task: ChunkTask) -> float | None:
         """Evaluate the seed that all workers do, before their first chunk; none if isolated."""
@@ -139,17 +146,16 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         return self._spread(task, loss.vectorized, evaluate_piece)
 
     def _evaluate_in_children(self, task: ChunkTask, context: Context) -> SeedBlock:
-        limits = Limits(task.time_limit_s, self._children.watch)
         if self._vectorized is None:
             with self._children.one() as child:
-                failure = child.load(task.chunk, limits)
+                failure = child.load(task.chunk, task.time_limit_s)
                 if failure is not None:
                     return SeedBlock(None, failure)
-                self._vectorized = child.vectorized
+                self._vectorized = bool(child.vectorized)
 
         def evaluate_piece(piece: Chunk) -> SeedBlock:
             with self._children.one() as child:
-                return child.evaluate(task.params, piece, context, limits)
+                return child.evaluate(task.params, piece, context, task.time_limit_s)
 
         return self._spread(task, self._vectorized, evaluate_piece)
 
@@ -178,7 +184,7 @@ def about_worker(loss_id: str, dask_worker: Any) -> tuple[str, float, dict[str, 
     return socket.gethostname(), reference_s, {"python": platform.python_version(), **versions}
 
 
-class _Children:
+class Children:
     """A worker's child processes, and the memory that they may take together with it."""
 
     def __init__(self, shipment: Shipment, memory_limit_b: int | None, job_words: str) -> None:
@@ -196,26 +202,40 @@ class _Children:
 
     @contextmanager
     def one(self) -> Iterator[Child]:
-        """Lend an idle child."""
+        """Lend a child that is idle, or a new one; what dies is dropped."""
+        if self.watch is not None:  # here, too: short pieces may fill memory together
+            self.watch()
         with self._lock:
             if self.closed:
-                raise ChildClosedError
+                raise Reschedule
+            while self._idle and not self._idle[-1].alive:
+                self._drop(self._idle.pop())
             if not self._idle:
-                self._idle.append(Child(self._shipment))
+                self._idle.append(Child(self._shipment, self.watch))
                 self._all.append(self._idle[-1])
             child = self._idle.pop()
         try:
             yield child
         finally:
             with self._lock:
-                self._idle.append(child)
+                if child.alive and not self.closed:
+                    self._idle.append(child)
+                else:
+                    self._drop(child)
 
     def close(self) -> None:
-        """End all children, busy ones too."""
+        """End all children, busy ones too, which are dropped by who uses them."""
         with self._lock:
             self.closed = True
-        for child in self._all:
-            child.close()
+            while self._idle:
+                self._drop(self._idle.pop())
+            busy = list(self._all)
+        for child in busy:
+            child.kill()
+
+    def _drop(self, child: Child) -> None:
+        self._all.remove(child)
+        child.close()
 
     def _check_memory(self) -> None:
         """Kill the largest child if they and this process take too much.
@@ -242,7 +262,7 @@ class _Children:
             f"of the {self._limit_b / 1e6:.0f} MB that the worker may have{self._job_words}"
         )
         _, largest = max(zip(sizes_b, children, strict=True), key=lambda pair: pair[0])
-        largest.kill(Verdict(FailureKind.DIED, "MemoryExceeded", text))
+        largest.kill((FailureKind.DIED, "MemoryExceeded", text))
 
 
 def _job_words(worker: Any) -> str:

@@ -1,8 +1,15 @@
-"""The distributions that a random source draws its values from."""
+"""The distributions that a random source draws its values from: the same draws everywhere.
 
+numpy never changes the stream of a bit generator, but it may change what the methods of
+`numpy.random.Generator` make of it (NEP 19), and the last bits of `math.log` and `math.exp`
+depend on the C library. So the draws are made here from the raw stream, by operations that
+every machine rounds alike: IEEE sums and products, ints, and decimals of 60 digits.
+"""
+
+import decimal
 import math
-import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
@@ -11,36 +18,76 @@ from numpy.typing import NDArray
 
 from seedwise.errors import SourceError
 from seedwise.errors.base import shown
-from seedwise.model.sources import axes
-from seedwise.model.sources.bits import below, between, log_between
-from seedwise.model.sources.manifests import CaseValue, checked_fields, checked_type, decoded_dict
-from seedwise.model.space import SearchParam, search_param
+from seedwise.model.sources.case import (
+    Axis,
+    CaseValue,
+    about,
+    axis,
+    comparable,
+    decoded,
+    encoded_axis,
+    read_manifest,
+)
+from seedwise.model.space import LARGEST_INT, SearchParam, is_finite, is_number, search_param
 
-# As in the parameter space: float64 holds every whole number up to here.
-_LARGEST_INT = 2**53
+# Every field is given: others would come from decimal.DefaultContext, which users may change.
+_DECIMAL = decimal.Context(
+    prec=60,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+
+
+def below(n: int, rng: np.random.Generator) -> int:
+    """Return one of the whole numbers below n, each with the same probability; n <= 2**64."""
+    # Words of the last, incomplete block of n would favour the lower numbers.
+    end = 2**64 - 2**64 % n
+    while (word := _word(rng)) >= end:
+        pass
+    return word % n
+
+
+def _log_between(low: float, high: float, rng: np.random.Generator) -> Decimal:
+    """Return a number in [low, high), uniform on a logarithmic scale; 0 < low.
+
+    Rounding may leave the interval by about 1e-56 of the value.
+    """
+    # The 53 bits of a float would leave out most integers below 2**53.
+    share = _DECIMAL.divide(Decimal(_word(rng) << 64 | _word(rng)), Decimal(2**128))
+    first, last = _DECIMAL.ln(Decimal(low)), _DECIMAL.ln(Decimal(high))
+    return _DECIMAL.exp(_DECIMAL.fma(_DECIMAL.subtract(last, first), share, first))
+
+
+def _word(rng: np.random.Generator) -> int:
+    """Return 64 random bits as an int."""
+    bits = rng.bit_generator
+    if isinstance(bits, np.random.MT19937):
+        raise SourceError("MT19937 gives 32 bits at a time; draw from PCG64, which gives 64")
+    return int(bits.random_raw())
 
 
 def _number(value: float) -> float:
-    given: object = value  # of any type: only checkers of types heed the annotation
-    try:
-        number = float(given) if isinstance(given, numbers.Real) else math.nan
-    except OverflowError:  # an int beyond the range of floats
-        number = math.inf
-    # numpy counts its time spans among the integers.
-    if isinstance(given, bool | np.timedelta64) or not math.isfinite(number):
+    given: Any = value  # of any type: only checkers of types heed the annotation
+    # NumPy counts its time spans among the integers.
+    if not is_number(given) or isinstance(given, np.timedelta64) or not is_finite(given):
         raise SourceError(f"bound {shown(value)}: must be a finite number")
-    return number
+    return float(value)
 
 
 def _whole(value: int) -> int:
     _number(value)  # its result is not used: as a float, 2**53 + 1 would be 2**53
-    if int(value) != value or abs(value) > _LARGEST_INT:
+    if int(value) != value or abs(value) > LARGEST_INT:
         raise SourceError(f"bound {shown(value)}: must be a whole number of at most 2**53")
     return int(value)
 
 
-def _options(values: Sequence[CaseValue] | NDArray[Any]) -> axes.Axis:
-    return axes.axis(values, "options")
+def _options(values: Sequence[CaseValue] | NDArray[Any]) -> Axis:
+    return axis(values, "options")
 
 
 class _Range:
@@ -115,7 +162,10 @@ class Uniform(_FloatRange):
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
-        return between(self.low, self.high, rng)
+        share = (_word(rng) >> 11) * 2.0**-53
+        value = self.low + share * (self.high - self.low)
+        # The sum may round to `high`.
+        return min(max(value, self.low), math.nextafter(self.high, -math.inf))
 
 
 @attrs.frozen
@@ -144,7 +194,7 @@ class LogUniform(_FloatRange):
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
-        value = float(log_between(self.low, self.high, rng))
+        value = float(_log_between(self.low, self.high, rng))
         return min(max(value, self.low), math.nextafter(self.high, 0))  # float() may round up
 
 
@@ -205,7 +255,7 @@ class LogUniformInt(_IntRange):
 
     def draw(self, rng: np.random.Generator) -> int:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
-        value = int(log_between(self.low, self.high + 1, rng))
+        value = int(_log_between(self.low, self.high + 1, rng))
         return min(max(value, self.low), self.high)  # exp(log(low)) may fall short of low
 
 
@@ -234,7 +284,7 @@ class Choice:
 
     TYPE: ClassVar[str] = "choice"
 
-    options: axes.Axis = attrs.field(converter=_options, eq=axes.comparable)
+    options: Axis = attrs.field(converter=_options, eq=comparable)
 
     def draw(self, rng: np.random.Generator) -> CaseValue:
         """Draw a value from `rng`, whose bit generator must give 64 bits at a time."""
@@ -242,7 +292,7 @@ class Choice:
 
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the distribution as a dict that JSON can hold."""
-        return {"type": self.TYPE, "options": axes.axis_to_manifest(self.options)}
+        return {"type": self.TYPE, "options": encoded_axis(self.options)}
 
     def to_search_param(self) -> SearchParam:
         """Return the same options for a loss's `parameter_space`.
@@ -254,8 +304,9 @@ class Choice:
 
 Distribution: TypeAlias = Uniform | LogUniform | RandInt | LogUniformInt | Choice
 
-_CLASSES: dict[str, type[Distribution]] = {
-    cls.TYPE: cls for cls in (Uniform, LogUniform, RandInt, LogUniformInt, Choice)
+_READERS: dict[str, Callable[..., Distribution]] = {
+    **{cls.TYPE: cls for cls in (Uniform, LogUniform, RandInt, LogUniformInt)},
+    Choice.TYPE: lambda options: Choice(decoded(options)),
 }
 
 # Called like functions, they are named like functions.
@@ -268,13 +319,6 @@ choice = Choice
 
 def distribution_from_manifest(manifest: Any, parameter: str | None = None) -> Distribution:
     """Return the distribution that `to_manifest_dict` wrote; SourceError names the parameter."""
-    manifest = decoded_dict(manifest, "a distribution", parameter)
-    cls = _CLASSES[checked_type(manifest, _CLASSES, parameter)]
-    fields = [field.name for field in attrs.fields(cls)]
-    checked_fields(manifest, fields, parameter)
-    try:
-        if cls is Choice:
-            return Choice(axes.axis_from_manifest(manifest["options"], "options"))
-        return cls(**{name: manifest[name] for name in fields})
-    except SourceError as error:
-        raise SourceError(error.problem, parameter) from None
+    with about(parameter):
+        found: Distribution = read_manifest(_READERS, manifest)
+    return found

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from seedwise.errors import SeedwiseError, TrialDirError
-from seedwise.worker.context import Context, TrialDir
+from seedwise.worker.block import Context, TrialDir
 
 ITEMS = {"entry_id": "p1", "trial_number": 4}
 

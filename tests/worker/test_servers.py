@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
 
+import dask
 import psutil
 import pytest
 from distributed import Client, LocalCluster
 
+from seedwise.cluster.dask_settings import WORKER_SETTINGS
 from tests.testbed.daemons import poll
 
 
@@ -29,8 +35,8 @@ def cluster():
         processes=True,
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        worker_class="seedwise.worker.locked.LockedNanny",
-        preload=["seedwise.worker.own_group"],
+        worker_class="seedwise.worker.servers.LockedNanny",
+        preload=["seedwise.worker.servers"],
     ) as made:
         yield made
 
@@ -106,7 +112,7 @@ def test_the_command_that_jobs_start(cluster, client, nanny):
             "distributed.cli.dask_worker",
             cluster.scheduler_address,
             "--worker-class",
-            "seedwise.worker.locked.LockedWorker",
+            "seedwise.worker.servers.LockedWorker",
             "--host",
             "127.0.0.1",
             "--name",
@@ -138,7 +144,7 @@ def test_the_command_that_jobs_start(cluster, client, nanny):
 
 def test_it_needs_neither_optuna_nor_dask_jobqueue_nor_bokeh():
     code = (
-        "import sys, seedwise.worker.locked\n"
+        "import sys, seedwise.worker.servers\n"
         "heavy = {'optuna', 'optuna_integration', 'dask_jobqueue', 'bokeh', 'pandas', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -150,3 +156,112 @@ def test_no_port_is_free_by_chance():
     """`listening` sees a port that is opened, on any address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert f"127.0.0.1:{server.getsockname()[1]}" in listening(os.getpid())
+
+
+# What losses start on our workers: it starts as in a script, and ends with its worker.
+
+LONG_S = 600
+
+
+@pytest.fixture(scope="module")
+def lone_cluster():
+    with (
+        dask.config.set(WORKER_SETTINGS),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            preload=["seedwise.worker.servers"],
+        ) as made,
+    ):
+        yield made
+
+
+@pytest.fixture
+def lone_client(lone_cluster):
+    with Client(lone_cluster, set_as_default=False) as made:
+        yield made
+
+
+def leave_an_executor(method):
+    """Leave idle processes of an executor, which would wait for its next task for ever."""
+    context = multiprocessing.get_context(method)
+    executor = ProcessPoolExecutor(2, mp_context=context)
+    list(executor.map(time.sleep, [0.0, 0.0]))
+    sys.modules["left_by_a_test"] = executor  # or it would end here
+    return list(executor._processes)
+
+
+def leave_a_program():
+    return [subprocess.Popen(["sleep", str(LONG_S)]).pid]
+
+
+def leave_a_busy_pool():
+    pool = multiprocessing.Pool(2)
+    sys.modules["left_by_a_test"] = pool
+    pool.map_async(time.sleep, [LONG_S, LONG_S])
+    return [process.pid for process in pool._pool]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        functools.partial(leave_an_executor, None),
+        functools.partial(leave_an_executor, "forkserver"),
+        leave_a_busy_pool,
+        leave_a_program,
+    ],
+    ids=["executor", "forkserver", "pool", "program"],
+)
+def test_what_a_loss_started_ends_with_its_worker(leave, lone_cluster, lone_client):
+    (nanny,) = lone_cluster.workers.values()
+    poll(lambda: lone_client.scheduler_info()["workers"], "the worker")
+    worker = nanny.pid
+    left = [
+        psutil.Process(pid) for pid in lone_client.submit(leave, pure=False).result(timeout=60)
+    ]
+    children = psutil.Process(worker).children(recursive=True)
+    assert left
+    assert all(process.is_running() for process in left)
+    os.kill(worker, signal.SIGKILL)
+    _, alive = psutil.wait_procs([*left, *children], timeout=30)
+    for process in alive:
+        process.kill()
+    assert not alive
+    poll(lambda: nanny.pid not in (None, worker), "another worker")
+
+
+def test_processes_start_as_in_a_script(lone_client):
+    def start():
+        return multiprocessing.get_start_method()
+
+    assert lone_client.submit(start).result(timeout=60) == multiprocessing.get_start_method()
+
+
+def test_a_program_takes_ctrl_c_as_usual(lone_client):
+    def interrupt():
+        program = subprocess.Popen(["sleep", str(LONG_S)])
+        program.send_signal(signal.SIGINT)
+        return program.wait(60)
+
+    assert lone_client.submit(interrupt).result(timeout=60) == -signal.SIGINT
+
+
+def test_ctrl_c_in_a_terminal_does_not_reach_the_worker(lone_client):
+    group = lone_client.submit(lambda: (os.getpid(), os.getpgrp())).result(timeout=60)
+    assert group[0] == group[1] != os.getpgrp()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_folder_of_temporary_files_goes_with_the_nannys_process(given, tmp_path):
+    folder = tmp_path / "scratch"
+    (folder / "dask-scratch-space").mkdir(parents=True)
+    (folder / "dask-scratch-space/global.lock").touch()
+    environment = {**os.environ, **({"SEEDWISE_SCRATCH": str(folder)} if given else {})}
+    code = (
+        "from distributed import Nanny\nfrom pathlib import Path\n"
+        "from seedwise.worker.servers import dask_setup\n"
+        f"dask_setup(object.__new__(Nanny))\nassert Path({str(folder)!r}).exists()"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert folder.exists() is not given

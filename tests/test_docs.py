@@ -28,6 +28,17 @@ def test_the_readme_needs_no_other_files():
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "how_it_works.md"])
+def test_modules_that_are_named_exist(name):
+    source = ROOT / "src" / "seedwise"
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    rooms = "|".join(room.name for room in source.iterdir() if room.is_dir())
+    named = re.findall(rf"`((?:{rooms})/[\w/]*?)(?:\.py)?/?`", text)
+    assert len(named) > 20
+    gone = [one for one in named if not list(source.glob(f"{one}*"))]
+    assert gone == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_python_blocks_compile(path):
     for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):

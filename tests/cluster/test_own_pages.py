@@ -88,7 +88,7 @@ def test_other_schedulers_of_this_process_are_as_they_were(port):
         assert b"Individual Study" not in ask(plain_port, "/individual-plots.json").body
 
 
-@pytest.mark.parametrize("token", [TOKEN, None])
+@pytest.mark.parametrize("token", [TOKEN, None], ids=["locked", "open"])
 def test_pages_are_made_once_when_one_is_asked_for(token):
     made = []
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import re
@@ -10,7 +11,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from seedwise.errors import SpaceError
-from seedwise.model.space import SearchParam, checked_space, search_param
+from seedwise.model.space import (
+    SearchParam,
+    checked_space,
+    search_param,
+    space_from_json,
+    space_to_json,
+)
 
 finite = st.floats(-1e300, 1e300)
 text = st.text("ab Z9.-'\"\\\n\0é中")
@@ -205,3 +212,15 @@ def test_a_step_as_wide_as_the_range_is_written():
 def test_a_search_param_made_by_hand_is_checked():
     with pytest.raises(SpaceError, match="parameter 'x': give exactly one"):
         checked_space({"x": SearchParam("float")})
+
+
+def test_a_space_as_json_is_what_json_reads_again():
+    """Drivers compare the two: whether a phase was in the same space."""
+    space = {
+        "x": search_param(range=(0.5, 2.0), log=True),
+        "n": search_param(range=(0, 8), step=2),
+        "kind": search_param(allowed=["a", "b"]),
+    }
+    content = space_to_json(space)
+    assert json.loads(json.dumps(content)) == content
+    assert space_from_json(content) == space

@@ -54,7 +54,13 @@ def plain_scalar(value: Any) -> Any:
 
 def space_to_json(space: ParameterSpace) -> dict[str, Any]:
     """Return a space as JSON has it; `space_from_json` reads it."""
-    return {name: attrs.asdict(param) for name, param in space.items()}  # tuples become lists
+    return {
+        name: {
+            field: list(value) if isinstance(value, tuple) else value
+            for field, value in attrs.asdict(param).items()
+        }
+        for name, param in space.items()
+    }
 
 
 def space_from_json(content: Mapping[str, Mapping[str, Any]]) -> ParameterSpace:

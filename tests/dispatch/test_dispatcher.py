@@ -432,7 +432,8 @@ def test_many_small_chunks_share_tasks_and_come_back_as_if_they_did_not(client, 
             results += come
         assert dispatcher.pack.chunks_wanted > 6
     assert {whose for whose, _ in results} == {channel}
-    assert sum(sizes) == len(results) == n_trials * plan.n_chunks
+    # On a busy machine, what is left of a pack that took long is sent once more.
+    assert sum(sizes) >= len(results) == n_trials * plan.n_chunks
     assert max(sizes) > 1
     assert len(sizes) < len(results)
     for number, params in ((proposal.number, proposal.params) for proposal in waiting):
@@ -489,7 +490,8 @@ def test_an_isolated_chunk_shares_its_task_with_none(client, sizes):
         channel.submit(Proposal(0, PARAMS), chunks[:2], 1)
         channel.submit(Proposal(0, PARAMS), chunks[2:], 2, isolated=True)
         results = [result for _, result in await_results(dispatcher, 3)]
-    assert sorted(sizes) == [1, 2]
+    # On a busy machine, what is left of the pack may be sent once more.
+    assert sorted(sizes[:2]) == [1, 2]
     assert losses_by_start(results) == expected(PARAMS, plan)
 
 

@@ -201,9 +201,13 @@ def test_in_the_background_there_is_no_block_where_the_user_types(block, termina
 # A run, in a terminal of its own.
 
 SCRIPT = """
+import os
 import sys
 import time
+from pathlib import Path
 import seedwise as sw
+
+HOLD = os.environ.get("HOLD")  # a folder whose file "3" holds the third trial
 
 
 @sw.loss(name="slow", description="takes its time", parameter_space={"x": (0.0, 1.0)})
@@ -213,6 +217,12 @@ def slow(params, seed):
         raise ValueError("seed 3 is too much")
     if seed == 2:
         print("a worker writes")
+    if seed == 5 and HOLD:
+        with Path(HOLD, "count").open("a") as file:
+            file.write("x")
+            file.flush()
+            while Path(HOLD, str(file.tell())).exists():
+                time.sleep(0.01)
     return params["x"] + seed
 
 
@@ -239,8 +249,10 @@ def bar_of(title: str):
     return lambda lines: any(line.startswith(f"{title}  ") and "━" in line for line in lines)
 
 
-def test_a_run_shows_its_block_and_leaves_its_lines(run, terminal):
-    run()
+def test_a_run_shows_its_block_and_leaves_its_lines(run, terminal, tmp_path):
+    (tmp_path / "2").touch()
+    (tmp_path / "6").touch()
+    run(HOLD=str(tmp_path))
     terminal.read_until(lambda lines: any("  best so far  " in line for line in lines))
     there = "workers       1 at work of 1 wanted"  # once the pool has been looked at
     terminal.read_until(
@@ -248,7 +260,9 @@ def test_a_run_shows_its_block_and_leaves_its_lines(run, terminal):
     )
     assert not terminal.screen.cursor.hidden
     terminal.resize(60, 24)
+    (tmp_path / "2").unlink()
     terminal.read_until(lambda lines: any(" 5 of 6 told" in line for line in lines))
+    (tmp_path / "6").unlink()
     assert terminal.read_to_the_end() == 0
     *before, last = shown(terminal.all_lines)
     assert last == "6"

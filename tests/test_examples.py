@@ -83,9 +83,8 @@ def test_grid(tmp_path):
     assert "resumed after 23 trials" in again.stderr
 
 
-@pytest.mark.parametrize(
-    ("n_rigs", "n_trials"), [(60, 16), pytest.param(300, 30, marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("n_rigs", "n_trials"), [(60, 16), (300, 30)])
 def test_mujoco_monte_carlo(tmp_path, n_rigs, n_trials):
     numbers_given = ("--rigs", str(n_rigs), "--trials", str(n_trials))
     out = run("mujoco_monte_carlo.py", *numbers_given, cwd=tmp_path).stdout

@@ -117,7 +117,7 @@ def test_with_a_corrected_loss_it_is_as_if_the_loss_had_never_been_wrong(run, la
     ("content", "keywords"),
     [
         ("raises", {"fail_on_chunk_error": False}),
-        ("raises", {"prune_failed_trials": True}),
+        pytest.param("raises", {"prune_failed_trials": True}, marks=pytest.mark.full),
         pytest.param("kills", {"chunk_timeout_seconds": 60}, marks=pytest.mark.full),
     ],
 )
@@ -138,6 +138,7 @@ def test_only_failed_trials_are_evaluated_again(run, noted, bad, evaluated, cont
     assert [result.trials[trial.number] for trial in good] == good
 
 
+@pytest.mark.full
 def test_of_a_trial_that_took_too_long_the_finished_seeds_count(run, noted, bad, evaluated):
     bad.write_text("hangs")
     options = {"n_trials": 1, "trial_zero": {"x": 0.5, "y": 0.0}}
@@ -184,6 +185,7 @@ def test_a_study_that_stopped_does_not_raise_the_old_error(run, noted, bad, erro
     assert run(noted, run_name="a", n_trials=17).n_trials == 17
 
 
+@pytest.mark.full
 def test_a_loss_that_was_corrected_before_its_failure_was_told_is_not_blamed(run):
     number = failed(run(lossy(wrong), fail_on_chunk_error=False))[0]
     with killed(Proposer, "tell", before=True, number=number), pytest.raises(KeyboardInterrupt):
@@ -224,6 +226,7 @@ def test_a_kill_at_any_step_changes_nothing(run, noted, bad, evaluated, lag, ste
     assert not {trial for trial, _ in evaluated()} & {*good, *told_again}
 
 
+@pytest.mark.full
 def test_a_retried_trial_is_no_incumbent_of_those_asked_for_before_it_was_told(run, bad):
     """Trial 12 is far the best; 16 and 17 are in flight when it is told, and then a kill comes."""
 
@@ -276,6 +279,7 @@ def test_a_trial_without_a_value_of_a_new_parameter_is_refused_before_anything_i
     assert run(wider, **options, n_trials=17).n_trials == 17
 
 
+@pytest.mark.full
 def test_entries(client, tmp_path, bad):
     @sw.loss(name="fit", description="fails for ben", parameter_space=SPACE)
     def fit(params, seed, context):

@@ -380,6 +380,7 @@ def test_many_told_trials_take_little_memory(long_table):
     assert most_mb < 3
 
 
+@pytest.mark.full
 def test_many_rows_take_little_memory(long_table):
     rows, kept_mb, most_mb = traced_mb(lambda: read_rows(long_table))
     assert len(rows.number) == 200_000
@@ -387,6 +388,7 @@ def test_many_rows_take_little_memory(long_table):
     assert most_mb < 20
 
 
+@pytest.mark.full
 def test_many_rows_in_another_order_take_little_more(long_table):
     with TrialTable(long_table) as table:
         table.begin_again([0])

@@ -161,9 +161,9 @@ def test_submit(script: str, *excluded: str) -> CommandError | None:
     return None
 
 
-def has_no_node_now(refusal: CommandError) -> bool:
+def has_no_node_now(refusal: str) -> bool:
     """Tell whether `test_submit` found no node that is up; Slurm may still take the job."""
-    return _NOT_NOW.search(refusal.text) is not None
+    return _NOT_NOW.search(refusal) is not None
 
 
 def submit_job(script: str, *excluded: str) -> str | None:

@@ -5,6 +5,7 @@ wrong is a problem; what is unknown is not. A request that Slurm has accepted ma
 by rules of the site's own.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -141,27 +142,20 @@ def given_cpus(request: Request, limits: SlurmLimits) -> int:
 def _cases(request: Request, limits: SlurmLimits) -> list[_Case]:
     names = [None] if request.partition is None else request.partition.split(",")
     partitions = [found for name in names if (found := limits.partition(name))]
+    wanted = request.account
+    accounts = {
+        one.partition: one
+        for one in reversed(limits.accounts)
+        if (one.is_default if wanted is None else _among(wanted, [one.account]))
+    }
     cases: list[_Case] = []
     for partition in partitions or (None,):
-        account = _account_of(request, limits, partition)
+        # An account's limits in the partition come before those in all.
+        account = accounts.get(partition.name if partition else None) or accounts.get(None)
         qos_name = request.qos or _known(account, "default_qos")
         qos = limits.qos_named(qos_name)
         cases.append(_Case(request, limits, partition, account, qos, qos_name))
     return cases
-
-
-def _account_of(
-    request: Request, limits: SlurmLimits, partition: PartitionLimits | None
-) -> AccountLimits | None:
-    """Return the account's limits; those for the partition come before those for all."""
-    name = request.account
-    ours = {
-        one.partition: one
-        for one in reversed(limits.accounts)
-        if (one.is_default if name is None else _among(name, [one.account]))
-    }
-    own = ours.get(partition.name) if partition else None
-    return own or ours.get(None)
 
 
 def _known(facts: Any, name: str) -> Any:
@@ -329,28 +323,23 @@ def _policies(case: _Case) -> Iterator[Problem]:
     limit, rule = _limit(case, "max_time_s")
     if request.time_s is not None and request.time_s > limit:
         yield case.problem("worker_time_limit", f"{rule} allows at most {exact_duration(limit)}")
-    for whose in ("job", "user"):
-        limit, rule = _limit(case, f"max_cpus_per_{whose}")
-        if request.cpus > limit:
-            yield case.problem("cpus_per_task", f"{rule} allows a {whose} at most {limit:.0f}")
-        limit, rule = _limit(case, f"max_memory_per_{whose}_mb")
-        if request.memory_mb > limit:
-            yield case.problem("mem_per_cpu", f"{rule} allows a {whose} at most {limit:.0f} MB")
+    sizes = {
+        "max_cpus_per_{}": ("cpus_per_task", request.cpus, "CPUs"),
+        "max_memory_per_{}_mb": ("mem_per_cpu", request.memory_mb, "MB"),
+    }
+    for (name, (option, size, unit)), whose in itertools.product(sizes.items(), ("job", "user")):
+        limit, rule = _limit(case, name.format(whose))
+        words = f"{rule} allows a {whose} at most {limit:.0f} {unit}"
+        if size > limit:
+            yield case.problem(option, words)
+        elif whose == "user" and size * n_jobs > limit:
+            words += f" at once: {int(limit // size)} such jobs run at once"
+            yield case.problem("workers", words, fatal=False)
     for name, verb in (("max_submit_jobs", "wait or run"), ("max_jobs", "run")):
         limit, rule = _limit(case, name)
         if n_jobs > limit:
             words = f"{rule} lets at most {limit:.0f} of a user's jobs {verb} at once"
             yield case.problem("workers", words, fatal=limit < 1)
-    sizes = [
-        ("max_cpus_per_user", request.cpus, "CPUs"),
-        ("max_memory_per_user_mb", request.memory_mb, "MB"),
-    ]
-    for name, size, unit in sizes:
-        limit, rule = _limit(case, name)
-        if size <= limit < size * n_jobs:
-            words = f"{rule} allows a user at most {limit:.0f} {unit} at once"
-            words += f": {int(limit // size)} such jobs run at once"
-            yield case.problem("workers", words, fatal=False)
 
 
 def _limit(case: _Case, name: str) -> tuple[float, str]:
@@ -358,26 +347,23 @@ def _limit(case: _Case, name: str) -> tuple[float, str]:
 
     The first that has a limit decides: the QoS of the partition, the QoS of the job, the account.
     """
-    for rule, words in _rules(case):
-        if rule is None or (hasattr(rule, name) and not rule.knows(name)):
-            break
-        limit: float | None = getattr(rule, name, None)
-        if limit is not None:
-            return limit, words
-    return math.inf, ""
-
-
-def _rules(case: _Case) -> list[tuple[QosLimits | AccountLimits | None, str]]:
     partition, qos, account = case.partition, case.qos, case.account
-    rules: list[tuple[QosLimits | AccountLimits | None, str]] = []
+    rules: list[tuple[Any, str]] = [
+        (qos, f"QoS {qos.name}" if qos else ""),
+        (account, f"account {account.account}" if account else ""),
+    ]
+    first = 1 if qos is not None and "OverPartQOS" in qos.flags else 0
     if partition is None or not partition.knows("qos"):
-        rules.append((None, ""))
+        rules.insert(first, (None, ""))
     elif partition.qos is not None:
         words = f"QoS {partition.qos} of partition {partition.name}"
-        rules.append((case.limits.qos_named(partition.qos), words))
-    first = qos is not None and "OverPartQOS" in qos.flags
-    rules.insert(0 if first else len(rules), (qos, f"QoS {qos.name}" if qos else ""))
-    return [*rules, (account, f"account {account.account}" if account else "")]
+        rules.insert(first, (case.limits.qos_named(partition.qos), words))
+    for rule, words in rules:
+        if rule is None or (hasattr(rule, name) and not rule.knows(name)):
+            break
+        if (limit := getattr(rule, name, None)) is not None:
+            return limit, words
+    return math.inf, ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -142,7 +142,7 @@ class LocalPlace(Place):
     _leaving: dict[Any, float] = attrs.field(init=False, factory=dict)
     _dead_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
     _absent_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
-    _joined: set[Any] = attrs.field(init=False)
+    _joined: set[Any] = attrs.field(init=False, factory=set)
     _failed_starts: Backoff = attrs.field(init=False, factory=lambda: Backoff(2.0, 60.0))
     _budget: Budget = attrs.field(init=False, factory=Budget)
     _error: ClusterStartError | None = attrs.field(init=False, default=None)
@@ -151,7 +151,6 @@ class LocalPlace(Place):
 
     def __attrs_post_init__(self) -> None:
         """Begin with the workers of the cluster, which have joined: else there would be none."""
-        self._joined = set()
         self._note_joined(set(self.cluster.worker_spec))
         self._wanted = len(self._joined)
 

@@ -24,8 +24,7 @@ from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kep
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.cluster.pool.ended import BadNodes, EndedJobs
-from seedwise.cluster.pool.jobs import WORKER, Members, Queue
+from seedwise.cluster.pool.jobs import WORKER, BadNodes, EndedJobs, Members, Queue
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.cluster.scheduler import scheduler_class

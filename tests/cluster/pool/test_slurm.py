@@ -6,8 +6,7 @@ import attrs
 import pytest
 
 from seedwise.cluster.place import RunTag
-from seedwise.cluster.pool.ended import BadNodes, EndedJobs
-from seedwise.cluster.pool.jobs import Member
+from seedwise.cluster.pool.jobs import BadNodes, EndedJobs, Member
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError

@@ -15,9 +15,9 @@ import attrs
 
 from seedwise.cluster.job import script_kept
 from seedwise.cluster.place import Place, RunTag
-from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import (
     WORKER,
+    EndedJobs,
     Members,
     PoolJob,
     Queue,
@@ -26,8 +26,7 @@ from seedwise.cluster.pool.jobs import (
     never_starts,
     waiting_words,
 )
-from seedwise.cluster.pool.size import Backoff, Target
-from seedwise.cluster.pool.submitter import Submitter
+from seedwise.cluster.pool.size import Backoff, Submitter, Target
 from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import END_STATES

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,12 @@ from distributed import Client
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from seedwise.cluster.place import RunTag, run_soon
+from seedwise.cluster.place import run_soon
 from seedwise.errors import JobNeverStartsError, WorkersFailedError
 from seedwise.model.status import PoolNews
-from seedwise.slurm import queue
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd, describe_end, log_tail
-from seedwise.slurm.queue import QueuedJob, job_name
+from seedwise.slurm.queue import QueuedJob
 from seedwise.slurm.reasons import explain
 
 #: A worker is named by its job's id, after this.
@@ -103,36 +102,6 @@ def _job_id(worker: Any) -> str:
     return str(worker.name).removeprefix(WORKER)
 
 
-@attrs.define
-class Queue:
-    """Slurm's queue, limited to the run's jobs."""
-
-    script: str
-    tag: RunTag
-    _excluded: Collection[str] = attrs.field(init=False, default=())
-
-    def submit(self) -> str | None:
-        """Submit a job and return its id; None if sbatch printed no id."""
-        return queue.submit_job(self.script, *self._excluded)
-
-    def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
-        """Return the jobs that are queued or run."""
-        return queue.list_jobs(self.tag.job_tag, known, name=job_name(self.tag.name))
-
-    def cancel(self, job_ids: Iterable[str]) -> None:
-        """Cancel jobs."""
-        queue.scancel([*job_ids])
-
-    def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
-        """Keep jobs off these nodes: those to come, and those that wait. Others are allowed."""
-        self._excluded = nodes
-        queue.exclude_nodes(self.script, nodes, waiting)
-
-    def try_without(self, nodes: Collection[str]) -> CommandError | None:
-        """Return why Slurm would not take a job that may not run on these nodes."""
-        return queue.test_submit(self.script, *nodes)
-
-
 @attrs.define(eq=False)
 class PoolJob:
     """A job of the pool."""
@@ -207,16 +176,16 @@ def expected_start_utc(pending: Sequence[PoolJob]) -> str | None:
     return min(starts).isoformat(timespec="seconds") if starts else None
 
 
+@attrs.define(eq=False)
 class BadNodes:
     """Counts early ends of jobs by node, and excludes nodes for an hour."""
 
-    def __init__(self, try_without: Callable[[Collection[str]], CommandError | None]) -> None:
-        #: Whether Slurm has only bad nodes for a job, as far as it was asked.
-        self.no_others = False
-        self._try_without = try_without
-        self._ends_s: dict[str, list[float]] = {}
-        #: Why each is excluded, and until when.
-        self._exclusions: dict[str, tuple[str, float]] = {}
+    _try_without: Callable[[Collection[str]], CommandError | None]
+    #: Whether Slurm has only bad nodes for a job, as far as it was asked.
+    no_others: bool = False
+    _ends_s: dict[str, list[float]] = attrs.field(factory=dict)
+    #: Why each is excluded, and until when.
+    _exclusions: dict[str, tuple[str, float]] = attrs.field(factory=dict)
 
     def excluded(self, now_s: float) -> dict[str, str]:
         """Return why nodes are excluded, by their names."""

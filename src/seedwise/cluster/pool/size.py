@@ -8,11 +8,12 @@ import attrs
 from dask.system import CPU_COUNT
 
 from seedwise.cluster.place import Demand
-from seedwise.cluster.pool.jobs import PoolJob, Queue
+from seedwise.cluster.pool.jobs import PoolJob
 from seedwise.errors import SubmitRefusedError
 from seedwise.errors.advice import what_to_change
 from seedwise.model.options.work import WorkOptions
 from seedwise.slurm.commands import CommandError
+from seedwise.slurm.queue import Queue
 
 _MOST_JOBS = 100  # without `workers`: enough for most, and not a flood of sbatch calls
 
@@ -40,7 +41,7 @@ class Target:
     _slots_per_worker: int
     #: Most workers whatever is asked for; None means no limit.
     limit: int | None = None
-    _seen: deque[tuple[float, int]] = attrs.field(init=False, factory=deque)
+    _seen: list[tuple[float, int]] = attrs.field(init=False, factory=list)
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds, which never exceed the limit."""
@@ -56,12 +57,8 @@ class Target:
     def wanted(self, chunks_out: int, now_s: float) -> int:
         """Return how many workers are wanted for the chunks that are out, or can be."""
         busy = math.ceil(chunks_out / self._slots_per_worker)
-        # Smaller numbers before this one no longer matter.
-        while self._seen and self._seen[-1][1] <= busy:
-            self._seen.pop()
-        self._seen.append((now_s, busy))
-        while self._seen[0][0] < now_s - _PAUSE_S:
-            self._seen.popleft()
+        seen = [(seen_s, n) for seen_s, n in self._seen if seen_s >= now_s - _PAUSE_S and n > busy]
+        self._seen = [*seen, (now_s, busy)]  # smaller numbers before this one no longer matter
         return max(self.least, min(self.most, self._seen[0][1]))
 
 

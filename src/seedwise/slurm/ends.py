@@ -197,14 +197,14 @@ def ask_sacct(job_ids: Iterable[str], columns: Iterable[str], timeout_s: float) 
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
     """Say in a sentence, without a full stop, how a job ended; it may quote the job's log."""
     path, lines = last_lines(log_dir, job_id)
-    if end is None:
-        where = f"see {path}" if path else f"it left no log in {log_dir}"
-        return f"job {job_id} ended for an unknown reason; {where}"
-    text = f"job {job_id} ended because {end.words}"
-    if end.is_own_fault is False:
+    why = "for an unknown reason" if end is None else f"because {end.words}"
+    text = f"job {job_id} ended {why}"
+    if end is not None and end.is_own_fault is False:
         return text
     if path is None:
         return f"{text}; it left no log in {log_dir}"
+    if end is None:
+        return f"{text}; see {path}"
     return f"{text}; the last line of {path} is {lines[-1].strip()[:200]!r}"
 
 

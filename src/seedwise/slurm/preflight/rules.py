@@ -121,8 +121,8 @@ def problems(
     by_partition = [list(_in_partition(case, accepted)) for case in _cases(request, limits)]
     found = [problem for some in by_partition for problem in some]
     several = request.partition is not None and "," in request.partition
-    one_will_do = several and _known(limits, "enforce_partition_limits") != "ALL"
-    plugins = [_known(limits, name) for name in ("submit_plugins", "filter_plugins")]
+    one_will_do = several and known(limits, "enforce_partition_limits") != "ALL"
+    plugins = [known(limits, name) for name in ("submit_plugins", "filter_plugins")]
     may_be_changed = accepted and any(names is None or names for names in plugins)
     one_does = not all(any(problem.fatal for problem in some) for some in by_partition)
     if may_be_changed or (one_will_do and one_does):
@@ -139,9 +139,13 @@ def given_cpus(request: Request, limits: SlurmLimits) -> int:
     return min(max(request.cpus, *some) for some in given)
 
 
+def asked_partitions(names: str | None, limits: SlurmLimits) -> list[PartitionLimits]:
+    """Return the partitions that are asked for, as far as they are known."""
+    asked = [None] if names is None else names.split(",")
+    return [found for name in asked if (found := limits.partition(name))]
+
+
 def _cases(request: Request, limits: SlurmLimits) -> list[_Case]:
-    names = [None] if request.partition is None else request.partition.split(",")
-    partitions = [found for name in names if (found := limits.partition(name))]
     wanted = request.account
     accounts = {
         one.partition: one
@@ -149,31 +153,31 @@ def _cases(request: Request, limits: SlurmLimits) -> list[_Case]:
         if (one.is_default if wanted is None else _among(wanted, [one.account]))
     }
     cases: list[_Case] = []
-    for partition in partitions or (None,):
+    for partition in asked_partitions(request.partition, limits) or (None,):
         # An account's limits in the partition come before those in all.
         account = accounts.get(partition.name if partition else None) or accounts.get(None)
-        qos_name = request.qos or _known(account, "default_qos")
+        qos_name = request.qos or known(account, "default_qos")
         qos = limits.qos_named(qos_name)
         cases.append(_Case(request, limits, partition, account, qos, qos_name))
     return cases
 
 
-def _known(facts: Any, name: str) -> Any:
+def known(facts: Any, name: str) -> Any:
     """Return one of the facts; None if it is unknown."""
     return getattr(facts, name) if facts is not None and facts.knows(name) else None
 
 
 def _enforces(limits: SlurmLimits, rule: str) -> bool:
-    return rule in (_known(limits, "enforce") or ())
+    return rule in (known(limits, "enforce") or ())
 
 
 def _unknown_names(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
     """Yield the partitions that are not there, and an account that is not the user's."""
-    known = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
+    listed = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
     if request.partition is not None and limits.knows("partitions"):
         for name in request.partition.split(","):
             if limits.partition(name) is None:
-                yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
+                yield Problem(_PARTITION, name, f"the cluster's partitions are {listed}")
     if not limits.knows("accounts") or not _enforces(limits, "associations"):
         return
     names, account = [one.account for one in limits.accounts], request.account
@@ -192,7 +196,8 @@ def _in_partition(case: _Case, accepted: bool) -> Iterator[Problem]:
         yield from _door(case, case.partition)
         yield from _partition_time(case, case.partition)
         yield from _memory(case, case.partition)
-        yield from _nodes(case, case.partition)
+        if case.partition.knows("node_kinds"):
+            yield from _nodes(case, case.partition)
     if _enforces(case.limits, "limits"):
         yield from _policies(case)
 
@@ -206,19 +211,19 @@ def _qos(case: _Case) -> Iterator[Problem]:
             words = f"account {account.account} may use the QoS {_listed(account.qos)}"
             yield case.problem(_QOS, words)
     elif case.limits.knows("qos") and case.qos is None:
-        known = _listed(qos.name for qos in case.limits.qos)
-        yield case.problem(_QOS, f"the cluster's QoS are {known}")
+        listed = _listed(qos.name for qos in case.limits.qos)
+        yield case.problem(_QOS, f"the cluster's QoS are {listed}")
 
 
 def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
     """Yield what keeps all jobs of the user out of a partition."""
-    state = _known(partition, "state")
+    state = known(partition, "state")
     if state == "down":
         words = "it is down: jobs wait until it is up again"
         yield case.problem(_PARTITION, words, fatal=False)
     elif state not in (None, "up"):
         yield case.problem(_PARTITION, f"it takes no jobs now: its state is {state}")
-    major = str(_known(case.limits, "version")).partition(".")[0]
+    major = str(known(case.limits, "version")).partition(".")[0]
     accounts_are_exact = major.isdecimal() and int(major) < 23  # else they hold for those below
     doors = [
         (_ACCOUNT, case.account_name, "accounts", ("the accounts", "this account")),
@@ -237,7 +242,7 @@ def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
 
 
 def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    limit_s, asked_s, limits = _known(partition, "max_time_s"), case.request.time_s, case.limits
+    limit_s, asked_s, limits = known(partition, "max_time_s"), case.request.time_s, case.limits
     if asked_s is None or limit_s is None or asked_s <= limit_s:
         return
     if case.qos is not None and "PartitionTimeLimit" in case.qos.flags:
@@ -253,7 +258,7 @@ def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem
 
 
 def _memory(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    name, limit_mb = f"partition {partition.name}", _known(partition, "max_memory_per_node_mb")
+    name, limit_mb = f"partition {partition.name}", known(partition, "max_memory_per_node_mb")
     if limit_mb is not None and case.request.memory_mb > limit_mb:
         words = f"{name} allows a job at most {limit_mb:.0f} MB on a node"
         yield case.problem("mem_per_cpu", words)
@@ -269,27 +274,37 @@ def _memory(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
 
 def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
     """Return the CPUs that come with the memory, and those of a node that a job has to itself."""
-    limit_mb = _known(partition, "max_memory_per_cpu_mb")
+    limit_mb = known(partition, "max_memory_per_cpu_mb")
     with_memory = math.ceil(request.memory_mb / limit_mb) if limit_mb else 0
-    if not partition.knows("node_kinds") or not _known(partition, "is_exclusive"):
+    if not partition.knows("node_kinds") or not known(partition, "is_exclusive"):
         return with_memory, 0
     cpus = [kind.cpus for kind in partition.node_kinds if request.fits(kind)]
     return with_memory, min(cpus, default=0)
 
 
 def _nodes(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    if not partition.knows("node_kinds"):
-        return
-    name = f"partition {partition.name}"
-    if not partition.node_kinds:
+    request, kinds, name = case.request, partition.node_kinds, f"partition {partition.name}"
+    if not kinds:
         yield case.problem(_PARTITION, "it has no nodes now", fatal=False)
         return
-    if lacks := list(_lacks(case, partition)):
-        yield from lacks
-        return
-    fitting = [kind for kind in partition.node_kinds if case.request.fits(kind)]
+    lacks = {}  # what no node has enough of
+    (_, most_cpus), (_, most_mb) = partition.cpus, partition.memory_mb
+    limit = known(partition, "max_cpus_per_node")
+    if request.cpus > most_cpus:
+        lacks["cpus_per_task"] = f"the largest node of {name} has {most_cpus}"
+    elif limit is not None and request.cpus > limit:
+        lacks["cpus_per_task"] = f"{name} allows at most {limit} on a node"
+    if request.memory_mb > most_mb:
+        lacks["mem_per_cpu"] = f"the largest node of {name} has {most_mb} MB"
+    if request.feature is not None and request.feature not in partition.features:
+        features = f"the features {_listed(partition.features)}"
+        words = f"the nodes of {name} have {features if partition.features else 'no features'}"
+        lacks[_CONSTRAINT] = words
+    fitting = [kind for kind in kinds if request.fits(kind)]
     n_fitting, n_nodes = sum(kind.n_nodes for kind in fitting), partition.n_nodes
-    if not fitting:
+    if lacks:
+        yield from (case.problem(option, words) for option, words in lacks.items())
+    elif not fitting:
         yield case.problem(_SIZE, f"no node of {name} has all of that")
     elif not any(kind.n_usable for kind in fitting):
         some = "" if n_fitting == n_nodes else f" that have it ({n_fitting} of {n_nodes})"
@@ -298,23 +313,6 @@ def _nodes(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
     elif n_fitting < n_nodes:
         words = f"only {n_fitting} of the {n_nodes} nodes of {name} have all of that"
         yield case.problem(_SIZE, words, fatal=False)
-
-
-def _lacks(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    """Yield of what no node has enough."""
-    request, name = case.request, f"partition {partition.name}"
-    largest, limit = partition.cpus[1], _known(partition, "max_cpus_per_node")
-    if request.cpus > largest:
-        yield case.problem("cpus_per_task", f"the largest node of {name} has {largest}")
-    elif limit is not None and request.cpus > limit:
-        yield case.problem("cpus_per_task", f"{name} allows at most {limit} on a node")
-    if request.memory_mb > partition.memory_mb[1]:
-        words = f"the largest node of {name} has {partition.memory_mb[1]} MB"
-        yield case.problem("mem_per_cpu", words)
-    if request.feature is not None and request.feature not in partition.features:
-        features = f"the features {_listed(partition.features)}"
-        words = f"the nodes of {name} have {features if partition.features else 'no features'}"
-        yield case.problem(_CONSTRAINT, words)
 
 
 def _policies(case: _Case) -> Iterator[Problem]:

@@ -29,7 +29,6 @@ from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.size import Backoff, Budget, Target, span, worker_bounds
 from seedwise.cluster.scheduler import scheduler_class
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.status import PoolStatus
 
@@ -71,7 +70,6 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         client = closing.enter_context(Client(cluster, set_as_default=False))
         return LocalPlace(
             client=client,
-            mode=ExecutionMode.SINGLE,
             description=f"{span(low, high, 'worker')} on this machine",
             slots=high * demand.chunks_per_worker,
             **published_links(client, token, tag),

@@ -289,7 +289,8 @@ class EndedJobs:
         where = f" on {end.node}" if end is not None and end.node else ""
         text, is_new = f"a worker{where} was lost: {words}", True
         if not job.joined:
-            of_any = re.sub(rf"\b{job.job_id}\b", "", words)
+            # Not where the name of a folder ends in a number.
+            of_any = re.sub(rf"(?<!-)\b{job.job_id}\b", "", words)
             is_new = of_any not in self._told
             self._told.add(of_any)
             text = f"a job{where} ended before its worker joined: {words}"

@@ -147,7 +147,7 @@ def _walltime_s(options: SubmitOptions, slurm: SlurmOptions, limits: SlurmLimits
     if options.walltime is not None:
         return max(1.0, options.walltime.total_seconds())
     partitions = asked_partitions(slurm.partition, limits)
-    limits_s = [known(partition, "max_time_s") for partition in partitions]
+    limits_s: list[float | None] = [known(partition, "max_time_s") for partition in partitions]
     return min([_DAY_S, *filter(None, limits_s)])
 
 

@@ -134,9 +134,8 @@ def problems(
 
 def given_cpus(request: Request, limits: SlurmLimits) -> int:
     """Return how many CPUs each job is given at least: its node's, or those of its memory."""
-    partitions = [case.partition for case in _cases(request, limits)]
-    given = [_given(request, partition) if partition else (0, 0) for partition in partitions]
-    return min(max(request.cpus, *some) for some in given)
+    given = [_given(request, one) for one in asked_partitions(request.partition, limits)]
+    return min((max(request.cpus, *some) for some in given), default=request.cpus)
 
 
 def asked_partitions(names: str | None, limits: SlurmLimits) -> list[PartitionLimits]:

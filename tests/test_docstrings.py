@@ -15,7 +15,6 @@ import pytest
 import seedwise
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.driver import workplace
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 
 MODULES = [info.name for info in pkgutil.walk_packages(seedwise.__path__, "seedwise.")]
@@ -29,7 +28,6 @@ def workers_of_all_tests(client, monkeypatch):
         assert options.place == "local"
         return Place(
             client=client,
-            mode=ExecutionMode.SINGLE,
             description="the workers of all tests",
             slots=demand.workers(2),
             dashboard=None,

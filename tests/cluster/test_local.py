@@ -25,7 +25,6 @@ from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.cluster.pool.size import Backoff, Target
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from tests.faults.harness import RUN, driver, expected_table
 from tests.faults.loss import evaluations
@@ -467,7 +466,6 @@ def cluster():
 def make_place(cluster, least=1, most=None):
     return LocalPlace(
         client=cluster,
-        mode=ExecutionMode.SINGLE,
         description="a local cluster",
         cluster=cluster,
         target=Target(least, most or least, 1),

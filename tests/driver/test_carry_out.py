@@ -185,7 +185,7 @@ def test_all_entries_have_the_clock_of_the_run(tmp_path, client, monkeypatch):
 
 def test_place_is_what_fakes_are_made_of():
     """A place of which nothing is said does nothing, and leaves the workers to their owner."""
-    place = Place(client=None, mode=sw.ExecutionMode.SINGLE, description="here")
+    place = Place(client=None, description="here")
     assert (place.fault("a"), place.news(), place.pool()) == ("", [], None)
     with pytest.raises(sw.OptionError, match="left to the owner"):
         place.scale(1, 2)

@@ -132,7 +132,6 @@ class Case:
         self.entries: dict[str, int] | None = None
         self.place = FakePlace(
             client=None,
-            mode=ExecutionMode.DISTRIBUTED,
             description="Slurm",
             dashboard="http://node:1/status",
             tunnel="ssh -L 1:node:1 node",

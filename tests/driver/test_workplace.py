@@ -25,7 +25,6 @@ from seedwise.folder.directory import EventLog, RunDirectory, read_events
 from seedwise.folder.lease import acquire_lease
 from seedwise.folder.requests import Control, Request, ask
 from seedwise.model.events import PoolChanged
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from seedwise.model.status import PoolNews, PoolStatus
 from tests.losses import bowl
@@ -39,7 +38,7 @@ def now(monkeypatch):
 
 
 def place(kind: type[Place] = Place) -> Place:
-    return kind(client=None, mode=ExecutionMode.SINGLE, description="here", slots=7)
+    return kind(client=None, description="here", slots=7)
 
 
 def test_the_slots_follow_the_threads_of_a_cluster_that_was_passed(now):
@@ -128,7 +127,7 @@ def wanted(client, monkeypatch):
 
     def open_shared(options, demand, tag):
         del tag
-        place = Followed(client=client, mode=ExecutionMode.SINGLE, description="here", slots=2)
+        place = Followed(client=client, description="here", slots=2)
         place.target = size.Target(*size.worker_bounds(options, demand), demand.chunks_per_worker)
         places.append(place)
         return place
@@ -210,7 +209,7 @@ class FakePlace(Place):
     """A place that takes note of what is asked of it."""
 
     def __init__(self) -> None:
-        super().__init__(client=None, mode=ExecutionMode.DISTRIBUTED, description="Slurm")
+        super().__init__(client=None, description="Slurm")
         self.bounds: list[tuple[int, int]] = []
         self.error: Exception | None = None
         self.fatal: Exception | None = None
@@ -314,7 +313,7 @@ def test_a_place_that_can_not_be_scaled_says_so_and_the_run_goes_on(case, error,
 
 
 def test_a_place_that_was_passed_is_its_owners_to_scale(case):
-    passed = Place(client=None, mode=ExecutionMode.DISTRIBUTED, description="a client")
+    passed = Place(client=None, description="a client")
     with case.kept(passed) as look:
         case.leave(SCALE)
         look()

@@ -10,10 +10,10 @@ from seedwise.slurm import queue as slurm_commands
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import (
     JobBook,
+    Queue,
     QueuedJob,
     cancel_jobs,
     directive_words,
-    exclude_nodes,
     list_jobs,
     sbatch_environment,
     scancel,
@@ -113,7 +113,7 @@ def test_where_slurm_does_not_answer_nothing_is_known(on_path, monkeypatch, ther
     with pytest.raises(CommandError):
         cancel_jobs("ours")
     with pytest.raises(CommandError):
-        exclude_nodes("#!/bin/sh\n", ["n1"], ["7"])
+        Queue("#!/bin/sh\n", "ours", "run").exclude(["n1"], ["7"])
 
 
 def test_jobs_are_cancelled_whose_comment_the_site_has_changed(on_path, monkeypatch):
@@ -262,9 +262,9 @@ def test_what_the_script_excludes_stays_excluded(monkeypatch, tmp_path, line, no
     script = f"#!/bin/sh\n{line.format(tmp_path / 'bad')}\n"
     submit_job(script, "n1", "n3")
     slurm_commands.test_submit(script, "n1", "n3")
-    exclude_nodes(script, ["n1", "n3"], ["7", "8"])
+    Queue(script, "ours", "run").exclude(["n1", "n3"], ["7", "8"])
     submit_job(script)  # here sbatch reads the script itself
-    exclude_nodes(script, ["n1"], [])
+    Queue(script, "ours", "run").exclude(["n1"], [])
     assert asked == [
         ("sbatch", "--parsable", f"--exclude={nodes}"),
         ("sbatch", "--test-only", f"--exclude={nodes}"),
@@ -287,9 +287,9 @@ def test_nodes_are_excluded(slurm, tmp_path):
     jobs = [submit_job(script), submit_job(script, "n2", "n3")]
     try:
         assert sorted(nodes(*jobs)) == ["n4", "n[2-4]"]
-        exclude_nodes(script, ["n1"], ["99999", *jobs])
+        Queue(script, "ours", "run").exclude(["n1"], ["99999", *jobs])
         assert nodes(*jobs) == ["n[1,4]"] * 2
-        exclude_nodes(head, [], jobs)
+        Queue(head, "ours", "run").exclude([], jobs)
         assert nodes(*jobs) == []
     finally:
         scancel(jobs)

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -186,27 +186,21 @@ def worker_memory_b(job_memory: str) -> int:
 
 
 def _worker_arguments(plan: JobPlan, interface: str | None) -> list[str]:
-    arguments = [*_site_worker_arguments(plan.tag.note), "--no-dashboard"]
-    arguments += ["--preload", "seedwise.worker.servers"]
+    arguments = _given_or_site(None, "worker-extra-args")
+    text = " ".join(map(str, arguments))
+    if dropped := _LIFETIME.findall(text):
+        plan.tag.note(
+            f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave "
+            "by themselves before their job's walltime, when their chunks are done"
+        )
+        arguments = _LIFETIME.sub("", text).split()
+    arguments += ["--no-dashboard", "--preload", "seedwise.worker.servers"]
     arguments += ["--preload-nanny", "seedwise.worker.servers"]
     if not interface:
         arguments += ["--host", '"$SEEDWISE_ADDRESS"']
     if plan.security is not None:
         arguments += ["--worker-class", "seedwise.worker.servers.LockedWorker"]
     return arguments
-
-
-def _site_worker_arguments(note: Callable[[str], None]) -> list[str]:
-    arguments = _given_or_site(None, "worker-extra-args")
-    text = " ".join(str(argument) for argument in arguments)
-    dropped = _LIFETIME.findall(text)
-    if not dropped:
-        return arguments
-    note(
-        f"{' '.join(dropped)} of jobqueue.slurm.worker-extra-args is left out: workers leave by "
-        "themselves before their job's walltime, when their chunks are done"
-    )
-    return _LIFETIME.sub("", text).split()
 
 
 def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, str, str]:
@@ -219,18 +213,16 @@ def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, st
     memory, is_sites = _call_or_site(options, "mem_per_cpu")
     if not is_sites:  # a CPU's
         memory = memory_text((memory_mb(memory) or 0) * n_cpus)
-    memory = str(memory).replace(" ", "").rstrip("iBb")
+    memory = str(memory).replace(" ", "")
     walltime, _ = _call_or_site(options, "worker_time_limit")
     if isinstance(walltime, timedelta):
         walltime = time_text(max(1, walltime.total_seconds()))
     header = [f"--cpus-per-task={n_cpus}", f"--mem={memory}", f"--time={walltime}"]
     ours, asked = _asked(header), _asked([*header, *directives])
-    if asked.memory_mb != ours.memory_mb:
-        memory = memory_text(asked.memory_mb)
     if asked.time_s != ours.time_s:
         limit_s = asked.time_s
         walltime = time_text(limit_s if limit_s and limit_s < NO_LIMIT_S else None)
-    return n_cpus, memory, str(walltime)
+    return n_cpus, memory_text(asked.memory_mb), str(walltime)
 
 
 def _asked(directives: Sequence[str]) -> Request:
@@ -272,19 +264,13 @@ def _scratch(slurm: SlurmOptions) -> list[str]:
 
     TMPDIR may have come from the driver's machine; a folder that the user names must do.
     """
-    folder = slurm.local_directory or _site("local-directory")
-    if folder:
-        parent = _in_shell(str(folder))
-        lines = [f"mkdir -p {parent} && {_made_in(parent)} || exit"]
-    else:
-        tmpdir = _made_in('"${TMPDIR:-/tmp}"')
-        lines = [f"{tmpdir} || {_made_in('/tmp')} || exit"]
-    return [*lines, "export SEEDWISE_SCRATCH"]
-
-
-def _made_in(parent: str) -> str:
     # Not in the same command as export, whose success would hide a failure.
-    return f'SEEDWISE_SCRATCH="$(mktemp -d {parent}/seedwise-XXXXXXXX)"'
+    make = 'SEEDWISE_SCRATCH="$(mktemp -d {}/seedwise-XXXXXXXX)"'.format
+    tries = [make('"${TMPDIR:-/tmp}"'), make("/tmp")]
+    if folder := slurm.local_directory or _site("local-directory"):
+        parent = _in_shell(str(folder))
+        tries = [f"mkdir -p {parent} && {make(parent)}"]
+    return [" || ".join([*tries, "exit"]), "export SEEDWISE_SCRATCH"]
 
 
 def _in_shell(folder: str) -> str:

@@ -29,7 +29,6 @@ from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.size import Backoff, Budget, Target, span, worker_bounds
 from seedwise.cluster.scheduler import scheduler_class
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.status import PoolStatus
 
@@ -71,7 +70,6 @@ def open_local(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
         client = closing.enter_context(Client(cluster, set_as_default=False))
         return LocalPlace(
             client=client,
-            mode=ExecutionMode.SINGLE,
             description=f"{span(low, high, 'worker')} on this machine",
             slots=high * demand.chunks_per_worker,
             **published_links(client, token, tag),
@@ -142,7 +140,7 @@ class LocalPlace(Place):
     _leaving: dict[Any, float] = attrs.field(init=False, factory=dict)
     _dead_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
     _absent_since_s: dict[Any, float] = attrs.field(init=False, factory=dict)
-    _joined: set[Any] = attrs.field(init=False)
+    _joined: set[Any] = attrs.field(init=False, factory=set)
     _failed_starts: Backoff = attrs.field(init=False, factory=lambda: Backoff(2.0, 60.0))
     _budget: Budget = attrs.field(init=False, factory=Budget)
     _error: ClusterStartError | None = attrs.field(init=False, default=None)
@@ -151,7 +149,6 @@ class LocalPlace(Place):
 
     def __attrs_post_init__(self) -> None:
         """Begin with the workers of the cluster, which have joined: else there would be none."""
-        self._joined = set()
         self._note_joined(set(self.cluster.worker_spec))
         self._wanted = len(self._joined)
 

@@ -81,7 +81,6 @@ def open_place(options: WorkOptions, demand: Demand, tag: RunTag) -> Place:
 
 def _open_passed(options: WorkOptions) -> Place:
     """Use what the caller passed; of it only a client that was made here is closed in the end."""
-    mode = place_mode(options)
     with contextlib.ExitStack() as closing:
         client = options.cluster
         if not isinstance(client, Client):
@@ -93,12 +92,11 @@ def _open_passed(options: WorkOptions) -> Place:
         if client.asynchronous:
             allowed = "a client or cluster made with asynchronous=False"
             raise OptionError("cluster", client, allowed)
-        asked = execution_mode(options.mode)
+        asked, mode = execution_mode(options.mode), place_mode(options)
         if "mode" in options.given and asked is not mode:
             raise OptionError("mode", asked.value, f"{mode.value!r} for this cluster, or left out")
         return Place(
             client=client,
-            mode=mode,
             description=f"the Dask cluster at {client.scheduler.address}, as it was passed",
             slots=max(_LEAST_SLOTS, sum(client.nthreads().values())),
             dashboard=client.dashboard_link or None,

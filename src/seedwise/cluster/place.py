@@ -11,7 +11,6 @@ import attrs
 from distributed import Client
 
 from seedwise.errors import OptionError
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
 
 #: The path of the study page.
@@ -88,7 +87,6 @@ class Place(contextlib.AbstractContextManager["Place"]):
     """
 
     client: Client
-    mode: ExecutionMode
     description: str
     #: Chunks that it evaluates at once, when it has all the workers that it may have.
     slots: int = 1

@@ -24,19 +24,17 @@ from seedwise.cluster.job import OLD_SETTINGS, JobPlan, job_keywords, script_kep
 from seedwise.cluster.keys import run_keys
 from seedwise.cluster.pages import new_token
 from seedwise.cluster.place import Demand, RunTag
-from seedwise.cluster.pool.ended import BadNodes, EndedJobs
-from seedwise.cluster.pool.jobs import WORKER, Members, Queue
+from seedwise.cluster.pool.jobs import WORKER, BadNodes, EndedJobs, Members
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.cluster.scheduler import scheduler_class
 from seedwise.disk.aside import replace_file
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends
 from seedwise.slurm.preflight.check import check_jobs
-from seedwise.slurm.queue import JobBook, cancel_jobs, job_name
+from seedwise.slurm.queue import JobBook, Queue, cancel_jobs, job_name
 
 _CANCEL_FOR_S = 10
 _CANCEL_AGAIN_S = 1
@@ -101,11 +99,11 @@ def open_slurm(options: WorkOptions, demand: Demand, tag: RunTag) -> SlurmPlace:
         closing.callback(_cancel_all, tag, book)
         closing.callback(cluster.close)
         client = closing.enter_context(Client(cluster, security=security, set_as_default=False))
-        queue = Queue(_script(keywords, cluster.scheduler_address), tag)
-        replace_file(tag.log_dir / "job.sh", queue.script.encode(), durable=False)
+        script = _script(keywords, cluster.scheduler_address)
+        queue = Queue(script, tag.job_tag, job_name(tag.name))
+        replace_file(tag.log_dir / "job.sh", script.encode(), durable=False)
         return SlurmPlace(
             client=client,
-            mode=ExecutionMode.DISTRIBUTED,
             description=span(low, high, "Slurm job"),
             slots=high * demand.chunks_per_worker,
             walltime_s=time_s(keywords["walltime"]),

@@ -37,6 +37,9 @@ _UNHEARD = re.compile(
 # Variables that users set for these commands change what they list, and in which form.
 _WISHES = ("SACCT_", "SCANCEL_", "SINFO_", "SQUEUE_", "SLURM_TIME_FORMAT")
 
+# What Slurm writes where there is nothing.
+_NOTHING = ("", "(null)", "N/A", "n/a", "NONE", "none")
+
 #: A key and its value; values may hold blanks, and nothing is quoted.
 _PAIR = re.compile(r"(?:^|(?<=\s))([A-Za-z]\w*)=(.*?)(?=\s+[A-Za-z]\w*=|\s*$)")
 
@@ -119,6 +122,16 @@ def rows(text: str, columns: Collection[str], separator: str = "|") -> list[dict
     return [
         dict(zip(columns, words, strict=True)) for words in found if len(words) == len(columns)
     ]
+
+
+def name_in(text: str) -> str | None:
+    """Return a name that Slurm wrote; None if there is none."""
+    return None if text in _NOTHING else text
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names in a list of Slurm's."""
+    return tuple(word for word in text.split(",") if word not in _NOTHING)
 
 
 def memory_mb(text: str) -> float | None:

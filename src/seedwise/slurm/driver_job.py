@@ -14,6 +14,7 @@ from seedwise.model.slurm_time import time_text
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.check import known_limits, refuse_fatal, script_problems
+from seedwise.slurm.preflight.rules import asked_partitions, known
 from seedwise.slurm.queue import quoted, quoted_file, submit_job
 
 _DAY_S = 86_400.0
@@ -145,15 +146,9 @@ def _walltime_s(options: SubmitOptions, slurm: SlurmOptions, limits: SlurmLimits
     """Return the walltime: a day, or the longest that the partitions allow."""
     if options.walltime is not None:
         return max(1.0, options.walltime.total_seconds())
-    names = slurm.partition.split(",") if slurm.partition else []
-    limits_s = [
-        partition.max_time_s
-        for partition in limits.partitions
-        if (partition.name in names if names else partition.is_default)
-        and partition.knows("max_time_s")
-        and partition.max_time_s is not None
-    ]
-    return min([_DAY_S, *limits_s])
+    partitions = asked_partitions(slurm.partition, limits)
+    limits_s: list[float | None] = [known(partition, "max_time_s") for partition in partitions]
+    return min([_DAY_S, *filter(None, limits_s)])
 
 
 if __name__ == "__main__":

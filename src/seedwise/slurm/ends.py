@@ -82,12 +82,20 @@ class JobEnd:
         """Why the job ended, to follow "because"."""
         if self.state == "CANCELLED":
             return f"it was cancelled{_by(self.by_uid)}"
-        if self.state == "FAILED" and (self.signal or self.exit_code):
-            return self._failure
-        words = END_STATES[self.state][0].format(
-            node=f" {self.node}" if self.node else "", memory=self.memory or "its limit"
-        )
-        return f"{words} ({self.state})"
+        if self.state != "FAILED" or not (self.signal or self.exit_code):
+            node, memory = f" {self.node}" if self.node else "", self.memory or "its limit"
+            words = END_STATES[self.state][0].format(node=node, memory=memory)
+            return f"{words} ({self.state})"
+        if self.signal == _NOT_STARTED:
+            return "Slurm could not start it or open its log files (FAILED)"
+        if self.signal:
+            return f"it was killed by signal {_signal_name(self.signal)}"
+        words = f"it exited with code {self.exit_code}"
+        # A shell adds 128 to the signal that ended a program, and sacct takes as much away.
+        for number, link in ((self.exit_code - 128, "so"), (self.exit_code, "or")):
+            if _is_deadly(number):
+                return f"{words}, {link} its program was killed by signal {_signal_name(number)}"
+        return words
 
     @property
     def is_own_fault(self) -> bool | None:
@@ -100,19 +108,6 @@ class JobEnd:
     def only_node(self) -> str | None:
         """The node that it ran on; None if there were several, or if it is unknown."""
         return self.node if re.fullmatch(r"[\w.-]+", self.node or "") else None
-
-    @property
-    def _failure(self) -> str:
-        if self.signal == _NOT_STARTED:
-            return "Slurm could not start it or open its log files (FAILED)"
-        if self.signal:
-            return f"it was killed by signal {_signal_name(self.signal)}"
-        words = f"it exited with code {self.exit_code}"
-        # A shell adds 128 to the signal that ended a program, and sacct takes as much away.
-        for number, link in ((self.exit_code - 128, "so"), (self.exit_code, "or")):
-            if _is_deadly(number):
-                return f"{words}, {link} its program was killed by signal {_signal_name(number)}"
-        return words
 
 
 @attrs.frozen
@@ -178,8 +173,8 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
     until = time.monotonic() + timeout_s
     # Half of the time, for slurmctld may answer where the accounting hangs.
     text = ask_sacct(wanted, _COLUMNS, timeout_s / 2)
-    ends = parse_sacct(text or "")
-    ends = {job_id: ends[job_id] for job_id in wanted if job_id in ends}
+    known = parse_sacct(text or "")
+    ends = {job_id: known[job_id] for job_id in wanted if job_id in known}
     # The newest are most likely to be remembered.
     unsure = [job_id for job_id in wanted if job_id not in ends or _is_cut(ends[job_id])]
     for job_id in unsure[-_MOST_ASKED:]:
@@ -202,14 +197,14 @@ def ask_sacct(job_ids: Iterable[str], columns: Iterable[str], timeout_s: float) 
 def describe_end(end: JobEnd | None, log_dir: Path, job_id: str) -> str:
     """Say in a sentence, without a full stop, how a job ended; it may quote the job's log."""
     path, lines = last_lines(log_dir, job_id)
-    if end is None:
-        where = f"see {path}" if path else f"it left no log in {log_dir}"
-        return f"job {job_id} ended for an unknown reason; {where}"
-    text = f"job {job_id} ended because {end.words}"
-    if end.is_own_fault is False:
+    why = "for an unknown reason" if end is None else f"because {end.words}"
+    text = f"job {job_id} ended {why}"
+    if end is not None and end.is_own_fault is False:
         return text
     if path is None:
         return f"{text}; it left no log in {log_dir}"
+    if end is None:
+        return f"{text}; see {path}"
     return f"{text}; the last line of {path} is {lines[-1].strip()[:200]!r}"
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -135,13 +135,12 @@ def sbatch_environment(script: str) -> dict[str, str]:
         words = directive_words(script)
     except ValueError:  # sbatch will say so
         words = []
-    said = set()
-    for word in words:
-        if word.startswith("--"):
-            option = word[2:].partition("=")[0]
-            said.add(f"SBATCH_{option.replace('-', '_').upper()}")
-        elif word[:2] in _SHORT:
-            said.add(f"SBATCH_{_SHORT[word[:2]]}")
+    options = [
+        _SHORT.get(word[:2]) or word.removeprefix("--").partition("=")[0]
+        for word in words
+        if word.startswith("-")
+    ]
+    said = {f"SBATCH_{option.replace('-', '_').upper()}" for option in options}
     in_a_job = "SLURM_JOB_ID" in os.environ
     return {
         name: value
@@ -161,9 +160,9 @@ def test_submit(script: str, *excluded: str) -> CommandError | None:
     return None
 
 
-def has_no_node_now(refusal: CommandError) -> bool:
+def has_no_node_now(refusal: str) -> bool:
     """Tell whether `test_submit` found no node that is up; Slurm may still take the job."""
-    return _NOT_NOW.search(refusal.text) is not None
+    return _NOT_NOW.search(refusal) is not None
 
 
 def submit_job(script: str, *excluded: str) -> str | None:
@@ -175,18 +174,6 @@ def submit_job(script: str, *excluded: str) -> str | None:
     out = _sbatch("--parsable", script, excluded)
     ids = [found.group(1) for line in out.splitlines() if (found := _SUBMITTED.match(line))]
     return ids[-1] if ids else None
-
-
-def exclude_nodes(script: str, excluded: Collection[str], job_ids: Collection[str]) -> None:
-    """Keep jobs that still wait off some nodes, and no longer off those excluded before."""
-    if not job_ids:
-        return
-    nodes = ",".join([*_excluded_by(script), *excluded])
-    try:
-        run_command("scontrol", "update", f"JobId={','.join(job_ids)}", f"ExcNodeList={nodes}")
-    except CommandError as error:
-        if error.unheard:
-            raise
 
 
 def list_jobs(
@@ -227,15 +214,10 @@ def _own_jobs(timeout_s: float) -> str:
     return run_command(*listing, f"--user={os.getuid()}", timeout_s=timeout_s)
 
 
-def scancel(job_ids: list[str], *, timeout_s: float = _TIMEOUT_S) -> None:
+def scancel(job_ids: Iterable[str], *, timeout_s: float = _TIMEOUT_S) -> None:
     """Cancel jobs that are not gone already; raises CommandError if Slurm does not answer."""
-    if not job_ids:
-        return
-    try:
-        run_command("scancel", *job_ids, timeout_s=timeout_s)
-    except CommandError as error:
-        if error.unheard:
-            raise
+    if ids := list(job_ids):
+        _heard("scancel", *ids, timeout_s=timeout_s)
 
 
 def cancel_jobs(
@@ -247,6 +229,50 @@ def cancel_jobs(
     ids = list(list_jobs(tag, known, name, timeout_s))
     scancel(ids, timeout_s=timeout_s)
     return ids
+
+
+@attrs.define
+class Queue:
+    """Slurm's queue, limited to the jobs of a driver, which all have one script."""
+
+    script: str
+    #: The jobs' comment and name.
+    _tag: str
+    _name: str
+    _excluded: Collection[str] = attrs.field(init=False, default=())
+
+    def submit(self) -> str | None:
+        """Submit a job and return its id; None if sbatch printed no id."""
+        return submit_job(self.script, *self._excluded)
+
+    def list(self, known: Collection[str]) -> Mapping[str, QueuedJob]:
+        """Return the jobs that are queued or run."""
+        return list_jobs(self._tag, known, self._name)
+
+    def cancel(self, job_ids: Iterable[str]) -> None:
+        """Cancel jobs."""
+        scancel(job_ids)
+
+    def exclude(self, nodes: Collection[str], waiting: Collection[str]) -> None:
+        """Keep jobs off these nodes: those to come, and those that wait. Others are allowed."""
+        self._excluded = nodes
+        if waiting:
+            listed = ",".join([*_excluded_by(self.script), *nodes])
+            jobs = f"JobId={','.join(waiting)}"
+            _heard("scontrol", "update", jobs, f"ExcNodeList={listed}", timeout_s=_TIMEOUT_S)
+
+    def try_without(self, nodes: Collection[str]) -> CommandError | None:
+        """Return why Slurm would not take a job that may not run on these nodes."""
+        return test_submit(self.script, *nodes)
+
+
+def _heard(*command: str, timeout_s: float) -> None:
+    """Run a command that Slurm may refuse, as of jobs that are gone; it must answer."""
+    try:
+        run_command(*command, timeout_s=timeout_s)
+    except CommandError as error:
+        if error.unheard:
+            raise
 
 
 def _sbatch(option: str, script: str, excluded: Collection[str]) -> str:

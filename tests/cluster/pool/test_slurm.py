@@ -6,13 +6,11 @@ import attrs
 import pytest
 
 from seedwise.cluster.place import RunTag
-from seedwise.cluster.pool.ended import BadNodes, EndedJobs
-from seedwise.cluster.pool.jobs import Member
+from seedwise.cluster.pool.jobs import BadNodes, EndedJobs, Member
 from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
 from seedwise.errors.advice import what_to_change
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
 from seedwise.slurm.queue import QueuedJob
@@ -119,7 +117,6 @@ def make_pool(world, log_dir, least, most, limit=None):
     nodes = BadNodes(world.try_without)
     return SlurmPlace(
         client=None,
-        mode=ExecutionMode.DISTRIBUTED,
         description="jobs",
         tag=RunTag("walk", "id", log_dir, log_dir / "keys", log_dir / "jobs", print),
         book=world,

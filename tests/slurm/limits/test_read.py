@@ -10,7 +10,7 @@ import pytest
 
 from seedwise.errors import SlurmNotFoundError
 from seedwise.model.slurm_time import time_text
-from seedwise.slurm.limits.answers import (
+from seedwise.slurm.limits.read import (
     accounts_in,
     limits_in,
     nodes_in,
@@ -18,8 +18,8 @@ from seedwise.slurm.limits.answers import (
     partitions_of_sinfo,
     qos_in,
     settings_in,
+    slurm_limits,
 )
-from seedwise.slurm.limits.read import slurm_limits
 from seedwise.slurm.limits.records import NodeKind, SlurmLimits
 from seedwise.slurm.preflight.rules import Request, problems
 from tests.testbed.daemons import poll
@@ -171,9 +171,9 @@ def test_odd_words_of_a_partition_are_unknown():
     )
     (odd,) = partitions_in(text, NODES, settings_in(SETTINGS))
     assert odd.unknown == (
-        *("max_time_s", "default_time_s", "is_default", "is_hidden", "state"),
-        *("max_cpus_per_node", "is_exclusive", "qos", "allow_groups", "allow_qos"),
-        *("max_memory_per_node_mb", "max_memory_per_cpu_mb"),
+        *("max_memory_per_node_mb", "max_memory_per_cpu_mb", "is_default", "is_hidden", "state"),
+        *("max_time_s", "default_time_s", "max_cpus_per_node", "is_exclusive", "qos"),
+        *("allow_qos", "allow_groups"),
     )
 
 

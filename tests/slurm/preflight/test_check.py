@@ -23,18 +23,10 @@ from seedwise.slurm.limits.records import (
     SlurmLimits,
 )
 from seedwise.slurm.preflight import check as preflight
-from seedwise.slurm.preflight.check import asks_for_qos, check_jobs, plan_problems, request_in
+from seedwise.slurm.preflight.check import check_jobs, plan_problems, request_in
 from tests.losses import bowl
 from tests.testbed.config import NODES
 from tests.testbed.daemons import poll
-
-
-@pytest.mark.parametrize(
-    ("lines", "asks"),
-    [([], False), (["--qos=a"], True), (["-q a"], True), (["--gres=gpu:1"], False)],
-)
-def test_a_qos_of_the_users_own(lines, asks):
-    assert asks_for_qos(lines) is asks
 
 
 def test_a_request_is_read_from_the_script():
@@ -146,6 +138,15 @@ def test_of_an_expression_slurm_is_to_say_it(judge, capsys):
     """Whether nodes with both are down, or there are none, is not known before."""
     judge(lambda _: CommandError(DRAINED), "--constraint=a100&ib", slurm_qos="long")
     assert "has to wait" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "asks"),
+    [([], False), (["--qos=a"], True), (["-q a"], True), (["--gres=gpu:1"], False)],
+)
+def test_a_qos_of_the_users_own(judge, lines, asks):
+    added = [] if asks else ["--qos=long"]
+    assert judge(accepts, *lines, slurm_qos="long", limits=SlurmLimits()) == [*added, *lines]
 
 
 def test_a_qos_that_nobody_asked_for_refuses_no_run(judge, capsys):

@@ -15,23 +15,21 @@ import attrs
 
 from seedwise.cluster.job import script_kept
 from seedwise.cluster.place import Place, RunTag
-from seedwise.cluster.pool.ended import EndedJobs
 from seedwise.cluster.pool.jobs import (
     WORKER,
+    EndedJobs,
     Members,
     PoolJob,
-    Queue,
     expected_start_utc,
     never_clears,
     never_starts,
     waiting_words,
 )
-from seedwise.cluster.pool.size import Backoff, Target
-from seedwise.cluster.pool.submitter import Submitter
+from seedwise.cluster.pool.size import Backoff, Submitter, Target
 from seedwise.model.status import PoolStatus
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import END_STATES
-from seedwise.slurm.queue import JobBook, QueuedJob, cancel_jobs, job_name
+from seedwise.slurm.queue import JobBook, Queue, QueuedJob, cancel_jobs, job_name
 
 _logger = logging.getLogger("seedwise")
 
@@ -190,16 +188,15 @@ class SlurmPlace(Place):
         for job in self.jobs.values():
             before, job.member = job.member, there.get(job.job_id)
             job.leaving |= job.job_id in self.members.leaving  # its walltime is near
+            if job.job_id in self.members.joined:  # it may have gone since the last look
+                self._note_joined(job, now_s)
             if job.member is not None:
                 job.seen_s = now_s
-                self._note_joined(job, now_s)
                 if job.member.takes_work and now_s > job.asked_s + _ASK_AGAIN_S:
                     # Its nanny restarted it.
                     self._ask_to_leave([job], now_s)
             elif before is not None:
                 self._look_soon(now_s)
-            elif job.job_id in self.members.joined:  # and went, since the last look
-                self._note_joined(job, now_s)
 
     def _note_joined(self, job: PoolJob, now_s: float) -> None:
         if job.joined:

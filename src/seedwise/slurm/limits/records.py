@@ -1,10 +1,54 @@
 """What a Slurm cluster allows: its partitions and nodes, and this user's accounts and QoS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import attrs
 
 from seedwise.model.html import columns_html, table_html
+from seedwise.model.slurm_time import NO_LIMIT, time_s
+from seedwise.slurm.commands import memory_mb, name_in, names_in
+
+_TRUTH = {"YES": True, "NO": False}
+_STATES = {name: name for name in ("up", "down", "drain", "inactive")} | {"inact": "inactive"}
+
+
+def _number(text: str) -> int | None:
+    return None if text in ("", *NO_LIMIT) else int(text)
+
+
+def _allowed(text: str) -> tuple[str, ...] | None:
+    return None if text.upper() == "ALL" else names_in(text)
+
+
+def _tres(key: str, parse: Callable[[str], Any], text: str) -> Any:
+    """Return the limit on a resource from a list such as ``cpu=4,mem=8G``; None means no limit."""
+    found = dict(word.split("=", 1) for word in names_in(text))
+    return parse(found[key]) if key in found else None
+
+
+def _default_qos(text: str) -> str | None:
+    if not text:  # Slurm chooses then
+        raise ValueError("nothing")
+    return name_in(text)
+
+
+def _permitted(text: str) -> tuple[str, ...]:
+    found = names_in(text)
+    # With a sign they are added to, or taken from, a list that is not shown.
+    if not found or any(one[0] in "+-" for one in found):
+        raise ValueError(text)
+    return found
+
+
+_cpus = partial(_tres, "cpu", int)
+_memory_mb = partial(_tres, "mem", memory_mb)
+
+
+def _said(key: str, read: Callable[[str], Any], default: object = None) -> Any:
+    """Return the field of what Slurm says of a key, with how it is read."""
+    return attrs.field(default=default, metadata={"key": key, "read": read})
 
 
 @attrs.frozen(kw_only=True)
@@ -127,21 +171,21 @@ class PartitionLimits(_Facts):
     """
 
     name: str
-    is_default: bool = False
-    is_hidden: bool = False
-    state: str = "up"
-    max_time_s: float | None = None
-    default_time_s: float | None = None
+    is_default: bool = _said("Default", _TRUTH.__getitem__, False)
+    is_hidden: bool = _said("Hidden", _TRUTH.__getitem__, False)
+    state: str = _said("State", lambda text: _STATES[text.lower()], "up")
+    max_time_s: float | None = _said("MaxTime", time_s)
+    default_time_s: float | None = _said("DefaultTime", time_s)
     max_memory_per_node_mb: float | None = None
     max_memory_per_cpu_mb: float | None = None
-    max_cpus_per_node: int | None = None
-    is_exclusive: bool = False
-    qos: str | None = None
-    allow_accounts: tuple[str, ...] | None = None
+    max_cpus_per_node: int | None = _said("MaxCPUsPerNode", _number)
+    is_exclusive: bool = _said("OverSubscribe", lambda text: text.upper()[:4] == "EXCL", False)
+    qos: str | None = _said("QoS", name_in)
+    allow_accounts: tuple[str, ...] | None = _said("AllowAccounts", _allowed)
     deny_accounts: tuple[str, ...] = ()
-    allow_qos: tuple[str, ...] | None = None
+    allow_qos: tuple[str, ...] | None = _said("AllowQos", _allowed)
     deny_qos: tuple[str, ...] = ()
-    allow_groups: tuple[str, ...] | None = None
+    allow_groups: tuple[str, ...] | None = _said("AllowGroups", _allowed)
     node_kinds: tuple[NodeKind, ...] = ()
 
     @property
@@ -200,14 +244,14 @@ class QosLimits(_Facts):
     """
 
     name: str
-    priority: int = 0
-    max_time_s: float | None = None
-    max_jobs: int | None = None
-    max_submit_jobs: int | None = None
-    max_cpus_per_user: int | None = None
-    max_cpus_per_job: int | None = None
-    max_memory_per_user_mb: float | None = None
-    max_memory_per_job_mb: float | None = None
+    priority: int = _said("Priority", int, 0)
+    max_time_s: float | None = _said("MaxWall", lambda text: time_s(text or "UNLIMITED"))
+    max_jobs: int | None = _said("MaxJobsPU", _number)
+    max_submit_jobs: int | None = _said("MaxSubmitPU", _number)
+    max_cpus_per_user: int | None = _said("MaxTRESPU", _cpus)
+    max_cpus_per_job: int | None = _said("MaxTRES", _cpus)
+    max_memory_per_user_mb: float | None = _said("MaxTRESPU", _memory_mb)
+    max_memory_per_job_mb: float | None = _said("MaxTRES", _memory_mb)
     flags: tuple[str, ...] = ()
 
 
@@ -238,11 +282,11 @@ class AccountLimits(_Facts):
     account: str
     partition: str | None = None
     is_default: bool = False
-    default_qos: str | None = None
-    qos: tuple[str, ...] = ()
-    max_time_s: float | None = None
-    max_jobs: int | None = None
-    max_submit_jobs: int | None = None
+    default_qos: str | None = _said("DefaultQOS", _default_qos)
+    qos: tuple[str, ...] = _said("QOS", _permitted, ())
+    max_time_s: float | None = _said("MaxWall", lambda text: time_s(text or "UNLIMITED"))
+    max_jobs: int | None = _said("MaxJobs", _number)
+    max_submit_jobs: int | None = _said("MaxSubmit", _number)
 
 
 @attrs.frozen(kw_only=True)
@@ -283,18 +327,18 @@ class SlurmLimits(_Facts):
     20
     """
 
-    cluster: str = ""
-    version: str = ""
+    cluster: str = _said("ClusterName", str, "")
+    version: str = _said("SLURM_VERSION", str, "")
     user: str = ""
     partitions: tuple[PartitionLimits, ...] = ()
     qos: tuple[QosLimits, ...] = ()
     accounts: tuple[AccountLimits, ...] = ()
-    max_array_size: int | None = None
-    max_job_count: int | None = None
-    enforce: tuple[str, ...] = ()
-    enforce_partition_limits: str = "NO"
-    submit_plugins: tuple[str, ...] = ()
-    filter_plugins: tuple[str, ...] = ()
+    max_array_size: int | None = _said("MaxArraySize", _number)
+    max_job_count: int | None = _said("MaxJobCount", _number)
+    enforce: tuple[str, ...] = _said("AccountingStorageEnforce", names_in, ())
+    enforce_partition_limits: str = _said("EnforcePartLimits", str.upper, "NO")
+    submit_plugins: tuple[str, ...] = _said("JobSubmitPlugins", names_in, ())
+    filter_plugins: tuple[str, ...] = _said("CliFilterPlugins", names_in, ())
     unanswered: dict[str, str] = attrs.field(factory=dict)
 
     def _repr_html_(self) -> str:

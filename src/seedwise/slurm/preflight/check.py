@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import attrs
-
 from seedwise.errors import (
     ClusterStartError,
     OptionError,
@@ -18,9 +16,8 @@ from seedwise.errors import (
 )
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
-from seedwise.slurm.commands import CommandError, memory_mb
-from seedwise.slurm.limits.answers import limits_in
-from seedwise.slurm.limits.read import slurm_limits
+from seedwise.slurm.commands import memory_mb
+from seedwise.slurm.limits.read import limits_in, slurm_limits
 from seedwise.slurm.limits.records import SlurmLimits
 from seedwise.slurm.preflight.rules import Problem, Request, given_cpus, problems
 from seedwise.slurm.queue import directive_words, has_no_node_now, sbatch_environment, test_submit
@@ -60,27 +57,40 @@ def check_jobs(
         if re.match(r"\s*(--clusters?\b|-M)", line):
             allowed = "without a cluster: set SLURM_CLUSTERS, which squeue and scancel heed, too"
             raise OptionError("extra_directives", line, allowed)
+    with_qos = _with_qos(options, keywords)
     # Limits and test-submit are both slow on a busy cluster, so they run at the same time.
     with ThreadPoolExecutor(1, thread_name_prefix="seedwise-limits") as reader:
         limits = reader.submit(known_limits)
 
-        def judged(some: dict[str, Any]) -> _Verdict:
+        def objection(some: dict[str, Any]) -> PreflightError | SubmitRefusedError | None:
             text = script(some)
             refusal = test_submit(text)
             if refusal is not None and refusal.unheard:
                 said = f"Slurm does not answer: {refusal.text}"
                 raise ClusterStartError("the pool of Slurm jobs", said)
             found = script_problems(text, n_jobs, limits.result(), accepted=refusal is None)
-            return _Verdict(text, refusal, found)
+            fatal = [problem for problem in found if problem.fatal]
+            if refusal is None:
+                return PreflightError(fatal) if fatal else None
+            if fatal or not has_no_node_now(refusal.text):
+                return SubmitRefusedError(refusal.text, text, fatal)
+            why = "".join(f"\n  {problem}" for problem in found)
+            note(
+                "no node can take such a job right now, so Slurm refuses it or it has to wait: "
+                f"{refusal.text}{why}"
+            )
+            return None
 
-        with_qos = _with_qos(options, keywords)
-        verdict = judged(with_qos)
-        if with_qos is keywords or verdict.is_kept("slurm_qos" in options.given):
-            verdict.require(note)
+        error = objection(with_qos)
+        if error is None:
             return with_qos
-        judged(keywords).require(note)
-    wrong = f"Slurm could never start it ({'; '.join(map(str, verdict.fatal))})"
-    wrong = f"Slurm says: {verdict.refusal.text}" if verdict.refusal else wrong
+        is_refused = isinstance(error, SubmitRefusedError) and not has_no_node_now(error.stderr)
+        if with_qos is keywords or ("slurm_qos" in options.given and not is_refused):
+            raise error
+        if (without := objection(keywords)) is not None:
+            raise without
+    wrong = f"Slurm could never start it ({'; '.join(map(str, error.problems))})"
+    wrong = f"Slurm says: {error.stderr}" if isinstance(error, SubmitRefusedError) else wrong
     note(
         f"slurm_qos={options.slurm_qos!r} is left out: Slurm takes the job without it, but "
         f"with it {wrong}. Give the QoS of your cluster, or slurm_qos=None"
@@ -144,49 +154,12 @@ def request_in(script: str, n_jobs: int) -> Request:
     )
 
 
-def asks_for_qos(directives: Iterable[str]) -> bool:
-    """Tell whether ``#SBATCH`` options name a QoS of their own."""
-    return any(directive.lstrip().startswith(("--qos", "-q")) for directive in directives)
-
-
-@attrs.frozen
-class _Verdict:
-    """What Slurm says of a job script, and what is known to be wrong with it."""
-
-    script: str
-    refusal: CommandError | None
-    problems: tuple[Problem, ...]
-
-    def is_kept(self, asked_for: bool) -> bool:
-        """Tell whether to keep the QoS: Slurm takes the job, and it can start or was asked for."""
-        if self.refusal is not None and not has_no_node_now(self.refusal):
-            return False
-        return asked_for or not self.fatal
-
-    def require(self, note: Callable[[str], None]) -> None:
-        """Refuse a job that Slurm would not take or never start."""
-        if self.refusal is None:
-            refuse_fatal(self.problems)
-            return
-        if not has_no_node_now(self.refusal) or self.fatal:
-            raise SubmitRefusedError(self.refusal.text, self.script, self.fatal)
-        why = "".join(f"\n  {problem}" for problem in self.problems)
-        note(
-            "no node can take such a job right now, so Slurm refuses it or it has to wait: "
-            f"{self.refusal.text}{why}"
-        )
-
-    @property
-    def fatal(self) -> list[Problem]:
-        """The problems for which no such job could start."""
-        return [problem for problem in self.problems if problem.fatal]
-
-
 def _with_qos(options: WorkOptions, keywords: dict[str, Any]) -> dict[str, Any]:
     """Return keywords with the run's QoS, or the same object where it must not be added."""
     directives = keywords["job_extra_directives"]
+    has_own = any(line.lstrip().startswith(("--qos", "-q")) for line in directives)
     # What a user has set for all jobs overrides a keyword's default.
-    has_own = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
-    if options.slurm_qos is None or has_own or asks_for_qos(directives):
+    is_set = "slurm_qos" not in options.given and "SBATCH_QOS" in os.environ
+    if options.slurm_qos is None or is_set or has_own:
         return keywords
     return {**keywords, "job_extra_directives": [f"--qos={options.slurm_qos}", *directives]}

@@ -5,6 +5,7 @@ wrong is a problem; what is unknown is not. A request that Slurm has accepted ma
 by rules of the site's own.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -120,8 +121,8 @@ def problems(
     by_partition = [list(_in_partition(case, accepted)) for case in _cases(request, limits)]
     found = [problem for some in by_partition for problem in some]
     several = request.partition is not None and "," in request.partition
-    one_will_do = several and _known(limits, "enforce_partition_limits") != "ALL"
-    plugins = [_known(limits, name) for name in ("submit_plugins", "filter_plugins")]
+    one_will_do = several and known(limits, "enforce_partition_limits") != "ALL"
+    plugins = [known(limits, name) for name in ("submit_plugins", "filter_plugins")]
     may_be_changed = accepted and any(names is None or names for names in plugins)
     one_does = not all(any(problem.fatal for problem in some) for some in by_partition)
     if may_be_changed or (one_will_do and one_does):
@@ -133,53 +134,49 @@ def problems(
 
 def given_cpus(request: Request, limits: SlurmLimits) -> int:
     """Return how many CPUs each job is given at least: its node's, or those of its memory."""
-    partitions = [case.partition for case in _cases(request, limits)]
-    given = [_given(request, partition) if partition else (0, 0) for partition in partitions]
-    return min(max(request.cpus, *some) for some in given)
+    given = [_given(request, one) for one in asked_partitions(request.partition, limits)]
+    return min((max(request.cpus, *some) for some in given), default=request.cpus)
+
+
+def asked_partitions(names: str | None, limits: SlurmLimits) -> list[PartitionLimits]:
+    """Return the partitions that are asked for, as far as they are known."""
+    asked = [None] if names is None else names.split(",")
+    return [found for name in asked if (found := limits.partition(name))]
 
 
 def _cases(request: Request, limits: SlurmLimits) -> list[_Case]:
-    names = [None] if request.partition is None else request.partition.split(",")
-    partitions = [found for name in names if (found := limits.partition(name))]
+    wanted = request.account
+    accounts = {
+        one.partition: one
+        for one in reversed(limits.accounts)
+        if (one.is_default if wanted is None else _among(wanted, [one.account]))
+    }
     cases: list[_Case] = []
-    for partition in partitions or (None,):
-        account = _account_of(request, limits, partition)
-        qos_name = request.qos or _known(account, "default_qos")
+    for partition in asked_partitions(request.partition, limits) or (None,):
+        # An account's limits in the partition come before those in all.
+        account = accounts.get(partition.name if partition else None) or accounts.get(None)
+        qos_name = request.qos or known(account, "default_qos")
         qos = limits.qos_named(qos_name)
         cases.append(_Case(request, limits, partition, account, qos, qos_name))
     return cases
 
 
-def _account_of(
-    request: Request, limits: SlurmLimits, partition: PartitionLimits | None
-) -> AccountLimits | None:
-    """Return the account's limits; those for the partition come before those for all."""
-    name = request.account
-    ours = {
-        one.partition: one
-        for one in reversed(limits.accounts)
-        if (one.is_default if name is None else _among(name, [one.account]))
-    }
-    own = ours.get(partition.name) if partition else None
-    return own or ours.get(None)
-
-
-def _known(facts: Any, name: str) -> Any:
+def known(facts: Any, name: str) -> Any:
     """Return one of the facts; None if it is unknown."""
     return getattr(facts, name) if facts is not None and facts.knows(name) else None
 
 
 def _enforces(limits: SlurmLimits, rule: str) -> bool:
-    return rule in (_known(limits, "enforce") or ())
+    return rule in (known(limits, "enforce") or ())
 
 
 def _unknown_names(request: Request, limits: SlurmLimits) -> Iterator[Problem]:
     """Yield the partitions that are not there, and an account that is not the user's."""
-    known = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
+    listed = _listed(partition.name for partition in limits.partitions if not partition.is_hidden)
     if request.partition is not None and limits.knows("partitions"):
         for name in request.partition.split(","):
             if limits.partition(name) is None:
-                yield Problem(_PARTITION, name, f"the cluster's partitions are {known}")
+                yield Problem(_PARTITION, name, f"the cluster's partitions are {listed}")
     if not limits.knows("accounts") or not _enforces(limits, "associations"):
         return
     names, account = [one.account for one in limits.accounts], request.account
@@ -198,7 +195,8 @@ def _in_partition(case: _Case, accepted: bool) -> Iterator[Problem]:
         yield from _door(case, case.partition)
         yield from _partition_time(case, case.partition)
         yield from _memory(case, case.partition)
-        yield from _nodes(case, case.partition)
+        if case.partition.knows("node_kinds"):
+            yield from _nodes(case, case.partition)
     if _enforces(case.limits, "limits"):
         yield from _policies(case)
 
@@ -212,19 +210,19 @@ def _qos(case: _Case) -> Iterator[Problem]:
             words = f"account {account.account} may use the QoS {_listed(account.qos)}"
             yield case.problem(_QOS, words)
     elif case.limits.knows("qos") and case.qos is None:
-        known = _listed(qos.name for qos in case.limits.qos)
-        yield case.problem(_QOS, f"the cluster's QoS are {known}")
+        listed = _listed(qos.name for qos in case.limits.qos)
+        yield case.problem(_QOS, f"the cluster's QoS are {listed}")
 
 
 def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
     """Yield what keeps all jobs of the user out of a partition."""
-    state = _known(partition, "state")
+    state = known(partition, "state")
     if state == "down":
         words = "it is down: jobs wait until it is up again"
         yield case.problem(_PARTITION, words, fatal=False)
     elif state not in (None, "up"):
         yield case.problem(_PARTITION, f"it takes no jobs now: its state is {state}")
-    major = str(_known(case.limits, "version")).partition(".")[0]
+    major = str(known(case.limits, "version")).partition(".")[0]
     accounts_are_exact = major.isdecimal() and int(major) < 23  # else they hold for those below
     doors = [
         (_ACCOUNT, case.account_name, "accounts", ("the accounts", "this account")),
@@ -243,7 +241,7 @@ def _door(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
 
 
 def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    limit_s, asked_s, limits = _known(partition, "max_time_s"), case.request.time_s, case.limits
+    limit_s, asked_s, limits = known(partition, "max_time_s"), case.request.time_s, case.limits
     if asked_s is None or limit_s is None or asked_s <= limit_s:
         return
     if case.qos is not None and "PartitionTimeLimit" in case.qos.flags:
@@ -259,7 +257,7 @@ def _partition_time(case: _Case, partition: PartitionLimits) -> Iterator[Problem
 
 
 def _memory(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    name, limit_mb = f"partition {partition.name}", _known(partition, "max_memory_per_node_mb")
+    name, limit_mb = f"partition {partition.name}", known(partition, "max_memory_per_node_mb")
     if limit_mb is not None and case.request.memory_mb > limit_mb:
         words = f"{name} allows a job at most {limit_mb:.0f} MB on a node"
         yield case.problem("mem_per_cpu", words)
@@ -275,27 +273,37 @@ def _memory(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
 
 def _given(request: Request, partition: PartitionLimits) -> tuple[int, int]:
     """Return the CPUs that come with the memory, and those of a node that a job has to itself."""
-    limit_mb = _known(partition, "max_memory_per_cpu_mb")
+    limit_mb = known(partition, "max_memory_per_cpu_mb")
     with_memory = math.ceil(request.memory_mb / limit_mb) if limit_mb else 0
-    if not partition.knows("node_kinds") or not _known(partition, "is_exclusive"):
+    if not partition.knows("node_kinds") or not known(partition, "is_exclusive"):
         return with_memory, 0
     cpus = [kind.cpus for kind in partition.node_kinds if request.fits(kind)]
     return with_memory, min(cpus, default=0)
 
 
 def _nodes(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    if not partition.knows("node_kinds"):
-        return
-    name = f"partition {partition.name}"
-    if not partition.node_kinds:
+    request, kinds, name = case.request, partition.node_kinds, f"partition {partition.name}"
+    if not kinds:
         yield case.problem(_PARTITION, "it has no nodes now", fatal=False)
         return
-    if lacks := list(_lacks(case, partition)):
-        yield from lacks
-        return
-    fitting = [kind for kind in partition.node_kinds if case.request.fits(kind)]
+    lacks = {}  # what no node has enough of
+    (_, most_cpus), (_, most_mb) = partition.cpus, partition.memory_mb
+    limit = known(partition, "max_cpus_per_node")
+    if request.cpus > most_cpus:
+        lacks["cpus_per_task"] = f"the largest node of {name} has {most_cpus}"
+    elif limit is not None and request.cpus > limit:
+        lacks["cpus_per_task"] = f"{name} allows at most {limit} on a node"
+    if request.memory_mb > most_mb:
+        lacks["mem_per_cpu"] = f"the largest node of {name} has {most_mb} MB"
+    if request.feature is not None and request.feature not in partition.features:
+        features = f"the features {_listed(partition.features)}"
+        words = f"the nodes of {name} have {features if partition.features else 'no features'}"
+        lacks[_CONSTRAINT] = words
+    fitting = [kind for kind in kinds if request.fits(kind)]
     n_fitting, n_nodes = sum(kind.n_nodes for kind in fitting), partition.n_nodes
-    if not fitting:
+    if lacks:
+        yield from (case.problem(option, words) for option, words in lacks.items())
+    elif not fitting:
         yield case.problem(_SIZE, f"no node of {name} has all of that")
     elif not any(kind.n_usable for kind in fitting):
         some = "" if n_fitting == n_nodes else f" that have it ({n_fitting} of {n_nodes})"
@@ -306,51 +314,29 @@ def _nodes(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
         yield case.problem(_SIZE, words, fatal=False)
 
 
-def _lacks(case: _Case, partition: PartitionLimits) -> Iterator[Problem]:
-    """Yield of what no node has enough."""
-    request, name = case.request, f"partition {partition.name}"
-    largest, limit = partition.cpus[1], _known(partition, "max_cpus_per_node")
-    if request.cpus > largest:
-        yield case.problem("cpus_per_task", f"the largest node of {name} has {largest}")
-    elif limit is not None and request.cpus > limit:
-        yield case.problem("cpus_per_task", f"{name} allows at most {limit} on a node")
-    if request.memory_mb > partition.memory_mb[1]:
-        words = f"the largest node of {name} has {partition.memory_mb[1]} MB"
-        yield case.problem("mem_per_cpu", words)
-    if request.feature is not None and request.feature not in partition.features:
-        features = f"the features {_listed(partition.features)}"
-        words = f"the nodes of {name} have {features if partition.features else 'no features'}"
-        yield case.problem(_CONSTRAINT, words)
-
-
 def _policies(case: _Case) -> Iterator[Problem]:
     """Yield what QoS and accounts do not allow: of a job, or of all of them at once."""
     request, n_jobs = case.request, case.request.n_jobs
     limit, rule = _limit(case, "max_time_s")
     if request.time_s is not None and request.time_s > limit:
         yield case.problem("worker_time_limit", f"{rule} allows at most {exact_duration(limit)}")
-    for whose in ("job", "user"):
-        limit, rule = _limit(case, f"max_cpus_per_{whose}")
-        if request.cpus > limit:
-            yield case.problem("cpus_per_task", f"{rule} allows a {whose} at most {limit:.0f}")
-        limit, rule = _limit(case, f"max_memory_per_{whose}_mb")
-        if request.memory_mb > limit:
-            yield case.problem("mem_per_cpu", f"{rule} allows a {whose} at most {limit:.0f} MB")
+    sizes = {
+        "max_cpus_per_{}": ("cpus_per_task", request.cpus, "CPUs"),
+        "max_memory_per_{}_mb": ("mem_per_cpu", request.memory_mb, "MB"),
+    }
+    for (name, (option, size, unit)), whose in itertools.product(sizes.items(), ("job", "user")):
+        limit, rule = _limit(case, name.format(whose))
+        words = f"{rule} allows a {whose} at most {limit:.0f} {unit}"
+        if size > limit:
+            yield case.problem(option, words)
+        elif whose == "user" and size * n_jobs > limit:
+            words += f" at once: {int(limit // size)} such jobs run at once"
+            yield case.problem("workers", words, fatal=False)
     for name, verb in (("max_submit_jobs", "wait or run"), ("max_jobs", "run")):
         limit, rule = _limit(case, name)
         if n_jobs > limit:
             words = f"{rule} lets at most {limit:.0f} of a user's jobs {verb} at once"
             yield case.problem("workers", words, fatal=limit < 1)
-    sizes = [
-        ("max_cpus_per_user", request.cpus, "CPUs"),
-        ("max_memory_per_user_mb", request.memory_mb, "MB"),
-    ]
-    for name, size, unit in sizes:
-        limit, rule = _limit(case, name)
-        if size <= limit < size * n_jobs:
-            words = f"{rule} allows a user at most {limit:.0f} {unit} at once"
-            words += f": {int(limit // size)} such jobs run at once"
-            yield case.problem("workers", words, fatal=False)
 
 
 def _limit(case: _Case, name: str) -> tuple[float, str]:
@@ -358,26 +344,23 @@ def _limit(case: _Case, name: str) -> tuple[float, str]:
 
     The first that has a limit decides: the QoS of the partition, the QoS of the job, the account.
     """
-    for rule, words in _rules(case):
-        if rule is None or (hasattr(rule, name) and not rule.knows(name)):
-            break
-        limit: float | None = getattr(rule, name, None)
-        if limit is not None:
-            return limit, words
-    return math.inf, ""
-
-
-def _rules(case: _Case) -> list[tuple[QosLimits | AccountLimits | None, str]]:
     partition, qos, account = case.partition, case.qos, case.account
-    rules: list[tuple[QosLimits | AccountLimits | None, str]] = []
+    rules: list[tuple[Any, str]] = [
+        (qos, f"QoS {qos.name}" if qos else ""),
+        (account, f"account {account.account}" if account else ""),
+    ]
+    first = 1 if qos is not None and "OverPartQOS" in qos.flags else 0
     if partition is None or not partition.knows("qos"):
-        rules.append((None, ""))
+        rules.insert(first, (None, ""))
     elif partition.qos is not None:
         words = f"QoS {partition.qos} of partition {partition.name}"
-        rules.append((case.limits.qos_named(partition.qos), words))
-    first = qos is not None and "OverPartQOS" in qos.flags
-    rules.insert(0 if first else len(rules), (qos, f"QoS {qos.name}" if qos else ""))
-    return [*rules, (account, f"account {account.account}" if account else "")]
+        rules.insert(first, (case.limits.qos_named(partition.qos), words))
+    for rule, words in rules:
+        if rule is None or (hasattr(rule, name) and not rule.knows(name)):
+            break
+        if (limit := getattr(rule, name, None)) is not None:
+            return limit, words
+    return math.inf, ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedwise.cluster.pool.ended import BadNodes, EndedJobs
-from seedwise.cluster.pool.jobs import PoolJob
+from seedwise.cluster.pool.jobs import BadNodes, EndedJobs, PoolJob
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import parse_sacct, parse_scontrol
 
@@ -124,9 +123,9 @@ def test_while_slurm_does_not_answer_a_node_is_neither_excluded_nor_the_last():
     answers = [CommandError("sbatch gave no answer within 8 s"), None]
     nodes = BadNodes(lambda _: answers.pop(0))
     for _ in range(2):
-        assert nodes.note_early_end("n1", "7", "it failed", 0.0) is None
+        assert nodes.note_early_end("n1", "7", "it failed", 0.0) == []
     assert not nodes.no_others
-    news = nodes.note_early_end("n1", "8", "it failed", 1.0)
+    (news,) = nodes.note_early_end("n1", "8", "it failed", 1.0)
     why = "3 jobs ended there before their worker joined"
     assert (news.kind, news.job_id, news.warns) == ("excluded", "8", True)
     assert news.text == f"excluded node n1: {why}"

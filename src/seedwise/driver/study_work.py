@@ -29,8 +29,8 @@ from seedwise.model.validation import Validation, in_words
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
-from seedwise.study.journal import journal_end, told_later, turn_direction
-from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
+from seedwise.study.journal import journal_end, take_back_tells, told_later, turn_direction
+from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
 
 
 @attrs.frozen
@@ -374,7 +374,7 @@ def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult
     if numbers := [trial.number for trial in failed]:
         with Ledger(directory.ledger, run.guard, run.options.accept_changes) as ledger:
             ledger.begin_again(numbers)
-        take_back(directory.study_file, run.history.study_name, numbers)
+        take_back_tells(directory.study_file, numbers)
     return [trial for trial in trials if trial.error is None]
 
 

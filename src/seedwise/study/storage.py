@@ -86,7 +86,7 @@ def close_storage(storage: CachedDaskStorage) -> None:
 def load_study(path: Path, study_name: str) -> optuna.Study:
     """Load a study from its file, as it is now, to read it; KeyError if it is not there yet."""
     with quiet_optuna():
-        storage: BaseStorage = JournalStorage(ReadOnlyJournal(path))
+        storage = JournalStorage(ReadOnlyJournal(path))
         return optuna.load_study(study_name=study_name, storage=storage)
 
 
@@ -103,8 +103,8 @@ def quiet_optuna() -> Iterator[None]:
 
 
 async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> int:
-    # On the scheduler, where DaskStorage looks for its storage by name. In a thread, as is all
-    # that may take long: the scheduler's event loop must not wait for a disk.
+    # On the scheduler, where DaskStorage looks for its storage by name. What may take long runs in
+    # a thread: the scheduler's event loop must not wait for a disk.
     from optuna_integration.dask.dask import _register_with_scheduler
 
     _register_with_scheduler(dask_scheduler, await asyncio.to_thread(_StudyFile, path), name)

@@ -126,7 +126,7 @@ def is_installed_file(file: str) -> bool:
 def is_installed_module(module: types.ModuleType) -> bool:
     """Tell whether a module is installed."""
     content = vars(module)
-    if content.get("__name__") == "__main__":  # a console script lies in the environment
+    if content.get("__name__") == SCRIPT:  # a console script lies in the environment
         return False
     file = content.get("__file__") or next(iter(content.get("__path__") or ()), None)
     origin = getattr(content.get("__spec__"), "origin", None)
@@ -200,7 +200,7 @@ def _script(main: types.ModuleType) -> Path | None:
     name = getattr(getattr(main, "__spec__", None), "name", "")
     file = getattr(main, "__file__", None)
     # As with spawned processes, the __main__.py of a package is not: it has no guard.
-    if file is None or name == SCRIPT or name.endswith(f".{SCRIPT}") or is_installed_file(file):
+    if file is None or f".{name}".endswith(f".{SCRIPT}") or is_installed_file(file):
         return None
     path = Path(file).absolute()
     return path if path.is_file() else None
@@ -267,19 +267,15 @@ class _Found:
                 continue
             folder = Path(module.path).parent
             for path in _files_below(folder):
+                n_bytes = path.stat().st_size
+                fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
                 if path.name.endswith(_CODE):
                     inner = [*path.relative_to(folder).parts[:-1], path.name.partition(".")[0]]
                     self.add(".".join([name, *inner]).removesuffix(".__init__"))
-                else:
-                    self._add_data(path)
-
-    def _add_data(self, path: Path) -> None:
-        n_bytes = path.stat().st_size
-        fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
-        if n_bytes <= _LARGEST_DATA_B and fits:
-            self._data_b += n_bytes
-            self._n_data += 1
-            self._keep(path, _copy(path))
+                elif n_bytes <= _LARGEST_DATA_B and fits:
+                    self._data_b += n_bytes
+                    self._n_data += 1
+                    self._keep(path, _copy(path))
 
     def _keep(self, path: Path, copy: str) -> None:
         if copy in self.files:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pickle import PickleBuffer, Pickler
 from typing import Any
 
-import attrs
 import numpy as np
 
 from seedwise.model.loss import LossDefinition
@@ -40,25 +39,16 @@ _ACCOUNTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
 }
 
 
-@attrs.frozen
-class Fingerprint:
-    """What an object is, in short."""
+def fingerprint(value: object, source_of: SourceOf = no_source) -> tuple[str, set[str]]:
+    """Return 16 hex digits that say what a function does, or how an object is configured.
 
-    #: 16 hex digits.
-    digest: str
-    #: The names in the code that was looked at: of globals, attributes and modules.
-    names: frozenset[str]
-
-
-def fingerprint(value: object, source_of: SourceOf = no_source) -> Fingerprint:
-    """Say what a function that goes by value does, or how an object is configured.
-
-    The same code and data have the same digest in every process of one minor version of
-    Python, on which bytecode depends. What goes by name, and what is installed, counts by its name
-    only, and what can't be looked into, such as a lock, by its type.
+    Also return the names in the code that was looked at: of globals, attributes and modules. The
+    digits are the same in every process of one minor version of Python, on which bytecode depends.
+    What goes by name, and what is installed, counts by its name only, and what can't be looked
+    into, such as a lock, by its type.
     """
     walk = _Walk(source_of)
-    return Fingerprint(walk.digest((sys.version_info[:2], value)), frozenset(walk.names))
+    return walk.digest((sys.version_info[:2], value)), walk.names
 
 
 class _Walk(Pickler):
@@ -108,10 +98,9 @@ class _Walk(Pickler):
         return "set", *sorted(values, key=self._key)
 
     def _key(self, member: object) -> str:
-        number = self._numbers.get(id(member))
-        if number is None:
-            return _Walk(self._source_of, self._depth + 1).digest(member)
-        return str(number)
+        if id(member) in self._numbers:
+            return str(self._numbers[id(member)])
+        return _Walk(self._source_of, self._depth + 1).digest(member)
 
     def _described(self, value: Any) -> object:
         """Return what counts of an object, in simpler ones."""
@@ -163,10 +152,12 @@ def _steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
 def _class(class_: type) -> tuple[object, ...]:
     if is_installed_class(class_):
         return "installed", *_name(class_)
-    slot = types.MemberDescriptorType
-    content = {name: value for name, value in vars(class_).items() if type(value) is not slot}
-    content = {name: value for name, value in content.items() if name not in _NOT_CODE}
-    return "class", class_.__qualname__, type(class_), class_.__bases__, *sorted(content.items())
+    content = sorted(
+        (name, value)
+        for name, value in vars(class_).items()
+        if type(value) is not types.MemberDescriptorType and name not in _NOT_CODE
+    )
+    return "class", class_.__qualname__, type(class_), class_.__bases__, *content
 
 
 def _instance(value: Any) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -117,8 +117,10 @@ def _has_hash(file: str, expected: str) -> bool:
 
 def _begin(code: Code, undo: contextlib.ExitStack) -> None:
     """Take the driver's surroundings and import the script; `undo` gets what undoes it."""
-    before = {name: sys.modules.get(name) for name in (*code.modules, SCRIPT, _GUARDED)}
-    undo.callback(_restore_modules, before)
+    names = (*code.modules, SCRIPT, _GUARDED)
+    undo.callback(sys.modules.update, {n: sys.modules[n] for n in names if n in sys.modules})
+    for name in names:
+        undo.callback(sys.modules.pop, name, None)
     for live in (sys.path, sys.argv, sys.meta_path):
         undo.callback(live.__setitem__, slice(None), live[:])  # type: ignore[arg-type]
     with contextlib.suppress(OSError):  # it is gone
@@ -131,13 +133,6 @@ def _begin(code: Code, undo: contextlib.ExitStack) -> None:
     sys.meta_path.insert(0, _Finder(code))
     if SCRIPT in code.modules:
         _import_script(code)
-
-
-def _restore_modules(before: Mapping[str, types.ModuleType | None]) -> None:
-    for name, module in before.items():
-        sys.modules.pop(name, None)
-        if module is not None:
-            sys.modules[name] = module
 
 
 def _import_script(code: Code) -> None:
@@ -154,11 +149,11 @@ def _import_script(code: Code) -> None:
     spec.loader.exec_module(module)
 
 
+@attrs.frozen(eq=False)
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules of a snapshot, and no others."""
 
-    def __init__(self, code: Code) -> None:
-        self._code = code
+    _code: Code
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -196,10 +191,10 @@ def _file(code: Code, name: str) -> str:
     for file in (module.path, str(Path(code.folder) / module.copy)):
         if Path(file).exists() if is_source else _has_hash(file, code.hashes[module.copy]):
             return file
-    if is_source:
-        return module.path
-    msg = f"{module.path} has changed since the run began, and its copy can't be read here"
-    raise ImportError(msg)
+    if not is_source:
+        msg = f"{module.path} has changed since the run began, and its copy can't be read here"
+        raise ImportError(msg)
+    return module.path
 
 
 class _Loader(importlib.machinery.SourceFileLoader):

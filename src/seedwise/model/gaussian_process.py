@@ -172,20 +172,13 @@ def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
         offsets = (theta - means) / sds
         return value + 0.5 * float(offsets @ offsets), gradient + offsets / sds
 
-    start = means.copy()
-    best: Any = None
-    for first in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
-        start[:n_parameters] = math.log(first)
-        found = minimize(
-            loss,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=priors[:, 2:].tolist(),
-            options={"maxiter": _ITERATIONS},
-        )
-        if best is None or found.fun < best.fun:
-            best = found
+    def found(length: float) -> Any:
+        start = np.concatenate([np.full(n_parameters, math.log(length)), means[n_parameters:]])
+        limits = {"bounds": priors[:, 2:].tolist(), "options": {"maxiter": _ITERATIONS}}
+        return minimize(loss, start, jac=True, method="L-BFGS-B", **limits)
+
+    lengths = (0.5, 0.2) if len(sample.values) <= 60 else (0.5,)
+    best = min(map(found, lengths), key=lambda result: float(result.fun))
     theta = np.exp(np.round(best.x, _DECIMALS))
     kernel = Kernel(theta[:n_parameters][sample.parameters], float(theta[n_parameters]))
     return kernel, NoiseModel(*theta[n_parameters + 1 :].tolist())
@@ -211,10 +204,9 @@ def _negative_log_likelihood(
     of_own = model.factor * (np.diag(outer) @ sample.noise)
     np.fill_diagonal(noise, 0.0)
     of_shared = np.vdot(outer, noise)
-    others = [np.vdot(outer, covariance), of_own + of_shared, of_shared][
-        : len(theta) - n_parameters
-    ]
-    return value, 0.5 * np.concatenate([of_lengths, others])
+    others = [np.vdot(outer, covariance), of_own + of_shared, of_shared]
+    gradient = 0.5 * np.concatenate([of_lengths, others])
+    return value, gradient[: len(theta)]  # without what is shared where nothing is
 
 
 def gain(sample: Sample, kernel: Kernel, model: NoiseModel) -> Floats:

@@ -60,9 +60,8 @@ class Told:
 
     def of(self, rows: NDArray[np.intp]) -> "Told":
         """Return some of the trials, by number."""
-        points, values, stderrs = self.points[rows], self.values[rows], self.stderrs[rows]
-        n_seeds, firsts = self.n_seeds[rows], self.firsts[rows]
-        return Told(points, self.parameters, values, stderrs, n_seeds, firsts)
+        points, parameters, *others = attrs.astuple(self)
+        return Told(points[rows], parameters, *(each[rows] for each in others))
 
     def and_then(self, later: "Told") -> "Told":
         """Return these trials, and others that were told later."""
@@ -74,9 +73,8 @@ class Told:
         """Return the share of their seeds that some have in common with others, by number."""
         begin, end = self.firsts, self.firsts + self.n_seeds
         both = np.minimum.outer(end[one], end[other]) - np.maximum.outer(begin[one], begin[other])
-        share: Floats = np.maximum(both, 0) / np.sqrt(
-            np.multiply.outer(self.n_seeds[one], self.n_seeds[other])
-        )
+        sizes = np.multiply.outer(self.n_seeds[one], self.n_seeds[other])
+        share: Floats = np.maximum(both, 0) / np.sqrt(sizes)
         return share
 
     def same(self, other: "Told") -> bool:
@@ -192,9 +190,32 @@ class Surrogate:
 
     @gp.one_blas_thread()
     def posterior(self, told: Told) -> "Posterior":
-        """Return what is known of such trials."""
-        assert self.process is not None
-        return Posterior.of(self.process, told, len(self.told))
+        """Return what is known of trials, of which the first are those of the fit."""
+        process = self.process
+        assert process is not None
+        kernel, model, lower = process.kernel, process.noise_model, process.lower
+        values = process.scale.forward(told.values)[0]
+        variances = process.scale.noise(told, process.pooled)
+        rows, since = process.rows, np.arange(len(self.told), len(told))
+        across = model.between(variances[rows], variances[since], told.common(rows, since))
+        own = model.covariance(variances[since], told.common(since, since))
+        points = told.points[since]
+        edge = gp.solve_lower(lower, kernel(told.points[rows], points) + across).T
+        corner = gp.lower_factor(kernel(points, points) + own - edge @ edge.T)
+        first = gp.solve_lower(lower, values[rows])
+        later = gp.solve_lower(corner, values[since] - edge @ first)
+        later = gp.solve_lower(corner, later, transposed=True)
+        first = gp.solve_lower(lower, first - edge.T @ later, transposed=True)
+        means = values.copy()
+        # The covariance with a trial is that of its value less the noise: no kernel is needed.
+        means[rows] -= process.noise_covariance @ first + across @ later
+        means[since] -= across.T @ first + own @ later
+        means[process.left_out] = process.left_out_means
+        points, solved = (
+            np.concatenate([told.points[rows], points]),
+            np.concatenate([first, later]),
+        )
+        return Posterior(process, values, means, points, edge, corner, solved)
 
 
 def fitted_at(n: int) -> int:
@@ -212,19 +233,14 @@ def fit_surrogate(told: Told) -> Surrogate:
     """Fit a surrogate to the first `fitted_at` of some trials."""
     first = told.first(fitted_at(len(told)))
     scale = Scale.of(first.values) if first.points.size else None
-    if scale is None:
+    pooled = scale.pooled(first) if scale is not None else None
+    if scale is None or pooled == 0:  # exact values need no smoothing
         return Surrogate(first, None)
-    pooled = scale.pooled(first)
-    if pooled == 0:
-        return Surrogate(first, None)  # exact values need no smoothing
     values, variances = scale.forward(first.values)[0], scale.noise(first, pooled)
 
     def sample(rows: NDArray[np.intp]) -> Sample:
-        some, common = first.of(rows), first.common(rows, rows)
-        guessed = pooled is None
-        return Sample(
-            some.points, first.parameters, values[rows], variances[rows], common, guessed
-        )
+        own = first.points[rows], first.parameters, values[rows], variances[rows]
+        return Sample(*own, first.common(rows, rows), noise_is_guessed=pooled is None)
 
     few = sample(_rows(values, _FOR_FIT))
     kernel, model = gp.fit(few)
@@ -268,30 +284,6 @@ class Posterior:
     corner: Floats
     #: The inverse of the covariance times the values.
     solved: Floats
-
-    @classmethod
-    def of(cls, process: Process, told: Told, n_fitted: int) -> "Posterior":
-        """Return the posterior of trials, of which the first were fitted."""
-        kernel, model, lower = process.kernel, process.noise_model, process.lower
-        values = process.scale.forward(told.values)[0]
-        variances = process.scale.noise(told, process.pooled)
-        rows, since = process.rows, np.arange(n_fitted, len(told))
-        across = model.between(variances[rows], variances[since], told.common(rows, since))
-        own = model.covariance(variances[since], told.common(since, since))
-        points = told.points[since]
-        edge = gp.solve_lower(lower, kernel(told.points[rows], points) + across).T
-        corner = gp.lower_factor(kernel(points, points) + own - edge @ edge.T)
-        first = gp.solve_lower(lower, values[rows])
-        later = gp.solve_lower(corner, values[since] - edge @ first)
-        later = gp.solve_lower(corner, later, transposed=True)
-        first = gp.solve_lower(lower, first - edge.T @ later, transposed=True)
-        means = values.copy()
-        # The covariance with a trial is that of its value less the noise: no kernel is needed.
-        means[rows] -= process.noise_covariance @ first + across @ later
-        means[since] -= across.T @ first + own @ later
-        means[process.left_out] = process.left_out_means
-        points = np.concatenate([told.points[rows], points])
-        return cls(process, values, means, points, edge, corner, np.concatenate([first, later]))
 
     def smoothed(self, kappa: float = KAPPA) -> Floats:
         """Return the smoothed values of the trials."""

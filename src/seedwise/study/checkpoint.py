@@ -39,10 +39,9 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Save a checkpoint over the older of the two. Raises RunFileError if it can't."""
         self._serial += 1
-        path = self._paths[self._serial % 2]
         body = _BODY.pack(self._serial, checkpoint.position) + checkpoint.state
         data = _HEADER.pack(_MAGIC, zlib.crc32(body), len(body)) + body
-        self._put(path, data)
+        self._put(self._paths[self._serial % 2], data)
 
     def close(self) -> None:
         """Close the files."""
@@ -55,34 +54,30 @@ class Checkpoints:
 
         Those ahead of it are removed, since the study file will hold something else there.
         """
-        chosen: tuple[int, Checkpoint] | None = None
+        chosen: Checkpoint | None = None
+        self._serial = 0
         for path in self._paths:
-            found = _read(path)
-            if found is None or found[1].position > end:
+            serial, found = _read(path) or (0, None)
+            if found is None or found.position > end:
                 path.unlink(missing_ok=True)
-            elif chosen is None or found[0] > chosen[0]:
-                chosen = found
-        if chosen is None:
-            return None
-        self._serial = chosen[0]
-        path = self._paths[self._serial % 2]
-        self._put(path, path.read_bytes())  # into a file of our own
-        return chosen[1]
+            elif serial > self._serial:
+                self._serial, chosen = serial, found
+        if chosen is not None:
+            path = self._paths[self._serial % 2]
+            self._put(path, path.read_bytes())  # into a file of our own
+        return chosen
 
     def _put(self, path: Path, data: bytes) -> None:
         with writing(path):
-            if path not in self._handles:
-                self._handles[path] = _create(path, data)
-            else:
+            if path in self._handles:
                 write_all(self._handles[path], data, at=0)
-
-
-def _create(path: Path, data: bytes) -> int:
-    # A new file even where there is one: a driver that lost the run may still write to it.
-    # This one is synced; later checkpoints may be lost, as long as one is there.
-    with replacing(path) as handle:
-        write_all(handle, data)
-        return os.dup(handle)
+                return
+            # A new file even where there is one: a driver that lost the run may still write to it.
+            # This one is synced; later checkpoints may be lost, as long as one is there.
+            with replacing(path) as handle:
+                write_all(handle, data)
+                own = os.dup(handle)
+            self._handles[path] = own
 
 
 def _read(path: Path) -> tuple[int, Checkpoint] | None:

@@ -1,6 +1,7 @@
 """The proposer, which asks Optuna for points and tells it their values."""
 
 import bisect
+import functools
 import itertools
 import pickle
 import time
@@ -60,7 +61,8 @@ class Proposer:
         self._exhausted = exhausted
         # GridSampler and BruteForceSampler stop the study at their last point; outside of
         # Study.optimize, Optuna's own method refuses to be called.
-        self._study.stop = self._stop  # type: ignore[method-assign]
+        stop = functools.partial(setattr, self, "_exhausted", True)
+        self._study.stop = stop  # type: ignore[method-assign]
         self._distributions = distributions(plan.space)
         self._storage = cast("CachedDaskStorage", study._storage)  # noqa: SLF001
         trials = study.get_trials(deepcopy=False)
@@ -147,9 +149,6 @@ class Proposer:
             name: known[name].to_external_repr(float(known[name].to_internal_repr(value)))
             for name, value in params.items()
         }
-
-    def _stop(self) -> None:
-        self._exhausted = True
 
 
 @contextmanager

@@ -39,19 +39,15 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a bare DaskStorage."""
         self.send()
-        reduced: tuple[Any, ...] = DaskStorage.__reduce__(self)
-        return reduced
+        return tuple(DaskStorage.__reduce__(self))
 
     def send(self) -> int:
         """Have the scheduler write what it does not have yet; return the file's length in bytes.
 
         If a trial ended, the file is on disk before this returns.
         """
-        lines, durable = self._copy.take()
-        length: int = self.client.run_on_scheduler(
-            _append, name=self.name, lines=lines, durable=durable
-        )
-        return length
+        taken = self._copy.take()
+        return int(self.client.run_on_scheduler(_append, name=self.name, taken=taken))
 
 
 class _StudyFile(JournalStorage):
@@ -111,10 +107,9 @@ async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) ->
     return path.stat().st_size
 
 
-async def _append(dask_scheduler: Scheduler, name: str, lines: bytes, durable: bool) -> int:
+async def _append(dask_scheduler: Scheduler, name: str, taken: tuple[bytes, bool]) -> int:
     journal = dask_scheduler.extensions["optuna"].storages[name].journal
-    length: int = await asyncio.to_thread(journal.append, lines, durable=durable)
-    return length
+    return int(await asyncio.to_thread(journal.append, taken[0], durable=taken[1]))
 
 
 async def _unregister(dask_scheduler: Scheduler, name: str) -> None:

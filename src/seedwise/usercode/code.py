@@ -157,10 +157,10 @@ def take_snapshot(
 ) -> tuple[Code, dict[str, bytes]]:
     """Take a snapshot of the user's own code: return it, and all files by the paths of copies.
 
-    It holds the script, all loaded modules, the modules of `also`, each from a file if one is
-    given, what these import by a statement anywhere in them, and so on, and the whole of packages
-    with small data files. In a test of pytest's, whose process has loaded all tests, it holds only
-    the script and `also` with what they import. Editable installs are the user's own, too.
+    It holds the script, all loaded modules, those of `also`, each from a file if one is given,
+    what these import by a statement anywhere, and so on, and the whole of packages with small data
+    files. In a test of pytest's, whose process has loaded all tests, the other loaded modules and
+    the packages are left out. Editable installs are the user's own, too.
     """
     main = sys.modules[SCRIPT]
     script = _script(main)
@@ -334,9 +334,8 @@ def _imports(source: bytes) -> tuple[str, ...]:
         return ()
     found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (f"{node.module}." if node.module else "")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            base = "." * getattr(node, "level", 0) + (f"{module}." if module else "")
             found += [base + alias.name for alias in node.names]
     return tuple(found)

@@ -83,7 +83,8 @@ def _import_file(path: Path) -> ModuleType:
     while name in sys.modules:  # never replace a module that is already imported
         name = f"{name}_"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # a .py file has both
+    assert spec is not None  # a .py file has one
+    assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

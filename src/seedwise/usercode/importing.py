@@ -30,21 +30,10 @@ _GUARDED = "__mp_main__"
 senders: dict[str, contextvars.Context] = {}
 
 
-@attrs.define
-class _Held:
-    """The code that this process holds, for some runs; `undo` leaves it as it was before."""
-
-    code: Code
-    undo: contextlib.ExitStack
-    n_holders: int = 0
-
-    def is_of(self, code: Code) -> bool:
-        same = self.code.path == code.path and self.code.cwd == code.cwd
-        return same and self.code.argv == code.argv and self.code.id == code.id
-
-
 _lock = threading.RLock()
-_held: _Held | None = None
+# The code that this process holds, once for each holder, and what leaves it as it was before.
+_held: list[Code] = []
+_undo = contextlib.ExitStack()
 
 
 def hold(code: Code) -> None:
@@ -53,28 +42,29 @@ def hold(code: Code) -> None:
     Path, working directory and arguments are the driver's from now on. Raises ForeignCodeError if
     the process holds other code, or has imported modules of these names from elsewhere.
     """
-    global _held  # noqa: PLW0603 - a process has one
     with _lock:
-        if _held is None:
-            if there := _already_there(code):
-                raise ForeignCodeError(there)
+        there = _already_there(code)
+        if not _is_held(code) and (_held or there):
+            raise ForeignCodeError(there)
+        if not _held:
             with contextlib.ExitStack() as undo:  # what fails is tried again, and fails again
                 _begin(code, undo)
-                _held = _Held(code, undo.pop_all())
-        if not _held.is_of(code):
-            raise ForeignCodeError(_already_there(code))
-        _held.n_holders += 1
+                _undo.enter_context(undo.pop_all())
+        _held.append(code)
 
 
 def release(code: Code) -> None:
     """Leave this process as it was before it held the code, if nobody else holds it."""
-    global _held
     with _lock:
-        if _held is not None and _held.is_of(code):
-            _held.n_holders -= 1
-            if not _held.n_holders:
-                held, _held = _held, None
-                held.undo.close()
+        if _is_held(code):
+            _held.pop()
+            if not _held:
+                _undo.close()
+
+
+def _is_held(code: Code) -> bool:
+    wanted = code.path, code.cwd, code.argv, code.id
+    return any((one.path, one.cwd, one.argv, one.id) == wanted for one in _held[:1])
 
 
 def has_imported(code: Code) -> bool:

@@ -33,7 +33,7 @@ _CODE = (
     "import sys; sys.path[:] = sys.argv[3:]; "
     "from seedwise.worker.child import main; main(*map(int, sys.argv[1:3]))"
 )
-_LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.1
 _SLICE_S = 1.0
 # Starting a process and loading the loss may take so long, or a chunk's limit if that is longer.
 _LOADING_MAY_TAKE_S = 600.0
@@ -154,7 +154,7 @@ class Child:
         """Send a task and return the answer; None if the process ended first."""
         struct.pack_into("q", self._offset, 0, -1)  # which seed it evaluates is unknown
         left_s = math.inf if limit_s is None else limit_s
-        round_s = _SLICE_S if self._look is None else _LOOK_EVERY_S
+        round_s = _SLICE_S if self._look is None else LOOK_EVERY_S
         with suppress(OSError):  # it has ended, which is seen below
             self._connection.send(task)
         while True:

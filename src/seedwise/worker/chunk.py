@@ -130,9 +130,7 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
         plugin.durations.note(len(task.chunk.seeds), duration_s)
     path = context.folder.path if context.folder is not None else None
     return task.result(
-        losses=block.losses,
-        failure=block.failure,
-        components=block.components,
+        **attrs.asdict(block, recurse=False),
         # os.path.isdir raises nothing, whatever the loss has done to the folder.
         folder=path.name if path is not None and os.path.isdir(path) else "",  # noqa: PTH112
         duration_s=duration_s,

@@ -31,13 +31,12 @@ from seedwise.worker.block import (
     needs_main_thread,
     passing_context,
 )
-from seedwise.worker.child import Child
+from seedwise.worker.child import LOOK_EVERY_S, Child
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.departure import Durations
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
-_LOOK_EVERY_S = 0.1
 
 # Few: the worker goes through all of them for every chunk, however short it is.
 _DURATIONS_KEPT = 40
@@ -186,7 +185,7 @@ class Children:
         self.closed = False
         self._lock = threading.Lock()
         self._looking = threading.Lock()
-        self._looked_s = -_LOOK_EVERY_S
+        self._looked_s = -LOOK_EVERY_S
 
     @contextmanager
     def one(self) -> Iterator[Child]:
@@ -233,7 +232,7 @@ class Children:
         """
         if self._looking.acquire(blocking=False):
             try:
-                if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
+                if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
                     self._kill_largest()
                     self._looked_s = time.monotonic()
             finally:

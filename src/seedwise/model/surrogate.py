@@ -87,10 +87,7 @@ class Told:
 
 @attrs.frozen(eq=False)
 class Scale:
-    """The scale on which the values are modelled: linear below the median, logarithmic above.
-
-    It has mean 0 and variance 1 over the trials that it was made from.
-    """
+    """The model's scale, linear below the median and logarithmic above: mean 0, variance 1."""
 
     center: float
     unit: float

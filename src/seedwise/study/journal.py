@@ -85,10 +85,7 @@ class SingleWriterJournal(BaseJournalBackend):
 
 
 class ReadOnlyJournal(BaseJournalBackend):
-    """The whole records that a journal has now, without one at its end that a crash has torn.
-
-    Raises DamagedFileError if another record comes after one that is not whole.
-    """
+    """The whole records that a journal has now, without one at its end that a crash has torn."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -187,10 +184,8 @@ def turn_direction(path: Path, direction: str) -> None:
 
 
 def take_back_tells(path: Path, numbers: Collection[int]) -> None:
-    """Have trials be in flight as before they were told, which Optuna can't do.
-
-    What they were told becomes records of the same length that say only that they are RUNNING.
-    """
+    """Have trials be in flight as before they were told, which Optuna can't do."""
+    # What they were told becomes records of the same length that say only that they are RUNNING.
     with writing(path):
         lines = path.read_bytes().splitlines(keepends=True)
         for index, line in enumerate(lines):

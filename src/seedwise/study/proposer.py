@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState, best_trial
-from seedwise.study.checkpoint import Checkpoint, Checkpoints
+from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.samplers import distributions
 from seedwise.study.storage import (
     CachedDaskStorage,
@@ -62,7 +62,7 @@ class Proposer:
         # GridSampler and BruteForceSampler stop the study at their last point; outside of
         # Study.optimize, Optuna's own method refuses to be called.
         stop = functools.partial(setattr, self, "_exhausted", True)
-        self._study.stop = stop  # type: ignore[method-assign]
+        study.stop = stop  # type: ignore[method-assign]
         self._distributions = distributions(plan.space)
         self._storage = cast("CachedDaskStorage", study._storage)  # noqa: SLF001
         trials = study.get_trials(deepcopy=False)
@@ -71,14 +71,14 @@ class Proposer:
         self.trials = [told_trial(trial) for trial in trials if trial.state.is_finished()]
         #: How many points were asked for, ever.
         self.n_asked = len(trials)
-        self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
+        in_flight = (trial for trial in trials if not trial.state.is_finished())
+        self._unfinished = [Proposal(trial.number, trial.params) for trial in in_flight]
         # When they were asked for, the study says; but nobody worked on them since then.
-        numbers = (trial.number for trial in self._unfinished)
-        self._taken_up_s = dict.fromkeys(numbers, time.monotonic())
+        self._taken_up_s = {each.number: time.monotonic() for each in self._unfinished}
         with self._at_work():
             for key, value in plan.attributes.items():
-                if self._study.user_attrs.get(key) != value:
-                    self._study.set_user_attr(key, value)
+                if study.user_attrs.get(key) != value:
+                    study.set_user_attr(key, value)
 
     @property
     def best(self) -> TrialResult | None:
@@ -87,7 +87,7 @@ class Proposer:
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that an earlier proposer asked for and did not tell."""
-        return [Proposal(trial.number, trial.params) for trial in self._unfinished]
+        return self._unfinished
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next point; None if it has no more."""
@@ -139,7 +139,7 @@ class Proposer:
                     raise
                 raise RunFileError(path, str(error.strerror), path.parent) from error
         state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
-        self._plan.checkpoints.save(Checkpoint(position, state))
+        self._plan.checkpoints.save((position, state))
 
     def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
         # A sampler may give np.float64, or 1 for 1.0; a study file that is read again does not.

@@ -42,10 +42,7 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
         return tuple(DaskStorage.__reduce__(self))
 
     def send(self) -> int:
-        """Have the scheduler write what it does not have yet; return the file's length in bytes.
-
-        If a trial ended, the file is on disk before this returns.
-        """
+        """Have the scheduler write what is new, and sync it after a trial; return its length."""
         taken = self._copy.take()
         return int(self.client.run_on_scheduler(_append, name=self.name, taken=taken))
 
@@ -58,10 +55,7 @@ class _StudyFile(JournalStorage):
 
 
 def open_storage(client: Client, path: Path) -> CachedDaskStorage:
-    """Open the study file on the scheduler; it is made if there is none.
-
-    Raises StudyFileError if the scheduler can't write it where this process can see it.
-    """
+    """Open or make the study file on the scheduler; StudyFileError if it can't be seen here."""
     name = f"seedwise-{uuid.uuid4().hex}"  # a second one under a name in use would be ignored
     try:
         size = client.run_on_scheduler(_register_journal, path=path, name=name)
@@ -69,8 +63,7 @@ def open_storage(client: Client, path: Path) -> CachedDaskStorage:
         raise StudyFileError(path, f"the scheduler can't write it ({error})") from error
     if not path.exists() or path.stat().st_size != size:
         raise StudyFileError(path, "the scheduler wrote it to a disk of its own")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return CachedDaskStorage(client, name, path)
 
 

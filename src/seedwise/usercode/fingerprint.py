@@ -117,7 +117,7 @@ class _Walk(Pickler):
         if kind is types.FunctionType:
             return self._function(value)
         if kind is types.CodeType:
-            return tuple(_steps(value))
+            return tuple(code_steps(value))
         return _class(value) if issubclass(kind, type) else _instance(value)
 
     def _function(self, function: types.FunctionType) -> tuple[object, ...]:
@@ -128,7 +128,7 @@ class _Walk(Pickler):
             # A decorator from a library has the user's function in its closure.
             wrapped = vars(function).get("__wrapped__")
             return "installed", home, code.co_qualname, function.__closure__, wrapped
-        steps = list(_steps(code))
+        steps = list(code_steps(code))
         self.names.update(name for step, name in steps if dis.opmap.get(step) in dis.hasname)
         stored = {name for step, name in steps if step == "STORE_GLOBAL"}  # a counter or a cache
         read = {name: None for step, name in steps if step == "LOAD_GLOBAL"}
@@ -137,14 +137,14 @@ class _Walk(Pickler):
         return "function", *steps, captured, vars(function), *constants
 
 
-def _steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
+def code_steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
     """Yield what code does, and the functions in it; no step loads a docstring."""
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
     names = code.co_varnames, code.co_freevars
     yield "code", (*counts, code.co_flags & _KIND_OF_FUNCTION, *names, code.co_exceptiontable)
     for step in dis.get_instructions(code):
         if isinstance(step.argval, types.CodeType):
-            yield from _steps(step.argval)
+            yield from code_steps(step.argval)
         else:
             yield step.opname, step.argval
 

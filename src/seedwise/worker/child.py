@@ -47,10 +47,7 @@ Verdict: TypeAlias = tuple[FailureKind, str, str]
 
 
 class Child:
-    """A running process, with its connection and the threads that watch it.
-
-    One thread at a time uses it, but any thread may call `kill`.
-    """
+    """A running process, for one thread at a time; but any thread may call `kill`."""
 
     def __init__(self, shipment: Shipment, watch: Callable[[], None] | None = None) -> None:
         self._shipment = shipment

@@ -141,10 +141,9 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 
 
 def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
-    """Evaluate chunks one by one as one Dask task; return the results of the first ones.
+    """Evaluate chunks one by one as one Dask task, for half a second or until the worker leaves.
 
-    The others go out again, to all workers: those that half a second was too short for, and
-    those that are left when the worker leaves. Raises Reschedule if that is before the first.
+    Those without a result go out again. Raises Reschedule if that are all.
     """
     from distributed import Reschedule
 

@@ -1,7 +1,4 @@
-"""A worker's orderly departure, for which it knows how long chunks take.
-
-It finishes what it has begun and begins nothing more.
-"""
+"""A worker's orderly departure: it finishes what it has begun, and begins nothing more."""
 
 import asyncio
 import math
@@ -40,7 +37,7 @@ def depart(dask_worker: Any, reason: str) -> None:
     """Have a worker leave once its running chunks are finished and fetched.
 
     What waits on it goes to other workers, and so do results that nobody fetches within a minute.
-    It closes with its nanny. `Client.run` fills in `dask_worker`, by that name.
+    `Client.run` fills in `dask_worker`, by that name.
     """
     with _lock:
         if is_departing(dask_worker):
@@ -120,10 +117,7 @@ class Durations:
             return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
 
     def needs_s(self, n_seeds: int) -> float | None:
-        """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
-
-        Where only much smaller chunks are known, it is what they took.
-        """
+        """Return what a chunk should take at most, or far smaller ones took; None if unknown."""
         with self._lock:
             if n_seeds not in self._known:
                 self._known[n_seeds] = self._needs_s(n_seeds)

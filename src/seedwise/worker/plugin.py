@@ -226,10 +226,8 @@ class Children:
         child.close()
 
     def _check_memory(self) -> None:
-        """Kill the largest child if they and this process take too much.
-
-        Every thread that waits for a child calls this; one of them looks, every 0.1 s.
-        """
+        """Kill the largest child if they and this process take too much."""
+        # Every thread that waits for a child calls this; one of them looks, every 0.1 s.
         if self._looking.acquire(blocking=False):
             try:
                 if time.monotonic() - self._looked_s >= LOOK_EVERY_S:

@@ -105,10 +105,6 @@ class GridSource(Source):
         return dict(zip(self.names, reversed(values), strict=True))
 
 
-#: Called like a function, it is named like one.
-grid = GridSource
-
-
 @attrs.frozen(init=False, repr=False)
 class RandomSource(Source):
     """A source of independent draws; each case is the same at any time and place.
@@ -192,10 +188,6 @@ class RandomSource(Source):
         return {name: distribution.draw(rng) for name, distribution in self._parts}
 
 
-#: Called like a function, it is named like one.
-random = RandomSource
-
-
 def _whole(name: str, value: Any, low: int) -> int:
     try:
         number = operator.index(value)
@@ -276,10 +268,6 @@ class ManualSource(Source):
         return {name: values[position] for name, values in self._parts}
 
 
-#: Called like a function, it is named like one.
-manual = ManualSource
-
-
 def _case(index: int, case: Any) -> dict[str, CaseValue]:
     if not isinstance(case, Mapping):
         raise SourceError(f"case {index} is {shown(case)}: must be a dict of name to value")
@@ -292,6 +280,12 @@ def _case(index: int, case: Any) -> dict[str, CaseValue]:
     except SourceError as error:
         raise SourceError(f"case {index}: {error.problem}", error.parameter) from None
     return plain
+
+
+# Called like functions, they are named like functions.
+grid = GridSource
+random = RandomSource
+manual = ManualSource
 
 
 def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSource | ManualSource:
@@ -320,7 +314,6 @@ def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSour
     >>> source_from_manifest(json.loads(json.dumps(source.to_manifest_dict()))) == source
     True
     """
-    kinds: list[type[Source]] = [GridSource, RandomSource, ManualSource]
-    readers = {cls.TYPE: cls._read for cls in kinds}
+    readers = {cls.TYPE: cls._read for cls in (GridSource, RandomSource, ManualSource)}
     source: GridSource | RandomSource | ManualSource = read_manifest(readers, manifest)
     return source

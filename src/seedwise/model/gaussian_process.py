@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 _ROOT_5 = math.sqrt(5)
 
 # Values have mean 0 and variance 1. Their common level is a constant with a prior of variance 1.
-_LEVEL = 1.0
+LEVEL = 1.0
 
 # Added to each noise variance, so that points that are there twice can be told without noise.
 JITTER = 1e-6
@@ -63,17 +63,12 @@ class Kernel:
     lengths: Floats
     amplitude: float
 
-    @property
-    def variance(self) -> float:
-        """The variance of a value, before any is known."""
-        return self.amplitude + _LEVEL
-
     def __call__(self, one: Floats, other: Floats) -> Floats:
         """Return the covariances of points, (n, d) and (m, d), as (n, m)."""
         from scipy.spatial.distance import cdist
 
         squares = cdist(one / self.lengths, other / self.lengths, "sqeuclidean")
-        covariances: Floats = self.amplitude * _matern(squares)[0] + _LEVEL
+        covariances: Floats = self.amplitude * _matern(squares)[0] + LEVEL
         return covariances
 
 
@@ -195,7 +190,7 @@ def _negative_log_likelihood(
     correlations, slopes = _matern(np.tensordot(weights, squares, 1))
     covariance = amplitude * correlations
     noise = model.covariance(sample.noise, sample.common)
-    lower = lower_factor(covariance + _LEVEL + noise)
+    lower = lower_factor(covariance + LEVEL + noise)
     precision = inverse(lower)
     solved = precision @ sample.values
     value = 0.5 * float(sample.values @ solved) + float(np.log(np.diag(lower)).sum())
@@ -229,7 +224,7 @@ def gain(sample: Sample, kernel: Kernel, model: NoiseModel) -> Floats:
 def _by_mean(values: Floats, variances: Floats) -> Floats:
     """Return the log density of each value, given the others, if only their level is common."""
     weights = 1 / variances
-    others = 1 / _LEVEL + weights.sum() - weights
+    others = 1 / LEVEL + weights.sum() - weights
     means = ((weights * values).sum() - weights * values) / others
     return _log_density(values - means, variances + 1 / others)
 

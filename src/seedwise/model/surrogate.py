@@ -46,8 +46,7 @@ class Told:
     #: Standard errors of the values; NaN for a single seed.
     stderrs: Floats
     n_seeds: NDArray[np.intp]
-    #: Number of each one's first seed, which its others follow. Trials with the same have seeds in
-    #: common.
+    #: Number of each one's first seed, which its others follow: trials may have some in common.
     firsts: NDArray[np.intp]
 
     def __len__(self) -> int:
@@ -305,7 +304,9 @@ class Posterior:
         n = len(self.process.rows)
         first = gp.solve_lower(self.process.lower, covariance[:n])
         later = gp.solve_lower(self.corner, covariance[n:] - self.edge @ first)
-        variances = self.process.kernel.variance - (first**2).sum(0) - (later**2).sum(0)
+        variances = (
+            self.process.kernel.amplitude + gp.LEVEL - (first**2).sum(0) - (later**2).sum(0)
+        )
         sds = np.sqrt(np.maximum(variances, gp.JITTER))
         z = np.clip((self.means.min() - covariance.T @ self.solved) / sds, *_STANDARDIZED)
         log_density = -0.5 * (z**2 + np.log(2 * np.pi))

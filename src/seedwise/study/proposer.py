@@ -142,8 +142,7 @@ class Proposer:
         self._plan.checkpoints.save((position, state))
 
     def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
-        # A sampler may give np.float64, or 1 for 1.0; a study file that is read again does not.
-        # The loss must see the same.
+        # A sampler may give np.float64, or 1 for 1.0; the loss is to see what a study file says.
         known = self._distributions
         return {
             name: known[name].to_external_repr(float(known[name].to_internal_repr(value)))

@@ -123,9 +123,11 @@ def is_installed_file(file: str) -> bool:
     return path.startswith(_installed_folders()) or elsewhere is not None
 
 
-def is_installed_module(module: types.ModuleType) -> bool:
-    """Tell whether a module is installed."""
-    content = vars(module)
+def is_installed_module(module: object) -> bool:
+    """Tell whether a module, or the one of a name, is installed."""
+    # What comes from a module that is not loaded came by value, so it is the user's.
+    loaded = sys.modules.get(module) if isinstance(module, str) else module
+    content = getattr(loaded, "__dict__", {})
     if content.get("__name__") == SCRIPT:  # a console script lies in the environment
         return False
     file = content.get("__file__") or next(iter(content.get("__path__") or ()), None)
@@ -133,22 +135,16 @@ def is_installed_module(module: types.ModuleType) -> bool:
     return is_installed_file(str(file)) if file else origin in ("built-in", "frozen")
 
 
-def _is_installed_name(module: object) -> bool:
-    # What comes from a module that is not loaded came by value, so it is the user's.
-    loaded = sys.modules.get(module) if isinstance(module, str) else None
-    return loaded is not None and is_installed_module(loaded)
-
-
 def is_installed_class(class_: type) -> bool:
     """Tell whether a class is installed, or made in C."""
-    return not class_.__flags__ & _HEAP_TYPE or _is_installed_name(class_.__module__)
+    return not class_.__flags__ & _HEAP_TYPE or is_installed_module(class_.__module__)
 
 
 def is_installed_code(code: types.CodeType, module: object = None) -> bool:
     """Tell whether code is installed; if it has no file, its module tells."""
     file = code.co_filename
     if file.startswith("<"):
-        return file.startswith("<frozen") or _is_installed_name(module)
+        return file.startswith("<frozen") or is_installed_module(module)
     return is_installed_file(file)
 
 

@@ -17,8 +17,7 @@ from seedwise.model.loss import LossDefinition
 from seedwise.usercode.code import is_installed_class, is_installed_code
 from seedwise.usercode.pickling import DISPATCH_TABLE, SourceOf, goes_by_name, no_source
 
-# What pickle writes whole, and types of arrays too: whether two equal ones are one object differs
-# between processes.
+# What is written whole, as dtypes are: whether equal ones are one object differs by process.
 _WRITTEN = {type(None), bool, int, float, complex, str, bytes, bytearray, tuple, PickleBuffer}
 
 # So many objects count: all of the value's, some of a member's that a set is sorted by, and few

@@ -79,8 +79,7 @@ class Child:
                 start_new_session=True,  # what it starts is killed with it
             )
         self.pid = self._popen.pid
-        # Closed when the process has ended. The end of its connection is not enough: processes
-        # that it forked hold that, too.
+        # Closed when the process has ended: what it forked may hold its connection for longer.
         self._ended, self._ended_writer = os.pipe()
         self._threads = []
         for target in (self._watch, self._copy_stderr):
@@ -157,8 +156,7 @@ class Child:
         while True:
             began_s = time.monotonic()
             ready = wait([self._connection, self._ended], min(left_s, round_s))
-            # At most a slice a round: if Slurm suspends the worker for a while, that is not the
-            # loss's fault.
+            # At most a slice a round: that Slurm suspends a worker is not the loss's fault.
             left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
             if ready or not left_s:
                 break
@@ -278,7 +276,19 @@ def main(connection_fd: int, offset_fd: int) -> None:
         note = functools.partial(struct.pack_into, "q", mmap.mmap(offset_fd, 8), 0)
         tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-        _serve(connection, tasks, note)
+        shipment, sys.argv = tasks.get()
+        try:
+            loss = shipment.load()
+        except BaseException as error:
+            connection.send(failure_from(error, 0, None))
+            tasks.get()  # for ever: the worker kills this process
+        connection.send(loss.vectorized)
+        while True:
+            params, chunk, context = tasks.get()
+            block = evaluate_block(loss, params, chunk, context, note)
+            with suppress(Exception):  # no exit handler would ever flush what was printed
+                sys.stdout.flush()
+            connection.send(block)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -319,22 +329,3 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
         traceback.print_exc()
     finally:
         os._exit(1)
-
-
-def _serve(
-    connection: Connection, tasks: queue.SimpleQueue[Any], note: Callable[[int], None]
-) -> None:
-    shipment, sys.argv = tasks.get()
-    try:
-        loss = shipment.load()
-    except BaseException as error:
-        connection.send(failure_from(error, 0, None))
-    else:
-        connection.send(loss.vectorized)
-        while True:
-            params, chunk, context = tasks.get()
-            block = evaluate_block(loss, params, chunk, context, note)
-            with suppress(Exception):  # no exit handler would ever flush what was printed
-                sys.stdout.flush()
-            connection.send(block)
-    tasks.get()  # for ever: the worker kills this process

@@ -300,13 +300,11 @@ class Posterior:
         """
         from scipy.special import log_ndtr
 
-        covariance = self.process.kernel(self.points, points)
-        n = len(self.process.rows)
+        kernel, n = self.process.kernel, len(self.process.rows)
+        covariance = kernel(self.points, points)
         first = gp.solve_lower(self.process.lower, covariance[:n])
         later = gp.solve_lower(self.corner, covariance[n:] - self.edge @ first)
-        variances = (
-            self.process.kernel.amplitude + gp.LEVEL - (first**2).sum(0) - (later**2).sum(0)
-        )
+        variances = kernel.amplitude + gp.LEVEL - (first**2).sum(0) - (later**2).sum(0)
         sds = np.sqrt(np.maximum(variances, gp.JITTER))
         z = np.clip((self.means.min() - covariance.T @ self.solved) / sds, *_STANDARDIZED)
         log_density = -0.5 * (z**2 + np.log(2 * np.pi))

@@ -98,9 +98,14 @@ class Proposer:
             if enqueued is not None:
                 self._study.enqueue_trial(dict(enqueued))
             trial = self._study.ask(self._distributions)
-            proposal = Proposal(trial.number, self._as_stored(trial.params))
+            # A sampler may give np.float64, or 1 for 1.0; the loss sees what a study file says.
+            known = self._distributions
+            params = {
+                name: known[name].to_external_repr(float(known[name].to_internal_repr(value)))
+                for name, value in trial.params.items()
+            }
         self.n_asked += 1
-        return proposal
+        return Proposal(trial.number, params)
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         """Tell the study how a trial turned out; return the trial as the study has it now."""
@@ -140,14 +145,6 @@ class Proposer:
                 raise RunFileError(path, str(error.strerror), path.parent) from error
         state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
         self._plan.checkpoints.save((position, state))
-
-    def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
-        # A sampler may give np.float64, or 1 for 1.0; the loss is to see what a study file says.
-        known = self._distributions
-        return {
-            name: known[name].to_external_repr(float(known[name].to_internal_repr(value)))
-            for name, value in params.items()
-        }
 
 
 @contextmanager

@@ -121,22 +121,17 @@ def _begin(code: Code, undo: contextlib.ExitStack) -> None:
     sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
     sys.argv[:] = sys.argv if code.argv is None else code.argv
     sys.meta_path.insert(0, _Finder(code))
-    if SCRIPT in code.modules:
-        _import_script(code)
-
-
-def _import_script(code: Code) -> None:
-    """Import the script, as `multiprocessing` does it for a spawned process."""
-    spec = _spec(code, SCRIPT, _GUARDED)
-    module = importlib.util.module_from_spec(spec)
-    assert isinstance(spec.loader, _Loader)  # it is a source
-    # multiprocessing finds the script by it, in the processes that a loss starts.
-    named = code.script_name and importlib.machinery.ModuleSpec(
-        code.script_name, spec.loader, origin=spec.origin
-    )
-    vars(module).update(__package__=code.script_package, __spec__=named)
-    sys.modules[_GUARDED] = sys.modules[SCRIPT] = module
-    spec.loader.exec_module(module)
+    if SCRIPT in code.modules:  # imported as `multiprocessing` does it for a spawned process
+        spec = _spec(code, SCRIPT, _GUARDED)
+        module = importlib.util.module_from_spec(spec)
+        assert isinstance(spec.loader, _Loader)  # it is a source
+        # multiprocessing finds the script by it, in the processes that a loss starts.
+        named = code.script_name and importlib.machinery.ModuleSpec(
+            code.script_name, spec.loader, origin=spec.origin
+        )
+        vars(module).update(__package__=code.script_package, __spec__=named)
+        sys.modules[_GUARDED] = sys.modules[SCRIPT] = module
+        spec.loader.exec_module(module)
 
 
 @attrs.frozen(eq=False)

@@ -102,7 +102,7 @@ class Durations:
 
     def __init__(self, most: int) -> None:
         self._recent: deque[tuple[int, float]] = deque(maxlen=most)
-        self._known: dict[int, float | None] = {}
+        self._known: dict[int, float] = {}
         self._lock = threading.RLock()
 
     def note(self, n_seeds: int, duration_s: float) -> None:
@@ -119,14 +119,9 @@ class Durations:
     def needs_s(self, n_seeds: int) -> float | None:
         """Return what a chunk should take at most, or far smaller ones took; None if unknown."""
         with self._lock:
-            if n_seeds not in self._known:
-                self._known[n_seeds] = self._needs_s(n_seeds)
-            return self._known[n_seeds]
-
-    def _needs_s(self, n_seeds: int) -> float | None:
-        if not self._recent:
-            return None
-        per_seed = self.comparable(n_seeds)
-        known = sorted(per_seed or [took_s for _, took_s in self._recent])
-        high = known[math.ceil(_QUANTILE * len(known)) - 1]
-        return high * (n_seeds if per_seed else 1) * _SAFETY
+            if self._recent and n_seeds not in self._known:
+                per_seed = self.comparable(n_seeds)
+                known = sorted(per_seed or [took_s for _, took_s in self._recent])
+                high = known[math.ceil(_QUANTILE * len(known)) - 1]
+                self._known[n_seeds] = high * (n_seeds if per_seed else 1) * _SAFETY
+            return self._known.get(n_seeds)

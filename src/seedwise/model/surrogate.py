@@ -162,7 +162,6 @@ class Process:
     noise_covariance: Floats
     lower: Floats
     left_out: NDArray[np.intp]
-    #: Posterior means of the trials that are left out.
     left_out_means: Floats
 
 
@@ -170,7 +169,6 @@ class Process:
 class Surrogate:
     """What smooths the values of trials, fitted to the first of them."""
 
-    #: The trials that it was fitted to.
     told: Told
     #: None if neighbours predict a value no better than the mean; values then stay as they are.
     process: Process | None

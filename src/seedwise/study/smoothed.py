@@ -104,7 +104,6 @@ class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
 class SmoothedStudy:
     """The complete trials of a study, and what smooths their values."""
 
-    #: The trials' numbers.
     numbers: Sequence[int]
     told: Told
     surrogate: Surrogate

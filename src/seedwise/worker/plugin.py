@@ -184,7 +184,6 @@ class Children:
         self._idle: list[Child] = []
         self.closed = False
         self._lock = threading.Lock()
-        self._looking = threading.Lock()
         self._looked_s = -LOOK_EVERY_S
 
     @contextmanager
@@ -227,17 +226,11 @@ class Children:
 
     def _check_memory(self) -> None:
         """Kill the largest child if they and this process take too much."""
-        # Every thread that waits for a child calls this; one of them looks, every 0.1 s.
-        if self._looking.acquire(blocking=False):
-            try:
-                if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
-                    self._kill_largest()
-                    self._looked_s = time.monotonic()
-            finally:
-                self._looking.release()
-
-    def _kill_largest(self) -> None:
         with self._lock:
+            # Every thread that waits for a child calls this; one of them looks, every 0.1 s.
+            if time.monotonic() - self._looked_s < LOOK_EVERY_S:
+                return
+            self._looked_s = time.monotonic()
             sizes_b = {child: child.rss_b() for child in self._all}
         total_b = sum(sizes_b.values()) + psutil.Process().memory_info().rss
         if total_b <= _MEMORY_PART * self._limit_b or not any(sizes_b.values()):

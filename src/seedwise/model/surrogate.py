@@ -205,19 +205,15 @@ class Surrogate:
         means[rows] -= process.noise_covariance @ first + across @ later
         means[since] -= across.T @ first + own @ later
         means[process.left_out] = process.left_out_means
-        points, solved = (
-            np.concatenate([told.points[rows], points]),
-            np.concatenate([first, later]),
-        )
+        points = np.concatenate([told.points[rows], points])
+        solved = np.concatenate([first, later])
         return Posterior(process, values, means, points, edge, corner, solved)
 
 
 def fitted_at(n: int) -> int:
     """Return to how many of n told trials a surrogate is fitted; 0 if they are too few."""
-    if n < FEWEST_SMOOTHED:
-        return 0
-    at = FEWEST_SMOOTHED
-    while (then := at + 1 + min(int(_GROWTH * at), _LONGEST)) <= n:
+    at = 0
+    while (then := max(FEWEST_SMOOTHED, at + 1 + min(int(_GROWTH * at), _LONGEST))) <= n:
         at = then
     return at
 

@@ -25,9 +25,8 @@ def opened(client, tmp_path):
 
     def opened():
         checkpoints = Checkpoints((tmp_path / "a", tmp_path / "b"))
-        found = checkpoints.latest(journal_end(path)) if path.exists() else None
-        sampler = optuna.samplers.RandomSampler(seed=1)
-        space, state = bowl.parameter_space, None if found is None else found.state
+        _, state = checkpoints.latest(journal_end(path)) or (0, None)
+        sampler, space = optuna.samplers.RandomSampler(seed=1), bowl.parameter_space
         return open_proposer(
             client,
             StudyPlan(path, "bowl", "minimize", space, sampler, "random", checkpoints, state),

@@ -196,7 +196,7 @@ def test_a_loss_that_was_corrected_before_its_failure_was_told_is_not_blamed(run
 
 STEPS = {
     "begin_again": Ledger,
-    "take_back": study_work,
+    "take_back_tells": study_work,
     "prepare": Run,
     "tell": Proposer,
 }

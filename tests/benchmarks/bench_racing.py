@@ -41,7 +41,7 @@ from seedwise.model.trials import ChunkResult, Proposal, TrialOutcome, TrialResu
 from seedwise.model.validation import n_choosing, n_evaluations
 from seedwise.study.samplers import distributions, make_sampler
 from seedwise.study.smoothed import N_SEEDS as N_SEEDS_OF_PLAN
-from seedwise.study.smoothed import SmoothedSampler, SmoothedStudy
+from seedwise.study.smoothed import SmoothedSampler, smoothed_study
 from tests.benchmarks.noisy import PROBLEMS, Shape, Simulator
 
 N_SEEDS = 256
@@ -102,7 +102,7 @@ class InMemoryProposer:
     def smoothed(self, fresh: Mapping[int, Estimate] | None = None) -> dict[int, float]:
         """Return the smoothed values; none if the sampler does not smooth them."""
         is_smoothed = isinstance(self.study.sampler, SmoothedSampler)
-        return SmoothedStudy.of(self.study).values(fresh) if is_smoothed else {}
+        return smoothed_study(self.study).values(fresh) if is_smoothed else {}
 
     def best_first(self) -> list[TrialResult]:
         """Return the trials by the values that the sampler is shown."""

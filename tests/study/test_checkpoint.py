@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import RunFileError
-from seedwise.study.checkpoint import Checkpoint, Checkpoints
+from seedwise.study.checkpoint import Checkpoints
 
 END = 10**9
 
@@ -40,7 +40,7 @@ def new_paths(tmp_path_factory):
     return lambda: names(tmp_path_factory.mktemp("checkpoints"))
 
 
-def latest(paths, end: int = END) -> Checkpoint | None:
+def latest(paths, end: int = END) -> tuple[int, bytes] | None:
     """Return what another driver finds."""
     return Checkpoints(paths).latest(end)
 
@@ -49,7 +49,7 @@ def content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def save(paths, *saved: Checkpoint, end: int = END) -> Path:
+def save(paths, *saved: tuple[int, bytes], end: int = END) -> Path:
     """Save as another driver does, and return the newest of the two files."""
     checkpoints = Checkpoints(paths)
     checkpoints.latest(end)
@@ -72,21 +72,21 @@ def test_the_newest_is_found_whatever_longer_or_shorter_one_was_there(states, ne
     paths = new_paths()
     checkpoints = Checkpoints(paths)
     for position, state in enumerate(states):
-        checkpoints.save(Checkpoint(position, state))
-        assert checkpoints.latest(END) == Checkpoint(position, state)
+        checkpoints.save((position, state))
+        assert checkpoints.latest(END) == (position, state)
     checkpoints.close()
-    assert latest(paths) == Checkpoint(len(states) - 1, states[-1])
+    assert latest(paths) == (len(states) - 1, states[-1])
 
 
 def test_the_files_are_written_in_turn(paths):
-    newest = [save(paths, Checkpoint(n, b"state %d" % n)) for n in range(5)]
+    newest = [save(paths, (n, b"state %d" % n)) for n in range(5)]
     assert set(newest[:2]) == set(paths)
     assert newest == [*newest[:2], *newest[:2], newest[0]]
     assert sorted(paths[0].parent.iterdir()) == sorted(paths)
 
 
 def test_one_driver_writes_the_files_in_turn(paths):
-    saved = [Checkpoint(n, b"state %d" % n) for n in range(5)]
+    saved = [(n, b"state %d" % n) for n in range(5)]
     for n in range(1, 5):
         newest = save(paths, *saved[: n + 1])
         newest.unlink()
@@ -96,7 +96,7 @@ def test_one_driver_writes_the_files_in_turn(paths):
 
 
 def test_the_files_are_their_owners_only(paths):
-    save(paths, Checkpoint(0, b"0"), Checkpoint(1, b"1"))
+    save(paths, (0, b"0"), (1, b"1"))
     assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * 2
 
 
@@ -104,7 +104,7 @@ def test_the_files_are_their_owners_only(paths):
 
 
 def test_if_the_newest_is_cut_at_any_byte_the_one_before_serves(paths):
-    older, newer = Checkpoint(10, b"the older state"), Checkpoint(20, b"the newer state")
+    older, newer = (10, b"the older state"), (20, b"the newer state")
     newest = save(paths, older, newer)
     data = newest.read_bytes()
     for length in range(len(data)):
@@ -121,7 +121,7 @@ FLIPS = [0x01, *(pytest.param(flip, marks=pytest.mark.full) for flip in (0x80, 0
 
 @pytest.mark.parametrize("flip", FLIPS)
 def test_if_a_byte_of_the_newest_is_damaged_the_one_before_serves(flip, paths):
-    older, newer = Checkpoint(10, b"the older state"), Checkpoint(20, b"the newer state")
+    older, newer = (10, b"the older state"), (20, b"the newer state")
     newest = save(paths, older, newer)
     data = newest.read_bytes()
     for position in range(len(data)):
@@ -134,8 +134,8 @@ def test_if_a_byte_of_the_newest_is_damaged_the_one_before_serves(flip, paths):
 @given(old=st.binary(max_size=200), new=st.binary(max_size=200), data=st.data())
 def test_a_state_that_is_half_written_over_another_is_not_taken(old, new, data, new_paths):
     paths = new_paths()
-    second, third = Checkpoint(2, b"the last that is whole"), Checkpoint(3, new)
-    file = save(paths, Checkpoint(1, old))
+    second, third = (2, b"the last that is whole"), (3, new)
+    file = save(paths, (1, old))
     save(paths, second)
     before = file.read_bytes()
     assert save(paths, third) == file
@@ -150,7 +150,7 @@ def test_a_state_that_is_half_written_over_another_is_not_taken(old, new, data, 
 
 
 def test_if_both_are_torn_there_is_none(paths):
-    save(paths, Checkpoint(10, b"older"), Checkpoint(20, b"newer"))
+    save(paths, (10, b"older"), (20, b"newer"))
     for path in paths:
         path.write_bytes(path.read_bytes()[:-1])
     assert latest(paths) is None
@@ -161,23 +161,23 @@ def test_if_both_are_torn_there_is_none(paths):
 
 
 def test_one_that_is_ahead_of_the_study_file_is_removed_for_good(paths):
-    saved = [Checkpoint(10, b"at 10"), Checkpoint(20, b"at 20")]
+    saved = [(10, b"at 10"), (20, b"at 20")]
     newest = save(paths, *saved)
     assert latest(paths, 20) == saved[1]
     assert latest(paths, 19) == saved[0]
     assert not newest.exists()
     # The study file grows again, and is another one there.
     assert latest(paths, 100) == saved[0]
-    save(paths, Checkpoint(12, b"at 12"), end=19)
-    assert latest(paths, 100) == Checkpoint(12, b"at 12")
+    save(paths, (12, b"at 12"), end=19)
+    assert latest(paths, 100) == (12, b"at 12")
 
 
 def test_if_both_are_ahead_there_is_none(paths):
-    save(paths, Checkpoint(10, b"at 10"), Checkpoint(20, b"at 20"))
+    save(paths, (10, b"at 10"), (20, b"at 20"))
     assert latest(paths, 9) is None
     assert latest(paths, 100) is None
-    save(paths, Checkpoint(5, b"at 5"), end=9)
-    assert latest(paths, 100) == Checkpoint(5, b"at 5")
+    save(paths, (5, b"at 5"), end=9)
+    assert latest(paths, 100) == (5, b"at 5")
 
 
 @given(
@@ -191,13 +191,13 @@ def test_the_newest_of_the_last_two_that_is_not_ahead_is_found(steps, new_paths)
     checkpoints, kept = Checkpoints(paths), []
     for n, (step, position) in enumerate(steps):
         if step == "save":
-            kept = [*kept[-1:], Checkpoint(position, b"%d" % n)]
+            kept = [*kept[-1:], (position, b"%d" % n)]
             checkpoints.save(kept[-1])
             continue
         checkpoints.close()
         checkpoints = Checkpoints(paths)
         end = position if step == "lose" else 9
-        kept = [each for each in kept if each.position <= end]
+        kept = [each for each in kept if each[0] <= end]
         assert checkpoints.latest(end) == (kept[-1] if kept else None)
     checkpoints.close()
 
@@ -208,16 +208,16 @@ def test_the_newest_of_the_last_two_that_is_not_ahead_is_found(steps, new_paths)
 def test_a_driver_that_lost_the_run_writes_into_nothing(paths):
     lost, ours = Checkpoints(paths), Checkpoints(paths)
     for n in range(3):
-        lost.save(Checkpoint(n, b"lost"))
+        lost.save((n, b"lost"))
     ours.latest(END)
-    saved = [Checkpoint(10, b"ours"), Checkpoint(20, b"ours, too")]
+    saved = [(10, b"ours"), (20, b"ours, too")]
     for each in saved:
         ours.save(each)
     for n in range(30, 34):
-        lost.save(Checkpoint(n, b"much too late, and long"))
+        lost.save((n, b"much too late, and long"))
         assert latest(paths) == saved[1]
-    ours.save(Checkpoint(40, b"ours for ever"))
-    assert latest(paths) == Checkpoint(40, b"ours for ever")
+    ours.save((40, b"ours for ever"))
+    assert latest(paths) == (40, b"ours for ever")
     lost.close()
     ours.close()
 
@@ -225,36 +225,36 @@ def test_a_driver_that_lost_the_run_writes_into_nothing(paths):
 def test_a_driver_that_lost_the_run_writes_into_nothing_from_our_first_save_on(paths):
     lost, ours = Checkpoints(paths), Checkpoints(paths)
     for n in range(3):
-        lost.save(Checkpoint(n, b"lost"))
+        lost.save((n, b"lost"))
     ours.latest(END)
-    ours.save(Checkpoint(10, b"ours"))
+    ours.save((10, b"ours"))
     for n in range(30, 32):
-        lost.save(Checkpoint(n, b"too late"))
+        lost.save((n, b"too late"))
     found = latest(paths)
     lost.close()
     ours.close()
-    assert found == Checkpoint(10, b"ours")
+    assert found == (10, b"ours")
 
 
 def test_a_crash_at_the_first_save_leaves_the_newest(paths, monkeypatch):
     def crash(*args) -> int:
         raise KeyboardInterrupt
 
-    save(paths, Checkpoint(10, b"older"), Checkpoint(20, b"newer"))
+    save(paths, (10, b"older"), (20, b"newer"))
     checkpoints = Checkpoints(paths)
     checkpoints.latest(END)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", crash)
         with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(Checkpoint(30, b"never"))
+            checkpoints.save((30, b"never"))
     checkpoints.close()
-    assert latest(paths) == Checkpoint(20, b"newer")
+    assert latest(paths) == (20, b"newer")
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.9])
 def test_a_full_disk_is_told_and_leaves_the_one_before(part, checkpoints, paths, monkeypatch):
-    checkpoints.save(Checkpoint(10, b"at 10"))
-    checkpoints.save(Checkpoint(20, b"at 20"))
+    checkpoints.save((10, b"at 10"))
+    checkpoints.save((20, b"at 20"))
     pwrite = os.pwrite
 
     def write_a_part(handle: int, data: bytes, offset: int) -> int:
@@ -266,16 +266,16 @@ def test_a_full_disk_is_told_and_leaves_the_one_before(part, checkpoints, paths,
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", write_a_part)
         with pytest.raises(RunFileError, match="No space left on device") as caught:
-            checkpoints.save(Checkpoint(30, b"at 30, and longer"))
+            checkpoints.save((30, b"at 30, and longer"))
     assert caught.value.path in paths
-    assert latest(paths) == Checkpoint(20, b"at 20")
-    save(paths, Checkpoint(40, b"at 40"))
-    assert latest(paths) == Checkpoint(40, b"at 40")
+    assert latest(paths) == (20, b"at 20")
+    save(paths, (40, b"at 40"))
+    assert latest(paths) == (40, b"at 40")
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):
     with pytest.raises(RunFileError, match="No such file or directory"):
-        Checkpoints(names(tmp_path / "gone")).save(Checkpoint(1, b""))
+        Checkpoints(names(tmp_path / "gone")).save((1, b""))
 
 
 def test_all_files_are_closed_in_the_end(checkpoints, paths):
@@ -284,7 +284,7 @@ def test_all_files_are_closed_in_the_end(checkpoints, paths):
         return sum(Path(file.path).parent == paths[0].parent for file in files)
 
     for n in range(3):
-        checkpoints.save(Checkpoint(n, b""))
+        checkpoints.save((n, b""))
     assert n_open() == 2
     checkpoints.close()
     checkpoints.close()

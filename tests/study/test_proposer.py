@@ -10,8 +10,8 @@ import pytest
 from seedwise.model.trials import TrialOutcome
 from seedwise.study import proposer
 from seedwise.study.checkpoint import Checkpoints
-from seedwise.study.journal import journal_end
-from seedwise.study.proposer import StudyPlan, open_proposer, read_trials, take_back
+from seedwise.study.journal import journal_end, take_back_tells
+from seedwise.study.proposer import StudyPlan, open_proposer, read_trials
 from tests.losses import bowl
 
 GOOD = TrialOutcome(0, 1.0, 0.5, 4)
@@ -25,9 +25,8 @@ def opened(client, tmp_path):
 
     def opened():
         checkpoints = Checkpoints((tmp_path / "a", tmp_path / "b"))
-        found = checkpoints.latest(journal_end(path)) if path.exists() else None
-        sampler = optuna.samplers.RandomSampler(seed=1)
-        space, state = bowl.parameter_space, None if found is None else found.state
+        _, state = checkpoints.latest(journal_end(path)) or (0, None)
+        sampler, space = optuna.samplers.RandomSampler(seed=1), bowl.parameter_space
         return open_proposer(
             client,
             StudyPlan(path, "bowl", "minimize", space, sampler, "random", checkpoints, state),
@@ -45,7 +44,7 @@ def test_of_a_trial_that_is_taken_up_the_time_between_drivers_does_not_count(
         if before is not None:
             first.tell(before)
     if before is not None:
-        take_back(opened.path, "bowl", [0])
+        take_back_tells(opened.path, [0])
     now_s = [100.0]
     clock = SimpleNamespace(monotonic=lambda: now_s[0])
     monkeypatch.setattr(proposer, "time", clock, raising=False)

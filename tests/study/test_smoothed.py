@@ -18,9 +18,9 @@ from optuna.trial import TrialState, create_trial
 from seedwise.model.statistics import Estimate
 from seedwise.study.smoothed import (
     N_SEEDS,
-    SmoothedStudy,
     SmoothedTPESampler,
     smoothed_at,
+    smoothed_study,
     told_trials,
 )
 
@@ -233,7 +233,7 @@ def estimates(numbers, means, stderr, n_seeds=64):
 def test_what_fresh_seeds_say_of_trials_is_pooled_with_the_search(sign):
     direction = MINIMIZE if sign == 1 else MAXIMIZE
     study = optimized(SmoothedTPESampler(seed=2), n=60, direction=direction)
-    smoothed = SmoothedStudy.of(study)
+    smoothed = smoothed_study(study)
     shown, numbers = smoothed.values(), [50, 3, 7]
     assert list(shown) == list(range(60))
     means = [shown[number] + 0.3 for number in numbers]
@@ -251,9 +251,9 @@ def test_what_fresh_seeds_say_of_trials_is_pooled_with_the_search(sign):
 def test_fresh_values_have_the_noise_of_their_seeds_in_common():
     """So their differences count for more."""
     study = optimized(SmoothedTPESampler(seed=2), n=60, of=lambda number: number % 4)
-    apart = SmoothedStudy.of(study)
+    apart = smoothed_study(study)
     study.set_user_attr(N_SEEDS, 64)
-    common = SmoothedStudy.of(study)
+    common = smoothed_study(study)
     assert common.surrogate.process.noise_model.shared > 0.5
     numbers, moves = range(40, 48), 0.1 * np.array([1, -1] * 4)
     differences = []

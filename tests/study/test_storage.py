@@ -115,7 +115,7 @@ def _spy(dask_scheduler, name: str) -> None:
 
     def spying(*args, **kwargs):
         journal.thread = threading.get_ident()
-        append(*args, **kwargs)
+        return append(*args, **kwargs)
 
     journal.append = spying
 

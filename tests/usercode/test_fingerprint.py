@@ -292,7 +292,7 @@ def defined(text: str) -> object:
 
 
 def digest(text: str) -> str:
-    return fingerprint(defined(text)).digest
+    return fingerprint(defined(text))[0]
 
 
 def in_json() -> None:
@@ -300,7 +300,7 @@ def in_json() -> None:
     found = {}
     for name, (text, pickled) in json.load(sys.stdin).items():
         copy = pickle.loads(bytes.fromhex(pickled))
-        found[name] = [digest(text), fingerprint(copy).digest]
+        found[name] = [digest(text), fingerprint(copy)[0]]
     print(json.dumps(found))
 
 
@@ -355,7 +355,7 @@ def test_what_a_process_has_of_its_own_does_not_count(name, elsewhere):
 
 
 def test_it_has_16_hex_digits():
-    assert len(bytes.fromhex(fingerprint(None).digest)) == 8
+    assert len(bytes.fromhex(fingerprint(None)[0])) == 8
 
 
 # What goes by its name.
@@ -396,7 +396,7 @@ def test_what_goes_by_its_name_counts_by_its_name_only(helpers):
 
 def test_the_names_that_lead_on_are_told(helpers):
     source_of = helpers(HELPERS.format(1))
-    names = fingerprint(defined(BY_NAME), source_of).names
+    _, names = fingerprint(defined(BY_NAME), source_of)
     assert names >= {"helpers", "f", "Model", "run", "K"}
     assert "seed" not in names
 

@@ -754,17 +754,9 @@ def test_an_exception_whose_text_fails_is_data_too():
 # The reference.
 
 
-def test_the_task_of_a_reference_differs_in_what_is_evaluated_only():
-    reference = Reference(9, {"x": 0.25}, 2**40, "p9", 5)
-    chunk = Chunk(3, 30, np.array([1, 2]))
-    task = ChunkTask(
-        *("id", 2, PARAMS, "p1", chunk, 4, "topic"), time_limit_s=3.0, reference=reference
-    )
-    own = task.of_reference(reference)
-    assert (own.trial, own.params, own.entry_id, own.reference) == (9, {"x": 0.25}, "p9", None)
-    assert (own.chunk.start, own.chunk.seeds.tolist()) == (5, [2**40])
-    assert own.chunk.seeds.dtype == np.int64
-    assert (own.loss_id, own.attempt, own.topic, own.time_limit_s) == ("id", 4, "topic", 3.0)
+def test_the_chunk_of_a_reference_is_its_seed():
+    chunk = Reference(9, {"x": 0.25}, 2**40, "p9", 5).chunk
+    assert (chunk.start, chunk.seeds.tolist(), chunk.seeds.dtype) == (5, [2**40], np.int64)
 
 
 def test_the_reference_comes_back_with_the_chunk_and_is_not_of_its_time(worker, seconds):

@@ -89,7 +89,7 @@ def _raced(trial_looks: Looks) -> str:
 
 def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -> dict[str, str]:
     if not isinstance(sampler, str):
-        sampler = f"{type(sampler).__name__} ({fingerprint(sampler).digest})"
+        sampler = f"{type(sampler).__name__} ({fingerprint(sampler)[0]})"
     described = {
         "sampler": sampler,
         "random_seed": str(options.random_seed),
@@ -162,9 +162,9 @@ def code_identity(loss: LossDefinition, shipment: Shipment) -> CodeIdentity:
     code, function = shipment.code, loss.function
     home = shipment.module or str(getattr(function, "__module__", ""))
     if shipment.digest:
-        found = fingerprint(function, code.sources.get)
-        names = {*found.names, str(getattr(function, "__qualname__", "")).partition(".")[0]}
-        return CodeIdentity(home, sorted(names), found.digest)
+        digest, found = fingerprint(function, code.sources.get)
+        names = {*found, str(getattr(function, "__qualname__", "")).partition(".")[0]}
+        return CodeIdentity(home, sorted(names), digest)
     name = shipment.variable or str(getattr(function, "__name__", ""))
     return CodeIdentity(home, [name])
 

@@ -29,8 +29,8 @@ from seedwise.model.validation import Validation, in_words
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
-from seedwise.study.journal import journal_end, told_later, turn_direction
-from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
+from seedwise.study.journal import journal_end, take_back_tells, told_later, turn_direction
+from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
 
 
 @attrs.frozen
@@ -289,13 +289,12 @@ def recovered_study(run: Run) -> Study:
     """
     directory, options, history = run.directory, run.options, run.history
     checkpoints = Checkpoints(directory.checkpoints)
-    checkpoint = checkpoints.latest(journal_end(directory.study_file))
+    position, state = checkpoints.latest(journal_end(directory.study_file)) or (0, None)
     changed = history.accepted_changes or history.phases
-    if checkpoint is None and changed and directory.n_told():
+    if state is None and changed and directory.n_told():
         # The study could be made again of the present loss only, and not of those before.
         problem = "it is gone or torn, and so is the other, and options were changed on the way"
         raise DamagedFileError(directory.checkpoints[0], 0, problem)
-    position = checkpoint.position if checkpoint is not None else 0
     ledger_end = frames_end(directory.ledger, LEDGER)
     directory.cut_back(directory.study_file, position, fence=options.take_over)
     directory.cut_back(directory.ledger, ledger_end, fence=options.take_over)
@@ -318,7 +317,7 @@ def recovered_study(run: Run) -> Study:
         sampler=run.parts.sampler,
         sampler_name=f"{depends_on['sampler']}, seed {depends_on['random_seed']}",
         checkpoints=checkpoints,
-        state=None if checkpoint is None else checkpoint.state,
+        state=state,
         enqueued=run.parts.point,
         attributes={f"seedwise_{name}": value for name, value in attributes.items() if value},
     )
@@ -374,7 +373,7 @@ def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult
     if numbers := [trial.number for trial in failed]:
         with Ledger(directory.ledger, run.guard, run.options.accept_changes) as ledger:
             ledger.begin_again(numbers)
-        take_back(directory.study_file, run.history.study_name, numbers)
+        take_back_tells(directory.study_file, numbers)
     return [trial for trial in trials if trial.error is None]
 
 

@@ -24,6 +24,7 @@ from seedwise.model.statistics import Estimate, confidence_interval, estimate
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult
 from seedwise.model.validation import Validation
 from seedwise.study.smoothed import SmoothedSampler, smoothed_study
+from seedwise.study.storage import load_study
 
 
 def is_searched(run: Run, trials: Sequence[TrialResult]) -> bool:
@@ -83,7 +84,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
     directory = run.directory
     is_smoothed = isinstance(run.parts.sampler, SmoothedSampler)
     name = run.history.study_name
-    smoothed = smoothed_study(directory.study_file, name) if is_smoothed else None
+    smoothed = smoothed_study(load_study(directory.study_file, name)) if is_smoothed else None
     shown = {} if smoothed is None else smoothed.values()
     chosen, ledger = candidates(run, trials, shown), directory.validation_ledger
     before, now = directory.validation_record.read().get("of", {}), _of(run, trials)

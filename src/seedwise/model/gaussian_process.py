@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 _ROOT_5 = math.sqrt(5)
 
 # Values have mean 0 and variance 1. Their common level is a constant with a prior of variance 1.
-_LEVEL = 1.0
+LEVEL = 1.0
 
 # Added to each noise variance, so that points that are there twice can be told without noise.
 JITTER = 1e-6
@@ -63,17 +63,12 @@ class Kernel:
     lengths: Floats
     amplitude: float
 
-    @property
-    def variance(self) -> float:
-        """The variance of a value, before any is known."""
-        return self.amplitude + _LEVEL
-
     def __call__(self, one: Floats, other: Floats) -> Floats:
         """Return the covariances of points, (n, d) and (m, d), as (n, m)."""
         from scipy.spatial.distance import cdist
 
         squares = cdist(one / self.lengths, other / self.lengths, "sqeuclidean")
-        covariances: Floats = self.amplitude * _matern(squares)[0] + _LEVEL
+        covariances: Floats = self.amplitude * _matern(squares)[0] + LEVEL
         return covariances
 
 
@@ -172,20 +167,13 @@ def fit(sample: Sample) -> tuple[Kernel, NoiseModel]:
         offsets = (theta - means) / sds
         return value + 0.5 * float(offsets @ offsets), gradient + offsets / sds
 
-    start = means.copy()
-    best: Any = None
-    for first in (0.5, 0.2) if len(sample.values) <= 60 else (0.5,):
-        start[:n_parameters] = math.log(first)
-        found = minimize(
-            loss,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=priors[:, 2:].tolist(),
-            options={"maxiter": _ITERATIONS},
-        )
-        if best is None or found.fun < best.fun:
-            best = found
+    def found(length: float) -> Any:
+        start = np.concatenate([np.full(n_parameters, math.log(length)), means[n_parameters:]])
+        limits = {"bounds": priors[:, 2:].tolist(), "options": {"maxiter": _ITERATIONS}}
+        return minimize(loss, start, jac=True, method="L-BFGS-B", **limits)
+
+    lengths = (0.5, 0.2) if len(sample.values) <= 60 else (0.5,)
+    best = min(map(found, lengths), key=lambda result: float(result.fun))
     theta = np.exp(np.round(best.x, _DECIMALS))
     kernel = Kernel(theta[:n_parameters][sample.parameters], float(theta[n_parameters]))
     return kernel, NoiseModel(*theta[n_parameters + 1 :].tolist())
@@ -202,7 +190,7 @@ def _negative_log_likelihood(
     correlations, slopes = _matern(np.tensordot(weights, squares, 1))
     covariance = amplitude * correlations
     noise = model.covariance(sample.noise, sample.common)
-    lower = lower_factor(covariance + _LEVEL + noise)
+    lower = lower_factor(covariance + LEVEL + noise)
     precision = inverse(lower)
     solved = precision @ sample.values
     value = 0.5 * float(sample.values @ solved) + float(np.log(np.diag(lower)).sum())
@@ -211,10 +199,9 @@ def _negative_log_likelihood(
     of_own = model.factor * (np.diag(outer) @ sample.noise)
     np.fill_diagonal(noise, 0.0)
     of_shared = np.vdot(outer, noise)
-    others = [np.vdot(outer, covariance), of_own + of_shared, of_shared][
-        : len(theta) - n_parameters
-    ]
-    return value, 0.5 * np.concatenate([of_lengths, others])
+    others = [np.vdot(outer, covariance), of_own + of_shared, of_shared]
+    gradient = 0.5 * np.concatenate([of_lengths, others])
+    return value, gradient[: len(theta)]  # without what is shared where nothing is
 
 
 def gain(sample: Sample, kernel: Kernel, model: NoiseModel) -> Floats:
@@ -237,7 +224,7 @@ def gain(sample: Sample, kernel: Kernel, model: NoiseModel) -> Floats:
 def _by_mean(values: Floats, variances: Floats) -> Floats:
     """Return the log density of each value, given the others, if only their level is common."""
     weights = 1 / variances
-    others = 1 / _LEVEL + weights.sum() - weights
+    others = 1 / LEVEL + weights.sum() - weights
     means = ((weights * values).sum() - weights * values) / others
     return _log_density(values - means, variances + 1 / others)
 

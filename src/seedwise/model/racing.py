@@ -23,7 +23,6 @@ _LARGEST_LOSS = 2.0**1021
 class Looks:
     """The seeds that a trial gets, look by look."""
 
-    #: Seeds of the plan.
     n_plan: int
     #: How many seeds a trial has at each look, ascending.
     sizes: tuple[int, ...]

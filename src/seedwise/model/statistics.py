@@ -57,18 +57,16 @@ def paired_comparison(first: NDArray[np.float64], second: NDArray[np.float64]) -
     return Comparison(found.mean, found.stderr, confidence_interval(found), found.n_seeds)
 
 
-def confidence_interval(found: Estimate) -> tuple[float, float] | None:
+def confidence_interval(
+    found: Estimate, freedom: float | None = None
+) -> tuple[float, float] | None:
     """Return the 95 % confidence interval of a mean, by Student's t; None for a single seed."""
-    if found.stderr is None:
-        return None
-    return _interval(found.mean, found.stderr, found.n_seeds - 1)
-
-
-def _interval(mean: float, stderr: float, freedom: float) -> tuple[float, float]:
     from scipy.special import stdtrit  # here, since workers do without it
 
-    reach = float(stdtrit(freedom, 0.975)) * stderr
-    return mean - reach, mean + reach
+    if found.stderr is None:
+        return None
+    reach = float(stdtrit(freedom or found.n_seeds - 1, 0.975)) * found.stderr
+    return found.mean - reach, found.mean + reach
 
 
 def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
@@ -87,8 +85,9 @@ def unpaired_comparison(first: Estimate, second: Estimate) -> Comparison:
         for one in (first, second)
         if one.stderr and stderr
     ]
-    freedom = 1 / math.fsum(parts) if parts else n_seeds - 1
-    return Comparison(difference, stderr, _interval(difference, stderr, freedom), n_seeds)
+    freedom = 1 / math.fsum(parts) if parts else None
+    interval = confidence_interval(Estimate(difference, stderr, n_seeds), freedom)
+    return Comparison(difference, stderr, interval, n_seeds)
 
 
 def exact_mean(values: Sequence[float]) -> float:

@@ -46,8 +46,7 @@ class Told:
     #: Standard errors of the values; NaN for a single seed.
     stderrs: Floats
     n_seeds: NDArray[np.intp]
-    #: Number of each one's first seed, which its others follow. Trials with the same have seeds in
-    #: common.
+    #: Number of each one's first seed, which its others follow: trials may have some in common.
     firsts: NDArray[np.intp]
 
     def __len__(self) -> int:
@@ -60,9 +59,8 @@ class Told:
 
     def of(self, rows: NDArray[np.intp]) -> "Told":
         """Return some of the trials, by number."""
-        points, values, stderrs = self.points[rows], self.values[rows], self.stderrs[rows]
-        n_seeds, firsts = self.n_seeds[rows], self.firsts[rows]
-        return Told(points, self.parameters, values, stderrs, n_seeds, firsts)
+        points, parameters, *others = attrs.astuple(self)
+        return Told(points[rows], parameters, *(each[rows] for each in others))
 
     def and_then(self, later: "Told") -> "Told":
         """Return these trials, and others that were told later."""
@@ -74,9 +72,8 @@ class Told:
         """Return the share of their seeds that some have in common with others, by number."""
         begin, end = self.firsts, self.firsts + self.n_seeds
         both = np.minimum.outer(end[one], end[other]) - np.maximum.outer(begin[one], begin[other])
-        share: Floats = np.maximum(both, 0) / np.sqrt(
-            np.multiply.outer(self.n_seeds[one], self.n_seeds[other])
-        )
+        sizes = np.multiply.outer(self.n_seeds[one], self.n_seeds[other])
+        share: Floats = np.maximum(both, 0) / np.sqrt(sizes)
         return share
 
     def same(self, other: "Told") -> bool:
@@ -89,10 +86,7 @@ class Told:
 
 @attrs.frozen(eq=False)
 class Scale:
-    """The scale on which the values are modelled: linear below the median, logarithmic above.
-
-    It has mean 0 and variance 1 over the trials that it was made from.
-    """
+    """The model's scale, linear below the median and logarithmic above: mean 0, variance 1."""
 
     center: float
     unit: float
@@ -168,7 +162,6 @@ class Process:
     noise_covariance: Floats
     lower: Floats
     left_out: NDArray[np.intp]
-    #: Posterior means of the trials that are left out.
     left_out_means: Floats
 
 
@@ -176,7 +169,6 @@ class Process:
 class Surrogate:
     """What smooths the values of trials, fitted to the first of them."""
 
-    #: The trials that it was fitted to.
     told: Told
     #: None if neighbours predict a value no better than the mean; values then stay as they are.
     process: Process | None
@@ -192,17 +184,36 @@ class Surrogate:
 
     @gp.one_blas_thread()
     def posterior(self, told: Told) -> "Posterior":
-        """Return what is known of such trials."""
-        assert self.process is not None
-        return Posterior.of(self.process, told, len(self.told))
+        """Return what is known of trials, of which the first are those of the fit."""
+        process = self.process
+        assert process is not None
+        kernel, model, lower = process.kernel, process.noise_model, process.lower
+        values = process.scale.forward(told.values)[0]
+        variances = process.scale.noise(told, process.pooled)
+        rows, since = process.rows, np.arange(len(self.told), len(told))
+        across = model.between(variances[rows], variances[since], told.common(rows, since))
+        own = model.covariance(variances[since], told.common(since, since))
+        points = told.points[since]
+        edge = gp.solve_lower(lower, kernel(told.points[rows], points) + across).T
+        corner = gp.lower_factor(kernel(points, points) + own - edge @ edge.T)
+        first = gp.solve_lower(lower, values[rows])
+        later = gp.solve_lower(corner, values[since] - edge @ first)
+        later = gp.solve_lower(corner, later, transposed=True)
+        first = gp.solve_lower(lower, first - edge.T @ later, transposed=True)
+        means = values.copy()
+        # The covariance with a trial is that of its value less the noise: no kernel is needed.
+        means[rows] -= process.noise_covariance @ first + across @ later
+        means[since] -= across.T @ first + own @ later
+        means[process.left_out] = process.left_out_means
+        points = np.concatenate([told.points[rows], points])
+        solved = np.concatenate([first, later])
+        return Posterior(process, values, means, points, edge, corner, solved)
 
 
 def fitted_at(n: int) -> int:
     """Return to how many of n told trials a surrogate is fitted; 0 if they are too few."""
-    if n < FEWEST_SMOOTHED:
-        return 0
-    at = FEWEST_SMOOTHED
-    while (then := at + 1 + min(int(_GROWTH * at), _LONGEST)) <= n:
+    at = 0
+    while (then := max(FEWEST_SMOOTHED, at + 1 + min(int(_GROWTH * at), _LONGEST))) <= n:
         at = then
     return at
 
@@ -212,19 +223,14 @@ def fit_surrogate(told: Told) -> Surrogate:
     """Fit a surrogate to the first `fitted_at` of some trials."""
     first = told.first(fitted_at(len(told)))
     scale = Scale.of(first.values) if first.points.size else None
-    if scale is None:
+    pooled = scale.pooled(first) if scale is not None else None
+    if scale is None or pooled == 0:  # exact values need no smoothing
         return Surrogate(first, None)
-    pooled = scale.pooled(first)
-    if pooled == 0:
-        return Surrogate(first, None)  # exact values need no smoothing
     values, variances = scale.forward(first.values)[0], scale.noise(first, pooled)
 
     def sample(rows: NDArray[np.intp]) -> Sample:
-        some, common = first.of(rows), first.common(rows, rows)
-        guessed = pooled is None
-        return Sample(
-            some.points, first.parameters, values[rows], variances[rows], common, guessed
-        )
+        own = first.points[rows], first.parameters, values[rows], variances[rows]
+        return Sample(*own, first.common(rows, rows), noise_is_guessed=pooled is None)
 
     few = sample(_rows(values, _FOR_FIT))
     kernel, model = gp.fit(few)
@@ -269,30 +275,6 @@ class Posterior:
     #: The inverse of the covariance times the values.
     solved: Floats
 
-    @classmethod
-    def of(cls, process: Process, told: Told, n_fitted: int) -> "Posterior":
-        """Return the posterior of trials, of which the first were fitted."""
-        kernel, model, lower = process.kernel, process.noise_model, process.lower
-        values = process.scale.forward(told.values)[0]
-        variances = process.scale.noise(told, process.pooled)
-        rows, since = process.rows, np.arange(n_fitted, len(told))
-        across = model.between(variances[rows], variances[since], told.common(rows, since))
-        own = model.covariance(variances[since], told.common(since, since))
-        points = told.points[since]
-        edge = gp.solve_lower(lower, kernel(told.points[rows], points) + across).T
-        corner = gp.lower_factor(kernel(points, points) + own - edge @ edge.T)
-        first = gp.solve_lower(lower, values[rows])
-        later = gp.solve_lower(corner, values[since] - edge @ first)
-        later = gp.solve_lower(corner, later, transposed=True)
-        first = gp.solve_lower(lower, first - edge.T @ later, transposed=True)
-        means = values.copy()
-        # The covariance with a trial is that of its value less the noise: no kernel is needed.
-        means[rows] -= process.noise_covariance @ first + across @ later
-        means[since] -= across.T @ first + own @ later
-        means[process.left_out] = process.left_out_means
-        points = np.concatenate([told.points[rows], points])
-        return cls(process, values, means, points, edge, corner, np.concatenate([first, later]))
-
     def smoothed(self, kappa: float = KAPPA) -> Floats:
         """Return the smoothed values of the trials."""
         smoothed = self.means + kappa * (self.values - self.means)
@@ -312,11 +294,11 @@ class Posterior:
         """
         from scipy.special import log_ndtr
 
-        covariance = self.process.kernel(self.points, points)
-        n = len(self.process.rows)
+        kernel, n = self.process.kernel, len(self.process.rows)
+        covariance = kernel(self.points, points)
         first = gp.solve_lower(self.process.lower, covariance[:n])
         later = gp.solve_lower(self.corner, covariance[n:] - self.edge @ first)
-        variances = self.process.kernel.variance - (first**2).sum(0) - (later**2).sum(0)
+        variances = kernel.amplitude + gp.LEVEL - (first**2).sum(0) - (later**2).sum(0)
         sds = np.sqrt(np.maximum(variances, gp.JITTER))
         z = np.clip((self.means.min() - covariance.T @ self.solved) / sds, *_STANDARDIZED)
         log_density = -0.5 * (z**2 + np.log(2 * np.pi))

@@ -216,7 +216,7 @@ class OptimizeResult(TrialsResult):
             return True
         if self.validation is not None:
             return bool(directory.validation_record.read().get("smoothed", True))
-        return smoothed_study(self.study_file, self.study_name).surrogate.explains
+        return smoothed_study(self.study()).surrogate.explains
 
     def _trial(self, trial_num: int) -> TrialResult | None:
         return next((trial for trial in self.trials if trial.number == trial_num), None)

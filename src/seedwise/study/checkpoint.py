@@ -4,8 +4,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-
-import attrs
+from typing import TypeAlias
 
 from seedwise.disk.aside import replacing, write_all, writing
 
@@ -14,14 +13,8 @@ _HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body
 _BODY = struct.Struct("<QQ")  # serial number, position; the state follows
 
 
-@attrs.frozen
-class Checkpoint:
-    """A sampler's state, and the place in the study file that it belongs to."""
-
-    #: Length of the study file, in bytes, when the state was saved.
-    position: int
-    #: The pickled state.
-    state: bytes
+#: The length of the study file, in bytes, when a sampler's state was saved; and that, pickled.
+Checkpoint: TypeAlias = tuple[int, bytes]
 
 
 class Checkpoints:
@@ -39,10 +32,10 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Save a checkpoint over the older of the two. Raises RunFileError if it can't."""
         self._serial += 1
-        path = self._paths[self._serial % 2]
-        body = _BODY.pack(self._serial, checkpoint.position) + checkpoint.state
+        position, state = checkpoint
+        body = _BODY.pack(self._serial, position) + state
         data = _HEADER.pack(_MAGIC, zlib.crc32(body), len(body)) + body
-        self._put(path, data)
+        self._put(self._paths[self._serial % 2], data)
 
     def close(self) -> None:
         """Close the files."""
@@ -51,38 +44,31 @@ class Checkpoints:
         self._handles.clear()
 
     def latest(self, end: int) -> Checkpoint | None:
-        """Return the newest whole checkpoint up to the `end` of the study file, in bytes.
-
-        Those ahead of it are removed, since the study file will hold something else there.
-        """
-        chosen: tuple[int, Checkpoint] | None = None
+        """Return the newest whole checkpoint up to the `end` of the study file, in bytes."""
+        chosen: Checkpoint | None = None
+        self._serial = 0
         for path in self._paths:
-            found = _read(path)
-            if found is None or found[1].position > end:
-                path.unlink(missing_ok=True)
-            elif chosen is None or found[0] > chosen[0]:
-                chosen = found
-        if chosen is None:
-            return None
-        self._serial = chosen[0]
-        path = self._paths[self._serial % 2]
-        self._put(path, path.read_bytes())  # into a file of our own
-        return chosen[1]
+            serial, found = _read(path) or (0, None)
+            if found is None or found[0] > end:
+                path.unlink(missing_ok=True)  # the study file will hold something else there
+            elif serial > self._serial:
+                self._serial, chosen = serial, found
+        if chosen is not None:
+            path = self._paths[self._serial % 2]
+            self._put(path, path.read_bytes())  # into a file of our own
+        return chosen
 
     def _put(self, path: Path, data: bytes) -> None:
         with writing(path):
-            if path not in self._handles:
-                self._handles[path] = _create(path, data)
-            else:
+            if path in self._handles:
                 write_all(self._handles[path], data, at=0)
-
-
-def _create(path: Path, data: bytes) -> int:
-    # A new file even where there is one: a driver that lost the run may still write to it.
-    # This one is synced; later checkpoints may be lost, as long as one is there.
-    with replacing(path) as handle:
-        write_all(handle, data)
-        return os.dup(handle)
+                return
+            # A new file even where there is one: a driver that lost the run may still write to it.
+            # This one is synced; later checkpoints may be lost, as long as one is there.
+            with replacing(path) as handle:
+                write_all(handle, data)
+                own = os.dup(handle)
+            self._handles[path] = own
 
 
 def _read(path: Path) -> tuple[int, Checkpoint] | None:
@@ -97,4 +83,4 @@ def _read(path: Path) -> tuple[int, Checkpoint] | None:
     if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
         return None
     serial, position = _BODY.unpack_from(body)
-    return serial, Checkpoint(position, body[_BODY.size :])
+    return serial, (position, body[_BODY.size :])

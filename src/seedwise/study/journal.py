@@ -35,10 +35,8 @@ class SingleWriterJournal(BaseJournalBackend):
     """A journal that one process appends to; stock Optuna reads the file.
 
     Optuna's own file backend locks, reopens and syncs the file for each of the about eight
-    operations of a trial. One writer needs no lock between processes. The file is synced when a
-    trial has ended, which is what must not be lost.
-
-    The file is made with the first record, and must end with a whole one: see `journal_end`.
+    operations of a trial. One writer needs no lock, and syncs the file when a trial has ended,
+    which must not be lost. The file must end with a whole record: see `journal_end`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,10 +59,7 @@ class SingleWriterJournal(BaseJournalBackend):
         self.append(b"".join(map(_line, logs)), durable=any(map(_ends_trial, logs)))
 
     def append(self, lines: bytes, *, durable: bool) -> int:
-        """Append records as they are in the file, all or none; synced if they are durable.
-
-        Return the length of the file then: others may have appended a note.
-        """
+        """Append records as they are in the file, all or none; return the file's length then."""
         with self._lock:
             if self._file is None:
                 self.path.touch(mode=0o600)
@@ -79,7 +74,7 @@ class SingleWriterJournal(BaseJournalBackend):
                 with contextlib.suppress(OSError):  # the first error says why
                     os.ftruncate(handle, begin)  # takes no room, so a full disk allows it
                 raise OSError(error.errno, error.strerror, str(self.path)) from error
-            return os.fstat(handle).st_size
+            return os.fstat(handle).st_size  # others may have appended a note
 
     def close(self) -> None:
         """Close the file, once nobody writes to it."""
@@ -90,11 +85,7 @@ class SingleWriterJournal(BaseJournalBackend):
 
 
 class ReadOnlyJournal(BaseJournalBackend):
-    """The whole records that a journal has now, without one at its end that a crash has torn.
-
-    Optuna's own file backend makes a file that is not there, and reads what is torn if it parses.
-    Raises DamagedFileError if another record comes after one that is not whole.
-    """
+    """The whole records that a journal has now, without one at its end that a crash has torn."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -171,14 +162,11 @@ def _whole_lines(path: Path, position: int = 0) -> Iterator[bytes]:
             content = file.read()  # at once: its writer may be at work
     except FileNotFoundError:
         return
-    bad = None
-    for line in io.BytesIO(content):
-        if bad is not None:
-            raise DamagedFileError(path, bad, "the record's checksum does not match")
+    for line in (lines := io.BytesIO(content)):
         if _is_whole(line):
             yield line
-        else:
-            bad = position
+        elif lines.read(1):
+            raise DamagedFileError(path, position, "the record's checksum does not match")
         position += len(line)
 
 
@@ -187,25 +175,23 @@ def turn_direction(path: Path, direction: str) -> None:
     if not path.exists():
         return
     wanted = [int(StudyDirection[direction.upper()])]
-    first, newline, rest = path.read_bytes().partition(b"\n")
-    record = _record(first) if first else {}
+    first, *rest = path.read_bytes().splitlines(keepends=True) or [b"{}"]
+    record = _record(first)
     if record.get("op_code") == CREATE_STUDY and record["directions"] != wanted:
         record["directions"] = wanted
         with writing(path):
-            replace_file(path, _line(record).removesuffix(b"\n") + newline + rest)
+            replace_file(path, b"".join([_line(record), *rest]))
 
 
-def take_back_tells(path: Path, trial_ids: Collection[int]) -> None:
-    """Have trials be in flight as before they were told, which Optuna can't do.
-
-    What they were told becomes records of the same length that say only that they are RUNNING.
-    """
+def take_back_tells(path: Path, numbers: Collection[int]) -> None:
+    """Have trials be in flight as before they were told, which Optuna can't do."""
+    # What they were told becomes records of the same length that say only that they are RUNNING.
     with writing(path):
         lines = path.read_bytes().splitlines(keepends=True)
         for index, line in enumerate(lines):
             record = _record(line)
             told = record["op_code"] == _SET_ATTRIBUTE or _ends_trial(record)
-            if told and record["trial_id"] in trial_ids:
+            if told and record["trial_id"] in numbers:  # in a file of one study they are the same
                 kept = {name: record[name] for name in ("worker_id", "trial_id")}
                 nothing = {"op_code": _SET_STATE, **kept, "state": TrialState.RUNNING}
                 lines[index] = _line(nothing, len(line))

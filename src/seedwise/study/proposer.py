@@ -1,10 +1,12 @@
 """The proposer, which asks Optuna for points and tells it their values."""
 
 import bisect
+import functools
+import itertools
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +20,7 @@ from optuna.trial import FrozenTrial
 from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState, best_trial
-from seedwise.study.checkpoint import Checkpoint, Checkpoints
-from seedwise.study.journal import take_back_tells
+from seedwise.study.checkpoint import Checkpoints
 from seedwise.study.samplers import distributions
 from seedwise.study.storage import (
     CachedDaskStorage,
@@ -60,7 +61,8 @@ class Proposer:
         self._exhausted = exhausted
         # GridSampler and BruteForceSampler stop the study at their last point; outside of
         # Study.optimize, Optuna's own method refuses to be called.
-        self._study.stop = self._stop  # type: ignore[method-assign]
+        stop = functools.partial(setattr, self, "_exhausted", True)
+        study.stop = stop  # type: ignore[method-assign]
         self._distributions = distributions(plan.space)
         self._storage = cast("CachedDaskStorage", study._storage)  # noqa: SLF001
         trials = study.get_trials(deepcopy=False)
@@ -69,14 +71,14 @@ class Proposer:
         self.trials = [told_trial(trial) for trial in trials if trial.state.is_finished()]
         #: How many points were asked for, ever.
         self.n_asked = len(trials)
-        self._unfinished = [trial for trial in trials if not trial.state.is_finished()]
-        self._ids = {trial.number: trial._trial_id for trial in self._unfinished}  # noqa: SLF001
+        in_flight = (trial for trial in trials if not trial.state.is_finished())
+        self._unfinished = [Proposal(trial.number, trial.params) for trial in in_flight]
         # When they were asked for, the study says; but nobody worked on them since then.
-        self._taken_up_s = dict.fromkeys(self._ids, time.monotonic())
+        self._taken_up_s = {each.number: time.monotonic() for each in self._unfinished}
         with self._at_work():
             for key, value in plan.attributes.items():
-                if self._study.user_attrs.get(key) != value:
-                    self._study.set_user_attr(key, value)
+                if study.user_attrs.get(key) != value:
+                    study.set_user_attr(key, value)
 
     @property
     def best(self) -> TrialResult | None:
@@ -85,7 +87,7 @@ class Proposer:
 
     def unfinished(self) -> Sequence[Proposal]:
         """Return the points that an earlier proposer asked for and did not tell."""
-        return [Proposal(trial.number, trial.params) for trial in self._unfinished]
+        return self._unfinished
 
     def ask(self) -> Proposal | None:
         """Ask the sampler for the next point; None if it has no more."""
@@ -96,10 +98,14 @@ class Proposer:
             if enqueued is not None:
                 self._study.enqueue_trial(dict(enqueued))
             trial = self._study.ask(self._distributions)
-            proposal = Proposal(trial.number, self._as_stored(trial.params))
+            # A sampler may give np.float64, or 1 for 1.0; the loss sees what a study file says.
+            known = self._distributions
+            params = {
+                name: known[name].to_external_repr(float(known[name].to_internal_repr(value)))
+                for name, value in trial.params.items()
+            }
         self.n_asked += 1
-        self._ids[trial.number] = trial._trial_id  # noqa: SLF001
-        return proposal
+        return Proposal(trial.number, params)
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
         """Tell the study how a trial turned out; return the trial as the study has it now."""
@@ -114,14 +120,12 @@ class Proposer:
             attributes["error"] = outcome.error
         if outcome.number in self._taken_up_s:
             attributes["duration_s"] = time.monotonic() - self._taken_up_s[outcome.number]
+        state = optuna.trial.TrialState[outcome.state.value]
         with self._at_work():
             for key, value in attributes.items():
-                self._storage.set_trial_user_attr(self._ids[outcome.number], key, value)
-            told = self._study.tell(
-                outcome.number, outcome.value, state=optuna.trial.TrialState[outcome.state.value]
-            )
-        del self._ids[outcome.number]
-        result = told_trial(told)
+                # In a file of one study a trial's id is its number.
+                self._storage.set_trial_user_attr(outcome.number, key, value)
+            result = told_trial(self._study.tell(outcome.number, outcome.value, state=state))
         # It may be a retried one.
         bisect.insort(self.trials, result, key=lambda trial: trial.number)
         return result
@@ -135,25 +139,12 @@ class Proposer:
                 yield
                 position = self._storage.send()
             except OSError as error:
-                if error.filename != str(self._plan.path):  # not the journal's
-                    raise
                 path = self._plan.path
+                if error.filename != str(path):  # not the journal's
+                    raise
                 raise RunFileError(path, str(error.strerror), path.parent) from error
         state = dumps((self._plan.sampler_name, self._study.sampler, self._exhausted))
-        self._plan.checkpoints.save(Checkpoint(position, state))
-
-    def _as_stored(self, params: Mapping[str, Any]) -> dict[str, ParamValue]:
-        # A sampler may give np.float64, or 1 for 1.0; a study file that is read again does not.
-        # The loss must see the same.
-        stored = {}
-        for name, value in params.items():
-            distribution = self._distributions[name]
-            internal = float(distribution.to_internal_repr(value))
-            stored[name] = distribution.to_external_repr(internal)
-        return stored
-
-    def _stop(self) -> None:
-        self._exhausted = True
+        self._plan.checkpoints.save((position, state))
 
 
 @contextmanager
@@ -190,33 +181,21 @@ def _require_compatible(
     trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution]
 ) -> None:
     """Refuse an accepted change of the space that the study can't take."""
-    for trial in trials:
-        missing = distributions.keys() - trial.params.keys()
-        if missing and not trial.state.is_finished():
-            problem = (
-                f"trial {trial.number} is in flight and has no value of it; give another run_name"
-            )
-            raise SpaceError(problem, min(missing))
-    for name, distribution in distributions.items():
-        for trial in trials:
-            try:
-                check_distribution_compatibility(
-                    trial.distributions.get(name, distribution), distribution
-                )
-            except ValueError as error:
-                problem = f"a study can't take this change ({error}); give another run_name"
-                raise SpaceError(problem, name) from error
+    for trial, (name, distribution) in itertools.product(trials, distributions.items()):
+        if name not in trial.params and not trial.state.is_finished():
+            problem = f"trial {trial.number} is in flight and has no value of it"
+            raise SpaceError(f"{problem}; give another run_name", name)
+        try:
+            before = trial.distributions.get(name, distribution)
+            check_distribution_compatibility(before, distribution)
+        except ValueError as error:
+            problem = f"a study can't take this change ({error}); give another run_name"
+            raise SpaceError(problem, name) from error
 
 
 def read_trials(path: Path, study_name: str) -> list[TrialResult]:
     """Return the finished trials in a study file, by number; no cluster is needed."""
     return [told_trial(trial) for trial in _trials(path, study_name) if trial.state.is_finished()]
-
-
-def take_back(path: Path, study_name: str, numbers: Collection[int]) -> None:
-    """Have trials in a study file be in flight as before they were told."""
-    trials = _trials(path, study_name)
-    take_back_tells(path, {t._trial_id for t in trials if t.number in numbers})  # noqa: SLF001
 
 
 def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:
@@ -233,8 +212,7 @@ def _trials(path: Path, study_name: str) -> list[FrozenTrial]:
 
 def told_trial(trial: FrozenTrial) -> TrialResult:
     """Return a finished trial as a result has it."""
-    duration = trial.duration
-    duration_s = duration.total_seconds() if duration is not None else 0.0
+    duration_s = trial.duration.total_seconds() if trial.duration is not None else 0.0
     return TrialResult(
         number=trial.number,
         params=trial.params,

@@ -35,10 +35,7 @@ _NEEDS = {"cmaes": ("cmaes", "cmaes"), "gp": ("gp", "torch"), "smoothed gp": ("g
 
 
 def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
-    """Return the sampler of a name, seeded, or a copy of an Optuna sampler.
-
-    Raises MissingExtraError if a package is not installed, and OptionError if it can't be copied.
-    """
+    """Return the sampler of a name, seeded, or a copy of an Optuna sampler."""
     if not isinstance(sampler, str):
         try:  # it changes as it is asked, and the same call must give the same result twice
             return copy.deepcopy(sampler)
@@ -51,8 +48,7 @@ def make_sampler(sampler: str | BaseSampler, random_seed: int) -> BaseSampler:
             importlib.import_module(module)
         except ImportError:
             raise MissingExtraError(f"sampler={extra!r}", extra) from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return _MAKERS[sampler](random_seed)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import attrs
@@ -21,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 from seedwise.model.racing import first_of_part
 from seedwise.model.statistics import Estimate
 from seedwise.model.surrogate import KAPPA, Posterior, Surrogate, Told, fit_surrogate, fitted_at
-from seedwise.study.storage import load_study
 
 #: Attribute of a study in which each trial has a part of the seeds: how many there are in all.
 N_SEEDS = "seedwise_n_seeds"
@@ -56,9 +54,9 @@ class SmoothedSampler(optuna.samplers.BaseSampler):
             return list(trials)
         posterior = self._surrogate.posterior(told)
         self._choice = posterior, _space(trials)
-        values = posterior.smoothed()
+        values = _signed(posterior.smoothed(), maximize)
         shown = list(trials)
-        for row, value in zip(rows, (-values if maximize else values).tolist(), strict=True):
+        for row, value in zip(rows, values.tolist(), strict=True):
             # Faster than copy.copy, which counts with thousands of trials at each ask.
             shown[row] = object.__new__(FrozenTrial)
             shown[row].__dict__.update(trials[row].__dict__, _values=[value])
@@ -85,12 +83,9 @@ class SmoothedTPESampler(SmoothedSampler, optuna.samplers.TPESampler):
     def _compute_acquisition_func(
         self, samples: dict[str, NDArray[Any]], mpe_below: Any, mpe_above: Any
     ) -> NDArray[np.float64]:
-        if self._choice is None or not self._choice[1].keys() <= samples.keys():
-            ratios: NDArray[np.float64] = super()._compute_acquisition_func(
-                samples, mpe_below, mpe_above
-            )
-            return ratios
-        posterior, space = self._choice
+        posterior, space = self._choice or (None, {})
+        if posterior is None or not space.keys() <= samples.keys():
+            return super()._compute_acquisition_func(samples, mpe_below, mpe_above)
         at = {name: map(space[name].to_external_repr, samples[name]) for name in space}
         return posterior.log_expected_improvement(_points(space, at))
 
@@ -109,22 +104,11 @@ class SmoothedGPSampler(SmoothedSampler, optuna.samplers.GPSampler):
 class SmoothedStudy:
     """The complete trials of a study, and what smooths their values."""
 
-    #: The trials' numbers.
     numbers: Sequence[int]
     told: Told
     surrogate: Surrogate
     maximize: bool
     n_plan: int
-
-    @classmethod
-    def of(cls, study: optuna.Study) -> "SmoothedStudy":
-        """Return what smooths the values of a study."""
-        trials = study.get_trials(deepcopy=False)
-        maximize = study.direction is StudyDirection.MAXIMIZE
-        n_plan = study.user_attrs.get(N_SEEDS, 0)
-        rows, told = told_trials(trials, maximize, n_plan)
-        numbers = [trials[row].number for row in rows]
-        return cls(numbers, told, fit_surrogate(told), maximize, n_plan)
 
     def values(self, fresh: Mapping[int, Estimate] | None = None) -> dict[int, float]:
         """Return the smoothed values by number; none if they stay as they are.
@@ -138,26 +122,28 @@ class SmoothedStudy:
         if fresh:
             # As if the points had been told once more, on seeds that they have in common.
             numbers, kappa = list(fresh), 0.0
-            told = self._with(fresh)
-        values = self.surrogate.smoothed(told, kappa)[-len(numbers) :]
-        return dict(zip(numbers, (-values if self.maximize else values).tolist(), strict=True))
-
-    def _with(self, fresh: Mapping[int, Estimate]) -> Told:
-        rows = np.array([self.numbers.index(number) for number in fresh], int)
-        values = np.array([one.mean for one in fresh.values()])
-        again = attrs.evolve(
-            self.told.of(rows),
-            values=-values if self.maximize else values,
-            stderrs=np.array([one.stderr for one in fresh.values()], float),
-            n_seeds=np.array([one.n_seeds for one in fresh.values()], int),
-            firsts=np.full(len(rows), self.n_plan),
-        )
-        return self.told.and_then(again)
+            rows = np.array([self.numbers.index(number) for number in fresh], int)
+            means, stderrs, n_seeds = zip(*map(attrs.astuple, fresh.values()), strict=True)
+            again = attrs.evolve(
+                told.of(rows),
+                values=_signed(np.array(means), self.maximize),
+                stderrs=np.array(stderrs, float),
+                n_seeds=np.array(n_seeds, int),
+                firsts=np.full(len(rows), self.n_plan),
+            )
+            told = told.and_then(again)
+        values = _signed(self.surrogate.smoothed(told, kappa)[-len(numbers) :], self.maximize)
+        return dict(zip(numbers, values.tolist(), strict=True))
 
 
-def smoothed_study(path: Path, study_name: str) -> SmoothedStudy:
-    """Return what smooths the values of a study in a file."""
-    return SmoothedStudy.of(load_study(path, study_name))
+def smoothed_study(study: optuna.Study) -> SmoothedStudy:
+    """Return what smooths the values of a study."""
+    trials = study.get_trials(deepcopy=False)
+    maximize = study.direction is StudyDirection.MAXIMIZE
+    n_plan = study.user_attrs.get(N_SEEDS, 0)
+    rows, told = told_trials(trials, maximize, n_plan)
+    numbers = [trials[row].number for row in rows]
+    return SmoothedStudy(numbers, told, fit_surrogate(told), maximize, n_plan)
 
 
 def smoothed_at(
@@ -173,8 +159,11 @@ def smoothed_at(
     surrogate = fit_surrogate(told)
     if not surrogate.explains:
         return None
-    means = surrogate.posterior(told).at(_points(_space(trials), at))
-    return -means if maximize else means
+    return _signed(surrogate.posterior(told).at(_points(_space(trials), at)), maximize)
+
+
+def _signed(values: NDArray[np.float64], maximize: bool) -> NDArray[np.float64]:
+    return -values if maximize else values
 
 
 class _ShownStudy:
@@ -205,22 +194,19 @@ def told_trials(
         and math.isfinite(trial.value or 0.0)
     ]
     chosen = [trials[row] for row in rows]
-    params = [trial.params for trial in chosen]
+    params, attributes = [t.params for t in chosen], [t.user_attrs for t in chosen]
     columns = [
         _encoded(distribution, [each[name] for each in params])
         for name, distribution in space.items()
     ]
-    widths = [column.shape[1] for column in columns]
-    values = np.array([trial.value for trial in chosen], float)
-    attributes = [trial.user_attrs for trial in chosen]
     n_seeds = np.array([each.get("n_seeds", 1) for each in attributes], int)
     numbers = np.array([trial.number for trial in chosen], int)
     # Without parts, as if each had seeds of its own: what all have in common makes no difference.
     own = np.cumsum(n_seeds) - n_seeds
     told = Told(
         points=np.concatenate(columns, 1) if columns else np.empty((len(rows), 0)),
-        parameters=np.repeat(np.arange(len(columns)), widths),
-        values=-values if maximize else values,
+        parameters=np.repeat(np.arange(len(columns)), [one.shape[1] for one in columns]),
+        values=_signed(np.array([trial.value for trial in chosen], float), maximize),
         stderrs=np.array([each.get("stderr") for each in attributes], float),
         n_seeds=n_seeds,
         firsts=first_of_part(numbers, n_seeds, n_plan) if n_plan else own,

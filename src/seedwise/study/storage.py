@@ -39,19 +39,12 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a bare DaskStorage."""
         self.send()
-        reduced: tuple[Any, ...] = DaskStorage.__reduce__(self)
-        return reduced
+        return tuple(DaskStorage.__reduce__(self))
 
     def send(self) -> int:
-        """Have the scheduler write what it does not have yet; return the file's length in bytes.
-
-        If a trial ended, the file is on disk before this returns.
-        """
-        lines, durable = self._copy.take()
-        length: int = self.client.run_on_scheduler(
-            _append, name=self.name, lines=lines, durable=durable
-        )
-        return length
+        """Have the scheduler write what is new, and sync it after a trial; return its length."""
+        taken = self._copy.take()
+        return int(self.client.run_on_scheduler(_append, name=self.name, taken=taken))
 
 
 class _StudyFile(JournalStorage):
@@ -62,10 +55,7 @@ class _StudyFile(JournalStorage):
 
 
 def open_storage(client: Client, path: Path) -> CachedDaskStorage:
-    """Open the study file on the scheduler; it is made if there is none.
-
-    Raises StudyFileError if the scheduler can't write it where this process can see it.
-    """
+    """Open or make the study file on the scheduler; StudyFileError if it can't be seen here."""
     name = f"seedwise-{uuid.uuid4().hex}"  # a second one under a name in use would be ignored
     try:
         size = client.run_on_scheduler(_register_journal, path=path, name=name)
@@ -73,8 +63,7 @@ def open_storage(client: Client, path: Path) -> CachedDaskStorage:
         raise StudyFileError(path, f"the scheduler can't write it ({error})") from error
     if not path.exists() or path.stat().st_size != size:
         raise StudyFileError(path, "the scheduler wrote it to a disk of its own")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         return CachedDaskStorage(client, name, path)
 
 
@@ -86,7 +75,7 @@ def close_storage(storage: CachedDaskStorage) -> None:
 def load_study(path: Path, study_name: str) -> optuna.Study:
     """Load a study from its file, as it is now, to read it; KeyError if it is not there yet."""
     with quiet_optuna():
-        storage: BaseStorage = JournalStorage(ReadOnlyJournal(path))
+        storage = JournalStorage(ReadOnlyJournal(path))
         return optuna.load_study(study_name=study_name, storage=storage)
 
 
@@ -103,18 +92,17 @@ def quiet_optuna() -> Iterator[None]:
 
 
 async def _register_journal(dask_scheduler: Scheduler, path: Path, name: str) -> int:
-    # On the scheduler, where DaskStorage looks for its storage by name. In a thread, as is all
-    # that may take long: the scheduler's event loop must not wait for a disk.
+    # On the scheduler, where DaskStorage looks for its storage by name. What may take long runs in
+    # a thread: the scheduler's event loop must not wait for a disk.
     from optuna_integration.dask.dask import _register_with_scheduler
 
     _register_with_scheduler(dask_scheduler, await asyncio.to_thread(_StudyFile, path), name)
     return path.stat().st_size
 
 
-async def _append(dask_scheduler: Scheduler, name: str, lines: bytes, durable: bool) -> int:
+async def _append(dask_scheduler: Scheduler, name: str, taken: tuple[bytes, bool]) -> int:
     journal = dask_scheduler.extensions["optuna"].storages[name].journal
-    length: int = await asyncio.to_thread(journal.append, lines, durable=durable)
-    return length
+    return int(await asyncio.to_thread(journal.append, taken[0], durable=taken[1]))
 
 
 async def _unregister(dask_scheduler: Scheduler, name: str) -> None:

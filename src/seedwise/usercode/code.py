@@ -123,32 +123,28 @@ def is_installed_file(file: str) -> bool:
     return path.startswith(_installed_folders()) or elsewhere is not None
 
 
-def is_installed_module(module: types.ModuleType) -> bool:
-    """Tell whether a module is installed."""
-    content = vars(module)
-    if content.get("__name__") == "__main__":  # a console script lies in the environment
+def is_installed_module(module: object) -> bool:
+    """Tell whether a module, or the one of a name, is installed."""
+    # What comes from a module that is not loaded came by value, so it is the user's.
+    loaded = sys.modules.get(module) if isinstance(module, str) else module
+    content = getattr(loaded, "__dict__", {})
+    if content.get("__name__") == SCRIPT:  # a console script lies in the environment
         return False
     file = content.get("__file__") or next(iter(content.get("__path__") or ()), None)
     origin = getattr(content.get("__spec__"), "origin", None)
     return is_installed_file(str(file)) if file else origin in ("built-in", "frozen")
 
 
-def _is_installed_name(module: object) -> bool:
-    # What comes from a module that is not loaded came by value, so it is the user's.
-    loaded = sys.modules.get(module) if isinstance(module, str) else None
-    return loaded is not None and is_installed_module(loaded)
-
-
 def is_installed_class(class_: type) -> bool:
     """Tell whether a class is installed, or made in C."""
-    return not class_.__flags__ & _HEAP_TYPE or _is_installed_name(class_.__module__)
+    return not class_.__flags__ & _HEAP_TYPE or is_installed_module(class_.__module__)
 
 
 def is_installed_code(code: types.CodeType, module: object = None) -> bool:
     """Tell whether code is installed; if it has no file, its module tells."""
     file = code.co_filename
     if file.startswith("<"):
-        return file.startswith("<frozen") or _is_installed_name(module)
+        return file.startswith("<frozen") or is_installed_module(module)
     return is_installed_file(file)
 
 
@@ -157,10 +153,10 @@ def take_snapshot(
 ) -> tuple[Code, dict[str, bytes]]:
     """Take a snapshot of the user's own code: return it, and all files by the paths of copies.
 
-    It holds the script, all loaded modules, the modules of `also`, each from a file if one is
-    given, what these import by a statement anywhere in them, and so on, and the whole of packages
-    with small data files. In a test of pytest's, whose process has loaded all tests, it holds only
-    the script and `also` with what they import. Editable installs are the user's own, too.
+    It holds the script, all loaded modules, those of `also`, each from a file if one is given,
+    what these import by a statement anywhere, and so on, and the whole of packages with small data
+    files. In a test of pytest's, whose process has loaded all tests, the other loaded modules and
+    the packages are left out. Editable installs are the user's own, too.
     """
     main = sys.modules[SCRIPT]
     script = _script(main)
@@ -200,7 +196,7 @@ def _script(main: types.ModuleType) -> Path | None:
     name = getattr(getattr(main, "__spec__", None), "name", "")
     file = getattr(main, "__file__", None)
     # As with spawned processes, the __main__.py of a package is not: it has no guard.
-    if file is None or name == SCRIPT or name.endswith(f".{SCRIPT}") or is_installed_file(file):
+    if file is None or f".{name}".endswith(f".{SCRIPT}") or is_installed_file(file):
         return None
     path = Path(file).absolute()
     return path if path.is_file() else None
@@ -267,19 +263,15 @@ class _Found:
                 continue
             folder = Path(module.path).parent
             for path in _files_below(folder):
+                n_bytes = path.stat().st_size
+                fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
                 if path.name.endswith(_CODE):
                     inner = [*path.relative_to(folder).parts[:-1], path.name.partition(".")[0]]
                     self.add(".".join([name, *inner]).removesuffix(".__init__"))
-                else:
-                    self._add_data(path)
-
-    def _add_data(self, path: Path) -> None:
-        n_bytes = path.stat().st_size
-        fits = self._data_b + n_bytes <= _MOST_DATA_B and self._n_data < _MOST_DATA
-        if n_bytes <= _LARGEST_DATA_B and fits:
-            self._data_b += n_bytes
-            self._n_data += 1
-            self._keep(path, _copy(path))
+                elif n_bytes <= _LARGEST_DATA_B and fits:
+                    self._data_b += n_bytes
+                    self._n_data += 1
+                    self._keep(path, _copy(path))
 
     def _keep(self, path: Path, copy: str) -> None:
         if copy in self.files:
@@ -338,9 +330,8 @@ def _imports(source: bytes) -> tuple[str, ...]:
         return ()
     found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (f"{node.module}." if node.module else "")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None)
+            base = "." * getattr(node, "level", 0) + (f"{module}." if module else "")
             found += [base + alias.name for alias in node.names]
     return tuple(found)

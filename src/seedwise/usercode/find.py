@@ -1,14 +1,12 @@
 """Losses by the script or module that they are in, and the main guard that lets it be imported."""
 
 import ast
-import contextlib
 import contextvars
 import importlib
 import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +14,7 @@ from seedwise.errors import LossNotFoundError, MainGuardError
 from seedwise.errors.base import users_traceback
 from seedwise.model.loss import LossDefinition
 
+# While a module is imported, no run may begin.
 _is_loading = contextvars.ContextVar("_is_loading", default=False)
 
 # By the id of a loss, which lives as long as its module.
@@ -38,11 +37,10 @@ def load_loss(target: str) -> LossDefinition:
         raise LossNotFoundError(target, f"there is no file {path}")
     if is_file and path.suffix != ".py":
         raise LossNotFoundError(target, f"{path.name} is not a .py file")
-    own = sys.argv
+    own, token = sys.argv, _is_loading.set(True)
     sys.argv = [str(path)] if is_file else own
     try:
-        with no_run_begins():
-            module = _import_file(path) if is_file else _import_module(where, target)
+        module = _import_file(path) if is_file else _import_module(where, target)
         loss = _pick(module, name, target)
         _argv[id(loss)] = tuple(sys.argv)
     except LossNotFoundError:
@@ -51,6 +49,7 @@ def load_loss(target: str) -> LossDefinition:
         raise _failed(error, target) from None
     finally:
         sys.argv = own
+        _is_loading.reset(token)
     return loss
 
 
@@ -101,12 +100,10 @@ def _import_module(name: str, target: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if f"{name}.".startswith(f"{error.name}."):
-            problem = (
-                f"there is no module {name}. For a script, give its path, such as fit.py:walk"
-            )
-            raise LossNotFoundError(target, problem) from None
-        raise
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise
+        problem = f"there is no module {name}. For a script, give its path, such as fit.py:walk"
+        raise LossNotFoundError(target, problem) from None
 
 
 def _search_first(folder: Path) -> None:
@@ -129,19 +126,8 @@ def _failed(error: BaseException, target: str) -> LossNotFoundError:
     return LossNotFoundError(target, "its import fails", traceback="".join(found.format()))
 
 
-@contextlib.contextmanager
-def no_run_begins() -> Iterator[None]:
-    """Refuse a run that begins in this block, which imports a file, with a MainGuardError."""
-    token = _is_loading.set(True)
-    try:
-        yield
-    finally:
-        _is_loading.reset(token)
-
-
 def require_main_guard() -> None:
     """Raise MainGuardError if the main script got here outside of its main guard."""
-    is_loading = _is_loading.get()
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     # Workers do not import the __main__.py of a package (python -m package).
     is_never_imported = spec is not None and spec.name.endswith(".__main__")
@@ -149,7 +135,7 @@ def require_main_guard() -> None:
         name, script = frame.f_globals.get("__name__"), frame.f_code.co_filename
         if frame.f_code.co_name != "<module>":
             continue
-        if is_loading or name == "__mp_main__":  # a worker makes the call again
+        if _is_loading.get() or name == "__mp_main__":  # a worker makes the call again
             raise MainGuardError(script, line)
         if name == "__main__" and not is_never_imported:
             # There is no file for a notebook's cell, python -c and standard input.

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from pickle import PickleBuffer, Pickler
 from typing import Any
 
-import attrs
 import numpy as np
 
 from seedwise.model.loss import LossDefinition
 from seedwise.usercode.code import is_installed_class, is_installed_code
 from seedwise.usercode.pickling import DISPATCH_TABLE, SourceOf, goes_by_name, no_source
 
-# What pickle writes whole, and types of arrays too: whether two equal ones are one object differs
-# between processes.
+# What is written whole, as dtypes are: whether equal ones are one object differs by process.
 _WRITTEN = {type(None), bool, int, float, complex, str, bytes, bytearray, tuple, PickleBuffer}
 
 # So many objects count: all of the value's, some of a member's that a set is sorted by, and few
@@ -40,25 +38,16 @@ _ACCOUNTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
 }
 
 
-@attrs.frozen
-class Fingerprint:
-    """What an object is, in short."""
+def fingerprint(value: object, source_of: SourceOf = no_source) -> tuple[str, set[str]]:
+    """Return 16 hex digits that say what a function does, or how an object is configured.
 
-    #: 16 hex digits.
-    digest: str
-    #: The names in the code that was looked at: of globals, attributes and modules.
-    names: frozenset[str]
-
-
-def fingerprint(value: object, source_of: SourceOf = no_source) -> Fingerprint:
-    """Say what a function that goes by value does, or how an object is configured.
-
-    The same code and data have the same digest in every process of one minor version of
-    Python, on which bytecode depends. What goes by name, and what is installed, counts by its name
-    only, and what can't be looked into, such as a lock, by its type.
+    Also return the names in the code that was looked at: of globals, attributes and modules. The
+    digits are the same in every process of one minor version of Python, on which bytecode depends.
+    What goes by name, and what is installed, counts by its name only, and what can't be looked
+    into, such as a lock, by its type.
     """
     walk = _Walk(source_of)
-    return Fingerprint(walk.digest((sys.version_info[:2], value)), frozenset(walk.names))
+    return walk.digest((sys.version_info[:2], value)), walk.names
 
 
 class _Walk(Pickler):
@@ -108,10 +97,9 @@ class _Walk(Pickler):
         return "set", *sorted(values, key=self._key)
 
     def _key(self, member: object) -> str:
-        number = self._numbers.get(id(member))
-        if number is None:
-            return _Walk(self._source_of, self._depth + 1).digest(member)
-        return str(number)
+        if id(member) in self._numbers:
+            return str(self._numbers[id(member)])
+        return _Walk(self._source_of, self._depth + 1).digest(member)
 
     def _described(self, value: Any) -> object:
         """Return what counts of an object, in simpler ones."""
@@ -128,7 +116,7 @@ class _Walk(Pickler):
         if kind is types.FunctionType:
             return self._function(value)
         if kind is types.CodeType:
-            return tuple(_steps(value))
+            return tuple(code_steps(value))
         return _class(value) if issubclass(kind, type) else _instance(value)
 
     def _function(self, function: types.FunctionType) -> tuple[object, ...]:
@@ -139,7 +127,7 @@ class _Walk(Pickler):
             # A decorator from a library has the user's function in its closure.
             wrapped = vars(function).get("__wrapped__")
             return "installed", home, code.co_qualname, function.__closure__, wrapped
-        steps = list(_steps(code))
+        steps = list(code_steps(code))
         self.names.update(name for step, name in steps if dis.opmap.get(step) in dis.hasname)
         stored = {name for step, name in steps if step == "STORE_GLOBAL"}  # a counter or a cache
         read = {name: None for step, name in steps if step == "LOAD_GLOBAL"}
@@ -148,14 +136,14 @@ class _Walk(Pickler):
         return "function", *steps, captured, vars(function), *constants
 
 
-def _steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
+def code_steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
     """Yield what code does, and the functions in it; no step loads a docstring."""
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
     names = code.co_varnames, code.co_freevars
     yield "code", (*counts, code.co_flags & _KIND_OF_FUNCTION, *names, code.co_exceptiontable)
     for step in dis.get_instructions(code):
         if isinstance(step.argval, types.CodeType):
-            yield from _steps(step.argval)
+            yield from code_steps(step.argval)
         else:
             yield step.opname, step.argval
 
@@ -163,10 +151,12 @@ def _steps(code: types.CodeType) -> Iterator[tuple[str, Any]]:
 def _class(class_: type) -> tuple[object, ...]:
     if is_installed_class(class_):
         return "installed", *_name(class_)
-    slot = types.MemberDescriptorType
-    content = {name: value for name, value in vars(class_).items() if type(value) is not slot}
-    content = {name: value for name, value in content.items() if name not in _NOT_CODE}
-    return "class", class_.__qualname__, type(class_), class_.__bases__, *sorted(content.items())
+    content = sorted(
+        (name, value)
+        for name, value in vars(class_).items()
+        if type(value) is not types.MemberDescriptorType and name not in _NOT_CODE
+    )
+    return "class", class_.__qualname__, type(class_), class_.__bases__, *content
 
 
 def _instance(value: Any) -> tuple[object, ...]:

@@ -49,7 +49,8 @@ def reached(
     used = {*names, *(() if home.keys() & names else home)}
     found: dict[tuple[str, str], Piece] = {}
     while True:
-        named = [name for name in sources if _is_named(name, used)]
+        last = {name: name.rpartition(".")[2] for name in sources}
+        named = [name for name, part in last.items() if not used.isdisjoint((part, f".{part}"))]
         # With a module, Python imports the packages around it.
         parts = (itertools.accumulate(name.split("."), "{}.{}".format) for name in (entry, *named))
         fresh = {
@@ -64,11 +65,6 @@ def reached(
             return found
         found |= fresh
         used.update(*(piece.names for piece in fresh.values()))
-
-
-def _is_named(module: str, used: Collection[str]) -> bool:
-    last = module.rpartition(".")[2]
-    return last in used or f".{last}" in used
 
 
 def difference(
@@ -109,19 +105,20 @@ def _cut(source: str, own: frozenset[str]) -> dict[str, Piece]:
     rest = (each for node in body if _label(node) == REST for each in ast.walk(node))
     names = (each for each in rest if isinstance(each, ast.Name))
     bound = {*roots, *(each.id for each in names if isinstance(each.ctx, ast.Store))}
-    nodes: dict[str, list[ast.stmt]] = {}
+    groups: dict[str, list[tuple[ast.stmt, int]]] = {}
     for node in body:
-        label = _label(node)  # what is bound twice stays in its order
-        nodes.setdefault(REST if label in bound else label, []).append(node)
         _drop_what_does_not_count(node, roots)
+        label = _label(node)  # what is bound twice stays in its order
+        first = min(one.lineno for one in (node, *getattr(node, "decorator_list", ())))
+        groups.setdefault(REST if label in bound else label, []).append((node, first - 1))
     return {
         label: Piece(
-            "\n".join(map(ast.dump, group)),
-            tuple(line for node in group for line in lines[_above(node) : node.end_lineno]),
-            frozenset(name for node in group for name in _names(node)),
-            label == REST or any(_is_kept(node, roots, own) for node in group),
+            "\n".join(ast.dump(node) for node, _ in group),
+            tuple(line for node, above in group for line in lines[above : node.end_lineno]),
+            frozenset(name for node, _ in group for name in _names(node)),
+            label == REST or any(_is_kept(node, roots, own) for node, _ in group),
         )
-        for label, group in nodes.items()
+        for label, group in groups.items()
     }
 
 
@@ -189,8 +186,3 @@ def _names(node: ast.stmt) -> Iterator[str]:
                 yield from (f".{part}" for part in name.split("."))
                 if getattr(each, "asname", None):  # the other name may be used
                     yield name
-
-
-def _above(node: ast.stmt) -> int:
-    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(one.lineno for one in decorators)]) - 1

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,21 +30,10 @@ _GUARDED = "__mp_main__"
 senders: dict[str, contextvars.Context] = {}
 
 
-@attrs.define
-class _Held:
-    """The code that this process holds, for some runs; `undo` leaves it as it was before."""
-
-    code: Code
-    undo: contextlib.ExitStack
-    n_holders: int = 0
-
-    def is_of(self, code: Code) -> bool:
-        same = self.code.path == code.path and self.code.cwd == code.cwd
-        return same and self.code.argv == code.argv and self.code.id == code.id
-
-
 _lock = threading.RLock()
-_held: _Held | None = None
+# The code that this process holds, once for each holder, and what leaves it as it was before.
+_held: list[Code] = []
+_undo = contextlib.ExitStack()
 
 
 def hold(code: Code) -> None:
@@ -53,28 +42,29 @@ def hold(code: Code) -> None:
     Path, working directory and arguments are the driver's from now on. Raises ForeignCodeError if
     the process holds other code, or has imported modules of these names from elsewhere.
     """
-    global _held  # noqa: PLW0603 - a process has one
     with _lock:
-        if _held is None:
-            if there := _already_there(code):
-                raise ForeignCodeError(there)
+        there = _already_there(code)
+        if not _is_held(code) and (_held or there):
+            raise ForeignCodeError(there)
+        if not _held:
             with contextlib.ExitStack() as undo:  # what fails is tried again, and fails again
                 _begin(code, undo)
-                _held = _Held(code, undo.pop_all())
-        if not _held.is_of(code):
-            raise ForeignCodeError(_already_there(code))
-        _held.n_holders += 1
+                _undo.enter_context(undo.pop_all())
+        _held.append(code)
 
 
 def release(code: Code) -> None:
     """Leave this process as it was before it held the code, if nobody else holds it."""
-    global _held
     with _lock:
-        if _held is not None and _held.is_of(code):
-            _held.n_holders -= 1
-            if not _held.n_holders:
-                held, _held = _held, None
-                held.undo.close()
+        if _is_held(code):
+            _held.pop()
+            if not _held:
+                _undo.close()
+
+
+def _is_held(code: Code) -> bool:
+    wanted = code.path, code.cwd, code.argv, code.id
+    return any((one.path, one.cwd, one.argv, one.id) == wanted for one in _held[:1])
 
 
 def has_imported(code: Code) -> bool:
@@ -117,8 +107,10 @@ def _has_hash(file: str, expected: str) -> bool:
 
 def _begin(code: Code, undo: contextlib.ExitStack) -> None:
     """Take the driver's surroundings and import the script; `undo` gets what undoes it."""
-    before = {name: sys.modules.get(name) for name in (*code.modules, SCRIPT, _GUARDED)}
-    undo.callback(_restore_modules, before)
+    names = (*code.modules, SCRIPT, _GUARDED)
+    undo.callback(sys.modules.update, {n: sys.modules[n] for n in names if n in sys.modules})
+    for name in names:
+        undo.callback(sys.modules.pop, name, None)
     for live in (sys.path, sys.argv, sys.meta_path):
         undo.callback(live.__setitem__, slice(None), live[:])  # type: ignore[arg-type]
     with contextlib.suppress(OSError):  # it is gone
@@ -129,36 +121,24 @@ def _begin(code: Code, undo: contextlib.ExitStack) -> None:
     sys.path[:] = [*code.path[: code.n_own], *here, *code.path[code.n_own :]]
     sys.argv[:] = sys.argv if code.argv is None else code.argv
     sys.meta_path.insert(0, _Finder(code))
-    if SCRIPT in code.modules:
-        _import_script(code)
+    if SCRIPT in code.modules:  # imported as `multiprocessing` does it for a spawned process
+        spec = _spec(code, SCRIPT, _GUARDED)
+        module = importlib.util.module_from_spec(spec)
+        assert isinstance(spec.loader, _Loader)  # it is a source
+        # multiprocessing finds the script by it, in the processes that a loss starts.
+        named = code.script_name and importlib.machinery.ModuleSpec(
+            code.script_name, spec.loader, origin=spec.origin
+        )
+        vars(module).update(__package__=code.script_package, __spec__=named)
+        sys.modules[_GUARDED] = sys.modules[SCRIPT] = module
+        spec.loader.exec_module(module)
 
 
-def _restore_modules(before: Mapping[str, types.ModuleType | None]) -> None:
-    for name, module in before.items():
-        sys.modules.pop(name, None)
-        if module is not None:
-            sys.modules[name] = module
-
-
-def _import_script(code: Code) -> None:
-    """Import the script, as `multiprocessing` does it for a spawned process."""
-    spec = _spec(code, SCRIPT, _GUARDED)
-    module = importlib.util.module_from_spec(spec)
-    assert isinstance(spec.loader, _Loader)  # it is a source
-    # multiprocessing finds the script by it, in the processes that a loss starts.
-    named = code.script_name and importlib.machinery.ModuleSpec(
-        code.script_name, spec.loader, origin=spec.origin
-    )
-    vars(module).update(__package__=code.script_package, __spec__=named)
-    sys.modules[_GUARDED] = sys.modules[SCRIPT] = module
-    spec.loader.exec_module(module)
-
-
+@attrs.frozen(eq=False)
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds the modules of a snapshot, and no others."""
 
-    def __init__(self, code: Code) -> None:
-        self._code = code
+    _code: Code
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -196,10 +176,10 @@ def _file(code: Code, name: str) -> str:
     for file in (module.path, str(Path(code.folder) / module.copy)):
         if Path(file).exists() if is_source else _has_hash(file, code.hashes[module.copy]):
             return file
-    if is_source:
-        return module.path
-    msg = f"{module.path} has changed since the run began, and its copy can't be read here"
-    raise ImportError(msg)
+    if not is_source:
+        msg = f"{module.path} has changed since the run began, and its copy can't be read here"
+        raise ImportError(msg)
+    return module.path
 
 
 class _Loader(importlib.machinery.SourceFileLoader):

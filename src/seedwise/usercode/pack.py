@@ -1,7 +1,6 @@
 """The packing of a loss for its way to the workers."""
 
 import contextvars
-import dis
 import hashlib
 import inspect
 import sys
@@ -9,7 +8,6 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from types import CodeType
 
 import attrs
 
@@ -18,6 +16,7 @@ from seedwise.model.loss import LossDefinition
 from seedwise.model.options.work import WorkOptions
 from seedwise.usercode.code import SCRIPT, take_snapshot
 from seedwise.usercode.find import argv_of
+from seedwise.usercode.fingerprint import code_steps
 from seedwise.usercode.importing import senders
 from seedwise.usercode.pickling import dumps, is_importable, name_of
 from seedwise.usercode.shipment import PICKLE, Shipment
@@ -97,8 +96,4 @@ def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | No
 def _imported(loss: LossDefinition) -> list[str]:
     """Return what a loss imports when it is called, which may have no source that says so."""
     code = getattr(inspect.unwrap(loss.function), "__code__", None)
-    codes = [] if code is None else [code]
-    for piece in codes:
-        codes += [const for const in piece.co_consts if isinstance(const, CodeType)]
-    steps = (step for piece in codes for step in dis.get_instructions(piece))
-    return [step.argval for step in steps if step.opname == "IMPORT_NAME"]
+    return [name for step, name in code_steps(code) if step == "IMPORT_NAME"] if code else []

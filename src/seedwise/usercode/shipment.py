@@ -51,10 +51,7 @@ class Shipment:
         return senders.get(self.sender, contextvars.copy_context()).copy()
 
     def load(self, *, as_imported: bool = False) -> LossDefinition:
-        """Return the loss, on the worker.
-
-        `as_imported` takes modules as they are if this process has imported the same files.
-        """
+        """Return the loss, on the worker; `as_imported` keeps modules of the same files."""
         if self.python not in (None, sys.version_info[:2]):
             raise LossTransportError.from_other_python(self.name, self.python)
         if self.sender in senders:

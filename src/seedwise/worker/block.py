@@ -49,20 +49,14 @@ class SeedBlock:
 
 def joined(blocks: Sequence[SeedBlock]) -> SeedBlock:
     """Join blocks that follow one another; the first failure among them is that of all."""
-    for block in blocks:
-        if block.failure is not None:
-            return block
-    losses = [block.losses for block in blocks if block.losses is not None]
+    parts = [(block.losses, block.components) for block in blocks if block.losses is not None]
+    if len(parts) < len(blocks):
+        return next(block for block in blocks if block.failure is not None)
     components = {
-        name: np.concatenate(
-            [
-                block.components.get(name, np.full(len(part), np.nan))
-                for block, part in zip(blocks, losses, strict=True)
-            ]
-        )
-        for name in dict.fromkeys(name for block in blocks for name in block.components)
+        name: np.concatenate([own.get(name, np.full(len(part), np.nan)) for part, own in parts])
+        for name in dict.fromkeys(name for _, own in parts for name in own)
     }
-    return SeedBlock(np.concatenate(losses), None, components)
+    return SeedBlock(np.concatenate([losses for losses, _ in parts]), None, components)
 
 
 def evaluate_block(
@@ -70,30 +64,27 @@ def evaluate_block(
     params: Mapping[str, ParamValue],
     chunk: Chunk,
     context: dict[str, Any],
-    note: Callable[[int], None] | None = None,
+    note: Callable[[int], None] = lambda _: None,
 ) -> SeedBlock:
     """Evaluate seeds, up to the first that fails: that is data, not an exception.
 
-    `note` is called with the offset of each seed before it is evaluated, but not for a vectorized
-    loss.
+    `note` gets the offset of each seed before it is evaluated, but not of a vectorized loss.
     """
     if loss.vectorized:
         return _evaluate_vectorized(loss, params, chunk, context)
     losses = np.empty(len(chunk.seeds), dtype=np.float64)
     components: dict[str, NDArray[np.float64]] = {}
     for offset, seed in enumerate(chunk.seeds.tolist()):
-        if note is not None:
-            note(offset)
+        note(offset)
         try:
             losses[offset], parts = read_returned(loss.evaluate(params, seed, context))
         except BaseException as error:  # also a SystemExit: we take no orders from a loss
             failure = failure_from(error, chunk.start + offset, seed)
             return SeedBlock(None, _with_remark(failure, loss, params))
-        if parts:
-            for name, part in parts.items():
-                if name not in components:
-                    components[name] = np.full(len(losses), np.nan)
-                components[name][offset] = part
+        for name, part in parts.items():
+            if name not in components:
+                components[name] = np.full(len(losses), np.nan)
+            components[name][offset] = part
     return SeedBlock(losses, None, components)
 
 
@@ -101,8 +92,6 @@ def _with_remark(
     failure: SeedFailure, loss: LossDefinition, params: Mapping[str, ParamValue]
 ) -> SeedFailure:
     """Say how to search whole numbers if the loss failed because it got a float."""
-    if not _INTEGER_WANTED.search(failure.message):
-        return failure
     floats = {
         name: tuple(map(int, param.range))
         for name, param in loss.parameter_space.items()
@@ -111,7 +100,7 @@ def _with_remark(
         and all(bound.is_integer() for bound in param.range)
         and isinstance(params.get(name), float)
     }
-    if not floats:
+    if not floats or not _INTEGER_WANTED.search(failure.message):
         return failure
     name, bounds = next(iter(floats.items()))
     remark = (
@@ -129,10 +118,9 @@ def failure_from(error: BaseException, position: int, seed: int | None) -> SeedF
     except Exception:
         message = "the exception has no text: its __str__ failed"
     text = "".join(users_traceback(error).format())
+    messages = [line for line in text.splitlines() if not line.startswith(" ")]  # causes', too
     in_thread = threading.current_thread() is not threading.main_thread()
-    messages = [line for line in text.splitlines() if not line.startswith(" ")]
-    if in_thread and any(map(needs_main_thread, messages)):  # the cause's, perhaps
-        text += _REMEDY
+    text += _REMEDY if in_thread and any(map(needs_main_thread, messages)) else ""
     return SeedFailure(position, seed, type(error).__name__, message, text)
 
 
@@ -147,26 +135,17 @@ def _evaluate_vectorized(
     blocks: list[SeedBlock] = []
     size = chunk.batch or len(chunk.seeds)
     for first in range(0, len(chunk.seeds), size):
-        batch = Chunk(chunk.index, chunk.start + first, chunk.seeds[first : first + size])
-        blocks.append(_evaluate_batch(loss, params, batch, context))
-        if blocks[-1].failure is not None:
-            break
+        seeds, start = chunk.seeds[first : first + size], chunk.start + first
+        try:
+            returned = loss.evaluate(params, seeds.copy(), context)
+            losses, components = read_arrays(returned, len(seeds))
+        except BaseException as error:
+            return SeedBlock(None, _with_remark(failure_from(error, start, None), loss, params))
+        for at in np.flatnonzero(~np.isfinite(losses)).tolist():
+            unfit = LossValueError(float(losses[at]), NOT_FINITE)
+            return SeedBlock(None, failure_from(unfit, start + at, int(seeds[at])))
+        blocks.append(SeedBlock(losses, None, components))
     return joined(blocks)
-
-
-def _evaluate_batch(
-    loss: LossDefinition, params: Mapping[str, ParamValue], batch: Chunk, context: dict[str, Any]
-) -> SeedBlock:
-    try:
-        returned = loss.evaluate(params, batch.seeds.copy(), context)
-        losses, components = read_arrays(returned, len(batch.seeds))
-    except BaseException as error:
-        return SeedBlock(None, _with_remark(failure_from(error, batch.start, None), loss, params))
-    for offset in np.flatnonzero(~np.isfinite(losses)).tolist():
-        unfit = LossValueError(float(losses[offset]), NOT_FINITE)
-        failure = failure_from(unfit, batch.start + offset, int(batch.seeds[offset]))
-        return SeedBlock(None, failure)
-    return SeedBlock(losses, None, components)
 
 
 @attrs.frozen
@@ -175,8 +154,7 @@ class TrialDir:
 
     #: Absolute.
     path: Path
-    #: An ancestor of `path`. It is never made: if it is missing, it lies on another machine's
-    #: disk, and the files would be lost on this one.
+    #: An ancestor, never made: where it is missing, it lies on the disk of another machine.
     run_dir: Path
 
     def make(self) -> Path:
@@ -194,7 +172,7 @@ class TrialDir:
 class Context(dict[str, Any]):
     """The context of a trial: a dict that answers to ``trial_dir`` without holding it.
 
-    If there is a folder, ``in``, ``[]`` and `get` know the key, and ``[]`` and `get` make it.
+    If there is a folder, ``in``, ``[]`` and `get` know the key, and the latter two make it.
     Iterating, printing, copying or pickling makes no folder and shows no ``trial_dir``.
     """
 

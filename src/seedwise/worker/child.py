@@ -33,7 +33,7 @@ _CODE = (
     "import sys; sys.path[:] = sys.argv[3:]; "
     "from seedwise.worker.child import main; main(*map(int, sys.argv[1:3]))"
 )
-_LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.1
 _SLICE_S = 1.0
 # Starting a process and loading the loss may take so long, or a chunk's limit if that is longer.
 _LOADING_MAY_TAKE_S = 600.0
@@ -42,15 +42,12 @@ _LINES_KEPT = 200
 _LINES_SHOWN = 20
 _LONGEST_LINE = 1 << 16
 
-#: Why a child was killed, or how it died: also a name in place of an exception's type, and words.
+#: Why a child was killed: also a name in place of an exception's type, and words.
 Verdict: TypeAlias = tuple[FailureKind, str, str]
 
 
 class Child:
-    """A running process, with its connection and the threads that watch it.
-
-    One thread at a time uses it, but any thread may call `kill`.
-    """
+    """A running process, for one thread at a time; but any thread may call `kill`."""
 
     def __init__(self, shipment: Shipment, watch: Callable[[], None] | None = None) -> None:
         self._shipment = shipment
@@ -61,8 +58,8 @@ class Child:
         self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
         self._lock = threading.Lock()
         self._connection, theirs = Pipe()
-        # Here the process notes which seed it evaluates. The memory is shared, since the note must
-        # be readable after any death and cost nothing beside a loss of 0.1 ms.
+        # Here the process notes which seed it evaluates: in shared memory, to be readable after
+        # any death and cost nothing beside a loss of 0.1 ms.
         with theirs, _shared_file() as shared:
             shared.write(bytes(8))
             shared.flush()
@@ -73,8 +70,7 @@ class Child:
                 [
                     sys.executable,
                     *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]  # noqa: SLF001
-                    *("-c", _CODE, *map(str, fds)),
-                    *map(str, sys.path),
+                    *("-c", _CODE, *map(str, [*fds, *sys.path])),
                 ],
                 bufsize=0,
                 stdin=subprocess.DEVNULL,
@@ -83,15 +79,13 @@ class Child:
                 start_new_session=True,  # what it starts is killed with it
             )
         self.pid = self._popen.pid
-        # Closed when the process has ended. The end of its connection is not enough: processes
-        # that it forked hold that, too.
+        # Closed when the process has ended: what it forked may hold its connection for longer.
         self._ended, self._ended_writer = os.pipe()
-        self._threads = [
-            threading.Thread(target=target, name=f"seedwise-child-{self.pid}", daemon=True)
-            for target in (self._watch, self._copy_stderr)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = []
+        for target in (self._watch, self._copy_stderr):
+            name = f"seedwise-child-{self.pid}"
+            self._threads.append(threading.Thread(target=target, name=name, daemon=True))
+            self._threads[-1].start()
 
     def rss_b(self) -> int:
         """Return the memory that the process takes; 0 if it has ended."""
@@ -106,8 +100,7 @@ class Child:
         """Load the loss, unless that is done; return why that fails."""
         if self.vectorized is None:
             limit_s = None if limit_s is None else max(limit_s, _LOADING_MAY_TAKE_S)
-            loading = " while it loaded the loss"
-            answer = self._ask((self._shipment, sys.argv), chunk, limit_s, loading)
+            answer = self._ask((self._shipment, sys.argv), chunk, limit_s)
             if isinstance(answer, SeedFailure):
                 self.kill()
                 return attrs.evolve(answer, position=chunk.start)
@@ -127,7 +120,7 @@ class Child:
             answer = self._ask((dict(params), chunk, context), chunk, limit_s)
         return answer if isinstance(answer, SeedBlock) else SeedBlock(None, answer)
 
-    def _ask(self, task: object, chunk: Chunk, limit_s: float | None, doing: str = "") -> Any:
+    def _ask(self, task: object, chunk: Chunk, limit_s: float | None) -> Any:
         """Return the process's answer, or a SeedFailure that says how it ended."""
         try:
             answer = self._answer(task, limit_s)
@@ -139,7 +132,9 @@ class Child:
         offset, seeds = struct.unpack_from("q", self._offset)[0], chunk.seeds
         self.kill()
         known = 0 <= offset < len(seeds)
-        kind, exception_type, text = self._end()
+        died = FailureKind.DIED, "ProcessDied", self._end()
+        kind, exception_type, text = self._verdict or died
+        doing = " while it loaded the loss" if self.vectorized is None else ""
         which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
         message = f"{text}{doing} ({which})"
         return SeedFailure(
@@ -153,34 +148,31 @@ class Child:
 
     def _answer(self, task: object, limit_s: float | None) -> Any:
         """Send a task and return the answer; None if the process ended first."""
-        # -1: which seed it evaluates is unknown.
-        struct.pack_into("q", self._offset, 0, -1)
+        struct.pack_into("q", self._offset, 0, -1)  # which seed it evaluates is unknown
         left_s = math.inf if limit_s is None else limit_s
-        round_s = _SLICE_S if self._look is None else _LOOK_EVERY_S
+        round_s = _SLICE_S if self._look is None else LOOK_EVERY_S
         with suppress(OSError):  # it has ended, which is seen below
             self._connection.send(task)
         while True:
             began_s = time.monotonic()
             ready = wait([self._connection, self._ended], min(left_s, round_s))
-            # At most a slice a round: if Slurm suspends the worker for a while, that is not the
-            # loss's fault.
+            # At most a slice a round: that Slurm suspends a worker is not the loss's fault.
             left_s = max(0.0, left_s - min(time.monotonic() - began_s, _SLICE_S))
-            if self._connection in ready:
-                with suppress(EOFError, OSError):
-                    return self._connection.recv()
-                if not wait([self._ended], _PATIENCE_S):  # it still runs, so the loss closed it
-                    text = "its process closed the connection to its worker"
-                    self.kill((FailureKind.DIED, "ProcessDied", text))
-                return None
-            if ready:
-                return None
-            if not left_s:
-                unit = "{:g} s" if self.vectorized is None else "chunk_timeout_seconds={:g}"
-                text = f"took longer than {unit.format(limit_s)}"
-                self.kill((FailureKind.OVERRAN, "ChunkTimeout", text))
-                return None
+            if ready or not left_s:
+                break
             if self._look is not None:
                 self._look()
+        if not ready:
+            unit = "{:g} s" if self.vectorized is None else "chunk_timeout_seconds={:g}"
+            text = f"took longer than {unit.format(limit_s)}"
+            self.kill((FailureKind.OVERRAN, "ChunkTimeout", text))
+        elif self._connection in ready:
+            with suppress(EOFError, OSError):
+                return self._connection.recv()
+            if not wait([self._ended], _PATIENCE_S):  # it still runs, so the loss closed it
+                text = "its process closed the connection to its worker"
+                self.kill((FailureKind.DIED, "ProcessDied", text))
+        return None
 
     def kill(self, verdict: Verdict | None = None) -> None:
         """Kill the process and all that it started, and wait for its end, for a limited time."""
@@ -200,31 +192,26 @@ class Child:
         if not any(thread.is_alive() for thread in self._threads):
             os.close(self._ended)
 
-    def _end(self) -> Verdict:
-        """Return how the process ended."""
-        if self._verdict is not None:
-            return self._verdict
+    def _end(self) -> str:
+        """Say how the process ended that was not killed here."""
         returncode = self._popen.returncode
         if returncode is None:
-            text = "its process did not end when it was killed"
-        elif returncode >= 0:
-            text = f"its process ended with exit code {returncode}"
-        else:
-            number = -returncode
-            names = {int(known): known.name for known in signal.Signals}
-            text = f"its process was killed by signal {number} ({names.get(number, 'unnamed')})"
-            if number == signal.SIGKILL:
-                text += ", for lack of memory or by hand"
-        return FailureKind.DIED, "ProcessDied", text
+            return "its process did not end when it was killed"
+        if returncode >= 0:
+            return f"its process ended with exit code {returncode}"
+        names = {-known: known.name for known in signal.Signals}
+        why = ", for lack of memory or by hand" if returncode == -signal.SIGKILL else ""
+        name = names.get(returncode, "unnamed")
+        return f"its process was killed by signal {-returncode} ({name}){why}"
 
     def _last_lines(self) -> str:
         """Return the end of its stderr; after a crash, what surrounds the top of the stack."""
         lines = list(self._lines)
         crashes = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error")]
-        first = max(0, crashes[-1] - _LINES_SHOWN // 2) if crashes else len(lines) - _LINES_SHOWN
         last = crashes[-1] + _LINES_SHOWN if crashes else len(lines)
-        shown = lines[max(0, first) : last]
-        return "\n".join(["last lines of its stderr:", *(shown or ["(none)"])])
+        first = last - _LINES_SHOWN - (_LINES_SHOWN // 2 if crashes else 0)
+        shown = lines[max(0, first) : last] or ["(none)"]
+        return "\n".join(["last lines of its stderr:", *shown])
 
     def _watch(self) -> None:
         if hasattr(os, "waitid"):  # else macOS, before Python 3.13
@@ -251,10 +238,7 @@ class Child:
         with self._popen.stderr as stderr:
             fd = stderr.fileno()
             # Until the process ends: what it started may hold its stderr for ever.
-            while fd in wait([fd, self._ended]):
-                data = os.read(fd, _LONGEST_LINE)
-                if not data:
-                    break
+            while fd in wait([fd, self._ended]) and (data := os.read(fd, _LONGEST_LINE)):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._take_line(line)
@@ -292,7 +276,19 @@ def main(connection_fd: int, offset_fd: int) -> None:
         note = functools.partial(struct.pack_into, "q", mmap.mmap(offset_fd, 8), 0)
         tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
-        _serve(connection, tasks, note)
+        shipment, sys.argv = tasks.get()
+        try:
+            loss = shipment.load()
+        except BaseException as error:
+            connection.send(failure_from(error, 0, None))
+            tasks.get()  # for ever: the worker kills this process
+        connection.send(loss.vectorized)
+        while True:
+            params, chunk, context = tasks.get()
+            block = evaluate_block(loss, params, chunk, context, note)
+            with suppress(Exception):  # no exit handler would ever flush what was printed
+                sys.stdout.flush()
+            connection.send(block)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -307,18 +303,16 @@ def _prepare_process() -> None:
     signals = (signal.SIGINT, signal.SIGTERM)
     for number in signals:
         signal.signal(number, lambda *_: None)
+    unblock = functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, signals)
 
     def take_them_again() -> None:
         for number in signals:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        unblock()
 
     # What it forks, such as a pool of processes, takes the signals as usual, from the start.
-    os.register_at_fork(
-        before=functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signals),
-        after_in_parent=functools.partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, signals),
-        after_in_child=take_them_again,
-    )
+    block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signals)
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=take_them_again)
     # If memory runs out, the kernel should kill this process and not the worker.
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")
@@ -335,22 +329,3 @@ def _receive(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
         traceback.print_exc()
     finally:
         os._exit(1)
-
-
-def _serve(
-    connection: Connection, tasks: queue.SimpleQueue[Any], note: Callable[[int], None]
-) -> None:
-    shipment, sys.argv = tasks.get()
-    try:
-        loss = shipment.load()
-    except BaseException as error:
-        connection.send(failure_from(error, 0, None))
-    else:
-        connection.send(loss.vectorized)
-        while True:
-            params, chunk, context = tasks.get()
-            block = evaluate_block(loss, params, chunk, context, note)
-            with suppress(Exception):  # no exit handler would ever flush what was printed
-                sys.stdout.flush()
-            connection.send(block)
-    tasks.get()  # for ever: the worker kills this process

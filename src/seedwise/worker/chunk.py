@@ -40,7 +40,7 @@ class Reference:
 class ChunkTask:
     """A chunk of a trial, as it travels to a worker."""
 
-    #: The loss's id in this run; the worker's plugin of this name holds it.
+    #: The loss's id in this run, and the name of the worker's plugin that holds it.
     loss_id: str
     trial: int
     params: dict[str, ParamValue]
@@ -65,17 +65,6 @@ class ChunkTask:
     reference: Reference | None = None
     #: See `Channel`.
     part: str = ""
-
-    def of_reference(self, reference: Reference) -> "ChunkTask":
-        """Return the task of the reference, as a chunk of one seed."""
-        return attrs.evolve(
-            self,
-            trial=reference.trial,
-            params=reference.params,
-            entry_id=reference.entry_id,
-            chunk=reference.chunk,
-            reference=None,
-        )
 
     def needs_by(self, durations: Durations) -> float | None:
         """Return how long it is expected to take at most, now that these are known."""
@@ -139,14 +128,11 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
     # A failed chunk did not evaluate all of its seeds; an isolated one is slower.
     if block.failure is None and not task.isolated:
         plugin.durations.note(len(task.chunk.seeds), duration_s)
-    folder = context.folder
-    # os.path.isdir raises nothing, whatever the loss has done to the folder.
-    is_written = folder is not None and os.path.isdir(folder.path)  # noqa: PTH112
+    path = context.folder.path if context.folder is not None else None
     return task.result(
-        losses=block.losses,
-        failure=block.failure,
-        components=block.components,
-        folder=folder.path.name if folder is not None and is_written else "",
+        **attrs.asdict(block, recurse=False),
+        # os.path.isdir raises nothing, whatever the loss has done to the folder.
+        folder=path.name if path is not None and os.path.isdir(path) else "",  # noqa: PTH112
         duration_s=duration_s,
         worker=str(worker.name),
         job_id=os.environ.get("SLURM_JOB_ID"),
@@ -155,10 +141,9 @@ def evaluate_chunk(task: ChunkTask) -> ChunkResult:
 
 
 def evaluate_pack(tasks: Sequence[ChunkTask]) -> list[ChunkResult]:
-    """Evaluate chunks one by one as one Dask task; return the results of the first ones.
+    """Evaluate chunks one by one as one Dask task, for half a second or until the worker leaves.
 
-    The others go out again, to all workers: those that half a second was too short for, and
-    those that are left when the worker leaves. Raises Reschedule if that is before the first.
+    Those without a result go out again. Raises Reschedule if that are all.
     """
     from distributed import Reschedule
 

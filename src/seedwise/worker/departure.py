@@ -1,7 +1,4 @@
-"""A worker's orderly departure, for which it knows how long chunks take.
-
-It finishes what it has begun and begins nothing more.
-"""
+"""A worker's orderly departure: it finishes what it has begun, and begins nothing more."""
 
 import asyncio
 import math
@@ -39,8 +36,8 @@ _lock = threading.Lock()
 def depart(dask_worker: Any, reason: str) -> None:
     """Have a worker leave once its running chunks are finished and fetched.
 
-    What waits on it goes to other workers, and so do results that are not fetched within a minute.
-    In the end it closes with its nanny. `Client.run` fills in `dask_worker`, by that name.
+    What waits on it goes to other workers, and so do results that nobody fetches within a minute.
+    `Client.run` fills in `dask_worker`, by that name.
     """
     with _lock:
         if is_departing(dask_worker):
@@ -74,37 +71,30 @@ def leaves_before(dask_worker: Any, needs_s: float | None) -> bool:
 async def _leave(worker: Any, reason: str) -> None:
     # Only the scheduler is told of a pause: a worker that really pauses starts nothing that it
     # has, not even to send it back. This message arrives before that of any task that ends later.
-    worker.batched_send(
-        {"op": "worker-status-change", "status": "paused", "stimulus_id": _stimulus()}
-    )
-    until_s = None
+    stimulus = {"stimulus_id": f"seedwise-depart-{time.time()}"}
+    worker.batched_send({"op": "worker-status-change", "status": "paused", **stimulus})
+    until_s = math.inf
     while worker.status.name in _ALIVE:
-        for task in worker.state.tasks.values():
-            if task.state in _WAITING:  # others may take it: the running ones may take long
-                message = {"op": "reschedule", "key": task.key, "stimulus_id": _stimulus()}
-                worker.batched_send(message)
-        if any(task.state in _BEGUN for task in worker.state.tasks.values()):
-            until_s = None
-        elif not worker.data:
+        states = {task.key: task.state for task in worker.state.tasks.values()}
+        for key, state in states.items():
+            if state in _WAITING:  # others may take it: the running ones may take long
+                worker.batched_send({"op": "reschedule", "key": key, **stimulus})
+        if not _BEGUN.isdisjoint(states.values()):
+            until_s = math.inf
+        elif not worker.data or time.monotonic() > until_s:
             break
-        elif until_s is None:
-            until_s = time.monotonic() + _FETCH_LIMIT_S
-        elif time.monotonic() > until_s:
-            break
+        else:
+            until_s = min(until_s, time.monotonic() + _FETCH_LIMIT_S)
         await asyncio.sleep(_LOOK_S)
     # For the scheduler a retired worker has left and is not lost, so the tasks that it got a
     # moment ago are charged with nothing. Its results go to other workers, if there are any.
     with suppress(OSError, TimeoutError):
         retirement = worker.scheduler.retire_workers(
-            workers=[worker.address], close_workers=False, remove=True, stimulus_id=_stimulus()
+            workers=[worker.address], close_workers=False, remove=True, **stimulus
         )
         await asyncio.wait_for(retirement, _RETIRE_LIMIT_S)
     # The result of a chunk that still runs is not needed.
     await worker.close(nanny=True, executor_wait=False, reason=reason)
-
-
-def _stimulus() -> str:
-    return f"seedwise-depart-{time.time()}"
 
 
 class Durations:
@@ -112,7 +102,7 @@ class Durations:
 
     def __init__(self, most: int) -> None:
         self._recent: deque[tuple[int, float]] = deque(maxlen=most)
-        self._known: dict[int, float | None] = {}
+        self._known: dict[int, float] = {}
         self._lock = threading.RLock()
 
     def note(self, n_seeds: int, duration_s: float) -> None:
@@ -127,22 +117,11 @@ class Durations:
             return [took_s / n for n, took_s in self._recent if 2 * n >= n_seeds]
 
     def needs_s(self, n_seeds: int) -> float | None:
-        """Return how long a chunk of `n_seeds` is expected to take at most; None if unknown.
-
-        Where only much smaller chunks are known, it is what they took.
-        """
+        """Return what a chunk should take at most, or far smaller ones took; None if unknown."""
         with self._lock:
-            if n_seeds not in self._known:
-                self._known[n_seeds] = self._needs_s(n_seeds)
-            return self._known[n_seeds]
-
-    def _needs_s(self, n_seeds: int) -> float | None:
-        if not self._recent:
-            return None
-        if per_seed := self.comparable(n_seeds):
-            return _high(per_seed) * n_seeds * _SAFETY
-        return _high([took_s for _, took_s in self._recent]) * _SAFETY
-
-
-def _high(values: list[float]) -> float:
-    return sorted(values)[math.ceil(_QUANTILE * len(values)) - 1]
+            if self._recent and n_seeds not in self._known:
+                per_seed = self.comparable(n_seeds)
+                known = sorted(per_seed or [took_s for _, took_s in self._recent])
+                high = known[math.ceil(_QUANTILE * len(known)) - 1]
+                self._known[n_seeds] = high * (n_seeds if per_seed else 1) * _SAFETY
+            return self._known.get(n_seeds)

@@ -7,11 +7,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 from distributed import Reschedule
@@ -30,13 +31,12 @@ from seedwise.worker.block import (
     needs_main_thread,
     passing_context,
 )
-from seedwise.worker.child import Child
+from seedwise.worker.child import LOOK_EVERY_S, Child
 from seedwise.worker.chunk import ChunkTask
 from seedwise.worker.departure import Durations
 
 # Above this part of the worker's memory Dask's nanny kills a worker. It does not count children.
 _MEMORY_PART = 0.95
-_LOOK_EVERY_S = 0.1
 
 # Few: the worker goes through all of them for every chunk, however short it is.
 _DURATIONS_KEPT = 40
@@ -46,9 +46,8 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     """A loss on a worker, with the threads or processes that its seeds run in.
 
     The loss is loaded when the first chunk needs it: an error then comes back with the chunk,
-    while one in `setup` would keep the worker from starting. If only processes need the loss, or
-    this one holds other code of the user's, it is loaded only there. `parallelism` seeds run at
-    once. A chunk that is isolated or has a time limit runs in a process in any case.
+    while one in `setup` would keep the worker from starting. Where only processes need it, or this
+    one holds other code of the user's, it is loaded only there. `parallelism` seeds run at once.
     """
 
     def __init__(
@@ -67,8 +66,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         self._loss: LossDefinition | None = None
         # What an import sets in its context, such as numpy's errors, is to count in all threads.
         self._context = contextvars.Context()
-        # To load it: a process loads it in its main thread, and holds no other code.
-        self._needs_process = False
+        self._needs_process = False  # to load it: in a main thread, and without other code
         self._was_asked = False  # for the reference
         #: Seconds that the reference took, with loading the loss; 0 without one.
         self.reference_s = 0.0
@@ -97,12 +95,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         """Evaluate a chunk, its seeds spread out; raise Reschedule if the worker leaves."""
         try:
-            isolates = self.use_processes or task.isolated or task.time_limit_s is not None
-            loss = None if isolates else self._loss_here()
-            if loss is None:
-                block = self._evaluate_in_children(task, context)
-            else:
-                block = self._evaluate_here(loss, task, context)
+            block = self._evaluate(task, context)
             if block.failure is None or not self._children.closed:
                 return block
         except BaseException:
@@ -112,15 +105,16 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def evaluate_reference(self, task: ChunkTask) -> float | None:
         """Evaluate the seed that all workers do, before their first chunk; none if isolated."""
+        reference = task.reference
         with self._lock:
-            reference, asked = task.reference, self._was_asked
-            if reference is None or asked or task.isolated:
+            if reference is None or self._was_asked or task.isolated:
                 return None
             self._was_asked = True
         items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
+        own = attrs.evolve(task, params=reference.params, chunk=reference.chunk)
         began_s = time.perf_counter()
         with passing_context(items) as context:
-            losses = self.evaluate(task.of_reference(reference), context).losses
+            losses = self.evaluate(own, context).losses
         self.reference_s = time.perf_counter() - began_s
         return None if losses is None else float(losses[0])
 
@@ -138,39 +132,32 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                     self._needs_process = True
             return self._loss
 
-    def _evaluate_here(self, loss: LossDefinition, task: ChunkTask, context: Context) -> SeedBlock:
-        def evaluate_piece(piece: Chunk) -> SeedBlock:
-            own = self._context.copy()  # several threads can't be in one
-            return own.run(evaluate_block, loss, task.params, piece, context)
-
-        return self._spread(task, loss.vectorized, evaluate_piece)
-
-    def _evaluate_in_children(self, task: ChunkTask, context: Context) -> SeedBlock:
-        if self._vectorized is None:
+    def _evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
+        isolates = self.use_processes or task.isolated or task.time_limit_s is not None
+        loss = None if isolates else self._loss_here()
+        if loss is None and self._vectorized is None:
             with self._children.one() as child:
                 failure = child.load(task.chunk, task.time_limit_s)
                 if failure is not None:
                     return SeedBlock(None, failure)
-                self._vectorized = bool(child.vectorized)
+                self._vectorized = child.vectorized
 
         def evaluate_piece(piece: Chunk) -> SeedBlock:
+            if loss is not None:
+                own = self._context.copy()  # several threads can't be in one
+                return own.run(evaluate_block, loss, task.params, piece, context)
             with self._children.one() as child:
                 return child.evaluate(task.params, piece, context, task.time_limit_s)
 
-        return self._spread(task, self._vectorized, evaluate_piece)
-
-    def _spread(
-        self, task: ChunkTask, vectorized: bool, evaluate_piece: Callable[[Chunk], SeedBlock]
-    ) -> SeedBlock:
-        # With a vectorized loss, the worker evaluates as many chunks at once as it has threads.
         seeds, start = task.chunk.seeds, task.chunk.start
-        n_pieces = 1 if vectorized else min(self.parallelism, len(seeds))
-        if task.isolated and not self.use_processes:
-            n_pieces = 1  # each process loads the loss, and the job has memory for one
-        if n_pieces == 1:
+        # With a vectorized loss, the worker evaluates as many chunks at once as it has threads.
+        # Each process loads the loss, and for an isolated chunk the job has memory for one.
+        is_whole = self._vectorized if loss is None else loss.vectorized
+        is_whole = is_whole or (task.isolated and not self.use_processes)
+        if is_whole or min(self.parallelism, len(seeds)) == 1:
             return evaluate_piece(task.chunk)
         futures = []
-        for piece in np.array_split(seeds, n_pieces):
+        for piece in np.array_split(seeds, min(self.parallelism, len(seeds))):
             chunk = Chunk(task.chunk.index, start, piece)
             futures.append(self._threads.submit(evaluate_piece, chunk))
             start += len(piece)
@@ -197,8 +184,7 @@ class Children:
         self._idle: list[Child] = []
         self.closed = False
         self._lock = threading.Lock()
-        self._looking = threading.Lock()
-        self._looked_s = -_LOOK_EVERY_S
+        self._looked_s = -LOOK_EVERY_S
 
     @contextmanager
     def one(self) -> Iterator[Child]:
@@ -210,10 +196,11 @@ class Children:
                 raise Reschedule
             while self._idle and not self._idle[-1].alive:
                 self._drop(self._idle.pop())
-            if not self._idle:
-                self._idle.append(Child(self._shipment, self.watch))
-                self._all.append(self._idle[-1])
-            child = self._idle.pop()
+            if self._idle:
+                child = self._idle.pop()
+            else:
+                child = Child(self._shipment, self.watch)
+                self._all.append(child)
         try:
             yield child
         finally:
@@ -238,30 +225,21 @@ class Children:
         child.close()
 
     def _check_memory(self) -> None:
-        """Kill the largest child if they and this process take too much.
-
-        Every thread that waits for a child calls this; one of them looks, every 0.1 s.
-        """
-        if self._looking.acquire(blocking=False):
-            try:
-                if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
-                    self._kill_largest()
-                    self._looked_s = time.monotonic()
-            finally:
-                self._looking.release()
-
-    def _kill_largest(self) -> None:
+        """Kill the largest child if they and this process take too much."""
         with self._lock:
-            children = list(self._all)
-        sizes_b = [child.rss_b() for child in children]
-        total_b = sum(sizes_b) + psutil.Process().memory_info().rss
-        if total_b <= _MEMORY_PART * self._limit_b or not any(sizes_b):
+            # Every thread that waits for a child calls this; one of them looks, every 0.1 s.
+            if time.monotonic() - self._looked_s < LOOK_EVERY_S:
+                return
+            self._looked_s = time.monotonic()
+            sizes_b = {child: child.rss_b() for child in self._all}
+        total_b = sum(sizes_b.values()) + psutil.Process().memory_info().rss
+        if total_b <= _MEMORY_PART * self._limit_b or not any(sizes_b.values()):
             return
         text = (
             f"its worker's processes took {total_b / 1e6:.0f} MB "
             f"of the {self._limit_b / 1e6:.0f} MB that the worker may have{self._job_words}"
         )
-        _, largest = max(zip(sizes_b, children, strict=True), key=lambda pair: pair[0])
+        largest = max(sizes_b, key=sizes_b.__getitem__)
         largest.kill((FailureKind.DIED, "MemoryExceeded", text))
 
 

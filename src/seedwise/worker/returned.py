@@ -2,8 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 from seedwise.errors import LossValueError
 from seedwise.errors.loss import NOT_FINITE
 from seedwise.model.statistics import exact_mean
-
-# One for all seeds: most losses return a number.
-_NO_COMPONENTS: Mapping[str, float] = MappingProxyType({})
 
 _NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool
 
@@ -26,32 +22,29 @@ _TUPLE = (
 _T = TypeVar("_T")
 
 
-def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
-    """Read the loss of one seed, and its components by name, which are not to be changed.
+def read_returned(returned: Any) -> tuple[float, dict[str, float]]:
+    """Read the loss of one seed, and its components by name.
 
     The loss is a number, the ``total_loss`` of a dict, or else the mean of a dict or a list.
     The components are those beside a ``total_loss``, which may be infinite or NaN, or else all
     numbers of a dict. A masked value of NumPy is NaN. Raises LossValueError for what is
     neither, is empty, is not finite, or would be left out.
     """
+    if isinstance(returned, dict | list) and not returned:
+        raise LossValueError(returned, f"an empty {_form(returned)} has no mean")
     if isinstance(returned, dict):
         if "total_loss" in returned:
             loss = check_finite(_number(returned["total_loss"]))
-            parts = _components(returned).items()
-            return loss, {name: _part(_number, name, part) for name, part in parts}
-        if not returned:
-            raise LossValueError(returned, "an empty dict has no mean")
+            return loss, _components(returned, _number)
         numbers = {name: check_finite(_number(part)) for name, part in _named(returned).items()}
         return exact_mean(list(numbers.values())), numbers
     if isinstance(returned, list):
-        if not returned:
-            raise LossValueError(returned, "an empty list has no mean")
         if len({_form(item) for item in returned}) > 1:
             raise LossValueError(returned, "a list must hold numbers only, or dicts of one form")
-        return exact_mean([read_returned(item)[0] for item in returned]), _NO_COMPONENTS
+        return exact_mean([read_returned(item)[0] for item in returned]), {}
     if returned is None:
         raise LossValueError(None, "a return is missing")
-    return check_finite(_number(returned)), _NO_COMPONENTS
+    return check_finite(_number(returned)), {}
 
 
 def read_arrays(
@@ -67,9 +60,7 @@ def read_arrays(
     if not (isinstance(returned, dict) and "total_loss" in returned):
         return _array(returned, n_seeds), {}
     losses = _array(returned["total_loss"], n_seeds)
-    read = functools.partial(_array, n_seeds=n_seeds)
-    parts = _components(returned).items()
-    return losses, {name: _part(read, name, part) for name, part in parts}
+    return losses, _components(returned, functools.partial(_array, n_seeds=n_seeds))
 
 
 def check_finite(value: float) -> float:
@@ -79,7 +70,7 @@ def check_finite(value: float) -> float:
     return value
 
 
-def _components(returned: dict[Any, Any]) -> dict[str, Any]:
+def _components(returned: dict[Any, Any], read: Callable[[Any], _T]) -> dict[str, _T]:
     others = [key for key in returned if key not in ("total_loss", "components")]
     if others:
         names = ", ".join(map(repr, others))
@@ -88,7 +79,14 @@ def _components(returned: dict[Any, Any]) -> dict[str, Any]:
     given = returned.get("components")
     if given is not None and not isinstance(given, dict):
         raise LossValueError(given, "'components' must be a dict")
-    return _named(given or {})
+    components = {}
+    for name, part in _named(given or {}).items():
+        try:
+            components[name] = read(part)
+        except LossValueError as error:
+            problem = f"component {name!r}: {error.problem}; leave it out, or write it to a file "
+            raise LossValueError(part, f"{problem}in context['trial_dir']") from None
+    return components
 
 
 def _named(given: dict[Any, Any]) -> dict[str, Any]:
@@ -96,14 +94,6 @@ def _named(given: dict[Any, Any]) -> dict[str, Any]:
     if len(named) < len(given):
         raise LossValueError(given, "two keys are the same as text")
     return named
-
-
-def _part(read: Callable[[Any], _T], name: str, part: Any) -> _T:
-    try:
-        return read(part)
-    except LossValueError as error:
-        problem = f"component {name!r}: {error.problem}; leave it out, or write it to a file in "
-        raise LossValueError(part, problem + "context['trial_dir']") from None
 
 
 def _form(item: Any) -> str:

@@ -14,6 +14,9 @@ from typing import Any
 from distributed import Nanny, Worker
 from distributed.core import Status
 
+# It would log each connection that is refused: there may be millions.
+_TCP = logging.getLogger("distributed.comm.tcp")
+
 # Waits for the end of its input, which is the worker's.
 _KILL_GROUP = 'read _; kill -9 "-$0" 2>/dev/null'
 
@@ -21,7 +24,7 @@ _KILL_GROUP = 'read _; kill -9 "-$0" 2>/dev/null'
 def dask_setup(server: Worker | Nanny) -> None:
     """Prepare a worker's process or a nanny's; Dask calls this in its main thread."""
     if isinstance(server, Nanny):
-        _pass_over_strangers()
+        _TCP.setLevel(logging.ERROR)
         # The job's script made it and then became the nanny, so the script can't remove it.
         if path := os.environ.get("SEEDWISE_SCRATCH"):
             atexit.register(shutil.rmtree, path, ignore_errors=True)
@@ -44,16 +47,11 @@ def dask_setup(server: Worker | Nanny) -> None:
     multiprocessing.set_start_method(None, force=True)
 
 
-def _pass_over_strangers() -> None:
-    """Have this process not log the connections that it refuses: there may be millions."""
-    logging.getLogger("distributed.comm.tcp").setLevel(logging.ERROR)
-
-
 class LockedWorker(Worker):  # type: ignore[misc]
     """A worker without HTTP pages."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
-        _pass_over_strangers()
+        _TCP.setLevel(logging.ERROR)
         super().__init__(*args, **keywords)
 
     def start_http_server(self, *_: Any, **__: Any) -> None:

@@ -67,8 +67,8 @@ class GridSource(Source):
 
     TYPE = "grid"
 
-    _axes: tuple[tuple[str, Axis], ...] = attrs.field(
-        eq=lambda axes: tuple((name, comparable(values)) for name, values in axes)
+    _parts: tuple[tuple[str, Axis], ...] = attrs.field(
+        eq=lambda parts: tuple((name, comparable(values)) for name, values in parts)
     )
 
     @hinted
@@ -86,16 +86,11 @@ class GridSource(Source):
     @property
     def n_cases(self) -> int:
         """Number of cases; it may be too large for `len`."""
-        return math.prod(len(values) for _, values in self._axes)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, sorted."""
-        return tuple(name for name, _ in self._axes)
+        return math.prod(len(values) for _, values in self._parts)
 
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
-        spec = {name: encoded_axis(values) for name, values in self._axes}
+        spec = {name: encoded_axis(values) for name, values in self._parts}
         return {"type": self.TYPE, "version": VERSION, "spec": spec}
 
     @classmethod
@@ -104,14 +99,10 @@ class GridSource(Source):
 
     def _params(self, position: int) -> dict[str, Any]:
         values = []
-        for _, listed in reversed(self._axes):
+        for _, listed in reversed(self._parts):
             position, digit = divmod(position, len(listed))
             values.append(listed[digit])
         return dict(zip(self.names, reversed(values), strict=True))
-
-
-#: Called like a function, it is named like one.
-grid = GridSource
 
 
 @attrs.frozen(init=False, repr=False)
@@ -150,34 +141,40 @@ class RandomSource(Source):
 
     TYPE = "random"
 
-    _space: tuple[tuple[str, Distribution], ...]
+    _parts: tuple[tuple[str, Distribution], ...]
     n_trials: int
     seed: int
 
     @hinted
     def __init__(self, space: Mapping[str, Distribution], n_trials: int, seed: int) -> None:
+        given: Any = space
+        if not isinstance(given, Mapping) or not given:
+            allowed = "must be a dict of name to distribution, with at least one"
+            raise SourceError(f"space={shown(given)}: {allowed}")
+        checked = {checked_name(name): value for name, value in given.items()}
+        for name, value in checked.items():
+            if not isinstance(value, get_args(Distribution)):
+                instead = "give a distribution, such as uniform(low, high) or choice([...])"
+                raise SourceError(f"got {shown(value)}; {instead}", name)
         self.__attrs_init__(
-            _checked_space(space), _whole("n_trials", n_trials, 1), _whole("seed", seed, 0)
+            tuple((name, checked[name]) for name in sorted(checked)),
+            _whole("n_trials", n_trials, 1),
+            _whole("seed", seed, 0),
         )
 
     @property
     def space(self) -> dict[str, Distribution]:
         """The distribution of each parameter, sorted by name."""
-        return dict(self._space)
+        return dict(self._parts)
 
     @property
     def n_cases(self) -> int:
         """Number of cases; it may be too large for `len`."""
         return self.n_trials
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, sorted."""
-        return tuple(name for name, _ in self._space)
-
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
-        space = {name: distribution.to_manifest_dict() for name, distribution in self._space}
+        space = {name: distribution.to_manifest_dict() for name, distribution in self._parts}
         drawn = {"space": space, "n_trials": self.n_trials, "seed": self.seed}
         return {"type": self.TYPE, "version": VERSION, **drawn}
 
@@ -188,27 +185,7 @@ class RandomSource(Source):
 
     def _params(self, position: int) -> dict[str, Any]:
         rng = Generator(PCG64(SeedSequence(entropy=self.seed, spawn_key=(position,))))
-        return {name: distribution.draw(rng) for name, distribution in self._space}
-
-
-#: Called like a function, it is named like one.
-random = RandomSource
-
-
-def _checked_space(space: Any) -> tuple[tuple[str, Distribution], ...]:
-    if not isinstance(space, Mapping) or not space:
-        raise SourceError(
-            f"space={shown(space)}: must be a dict of name to distribution, with at least one"
-        )
-    checked = {checked_name(name): value for name, value in space.items()}
-    for name, value in checked.items():
-        if not isinstance(value, get_args(Distribution)):
-            raise SourceError(
-                f"got {shown(value)}; give a distribution, such as uniform(low, high) or "
-                "choice([...])",
-                name,
-            )
-    return tuple((name, checked[name]) for name in sorted(checked))
+        return {name: distribution.draw(rng) for name, distribution in self._parts}
 
 
 def _whole(name: str, value: Any, low: int) -> int:
@@ -249,10 +226,8 @@ class ManualSource(Source):
     TYPE = "manual"
     FROM_END = True
 
-    #: Sorted.
-    names: tuple[str, ...]
     # Compared by repr, which tells 1, 1.0 and True apart.
-    _rows: tuple[tuple[CaseValue, ...], ...] = attrs.field(eq=repr)
+    _parts: tuple[tuple[str, tuple[CaseValue, ...]], ...] = attrs.field(eq=repr)
     tags: tuple[str, ...]
 
     @hinted
@@ -262,8 +237,7 @@ class ManualSource(Source):
         if not isinstance(cases, list | tuple) or not cases:
             raise SourceError(f"cases={shown(cases)}: must be a list of dicts, with at least one")
         rows = [_case(index, case) for index, case in enumerate(cases)]
-        names = tuple(sorted(rows[0]))
-        if not names:
+        if not rows[0]:
             raise SourceError("case 0 has no parameter")
         for index, row in enumerate(rows):
             if one_sided := row.keys() ^ rows[0].keys():
@@ -272,32 +246,26 @@ class ManualSource(Source):
         tags = () if tags is None else tags
         if not isinstance(tags, list | tuple) or not all(type(tag) is str and tag for tag in tags):
             raise SourceError(f"tags={shown(tags)}: must be a list of non-empty strings")
-        values = tuple(tuple(row[name] for name in names) for row in rows)
-        self.__attrs_init__(names, values, tuple(tags))
+        parts = tuple((name, tuple(row[name] for row in rows)) for name in sorted(rows[0]))
+        self.__attrs_init__(parts, tuple(tags))
 
     @property
     def n_cases(self) -> int:
         """Number of cases."""
-        return len(self._rows)
+        return len(self._parts[0][1])
 
     def to_manifest_dict(self) -> dict[str, Any]:
         """Return the source as a dict that JSON can hold, for `source_from_manifest`."""
-        cases = [
-            {name: encoded(value) for name, value in zip(self.names, row, strict=True)}
-            for row in self._rows
-        ]
-        return {"type": self.TYPE, "version": VERSION, "cases": cases, "tags": [*self.tags]}
+        encoded_cases = ({k: encoded(v) for k, v in case.params.items()} for case in self)
+        cases = {"cases": [*encoded_cases], "tags": [*self.tags]}
+        return {"type": self.TYPE, "version": VERSION, **cases}
 
     @classmethod
     def _read(cls, cases: Any, tags: Any) -> "ManualSource":
         return cls([{name: decoded(case[name]) for name in case} for case in cases], tags)
 
     def _params(self, position: int) -> dict[str, Any]:
-        return dict(zip(self.names, self._rows[position], strict=True))
-
-
-#: Called like a function, it is named like one.
-manual = ManualSource
+        return {name: values[position] for name, values in self._parts}
 
 
 def _case(index: int, case: Any) -> dict[str, CaseValue]:
@@ -312,6 +280,12 @@ def _case(index: int, case: Any) -> dict[str, CaseValue]:
     except SourceError as error:
         raise SourceError(f"case {index}: {error.problem}", error.parameter) from None
     return plain
+
+
+# Called like functions, they are named like functions.
+grid = GridSource
+random = RandomSource
+manual = ManualSource
 
 
 def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSource | ManualSource:
@@ -340,7 +314,6 @@ def source_from_manifest(manifest: Mapping[str, Any]) -> GridSource | RandomSour
     >>> source_from_manifest(json.loads(json.dumps(source.to_manifest_dict()))) == source
     True
     """
-    kinds: list[type[Source]] = [GridSource, RandomSource, ManualSource]
-    readers = {cls.TYPE: cls._read for cls in kinds}
+    readers = {cls.TYPE: cls._read for cls in (GridSource, RandomSource, ManualSource)}
     source: GridSource | RandomSource | ManualSource = read_manifest(readers, manifest)
     return source

@@ -204,6 +204,8 @@ class Source(ParameterSource):
     _read: ClassVar[Any]
     #: Whether index -1 is the last case.
     FROM_END: ClassVar[bool] = False
+    #: What there is of each parameter, sorted by name.
+    _parts: tuple[tuple[str, Any], ...]
 
     @classmethod
     def from_manifest_dict(cls, manifest: Mapping[str, Any]) -> Self:
@@ -214,6 +216,11 @@ class Source(ParameterSource):
     @abstractmethod
     def _params(self, position: int) -> dict[str, Any]:
         """Return the parameters of one case."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, sorted."""
+        return tuple(name for name, _ in self._parts)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -53,10 +53,7 @@ def below(n: int, rng: np.random.Generator) -> int:
 
 
 def _log_between(low: float, high: float, rng: np.random.Generator) -> Decimal:
-    """Return a number in [low, high), uniform on a logarithmic scale; 0 < low.
-
-    Rounding may leave the interval by about 1e-56 of the value.
-    """
+    """Return a number in [low, high), log-uniform; rounding may leave it by 1e-56 of the value."""
     # The 53 bits of a float would leave out most integers below 2**53.
     share = _DECIMAL.divide(Decimal(_word(rng) << 64 | _word(rng)), Decimal(2**128))
     first, last = _DECIMAL.ln(Decimal(low)), _DECIMAL.ln(Decimal(high))

@@ -8,7 +8,7 @@ import os
 import attrs
 import pytest
 
-from seedwise.disk.lines import read_lines
+from seedwise.disk.files import read_lines
 from seedwise.errors import OptionError, RunFileError
 from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE, Call
 

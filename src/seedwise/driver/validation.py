@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses

@@ -4,7 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.files import make_own_folder
 from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory

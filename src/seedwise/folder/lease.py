@@ -16,8 +16,8 @@ from pathlib import Path
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-from seedwise.disk.aside import replacing, write_all, writing
-from seedwise.disk.lines import parsed, read_as
+from seedwise.disk.files import replacing, write_all, writing
+from seedwise.disk.files import parsed, read_as
 from seedwise.errors import LeaseLostError, RunLockedError
 from seedwise.folder.process import Holder, this_process
 

@@ -31,7 +31,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue

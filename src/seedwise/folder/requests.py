@@ -20,10 +20,10 @@ from typing import Any
 import attrs
 
 from seedwise import errors
-from seedwise.disk.aside import replacing, write_all, writing
+from seedwise.disk.files import replacing, write_all, writing
 from seedwise.disk.every import Every
 from seedwise.disk.files import remove
-from seedwise.disk.lines import parsed
+from seedwise.disk.files import parsed
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner

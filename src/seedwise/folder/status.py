@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from seedwise.disk.lines import read_as
+from seedwise.disk.files import read_as
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.model.status import PoolStatus, RunStatus

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.disk.lines import append_lines, read_lines
+from seedwise.disk.files import append_lines, read_lines
 from seedwise.errors import OptionError, RunFileError
 
 #: The variable that names the file of these notes; it is set in such a job only.

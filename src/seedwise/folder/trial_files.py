@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.files import replace_file, writing
 from seedwise.disk.files import is_folder, remove
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")

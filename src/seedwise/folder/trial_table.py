@@ -30,7 +30,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.files import inode_and_size
 from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.model.trials import TrialResult, TrialState

@@ -15,7 +15,7 @@ from seedwise import errors
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.parts import OF_THE_CALL, make_parts
 from seedwise.driver.run import Run
-from seedwise.driver.study_work import Study, StudyWork, recovered_study
+from seedwise.driver.study_work import StudyWork, recovered_study
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.errors.base import masked
@@ -65,9 +65,9 @@ def check_seed(
         works: list[_OneSeed] = []
 
         def work(run: Run, _: Callable[[Event], None]) -> _OneSeed:
-            study = recovered_study(run)
-            study.run.prepare()
-            works.append(_OneSeed(study, has_witness=options.self_check))
+            works.append(_OneSeed(*recovered_study(run)))
+            works[0].has_witness = options.self_check
+            works[0].run.prepare()
             return works[0]
 
         def without_folder(text: str) -> str:
@@ -116,14 +116,11 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
 class _OneSeed(StudyWork):
     """A run that looks at its worker before that goes."""
 
-    def __init__(self, study: Study, *, has_witness: bool) -> None:
-        super().__init__(study)
-        self.has_witness = has_witness
-        self.finished: TrialFinished | None = None
-        #: The end of the job's log, if the loss did not raise and failed all the same.
-        self.log_tail = ""
-        self._checked: dict[str, Any] | None = None
-        self._began_s = self._waited_s = 0.0
+    finished: TrialFinished | None = None
+    #: The end of the job's log, if the loss did not raise and failed all the same.
+    log_tail = ""
+    _checked: dict[str, Any] | None = None
+    _began_s = _waited_s = 0.0
 
     def open(self, workplace: Workplace) -> Engine | None:
         if self._parts is None:

@@ -4,7 +4,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import attrs
 import numpy as np
 
 from seedwise.disk.frames import frames_end
@@ -33,28 +32,19 @@ from seedwise.study.journal import journal_end, told_later, turn_direction
 from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
 
 
-@attrs.frozen
-class Study:
-    """A study as it is taken up, before any work on it."""
-
-    run: Run
-    #: The trials that are told, by number.
-    trials: Sequence[TrialResult]
-    #: What the study is made of; None if nothing is left to do.
-    plan: StudyPlan | None = None
-
-
 class StudyWork(EngineJob[OptimizeResult]):
-    """The work on a study."""
+    """The work on a study, of which these trials are told; without a plan, nothing is left."""
 
-    def __init__(self, study: Study) -> None:
-        super().__init__(study.run, is_left=study.plan is not None)
-        self.n_planned = study.run.options.n_trials
-        self.n_chunks = validation.n_chunks_of_parts(study.run)
-        self.trials = study.trials
+    def __init__(
+        self, run: Run, trials: Sequence[TrialResult], plan: StudyPlan | None = None
+    ) -> None:
+        super().__init__(run, is_left=plan is not None)
+        self.n_planned = run.options.n_trials
+        self.n_chunks = validation.n_chunks_of_parts(run)
+        self.trials = trials
         #: Whether all parts of the work came to their end.
         self.is_done = False
-        self._plan = study.plan
+        self._plan = plan
         self._parts: Iterator[Engine] | None = None
         self._halving: validation.Halving | None = None
 
@@ -248,23 +238,20 @@ class StudyWork(EngineJob[OptimizeResult]):
         return True
 
 
-def optimization(run: Run, listen: Callable[[Event], None]) -> StudyWork:
+def optimization(run: Run, _: Callable[[Event], None]) -> StudyWork:
     """Take up the work of a run."""
-    del listen
-    study = finished_study(run)
-    if study is not None:
-        return StudyWork(study)
-    note = unseen_stop(run)
-    if note is not None:
+    if (trials := trials_of_finished(run)) is not None:
+        return StudyWork(run, trials)
+    if (note := unseen_stop(run)) is not None:
         stop_note.note_seen(run.directory)
         raise note.error
-    study = recovered_study(run)
-    study.run.prepare()
-    return StudyWork(study)
+    work = StudyWork(*recovered_study(run))
+    work.run.prepare()
+    return work
 
 
-def finished_study(run: Run) -> Study | None:
-    """Return a study of which all trials are told already; None if something is left to do."""
+def trials_of_finished(run: Run) -> Sequence[TrialResult] | None:
+    """Return the trials of a study that is finished; None if something is left to do."""
     path = run.directory.study_file
     if run.history.is_new or run.history.changes:
         return None
@@ -272,16 +259,15 @@ def finished_study(run: Run) -> Study | None:
         return None
     name = run.history.study_name
     trials = read_trials(path, name)
-    none_in_flight = len(read_params(path, name)) == len(trials)
     if run.options.retry_failed and (
         _failed(trials) or validation.failed_on_fresh_seeds(run, trials)
     ):
         return None
-    is_finished = none_in_flight and validation.is_complete(run, trials)
-    return Study(run, trials) if is_finished else None
+    none_in_flight = len(read_params(path, name)) == len(trials)
+    return trials if none_in_flight and validation.is_complete(run, trials) else None
 
 
-def recovered_study(run: Run) -> Study:
+def recovered_study(run: Run) -> tuple[Run, Sequence[TrialResult], StudyPlan]:
     """Return a study that is to be worked on, with its file as it is to go on from.
 
     The study file is brought to where the sampler's state was saved last. What it has beyond that
@@ -322,7 +308,7 @@ def recovered_study(run: Run) -> Study:
         enqueued=run.parts.point,
         attributes={f"seedwise_{name}": value for name, value in attributes.items() if value},
     )
-    return Study(run, trials, plan)
+    return run, trials, plan
 
 
 def unseen_stop(run: Run) -> stop_note.StopNote | None:

@@ -20,10 +20,8 @@ from typing import Any
 import attrs
 
 from seedwise import errors
-from seedwise.disk.files import replacing, write_all, writing
 from seedwise.disk.every import Every
-from seedwise.disk.files import remove
-from seedwise.disk.files import parsed
+from seedwise.disk.files import parsed, read_as, remove, replacing, write_all, writing
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner
@@ -44,7 +42,11 @@ class Request:
     """A request to a driver: other bounds of the number of workers, or to stop."""
 
     #: Least and most workers; None means to stop the run.
-    scale: tuple[int, int] | None = None
+    scale: tuple[int, int] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(tuple),
+        validator=attrs.validators.optional(lambda *given: checks.workers("workers", given[2])),
+    )
     #: The caller, in words.
     by: str = attrs.field(factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
     #: 32 hexadecimal digits.
@@ -134,8 +136,9 @@ class Control(contextlib.AbstractContextManager["Control"]):
                 asked_ns = path.stat().st_mtime_ns
             except OSError:
                 continue
-            request = _parsed(_read(path), match[1])
-            if request is None:
+            content = {"by": "", **(_read(path) or {})}
+            request = read_as(Request, content) if "scale" in content else None
+            if request is None or request.id != match[1]:
                 _logger.warning("%s is not a request of this user, and was removed", path)
                 remove(path)
             else:
@@ -187,20 +190,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             return parsed(file.read(_LARGEST_BYTES))
     except OSError:
         return None
-
-
-def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
-    """Return the request in a file; None if there is none."""
-    if content is None or content.get("id") != request_id or "scale" not in content:
-        return None
-    scale = content["scale"]
-    try:
-        if scale is not None:
-            scale = tuple(scale)
-            checks.workers("workers", scale)
-    except (TypeError, errors.OptionError):
-        return None
-    return Request(scale=scale, by=str(content.get("by")), id=request_id)
 
 
 def _forget_if_ended(directory: RunDirectory) -> None:

@@ -21,9 +21,7 @@ from typing import Any
 
 import attrs
 
-from seedwise.disk.files import replace_file, writing
-from seedwise.disk.files import remove
-from seedwise.disk.files import append_lines, parsed, read_lines
+from seedwise.disk.files import append_lines, parsed, read_lines, remove, replace_file, writing
 from seedwise.errors import NotARunError
 from seedwise.folder.owner import require_own
 from seedwise.model.status import PoolNews

@@ -4,8 +4,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from seedwise.disk.files import writing
-from seedwise.disk.files import make_own_folder
+from seedwise.disk.files import make_own_folder, writing
 from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.folder.owner import allowed_to_us, require_own
@@ -108,14 +107,12 @@ def _numbers(root: Path, stem: str) -> dict[int, str]:
 
 
 def _next_free(root: Path, stem: str) -> Path:
-    number = max(_numbers(root, stem), default=0) + 1
+    number = max(_numbers(root, stem), default=0)
     while True:
+        number += 1
         path = root / f"{stem}_v{number:04d}"
-        try:
+        with contextlib.suppress(FileExistsError):  # another run took the number in this moment
             make_own_folder(path)
-        except FileExistsError:  # another run took the number in this moment
-            number += 1
-        else:
             return path
 
 

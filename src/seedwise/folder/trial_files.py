@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedwise.disk.files import replace_file, writing
-from seedwise.disk.files import is_folder, remove
+from seedwise.disk.files import is_folder, remove, replace_file, writing
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
@@ -55,7 +54,10 @@ class TrialFolders:
         with writing(self._trials):
             earlier = _evaluations(about_file)
             if earlier and not earlier.intersection(accepted):
-                self._set_aside(folder)
+                if os.path.lexists(folder):  # in one step: it is there whole or not at all
+                    self._make_attempts()
+                    aside = f"{folder.name}-old-{uuid.uuid4().hex[:8]}"
+                    folder.rename(self._attempts / aside)
                 about_file.unlink(missing_ok=True)
             attempts = [self._attempts / name for name in accepted]
             if any(self._is_there(path) for path in attempts) or (accepted and is_folder(folder)):
@@ -78,12 +80,6 @@ class TrialFolders:
         if not is_folder(self._attempts):
             remove(self._attempts)  # a link, say
         self._attempts.mkdir(mode=0o700, exist_ok=True)
-
-    def _set_aside(self, folder: Path) -> None:
-        """Move a folder to the left-overs, in one step: it is there whole or not at all."""
-        if os.path.lexists(folder):
-            self._make_attempts()
-            folder.rename(self._attempts / f"{folder.name}-old-{uuid.uuid4().hex[:8]}")
 
     def _write_about(self, path: Path, content: Mapping[str, Any]) -> None:
         # Before any file is moved: it tells a half-filled folder from an earlier evaluation's.

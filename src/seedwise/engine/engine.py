@@ -232,21 +232,16 @@ class Engine:
         proposal = trial.proposal
         about = {"number": proposal.number, "params": proposal.params}
         self._folders.settle(proposal.number, trial.folders(), about)
-        failed = self._to_stop_at(trial)
+        # A failure by the cluster or by a crash never stops the run; an error of the loss may.
+        of_loss = trial.failure is not None and trial.failure.kind is FailureKind.LOSS
+        stops = of_loss and self._rules.stops_at_failure and self._rules.note_stop(trial)
         # It is in flight until it is told, else an interrupt could lose it.
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
         self._allocation.take(told, trial.losses)
         if trial.is_dropped:
             self.n_seeds_unused += trial.n_seeds_done - told.n_seeds
-        self.failed = self.failed or failed
-        best = best_trial(filter(None, (self._best, told)), self._rules.direction)
-        self._best = best
-        return TrialFinished(told, trial.failure, best, self._rules.n_trials)
-
-    def _to_stop_at(self, trial: OpenTrial) -> OpenTrial | None:
-        # A failure by the cluster or by a crash never stops the run; an error of the loss may.
-        failure = trial.failure if self._rules.stops_at_failure else None
-        if failure is None or failure.kind is not FailureKind.LOSS:
-            return None
-        return trial if self._rules.note_stop(trial) else None
+        if stops and self.failed is None:
+            self.failed = trial
+        self._best = best_trial(filter(None, (self._best, told)), self._rules.direction)
+        return TrialFinished(told, trial.failure, self._best, self._rules.n_trials)

@@ -117,7 +117,7 @@ class OpenTrial:
         chunk = result.chunk
         if result.losses is not None:
             del self.missing[chunk]
-            self._n_missing[self._look_of(chunk)] -= 1
+            self._n_missing[bisect_right(self._ends, chunk)] -= 1
             self._place(result)
             return self._decided_by([])
         assert result.failure is not None  # a result has one of the two
@@ -163,7 +163,11 @@ class OpenTrial:
             if self.failure is not None and self._failed_chunk < end:
                 self.decided = True
             elif self._own.drops(self.losses, self._look):
-                self._drop()
+                self.decided = self.is_dropped = True
+                self.failure = None  # it would not have come to that seed
+                self.missing.clear()
+                own = self._own.looks[self._look]
+                self._folders = {at: name for at, name in self._folders.items() if own[at]}
                 return Step(cancel_from=end)
             elif self._look == len(self._own.looks) - 1:
                 self.decided = True
@@ -172,16 +176,6 @@ class OpenTrial:
                 if len(self._ends) == self._look:
                     send = [*send, *self.begin_look()]
         return Step(send)
-
-    def _drop(self) -> None:
-        self.decided = self.is_dropped = True
-        self.failure = None  # it would not have come to that seed
-        self.missing.clear()
-        own = self._own.looks[self._look]
-        self._folders = {start: name for start, name in self._folders.items() if own[start]}
-
-    def _look_of(self, chunk: int) -> int:
-        return bisect_right(self._ends, chunk)
 
     def _place(self, result: ChunkResult) -> None:
         place = slice(result.start, result.start + result.n_seeds)
@@ -207,7 +201,7 @@ class OpenTrial:
         start = self.missing[chunk].start
         self.chunk_start = int(self.missing[chunk].seeds[0])
         self.missing = {index: c for index, c in self.missing.items() if index < chunk}
-        left = Counter(map(self._look_of, self.missing))
+        left = Counter(bisect_right(self._ends, index) for index in self.missing)
         self._n_missing = [left[look] for look in range(len(self._ends))]
         # Timing decides which of the later chunks came back, so their files are not kept.
         self._folders = {place: name for place, name in self._folders.items() if place < start}

@@ -26,7 +26,7 @@ from seedwise.results.sweep import SweepResult, SweepTrials
 _MOST_AT_ONCE = 10_000
 
 # A change of one of these makes another trial of a number.
-_OF_CASES = ("source", "overrides", "trial_zero")
+_OF_CASES = {"source", "overrides", "trial_zero"}
 
 
 class SweepWork(EngineJob[SweepResult]):
@@ -37,33 +37,23 @@ class SweepWork(EngineJob[SweepResult]):
 
     packs = True
     summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
+    n_trials = 0
+    best: TrialResult | None = None
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
+        super().__init__(run, is_left=is_left)
         self._cases = run.parts.cases
         self._numbers = numbers
-        super().__init__(run, is_left=is_left)
         self._read()
-        if numbers is None:
-            self.n_planned = n_left = self._cases.n_trials
-        else:
-            n_left = len(numbers)
-            self.n_planned = self.counts.total() + n_left
+        n_left = self._cases.n_trials if numbers is None else len(numbers)
+        self.n_trials = n_left if numbers is None else self.counts.total() + n_left
+        self.n_planned = self.n_trials
         self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
-
-    @property
-    def n_trials(self) -> int:
-        """How many cases are to be told in all."""
-        return self.n_planned
 
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are told, by state."""
         return self._counts
-
-    @property
-    def best(self) -> TrialResult | None:
-        """The best trial told."""
-        return self._best
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the work, which has one part."""
@@ -83,7 +73,10 @@ class SweepWork(EngineJob[SweepResult]):
             closing.callback(table.sync)
             self._counts = table.counts
             ledger = closing.enter_context(_open_ledger(run, table))
-            proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
+            every = range(self._cases.n_trials)
+            not_told = (number for number in every if table.state_of(number) is None)
+            numbers = not_told if self._numbers is None else iter(self._numbers)
+            proposer = SweepProposer(self._cases, table, numbers, self.best)
             allocation = Allocation(run.parts.plan)
             return self.begin_engine(workplace, rules, allocation, proposer, ledger, closing)
 
@@ -95,7 +88,7 @@ class SweepWork(EngineJob[SweepResult]):
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event of the engine."""
         if isinstance(event, TrialFinished):
-            self._best = event.best
+            self.best = event.best
         super().take(workplace, event)
 
     def so_far(self) -> SweepResult:
@@ -117,13 +110,7 @@ class SweepWork(EngineJob[SweepResult]):
         self._rows = read_rows(self.run.directory.trial_table)
         states = self._rows.state
         counts = {state: int((states == code).sum()) for state, code in STATE_CODES.items()}
-        self._counts, self._best = Counter(counts), self.so_far().best
-
-    def _what_to_do(self, table: TrialTable) -> Iterator[int]:
-        if self._numbers is not None:
-            return iter(self._numbers)
-        every = range(self._cases.n_trials)
-        return (number for number in every if table.state_of(number) is None)
+        self._counts, self.best = Counter(counts), self.so_far().best
 
 
 class SweepProposer:
@@ -177,9 +164,8 @@ class SweepProposer:
         return told
 
 
-def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
+def sweep(run: Run, _: Callable[[Event], None]) -> SweepWork:
     """Take up the work of a sweep."""
-    del listen
     _require_all_cases(run)
     if _is_finished(run):
         return SweepWork(run, None, is_left=False)
@@ -192,9 +178,8 @@ def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
 def _require_all_cases(run: Run) -> None:
     n_trials = run.parts.cases.n_trials
     told = read_rows(run.directory.trial_table, tails=False).number
-    if any(name in run.history.changes for name in _OF_CASES):
-        return  # what it does not have any more is dropped
-    if len(told) and told[-1] >= n_trials:
+    # After a change of the cases, what they do not have any more is dropped.
+    if len(told) and told[-1] >= n_trials and not _OF_CASES & run.history.changes.keys():
         hint = f"Trial {told[-1]} is told already."
         allowed = f"one of {int(told[-1]) + 1} cases at least"
         raise OptionError("source", f"{n_trials} cases", allowed, hint)
@@ -217,7 +202,7 @@ def _recovered(run: Run) -> Sequence[int] | None:
     for path, framing in ((directory.trial_table, TABLE), (directory.ledger, LEDGER)):
         directory.cut_back(path, frames_end(path, framing), fence=run.options.take_over)
     with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
-        if decides_losses(changes) or any(name in changes for name in _OF_CASES):
+        if decides_losses(changes) or _OF_CASES & changes.keys():
             ledger.begin_phase(", ".join(changes))
         numbers, again = _to_evaluate_again(run, table)
         if again:
@@ -232,10 +217,13 @@ def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | Non
     """Return the numbers that are asked for, and the told trials to evaluate again."""
     numbers: Sequence[int] | None = run.options.trial_nums
     again: set[int] = set()
-    if any(name in run.history.changes for name in _OF_CASES):
-        again.update(_others(run))
+    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
+    if _OF_CASES & run.history.changes.keys():  # those of which the params are others now
+        for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
+            gone = number >= cases.n_trials
+            if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
+                again.add(number)
     if run.options.retry_failed:
-        rows = read_rows(run.directory.trial_table, tails=False)
         failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
         again.update(failed)
         if numbers is not None:
@@ -243,15 +231,6 @@ def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | Non
     if numbers is not None:
         again.update(n for n in numbers if table.state_of(n) is not None)
     return numbers, again
-
-
-def _others(run: Run) -> Iterator[int]:
-    """Yield the told trials whose params are not what the cases say now."""
-    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
-    for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
-        gone = number >= cases.n_trials
-        if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
-            yield number
 
 
 def _open_ledger(run: Run, table: TrialTable) -> Ledger:

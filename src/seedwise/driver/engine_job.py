@@ -112,7 +112,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         if not self._part:
             self.write_summary()
         engine.begin(emit)
-        closing.callback(_close_folders, engine, folders)
+        # Those of trials in flight are taken up by the driver that resumes the run.
+        closing.callback(lambda: engine.n_in_flight or folders.close())
         self._closing = closing.pop_all()
         return engine
 
@@ -144,12 +145,6 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""
         workplace.report.take(event)
-
-
-def _close_folders(engine: Engine, folders: TrialFolders) -> None:
-    # Those of trials in flight are taken up by the driver that resumes the run.
-    if engine.n_in_flight == 0:
-        folders.close()
 
 
 def _named(prefix: str, found: TrialResult | Validation | None, *more: str) -> dict[str, Any]:

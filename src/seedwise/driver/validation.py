@@ -229,12 +229,20 @@ class Halving(Allocation):
         """Take the losses of a candidate; after the last of the round, see who goes on."""
         self.n_waiting -= 1
         self._n_done[trial.number] = int(np.isfinite(losses).sum())
+        own = losses[self._own.looks[0]]
         if trial.value is not None and self._is_choosing:
-            self._fresh[trial.number] = losses[self._own.looks[0]]
+            self._fresh[trial.number] = own
         elif trial.value is not None:
-            self._value = estimate(losses[self._own.looks[0]])
-        if not self.n_waiting:
-            self._end_round()
+            self._value = estimate(own)
+        if self.n_waiting:
+            return
+        left = [trial for trial in self._left if trial.number not in self._errors]
+        if self._is_choosing:
+            evidence = self._evidence(left)
+            left.sort(key=lambda trial: self._sign * evidence[trial.number])
+            n_kept = -(-len(self._left) // 2)
+            left, self._out = left[:n_kept], [*left[n_kept:], *self._out]
+        self._left = left
 
     def n_seeds_done(self, n_of_those_in_flight: int) -> int:
         """Return how many of the evaluations are done, of earlier rounds too."""
@@ -243,27 +251,21 @@ class Halving(Allocation):
     def found(self) -> Validation:
         """Return what the validation found."""
         sound = [trial for trial in (*self._left, *self._out) if trial.number not in self._errors]
-        failed = [trial for number, trial in self._chosen.items() if number in self._errors]
         chose = [self._fresh[trial.number] for trial in sound if trial.number in self._fresh]
-        shares = model.probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
+        shares = model.probabilities_best(chose, self._sign) or [1.0] * len(sound)
         fresh = {number: estimate(losses) for number, losses in self._fresh.items()}
-        of_sound = []
+        candidates = []
         for trial, share in zip(sound, shares, strict=True):
             one = model.candidate(trial, fresh.get(trial.number), None)
-            of_sound.append(attrs.evolve(one, probability_best=share))
-        of_failed = [model.candidate(trial, None, self._errors[trial.number]) for trial in failed]
-        everyone = (*of_sound, *of_failed)
-        if self._value is None:
-            return Validation(everyone)
-        return Validation(
-            everyone,
-            number=sound[0].number,
-            params=sound[0].params,
-            value=self._value.mean,
-            stderr=self._value.stderr,
-            interval=confidence_interval(self._value),
-            n_seeds=self._value.n_seeds,
-        )
+            candidates.append(attrs.evolve(one, probability_best=share))
+        for number, trial in self._chosen.items():
+            if number in self._errors:
+                candidates.append(model.candidate(trial, None, self._errors[number]))
+        if (value := self._value) is None:
+            return Validation(tuple(candidates))
+        interval, winner = confidence_interval(value), sound[0]
+        own = winner.number, winner.params, value.mean, value.stderr, interval, value.n_seeds
+        return Validation(tuple(candidates), *own)
 
     def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
         """Return what all seeds say of candidates, by number."""
@@ -274,15 +276,6 @@ class Halving(Allocation):
             else model.pooled(trial, fresh[trial.number])
             for trial in sound
         }
-
-    def _end_round(self) -> None:
-        sound = [trial for trial in self._left if trial.number not in self._errors]
-        if self._is_choosing:
-            evidence = self._evidence(sound)
-            sound.sort(key=lambda trial: self._sign * evidence[trial.number])
-            n_kept = -(-len(self._left) // 2)
-            sound, self._out = sound[:n_kept], [*sound[n_kept:], *self._out]
-        self._left = sound
 
 
 def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:

@@ -111,8 +111,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
     def write_summary(self) -> None:
         """Write ``summary.json``: the best params of each entry, and the errors."""
         results = self._results
-        self.run.guard()
-        self.run.directory.summary.write(
+        self.run.write(
+            self.run.directory.summary,
             {
                 "entries": list(self.run.options.entry_ids),
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},
@@ -122,7 +122,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "failed": {e: errors.in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.counts.total(),
-            }
+            },
         )
 
     def result(self) -> MultiOptimizeResult:

@@ -12,7 +12,7 @@ from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
 from seedwise.driver.same_run import decides_losses
 from seedwise.errors import ChangedRunError, OptionError
-from seedwise.folder.directory import EventLog, RunDirectory, drop_code, utc_now
+from seedwise.folder.directory import EventLog, JsonFile, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
 from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.mode import ExecutionMode
@@ -81,6 +81,11 @@ class Run:
         phases = self.history.phases if phases is None else phases
         return attrs.evolve(self, history=attrs.evolve(self.history, mode=mode, phases=phases))
 
+    def write(self, file: JsonFile, content: Mapping[str, Any]) -> None:
+        """Write a file of the folder, unless the run is another driver's now."""
+        self.guard()
+        file.write(content)
+
     def prepare(self) -> None:
         """Write what is needed to resume the run, whatever happens from here on."""
         self.guard()
@@ -101,10 +106,10 @@ class Run:
 
     def note_end(self, best: TrialResult | None, *, complete: bool) -> None:
         """Write how the run ended; it is complete if nothing is left to do."""
-        self.guard()
         directory = self.directory
         remarks = directory.read_meta().get("remarks", []) if directory.has_begun else []
-        directory.meta.write(
+        self.write(
+            directory.meta,
             {
                 **self._meta(),
                 "remarks": remarks,
@@ -112,13 +117,13 @@ class Run:
                 "duration_seconds": self.elapsed_s,
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,
-            }
+            },
         )
 
     def note_remarks(self, remarks: Sequence[str]) -> None:
         """Write what is to be said of the work of this driver."""
-        self.guard()
-        self.directory.meta.write({**self.directory.read_meta(), "remarks": list(remarks)})
+        said = self.directory.read_meta()
+        self.write(self.directory.meta, {**said, "remarks": list(remarks)})
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source

@@ -1,6 +1,5 @@
 """The work on one study: that of a run, or of one of several entries."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -134,54 +133,44 @@ class StudyWork(EngineJob[OptimizeResult]):
         assert self._plan is not None  # or nothing is left to do
         run, options = self.run, self.run.options
         validation.forget_found(run)
-        path, accept = run.directory.ledger, options.accept_changes
-        n_seeds = len(run.parts.plan.seeds)
+        path, n_seeds = run.directory.ledger, len(run.parts.plan.seeds)
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
-        with contextlib.ExitStack() as closing:
-            proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
-            self.trials = proposer.trials
-            told = {trial.number for trial in proposer.trials}
-            ledger = closing.enter_context(Ledger(path, run.guard, accept, told.__contains__))
-            rules = Rules(
-                n_trials=options.n_trials,
-                in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
-                direction=options.direction,
-                trial_retry_attempts=options.trial_retry_attempts,
-                stops_at_failure=_stops_at_failure(run),
-                prunes=options.prune_failed_trials,
-                note_stop=self._note_stop,
-                room=lambda: dispatcher.pack.chunks_wanted - dispatcher.n_outstanding,
-            )
-            # Trials that were retried may be told after those in flight were asked for.
-            numbers = [proposal.number for proposal in proposer.unfinished()]
-            later = told_later(self._plan.path, numbers)
-            racing = Racing(
-                run.parts.plan,
-                run.parts.looks,
-                options.direction,
-                lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
-                _comparable(run, proposer.trials),
-                lambda number: read_losses(path, [number], n_seeds)[number].losses,
-            )
-            return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
+        proposer = self.closing.enter_context(open_proposer(workplace.place.client, self._plan))
+        self.trials = proposer.trials
+        told = {trial.number for trial in proposer.trials}
+        ledger = self.closing.enter_context(
+            Ledger(path, run.guard, options.accept_changes, told.__contains__)
+        )
+        rules = Rules(
+            n_trials=options.n_trials,
+            in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
+            stops_at_failure=_stops_at_failure(run),
+            prunes=options.prune_failed_trials,
+            note_stop=self._note_stop,
+            room=lambda: dispatcher.pack.chunks_wanted - dispatcher.n_outstanding,
+        )
+        # Trials that were retried may be told after those in flight were asked for.
+        later = told_later(self._plan.path, [one.number for one in proposer.unfinished()])
+        racing = Racing(
+            run.parts.plan,
+            run.parts.looks,
+            options.direction,
+            lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
+            _comparable(run, proposer.trials),
+            lambda number: read_losses(path, [number], n_seeds)[number].losses,
+        )
+        return self.begin_engine(workplace, rules, racing, proposer, ledger)
 
     def _open_round(self, workplace: Workplace, halving: validation.Halving) -> Engine:
         run, path = self.run, self.run.directory.validation_ledger
         self._part = f"validation-{halving.n_rounds}"
-        with contextlib.ExitStack() as closing:
-            # If the sampler's state was torn, a trial may have been asked for at other params.
-            ledger = closing.enter_context(Ledger(path, run.guard, accept_changes=True))
-            rules = Rules(
-                n_trials=halving.n_waiting,
-                in_flight=lambda: halving.n_waiting,
-                in_order=False,
-                direction=run.options.direction,
-                trial_retry_attempts=run.options.trial_retry_attempts,
-            )
-            # Chunks are cut for the workers that they want, of which the exact number comes next.
-            workplace.demand.change(self, halving.n_waiting * run.parts.plan.n_chunks)
-            engine = self.begin_engine(workplace, rules, halving, halving, ledger, closing)
+        # If the sampler's state was torn, a trial may have been asked for at other params.
+        ledger = self.closing.enter_context(Ledger(path, run.guard, accept_changes=True))
+        rules = Rules(halving.n_waiting, lambda: halving.n_waiting, in_order=False)
+        # Chunks are cut for the workers that they want, of which the exact number comes next.
+        workplace.demand.change(self, halving.n_waiting * run.parts.plan.n_chunks)
+        engine = self.begin_engine(workplace, rules, halving, halving, ledger)
         workplace.demand.change(self, engine.n_chunks_missing)
         return engine
 

@@ -1,6 +1,5 @@
 """The work of `run_sweep`: an engine that goes through the cases of a source."""
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -65,20 +64,16 @@ class SweepWork(EngineJob[SweepResult]):
             n_trials=self.n_trials,
             in_flight=lambda: -(-dispatcher.pack.chunks_wanted // n_chunks),
             in_order=False,
-            direction=run.options.direction,
-            trial_retry_attempts=run.options.trial_retry_attempts,
         )
-        with contextlib.ExitStack() as closing:
-            table = closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
-            closing.callback(table.sync)
-            self._counts = table.counts
-            ledger = closing.enter_context(_open_ledger(run, table))
-            every = range(self._cases.n_trials)
-            not_told = (number for number in every if table.state_of(number) is None)
-            numbers = not_told if self._numbers is None else iter(self._numbers)
-            proposer = SweepProposer(self._cases, table, numbers, self.best)
-            allocation = Allocation(run.parts.plan)
-            return self.begin_engine(workplace, rules, allocation, proposer, ledger, closing)
+        table = self.closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
+        self.closing.callback(table.sync)
+        self._counts = table.counts
+        ledger = self.closing.enter_context(_open_ledger(run, table))
+        every = range(self._cases.n_trials)
+        not_told = (number for number in every if table.state_of(number) is None)
+        numbers = not_told if self._numbers is None else iter(self._numbers)
+        proposer = SweepProposer(self._cases, table, numbers, self.best)
+        return self.begin_engine(workplace, rules, Allocation(run.parts.plan), proposer, ledger)
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""

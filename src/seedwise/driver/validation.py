@@ -117,15 +117,14 @@ def forget_found(run: Run) -> None:
     """Drop what an earlier validation found, since the search goes on; its losses are kept."""
     said = run.directory.validation_record.read()
     if "found" in said:
-        run.guard()
-        run.directory.validation_record.write({"of": said["of"]})
+        run.write(run.directory.validation_record, {"of": said["of"]})
 
 
 def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
     said = run.directory.validation_record.read()
-    run.guard()  # after it: if another driver takes over now, what we write is of the old record
-    run.directory.validation_record.write({**said, "found": attrs.asdict(found)})
+    # If another driver has taken over after that, the guard sees it.
+    run.write(run.directory.validation_record, {**said, "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
     run.log.write("validated", f"{who}{model.in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files

@@ -1,6 +1,5 @@
 """The place where a run's chunks are evaluated: an open cluster that has the loss."""
 
-import functools
 import gc
 import math
 import uuid
@@ -91,8 +90,12 @@ def open_workplace(
 
         self_check = None
         if options.self_check:
-            keep = functools.partial(_keep_record, run)
-            self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
+            self_check = SelfCheck(
+                witness,
+                reporter.note,
+                lambda record: run.write(folder.home.reference, attrs.asdict(record)),
+                record_of(run),
+            )
 
         def look() -> None:
             if dispatcher.evaluated.n_seeds:
@@ -117,12 +120,6 @@ def record_of(run: Run) -> Record | None:
     return Record(Reference(**content["reference"]), content["loss"])
 
 
-def _keep_record(run: Run, record: Record) -> None:
-    """Write what a run is to have on record."""
-    run.guard()
-    run.directory.home.reference.write(attrs.asdict(record))
-
-
 @contextmanager
 def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
     """Bring a loss to all workers, late ones too, under the id that this yields; take it back."""
@@ -139,14 +136,11 @@ def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[
 @contextmanager
 def _short_collections() -> Iterator[None]:
     """Leave what was imported out of garbage collections: they stop the event loop for 0.1 s."""
-    if gc.get_freeze_count():  # by the caller, or by another run
+    with ExitStack() as after:
+        if not gc.get_freeze_count():  # by the caller, or by another run
+            gc.freeze()
+            after.callback(gc.unfreeze)
         yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @attrs.frozen

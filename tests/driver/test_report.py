@@ -28,8 +28,7 @@ from seedwise.driver.report import (
     plan_notes,
     tell_end,
 )
-from seedwise.driver.run import take_up
-from seedwise.driver.work import InFlight
+from seedwise.driver.run import InFlight, take_up
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.folder.directory import JsonFile, read_events
 from seedwise.folder.find import entry_directory, open_run_directory

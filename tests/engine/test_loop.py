@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.loop import work_through
+from seedwise.engine.engine import Engine, Rules, work_through
 from seedwise.engine.race import Allocation
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult

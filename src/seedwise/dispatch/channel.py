@@ -3,15 +3,17 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
-from seedwise.dispatch.clock import TrialKey
 from seedwise.model.events import ChunkLost
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import Proposal
 from seedwise.worker.chunk import ChunkTask
+
+#: A trial by its entry, its number, and the part of the work: a validation evaluates it again.
+TrialKey: TypeAlias = tuple[str | None, int, str]
 
 
 @attrs.frozen

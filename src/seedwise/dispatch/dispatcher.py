@@ -17,10 +17,9 @@ from distributed.scheduler import KilledWorker
 
 from seedwise.dispatch.blame import Blame, failed
 from seedwise.dispatch.channel import Channel, Order, Traffic
-from seedwise.dispatch.clock import TrialClock
+from seedwise.dispatch.clock import TrialClock, Walltime
 from seedwise.dispatch.self_check import SelfCheck
 from seedwise.dispatch.sizes import ChunkSizes, PackSize
-from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
 from seedwise.model.statistics import component_mean

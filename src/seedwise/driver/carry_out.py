@@ -10,11 +10,10 @@ from seedwise.dispatch.self_check import ForkedWitness
 from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.parts import Parts
-from seedwise.driver.run import AnyOptions, Run, take_up
+from seedwise.driver.run import AnyOptions, AnyResult, Run, Work, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
-from seedwise.driver.work import AnyResult, Work
 from seedwise.driver.workplace import open_workplace
-from seedwise.engine.loop import work_through
+from seedwise.engine.engine import work_through
 from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease

@@ -9,8 +9,7 @@ import attrs
 
 from seedwise.disk.every import Every
 from seedwise.dispatch.channel import Channel
-from seedwise.driver.run import Run
-from seedwise.driver.work import InFlight, Result_co, Work
+from seedwise.driver.run import InFlight, Result_co, Run, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Ledger, Proposer, Rules
 from seedwise.engine.race import Allocation
@@ -117,8 +116,12 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         if not self._part:
             self.write_summary()
         engine.begin(emit)
-        # Those of trials in flight are taken up by the driver that resumes the run.
-        self.closing.callback(lambda: engine.n_in_flight or folders.close())
+
+        def close_folders() -> None:
+            if not engine.n_in_flight:  # else the driver that resumes the run takes them up
+                folders.close()
+
+        self.closing.callback(close_folders)
         return engine
 
     def write_summary(self) -> None:

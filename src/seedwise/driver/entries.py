@@ -12,9 +12,8 @@ from seedwise import errors
 from seedwise.disk.files import most_entries_open
 from seedwise.driver import study_work
 from seedwise.driver.parts import entry_parts
-from seedwise.driver.run import Run, take_up
+from seedwise.driver.run import InFlight, Run, Work, take_up
 from seedwise.driver.validation import n_chunks_of_parts
-from seedwise.driver.work import InFlight, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.folder import stop_note

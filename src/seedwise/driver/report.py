@@ -15,8 +15,7 @@ import attrs
 from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
-from seedwise.driver.run import AnyOptions
-from seedwise.driver.work import InFlight, Work
+from seedwise.driver.run import AnyOptions, InFlight, Work
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
 from seedwise.folder.directory import utc_now
 from seedwise.model import events

@@ -8,9 +8,8 @@ import numpy as np
 from seedwise.disk.frames import frames_end
 from seedwise.driver import validation
 from seedwise.driver.engine_job import EngineJob
-from seedwise.driver.run import Run, phases_of
+from seedwise.driver.run import InFlight, Run, phases_of
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.work import InFlight
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
 from seedwise.engine.race import Racing

@@ -12,8 +12,7 @@ from distributed import Client
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.disk.every import Every
-from seedwise.dispatch.channel import Traffic
-from seedwise.dispatch.clock import TrialKey
+from seedwise.dispatch.channel import Traffic, TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import ForkedWitness, Record, SelfCheck
 from seedwise.driver.report import Report, Reporter

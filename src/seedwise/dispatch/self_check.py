@@ -150,8 +150,12 @@ class SelfCheck:
         self._withheld += results
         if self._is_waiting():
             return []
-        if self._error is not None or self._waits_until_s is not None:
-            self._keep_once()
+        is_known = self._error is not None or self._waits_until_s is not None
+        if is_known and not self._is_kept and self._reference is not None and self._answers:
+            self._is_kept = True
+            # By hand is right: a run that began otherwise is stopped again when it is resumed.
+            right = self._answers.get("the driver", next(iter(self._answers.values())))
+            self._keep(Record(self._reference, None if self._is_by_chance else right))
         if self._error is not None:
             raise self._error
         passed, self._withheld = self._withheld, []
@@ -192,13 +196,6 @@ class SelfCheck:
         if self._witness is not None:
             self._witness.close()
             self._witness = None
-
-    def _keep_once(self) -> None:
-        if not self._is_kept and self._reference is not None and self._answers:
-            self._is_kept = True
-            # By hand is right: a run that began otherwise is stopped again when it is resumed.
-            right = self._answers.get("the driver", next(iter(self._answers.values())))
-            self._keep(Record(self._reference, None if self._is_by_chance else right))
 
     def _compare(self, who: str, loss: float) -> None:
         first = next(iter(self._answers.items()), (who, loss))

@@ -82,7 +82,17 @@ def check_seed(
         try:
             return carry_out(work, parts, one, directory, [tell])  # type: ignore[return-value]
         except (errors.LossFailedError, errors.NoCompleteTrialError):
-            raise _failed(loss, works[0], seed) from None
+            assert works[0].finished is not None  # or the trial could not have failed
+            failure = works[0].finished.failure
+            assert failure is not None
+            raise errors.CheckFailedError(
+                loss.name,
+                works[0].finished.trial.params,
+                seed if loss.vectorized else failure.seed,
+                failure.exception_type,
+                failure.traceback,
+                works[0].log_tail,
+            ) from None
         except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
             raise errors.CheckFailedError(
@@ -170,21 +180,6 @@ class _OneSeed(StudyWork):
             "walltime_s": place.walltime_s,
             "job_script": masked(script.read_text("utf-8")) if script.exists() else None,
         }
-
-
-def _failed(loss: LossDefinition, work: _OneSeed, seed: int) -> errors.CheckFailedError:
-    finished = work.finished
-    assert finished is not None  # or the trial could not have failed
-    failure = finished.failure
-    assert failure is not None
-    return errors.CheckFailedError(
-        loss.name,
-        finished.trial.params,
-        seed if loss.vectorized else failure.seed,
-        failure.exception_type,
-        failure.traceback,
-        work.log_tail,
-    )
 
 
 def _describe(workplace: Workplace, name: str) -> tuple[str | None, float, dict[str, str]]:

@@ -129,11 +129,6 @@ class Run:
             },
         )
 
-    def note_remarks(self, remarks: Sequence[str]) -> None:
-        """Write what is to be said of the work of this driver."""
-        said = self.directory.read_meta()
-        self.write(self.directory.meta, {**said, "remarks": list(remarks)})
-
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source
         options = attrs.asdict(self.options, recurse=False)
@@ -173,13 +168,18 @@ def take_up(
         directory.require_kind(options.kind)
         if directory.parent is None:
             parts = named_as_before(parts, directory)
+    if isinstance(options, SweepOptions):
+        n_trials = int(parts.cases.n_trials)
+    else:
+        n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
+        n_trials = options.n_trials * n_entries
     try:
         history = take_up_history(
             directory,
             parts.loss.name,
             parts.depends_on,
             accept_changes=options.accept_changes,
-            n_trials=_n_numbers(parts, options),
+            n_trials=n_trials,
         )
     except ChangedRunError as error:
         raise ChangedRunError(
@@ -215,14 +215,6 @@ def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ..
     return *history.phases, phase
 
 
-def _n_numbers(parts: Parts, options: AnyOptions) -> int:
-    """Return how many numbers trials may have."""
-    if isinstance(options, SweepOptions):
-        return int(parts.cases.n_trials)
-    n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
-    return options.n_trials * n_entries
-
-
 class InFlight(NamedTuple):
     """What is in flight."""
 
@@ -244,7 +236,7 @@ class Work(ABC, Generic[Result_co]):
     run: Run
     #: Whether the folder was prepared for work: something was left to do.
     is_prepared: bool
-    jobs: Sequence[Job[Any]]
+    jobs: Sequence[Job]
     jobs_at_once: int = 1
     #: How many chunks can be in flight in each part of the work, of all jobs together.
     n_chunks: Sequence[int]

@@ -53,8 +53,9 @@ class StopSignals:
         at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
             at_once()
-        if _in_notebook():  # its kernel is to stay of use
-            self.check()
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            self.check()  # the kernel of a notebook is to stay of use
         # What is on disk is whole at any moment, as it is after a SIGKILL.
         os._exit(128 + number)
 
@@ -78,11 +79,6 @@ def _say_stopping(number: int) -> None:
             file=sys.stderr,
             flush=True,
         )
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
 
 
 @contextlib.contextmanager

@@ -161,16 +161,6 @@ class SweepProposer:
 
 def sweep(run: Run, _: Callable[[Event], None]) -> SweepWork:
     """Take up the work of a sweep."""
-    _require_all_cases(run)
-    if _is_finished(run):
-        return SweepWork(run, None, is_left=False)
-    numbers = _recovered(run)
-    run = run.at_work()
-    run.prepare()
-    return SweepWork(run, numbers, is_left=True)
-
-
-def _require_all_cases(run: Run) -> None:
     n_trials = run.parts.cases.n_trials
     told = read_rows(run.directory.trial_table, tails=False).number
     # After a change of the cases, what they do not have any more is dropped.
@@ -178,6 +168,12 @@ def _require_all_cases(run: Run) -> None:
         hint = f"Trial {told[-1]} is told already."
         allowed = f"one of {int(told[-1]) + 1} cases at least"
         raise OptionError("source", f"{n_trials} cases", allowed, hint)
+    if _is_finished(run):
+        return SweepWork(run, None, is_left=False)
+    numbers = _recovered(run)
+    run = run.at_work()
+    run.prepare()
+    return SweepWork(run, numbers, is_left=True)
 
 
 def _is_finished(run: Run) -> bool:

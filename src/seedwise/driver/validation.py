@@ -237,7 +237,13 @@ class Halving(Allocation):
             return
         left = [trial for trial in self._left if trial.number not in self._errors]
         if self._is_choosing:
-            evidence = self._evidence(left)
+            fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in left}
+            evidence = self._smoothed(fresh) or {  # what all seeds say of candidates
+                trial.number: fresh[trial.number].mean
+                if trial.number in self._on_other_terms
+                else model.pooled(trial, fresh[trial.number])
+                for trial in left
+            }
             left.sort(key=lambda trial: self._sign * evidence[trial.number])
             n_kept = -(-len(self._left) // 2)
             left, self._out = left[:n_kept], [*left[n_kept:], *self._out]
@@ -265,16 +271,6 @@ class Halving(Allocation):
         interval, winner = confidence_interval(value), sound[0]
         own = winner.number, winner.params, value.mean, value.stderr, interval, value.n_seeds
         return Validation(tuple(candidates), *own)
-
-    def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
-        """Return what all seeds say of candidates, by number."""
-        fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in sound}
-        return self._smoothed(fresh) or {
-            trial.number: fresh[trial.number].mean
-            if trial.number in self._on_other_terms
-            else model.pooled(trial, fresh[trial.number])
-            for trial in sound
-        }
 
 
 def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:

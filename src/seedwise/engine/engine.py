@@ -6,7 +6,7 @@ thread hands results to them until all jobs are finished.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
@@ -22,9 +22,6 @@ from seedwise.model.trials import (
     TrialResult,
     best_trial,
 )
-
-W_contra = TypeVar("W_contra", contravariant=True)
-W = TypeVar("W")
 
 
 class Proposer(Protocol):
@@ -255,20 +252,20 @@ class Engine:
 Wait: TypeAlias = Callable[[], Sequence[tuple[Any, ChunkResult]]]
 
 
-class Job(Protocol[W_contra]):
+class Job(Protocol):
     """Work in parts, of one engine each."""
 
-    def open(self, workplace: W_contra) -> Engine | None:
+    def open(self, workplace: Any) -> Engine | None:
         """Begin the next part and return its engine; None if no part is left."""
 
     def close(self, error: Exception | None) -> None:
         """End; after an error, raise to end all jobs, or return to let the others continue."""
 
 
-def work_through(workplace: W, wait: Wait, jobs: Iterable[Job[W]], at_once: int) -> None:
+def work_through(workplace: Any, wait: Wait, jobs: Iterable[Job], at_once: int) -> None:
     """Carry out jobs in one thread, with at most `at_once` open at a time."""
     waiting = iter(jobs)
-    active: dict[Any, tuple[Job[W], Engine]] = {}
+    active: dict[Any, tuple[Job, Engine]] = {}
     try:
         while True:
             while len(active) < at_once and (job := next(waiting, None)) is not None:
@@ -281,7 +278,7 @@ def work_through(workplace: W, wait: Wait, jobs: Iterable[Job[W]], at_once: int)
             job.close(None)
 
 
-def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -> None:
+def _open(job: Job, workplace: Any, active: dict[Any, tuple[Job, Engine]]) -> None:
     try:
         engine = job.open(workplace)
         while engine is not None and engine.done:
@@ -299,9 +296,9 @@ def _open(job: Job[W], workplace: W, active: dict[Any, tuple[Job[W], Engine]]) -
 
 
 def _step(
-    workplace: W,
+    workplace: Any,
     results: Sequence[tuple[Any, ChunkResult]],
-    active: dict[Any, tuple[Job[W], Engine]],
+    active: dict[Any, tuple[Job, Engine]],
 ) -> None:
     by_channel: dict[Any, list[ChunkResult]] = {}
     for channel, result in results:

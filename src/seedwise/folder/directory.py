@@ -226,7 +226,13 @@ class RunDirectory:
             return
         with writing(path):
             if path.stat().st_size > length:
-                self._keep_aside(path, length)
+                folder = self.path / "cut"
+                folder.mkdir(mode=0o700, exist_ok=True)
+                kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
+                kept.touch(mode=0o600)
+                with path.open("rb") as file:
+                    file.seek(length)
+                    kept.write_bytes(file.read())
                 os.truncate(path, length)
             if fence:
                 _write(path, path.read_bytes())
@@ -246,16 +252,6 @@ class RunDirectory:
         self.meta.path.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
-
-    def _keep_aside(self, path: Path, length: int) -> None:
-        folder = self.path / "cut"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with path.open("rb") as file:
-            file.seek(length)
-            tail = file.read()
-        kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
-        kept.touch(mode=0o600)
-        kept.write_bytes(tail)
 
 
 def utc_now() -> datetime:

@@ -16,10 +16,6 @@ _START_TOLERANCE_S = 5.0  # outside of Linux starts are in wall time, and clocks
 _TEXT = attrs.validators.instance_of(str)
 
 
-def _is_time(_: object, __: object, value: str) -> None:
-    datetime.fromisoformat(value)
-
-
 @attrs.frozen
 class Holder:
     """A process that holds a lease; two containers do not see each other's pids."""
@@ -37,7 +33,7 @@ class Holder:
     #: Random; tells its lease from all others.
     token: str = attrs.field(validator=_TEXT)
     #: ISO 8601, UTC.
-    acquired_at: str = attrs.field(validator=_is_time)
+    acquired_at: str = attrs.field(validator=lambda *given: datetime.fromisoformat(given[2]))
     #: The Slurm job that it runs in; empty if in none.
     job_id: str = attrs.field(default="", validator=_TEXT)
     #: The Slurm cluster of that job; job ids are the cluster's own.

@@ -65,7 +65,10 @@ class TrialFolders:
             for attempt, position in zip(attempts, positions, strict=True):
                 if self._is_there(attempt):
                     _move_content(attempt, folder, position)
-            self._remove_left_overs(number)
+            for path in list(self._attempts.iterdir()) if is_folder(self._attempts) else ():
+                match = _LEFT_OVER.fullmatch(path.name)
+                if match is not None and int(match[1]) == number:
+                    remove(path)
 
     def close(self) -> None:
         """Remove what evaluations left; to be called when all trials of the run are told."""
@@ -90,14 +93,6 @@ class TrialFolders:
         self._make_attempts()
         aside = self._attempts / f"{path.stem}-about-{uuid.uuid4().hex[:8]}"
         replace_file(path, text, durable=False, aside=aside)
-
-    def _remove_left_overs(self, number: int) -> None:
-        if not is_folder(self._attempts):
-            return
-        for path in list(self._attempts.iterdir()):
-            match = _LEFT_OVER.fullmatch(path.name)
-            if match is not None and int(match[1]) == number:
-                remove(path)
 
 
 def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:

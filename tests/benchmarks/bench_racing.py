@@ -32,7 +32,7 @@ from scipy import stats
 
 from seedwise.driver.validation import Halving
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
+from seedwise.engine.trial import Racing
 from seedwise.model.options.race import Race
 from seedwise.model.racing import looks
 from seedwise.model.seeds import Chunk, seed_plan

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from seedwise.dispatch.blame import failed
-from seedwise.dispatch.channel import Order
+from seedwise.dispatch.channel import Order, failed
 from seedwise.dispatch.clock import TrialClock, Walltime
 from seedwise.errors import ChunkTooLongError, ClusterError
 from seedwise.model.seeds import Chunk

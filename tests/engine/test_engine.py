@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Allocation
+from seedwise.engine.trial import Allocation
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.trials import (
     ChunkResult,

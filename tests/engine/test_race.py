@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
+from seedwise.engine.trial import Racing
 from seedwise.model.options.race import Race
 from seedwise.model.racing import dropped_estimate, is_worse, looks
 from seedwise.model.seeds import seed_plan

@@ -17,9 +17,8 @@ from seedwise.driver.study_work import optimization
 from seedwise.driver.sweep import sweep
 from seedwise.errors import NotALossError, OptionError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.find import open_run_directory, unfinished_run
+from seedwise.folder.find import Call, open_run_directory, unfinished_run
 from seedwise.folder.lease import lease_holder
-from seedwise.folder.submitted import Call
 from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks

@@ -15,8 +15,7 @@ import numpy as np
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from seedwise.dispatch.blame import Blame, failed
-from seedwise.dispatch.channel import Channel, Order, Traffic
+from seedwise.dispatch.channel import Blame, Channel, Order, Traffic, failed
 from seedwise.dispatch.clock import TrialClock, Walltime
 from seedwise.dispatch.self_check import SelfCheck
 from seedwise.dispatch.sizes import ChunkSizes, PackSize

@@ -12,8 +12,7 @@ from seedwise.dispatch.channel import Channel
 from seedwise.driver.run import InFlight, Result_co, Run, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Ledger, Proposer, Rules
-from seedwise.engine.race import Allocation
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.trial import Allocation, OpenTrial
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult, TrialState

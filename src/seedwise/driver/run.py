@@ -18,7 +18,6 @@ from seedwise.errors import ChangedRunError, OptionError
 from seedwise.folder.directory import EventLog, JsonFile, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.race import Race, race_to_json
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
@@ -57,11 +56,6 @@ class Run:
     def elapsed_s(self) -> float:
         """Seconds that this driver has worked on the run."""
         return time.monotonic() - self.started_s
-
-    @property
-    def mode(self) -> ExecutionMode:
-        """Where the work was done last."""
-        return ExecutionMode(self.history.mode)
 
     @property
     def space(self) -> ParameterSpace:

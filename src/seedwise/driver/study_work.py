@@ -12,8 +12,7 @@ from seedwise.driver.run import InFlight, Run, phases_of
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.trial import OpenTrial, Racing
 from seedwise.errors import DamagedFileError, LossFailedError, SpaceError, replay_command
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory

@@ -10,7 +10,7 @@ from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Allocation
+from seedwise.engine.trial import Allocation
 from seedwise.errors import OptionError
 from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger, params_digest
@@ -19,7 +19,8 @@ from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
-from seedwise.results.sweep import SweepResult, SweepTrials
+from seedwise.results.read import read_sweep
+from seedwise.results.sweep import SweepResult
 
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
@@ -88,24 +89,13 @@ class SweepWork(EngineJob[SweepResult]):
 
     def so_far(self) -> SweepResult:
         """Return the result of what is told by now."""
-        run, rows = self.run, self._rows
-        return SweepResult(
-            loss_name=run.parts.loss.name,
-            run_dir=str(run.directory.path),
-            mode=run.mode,
-            direction=run.options.direction,
-            n_trials=len(rows.number),
-            seeds=run.parts.plan.seeds,
-            trials=SweepTrials(rows, self._cases),
-            rows=rows,
-            cases=self._cases,
-        )
+        return self._result
 
     def _read(self) -> None:
-        self._rows = read_rows(self.run.directory.trial_table)
-        states = self._rows.state
-        counts = {state: int((states == code).sum()) for state, code in STATE_CODES.items()}
-        self._counts, self.best = Counter(counts), self.so_far().best
+        rows = read_rows(self.run.directory.trial_table)
+        self._result = read_sweep(self.run.directory, rows, self._cases)
+        counts = {state: int((rows.state == code).sum()) for state, code in STATE_CODES.items()}
+        self._counts, self.best = Counter(counts), self._result.best
 
 
 class SweepProposer:
@@ -195,33 +185,27 @@ def _recovered(run: Run) -> Sequence[int] | None:
     with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
         if decides_losses(changes) or _OF_CASES & changes.keys():
             ledger.begin_phase(", ".join(changes))
-        numbers, again = _to_evaluate_again(run, table)
+        numbers: Sequence[int] | None = run.options.trial_nums
+        again: set[int] = set()
+        cases, rows = run.parts.cases, read_rows(directory.trial_table, tails=False)
+        if _OF_CASES & changes.keys():  # those of which the params are others now
+            for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
+                gone = number >= cases.n_trials
+                if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
+                    again.add(number)
+        if run.options.retry_failed:
+            failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
+            again.update(failed)
+            if numbers is not None:
+                numbers = sorted({*numbers, *failed})
+        if numbers is not None:
+            again.update(n for n in numbers if table.state_of(n) is not None)
         if again:
             # The ledger first: what the table still tells is forgotten by the same call again.
             ledger.begin_again(sorted(again))
             table.begin_again(sorted(again))
             table.sync()
     return numbers
-
-
-def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | None, set[int]]:
-    """Return the numbers that are asked for, and the told trials to evaluate again."""
-    numbers: Sequence[int] | None = run.options.trial_nums
-    again: set[int] = set()
-    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
-    if _OF_CASES & run.history.changes.keys():  # those of which the params are others now
-        for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
-            gone = number >= cases.n_trials
-            if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
-                again.add(number)
-    if run.options.retry_failed:
-        failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
-        again.update(failed)
-        if numbers is not None:
-            numbers = sorted({*numbers, *failed})
-    if numbers is not None:
-        again.update(n for n in numbers if table.state_of(n) is not None)
-    return numbers, again
 
 
 def _open_ledger(run: Run, table: TrialTable) -> Ledger:

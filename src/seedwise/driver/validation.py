@@ -13,7 +13,7 @@ from seedwise.disk.files import writing
 from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
-from seedwise.engine.race import Allocation, TrialSeeds
+from seedwise.engine.trial import Allocation, TrialSeeds
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger, params_digest, read_trials

@@ -10,8 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from seedwise.engine.race import Allocation
-from seedwise.engine.trial import OpenTrial, Step
+from seedwise.engine.trial import Allocation, OpenTrial, Step
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.seeds import Chunk, Cut
 from seedwise.model.trials import (

@@ -23,6 +23,7 @@ import struct
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,9 +102,13 @@ class TrialTable(FrameFile):
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
         with writing(self._path):
-            rows = read_rows(self._path, tails=False)
-        for number, code in zip(rows.number.tolist(), rows.state.tolist(), strict=True):
-            self._set(number, code)
+            for _, body in frames(self._path, FRAMING):
+                if body.startswith(_AGAIN_BEGIN):
+                    for number in _numbers(body).tolist():
+                        self._set(number, NOT_TOLD)
+                else:
+                    _, code, number, *_ = _ROW.unpack_from(body)
+                    self._set(number, code)
         return super().__enter__()
 
     def state_of(self, number: int) -> TrialState | None:
@@ -171,13 +176,12 @@ def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, 
     """
     data, end, begin_again = bytearray(), begin, False
     errors: dict[int, str] = {}  # by row
-    parts: defaultdict[str, tuple[array[int], array[float]]]  # rows and values
-    parts = defaultdict(lambda: (array("q"), array("d")))
+    parts: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     for position, body in frames(path, FRAMING, begin):
         end, row = position, len(data) // _ROW.size
         if body.startswith(_AGAIN_BEGIN):
             begin_again = True
-            numbers = np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
+            numbers = _numbers(body)
             not_told = np.zeros(len(numbers), dtype=_ROW_TYPE)
             not_told["number"] = numbers
             data += not_told.tobytes()
@@ -187,29 +191,30 @@ def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, 
         if "error" in tail:
             errors[row] = tail["error"]
         for name, value in tail.get("components", {}).items():
-            parts[name][0].append(row)
-            parts[name][1].append(value)
+            parts[name].extend(repeat(math.nan, row - len(parts[name])))
+            parts[name].append(value)
     rows = np.frombuffer(data, dtype=_ROW_TYPE)
-    components = {}
-    for name, (at, values) in parts.items():
-        components[name] = np.full(len(rows), np.nan)
-        components[name][np.array(at)] = values
-    return _last_told(rows, errors, components), end, begin_again
-
-
-def _last_told(
-    rows: NDArray[Any], errors: dict[int, str], components: dict[str, NDArray[np.float64]]
-) -> TableRows:
-    """Return the last row of each trial that is told, in the order of their numbers."""
-    _, from_end = np.unique(rows["number"][::-1], return_index=True)
-    last = len(rows) - 1 - from_end
-    kept = last[rows["state"][last] != NOT_TOLD]
+    kept = _last_told(rows)
     failed = np.intersect1d(np.fromiter(errors, dtype=np.intp), kept).tolist()
-    return TableRows(
+    for column in parts.values():
+        column.extend(repeat(math.nan, len(rows) - len(column)))
+    told = TableRows(
         **{name: rows[name][kept] for name in _COLUMNS},
         errors={int(rows["number"][row]): errors[row] for row in failed},
-        components={name: column[kept] for name, column in components.items()},
+        components={name: np.frombuffer(column)[kept] for name, column in parts.items()},
     )
+    return told, end, begin_again
+
+
+def _last_told(rows: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the last row of each trial that is told, in the order of their numbers."""
+    _, from_end = np.unique(rows["number"][::-1], return_index=True)
+    last: NDArray[np.intp] = len(rows) - 1 - from_end
+    return last[rows["state"][last] != NOT_TOLD]
+
+
+def _numbers(body: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
 
 
 def _row_body(trial: TrialResult, digest: str) -> bytes:

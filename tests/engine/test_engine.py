@@ -60,7 +60,7 @@ class Work:
         self.events = []
         self.channel = channel
         self.engine = Engine(
-            rules, Allocation(plan), self.proposer, channel, self.ledger, self.folders
+            rules, Allocation(plan), self.proposer, channel, self.ledger, self.folders.settle
         )
 
     @property

@@ -88,7 +88,12 @@ class Job:
         self.proposers.append(FakeProposer())
         self.channel = FakeChannel(self._loss, random.Random(self.name), largest_batch=4)
         engine = Engine(
-            rules, Allocation(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
+            rules,
+            Allocation(PLAN),
+            self.proposer,
+            self.channel,
+            FakeLedger(),
+            FakeFolders().settle,
         )
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)

@@ -130,7 +130,9 @@ class Work:
             return k if sum(one.n_seeds for one in self.proposer.results) < most else 0
 
         rules = Rules(n_trials, in_flight, **more)
-        self.engine = Engine(rules, self.racing, self.proposer, channel, self.ledger, self.folders)
+        self.engine = Engine(
+            rules, self.racing, self.proposer, channel, self.ledger, self.folders.settle
+        )
 
     def read(self, number):
         losses = np.full(N_PLAN, np.nan)

@@ -111,7 +111,9 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             out_of_time=self.out_of_time,
             cut=cut if plan.measured else None,
         )
-        self._engine = engine = Engine(rules, allocation, proposer, channel, ledger, folders)
+        self._engine = engine = Engine(
+            rules, allocation, proposer, channel, ledger, folders.settle
+        )
         if not self._part:
             self.write_summary()
         engine.begin(emit)

@@ -69,13 +69,6 @@ class Ledger(Protocol):
         """Return when all records are on disk."""
 
 
-class Folders(Protocol):
-    """Where the files of the loss are kept."""
-
-    def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Keep the files of a trial's accepted evaluations only."""
-
-
 @attrs.frozen
 class Rules:
     """The rules of an engine."""
@@ -110,7 +103,8 @@ class Engine:
     _proposer: Proposer
     channel: Channel
     _ledger: Ledger
-    _folders: Folders
+    #: Keeps the files of a trial, by its number, of its accepted evaluations only.
+    _settle: Callable[[int, Sequence[str], Mapping[str, Any]], None]
     #: The trial at whose failure the run stopped, if it did.
     failed: OpenTrial | None = None
     #: The number of evaluated seeds that no value needed, since a look came early.
@@ -153,10 +147,7 @@ class Engine:
         self._begin_looks_early()
 
     def take(self, results: Sequence[ChunkResult]) -> None:
-        """Take results, in any order; tell the trials that they decide, and ask for others.
-
-        Results that no trial waits for are dropped.
-        """
+        """Take results that trials wait for, in any order; tell what they decide, and ask on."""
         waited_for = [
             (trial, result)
             for result in results
@@ -231,7 +222,7 @@ class Engine:
     def _tell(self, trial: OpenTrial) -> TrialFinished:
         proposal = trial.proposal
         about = {"number": proposal.number, "params": proposal.params}
-        self._folders.settle(proposal.number, trial.folders(), about)
+        self._settle(proposal.number, trial.folders(), about)
         # A failure by the cluster or by a crash never stops the run; an error of the loss may.
         of_loss = trial.failure is not None and trial.failure.kind is FailureKind.LOSS
         stops = of_loss and self._rules.stops_at_failure and self._rules.note_stop(trial)

@@ -88,10 +88,9 @@ def make_own_folder(path: Path) -> None:
 
 def is_folder(path: Path) -> bool:
     """Tell whether a path is a folder, and not a link to one: that is somebody else's."""
-    try:
+    with contextlib.suppress(OSError):
         return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
+    return False
 
 
 def remove(path: Path) -> None:
@@ -105,11 +104,10 @@ def remove(path: Path) -> None:
 
 def inode_and_size(path: Path) -> tuple[int, int]:
     """Return what tells a file from one that replaces it, and its length; zeros without one."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         found = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_ino, found.st_size
+        return found.st_ino, found.st_size
+    return 0, 0
 
 
 def allow_many_files() -> None:

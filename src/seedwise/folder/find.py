@@ -96,15 +96,15 @@ def is_unborn(path: Path) -> bool:
     if not path.is_dir():
         return False
     for entry in path.iterdir():
+        made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
         if entry.name == "slurm":
             ours = entry.is_dir() and not any(entry.iterdir())
         elif entry.name == ".gitignore":
             ours = entry.read_bytes() == GITIGNORE
+        elif made_aside is not None:
+            ours = made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
         else:
-            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
-            ours = entry.name in BEFORE_IT_BEGINS or (
-                made_aside is not None and made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
-            )
+            ours = entry.name in BEFORE_IT_BEGINS
         if not ours:
             return False
     return True

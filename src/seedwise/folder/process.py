@@ -1,5 +1,6 @@
 """The identity of a process that holds a lease, on any host and after any reboot."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -94,10 +95,9 @@ def _job() -> tuple[str, str, int]:
 
 
 def _place() -> tuple[str, str, str]:
-    try:
+    namespace = ""
+    with contextlib.suppress(OSError):  # not Linux
         namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:  # not Linux
-        namespace = ""
     return socket.gethostname(), _machine(), namespace
 
 
@@ -125,7 +125,6 @@ def _started_s(pid: int) -> float:
 
 
 def _text(path: str) -> str:
-    try:
+    with contextlib.suppress(OSError):
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
+    return ""

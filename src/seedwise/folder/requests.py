@@ -70,40 +70,36 @@ def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -
     directory = directory.home
     with allowed_to_us(directory.path):
         require_owner(directory.path)
-        _ask(directory, request, timeout_s)
-
-
-def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
-    path, answer = _paths(directory.control, request.id)
-    give_up_s = time.monotonic() + timeout_s
-    has_asked = False
-    while True:
-        holder = lease_holder(directory.lease)
-        found = _listed(directory.control)
-        if answer.name in found:
-            content = _read(answer)
-            answer.unlink(missing_ok=True)
-            _forget_if_ended(directory)
-            if content is not None and content.get("error") is not None:
-                raise errors.RequestRefusedError(directory.path, str(content["error"]))
-            return
-        if holder is None:
-            path.unlink(missing_ok=True)
-            _forget_if_ended(directory)
-            state = read_status(directory).state
-            if has_asked and request.scale is None and state == "stopped":
-                return  # it stopped, and may have removed the answer
-            raise errors.NoDriverError(directory.path, state)
-        if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
-            with writing(directory.path / path.name):
-                directory.control.mkdir(mode=0o700, exist_ok=True)
-                _put(path, attrs.asdict(request))
-            has_asked = True
-        if timeout_s <= 0:
-            return
-        if time.monotonic() >= give_up_s:
-            raise errors.NotAnsweredError(directory.path, holder, timeout_s)
-        time.sleep(_ANSWER_RETRY_S)
+        path, answer = _paths(directory.control, request.id)
+        give_up_s = time.monotonic() + timeout_s
+        has_asked = False
+        while True:
+            holder = lease_holder(directory.lease)
+            found = _listed(directory.control)
+            if answer.name in found:
+                content = _read(answer)
+                answer.unlink(missing_ok=True)
+                _forget_if_ended(directory)
+                if content is not None and content.get("error") is not None:
+                    raise errors.RequestRefusedError(directory.path, str(content["error"]))
+                return
+            if holder is None:
+                path.unlink(missing_ok=True)
+                _forget_if_ended(directory)
+                state = read_status(directory).state
+                if has_asked and request.scale is None and state == "stopped":
+                    return  # it stopped, and may have removed the answer
+                raise errors.NoDriverError(directory.path, state)
+            if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
+                with writing(directory.path / path.name):
+                    directory.control.mkdir(mode=0o700, exist_ok=True)
+                    _put(path, attrs.asdict(request))
+                has_asked = True
+            if timeout_s <= 0:
+                return
+            if time.monotonic() >= give_up_s:
+                raise errors.NotAnsweredError(directory.path, holder, timeout_s)
+            time.sleep(_ANSWER_RETRY_S)
 
 
 class Control(contextlib.AbstractContextManager["Control"]):
@@ -165,10 +161,9 @@ def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:
 
 def _listed(folder: Path) -> list[str]:
     # Listed, since a file server's client remembers for half a minute that a file was missing.
-    try:
+    with contextlib.suppress(OSError):
         return [path.name for path in folder.iterdir()]
-    except OSError:
-        return []
+    return []
 
 
 def _put(path: Path, content: Mapping[str, Any]) -> None:

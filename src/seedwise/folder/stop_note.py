@@ -30,15 +30,8 @@ class StopNote:
 def write(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
     error = note.error
-    directory.failure.write(
-        {
-            "trial": note.number,
-            "seen": note.seen,
-            "error": type(error).__name__,
-            "text": str(error),
-            "data": vars(error),
-        }
-    )
+    said = {"trial": note.number, "seen": note.seen, "error": type(error).__name__}
+    directory.failure.write({**said, "text": str(error), "data": vars(error)})
 
 
 def read(directory: RunDirectory) -> StopNote | None:

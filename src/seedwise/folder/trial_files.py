@@ -117,10 +117,9 @@ def _first_position(number: int, name: str) -> int:
 
 def _evaluations(about_file: Path) -> set[str]:
     """Return the evaluations that a trial's files are of; none if unknown."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return set(json.loads(about_file.read_bytes())[_EVALUATIONS])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    return set()
 
 
 def _move_content(source: Path, target: Path, position: int) -> None:

@@ -209,8 +209,9 @@ def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, 
 def _last_told(rows: NDArray[Any]) -> NDArray[np.intp]:
     """Return the last row of each trial that is told, in the order of their numbers."""
     _, from_end = np.unique(rows["number"][::-1], return_index=True)
-    last: NDArray[np.intp] = len(rows) - 1 - from_end
-    return last[rows["state"][last] != NOT_TOLD]
+    last = len(rows) - 1 - from_end
+    told: NDArray[np.intp] = last[rows["state"][last] != NOT_TOLD]
+    return told
 
 
 def _numbers(body: bytes) -> NDArray[np.int64]:

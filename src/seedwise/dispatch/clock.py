@@ -118,10 +118,7 @@ class TrialClock:
 
 
 class Walltime:
-    """Keeps workers from beginning chunks that the end of their job would interrupt.
-
-    It learns from the finished chunks and from those that were interrupted.
-    """
+    """Keeps workers from chunks that their job's end would interrupt; it learns from those."""
 
     def __init__(self, walltime_s: float, clock: TrialClock) -> None:
         self._walltime_s = walltime_s

@@ -70,7 +70,8 @@ def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter
         witness = None  # of a seed in the driver's way, if it is asked for and can be had
         if options.self_check and work.has_witness and parts.has_function:
             witness = closing.enter_context(contextlib.closing(ForkedWitness(parts.loss)))
-        _cancel_left_jobs(work.run)
+        if not work.run.history.is_new:
+            _cancel_left_jobs(work.run)
         with open_workplace(reporter, stop, witness) as workplace:
             work.write_summary()
             workplace.report.begin()
@@ -82,8 +83,6 @@ def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter
 
 def _cancel_left_jobs(run: Run) -> None:
     """Cancel the jobs of a driver that was killed, before there are jobs of this one."""
-    if run.history.is_new:
-        return
     try:
         cancel_left_jobs(run.directory, run.history.last_name)
     except CommandError as error:

@@ -70,12 +70,11 @@ def check_seed(
             works[0].run.prepare()
             return works[0]
 
-        def without_folder(text: str) -> str:
-            return text.replace(f"{directory.log_dir}/", "")
+        folder = f"{directory.log_dir}/"
 
         def tell(event: Event) -> None:
             if isinstance(event, PoolChanged):
-                news = attrs.evolve(event.news, text=without_folder(event.news.text))
+                news = attrs.evolve(event.news, text=event.news.text.replace(folder, ""))
                 event = attrs.evolve(event, news=news)
             listen(event)
 
@@ -104,7 +103,7 @@ def check_seed(
             raise
         except errors.SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
-            error.args = (without_folder(str(error)),)
+            error.args = (str(error).replace(folder, ""),)
             raise
 
 

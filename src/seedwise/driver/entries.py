@@ -22,7 +22,6 @@ from seedwise.folder.find import entry_directory
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
-from seedwise.model.validation import Validation
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.read import entries_result
 from seedwise.results.study import OptimizeResult
@@ -138,19 +137,16 @@ class EntriesWork(Work[MultiOptimizeResult]):
 
     def note_end(self, entry_id: str, end: OptimizeResult | Exception) -> None:
         """Take note of how an entry ended; ``summary.json`` says it at once."""
-        best: TrialResult | None = None
-        validated: Validation | None = None
-        error: str | None = None
+        n_ended = len(self._results) + len(self._failed) + 1
+        numbers = n_ended, len(self.run.options.entry_ids)
         if isinstance(end, Exception):
             self._failed[entry_id] = end
-            error = errors.in_a_line(end)
+            event = EntryFinished(entry_id, None, errors.in_a_line(end), *numbers, None)
         else:
             self._results[entry_id] = end
-            best, validated = end.best_trial, end.validation
+            event = EntryFinished(entry_id, end.best_trial, None, *numbers, end.validation)
         self.write_summary()
-        n_ended = len(self._results) + len(self._failed)
-        n_entries = len(self.run.options.entry_ids)
-        self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries, validated))
+        self._listen(event)
 
     @contextlib.contextmanager
     def noting_errors(self, entry_id: str) -> Iterator[None]:

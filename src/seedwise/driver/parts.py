@@ -287,10 +287,7 @@ def saved_version(directory: RunDirectory) -> str | None:
 
 
 def named_as_before(parts: Parts, directory: RunDirectory) -> Parts:
-    """Return the parts with the code's digest that the run began with, if the code is the same.
-
-    Another version of Python writes another digest.
-    """
+    """Return the parts with the digest that another Python may have written of the same code."""
     try:
         saved = read_saved(directory)
     except NotARunError:

@@ -244,13 +244,12 @@ def trials_of_finished(run: Run) -> Sequence[TrialResult] | None:
         return None
     if not path.exists() or journal_end(path) < path.stat().st_size:
         return None
-    name = run.history.study_name
-    trials = read_trials(path, name)
+    trials = told_trials(run)
     if run.options.retry_failed and (
         _failed(trials) or validation.failed_on_fresh_seeds(run, trials)
     ):
         return None
-    none_in_flight = len(read_params(path, name)) == len(trials)
+    none_in_flight = len(read_params(path, run.history.study_name)) == len(trials)
     return trials if none_in_flight and validation.is_complete(run, trials) else None
 
 

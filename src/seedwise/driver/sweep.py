@@ -30,10 +30,7 @@ _OF_CASES = {"source", "overrides", "trial_zero"}
 
 
 class SweepWork(EngineJob[SweepResult]):
-    """The one job of a sweep, and all its work.
-
-    `numbers` are the trials that are asked for by number; None is all that are not told.
-    """
+    """The work on the trials of a sweep that are asked for by number, or on all not told."""
 
     packs = True
     summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
@@ -99,10 +96,9 @@ class SweepWork(EngineJob[SweepResult]):
 
 
 class SweepProposer:
-    """Gives the cases of a sweep, and keeps how they turned out in its table.
+    """Gives the cases of these numbers when asked for them, and keeps their results in a table.
 
-    `numbers` are the trials to evaluate. They are drawn as they are asked for, so that a million
-    cases are never in memory at once.
+    So a million cases are never in memory at once.
     """
 
     def __init__(

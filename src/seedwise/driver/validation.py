@@ -99,8 +99,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
     n_seeds = run.options.fresh_seeds_of(run.parts.looks)
-    other_terms = _on_other_terms(run, chosen)
-    args = chosen, plan, n_seeds, run.options.direction, other_terms
+    args = chosen, plan, n_seeds, run.options.direction, _on_other_terms(run, chosen)
     if smoothed is None or not run.parts.looks.in_parts or _losses_changed(run):
         return Halving(*args)
     return Halving(*args, smoothed.values)
@@ -274,10 +273,7 @@ class Halving(Allocation):
 
 
 def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
-    """Return the candidates, by number, whose values of the search do not compare.
-
-    They had other seeds than one another, or an earlier loss.
-    """
+    """Return the candidates, by number, that had other seeds than one another, or another loss."""
     if run.parts.looks.in_parts:
         return {trial.number for trial in chosen}
     if not _losses_changed(run):

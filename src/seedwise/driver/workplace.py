@@ -72,6 +72,9 @@ def open_workplace(
         report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(keeper.tell_last_news)
+        if not gc.get_freeze_count():  # garbage collections of imports stop the event loop
+            gc.freeze()
+            when_closed.callback(gc.unfreeze)
         on_slurm = options.place == "slurm"
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
@@ -102,7 +105,6 @@ def open_workplace(
             keeper.look()
 
         with (
-            _short_collections(),
             bring(place.client, run.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
@@ -130,16 +132,6 @@ def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[
     finally:
         if client.status == "running":
             client.unregister_worker_plugin(loss_id)
-
-
-@contextmanager
-def _short_collections() -> Iterator[None]:
-    """Leave what was imported out of garbage collections: they stop the event loop for 0.1 s."""
-    with ExitStack() as after:
-        if not gc.get_freeze_count():  # by the caller, or by another run
-            gc.freeze()
-            after.callback(gc.unfreeze)
-        yield
 
 
 @attrs.frozen

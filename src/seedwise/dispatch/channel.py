@@ -150,7 +150,7 @@ class Channel:
 
 
 class Blame:
-    """Holds chunks whose worker was lost back until it is known whether they are to blame.
+    """Holds back chunks whose worker was lost, until it is known whether they are to blame.
 
     Each was alone in a process of its own. It may have taken down more than that process, say by
     taking memory so fast that Slurm ended the job. Or the cluster took the job away for another

@@ -59,9 +59,12 @@ class Work:
         self.folders = FakeFolders()
         self.events = []
         self.channel = channel
-        self.engine = Engine(
-            rules, Allocation(plan), self.proposer, channel, self.ledger, self.folders.settle
-        )
+
+        def settle(*given):
+            self.folders.settle(*given)
+
+        allocation = Allocation(plan)
+        self.engine = Engine(rules, allocation, self.proposer, channel, self.ledger, settle)
 
     @property
     def trials(self):

@@ -76,6 +76,7 @@ def open_workplace(
             gc.freeze()
             when_closed.callback(gc.unfreeze)
         on_slurm = options.place == "slurm"
+        limits_s = options.chunk_timeout_seconds or math.inf, place.walltime_s or math.inf
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
@@ -84,12 +85,9 @@ def open_workplace(
             packs=work.packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
-            chunk_limit_s=min(
-                options.chunk_timeout_seconds or math.inf, place.walltime_s or math.inf
-            ),
+            chunk_limit_s=min(limits_s),
             fault=place.fault,
         )
-
         self_check = None
         if options.self_check:
             self_check = SelfCheck(

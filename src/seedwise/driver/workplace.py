@@ -51,8 +51,7 @@ def open_workplace(
     work, run = reporter.work, reporter.work.run
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
-    at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(work.n_chunks, at_once)
+    demand = Demand(work.n_chunks, options.worker_parallelism if loss.vectorized else 1)
     folder = run.directory
     tag = RunTag(
         name=folder.name,

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import seedwise as sw
 from seedwise.cli import main
-from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE
+from seedwise.folder.find import NOTES_VARIABLE, START_VARIABLE
 from tests.faults.harness import ROOT
 from tests.faults.loss import LOG_VARIABLE, PACE_VARIABLE, evaluations, noted
 from tests.losses import bowl

@@ -32,7 +32,7 @@ from scipy import stats
 
 from seedwise.driver.validation import Halving
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
+from seedwise.engine.trial import Racing
 from seedwise.model.options.race import Race
 from seedwise.model.racing import looks
 from seedwise.model.seeds import Chunk, seed_plan
@@ -233,7 +233,7 @@ def search(
         plan, trial_looks, "minimize", lambda told, n: told <= n - method.lag, (), lambda _: None
     )
     rules = Rules(10**9, lambda: method.lag, room=slots.room)
-    engine = Engine(rules, racing, proposer, slots, ledger, ledger)
+    engine = Engine(rules, racing, proposer, slots, ledger, ledger.settle)
     engine.begin(lambda _: None)
     for share in (share for share in method.shares if share <= method.until):
         while slots.n_evaluated + cost(method, len(proposer.results)) < share * FULL_BUDGET:
@@ -265,7 +265,7 @@ def validated(method: Method, proposer: InMemoryProposer, searched: Slots, share
     while halving.begin_round():
         slots = searched.again()
         rules = Rules(halving.n_waiting, lambda: halving.n_waiting, in_order=False)
-        engine = Engine(rules, halving, halving, slots, ledger, ledger)
+        engine = Engine(rules, halving, halving, slots, ledger, ledger.settle)
         engine.begin(lambda _: None)
         while not engine.done:
             engine.take([slots.next()])

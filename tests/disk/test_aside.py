@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seedwise.disk.aside import replace_file, replacing, write_all
+from seedwise.disk.files import replace_file, replacing, write_all
 
 
 class FillingDisk:
@@ -149,7 +149,7 @@ def test_an_error_is_told_even_if_the_file_aside_can_not_be_removed(path, monkey
 def test_a_process_that_dies_before_the_rename_leaves_the_old_file_whole(path):
     code = (
         "import os, pathlib, sys\n"
-        "from seedwise.disk.aside import replace_file\n"
+        "from seedwise.disk.files import replace_file\n"
         "pathlib.Path.replace = lambda *args: os._exit(9)\n"
         "replace_file(pathlib.Path(sys.argv[1]), b'new')\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedwise.disk.lines import append_lines, read_lines
+from seedwise.disk.files import append_lines, read_lines
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from seedwise.dispatch import blame as module
-from seedwise.dispatch.blame import Blame, failed
-from seedwise.dispatch.channel import Order
+from seedwise.dispatch import channel as module
+from seedwise.dispatch.channel import Blame, Order, failed
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import FailureKind
 from seedwise.worker.chunk import ChunkTask

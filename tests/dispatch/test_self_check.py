@@ -9,7 +9,7 @@ import pytest
 
 from seedwise.dispatch import self_check
 from seedwise.dispatch.channel import Order
-from seedwise.dispatch.self_check import Answer, Record, SelfCheck
+from seedwise.dispatch.self_check import Record, SelfCheck
 from seedwise.errors import SelfCheckError
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import ChunkResult, FailureKind, SeedFailure
@@ -22,7 +22,7 @@ FIRST = Reference(0, PARAMS, 11, None, 0)
 class FakeWitness:
     """A witness that answers what it is told to, when it is told to."""
 
-    def __init__(self, answer: Answer | None = None) -> None:
+    def __init__(self, answer: float | str | None = None) -> None:
         self.value = answer
         self.asked: list[Reference] = []
         self.is_closed = False
@@ -30,7 +30,7 @@ class FakeWitness:
     def ask(self, reference: Reference) -> None:
         self.asked.append(reference)
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> float | str | None:
         assert self.asked
         assert not self.is_closed
         return self.value
@@ -91,7 +91,7 @@ def test_of_several_entries_the_first_that_is_sent_counts_for_all():
 
 
 def test_the_driver_is_asked_when_the_first_worker_has_answered():
-    witness = FakeWitness(Answer(1.0))
+    witness = FakeWitness(1.0)
     checked = Checked(witness)
     order, other = checked.order(), checked.order(start=2)
     assert checked.passed((other, result(other))) == []
@@ -111,7 +111,7 @@ def test_a_failure_is_handed_on_without_the_driver():
 
 
 def test_values_that_agree_pass_and_are_kept():
-    checked = Checked(FakeWitness(Answer(1.0)))
+    checked = Checked(FakeWitness(1.0))
     order, other = checked.order(), checked.order(trial=1)
     results = [(other, result(other, 1.0, worker="w1")), (order, result(order, 1.0))]
     assert checked.passed(*results) == [found for _, found in results]
@@ -127,7 +127,7 @@ def test_nothing_is_handed_on_before_the_driver_has_answered():
     assert checked.passed((order, first)) == []
     assert checked.passed() == []
     assert checked.passed((order, second)) == []
-    witness.value = Answer(1.0)
+    witness.value = 1.0
     assert checked.passed() == [first, second]
     assert checked.passed() == []
 
@@ -137,7 +137,7 @@ def test_a_driver_whose_value_differs_ends_the_run_before_it_begins():
     checked = Checked(witness)
     order = checked.order()
     assert checked.passed((order, result(order, 1.0, job_id="77"))) == []
-    witness.value = Answer(3.0)
+    witness.value = 3.0
     with pytest.raises(SelfCheckError, match=r"3\.0 on the driver") as caught:
         checked.passed()
     assert caught.value.values == {"worker w0, job 77": 1.0, "the driver": 3.0}
@@ -148,7 +148,7 @@ def test_a_driver_whose_value_differs_ends_the_run_before_it_begins():
 
 
 def test_a_difference_waits_for_the_chunk_that_tells_whether_it_is_by_chance():
-    checked = Checked(FakeWitness(Answer(3.0)))
+    checked = Checked(FakeWitness(3.0))
     first, other = checked.order(), checked.order(trial=1)
     assert checked.passed((other, result(other, 1.0))) == []
     with pytest.raises(SelfCheckError):
@@ -156,7 +156,7 @@ def test_a_difference_waits_for_the_chunk_that_tells_whether_it_is_by_chance():
 
 
 def test_a_loss_that_draws_by_chance_is_told_and_goes_on():
-    checked = Checked(FakeWitness(Answer(3.0)))
+    checked = Checked(FakeWitness(3.0))
     first, other = checked.order(), checked.order(trial=1)
     assert checked.passed((other, result(other, 1.0))) == []
     assert len(checked.passed((first, result(first, losses=(1.5, 2.0))))) == 2
@@ -170,14 +170,14 @@ def test_a_loss_that_draws_by_chance_is_told_and_goes_on():
 
 @pytest.mark.parametrize("losses", [(1.0, 2.0), (1.0 + 1e-15, 2.0), None])
 def test_the_same_value_twice_is_not_chance(losses):
-    checked = Checked(FakeWitness(Answer(1.0)))
+    checked = Checked(FakeWitness(1.0))
     order = checked.order()
     assert len(checked.passed((order, result(order, 1.0, losses)))) == 1
     assert checked.notes == []
 
 
 def test_chance_is_looked_for_on_one_worker_only():
-    checked = Checked(FakeWitness(Answer(1.0)))
+    checked = Checked(FakeWitness(1.0))
     first, other = checked.order(), checked.order(trial=1)
     results = [(other, result(other, 1.0)), (first, result(first, None, (5.0, 2.0), "w1"))]
     assert len(checked.passed(*results)) == 2
@@ -186,7 +186,7 @@ def test_chance_is_looked_for_on_one_worker_only():
 
 @pytest.mark.parametrize("loss", [1.0 + 1e-15, 1.0 - 1e-6])
 def test_what_may_be_rounding_is_told_once(loss):
-    checked = Checked(FakeWitness(Answer(loss)))
+    checked = Checked(FakeWitness(loss))
     order = checked.order()
     assert len(checked.passed((order, result(order, 1.0)))) == 1
     assert len(checked.passed((order, result(order, 1.0 + 1e-14, worker="w1")))) == 1
@@ -197,14 +197,14 @@ def test_what_may_be_rounding_is_told_once(loss):
 
 @pytest.mark.parametrize("loss", [1.0 + 1e-3, -1.0, 0.0, float("inf")])
 def test_more_than_rounding_is_an_error(loss):
-    checked = Checked(FakeWitness(Answer(loss)))
+    checked = Checked(FakeWitness(loss))
     order = checked.order()
     with pytest.raises(SelfCheckError):
         checked.passed((order, result(order, 1.0)))
 
 
 def test_a_late_worker_whose_value_differs_ends_the_run():
-    checked = Checked(FakeWitness(Answer(1.0)))
+    checked = Checked(FakeWitness(1.0))
     order, late = checked.order(), checked.order(trial=7)
     assert len(checked.passed((order, result(order, 1.0)))) == 1
     with pytest.raises(SelfCheckError, match=r"2\.0 on worker late"):
@@ -212,7 +212,7 @@ def test_a_late_worker_whose_value_differs_ends_the_run():
 
 
 def test_a_late_worker_that_differs_after_rounding_did_ends_the_run():
-    checked = Checked(FakeWitness(Answer(1.0 + 1e-15)))
+    checked = Checked(FakeWitness(1.0 + 1e-15))
     order, late = checked.order(), checked.order(trial=7)
     assert len(checked.passed((order, result(order, 1.0)))) == 1
     with pytest.raises(SelfCheckError, match=r"2\.0 on worker late"):
@@ -229,7 +229,7 @@ def test_workers_that_differ_from_one_another_without_a_witness():
 
 
 def test_a_witness_that_dies_is_told():
-    checked = Checked(FakeWitness(Answer(None, "its process died")))
+    checked = Checked(FakeWitness("its process died"))
     order = checked.order()
     assert len(checked.passed((order, result(order, 1.0)))) == 1
     assert checked.notes == [
@@ -253,7 +253,7 @@ def test_a_witness_that_never_answers_is_waited_for_a_while(monkeypatch):
 
 
 def test_a_worker_that_could_not_evaluate_it_has_nothing_to_compare():
-    checked = Checked(FakeWitness(Answer(1.0)))
+    checked = Checked(FakeWitness(1.0))
     order = checked.order()
     assert len(checked.passed((order, result(order, None, None)))) == 1
     assert checked.notes == []
@@ -261,7 +261,7 @@ def test_a_worker_that_could_not_evaluate_it_has_nothing_to_compare():
 
 @pytest.mark.parametrize(("value", "differs"), [(1.0, False), (1.0 + 1e-15, False), (2.0, True)])
 def test_a_run_that_is_resumed_is_compared_with_its_record(value, differs):
-    witness = FakeWitness(Answer(value))
+    witness = FakeWitness(value)
     checked = Checked(witness, Record(FIRST, 1.0))
     order = checked.order(trial=5)
     assert order.task.reference == FIRST
@@ -283,7 +283,7 @@ def test_a_run_that_is_resumed_amid_a_trial_waits_for_nothing():
 
 
 def test_a_loss_that_is_known_to_draw_by_chance_is_not_compared():
-    checked = Checked(FakeWitness(Answer(3.0)), Record(FIRST, None))
+    checked = Checked(FakeWitness(3.0), Record(FIRST, None))
     order = checked.order(trial=5)
     assert len(checked.passed((order, result(order, 2.0)))) == 1
     assert checked.notes == []

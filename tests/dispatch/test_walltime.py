@@ -7,10 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from seedwise.dispatch.blame import failed
-from seedwise.dispatch.channel import Order
-from seedwise.dispatch.clock import TrialClock
-from seedwise.dispatch.walltime import Walltime
+from seedwise.dispatch.channel import Order, failed
+from seedwise.dispatch.clock import TrialClock, Walltime
 from seedwise.errors import ChunkTooLongError, ClusterError
 from seedwise.model.seeds import Chunk
 from seedwise.model.trials import ChunkResult, SeedFailure

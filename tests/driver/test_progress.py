@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seedwise.driver import report as module
 from seedwise.driver.report import Reporter
-from seedwise.driver.work import InFlight
+from seedwise.driver.run import InFlight
 from seedwise.model.trials import TrialState
 from tests.builders import trial
 

@@ -28,8 +28,7 @@ from seedwise.driver.report import (
     plan_notes,
     tell_end,
 )
-from seedwise.driver.run import take_up
-from seedwise.driver.work import InFlight
+from seedwise.driver.run import InFlight, take_up
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped
 from seedwise.folder.directory import JsonFile, read_events
 from seedwise.folder.find import entry_directory, open_run_directory
@@ -279,7 +278,7 @@ def test_the_beginning_is_told(run):
     run.prepared()
     run.begin()
     assert run.directory.read_meta()["mode"] == "distributed"
-    assert run.run.mode is ExecutionMode.DISTRIBUTED
+    assert run.run.history.mode == "distributed"
     assert run.events == [
         RunStarted(run.directory.path, 0, "Slurm", "http://node:1/status", "ssh -L 1:node:1 node")
     ]
@@ -772,7 +771,7 @@ def test_the_mode_of_a_run_that_was_done_before_is_what_it_was(tmp_path):
     for _ in range(2):
         again = Case(tmp_path)
         again.finished()
-        assert again.run.mode is ExecutionMode.DISTRIBUTED
+        assert again.run.history.mode == "distributed"
         assert again.directory.read_meta()["mode"] == "distributed"
         assert [type(event) for event in again.events] == [RunFinished]
 
@@ -780,7 +779,7 @@ def test_the_mode_of_a_run_that_was_done_before_is_what_it_was(tmp_path):
 def test_the_mode_is_known_after_a_driver_that_got_no_workers(tmp_path):
     finish(tmp_path)
     Case(tmp_path, n_trials=9).prepared()
-    assert Case(tmp_path).run.mode is ExecutionMode.DISTRIBUTED
+    assert Case(tmp_path).run.history.mode == "distributed"
 
 
 # Entries: each has a report of its own, and the run has one for all.

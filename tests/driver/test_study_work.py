@@ -11,7 +11,7 @@ import pytest
 from seedwise.driver.parts import make_parts
 from seedwise.driver.report import Reporter, tell_end
 from seedwise.driver.run import take_up
-from seedwise.driver.study_work import Study, StudyWork
+from seedwise.driver.study_work import StudyWork
 from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import RunFinished
@@ -36,7 +36,7 @@ class Work:
         options = RunOptions.from_keywords(given)
         self.directory = open_run_directory(path, "mine", bowl.name)
         run = take_up(make_parts(bowl, options), options, self.directory, lambda: None)
-        self.study = Finished(Study(run.at_work(), trials))
+        self.study = Finished(run.at_work(), trials)
         self.study.run.prepare()
 
     def finish(self) -> None:

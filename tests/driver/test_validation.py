@@ -57,7 +57,7 @@ class Case:
         halving = self.halving
         way = FakeChannel(self.loss, rng, largest_batch=3, **channel)
         rules = Rules(halving.n_waiting, lambda: 99, in_order=False, trial_retry_attempts=0)
-        engine = Engine(rules, halving, halving, way, self.ledger, FakeFolders())
+        engine = Engine(rules, halving, halving, way, self.ledger, FakeFolders().settle)
         engine.begin(lambda _: None)
         return engine, way
 

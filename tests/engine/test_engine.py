@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Allocation
+from seedwise.engine.trial import Allocation
 from seedwise.model.seeds import SeedPlan, seed_plan
 from seedwise.model.trials import (
     ChunkResult,
@@ -59,9 +59,12 @@ class Work:
         self.folders = FakeFolders()
         self.events = []
         self.channel = channel
-        self.engine = Engine(
-            rules, Allocation(plan), self.proposer, channel, self.ledger, self.folders
-        )
+
+        def settle(*given):
+            self.folders.settle(*given)
+
+        allocation = Allocation(plan)
+        self.engine = Engine(rules, allocation, self.proposer, channel, self.ledger, settle)
 
     @property
     def trials(self):

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.loop import work_through
-from seedwise.engine.race import Allocation
+from seedwise.engine.engine import Engine, Rules, work_through
+from seedwise.engine.trial import Allocation
 from seedwise.model.seeds import seed_plan
 from seedwise.model.trials import ChunkResult
 from tests.fakes import FakeChannel, FakeFolders, FakeLedger, FakeProposer
@@ -89,7 +88,12 @@ class Job:
         self.proposers.append(FakeProposer())
         self.channel = FakeChannel(self._loss, random.Random(self.name), largest_batch=4)
         engine = Engine(
-            rules, Allocation(PLAN), self.proposer, self.channel, FakeLedger(), FakeFolders()
+            rules,
+            Allocation(PLAN),
+            self.proposer,
+            self.channel,
+            FakeLedger(),
+            FakeFolders().settle,
         )
         engine.begin(self._emit)
         self._dispatcher.channels.append(self.channel)

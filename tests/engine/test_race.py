@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
+from seedwise.engine.trial import Racing
 from seedwise.model.options.race import Race
 from seedwise.model.racing import dropped_estimate, is_worse, looks
 from seedwise.model.seeds import seed_plan
@@ -130,7 +130,9 @@ class Work:
             return k if sum(one.n_seeds for one in self.proposer.results) < most else 0
 
         rules = Rules(n_trials, in_flight, **more)
-        self.engine = Engine(rules, self.racing, self.proposer, channel, self.ledger, self.folders)
+        self.engine = Engine(
+            rules, self.racing, self.proposer, channel, self.ledger, self.folders.settle
+        )
 
     def read(self, number):
         losses = np.full(N_PLAN, np.nan)

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedwise.engine.race import Allocation
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.trial import Allocation, OpenTrial
 from seedwise.folder.ledger import Ledger
 from seedwise.model.seeds import seed_plan
 from seedwise.model.statistics import estimate

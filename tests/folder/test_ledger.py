@@ -524,7 +524,7 @@ def test_what_was_changed_after_a_trial_is_said_of_it(path):
         ledger.begin_again([2])
         ledger.record([losses_of(2, 0, [5.0])])
     changed = [read_trial(path, number, 1).changed_since for number in range(3)]
-    assert changed == [("loss", "direction", "seeds"), ("seeds",), ()]
+    assert changed == [["loss", "direction", "seeds"], ["seeds"], []]
 
 
 def test_losses_at_other_params_are_never_mixed(path):

@@ -8,9 +8,9 @@ import os
 import attrs
 import pytest
 
-from seedwise.disk.lines import read_lines
+from seedwise.disk.files import read_lines
 from seedwise.errors import OptionError, RunFileError
-from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE, Call
+from seedwise.folder.find import NOTES_VARIABLE, START_VARIABLE, Call
 
 WALK = Call("/runs", None, "walk", "gain 1", ["fit.py"])
 NAMED = attrs.evolve(WALK, run_name="mine")

@@ -12,14 +12,13 @@ from seedwise.driver.carry_out import carry_out
 from seedwise.driver.cleaning import clean_run_directory
 from seedwise.driver.entries import EntriesWork
 from seedwise.driver.parts import Parts, make_parts
+from seedwise.driver.run import Work
 from seedwise.driver.study_work import optimization
 from seedwise.driver.sweep import sweep
-from seedwise.driver.work import Work
 from seedwise.errors import NotALossError, OptionError
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.find import open_run_directory, unfinished_run
+from seedwise.folder.find import Call, open_run_directory, unfinished_run
 from seedwise.folder.lease import lease_holder
-from seedwise.folder.submitted import Call
 from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks

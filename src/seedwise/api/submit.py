@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seedwise.cluster.dashboard import LOGIN_VARIABLE, host_name
-from seedwise.disk.aside import replace_file
-from seedwise.disk.files import make_own_folder
+from seedwise.disk.files import make_own_folder, replace_file
 from seedwise.folder.directory import GITIGNORE
-from seedwise.folder.submitted import NOTES_VARIABLE, START_VARIABLE
+from seedwise.folder.find import NOTES_VARIABLE, START_VARIABLE
 from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.slurm.driver_job import DriverJob, submit_driver
 from seedwise.slurm.queue import require_slurm

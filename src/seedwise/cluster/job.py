@@ -17,7 +17,7 @@ from distributed import Security
 
 from seedwise.cluster.dask_settings import WORKER_SETTINGS, thread_settings
 from seedwise.cluster.place import RunTag
-from seedwise.disk.aside import replace_file
+from seedwise.disk.files import replace_file
 from seedwise.errors import OptionError, SubmitRefusedError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions

@@ -28,7 +28,7 @@ from seedwise.cluster.pool.jobs import WORKER, BadNodes, EndedJobs, Members
 from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.cluster.scheduler import scheduler_class
-from seedwise.disk.aside import replace_file
+from seedwise.disk.files import replace_file
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError

@@ -1,14 +1,81 @@
-"""Files and folders as a whole: made for their owner, told apart, counted, and removed."""
+"""Files and folders as a whole, and files of JSON objects, one a line.
+
+They are made for their owner. A whole file is written aside, then renamed; a torn line costs no
+other.
+"""
 
 import contextlib
+import errno
+import json
+import os
 import resource
 import shutil
 import stat
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from seedwise.errors import RunFileError
 
 # Open files of an entry that is worked on: ledger, study file, two checkpoints, and one to spare.
 _FILES_AN_ENTRY = 5
 _FILES_OF_THE_DRIVER = 200
+
+_T = TypeVar("_T", bound=attrs.AttrsInstance)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise an OSError that comes out of the block as a RunFileError about this file."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFileError(path, error.strerror or str(error), path.parent) from error
+
+
+def write_all(handle: int, data: bytes, at: int | None = None) -> None:
+    """Write all bytes, at a position if one is given; an OSError may leave a part there."""
+    left = memoryview(data)
+    while left:  # a disk that fills up takes a part first
+        n_written = os.write(handle, left) if at is None else os.pwrite(handle, left, at)
+        if not n_written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left = left[n_written:]
+        at = None if at is None else at + n_written
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True, aside: Path | None = None) -> Iterator[int]:
+    """Open a new file, for its owner only, that takes the name of another when the block ends.
+
+    A reader sees the old file or the new one, never half of one. If the block raises, the old one
+    stays. `aside` is the name until then. A durable file is synced before it is renamed.
+    """
+    aside = aside or path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        try:
+            yield handle
+            if durable:
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+        aside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to raise
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def replace_file(
+    path: Path, content: bytes, *, durable: bool = True, aside: Path | None = None
+) -> None:
+    """Write a file aside and rename it: see `replacing`."""
+    with replacing(path, durable=durable, aside=aside) as handle:
+        write_all(handle, content)
 
 
 def make_own_folder(path: Path) -> None:
@@ -21,10 +88,9 @@ def make_own_folder(path: Path) -> None:
 
 def is_folder(path: Path) -> bool:
     """Tell whether a path is a folder, and not a link to one: that is somebody else's."""
-    try:
+    with contextlib.suppress(OSError):
         return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
+    return False
 
 
 def remove(path: Path) -> None:
@@ -38,11 +104,10 @@ def remove(path: Path) -> None:
 
 def inode_and_size(path: Path) -> tuple[int, int]:
     """Return what tells a file from one that replaces it, and its length; zeros without one."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         found = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_ino, found.st_size
+        return found.st_ino, found.st_size
+    return 0, 0
 
 
 def allow_many_files() -> None:
@@ -58,3 +123,48 @@ def most_entries_open() -> int:
     if most == resource.RLIM_INFINITY:
         return 2**31
     return max(1, (most - _FILES_OF_THE_DRIVER) // _FILES_AN_ENTRY)
+
+
+def append_lines(
+    path: Path, contents: Iterable[Mapping[str, Any]], *, durable: bool = False
+) -> None:
+    """Append objects to a file, which is made for its owner only; OSError if they don't fit."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for content in contents:
+            # Asked before each line, and written at once: another process may append, too.
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            before = b"\n" if is_torn else b""
+            write_all(handle, before + f"{json.dumps(content)}\n".encode())
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in their order, without torn lines; none if there is no file."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [content for line in lines if (content := parsed(line)) is not None]
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in a text; None if it is torn, or something else."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def read_as(kind: type[_T], content: Any) -> _T | None:
+    """Return a record of what a parsed file says; None if it can't be read as one."""
+    names = [field.name for field in attrs.fields(kind)]
+    try:  # by name: a later version may say more
+        return kind(**{name: content[name] for name in names if name in content})
+    except (TypeError, ValueError):
+        return None

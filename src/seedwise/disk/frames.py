@@ -20,7 +20,7 @@ from typing import BinaryIO, Self
 
 import attrs
 
-from seedwise.disk.aside import write_all, writing
+from seedwise.disk.files import write_all, writing
 from seedwise.errors import DamagedFileError
 
 _FRAME = struct.Struct("<II")

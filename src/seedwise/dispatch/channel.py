@@ -1,17 +1,23 @@
-"""The ways of studies, or of a sweep, to the workers, and the dispatcher that they share."""
+"""The ways of studies, or of a sweep, to the workers, and what is held back on them."""
 
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
-from seedwise.dispatch.clock import TrialKey
 from seedwise.model.events import ChunkLost
 from seedwise.model.seeds import Chunk
-from seedwise.model.trials import Proposal
+from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure
 from seedwise.worker.chunk import ChunkTask
+
+#: A trial by its entry, its number, and the part of the work: a validation evaluates it again.
+TrialKey: TypeAlias = tuple[str | None, int, str]
+
+# Slurm is asked this long why a job ended; after that the chunk is not to blame.
+_PATIENCE_S = 15.0
 
 
 @attrs.frozen
@@ -141,3 +147,52 @@ class Channel:
                 and order.task.chunk.index >= first_chunk
             )
         )
+
+
+class Blame:
+    """Holds back chunks whose worker was lost, until it is known whether they are to blame.
+
+    Each was alone in a process of its own. It may have taken down more than that process, say by
+    taking memory so fast that Slurm ended the job. Or the cluster took the job away for another
+    reason. Slurm tells the two apart, a moment later: see `Place.fault`.
+    """
+
+    def __init__(self, fault: Callable[[str], str | None]) -> None:
+        self._fault = fault
+        self._held: list[tuple[Order, str, float]] = []  # with worker and end of patience
+
+    def __len__(self) -> int:
+        """Return the number of chunks that are held back."""
+        return len(self._held)
+
+    def hold(self, order: Order, worker: str) -> None:
+        """Hold back a chunk that lost the worker of this name."""
+        self._held.append((order, worker, time.monotonic() + _PATIENCE_S))
+
+    def forget(self, unwanted: Callable[[Order], bool]) -> None:
+        """Drop the unwanted chunks."""
+        self._held = [held for held in self._held if not unwanted(held[0])]
+
+    def settled(self) -> tuple[list[Order], list[tuple[Order, ChunkResult]]]:
+        """Release the chunks to be evaluated again, and those to blame, with their results."""
+        again: list[Order] = []
+        results: list[tuple[Order, ChunkResult]] = []
+        held, self._held = self._held, []
+        for order, worker, until_s in held:
+            words = self._fault(worker)
+            if words:
+                results.append((order, failed(order.task, "WorkerDied", words, FailureKind.DIED)))
+            elif words is not None or time.monotonic() > until_s:
+                again.append(order)
+            else:
+                self._held.append((order, worker, until_s))
+        return again, results
+
+
+def failed(
+    task: ChunkTask, exception_type: str, text: str, kind: FailureKind = FailureKind.LOSS
+) -> ChunkResult:
+    """Return what stands for the result of a chunk of which none will come."""
+    message = text.partition("\n")[0]
+    failure = SeedFailure(task.chunk.start, None, exception_type, message, text, kind)
+    return task.result(failure=failure)

@@ -15,12 +15,10 @@ import numpy as np
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from seedwise.dispatch.blame import Blame, failed
-from seedwise.dispatch.channel import Channel, Order, Traffic
-from seedwise.dispatch.clock import TrialClock, TrialKey
+from seedwise.dispatch.channel import Blame, Channel, Order, Traffic, failed
+from seedwise.dispatch.clock import TrialClock, Walltime
 from seedwise.dispatch.self_check import SelfCheck
 from seedwise.dispatch.sizes import ChunkSizes, PackSize
-from seedwise.dispatch.walltime import Walltime
 from seedwise.errors import ClusterError
 from seedwise.model.events import ChunkLost
 from seedwise.model.statistics import component_mean
@@ -152,11 +150,16 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
 
     def _call_off(self, unwanted: Callable[[Order], bool]) -> None:
         self._backlog = [order for order in self._backlog if not unwanted(order)]
-        keys = [key for key, sent in self._out.items() if all(map(unwanted, sent.orders))]
+        self._withdraw(lambda sent: all(map(unwanted, sent.orders)), "trial decided")
+
+    def _withdraw(self, which: Callable[[_Sent], bool], reason: str) -> list[Order]:
+        """Forget some of the tasks that are out; return their chunks."""
+        keys = [key for key, sent in self._out.items() if which(sent)]
         sents = [self._out.pop(key) for key in keys]
-        self._client.cancel([sent.future for sent in sents], reason="trial decided")
-        for sent in sents:
-            self._forget_starts(sent.orders)
+        self._client.cancel([sent.future for sent in sents], reason=reason)
+        orders = [order for sent in sents for order in sent.orders]
+        self._forget_starts(orders)
+        return orders
 
     def _check_if_due(self) -> None:
         if time.monotonic() - self._checked_s < self._traffic.pause_s:
@@ -347,7 +350,12 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
                 continue
             late = [order for order in orders if order.trial == trial]
             workers = self._clock.stop(trial)
-            packs = self._forget_packs_of(trial)
+            packs = self._withdraw(
+                lambda sent, trial=trial: (  # type: ignore[misc]
+                    len(sent.orders) > 1 and any(order.trial == trial for order in sent.orders)
+                ),
+                "run again one by one",
+            )
             # Chunks that are held back do not run, and are settled by themselves.
             self._call_off(lambda order, trial=trial: order.trial == trial)  # type: ignore[misc]
             # A running task can't be cancelled, so its worker is restarted.
@@ -363,17 +371,6 @@ class DaskDispatcher(AbstractContextManager["DaskDispatcher"]):
                 why = "TrialTimeout", f"the trial ran for more than {limit}"
                 results += [(order, failed(order.task, *why)) for order in late]
         return results
-
-    def _forget_packs_of(self, trial: TrialKey) -> list[Order]:
-        """Forget the packs with chunks of a trial; return all of their chunks."""
-        keys = [
-            key
-            for key, sent in self._out.items()
-            if len(sent.orders) > 1 and any(order.trial == trial for order in sent.orders)
-        ]
-        sents = [self._out.pop(key) for key in keys]
-        self._client.cancel([sent.future for sent in sents], reason="run again one by one")
-        return [order for sent in sents for order in sent.orders]
 
 
 def _key_end(task: ChunkTask) -> str:

@@ -33,16 +33,6 @@ _PR_SET_PDEATHSIG = 1
 _PATIENCE_S = 30.0
 
 
-@attrs.frozen
-class Answer:
-    """What the driver makes of the reference."""
-
-    #: None if there is no loss.
-    loss: float | None
-    #: Why there is none.
-    problem: str = ""
-
-
 class ForkedWitness:
     """A fork of this process that evaluates one seed, with all that the process has by now.
 
@@ -51,7 +41,7 @@ class ForkedWitness:
 
     def __init__(self, loss: LossDefinition) -> None:
         self._connection, theirs = Pipe()
-        self._answer: Answer | None = None
+        self._answer: float | str | None = None
         # Made here: who is killed leaves it behind.
         self._folder = tempfile.TemporaryDirectory(prefix="seedwise-")
         with warnings.catch_warnings():
@@ -70,13 +60,13 @@ class ForkedWitness:
         with contextlib.suppress(OSError):  # it has died, which the answer says
             self._connection.send(reference)
 
-    def answer(self) -> Answer | None:
-        """Return what came of it; None while it goes on."""
+    def answer(self) -> float | str | None:
+        """Return the loss, or why there is none; None while it goes on."""
         if self._answer is None and self._connection.poll():
             try:
                 self._answer = self._connection.recv()
             except (EOFError, OSError, pickle.UnpicklingError):
-                self._answer = Answer(None, "its process died")
+                self._answer = "its process died"
         return self._answer
 
     def close(self) -> None:
@@ -123,11 +113,10 @@ class SelfCheck:
         self._answers: dict[str, float] = {}
         self._error: SelfCheckError | None = None
         self._withheld: list[tuple[Order, ChunkResult]] = []
+        # None until the first worker's value is there, or it is known that there will be none.
         self._waits_until_s: float | None = None
         self._is_kept = record is not None
-        self._is_settled = False  # the first worker's value is there, or there will be none
-        self._knows_chance = record is not None
-        self._is_by_chance = record is not None and record.loss is None
+        self._is_by_chance = None if record is None else record.loss is None  # None is unknown
         self._has_noted = False
         if record is not None:
             self._reference = record.reference
@@ -137,7 +126,8 @@ class SelfCheck:
     @property
     def waits_for_driver(self) -> bool:
         """Whether results wait for nothing but the driver's value."""
-        return bool(self._withheld) and self._is_settled and self._witness is not None
+        is_asked = self._waits_until_s is not None and self._witness is not None
+        return is_asked and bool(self._withheld)
 
     def with_reference(self, order: Order) -> Order:
         """Return a chunk with the seed that its worker is to evaluate, if it begins with it."""
@@ -160,11 +150,14 @@ class SelfCheck:
         self._withheld += results
         if self._is_waiting():
             return []
+        is_known = self._error is not None or self._waits_until_s is not None
+        if is_known and not self._is_kept and self._reference is not None and self._answers:
+            self._is_kept = True
+            # By hand is right: a run that began otherwise is stopped again when it is resumed.
+            right = self._answers.get("the driver", next(iter(self._answers.values())))
+            self._keep(Record(self._reference, None if self._is_by_chance else right))
         if self._error is not None:
-            self._keep_once()
             raise self._error
-        if self._is_settled:
-            self._keep_once()
         passed, self._withheld = self._withheld, []
         return passed
 
@@ -172,32 +165,30 @@ class SelfCheck:
         """Take what a worker made of the reference; the driver evaluates it after the first."""
         if result.reference is not None:
             self._compare(_named(result), result.reference)
-        if self._is_settled:
+        if self._waits_until_s is not None:
             return
-        self._is_settled = True
+        self._waits_until_s = time.monotonic() + _PATIENCE_S
         if self._witness is not None and result.reference is not None:
             assert self._reference is not None  # or no worker would have it
             self._witness.ask(self._reference)
-            self._waits_until_s = time.monotonic() + _PATIENCE_S
         else:  # the loss fails on workers, so there is nothing to compare
             self._end_witness()
 
     def _is_waiting(self) -> bool:
         if not self._withheld:
             return False
-        if not self._knows_chance:  # the chunk that the seed is of is out
+        if self._is_by_chance is None:  # the chunk that the seed is of is out
             return self._witness is not None or self._error is not None
-        if not self._is_settled or self._witness is None:
+        if self._waits_until_s is None or self._witness is None:
             return False  # of a run that is resumed, a later trial has such a chunk
-        assert self._waits_until_s is not None  # it was asked
         answer = self._witness.answer()
         if answer is None and time.monotonic() < self._waits_until_s:
             return True
         self._end_witness()
-        if answer is not None and answer.loss is not None:
-            self._compare("the driver", answer.loss)
+        if isinstance(answer, float):
+            self._compare("the driver", answer)
         else:
-            why = "in time" if answer is None else f"({answer.problem})"
+            why = "in time" if answer is None else f"({answer})"
             self._note(f"the driver could not evaluate the first seed {why}: it is not compared")
         return False
 
@@ -205,13 +196,6 @@ class SelfCheck:
         if self._witness is not None:
             self._witness.close()
             self._witness = None
-
-    def _keep_once(self) -> None:
-        if not self._is_kept and self._reference is not None and self._answers:
-            self._is_kept = True
-            # By hand is right: a run that began otherwise is stopped again when it is resumed.
-            right = self._answers.get("the driver", next(iter(self._answers.values())))
-            self._keep(Record(self._reference, None if self._is_by_chance else right))
 
     def _compare(self, who: str, loss: float) -> None:
         first = next(iter(self._answers.items()), (who, loss))
@@ -233,9 +217,10 @@ class SelfCheck:
         reference = self._reference
         assert reference is not None  # or no chunk would have been sent
         place = (reference.entry_id, reference.trial, reference.start)
-        if self._knows_chance or (task.entry_id, task.trial, task.chunk.start) != place:
+        known = self._is_by_chance is not None
+        if known or (task.entry_id, task.trial, task.chunk.start) != place:
             return
-        self._knows_chance = True
+        self._is_by_chance = False
         first = self._answers.get(_named(result))
         # A vectorized loss may give other last bits when it is called for more seeds.
         if first is None or result.losses is None:
@@ -277,11 +262,11 @@ def _leave_the_driver_alone() -> None:
     sys.stdout = sys.stderr = null  # a notebook's lead elsewhere
 
 
-def _evaluated(loss: LossDefinition, reference: Reference, folder: Path) -> Answer:
+def _evaluated(loss: LossDefinition, reference: Reference, folder: Path) -> float | str:
     items = {"entry_id": reference.entry_id, "trial_number": reference.trial}
     context = Context(items, TrialDir(folder / "trial", folder))
     block = evaluate_block(loss, reference.params, reference.chunk, context)
     if block.losses is None:
         assert block.failure is not None  # or there were losses
-        return Answer(None, f"{block.failure.exception_type}: {block.failure.message}")
-    return Answer(float(block.losses[0]))
+        return f"{block.failure.exception_type}: {block.failure.message}"
+    return float(block.losses[0])

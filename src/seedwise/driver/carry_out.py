@@ -1,7 +1,7 @@
 """What all kinds of runs do, from the lease on their folder to their result."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from seedwise.cluster.place import Pages
@@ -10,11 +10,10 @@ from seedwise.dispatch.self_check import ForkedWitness
 from seedwise.driver import report
 from seedwise.driver.cleaning import cancel_left_jobs
 from seedwise.driver.parts import Parts
-from seedwise.driver.run import AnyOptions, Run, take_up
+from seedwise.driver.run import AnyOptions, AnyResult, Run, Work, take_up
 from seedwise.driver.signals import StopSignals, stop_on_signals
-from seedwise.driver.work import AnyResult, Work
 from seedwise.driver.workplace import open_workplace
-from seedwise.engine.loop import work_through
+from seedwise.engine.engine import work_through
 from seedwise.errors import ClusterStartError, LeaseLostError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
@@ -48,39 +47,42 @@ def carry_out(
         ) as lease,
     ):
         run = take_up(parts, options, directory, lease.check)
-        with _discarded_unless_begun(run):
+        try:
             work = kind(run, listen)
             reporter = report.Reporter(work, listen, pages)
             if work.jobs:
                 _work_on(work, stop, reporter)
+        except Exception as error:
+            # The folder of a new run whose workers could not be had holds nothing; after a
+            # LeaseLostError it is another driver's.
+            is_empty = run.history.is_new and not run.directory.has_results
+            if is_empty and not isinstance(error, LeaseLostError):
+                run.directory.discard()
+            raise
         work.write_summary()
         report.tell_end(reporter)
         return work.result()
 
 
 def _work_on(work: Work[AnyResult], stop: StopSignals, reporter: report.Reporter) -> None:
-    with report.interruption_told(reporter), _witness_of(work) as witness:
-        _cancel_left_jobs(work.run)
+    options, parts = work.run.options, work.run.parts
+    with report.interruption_told(reporter), contextlib.ExitStack() as closing:
+        witness = None  # of a seed in the driver's way, if it is asked for and can be had
+        if options.self_check and work.has_witness and parts.has_function:
+            witness = closing.enter_context(contextlib.closing(ForkedWitness(parts.loss)))
+        if not work.run.history.is_new:
+            _cancel_left_jobs(work.run)
         with open_workplace(reporter, stop, witness) as workplace:
             work.write_summary()
             workplace.report.begin()
             work_through(workplace, workplace.dispatcher.wait, work.jobs, work.jobs_at_once)
             work.conclude(workplace)
-            work.run.note_remarks(workplace.report.remarks())
-
-
-def _witness_of(work: Work[AnyResult]) -> contextlib.AbstractContextManager[ForkedWitness | None]:
-    """Return what evaluates a seed in the driver's way, if that is asked for and can be had."""
-    options, parts = work.run.options, work.run.parts
-    if options.self_check and work.has_witness and parts.has_function:
-        return contextlib.closing(ForkedWitness(parts.loss))
-    return contextlib.nullcontext()
+            run, remarks = work.run, workplace.report.remarks()
+            run.write(run.directory.meta, {**run.directory.read_meta(), "remarks": remarks})
 
 
 def _cancel_left_jobs(run: Run) -> None:
     """Cancel the jobs of a driver that was killed, before there are jobs of this one."""
-    if run.history.is_new:
-        return
     try:
         cancel_left_jobs(run.directory, run.history.last_name)
     except CommandError as error:
@@ -88,16 +90,3 @@ def _cancel_left_jobs(run: Run) -> None:
         if run.options.place == "slurm":
             problem = f"Slurm does not answer: {error.text}"
             raise ClusterStartError("the pool of Slurm jobs", problem) from error
-
-
-@contextlib.contextmanager
-def _discarded_unless_begun(run: Run) -> Iterator[None]:
-    """Remove the folder of a new run whose workers could not be had: it holds nothing."""
-    try:
-        yield
-    except LeaseLostError:  # the folder is another driver's now
-        raise
-    except Exception:
-        if run.history.is_new and not run.directory.has_results:
-            run.directory.discard()
-        raise

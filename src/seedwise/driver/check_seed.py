@@ -15,7 +15,7 @@ from seedwise import errors
 from seedwise.driver.carry_out import carry_out
 from seedwise.driver.parts import OF_THE_CALL, make_parts
 from seedwise.driver.run import Run
-from seedwise.driver.study_work import Study, StudyWork, recovered_study
+from seedwise.driver.study_work import StudyWork, recovered_study
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.errors.base import masked
@@ -65,24 +65,33 @@ def check_seed(
         works: list[_OneSeed] = []
 
         def work(run: Run, _: Callable[[Event], None]) -> _OneSeed:
-            study = recovered_study(run)
-            study.run.prepare()
-            works.append(_OneSeed(study, has_witness=options.self_check))
+            works.append(_OneSeed(*recovered_study(run)))
+            works[0].has_witness = options.self_check
+            works[0].run.prepare()
             return works[0]
 
-        def without_folder(text: str) -> str:
-            return text.replace(f"{directory.log_dir}/", "")
+        folder = f"{directory.log_dir}/"
 
         def tell(event: Event) -> None:
             if isinstance(event, PoolChanged):
-                news = attrs.evolve(event.news, text=without_folder(event.news.text))
+                news = attrs.evolve(event.news, text=event.news.text.replace(folder, ""))
                 event = attrs.evolve(event, news=news)
             listen(event)
 
         try:
             return carry_out(work, parts, one, directory, [tell])  # type: ignore[return-value]
         except (errors.LossFailedError, errors.NoCompleteTrialError):
-            raise _failed(loss, works[0], seed) from None
+            assert works[0].finished is not None  # or the trial could not have failed
+            failure = works[0].finished.failure
+            assert failure is not None
+            raise errors.CheckFailedError(
+                loss.name,
+                works[0].finished.trial.params,
+                seed if loss.vectorized else failure.seed,
+                failure.exception_type,
+                failure.traceback,
+                works[0].log_tail,
+            ) from None
         except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
             raise errors.CheckFailedError(
@@ -94,7 +103,7 @@ def check_seed(
             raise
         except errors.SeedwiseError as error:
             # Its logs are gone when this is read; it has their end.
-            error.args = (without_folder(str(error)),)
+            error.args = (str(error).replace(folder, ""),)
             raise
 
 
@@ -116,14 +125,11 @@ def _keywords(options: RunOptions, seed: int) -> dict[str, Any]:
 class _OneSeed(StudyWork):
     """A run that looks at its worker before that goes."""
 
-    def __init__(self, study: Study, *, has_witness: bool) -> None:
-        super().__init__(study)
-        self.has_witness = has_witness
-        self.finished: TrialFinished | None = None
-        #: The end of the job's log, if the loss did not raise and failed all the same.
-        self.log_tail = ""
-        self._checked: dict[str, Any] | None = None
-        self._began_s = self._waited_s = 0.0
+    finished: TrialFinished | None = None
+    #: The end of the job's log, if the loss did not raise and failed all the same.
+    log_tail = ""
+    _checked: dict[str, Any] | None = None
+    _began_s = _waited_s = 0.0
 
     def open(self, workplace: Workplace) -> Engine | None:
         if self._parts is None:
@@ -173,21 +179,6 @@ class _OneSeed(StudyWork):
             "walltime_s": place.walltime_s,
             "job_script": masked(script.read_text("utf-8")) if script.exists() else None,
         }
-
-
-def _failed(loss: LossDefinition, work: _OneSeed, seed: int) -> errors.CheckFailedError:
-    finished = work.finished
-    assert finished is not None  # or the trial could not have failed
-    failure = finished.failure
-    assert failure is not None
-    return errors.CheckFailedError(
-        loss.name,
-        finished.trial.params,
-        seed if loss.vectorized else failure.seed,
-        failure.exception_type,
-        failure.traceback,
-        work.log_tail,
-    )
 
 
 def _describe(workplace: Workplace, name: str) -> tuple[str | None, float, dict[str, str]]:

@@ -41,7 +41,14 @@ def clean(
             except CommandError as error:
                 unknown = error.text
             removed = [directory.lease] if lease_was_left else []
-            removed += _removed(directory)
+            removed += [directory.key_dir] if remove_keys(directory.key_dir) else []
+            if is_folder(directory.control):
+                shutil.rmtree(directory.control, ignore_errors=True)
+                removed.append(directory.control)
+            parts = sorted(directory.entries.iterdir()) if is_folder(directory.entries) else []
+            entries = (RunDirectory(path, directory) for path in parts if is_folder(path))
+            for one in (directory, *entries):
+                removed += one.sweep()
     return CleanedRun(
         directory.path,
         cancelled,
@@ -73,19 +80,6 @@ def cancel_left_jobs(directory: RunDirectory, last_name: str | None = None) -> t
         if not noted and meta.get("mode") == ExecutionMode.SINGLE.value:
             return ()  # it never had any, whatever is the matter with Slurm
         raise
-
-
-def _removed(directory: RunDirectory) -> list[Path]:
-    """Remove keys, requests and what was half written; return what was there."""
-    removed = [directory.key_dir] if remove_keys(directory.key_dir) else []
-    if is_folder(directory.control):
-        shutil.rmtree(directory.control, ignore_errors=True)
-        removed.append(directory.control)
-    parts = sorted(directory.entries.iterdir()) if is_folder(directory.entries) else []
-    entries = (RunDirectory(path, directory) for path in parts if is_folder(path))
-    for one in (directory, *entries):
-        removed += one.sweep()
-    return removed
 
 
 def clean_run_directory(path: Path) -> None:

@@ -9,12 +9,10 @@ import attrs
 
 from seedwise.disk.every import Every
 from seedwise.dispatch.channel import Channel
-from seedwise.driver.run import Run
-from seedwise.driver.work import InFlight, Result_co, Work
+from seedwise.driver.run import InFlight, Result_co, Run, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Ledger, Proposer, Rules
-from seedwise.engine.race import Allocation
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.trial import Allocation, OpenTrial
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.trials import TrialResult, TrialState
@@ -39,7 +37,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         self._engine: Engine | None = None
         #: Names the tasks of a part of the work that is not the first.
         self._part = ""
-        self._closing = contextlib.ExitStack()
+        #: What is to be closed at the end of the part of the work that is open.
+        self.closing = contextlib.ExitStack()
 
     def in_flight(self) -> InFlight:
         """Return what is in flight."""
@@ -59,7 +58,7 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
 
     def end_engine(self) -> None:
         """End the part of the work that is open."""
-        self._closing.close()
+        self.closing.close()
         if self._engine is not None:
             self.failed = self.failed or self._engine.failed
             self.n_seeds_unused += self._engine.n_seeds_unused
@@ -72,9 +71,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         allocation: Allocation,
         proposer: Proposer,
         ledger: Ledger,
-        closing: contextlib.ExitStack,
     ) -> Engine:
-        """Begin with an engine; what is open already is on `closing`, and closed with it."""
+        """Begin with an engine; what is open for it already is on `closing`."""
         run = self.run
         home = run.directory.validation if self._part else run.directory.path
         folders = TrialFolders(home, run.history.trial_digits)
@@ -96,8 +94,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             folder_stem=folders.stem,
             on_lost=emit,
         )
-        closing.callback(channel.close)
-        closing.callback(workplace.demand.change, self, 0)
+        self.closing.callback(channel.close)
+        self.closing.callback(workplace.demand.change, self, 0)
         plan, in_flight = run.parts.plan, rules.in_flight
         # Without batches, a worker evaluates so many seeds of a chunk at the same time.
         batch = plan.batch or run.options.worker_parallelism
@@ -106,21 +104,32 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
             n_trials = max(1, in_flight() * workplace.demand.n_jobs)
             return workplace.dispatcher.sizes.cut(n_seeds, n_trials, batch)
 
-        cut_as = cut if plan.measured else None
-        rules = attrs.evolve(rules, cut=cut_as, out_of_time=self.out_of_time)
-        self._engine = engine = Engine(rules, allocation, proposer, channel, ledger, folders)
+        rules = attrs.evolve(
+            rules,
+            direction=run.options.direction,
+            trial_retry_attempts=run.options.trial_retry_attempts,
+            out_of_time=self.out_of_time,
+            cut=cut if plan.measured else None,
+        )
+        self._engine = engine = Engine(
+            rules, allocation, proposer, channel, ledger, folders.settle
+        )
         if not self._part:
             self.write_summary()
         engine.begin(emit)
-        closing.callback(_close_folders, engine, folders)
-        self._closing = closing.pop_all()
+
+        def close_folders() -> None:
+            if not engine.n_in_flight:  # else the driver that resumes the run takes them up
+                folders.close()
+
+        self.closing.callback(close_folders)
         return engine
 
     def write_summary(self) -> None:
         """Write ``summary.json``: the best trial, the counts, and what the validation found."""
-        self.run.guard()
         best, counts, validated = self.best, self.counts, self.validated()
-        self.run.directory.summary.write(
+        self.run.write(
+            self.run.directory.summary,
             {
                 **_named("best", best),
                 **(_named("validated", validated, "interval") if validated else {}),
@@ -128,7 +137,7 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
                 "n_told": counts.total(),
                 "n_failed": counts[TrialState.FAIL],
                 "n_pruned": counts[TrialState.PRUNED],
-            }
+            },
         )
 
     def out_of_time(self) -> bool:
@@ -144,12 +153,6 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
     def tell(self, workplace: Workplace, event: Event) -> None:
         """Tell an event to the whole run."""
         workplace.report.take(event)
-
-
-def _close_folders(engine: Engine, folders: TrialFolders) -> None:
-    # Those of trials in flight are taken up by the driver that resumes the run.
-    if engine.n_in_flight == 0:
-        folders.close()
 
 
 def _named(prefix: str, found: TrialResult | Validation | None, *more: str) -> dict[str, Any]:

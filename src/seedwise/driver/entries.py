@@ -12,9 +12,8 @@ from seedwise import errors
 from seedwise.disk.files import most_entries_open
 from seedwise.driver import study_work
 from seedwise.driver.parts import entry_parts
-from seedwise.driver.run import Run, take_up
+from seedwise.driver.run import InFlight, Run, Work, take_up
 from seedwise.driver.validation import n_chunks_of_parts
-from seedwise.driver.work import InFlight, Work
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine
 from seedwise.folder import stop_note
@@ -23,10 +22,10 @@ from seedwise.folder.find import entry_directory
 from seedwise.model.events import EntryFinished, Event, TrialFinished
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
-from seedwise.model.validation import Validation
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.read import entries_result
 from seedwise.results.study import OptimizeResult
+from seedwise.study.proposer import StudyPlan
 
 # What one entry may have without the others. All else ends the run, which can be resumed: a
 # connection that broke, a full disk, another driver.
@@ -110,8 +109,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
     def write_summary(self) -> None:
         """Write ``summary.json``: the best params of each entry, and the errors."""
         results = self._results
-        self.run.guard()
-        self.run.directory.summary.write(
+        self.run.write(
+            self.run.directory.summary,
             {
                 "entries": list(self.run.options.entry_ids),
                 "best_params_by_entry": {e: dict(r.best_params) for e, r in results.items()},
@@ -121,7 +120,7 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 "failed": {e: errors.in_a_line(x) for e, x in self._failed.items()},
                 "n_trials": self.n_trials,
                 "n_told": self.counts.total(),
-            }
+            },
         )
 
     def result(self) -> MultiOptimizeResult:
@@ -138,19 +137,16 @@ class EntriesWork(Work[MultiOptimizeResult]):
 
     def note_end(self, entry_id: str, end: OptimizeResult | Exception) -> None:
         """Take note of how an entry ended; ``summary.json`` says it at once."""
-        best: TrialResult | None = None
-        validated: Validation | None = None
-        error: str | None = None
+        n_ended = len(self._results) + len(self._failed) + 1
+        numbers = n_ended, len(self.run.options.entry_ids)
         if isinstance(end, Exception):
             self._failed[entry_id] = end
-            error = errors.in_a_line(end)
+            event = EntryFinished(entry_id, None, errors.in_a_line(end), *numbers, None)
         else:
             self._results[entry_id] = end
-            best, validated = end.best_trial, end.validation
+            event = EntryFinished(entry_id, end.best_trial, None, *numbers, end.validation)
         self.write_summary()
-        n_ended = len(self._results) + len(self._failed)
-        n_entries = len(self.run.options.entry_ids)
-        self._listen(EntryFinished(entry_id, best, error, n_ended, n_entries, validated))
+        self._listen(event)
 
     @contextlib.contextmanager
     def noting_errors(self, entry_id: str) -> Iterator[None]:
@@ -173,32 +169,23 @@ class EntriesWork(Work[MultiOptimizeResult]):
         directory = RunDirectory(run.directory.entries / self._labels[entry_id], run.directory)
         with self.noting_errors(entry_id):
             mine = take_up(entry_parts(run.parts, options), options, directory, run.guard)
-            error = self._error_before(mine)
-            if error is not None:
-                self._failed[entry_id] = error
+            note = study_work.unseen_stop(mine)
+            # The error counts until the run is finished. The next driver has the entry go on, as a
+            # run of its own would.
+            if note is not None and run.history.completed:
+                stop_note.note_seen(mine.directory)
+            elif note is not None:
+                self._failed[entry_id] = note.error
                 self._told_of_failed.append(study_work.told_trials(mine))
-            elif (study := study_work.finished_study(mine)) is not None:
-                entry = Entry(study, self)
+                return None
+            if (trials := study_work.trials_of_finished(mine)) is not None:
+                entry = Entry(self, mine, trials)
                 if not mine.history.completed:  # a kill came before it was written
                     entry.write_end()
                 self._results[entry_id] = entry.result()
             else:
                 return mine
         return None
-
-    def _error_before(self, mine: Run) -> Exception | None:
-        """Return the error at which an entry failed before, if that is still to count.
-
-        It counts until the run is finished. The next driver has the entry go on, as a run of its
-        own would.
-        """
-        note = study_work.unseen_stop(mine)
-        if note is None:
-            return None
-        if self.run.history.completed:
-            stop_note.note_seen(mine.directory)
-            return None
-        return note.error
 
     def _recover_all(self, left: Sequence[Run]) -> None:
         """Prepare the folder for the work on these entries."""
@@ -209,10 +196,10 @@ class EntriesWork(Work[MultiOptimizeResult]):
             )
         for mine in left:
             with self.noting_errors(mine.options.entry_id):
-                study = study_work.recovered_study(mine)
+                entry = Entry(self, *study_work.recovered_study(mine))
                 if not mine.history.is_new:
-                    study.run.prepare()  # before that of all says that it is resumed
-                self.jobs.append(Entry(study, self))
+                    entry.run.prepare()  # before that of all says that it is resumed
+                self.jobs.append(entry)
         if left:
             self.run = self.run.at_work()
             self.run.prepare()
@@ -231,9 +218,15 @@ def _validated(results: Mapping[str, OptimizeResult]) -> dict[str, Any]:
 class Entry(study_work.StudyWork):
     """The work on one entry."""
 
-    def __init__(self, study: study_work.Study, work: EntriesWork) -> None:
-        super().__init__(study)
-        self.entry_id: str = study.run.options.entry_id
+    def __init__(
+        self,
+        work: EntriesWork,
+        run: Run,
+        trials: Sequence[TrialResult],
+        plan: StudyPlan | None = None,
+    ) -> None:
+        super().__init__(run, trials, plan)
+        self.entry_id: str = run.options.entry_id
         self._work = work
 
     def open(self, workplace: Workplace) -> Engine | None:

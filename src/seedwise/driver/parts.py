@@ -43,6 +43,8 @@ OF_THE_CALL = {
     "trial_nums",
 }
 
+#: What ``run.json`` says of a shipment, besides its pickle.
+_OF_SHIPMENT = ("module", "variable", "digest", "python")
 
 _KINDS: dict[str, type[RunOptions | EntriesOptions | SweepOptions]] = {
     kind.kind: kind for kind in (RunOptions, EntriesOptions, SweepOptions)
@@ -117,17 +119,25 @@ def make_parts(
         point = first_points(study, space)
         sampler = make_sampler(same_run.sampler_of(study, trial_looks), study.random_seed)
     packed = pack(loss, options) if saved is None else saved.packed
-    identity = same_run.code_identity(loss, packed.shipment) if saved is None else saved.identity
-    digest = identity.digest(packed.shipment.code) if saved is None else saved.digest
+    shipment = packed.shipment
+    identity = same_run.code_identity(loss, shipment) if saved is None else saved.identity
+    digest = identity.digest(shipment.code) if saved is None else saved.digest
     pickled, saved_sampler = _saved_sampler(study)
     content = {
         "kind": options.kind,
         "options": to_json(type(options), _kept(options, plan)),
         "source": None if source is None else source.to_manifest_dict(),
         "sampler": _text(pickled),
-        "loss": _described(loss),
-        "code": packed.shipment.code.to_manifest(),
-        "shipment": _sent(packed.shipment),
+        "loss": {
+            **attrs.asdict(loss, recurse=False, filter=attrs.filters.exclude("function")),
+            "parameter_space": space_to_json(loss.parameter_space),
+            "call_shape": loss.call_shape.name,
+        },
+        "code": shipment.code.to_manifest(),
+        "shipment": {
+            **{name: getattr(shipment, name) for name in _OF_SHIPMENT},
+            "pickled": _text(shipment.pickled),
+        },
         "identity": attrs.asdict(identity),
         "digest": digest,
     }
@@ -219,28 +229,8 @@ def _text(pickled: bytes | None) -> str | None:
     return None if pickled is None else base64.b64encode(pickled).decode("ascii")
 
 
-def _described(loss: LossDefinition) -> dict[str, Any]:
-    fields = attrs.asdict(loss, recurse=False, filter=attrs.filters.exclude("function"))
-    space, shape = space_to_json(loss.parameter_space), loss.call_shape.name
-    return {**fields, "parameter_space": space, "call_shape": shape}
-
-
-def _loss_described(content: Mapping[str, Any]) -> LossDefinition:
-    space, shape = space_from_json(content["parameter_space"]), CallShape[content["call_shape"]]
-    fields = {**content, "parameter_space": space, "call_shape": shape}
-    return LossDefinition(function=_only_on_workers, **fields)
-
-
 def _only_on_workers(*_: object, **__: object) -> float:
     raise AssertionError("the loss of a run that is resumed is loaded by its workers only")
-
-
-def _sent(shipment: Shipment) -> dict[str, Any]:
-    names = ("module", "variable", "digest", "python")
-    return {
-        **{name: getattr(shipment, name) for name in names},
-        "pickled": _text(shipment.pickled),
-    }
 
 
 def save(parts: Parts, directory: RunDirectory) -> None:
@@ -258,11 +248,13 @@ def read_saved(directory: RunDirectory) -> Saved:
         keywords = from_json(kind, content["options"])
         if content["sampler"] is not None:
             keywords["sampler"] = pickle.loads(base64.b64decode(content["sampler"]))
-        source = content["source"]
+        source, loss = content["source"], content["loss"]
+        space, shape = space_from_json(loss["parameter_space"]), CallShape[loss["call_shape"]]
+        fields = {**loss, "parameter_space": space, "call_shape": shape}
         return Saved(
             kind=kind,
             keywords=keywords,
-            loss=_loss_described(content["loss"]),
+            loss=LossDefinition(function=_only_on_workers, **fields),
             packed=Packed(_read_shipment(directory, content), {}),
             identity=same_run.CodeIdentity(**content["identity"]),
             digest=content["digest"],
@@ -282,9 +274,8 @@ def _read_shipment(directory: RunDirectory, content: Mapping[str, Any]) -> Shipm
     sources = {name: files[each.copy] for name, each in code.modules.items() if each.copy in files}
     code = attrs.evolve(code, sources=sources, folder=str(directory.code / code.id))
     pickled = sent["pickled"] and base64.b64decode(sent["pickled"])
-    python = sent["python"] and tuple(sent["python"])
-    both = {"pickled": pickled, "python": python}
-    return Shipment(content["loss"]["name"], code, **{**sent, **both})
+    read = {**sent, "pickled": pickled, "python": sent["python"] and tuple(sent["python"])}
+    return Shipment(content["loss"]["name"], code, **read)
 
 
 def saved_version(directory: RunDirectory) -> str | None:
@@ -296,10 +287,7 @@ def saved_version(directory: RunDirectory) -> str | None:
 
 
 def named_as_before(parts: Parts, directory: RunDirectory) -> Parts:
-    """Return the parts with the code's digest that the run began with, if the code is the same.
-
-    Another version of Python writes another digest.
-    """
+    """Return the parts with the digest that another Python may have written of the same code."""
     try:
         saved = read_saved(directory)
     except NotARunError:

@@ -15,8 +15,7 @@ import attrs
 from seedwise.cluster.place import Demand, Pages, Place
 from seedwise.disk.every import Every
 from seedwise.dispatch.dispatcher import Evaluated
-from seedwise.driver.run import AnyOptions
-from seedwise.driver.work import InFlight, Work
+from seedwise.driver.run import AnyOptions, InFlight, Work
 from seedwise.errors import LeaseLostError, RunFileError, RunStopped, SeedwiseError
 from seedwise.folder.directory import utc_now
 from seedwise.model import events
@@ -113,7 +112,9 @@ class Reporter:
         counts, best, validated = work.counts, work.best, work.validated()
         is_running = state == "running"
         if is_running:
-            self._look()
+            self._in_flight = work.in_flight()
+            if self.validates and self._validation_began is None:
+                self._validation_began = time.monotonic(), self._in_flight.n_fresh_done
         in_flight, n_told = self._in_flight, counts.total()
         n_in_flight = in_flight.n_trials if is_running else 0
         n_trials = max(work.n_trials, n_told)
@@ -157,11 +158,6 @@ class Reporter:
             pool=pool,
         )
 
-    def _look(self) -> None:
-        self._in_flight = self.work.in_flight()
-        if self.validates and self._validation_began is None:
-            self._validation_began = time.monotonic(), self._in_flight.n_fresh_done
-
     def _per_s(self, count: int, until_s: float) -> float | None:
         return count / max(until_s - self._began_s, 1e-9) if count else None
 
@@ -202,24 +198,16 @@ class Report:
         self.worker_s: float | None = 0.0
         self._counted_s = time.monotonic()
         self._n_told = self._work.counts.total()
-        self._failures: list[SeedFailure] = []
+        self._failures: list[str] = []  # what the first trials failed with
 
     def begin(self) -> None:
         """Tell that the work begins."""
         self._run.guard()
         self._reporter.begin()
         self._write_status()
-        place = self._place
-        self._listen(
-            events.RunStarted(
-                self._run.directory.path,
-                self._n_told,
-                place.description,
-                place.dashboard,
-                place.tunnel,
-                place.study,
-            )
-        )
+        path, place = self._run.directory.path, self._place
+        shown = place.description, place.dashboard, place.tunnel, place.study
+        self._listen(events.RunStarted(path, self._n_told, *shown))
         for note in plan_notes(self._run.options, self._demand, self._run.parts.looks.sizes[-1]):
             self.note(note)
 
@@ -235,7 +223,7 @@ class Report:
                 f"all {event.trial.n_seeds} seeds of trial {event.trial.number} gave "
                 f"{event.trial.value!r}: the loss does not depend on its seed, so one would do"
             )
-        if event.failure is not None:
+        if event.failure is not None and self._n_told <= _FIRST_FAILURES:
             self._note_failure(event.failure)
         if self._status_due.due():
             self._write_status()
@@ -243,14 +231,12 @@ class Report:
 
     def _note_failure(self, failure: SeedFailure) -> None:
         """Tell if all the first trials failed for the same cause, and others are to follow."""
-        if self._n_told > _FIRST_FAILURES:
-            return
-        self._failures.append(failure)
-        n_failed, kinds = len(self._failures), {one.exception_type for one in self._failures}
-        if n_failed == _FIRST_FAILURES < self._work.n_trials and len(kinds) == 1:
+        self._failures.append(failure.exception_type)
+        all_alike = self._failures == [failure.exception_type] * _FIRST_FAILURES
+        if all_alike and self._work.n_trials > _FIRST_FAILURES:
             stop = f"seedwise stop {shlex.quote(str(self._run.directory.path))}"
             self.note(
-                f"the first {n_failed} trials failed: {failure.exception_type}: "
+                f"the first {_FIRST_FAILURES} trials failed: {failure.exception_type}: "
                 f"{failure.message}; is the run worth going on with? To stop it: Ctrl-C, or {stop}"
             )
 
@@ -303,16 +289,11 @@ class Report:
         elif self.worker_s is not None:
             self.worker_s += pool.joined * (now_s - self._counted_s)
         self._counted_s = now_s
-        n_workers = 0 if pool is None else pool.joined
-        evaluated = self._evaluated()
-        self._reporter.note_work(evaluated.n_seeds, self._busy_share(evaluated, n_workers))
-
-    def _busy_share(self, evaluated: Evaluated, n_workers: int) -> float | None:
-        """Return the share of the workers' time that chunks took; None while it says little."""
-        slots = self._demand.chunks_per_worker
-        if not self.worker_s or evaluated.n_chunks < _CHUNKS_A_WORKER * n_workers * slots:
-            return None
-        return min(1.0, evaluated.busy_s / (self.worker_s * slots))
+        evaluated, slots, share = self._evaluated(), self._demand.chunks_per_worker, None
+        few_chunks = 0 if pool is None else _CHUNKS_A_WORKER * pool.joined * slots
+        if self.worker_s and evaluated.n_chunks >= few_chunks:  # before, it says little
+            share = min(1.0, evaluated.busy_s / (self.worker_s * slots))
+        self._reporter.note_work(evaluated.n_seeds, share)
 
     def _tell_progress(self) -> None:
         if self._progress_due.due():

@@ -1,31 +1,39 @@
-"""A run that this driver holds: what it is made of, its folder, and the right to write there."""
+"""A run that this driver holds, with the right to write to its folder, and the work on it."""
 
 import os
 import socket
 import time
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import attrs
 
 from seedwise.cluster.open import place_mode
 from seedwise.driver.parts import Parts, code_changes, named_as_before, save, saved_version
 from seedwise.driver.same_run import decides_losses
+from seedwise.engine.engine import Job
 from seedwise.errors import ChangedRunError, OptionError
-from seedwise.folder.directory import EventLog, RunDirectory, drop_code, utc_now
+from seedwise.folder.directory import EventLog, JsonFile, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.race import Race, race_to_json
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.points import refined_space
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
-from seedwise.model.trials import TrialResult
+from seedwise.model.trials import TrialResult, TrialState
+from seedwise.model.validation import Validation
+from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.study import OptimizeResult
+from seedwise.results.sweep import SweepResult
 from seedwise.study.proposer import read_params
 from seedwise.usercode.shipment import Shipment
 
 AnyOptions: TypeAlias = RunOptions | EntriesOptions | SweepOptions
+AnyResult: TypeAlias = OptimizeResult | MultiOptimizeResult | SweepResult
+Result_co = TypeVar("Result_co", bound=AnyResult, covariant=True)
 
 
 @attrs.frozen
@@ -48,11 +56,6 @@ class Run:
     def elapsed_s(self) -> float:
         """Seconds that this driver has worked on the run."""
         return time.monotonic() - self.started_s
-
-    @property
-    def mode(self) -> ExecutionMode:
-        """Where the work was done last."""
-        return ExecutionMode(self.history.mode)
 
     @property
     def space(self) -> ParameterSpace:
@@ -81,6 +84,11 @@ class Run:
         phases = self.history.phases if phases is None else phases
         return attrs.evolve(self, history=attrs.evolve(self.history, mode=mode, phases=phases))
 
+    def write(self, file: JsonFile, content: Mapping[str, Any]) -> None:
+        """Write a file of the folder, unless the run is another driver's now."""
+        self.guard()
+        file.write(content)
+
     def prepare(self) -> None:
         """Write what is needed to resume the run, whatever happens from here on."""
         self.guard()
@@ -101,10 +109,10 @@ class Run:
 
     def note_end(self, best: TrialResult | None, *, complete: bool) -> None:
         """Write how the run ended; it is complete if nothing is left to do."""
-        self.guard()
         directory = self.directory
         remarks = directory.read_meta().get("remarks", []) if directory.has_begun else []
-        directory.meta.write(
+        self.write(
+            directory.meta,
             {
                 **self._meta(),
                 "remarks": remarks,
@@ -112,13 +120,8 @@ class Run:
                 "duration_seconds": self.elapsed_s,
                 "best_value": best.value if best else None,
                 "best_params": best.params if best else None,
-            }
+            },
         )
-
-    def note_remarks(self, remarks: Sequence[str]) -> None:
-        """Write what is to be said of the work of this driver."""
-        self.guard()
-        self.directory.meta.write({**self.directory.read_meta(), "remarks": list(remarks)})
 
     def _meta(self) -> dict[str, Any]:
         loss, plan, source = self.parts.loss, self.parts.plan, self.parts.source
@@ -159,13 +162,18 @@ def take_up(
         directory.require_kind(options.kind)
         if directory.parent is None:
             parts = named_as_before(parts, directory)
+    if isinstance(options, SweepOptions):
+        n_trials = int(parts.cases.n_trials)
+    else:
+        n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
+        n_trials = options.n_trials * n_entries
     try:
         history = take_up_history(
             directory,
             parts.loss.name,
             parts.depends_on,
             accept_changes=options.accept_changes,
-            n_trials=_n_numbers(parts, options),
+            n_trials=n_trials,
         )
     except ChangedRunError as error:
         raise ChangedRunError(
@@ -201,9 +209,95 @@ def phases_of(run: Run, best: TrialResult | None) -> tuple[Mapping[str, Any], ..
     return *history.phases, phase
 
 
-def _n_numbers(parts: Parts, options: AnyOptions) -> int:
-    """Return how many numbers trials may have."""
-    if isinstance(options, SweepOptions):
-        return int(parts.cases.n_trials)
-    n_entries = len(tuple(options.entry_ids)) if isinstance(options, EntriesOptions) else 1
-    return options.n_trials * n_entries
+class InFlight(NamedTuple):
+    """What is in flight."""
+
+    n_trials: int = 0
+    #: How many of their seeds are evaluated.
+    n_seeds_done: int = 0
+    #: How many fresh seeds are evaluated, and are to be; none without a validation.
+    n_fresh_done: int = 0
+    n_fresh: int = 0
+
+
+class Work(ABC, Generic[Result_co]):
+    """What is left to do of a run, whose folder is prepared for it, and what comes of it."""
+
+    #: Whether chunks of several trials may share a Dask task.
+    packs: ClassVar[bool] = False
+
+    #: The run as this driver leaves it.
+    run: Run
+    #: Whether the folder was prepared for work: something was left to do.
+    is_prepared: bool
+    jobs: Sequence[Job]
+    jobs_at_once: int = 1
+    #: How many chunks can be in flight in each part of the work, of all jobs together.
+    n_chunks: Sequence[int]
+    #: Whether the driver evaluates the seed, too, that workers compare.
+    has_witness: bool = True
+
+    @property
+    @abstractmethod
+    def n_trials(self) -> int:
+        """How many trials there are to be in all."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> Counter[TrialState]:
+        """How many trials are told by now, by state."""
+
+    @property
+    @abstractmethod
+    def best(self) -> TrialResult | None:
+        """The best trial told by now; None of entries, which have one each."""
+
+    @property
+    def seeds_saved(self) -> int:
+        """How many seeds the race has saved by now."""
+        return 0
+
+    @property
+    @abstractmethod
+    def n_seeds_unused(self) -> int:
+        """How many seeds were evaluated ahead in vain."""
+
+    @abstractmethod
+    def in_flight(self) -> InFlight:
+        """Return what is in flight."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, as far as time did not run out."""
+        return not self.run.out_of_time() or self.counts.total() >= self.n_trials
+
+    def entries(self) -> dict[str, int] | None:
+        """Return how many entries are in which state; None of a run without entries."""
+        return None
+
+    def validated(self) -> Validation | None:
+        """Return what the validation found; None without one, or until its end."""
+        return None
+
+    @abstractmethod
+    def so_far(self) -> Result_co:
+        """Return the result of what is told by now."""
+
+    def outcome(self) -> str | None:
+        """Say how many entries or cases succeeded, and how many failed and why."""
+        return self.so_far().outcome
+
+    def remarks(self) -> Sequence[str]:
+        """Return what is to be said of the run at its end."""
+        return self.so_far().remarks
+
+    @abstractmethod
+    def write_summary(self) -> None:
+        """Write what ``summary.json`` is to say of the whole run by now."""
+
+    def conclude(self, workplace: Any) -> None:
+        """Conclude when all jobs are done, and the workers are still there."""
+
+    def result(self) -> Result_co:
+        """Return the result; raises if nothing is complete."""
+        return self.so_far()

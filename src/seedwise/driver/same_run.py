@@ -47,8 +47,11 @@ def what_decides_results(
     }
     if isinstance(options, StudyOptions):
         trial_looks = looks(options.race, len(seeds))
-        if trial_looks.saves:
-            described["race"] = _raced(trial_looks)
+        if trial_looks.in_parts:
+            described["race"] = f"{trial_looks.sizes[0]} seeds a trial, in turns"
+        elif trial_looks.saves:
+            sizes = ", ".join(map(str, trial_looks.sizes))
+            described["race"] = f"looks at {sizes} seeds, level {trial_looks.level!r}"
         described["max_concurrent_trials"] = str(options.lag_of(trial_looks))
         described |= _of_a_study(
             options,
@@ -78,13 +81,6 @@ def sampler_of(options: StudyOptions, trial_looks: Looks) -> Any:
     if options.sampler == "gp" and trial_looks.saves:
         return "smoothed gp"
     return options.sampler
-
-
-def _raced(trial_looks: Looks) -> str:
-    sizes = trial_looks.sizes
-    if len(sizes) == 1:
-        return f"{sizes[0]} seeds a trial, in turns"
-    return f"looks at {', '.join(map(str, sizes))} seeds, level {trial_looks.level!r}"
 
 
 def _of_a_study(options: StudyOptions, space: ParameterSpace, sampler: object) -> dict[str, str]:

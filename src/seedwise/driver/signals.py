@@ -43,7 +43,10 @@ class StopSignals:
         now_s = time.monotonic()
         if self._number is None:
             self._stopping, self._number, self._first_s = True, number, now_s
-            _say_stopping(number)
+            another = "another Ctrl-C" if number == signal.SIGINT else "another one after 2 s"
+            text = f"{signal.Signals(number).name}: the run stops in order; {another} ends it"
+            with contextlib.suppress(Exception):  # it is closed, or was just being written to
+                print(f"seedwise: {text} at once", file=sys.stderr, flush=True)
             if self._ending:  # as was requested: to break that off would leave jobs behind
                 return
             self.check()
@@ -53,8 +56,9 @@ class StopSignals:
         at_once, self.at_once = self.at_once, lambda: None  # a third signal waits for nothing
         with contextlib.suppress(BaseException):
             at_once()
-        if _in_notebook():  # its kernel is to stay of use
-            self.check()
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            self.check()  # the kernel of a notebook is to stay of use
         # What is on disk is whole at any moment, as it is after a SIGKILL.
         os._exit(128 + number)
 
@@ -67,22 +71,6 @@ class StopSignals:
         if self._stopping:
             self._ending = True
             raise RunStopped(self._run_dir, self._number)
-
-
-def _say_stopping(number: int) -> None:
-    another = "another Ctrl-C" if number == signal.SIGINT else "another one after 2 s"
-    with contextlib.suppress(Exception):  # it is closed, or was just being written to
-        print(
-            f"seedwise: {signal.Signals(number).name}: the run stops in order; {another} ends it "
-            "at once",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
 
 
 @contextlib.contextmanager

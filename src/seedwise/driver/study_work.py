@@ -1,22 +1,18 @@
 """The work on one study: that of a run, or of one of several entries."""
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import attrs
 import numpy as np
 
 from seedwise.disk.frames import frames_end
 from seedwise.driver import validation
 from seedwise.driver.engine_job import EngineJob
-from seedwise.driver.run import Run, phases_of
+from seedwise.driver.run import InFlight, Run, phases_of
 from seedwise.driver.same_run import decides_losses
-from seedwise.driver.work import InFlight
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Racing
-from seedwise.engine.trial import OpenTrial
+from seedwise.engine.trial import OpenTrial, Racing
 from seedwise.errors import DamagedFileError, LossFailedError, SpaceError, replay_command
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
@@ -33,28 +29,19 @@ from seedwise.study.journal import journal_end, take_back_tells, told_later, tur
 from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
 
 
-@attrs.frozen
-class Study:
-    """A study as it is taken up, before any work on it."""
-
-    run: Run
-    #: The trials that are told, by number.
-    trials: Sequence[TrialResult]
-    #: What the study is made of; None if nothing is left to do.
-    plan: StudyPlan | None = None
-
-
 class StudyWork(EngineJob[OptimizeResult]):
-    """The work on a study."""
+    """The work on a study, of which these trials are told; without a plan, nothing is left."""
 
-    def __init__(self, study: Study) -> None:
-        super().__init__(study.run, is_left=study.plan is not None)
-        self.n_planned = study.run.options.n_trials
-        self.n_chunks = validation.n_chunks_of_parts(study.run)
-        self.trials = study.trials
+    def __init__(
+        self, run: Run, trials: Sequence[TrialResult], plan: StudyPlan | None = None
+    ) -> None:
+        super().__init__(run, is_left=plan is not None)
+        self.n_planned = run.options.n_trials
+        self.n_chunks = validation.n_chunks_of_parts(run)
+        self.trials = trials
         #: Whether all parts of the work came to their end.
         self.is_done = False
-        self._plan = study.plan
+        self._plan = plan
         self._parts: Iterator[Engine] | None = None
         self._halving: validation.Halving | None = None
 
@@ -144,54 +131,44 @@ class StudyWork(EngineJob[OptimizeResult]):
         assert self._plan is not None  # or nothing is left to do
         run, options = self.run, self.run.options
         validation.forget_found(run)
-        path, accept = run.directory.ledger, options.accept_changes
-        n_seeds = len(run.parts.plan.seeds)
+        path, n_seeds = run.directory.ledger, len(run.parts.plan.seeds)
         dispatcher, lag = workplace.dispatcher, options.lag_of(run.parts.looks)
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
-        with contextlib.ExitStack() as closing:
-            proposer = closing.enter_context(open_proposer(workplace.place.client, self._plan))
-            self.trials = proposer.trials
-            told = {trial.number for trial in proposer.trials}
-            ledger = closing.enter_context(Ledger(path, run.guard, accept, told.__contains__))
-            rules = Rules(
-                n_trials=options.n_trials,
-                in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
-                direction=options.direction,
-                trial_retry_attempts=options.trial_retry_attempts,
-                stops_at_failure=_stops_at_failure(run),
-                prunes=options.prune_failed_trials,
-                note_stop=self._note_stop,
-                room=lambda: dispatcher.pack.chunks_wanted - dispatcher.n_outstanding,
-            )
-            # Trials that were retried may be told after those in flight were asked for.
-            numbers = [proposal.number for proposal in proposer.unfinished()]
-            later = told_later(self._plan.path, numbers)
-            racing = Racing(
-                run.parts.plan,
-                run.parts.looks,
-                options.direction,
-                lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
-                _comparable(run, proposer.trials),
-                lambda number: read_losses(path, [number], n_seeds)[number].losses,
-            )
-            return self.begin_engine(workplace, rules, racing, proposer, ledger, closing)
+        proposer = self.closing.enter_context(open_proposer(workplace.place.client, self._plan))
+        self.trials = proposer.trials
+        told = {trial.number for trial in proposer.trials}
+        ledger = self.closing.enter_context(
+            Ledger(path, run.guard, options.accept_changes, told.__contains__)
+        )
+        rules = Rules(
+            n_trials=options.n_trials,
+            in_flight=lambda: 0 if validation.are_seeds_spent(options, self.trials) else lag,
+            stops_at_failure=_stops_at_failure(run),
+            prunes=options.prune_failed_trials,
+            note_stop=self._note_stop,
+            room=lambda: dispatcher.pack.chunks_wanted - dispatcher.n_outstanding,
+        )
+        # Trials that were retried may be told after those in flight were asked for.
+        later = told_later(self._plan.path, [one.number for one in proposer.unfinished()])
+        racing = Racing(
+            run.parts.plan,
+            run.parts.looks,
+            options.direction,
+            lambda told, asked: told <= asked - lag and told not in later.get(asked, ()),
+            _comparable(run, proposer.trials),
+            lambda number: read_losses(path, [number], n_seeds)[number].losses,
+        )
+        return self.begin_engine(workplace, rules, racing, proposer, ledger)
 
     def _open_round(self, workplace: Workplace, halving: validation.Halving) -> Engine:
         run, path = self.run, self.run.directory.validation_ledger
         self._part = f"validation-{halving.n_rounds}"
-        with contextlib.ExitStack() as closing:
-            # If the sampler's state was torn, a trial may have been asked for at other params.
-            ledger = closing.enter_context(Ledger(path, run.guard, accept_changes=True))
-            rules = Rules(
-                n_trials=halving.n_waiting,
-                in_flight=lambda: halving.n_waiting,
-                in_order=False,
-                direction=run.options.direction,
-                trial_retry_attempts=run.options.trial_retry_attempts,
-            )
-            # Chunks are cut for the workers that they want, of which the exact number comes next.
-            workplace.demand.change(self, halving.n_waiting * run.parts.plan.n_chunks)
-            engine = self.begin_engine(workplace, rules, halving, halving, ledger, closing)
+        # If the sampler's state was torn, a trial may have been asked for at other params.
+        ledger = self.closing.enter_context(Ledger(path, run.guard, accept_changes=True))
+        rules = Rules(halving.n_waiting, lambda: halving.n_waiting, in_order=False)
+        # Chunks are cut for the workers that they want, of which the exact number comes next.
+        workplace.demand.change(self, halving.n_waiting * run.parts.plan.n_chunks)
+        engine = self.begin_engine(workplace, rules, halving, halving, ledger)
         workplace.demand.change(self, engine.n_chunks_missing)
         return engine
 
@@ -248,40 +225,35 @@ class StudyWork(EngineJob[OptimizeResult]):
         return True
 
 
-def optimization(run: Run, listen: Callable[[Event], None]) -> StudyWork:
+def optimization(run: Run, _: Callable[[Event], None]) -> StudyWork:
     """Take up the work of a run."""
-    del listen
-    study = finished_study(run)
-    if study is not None:
-        return StudyWork(study)
-    note = unseen_stop(run)
-    if note is not None:
+    if (trials := trials_of_finished(run)) is not None:
+        return StudyWork(run, trials)
+    if (note := unseen_stop(run)) is not None:
         stop_note.note_seen(run.directory)
         raise note.error
-    study = recovered_study(run)
-    study.run.prepare()
-    return StudyWork(study)
+    work = StudyWork(*recovered_study(run))
+    work.run.prepare()
+    return work
 
 
-def finished_study(run: Run) -> Study | None:
-    """Return a study of which all trials are told already; None if something is left to do."""
+def trials_of_finished(run: Run) -> Sequence[TrialResult] | None:
+    """Return the trials of a study that is finished; None if something is left to do."""
     path = run.directory.study_file
     if run.history.is_new or run.history.changes:
         return None
     if not path.exists() or journal_end(path) < path.stat().st_size:
         return None
-    name = run.history.study_name
-    trials = read_trials(path, name)
-    none_in_flight = len(read_params(path, name)) == len(trials)
+    trials = told_trials(run)
     if run.options.retry_failed and (
         _failed(trials) or validation.failed_on_fresh_seeds(run, trials)
     ):
         return None
-    is_finished = none_in_flight and validation.is_complete(run, trials)
-    return Study(run, trials) if is_finished else None
+    none_in_flight = len(read_params(path, run.history.study_name)) == len(trials)
+    return trials if none_in_flight and validation.is_complete(run, trials) else None
 
 
-def recovered_study(run: Run) -> Study:
+def recovered_study(run: Run) -> tuple[Run, Sequence[TrialResult], StudyPlan]:
     """Return a study that is to be worked on, with its file as it is to go on from.
 
     The study file is brought to where the sampler's state was saved last. What it has beyond that
@@ -321,7 +293,7 @@ def recovered_study(run: Run) -> Study:
         enqueued=run.parts.point,
         attributes={f"seedwise_{name}": value for name, value in attributes.items() if value},
     )
-    return Study(run, trials, plan)
+    return run, trials, plan
 
 
 def unseen_stop(run: Run) -> stop_note.StopNote | None:

@@ -1,6 +1,5 @@
 """The work of `run_sweep`: an engine that goes through the cases of a source."""
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +10,7 @@ from seedwise.driver.run import Run
 from seedwise.driver.same_run import decides_losses
 from seedwise.driver.workplace import Workplace
 from seedwise.engine.engine import Engine, Rules
-from seedwise.engine.race import Allocation
+from seedwise.engine.trial import Allocation
 from seedwise.errors import OptionError
 from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger, params_digest
@@ -20,50 +19,38 @@ from seedwise.folder.trial_table import STATE_CODES, TrialTable, read_rows
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.points import Cases
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState
-from seedwise.results.sweep import SweepResult, SweepTrials
+from seedwise.results.read import read_sweep
+from seedwise.results.sweep import SweepResult
 
 # So many may be in flight that any cluster is busy; how many are is for the dispatcher to say.
 _MOST_AT_ONCE = 10_000
 
 # A change of one of these makes another trial of a number.
-_OF_CASES = ("source", "overrides", "trial_zero")
+_OF_CASES = {"source", "overrides", "trial_zero"}
 
 
 class SweepWork(EngineJob[SweepResult]):
-    """The one job of a sweep, and all its work.
-
-    `numbers` are the trials that are asked for by number; None is all that are not told.
-    """
+    """The work on the trials of a sweep that are asked for by number, or on all not told."""
 
     packs = True
     summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
+    n_trials = 0
+    best: TrialResult | None = None
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
+        super().__init__(run, is_left=is_left)
         self._cases = run.parts.cases
         self._numbers = numbers
-        super().__init__(run, is_left=is_left)
         self._read()
-        if numbers is None:
-            self.n_planned = n_left = self._cases.n_trials
-        else:
-            n_left = len(numbers)
-            self.n_planned = self.counts.total() + n_left
+        n_left = self._cases.n_trials if numbers is None else len(numbers)
+        self.n_trials = n_left if numbers is None else self.counts.total() + n_left
+        self.n_planned = self.n_trials
         self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
-
-    @property
-    def n_trials(self) -> int:
-        """How many cases are to be told in all."""
-        return self.n_planned
 
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are told, by state."""
         return self._counts
-
-    @property
-    def best(self) -> TrialResult | None:
-        """The best trial told."""
-        return self._best
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the work, which has one part."""
@@ -75,17 +62,16 @@ class SweepWork(EngineJob[SweepResult]):
             n_trials=self.n_trials,
             in_flight=lambda: -(-dispatcher.pack.chunks_wanted // n_chunks),
             in_order=False,
-            direction=run.options.direction,
-            trial_retry_attempts=run.options.trial_retry_attempts,
         )
-        with contextlib.ExitStack() as closing:
-            table = closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
-            closing.callback(table.sync)
-            self._counts = table.counts
-            ledger = closing.enter_context(_open_ledger(run, table))
-            proposer = SweepProposer(self._cases, table, self._what_to_do(table), self.best)
-            allocation = Allocation(run.parts.plan)
-            return self.begin_engine(workplace, rules, allocation, proposer, ledger, closing)
+        table = self.closing.enter_context(TrialTable(run.directory.trial_table, run.guard))
+        self.closing.callback(table.sync)
+        self._counts = table.counts
+        ledger = self.closing.enter_context(_open_ledger(run, table))
+        every = range(self._cases.n_trials)
+        not_told = (number for number in every if table.state_of(number) is None)
+        numbers = not_told if self._numbers is None else iter(self._numbers)
+        proposer = SweepProposer(self._cases, table, numbers, self.best)
+        return self.begin_engine(workplace, rules, Allocation(run.parts.plan), proposer, ledger)
 
     def close(self, error: Exception | None) -> None:
         """End the work, done or not."""
@@ -95,42 +81,24 @@ class SweepWork(EngineJob[SweepResult]):
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event of the engine."""
         if isinstance(event, TrialFinished):
-            self._best = event.best
+            self.best = event.best
         super().take(workplace, event)
 
     def so_far(self) -> SweepResult:
         """Return the result of what is told by now."""
-        run, rows = self.run, self._rows
-        return SweepResult(
-            loss_name=run.parts.loss.name,
-            run_dir=str(run.directory.path),
-            mode=run.mode,
-            direction=run.options.direction,
-            n_trials=len(rows.number),
-            seeds=run.parts.plan.seeds,
-            trials=SweepTrials(rows, self._cases),
-            rows=rows,
-            cases=self._cases,
-        )
+        return self._result
 
     def _read(self) -> None:
-        self._rows = read_rows(self.run.directory.trial_table)
-        states = self._rows.state
-        counts = {state: int((states == code).sum()) for state, code in STATE_CODES.items()}
-        self._counts, self._best = Counter(counts), self.so_far().best
-
-    def _what_to_do(self, table: TrialTable) -> Iterator[int]:
-        if self._numbers is not None:
-            return iter(self._numbers)
-        every = range(self._cases.n_trials)
-        return (number for number in every if table.state_of(number) is None)
+        rows = read_rows(self.run.directory.trial_table)
+        self._result = read_sweep(self.run.directory, rows, self._cases)
+        counts = {state: int((rows.state == code).sum()) for state, code in STATE_CODES.items()}
+        self._counts, self.best = Counter(counts), self._result.best
 
 
 class SweepProposer:
-    """Gives the cases of a sweep, and keeps how they turned out in its table.
+    """Gives the cases of these numbers when asked for them, and keeps their results in a table.
 
-    `numbers` are the trials to evaluate. They are drawn as they are asked for, so that a million
-    cases are never in memory at once.
+    So a million cases are never in memory at once.
     """
 
     def __init__(
@@ -177,27 +145,21 @@ class SweepProposer:
         return told
 
 
-def sweep(run: Run, listen: Callable[[Event], None]) -> SweepWork:
+def sweep(run: Run, _: Callable[[Event], None]) -> SweepWork:
     """Take up the work of a sweep."""
-    del listen
-    _require_all_cases(run)
+    n_trials = run.parts.cases.n_trials
+    told = read_rows(run.directory.trial_table, tails=False).number
+    # After a change of the cases, what they do not have any more is dropped.
+    if len(told) and told[-1] >= n_trials and not _OF_CASES & run.history.changes.keys():
+        hint = f"Trial {told[-1]} is told already."
+        allowed = f"one of {int(told[-1]) + 1} cases at least"
+        raise OptionError("source", f"{n_trials} cases", allowed, hint)
     if _is_finished(run):
         return SweepWork(run, None, is_left=False)
     numbers = _recovered(run)
     run = run.at_work()
     run.prepare()
     return SweepWork(run, numbers, is_left=True)
-
-
-def _require_all_cases(run: Run) -> None:
-    n_trials = run.parts.cases.n_trials
-    told = read_rows(run.directory.trial_table, tails=False).number
-    if any(name in run.history.changes for name in _OF_CASES):
-        return  # what it does not have any more is dropped
-    if len(told) and told[-1] >= n_trials:
-        hint = f"Trial {told[-1]} is told already."
-        allowed = f"one of {int(told[-1]) + 1} cases at least"
-        raise OptionError("source", f"{n_trials} cases", allowed, hint)
 
 
 def _is_finished(run: Run) -> bool:
@@ -217,41 +179,29 @@ def _recovered(run: Run) -> Sequence[int] | None:
     for path, framing in ((directory.trial_table, TABLE), (directory.ledger, LEDGER)):
         directory.cut_back(path, frames_end(path, framing), fence=run.options.take_over)
     with TrialTable(directory.trial_table, run.guard) as table, _open_ledger(run, table) as ledger:
-        if decides_losses(changes) or any(name in changes for name in _OF_CASES):
+        if decides_losses(changes) or _OF_CASES & changes.keys():
             ledger.begin_phase(", ".join(changes))
-        numbers, again = _to_evaluate_again(run, table)
+        numbers: Sequence[int] | None = run.options.trial_nums
+        again: set[int] = set()
+        cases, rows = run.parts.cases, read_rows(directory.trial_table, tails=False)
+        if _OF_CASES & changes.keys():  # those of which the params are others now
+            for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
+                gone = number >= cases.n_trials
+                if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
+                    again.add(number)
+        if run.options.retry_failed:
+            failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
+            again.update(failed)
+            if numbers is not None:
+                numbers = sorted({*numbers, *failed})
+        if numbers is not None:
+            again.update(n for n in numbers if table.state_of(n) is not None)
         if again:
             # The ledger first: what the table still tells is forgotten by the same call again.
             ledger.begin_again(sorted(again))
             table.begin_again(sorted(again))
             table.sync()
     return numbers
-
-
-def _to_evaluate_again(run: Run, table: TrialTable) -> tuple[Sequence[int] | None, set[int]]:
-    """Return the numbers that are asked for, and the told trials to evaluate again."""
-    numbers: Sequence[int] | None = run.options.trial_nums
-    again: set[int] = set()
-    if any(name in run.history.changes for name in _OF_CASES):
-        again.update(_others(run))
-    if run.options.retry_failed:
-        rows = read_rows(run.directory.trial_table, tails=False)
-        failed = rows.number[rows.state == STATE_CODES[TrialState.FAIL]].tolist()
-        again.update(failed)
-        if numbers is not None:
-            numbers = sorted({*numbers, *failed})
-    if numbers is not None:
-        again.update(n for n in numbers if table.state_of(n) is not None)
-    return numbers, again
-
-
-def _others(run: Run) -> Iterator[int]:
-    """Yield the told trials whose params are not what the cases say now."""
-    cases, rows = run.parts.cases, read_rows(run.directory.trial_table, tails=False)
-    for number, digest in zip(rows.number.tolist(), rows.digest, strict=True):
-        gone = number >= cases.n_trials
-        if gone or params_digest(cases.params(number)) != digest.tobytes().hex():
-            yield number
 
 
 def _open_ledger(run: Run, table: TrialTable) -> Ledger:

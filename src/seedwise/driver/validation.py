@@ -9,11 +9,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.frames import frames_end
 from seedwise.driver.run import Run
 from seedwise.driver.same_run import LOSSES, decides_losses
-from seedwise.engine.race import Allocation, TrialSeeds
+from seedwise.engine.trial import Allocation, TrialSeeds
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger, params_digest, read_trials
@@ -100,8 +100,7 @@ def begin_validation(run: Run, trials: Sequence[TrialResult]) -> "Halving":
         directory.validation.mkdir(mode=0o700, exist_ok=True)
     plan = attrs.evolve(run.parts.plan, seeds=_fresh_seeds(run))
     n_seeds = run.options.fresh_seeds_of(run.parts.looks)
-    other_terms = _on_other_terms(run, chosen)
-    args = chosen, plan, n_seeds, run.options.direction, other_terms
+    args = chosen, plan, n_seeds, run.options.direction, _on_other_terms(run, chosen)
     if smoothed is None or not run.parts.looks.in_parts or _losses_changed(run):
         return Halving(*args)
     return Halving(*args, smoothed.values)
@@ -118,15 +117,14 @@ def forget_found(run: Run) -> None:
     """Drop what an earlier validation found, since the search goes on; its losses are kept."""
     said = run.directory.validation_record.read()
     if "found" in said:
-        run.guard()
-        run.directory.validation_record.write({"of": said["of"]})
+        run.write(run.directory.validation_record, {"of": said["of"]})
 
 
 def write_validation(run: Run, found: Validation) -> None:
     """Write what the validation found."""
     said = run.directory.validation_record.read()
-    run.guard()  # after it: if another driver takes over now, what we write is of the old record
-    run.directory.validation_record.write({**said, "found": attrs.asdict(found)})
+    # If another driver has taken over after that, the guard sees it.
+    run.write(run.directory.validation_record, {**said, "found": attrs.asdict(found)})
     who = "" if run.directory.parent is None else f"{run.options.entry_id}: "
     run.log.write("validated", f"{who}{model.in_words(found)}")
     with contextlib.suppress(OSError):  # the loss wrote files
@@ -230,12 +228,26 @@ class Halving(Allocation):
         """Take the losses of a candidate; after the last of the round, see who goes on."""
         self.n_waiting -= 1
         self._n_done[trial.number] = int(np.isfinite(losses).sum())
+        own = losses[self._own.looks[0]]
         if trial.value is not None and self._is_choosing:
-            self._fresh[trial.number] = losses[self._own.looks[0]]
+            self._fresh[trial.number] = own
         elif trial.value is not None:
-            self._value = estimate(losses[self._own.looks[0]])
-        if not self.n_waiting:
-            self._end_round()
+            self._value = estimate(own)
+        if self.n_waiting:
+            return
+        left = [trial for trial in self._left if trial.number not in self._errors]
+        if self._is_choosing:
+            fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in left}
+            evidence = self._smoothed(fresh) or {  # what all seeds say of candidates
+                trial.number: fresh[trial.number].mean
+                if trial.number in self._on_other_terms
+                else model.pooled(trial, fresh[trial.number])
+                for trial in left
+            }
+            left.sort(key=lambda trial: self._sign * evidence[trial.number])
+            n_kept = -(-len(self._left) // 2)
+            left, self._out = left[:n_kept], [*left[n_kept:], *self._out]
+        self._left = left
 
     def n_seeds_done(self, n_of_those_in_flight: int) -> int:
         """Return how many of the evaluations are done, of earlier rounds too."""
@@ -244,53 +256,25 @@ class Halving(Allocation):
     def found(self) -> Validation:
         """Return what the validation found."""
         sound = [trial for trial in (*self._left, *self._out) if trial.number not in self._errors]
-        failed = [trial for number, trial in self._chosen.items() if number in self._errors]
         chose = [self._fresh[trial.number] for trial in sound if trial.number in self._fresh]
-        shares = model.probabilities_best(chose, self._sign) if chose else [1.0] * len(sound)
+        shares = model.probabilities_best(chose, self._sign) or [1.0] * len(sound)
         fresh = {number: estimate(losses) for number, losses in self._fresh.items()}
-        of_sound = []
+        candidates = []
         for trial, share in zip(sound, shares, strict=True):
             one = model.candidate(trial, fresh.get(trial.number), None)
-            of_sound.append(attrs.evolve(one, probability_best=share))
-        of_failed = [model.candidate(trial, None, self._errors[trial.number]) for trial in failed]
-        everyone = (*of_sound, *of_failed)
-        if self._value is None:
-            return Validation(everyone)
-        return Validation(
-            everyone,
-            number=sound[0].number,
-            params=sound[0].params,
-            value=self._value.mean,
-            stderr=self._value.stderr,
-            interval=confidence_interval(self._value),
-            n_seeds=self._value.n_seeds,
-        )
-
-    def _evidence(self, sound: Sequence[TrialResult]) -> Mapping[int, float]:
-        """Return what all seeds say of candidates, by number."""
-        fresh = {trial.number: estimate(self._fresh[trial.number]) for trial in sound}
-        return self._smoothed(fresh) or {
-            trial.number: fresh[trial.number].mean
-            if trial.number in self._on_other_terms
-            else model.pooled(trial, fresh[trial.number])
-            for trial in sound
-        }
-
-    def _end_round(self) -> None:
-        sound = [trial for trial in self._left if trial.number not in self._errors]
-        if self._is_choosing:
-            evidence = self._evidence(sound)
-            sound.sort(key=lambda trial: self._sign * evidence[trial.number])
-            n_kept = -(-len(self._left) // 2)
-            sound, self._out = sound[:n_kept], [*sound[n_kept:], *self._out]
-        self._left = sound
+            candidates.append(attrs.evolve(one, probability_best=share))
+        for number, trial in self._chosen.items():
+            if number in self._errors:
+                candidates.append(model.candidate(trial, None, self._errors[number]))
+        if (value := self._value) is None:
+            return Validation(tuple(candidates))
+        interval, winner = confidence_interval(value), sound[0]
+        own = winner.number, winner.params, value.mean, value.stderr, interval, value.n_seeds
+        return Validation(tuple(candidates), *own)
 
 
 def _on_other_terms(run: Run, chosen: Sequence[TrialResult]) -> set[int]:
-    """Return the candidates, by number, whose values of the search do not compare.
-
-    They had other seeds than one another, or an earlier loss.
-    """
+    """Return the candidates, by number, that had other seeds than one another, or another loss."""
     if run.parts.looks.in_parts:
         return {trial.number for trial in chosen}
     if not _losses_changed(run):

@@ -1,6 +1,5 @@
 """The place where a run's chunks are evaluated: an open cluster that has the loss."""
 
-import functools
 import gc
 import math
 import uuid
@@ -13,8 +12,7 @@ from distributed import Client
 from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.disk.every import Every
-from seedwise.dispatch.channel import Traffic
-from seedwise.dispatch.clock import TrialKey
+from seedwise.dispatch.channel import Traffic, TrialKey
 from seedwise.dispatch.dispatcher import DaskDispatcher
 from seedwise.dispatch.self_check import ForkedWitness, Record, SelfCheck
 from seedwise.driver.report import Report, Reporter
@@ -53,8 +51,7 @@ def open_workplace(
     work, run = reporter.work, reporter.work.run
     loss, options = run.parts.loss, run.options
     # A vectorized loss takes a chunk at a time, so that its seeds run at once chunk by chunk.
-    at_once = options.worker_parallelism if loss.vectorized else 1
-    demand = Demand(work.n_chunks, at_once)
+    demand = Demand(work.n_chunks, options.worker_parallelism if loss.vectorized else 1)
     folder = run.directory
     tag = RunTag(
         name=folder.name,
@@ -74,7 +71,11 @@ def open_workplace(
         report = Report(reporter, place, demand, lambda: dispatcher.evaluated)
         keeper = Housekeeper(run, place, report, stop, control)
         when_closed.push(keeper.tell_last_news)
+        if not gc.get_freeze_count():  # garbage collections of imports stop the event loop
+            gc.freeze()
+            when_closed.callback(gc.unfreeze)
         on_slurm = options.place == "slurm"
+        limits_s = options.chunk_timeout_seconds or math.inf, place.walltime_s or math.inf
         traffic = Traffic(
             tick_s=options.slurm_poll_seconds,
             running_limit_s=options.slurm_timeout_minutes * 60 if on_slurm else None,
@@ -83,16 +84,17 @@ def open_workplace(
             packs=work.packs,
             slots=_slots(place, demand),
             walltime_s=place.walltime_s,
-            chunk_limit_s=min(
-                options.chunk_timeout_seconds or math.inf, place.walltime_s or math.inf
-            ),
+            chunk_limit_s=min(limits_s),
             fault=place.fault,
         )
-
         self_check = None
         if options.self_check:
-            keep = functools.partial(_keep_record, run)
-            self_check = SelfCheck(witness, reporter.note, keep, record_of(run))
+            self_check = SelfCheck(
+                witness,
+                reporter.note,
+                lambda record: run.write(folder.home.reference, attrs.asdict(record)),
+                record_of(run),
+            )
 
         def look() -> None:
             if dispatcher.evaluated.n_seeds:
@@ -100,7 +102,6 @@ def open_workplace(
             keeper.look()
 
         with (
-            _short_collections(),
             bring(place.client, run.shipment, options) as loss_id,
             DaskDispatcher(place.client, look, traffic, self_check) as dispatcher,
         ):
@@ -117,12 +118,6 @@ def record_of(run: Run) -> Record | None:
     return Record(Reference(**content["reference"]), content["loss"])
 
 
-def _keep_record(run: Run, record: Record) -> None:
-    """Write what a run is to have on record."""
-    run.guard()
-    run.directory.home.reference.write(attrs.asdict(record))
-
-
 @contextmanager
 def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[str]:
     """Bring a loss to all workers, late ones too, under the id that this yields; take it back."""
@@ -134,19 +129,6 @@ def bring(client: Client, shipment: Shipment, options: WorkOptions) -> Iterator[
     finally:
         if client.status == "running":
             client.unregister_worker_plugin(loss_id)
-
-
-@contextmanager
-def _short_collections() -> Iterator[None]:
-    """Leave what was imported out of garbage collections: they stop the event loop for 0.1 s."""
-    if gc.get_freeze_count():  # by the caller, or by another run
-        yield
-        return
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @attrs.frozen

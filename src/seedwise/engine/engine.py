@@ -1,16 +1,16 @@
 """The engine: ask, evaluate, record, fold, tell.
 
 Its decisions depend on told results only, never on which chunk came back first. It knows the
-study, the workers, the ledger and the listeners as protocols.
+study, the workers, the ledger and the listeners as protocols. Engines share a driver, whose one
+thread hands results to them until all jobs are finished.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
-from seedwise.engine.race import Allocation
-from seedwise.engine.trial import OpenTrial, Step
+from seedwise.engine.trial import Allocation, OpenTrial, Step
 from seedwise.model.events import Event, TrialFinished
 from seedwise.model.seeds import Chunk, Cut
 from seedwise.model.trials import (
@@ -69,13 +69,6 @@ class Ledger(Protocol):
         """Return when all records are on disk."""
 
 
-class Folders(Protocol):
-    """Where the files of the loss are kept."""
-
-    def settle(self, number: int, accepted: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Keep the files of a trial's accepted evaluations only."""
-
-
 @attrs.frozen
 class Rules:
     """The rules of an engine."""
@@ -110,7 +103,8 @@ class Engine:
     _proposer: Proposer
     channel: Channel
     _ledger: Ledger
-    _folders: Folders
+    #: Keeps the files of a trial, by its number, of its accepted evaluations only.
+    _settle: Callable[[int, Sequence[str], Mapping[str, Any]], None]
     #: The trial at whose failure the run stopped, if it did.
     failed: OpenTrial | None = None
     #: The number of evaluated seeds that no value needed, since a look came early.
@@ -153,10 +147,7 @@ class Engine:
         self._begin_looks_early()
 
     def take(self, results: Sequence[ChunkResult]) -> None:
-        """Take results, in any order; tell the trials that they decide, and ask for others.
-
-        Results that no trial waits for are dropped.
-        """
+        """Take results that trials wait for, in any order; tell what they decide, and ask on."""
         waited_for = [
             (trial, result)
             for result in results
@@ -231,22 +222,87 @@ class Engine:
     def _tell(self, trial: OpenTrial) -> TrialFinished:
         proposal = trial.proposal
         about = {"number": proposal.number, "params": proposal.params}
-        self._folders.settle(proposal.number, trial.folders(), about)
-        failed = self._to_stop_at(trial)
+        self._settle(proposal.number, trial.folders(), about)
+        # A failure by the cluster or by a crash never stops the run; an error of the loss may.
+        of_loss = trial.failure is not None and trial.failure.kind is FailureKind.LOSS
+        stops = of_loss and self._rules.stops_at_failure and self._rules.note_stop(trial)
         # It is in flight until it is told, else an interrupt could lose it.
         told = self._proposer.tell(trial.outcome(prunes=self._rules.prunes))
         del self._in_flight[proposal.number]
         self._allocation.take(told, trial.losses)
         if trial.is_dropped:
             self.n_seeds_unused += trial.n_seeds_done - told.n_seeds
-        self.failed = self.failed or failed
-        best = best_trial(filter(None, (self._best, told)), self._rules.direction)
-        self._best = best
-        return TrialFinished(told, trial.failure, best, self._rules.n_trials)
+        if stops and self.failed is None:
+            self.failed = trial
+        self._best = best_trial(filter(None, (self._best, told)), self._rules.direction)
+        return TrialFinished(told, trial.failure, self._best, self._rules.n_trials)
 
-    def _to_stop_at(self, trial: OpenTrial) -> OpenTrial | None:
-        # A failure by the cluster or by a crash never stops the run; an error of the loss may.
-        failure = trial.failure if self._rules.stops_at_failure else None
-        if failure is None or failure.kind is not FailureKind.LOSS:
-            return None
-        return trial if self._rules.note_stop(trial) else None
+
+#: Waits for results; each comes with the channel of its chunk.
+Wait: TypeAlias = Callable[[], Sequence[tuple[Any, ChunkResult]]]
+
+
+class Job(Protocol):
+    """Work in parts, of one engine each."""
+
+    def open(self, workplace: Any) -> Engine | None:
+        """Begin the next part and return its engine; None if no part is left."""
+
+    def close(self, error: Exception | None) -> None:
+        """End; after an error, raise to end all jobs, or return to let the others continue."""
+
+
+def work_through(workplace: Any, wait: Wait, jobs: Iterable[Job], at_once: int) -> None:
+    """Carry out jobs in one thread, with at most `at_once` open at a time."""
+    waiting = iter(jobs)
+    active: dict[Any, tuple[Job, Engine]] = {}
+    try:
+        while True:
+            while len(active) < at_once and (job := next(waiting, None)) is not None:
+                _open(job, workplace, active)
+            if not active:
+                return
+            _step(workplace, wait(), active)
+    finally:
+        for job, _ in active.values():  # an error ends all jobs, and is raised as it is
+            job.close(None)
+
+
+def _open(job: Job, workplace: Any, active: dict[Any, tuple[Job, Engine]]) -> None:
+    try:
+        engine = job.open(workplace)
+        while engine is not None and engine.done:
+            engine = job.open(workplace)
+    except Exception as error:
+        job.close(error)
+        return
+    except BaseException:  # a signal: the job is not among the active ones, which are closed
+        job.close(None)
+        raise
+    if engine is None:
+        job.close(None)
+    else:
+        active[engine.channel] = job, engine
+
+
+def _step(
+    workplace: Any,
+    results: Sequence[tuple[Any, ChunkResult]],
+    active: dict[Any, tuple[Job, Engine]],
+) -> None:
+    by_channel: dict[Any, list[ChunkResult]] = {}
+    for channel, result in results:
+        by_channel.setdefault(channel, []).append(result)
+    for channel, its_results in by_channel.items():
+        if channel not in active:  # late results of a finished job
+            continue
+        job, engine = active[channel]
+        try:
+            engine.take(its_results)
+        except Exception as error:
+            del active[channel]
+            job.close(error)
+            continue
+        if engine.done:
+            del active[channel]
+            _open(job, workplace, active)

@@ -1,19 +1,125 @@
-"""A trial that is not told yet: its results so far, and its missing chunks."""
+"""A trial that is not told yet: the seeds that it gets, its results, and its missing chunks."""
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.engine.race import TrialSeeds
+from seedwise.model.racing import Looks, can_be_compared, dropped_estimate, is_worse
 from seedwise.model.seeds import Chunk, Cut, SeedPlan
-from seedwise.model.statistics import component_mean, estimate
-from seedwise.model.trials import ChunkResult, FailureKind, Proposal, SeedFailure, TrialOutcome
+from seedwise.model.statistics import Estimate, component_mean, estimate
+from seedwise.model.trials import (
+    ChunkResult,
+    FailureKind,
+    Proposal,
+    SeedFailure,
+    TrialOutcome,
+    TrialResult,
+    best_trial,
+)
 
 _MOST_DEATHS = 3
+_MOST_AT_HAND = 10  # best trials whose losses are in memory
+
+
+@attrs.frozen(eq=False)
+class TrialSeeds:
+    """Which seeds a trial gets, and when it is dropped."""
+
+    #: Which positions of the plan the trial has at each look.
+    looks: tuple[NDArray[np.bool_], ...]
+    #: The incumbent's losses, by position in the plan; None if nothing can be dropped.
+    incumbent: NDArray[np.float64] | None = None
+    level: float = 0.0
+    sign: float = 1.0
+
+    def drops(self, losses: NDArray[np.float64], look: int) -> bool:
+        """Tell whether the trial is dropped at a look, of which it has all losses."""
+        if self.incumbent is None or look == len(self.looks) - 1:
+            return False
+        own, incumbent = losses[self.looks[look]], self.incumbent[self.looks[-1]]
+        if not (can_be_compared(own) and can_be_compared(incumbent)):
+            return False
+        differences = own - self.incumbent[self.looks[look]]
+        return is_worse(self.sign * differences, self.level)
+
+    def estimate(self, losses: NDArray[np.float64], look: int) -> Estimate:
+        """Estimate the mean loss of a trial that was dropped at a look."""
+        assert self.incumbent is not None  # or nothing could be dropped
+        whole = self.looks[-1]  # the incumbent has no others
+        return dropped_estimate(losses[whole], self.incumbent[whole], self.looks[look][whole])
+
+
+class Allocation:
+    """Which seeds each trial gets: here all of them."""
+
+    def __init__(self, plan: SeedPlan) -> None:
+        self.plan = plan
+        self._own = TrialSeeds((np.ones(len(plan.seeds), dtype=np.bool_),))
+
+    def seeds_of(self, number: int) -> TrialSeeds:
+        """Return the seeds of a trial that is asked for."""
+        del number
+        return self._own
+
+    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
+        """Take a trial that is told, and its losses by position in the plan."""
+
+
+class Racing(Allocation):
+    """Gives each trial the seeds of its looks.
+
+    The incumbent of a trial is the best with all its seeds among those that were told when it was
+    asked for: `known` takes the numbers of one of those and of the trial. `told` are the trials
+    that earlier processes told, and `read` returns the losses of one by its number.
+    """
+
+    def __init__(
+        self,
+        plan: SeedPlan,
+        looks: Looks,
+        direction: str,
+        known: Callable[[int, int], bool],
+        told: Iterable[TrialResult],
+        read: Callable[[int], NDArray[np.float64]],
+    ) -> None:
+        super().__init__(plan)
+        self._looks = looks
+        self._direction = direction
+        self._known = known
+        self._read = read
+        self._whole = [trial for trial in told if self._is_whole(trial)]
+        self._losses: dict[int, NDArray[np.float64]] = {}
+
+    def seeds_of(self, number: int) -> TrialSeeds:
+        """Return the seeds of a trial."""
+        n_looks = len(self._looks.sizes)
+        wanted = tuple(self._looks.wanted(number, look) for look in range(n_looks))
+        earlier = [trial for trial in self._whole if self._known(trial.number, number)]
+        best = best_trial(earlier, self._direction)
+        if n_looks == 1 or best is None:
+            return TrialSeeds(wanted[-1:])
+        if best.number not in self._losses:
+            self._losses[best.number] = self._read(best.number)
+        sign = -1.0 if self._direction == "maximize" else 1.0
+        return TrialSeeds(wanted, self._losses[best.number], self._looks.level, sign)
+
+    def take(self, trial: TrialResult, losses: NDArray[np.float64]) -> None:
+        """Take a trial that is told; of the best, keep the losses at hand."""
+        if not self._is_whole(trial):
+            return
+        self._whole.append(trial)
+        if best_trial(self._whole, self._direction) is trial:
+            self._losses[trial.number] = losses
+            for number in sorted(self._losses)[:-_MOST_AT_HAND]:  # they are read again
+                del self._losses[number]
+
+    def _is_whole(self, trial: TrialResult) -> bool:
+        sizes = self._looks.sizes
+        return len(sizes) > 1 and trial.value is not None and trial.n_seeds == sizes[-1]
 
 
 @attrs.frozen
@@ -117,7 +223,7 @@ class OpenTrial:
         chunk = result.chunk
         if result.losses is not None:
             del self.missing[chunk]
-            self._n_missing[self._look_of(chunk)] -= 1
+            self._n_missing[bisect_right(self._ends, chunk)] -= 1
             self._place(result)
             return self._decided_by([])
         assert result.failure is not None  # a result has one of the two
@@ -163,7 +269,11 @@ class OpenTrial:
             if self.failure is not None and self._failed_chunk < end:
                 self.decided = True
             elif self._own.drops(self.losses, self._look):
-                self._drop()
+                self.decided = self.is_dropped = True
+                self.failure = None  # it would not have come to that seed
+                self.missing.clear()
+                own = self._own.looks[self._look]
+                self._folders = {at: name for at, name in self._folders.items() if own[at]}
                 return Step(cancel_from=end)
             elif self._look == len(self._own.looks) - 1:
                 self.decided = True
@@ -172,16 +282,6 @@ class OpenTrial:
                 if len(self._ends) == self._look:
                     send = [*send, *self.begin_look()]
         return Step(send)
-
-    def _drop(self) -> None:
-        self.decided = self.is_dropped = True
-        self.failure = None  # it would not have come to that seed
-        self.missing.clear()
-        own = self._own.looks[self._look]
-        self._folders = {start: name for start, name in self._folders.items() if own[start]}
-
-    def _look_of(self, chunk: int) -> int:
-        return bisect_right(self._ends, chunk)
 
     def _place(self, result: ChunkResult) -> None:
         place = slice(result.start, result.start + result.n_seeds)
@@ -207,7 +307,7 @@ class OpenTrial:
         start = self.missing[chunk].start
         self.chunk_start = int(self.missing[chunk].seeds[0])
         self.missing = {index: c for index, c in self.missing.items() if index < chunk}
-        left = Counter(map(self._look_of, self.missing))
+        left = Counter(bisect_right(self._ends, index) for index in self.missing)
         self._n_missing = [left[look] for look in range(len(self._ends))]
         # Timing decides which of the later chunks came back, so their files are not kept.
         self._folders = {place: name for place, name in self._folders.items() if place < start}

@@ -21,9 +21,7 @@ from typing import Any
 
 import attrs
 
-from seedwise.disk.aside import replace_file, writing
-from seedwise.disk.files import remove
-from seedwise.disk.lines import append_lines, parsed, read_lines
+from seedwise.disk.files import append_lines, parsed, read_lines, remove, replace_file, writing
 from seedwise.errors import NotARunError
 from seedwise.folder.owner import require_own
 from seedwise.model.status import PoolNews
@@ -228,7 +226,13 @@ class RunDirectory:
             return
         with writing(path):
             if path.stat().st_size > length:
-                self._keep_aside(path, length)
+                folder = self.path / "cut"
+                folder.mkdir(mode=0o700, exist_ok=True)
+                kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
+                kept.touch(mode=0o600)
+                with path.open("rb") as file:
+                    file.seek(length)
+                    kept.write_bytes(file.read())
                 os.truncate(path, length)
             if fence:
                 _write(path, path.read_bytes())
@@ -248,16 +252,6 @@ class RunDirectory:
         self.meta.path.unlink(missing_ok=True)  # last: a kill before it leaves a run to resume
         with contextlib.suppress(OSError):  # there are other files in it
             self.path.rmdir()
-
-    def _keep_aside(self, path: Path, length: int) -> None:
-        folder = self.path / "cut"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with path.open("rb") as file:
-            file.seek(length)
-            tail = file.read()
-        kept = folder / f"{path.name}-from-{length}-{time.time_ns()}"
-        kept.touch(mode=0o600)
-        kept.write_bytes(tail)
 
 
 def utc_now() -> datetime:
@@ -301,7 +295,10 @@ def read_events(directory: RunDirectory) -> list[dict[str, Any]]:
 def write_code(directory: RunDirectory, version: str, files: Mapping[str, bytes]) -> None:
     """Write the files of a version, by their paths in it, unless they are there as they are."""
     folder = directory.code / version
-    if folder.exists() and all(_is(folder / name, content) for name, content in files.items()):
+    if folder.exists() and all(
+        (path := folder / name).is_file() and path.read_bytes() == content
+        for name, content in files.items()
+    ):
         return
     with writing(folder):
         directory.code.mkdir(mode=0o700, exist_ok=True)
@@ -337,10 +334,6 @@ def drop_code(directory: RunDirectory, version: str) -> None:
     shutil.rmtree(directory.code / version, ignore_errors=True)
 
 
-def _is(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
-
-
 def environment() -> dict[str, Any]:
     """Describe software and machine: the same bits are promised for one CPU model only."""
     return {
@@ -357,10 +350,9 @@ def environment() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    try:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def _cpu_model() -> str | None:
@@ -372,10 +364,8 @@ def _cpu_model() -> str | None:
 
 
 def _git_commit() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+    command = ["git", "rev-parse", "HEAD"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        return done.stdout.strip() or None
+    return None

@@ -1,14 +1,28 @@
 """The finding and making of run folders."""
 
 import contextlib
+import os
 import re
+import sys
 from pathlib import Path
 
-from seedwise.disk.aside import writing
-from seedwise.disk.files import make_own_folder
-from seedwise.errors import EntryOfARunError, NotARunError, OptionError, RunExistsError
+import attrs
+
+from seedwise.disk.files import append_lines, make_own_folder, read_lines, writing
+from seedwise.errors import (
+    EntryOfARunError,
+    NotARunError,
+    OptionError,
+    RunExistsError,
+    RunFileError,
+)
 from seedwise.folder.directory import BEFORE_IT_BEGINS, GITIGNORE, RunDirectory
 from seedwise.folder.owner import allowed_to_us, require_own
+
+#: The variable that names the file of a script's runs, in a job of `seedwise submit` only.
+NOTES_VARIABLE = "SEEDWISE_SUBMITTED_RUNS"
+#: The variable that tells one start of one job from all others.
+START_VARIABLE = "SEEDWISE_SUBMITTED_START"
 
 
 def existing_run(path: str | Path) -> RunDirectory:
@@ -82,15 +96,15 @@ def is_unborn(path: Path) -> bool:
     if not path.is_dir():
         return False
     for entry in path.iterdir():
+        made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
         if entry.name == "slurm":
             ours = entry.is_dir() and not any(entry.iterdir())
         elif entry.name == ".gitignore":
             ours = entry.read_bytes() == GITIGNORE
+        elif made_aside is not None:
+            ours = made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
         else:
-            made_aside = re.fullmatch(r"\.(.+?)\.[0-9a-f]+\.new", entry.name)
-            ours = entry.name in BEFORE_IT_BEGINS or (
-                made_aside is not None and made_aside[1] in BEFORE_IT_BEGINS | {"meta.json"}
-            )
+            ours = entry.name in BEFORE_IT_BEGINS
         if not ours:
             return False
     return True
@@ -108,14 +122,12 @@ def _numbers(root: Path, stem: str) -> dict[int, str]:
 
 
 def _next_free(root: Path, stem: str) -> Path:
-    number = max(_numbers(root, stem), default=0) + 1
+    number = max(_numbers(root, stem), default=0)
     while True:
+        number += 1
         path = root / f"{stem}_v{number:04d}"
-        try:
+        with contextlib.suppress(FileExistsError):  # another run took the number in this moment
             make_own_folder(path)
-        except FileExistsError:  # another run took the number in this moment
-            number += 1
-        else:
             return path
 
 
@@ -126,3 +138,50 @@ def entry_directory(parent: RunDirectory, label: str) -> RunDirectory:
         parent.entries.mkdir(mode=0o700, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
     return RunDirectory(path, parent)
+
+
+@attrs.frozen
+class Call:
+    """A call that begins a run, or resumes one; a job of `seedwise submit` notes its run.
+
+    The next job runs the script again from its first line, so a call without a `run_name` would
+    begin another run. Each call notes its run, and the same call in a later job takes it up. A
+    later job may leave calls out, so it would not be known which of two equal calls is which: that
+    is refused.
+    """
+
+    run_root: str
+    #: None is the next free number.
+    run_name: str | None
+    loss_name: str
+    #: What decides its results, but for the code of the loss: that is compared with the run's.
+    options: str
+    argv: list[str] = attrs.field(factory=lambda: list(sys.argv))
+
+    def run_before(self, name_keyword: str) -> str | None:
+        """Return the name of its run in an earlier job; refuse equal calls without a name."""
+        path, start = _place()
+        if path is None:
+            return None
+        mine = [note for note in read_lines(path) if note.get("call") == attrs.asdict(self)]
+        if self.run_name is None and any(note["start"] == start for note in mine):
+            allowed = "a name for each of several equal calls in a submitted script"
+            hint = "Without it, the next job could not tell which run is which call's."
+            raise OptionError(name_keyword, None, allowed, hint)
+        return mine[-1]["run"] if mine else None
+
+    def note(self, run_dir: Path) -> None:
+        """Note the run that it has; does nothing elsewhere than in such a job."""
+        path, start = _place()
+        if path is None:
+            return
+        note = {"start": start, "call": attrs.asdict(self), "run": run_dir.name}
+        try:
+            append_lines(path, [note], durable=True)
+        except OSError as error:
+            raise RunFileError(path, error.strerror or str(error), run_dir) from error
+
+
+def _place() -> tuple[Path | None, str]:
+    path = os.environ.get(NOTES_VARIABLE)
+    return Path(path) if path else None, os.environ.get(START_VARIABLE, "")

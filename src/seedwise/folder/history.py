@@ -72,7 +72,13 @@ def take_up_history(
     if changes and not accept_changes:
         raise ChangedRunError(directory.path, changes)
     if directory.parent is None:  # once a run, not for each entry
-        _warn_of_another_cpu(directory)
+        begun = directory.environment.read().get("cpu_model")
+        if begun != (now_on := environment()["cpu_model"]):
+            warnings.warn(
+                f"{directory.path} was begun on a CPU {begun!r} and is resumed on {now_on!r}: the "
+                "same bits are promised for one model only.",
+                stacklevel=2,
+            )
     accepted = list(meta["accepted_changes"])
     if changes:
         accepted.append({"at_utc": now, "changes": changes})
@@ -118,16 +124,6 @@ def original_of(directory: RunDirectory, meta: Mapping[str, Any]) -> Path | None
     except (OSError, NotARunError):  # it was moved here, or another run is there now
         return None
     return other.path
-
-
-def _warn_of_another_cpu(directory: RunDirectory) -> None:
-    before, now = (one.get("cpu_model") for one in (directory.environment.read(), environment()))
-    if before != now:
-        warnings.warn(
-            f"{directory.path} was begun on a CPU {before!r} and is resumed on {now!r}: the same "
-            "bits are promised for one model only.",
-            stacklevel=2,
-        )
 
 
 def changed(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, tuple[str, str]]:

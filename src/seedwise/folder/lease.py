@@ -16,8 +16,7 @@ from pathlib import Path
 import attrs
 import psutil  # type: ignore[import-untyped]
 
-from seedwise.disk.aside import replacing, write_all, writing
-from seedwise.disk.lines import parsed, read_as
+from seedwise.disk.files import parsed, read_as, replacing, write_all, writing
 from seedwise.errors import LeaseLostError, RunLockedError
 from seedwise.folder.process import Holder, this_process
 
@@ -205,14 +204,15 @@ def _refuse_if_held(path: Path, now_s: float, take_over: bool) -> None:
             "or, if it is gone, give take_over=True (on the command line --take-over): then the "
             f"run is taken over as soon as it has been silent for {SILENT_S:.0f} s."
         )
-        raise RunLockedError(path.parent, who, advice)
-    if not take_over:
+    elif take_over:
+        return
+    else:
         advice = (
             f"It has been silent for {silent_s:.0f} s, but from here we can't see whether it "
             "still runs. If you are sure that it is gone, take the run over with take_over=True "
             "(on the command line --take-over)."
         )
-        raise RunLockedError(path.parent, who, advice)
+    raise RunLockedError(path.parent, who, advice)
 
 
 def _how_to_end(holder: Holder) -> str:

@@ -31,7 +31,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
+from seedwise.disk.files import writing
 from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.errors import LedgerMismatchError
 from seedwise.model.space import ParamValue
@@ -130,18 +130,55 @@ class Ledger(FrameFile):
         self._records |= kept
 
 
-@attrs.frozen(eq=False)
 class TrialLosses:
-    """The losses of a trial's seeds, and their components."""
+    """The losses of a trial's first seeds, and their components, taken in a record at a time."""
 
-    #: By position in the seed plan; NaN where there is none.
-    losses: NDArray[np.float64]
-    #: The named parts of each loss; NaN where a seed has none of the name.
-    components: dict[str, NDArray[np.float64]]
-    #: Its first failure, in the order of the seeds, that no later attempt mended.
-    failure: SeedFailure | None
-    #: What the run's results depend on that was changed after they were recorded, in order.
-    changed_since: tuple[str, ...]
+    def __init__(self, number: int, n_seeds: int) -> None:
+        #: By position in the seed plan; NaN where there is none.
+        self.losses = np.full(n_seeds, np.nan)
+        #: The named parts of each loss; NaN where a seed has none of the name.
+        self.components: dict[str, NDArray[np.float64]] = {}
+        #: What the run's results depend on that was changed after they were recorded, in order.
+        self.changed_since: list[str] = []
+        self._number = number
+        self._digest: str | None = None
+        self._failures: dict[int, SeedFailure] = {}  # by position of the chunk
+
+    @property
+    def failure(self) -> SeedFailure | None:
+        """Its first failure, in the order of the seeds, that no later attempt mended."""
+        return self._failures[min(self._failures)] if self._failures else None
+
+    def take(self, header: Mapping[str, Any], arrays: memoryview) -> None:
+        """Take a result, or a note that earlier results do not count any more."""
+        if self._number in header.get("redo", ()):
+            self._start_over()
+        if "phase" in header:
+            self._digest = None
+            self.changed_since += header["phase"].split(", ")
+        if header.get("trial") != self._number:
+            return
+        if header["digest"] != self._digest:
+            self._start_over()
+            self._digest = header["digest"]
+        result = _result(header, arrays)
+        if result.losses is None:
+            assert result.failure is not None  # a result has one of the two
+            self._failures[result.start] = result.failure
+            return
+        self._failures.pop(result.start, None)
+        where = slice(result.start, result.start + result.n_seeds)
+        n_seeds = len(self.losses[where])
+        self.losses[where] = result.losses[:n_seeds]
+        for name in dict.fromkeys([*self.components, *result.components]):
+            whole = self.components.setdefault(name, np.full(len(self.losses), np.nan))
+            part = result.components.get(name)
+            whole[where] = np.nan if part is None else part[:n_seeds]
+
+    def _start_over(self) -> None:
+        self.losses.fill(np.nan)
+        for found in (self.components, self._failures, self.changed_since):
+            found.clear()
 
 
 def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, TrialLosses]:
@@ -151,16 +188,16 @@ def read_trials(path: Path, numbers: Iterable[int], n_seeds: int) -> dict[int, T
     as newer ones are on record: they are never mixed, and those of a trial that was told before a
     change are still there after it.
     """
-    found = {number: _Recorded(number, n_seeds) for number in numbers}
+    found = {number: TrialLosses(number, n_seeds) for number in numbers}
     for _, body in frames(path, FRAMING):
         number = _trial_number(body)
         if number in found:
             found[number].take(*_parts(body))
-        elif number is None:
-            header, _ = _parts(body)
+        elif number is None:  # a note
+            parts = _parts(body)
             for one in found.values():
-                one.heed(header)
-    return {number: one.losses() for number, one in found.items()}
+                one.take(*parts)
+    return found
 
 
 @attrs.frozen
@@ -184,58 +221,6 @@ def params_digest(params: Mapping[str, ParamValue]) -> str:
     """Return 12 hexadecimal digits that any change of the params changes."""
     # By repr, which is exact for floats; the params' order is the space's.
     return hashlib.blake2b(repr(sorted(params.items())).encode(), digest_size=6).hexdigest()
-
-
-class _Recorded:
-    """What is on record of a trial, taken in a record at a time."""
-
-    def __init__(self, number: int, n_seeds: int) -> None:
-        self._number = number
-        self._digest: str | None = None
-        self._losses = np.full(n_seeds, np.nan)
-        self._components: dict[str, NDArray[np.float64]] = {}
-        self._failures: dict[int, SeedFailure] = {}  # by position of the chunk
-        self._changed: list[str] = []
-
-    def take(self, header: Mapping[str, Any], arrays: memoryview) -> None:
-        if header["digest"] != self._digest:
-            self._start_over()
-            self._digest = header["digest"]
-        result = _result(header, arrays)
-        if result.failure is not None:
-            self._failures[result.start] = result.failure
-        else:
-            self._failures.pop(result.start, None)
-            self._place(result)
-
-    def heed(self, header: Mapping[str, Any]) -> None:
-        """Heed a note that earlier results do not count any more."""
-        if self._number in header.get("redo", ()):
-            self._start_over()
-        if "phase" in header:
-            self._digest = None
-            self._changed += header["phase"].split(", ")
-
-    def losses(self) -> TrialLosses:
-        failure = self._failures[min(self._failures)] if self._failures else None
-        return TrialLosses(self._losses, self._components, failure, tuple(self._changed))
-
-    def _place(self, result: ChunkResult) -> None:
-        """Put a result's arrays where its seeds are in the plan."""
-        where = slice(result.start, result.start + result.n_seeds)
-        n_seeds = len(self._losses[where])
-        assert result.losses is not None
-        self._losses[where] = result.losses[:n_seeds]
-        for name in dict.fromkeys([*self._components, *result.components]):
-            whole = self._components.setdefault(name, np.full(len(self._losses), np.nan))
-            part = result.components.get(name)
-            whole[where] = np.nan if part is None else part[:n_seeds]
-
-    def _start_over(self) -> None:
-        self._losses.fill(np.nan)
-        self._components.clear()
-        self._failures.clear()
-        self._changed.clear()
 
 
 def _begun_again(path: Path) -> tuple[int, dict[int, int]]:

@@ -1,5 +1,6 @@
 """The identity of a process that holds a lease, on any host and after any reboot."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -14,10 +15,6 @@ import psutil  # type: ignore[import-untyped]
 _START_TOLERANCE_S = 5.0  # outside of Linux starts are in wall time, and clocks are adjusted
 
 _TEXT = attrs.validators.instance_of(str)
-
-
-def _is_time(_: object, __: object, value: str) -> None:
-    datetime.fromisoformat(value)
 
 
 @attrs.frozen
@@ -37,7 +34,7 @@ class Holder:
     #: Random; tells its lease from all others.
     token: str = attrs.field(validator=_TEXT)
     #: ISO 8601, UTC.
-    acquired_at: str = attrs.field(validator=_is_time)
+    acquired_at: str = attrs.field(validator=lambda *given: datetime.fromisoformat(given[2]))
     #: The Slurm job that it runs in; empty if in none.
     job_id: str = attrs.field(default="", validator=_TEXT)
     #: The Slurm cluster of that job; job ids are the cluster's own.
@@ -98,10 +95,9 @@ def _job() -> tuple[str, str, int]:
 
 
 def _place() -> tuple[str, str, str]:
-    try:
+    namespace = ""
+    with contextlib.suppress(OSError):  # not Linux
         namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:  # not Linux
-        namespace = ""
     return socket.gethostname(), _machine(), namespace
 
 
@@ -129,7 +125,6 @@ def _started_s(pid: int) -> float:
 
 
 def _text(path: str) -> str:
-    try:
+    with contextlib.suppress(OSError):
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
+    return ""

@@ -20,10 +20,8 @@ from typing import Any
 import attrs
 
 from seedwise import errors
-from seedwise.disk.aside import replacing, write_all, writing
 from seedwise.disk.every import Every
-from seedwise.disk.files import remove
-from seedwise.disk.lines import parsed
+from seedwise.disk.files import parsed, read_as, remove, replacing, write_all, writing
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.folder.owner import allowed_to_us, require_owner
@@ -44,7 +42,11 @@ class Request:
     """A request to a driver: other bounds of the number of workers, or to stop."""
 
     #: Least and most workers; None means to stop the run.
-    scale: tuple[int, int] | None = None
+    scale: tuple[int, int] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(tuple),
+        validator=attrs.validators.optional(lambda *given: checks.workers("workers", given[2])),
+    )
     #: The caller, in words.
     by: str = attrs.field(factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
     #: 32 hexadecimal digits.
@@ -68,40 +70,36 @@ def ask(directory: RunDirectory, request: Request, *, timeout_s: float = 15.0) -
     directory = directory.home
     with allowed_to_us(directory.path):
         require_owner(directory.path)
-        _ask(directory, request, timeout_s)
-
-
-def _ask(directory: RunDirectory, request: Request, timeout_s: float) -> None:
-    path, answer = _paths(directory.control, request.id)
-    give_up_s = time.monotonic() + timeout_s
-    has_asked = False
-    while True:
-        holder = lease_holder(directory.lease)
-        found = _listed(directory.control)
-        if answer.name in found:
-            content = _read(answer)
-            answer.unlink(missing_ok=True)
-            _forget_if_ended(directory)
-            if content is not None and content.get("error") is not None:
-                raise errors.RequestRefusedError(directory.path, str(content["error"]))
-            return
-        if holder is None:
-            path.unlink(missing_ok=True)
-            _forget_if_ended(directory)
-            state = read_status(directory).state
-            if has_asked and request.scale is None and state == "stopped":
-                return  # it stopped, and may have removed the answer
-            raise errors.NoDriverError(directory.path, state)
-        if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
-            with writing(directory.path / path.name):
-                directory.control.mkdir(mode=0o700, exist_ok=True)
-                _put(path, attrs.asdict(request))
-            has_asked = True
-        if timeout_s <= 0:
-            return
-        if time.monotonic() >= give_up_s:
-            raise errors.NotAnsweredError(directory.path, holder, timeout_s)
-        time.sleep(_ANSWER_RETRY_S)
+        path, answer = _paths(directory.control, request.id)
+        give_up_s = time.monotonic() + timeout_s
+        has_asked = False
+        while True:
+            holder = lease_holder(directory.lease)
+            found = _listed(directory.control)
+            if answer.name in found:
+                content = _read(answer)
+                answer.unlink(missing_ok=True)
+                _forget_if_ended(directory)
+                if content is not None and content.get("error") is not None:
+                    raise errors.RequestRefusedError(directory.path, str(content["error"]))
+                return
+            if holder is None:
+                path.unlink(missing_ok=True)
+                _forget_if_ended(directory)
+                state = read_status(directory).state
+                if has_asked and request.scale is None and state == "stopped":
+                    return  # it stopped, and may have removed the answer
+                raise errors.NoDriverError(directory.path, state)
+            if path.name not in found:  # not asked yet, or dropped by a driver that has just begun
+                with writing(directory.path / path.name):
+                    directory.control.mkdir(mode=0o700, exist_ok=True)
+                    _put(path, attrs.asdict(request))
+                has_asked = True
+            if timeout_s <= 0:
+                return
+            if time.monotonic() >= give_up_s:
+                raise errors.NotAnsweredError(directory.path, holder, timeout_s)
+            time.sleep(_ANSWER_RETRY_S)
 
 
 class Control(contextlib.AbstractContextManager["Control"]):
@@ -134,8 +132,9 @@ class Control(contextlib.AbstractContextManager["Control"]):
                 asked_ns = path.stat().st_mtime_ns
             except OSError:
                 continue
-            request = _parsed(_read(path), match[1])
-            if request is None:
+            content = {"by": "", **(_read(path) or {})}
+            request = read_as(Request, content) if "scale" in content else None
+            if request is None or request.id != match[1]:
                 _logger.warning("%s is not a request of this user, and was removed", path)
                 remove(path)
             else:
@@ -162,10 +161,9 @@ def _paths(folder: Path, request_id: str) -> tuple[Path, Path]:
 
 def _listed(folder: Path) -> list[str]:
     # Listed, since a file server's client remembers for half a minute that a file was missing.
-    try:
+    with contextlib.suppress(OSError):
         return [path.name for path in folder.iterdir()]
-    except OSError:
-        return []
+    return []
 
 
 def _put(path: Path, content: Mapping[str, Any]) -> None:
@@ -187,20 +185,6 @@ def _read(path: Path) -> dict[str, Any] | None:
             return parsed(file.read(_LARGEST_BYTES))
     except OSError:
         return None
-
-
-def _parsed(content: dict[str, Any] | None, request_id: str) -> Request | None:
-    """Return the request in a file; None if there is none."""
-    if content is None or content.get("id") != request_id or "scale" not in content:
-        return None
-    scale = content["scale"]
-    try:
-        if scale is not None:
-            scale = tuple(scale)
-            checks.workers("workers", scale)
-    except (TypeError, errors.OptionError):
-        return None
-    return Request(scale=scale, by=str(content.get("by")), id=request_id)
 
 
 def _forget_if_ended(directory: RunDirectory) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from seedwise.disk.lines import read_as
+from seedwise.disk.files import read_as
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import lease_holder
 from seedwise.model.status import PoolStatus, RunStatus
@@ -18,7 +18,12 @@ def read_status(directory: RunDirectory) -> RunStatus:
     """
     # The lease goes first: a driver says that a run is finished, and lets go of it after that.
     driver = lease_holder(directory.lease)
-    status = attrs.evolve(_said(directory) or _reckoned(directory), driver=driver)
+    # What the last driver said itself; it says nothing of a single entry.
+    content = directory.status.read() if directory.parent is None else {}
+    if (status := read_as(RunStatus, content)) is None:
+        status = _reckoned(directory)
+    pool = read_as(PoolStatus, content.get("pool"))
+    status = attrs.evolve(status, driver=driver, pool=pool)
     if status.state == "finished":
         return attrs.evolve(status, pool=None)
     if driver is not None:
@@ -38,15 +43,6 @@ def read_status(directory: RunDirectory) -> RunStatus:
         expected_end_utc=None,
         entries=entries,
     )
-
-
-def _said(directory: RunDirectory) -> RunStatus | None:
-    """Return the progress that the last driver wrote; None if it can't be read."""
-    if directory.parent is not None:
-        return None
-    content = directory.status.read()
-    said = read_as(RunStatus, content)
-    return said and attrs.evolve(said, pool=read_as(PoolStatus, content.get("pool")))
 
 
 def _reckoned(directory: RunDirectory) -> RunStatus:

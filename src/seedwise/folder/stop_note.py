@@ -1,7 +1,6 @@
 """The note of why a study stopped, which is written before the study is told of the failure."""
 
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -31,15 +30,8 @@ class StopNote:
 def write(directory: RunDirectory, note: StopNote) -> None:
     """Write the note into the folder of a run, or of an entry."""
     error = note.error
-    directory.failure.write(
-        {
-            "trial": note.number,
-            "seen": note.seen,
-            "error": type(error).__name__,
-            "text": str(error),
-            "data": vars(error),
-        }
-    )
+    said = {"trial": note.number, "seen": note.seen, "error": type(error).__name__}
+    directory.failure.write({**said, "text": str(error), "data": vars(error)})
 
 
 def read(directory: RunDirectory) -> StopNote | None:
@@ -47,7 +39,12 @@ def read(directory: RunDirectory) -> StopNote | None:
     found = directory.failure.read()
     if not found:
         return None
-    return StopNote(found["trial"], _error(found), found["seen"])
+    kind, text = getattr(errors, found["error"], None), found.get("text", found["error"])
+    error = SeedwiseError(text)  # of a kind that an earlier version wrote
+    if isinstance(kind, type) and issubclass(kind, SeedwiseError):
+        data = found["data"].items()
+        error = rebuilt(kind, (text,), {k: Path(v) if k in _PATHS else v for k, v in data})
+    return StopNote(found["trial"], error, found["seen"])
 
 
 def note_seen(directory: RunDirectory) -> None:
@@ -55,14 +52,3 @@ def note_seen(directory: RunDirectory) -> None:
     note = read(directory)
     if note is not None and not note.seen:
         write(directory, attrs.evolve(note, seen=True))
-
-
-def _error(found: dict[str, Any]) -> SeedwiseError:
-    kind, text = getattr(errors, found["error"], None), found.get("text", found["error"])
-    if not (isinstance(kind, type) and issubclass(kind, SeedwiseError)):
-        return SeedwiseError(text)  # an earlier version wrote it
-    data = {
-        name: Path(value) if name in _PATHS else value for name, value in found["data"].items()
-    }
-    error: SeedwiseError = rebuilt(kind, (text,), data)
-    return error

@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seedwise.disk.aside import replace_file, writing
-from seedwise.disk.files import is_folder, remove
+from seedwise.disk.files import is_folder, remove, replace_file, writing
 
 _ATTEMPT = re.compile(r"trial_([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _LEFT_OVER = re.compile(r"trial_([0-9]+)-.*", re.DOTALL)
@@ -55,7 +54,10 @@ class TrialFolders:
         with writing(self._trials):
             earlier = _evaluations(about_file)
             if earlier and not earlier.intersection(accepted):
-                self._set_aside(folder)
+                if os.path.lexists(folder):  # in one step: it is there whole or not at all
+                    self._make_attempts()
+                    aside = f"{folder.name}-old-{uuid.uuid4().hex[:8]}"
+                    folder.rename(self._attempts / aside)
                 about_file.unlink(missing_ok=True)
             attempts = [self._attempts / name for name in accepted]
             if any(self._is_there(path) for path in attempts) or (accepted and is_folder(folder)):
@@ -63,7 +65,10 @@ class TrialFolders:
             for attempt, position in zip(attempts, positions, strict=True):
                 if self._is_there(attempt):
                     _move_content(attempt, folder, position)
-            self._remove_left_overs(number)
+            for path in list(self._attempts.iterdir()) if is_folder(self._attempts) else ():
+                match = _LEFT_OVER.fullmatch(path.name)
+                if match is not None and int(match[1]) == number:
+                    remove(path)
 
     def close(self) -> None:
         """Remove what evaluations left; to be called when all trials of the run are told."""
@@ -79,12 +84,6 @@ class TrialFolders:
             remove(self._attempts)  # a link, say
         self._attempts.mkdir(mode=0o700, exist_ok=True)
 
-    def _set_aside(self, folder: Path) -> None:
-        """Move a folder to the left-overs, in one step: it is there whole or not at all."""
-        if os.path.lexists(folder):
-            self._make_attempts()
-            folder.rename(self._attempts / f"{folder.name}-old-{uuid.uuid4().hex[:8]}")
-
     def _write_about(self, path: Path, content: Mapping[str, Any]) -> None:
         # Before any file is moved: it tells a half-filled folder from an earlier evaluation's.
         text = f"{json.dumps(content, indent=2, default=str)}\n".encode()
@@ -94,14 +93,6 @@ class TrialFolders:
         self._make_attempts()
         aside = self._attempts / f"{path.stem}-about-{uuid.uuid4().hex[:8]}"
         replace_file(path, text, durable=False, aside=aside)
-
-    def _remove_left_overs(self, number: int) -> None:
-        if not is_folder(self._attempts):
-            return
-        for path in list(self._attempts.iterdir()):
-            match = _LEFT_OVER.fullmatch(path.name)
-            if match is not None and int(match[1]) == number:
-                remove(path)
 
 
 def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
@@ -126,10 +117,9 @@ def _first_position(number: int, name: str) -> int:
 
 def _evaluations(about_file: Path) -> set[str]:
     """Return the evaluations that a trial's files are of; none if unknown."""
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return set(json.loads(about_file.read_bytes())[_EVALUATIONS])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    return set()
 
 
 def _move_content(source: Path, target: Path, position: int) -> None:

@@ -22,7 +22,8 @@ import math
 import struct
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +31,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import writing
-from seedwise.disk.files import inode_and_size
+from seedwise.disk.files import inode_and_size, writing
 from seedwise.disk.frames import FrameFile, Framing, frames
 from seedwise.model.trials import TrialResult, TrialState
 
@@ -102,8 +102,13 @@ class TrialTable(FrameFile):
     def __enter__(self) -> Self:
         """Read what is in the file, and open it."""
         with writing(self._path):
-            for number, code in _changes(self._path):
-                self._set(number, code)
+            for _, body in frames(self._path, FRAMING):
+                if body.startswith(_AGAIN_BEGIN):
+                    for number in _numbers(body).tolist():
+                        self._set(number, NOT_TOLD)
+                else:
+                    _, code, number, *_ = _ROW.unpack_from(body)
+                    self._set(number, code)
         return super().__enter__()
 
     def state_of(self, number: int) -> TrialState | None:
@@ -121,8 +126,9 @@ class TrialTable(FrameFile):
 
     def begin_again(self, numbers: Iterable[int]) -> None:
         """Note that trials are evaluated again, so not told any more; all of them, or none."""
-        told = array("q", (number for number in numbers if self.state_of(number)))
-        self.append(_again_bodies(told))
+        told = [number for number in numbers if self.state_of(number)]
+        blocks = (told[i : i + _NUMBERS_A_RECORD] for i in range(0, len(told), _NUMBERS_A_RECORD))
+        self.append(_AGAIN_BEGIN + np.array(block, dtype="<i8").tobytes() for block in blocks)
         self.sync()
         for number in told:
             self._set(number, NOT_TOLD)
@@ -164,30 +170,52 @@ class FollowedRows:
 
 
 def _read_on(path: Path, begin: int, *, tails: bool = True) -> tuple[TableRows, int, bool]:
-    """Read the trials told in the records from `begin` on.
+    """Read the trials told in the records from `begin` on, with no object for each of them.
 
     Return where these records end, too, and whether one says that trials are evaluated again.
     """
-    rows, end, begin_again = _Rows(tails=tails), begin, False
+    data, end, begin_again = bytearray(), begin, False
+    errors: dict[int, str] = {}  # by row
+    parts: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     for position, body in frames(path, FRAMING, begin):
-        end = position
+        end, row = position, len(data) // _ROW.size
         if body.startswith(_AGAIN_BEGIN):
-            rows.add_again(_numbers(body))
             begin_again = True
-        else:
-            rows.add(body)
-    return rows.told(), end, begin_again
+            numbers = _numbers(body)
+            not_told = np.zeros(len(numbers), dtype=_ROW_TYPE)
+            not_told["number"] = numbers
+            data += not_told.tobytes()
+            continue
+        data += memoryview(body)[: _ROW.size]
+        tail = json.loads(body[_ROW.size :]) if tails and len(body) > _ROW.size else {}
+        if "error" in tail:
+            errors[row] = tail["error"]
+        for name, value in tail.get("components", {}).items():
+            parts[name].extend(repeat(math.nan, row - len(parts[name])))
+            parts[name].append(value)
+    rows = np.frombuffer(data, dtype=_ROW_TYPE)
+    kept = _last_told(rows)
+    failed = np.intersect1d(np.fromiter(errors, dtype=np.intp), kept).tolist()
+    for column in parts.values():
+        column.extend(repeat(math.nan, len(rows) - len(column)))
+    told = TableRows(
+        **{name: rows[name][kept] for name in _COLUMNS},
+        errors={int(rows["number"][row]): errors[row] for row in failed},
+        components={name: np.frombuffer(column)[kept] for name, column in parts.items()},
+    )
+    return told, end, begin_again
 
 
-def _changes(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield number and code of each trial told, and of each begun again, which is `NOT_TOLD`."""
-    for _, body in frames(path, FRAMING):
-        if body.startswith(_AGAIN_BEGIN):
-            for number in _numbers(body):
-                yield int(number), NOT_TOLD
-        else:
-            _, code, number, *_ = _ROW.unpack_from(body)
-            yield number, code
+def _last_told(rows: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the last row of each trial that is told, in the order of their numbers."""
+    _, from_end = np.unique(rows["number"][::-1], return_index=True)
+    last = len(rows) - 1 - from_end
+    told: NDArray[np.intp] = last[rows["state"][last] != NOT_TOLD]
+    return told
+
+
+def _numbers(body: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
 
 
 def _row_body(trial: TrialResult, digest: str) -> bytes:
@@ -208,72 +236,3 @@ def _row_body(trial: TrialResult, digest: str) -> bytes:
     if trial.components:
         tail["components"] = trial.components
     return row + json.dumps(tail, separators=(",", ":")).encode() if tail else row
-
-
-def _again_bodies(numbers: "array[int]") -> Iterator[bytes]:
-    """Return the records that say that trials are not told any more."""
-    for begin in range(0, len(numbers), _NUMBERS_A_RECORD):
-        block = np.array(numbers[begin : begin + _NUMBERS_A_RECORD], dtype="<i8")
-        yield _AGAIN_BEGIN + block.tobytes()
-
-
-def _numbers(body: bytes) -> NDArray[np.int64]:
-    return np.frombuffer(body, dtype="<i8", offset=len(_AGAIN_BEGIN))
-
-
-class _Rows:
-    """Rows as they come, with no object for each of them."""
-
-    def __init__(self, *, tails: bool) -> None:
-        self._tails = tails
-        self._data = bytearray()
-        self._errors: dict[int, str] = {}  # by row
-        self._components: dict[str, array[float]] = {}
-        self._n_rows = 0
-
-    def add(self, body: bytes) -> None:
-        self._data += memoryview(body)[: _ROW.size]
-        if self._tails and len(body) > _ROW.size:
-            self._add_tail(json.loads(body[_ROW.size :]))
-        self._n_rows += 1
-
-    def add_again(self, numbers: NDArray[np.int64]) -> None:
-        """Add rows that say that trials are not told any more."""
-        rows = np.zeros(len(numbers), dtype=_ROW_TYPE)
-        rows["number"] = numbers
-        self._data += rows.tobytes()
-        self._n_rows += len(rows)
-
-    def told(self) -> TableRows:
-        """Return the last row of each trial that is told, in the order of their numbers."""
-        rows = np.frombuffer(self._data, dtype=_ROW_TYPE)
-        kept = _last_told(rows["number"], rows["state"])
-        failed = np.fromiter(self._errors, dtype=np.intp)
-        failed = failed[np.isin(failed, kept)]
-        errors = {int(rows["number"][row]): self._errors[row] for row in failed.tolist()}
-        components = {}
-        for name in self._components:
-            self._pad(name)
-            components[name] = np.array(self._components[name])[kept]
-        columns = {name: rows[name][kept] for name in _COLUMNS}
-        return TableRows(**columns, errors=errors, components=components)
-
-    def _add_tail(self, tail: dict[str, Any]) -> None:
-        if "error" in tail:
-            self._errors[self._n_rows] = tail["error"]
-        for name, value in tail.get("components", {}).items():
-            self._pad(name)
-            self._components[name].append(value)
-
-    def _pad(self, name: str) -> None:
-        """Fill a component's column with NaN up to the next row."""
-        column = self._components.setdefault(name, array("d"))
-        column.frombytes(np.full(self._n_rows - len(column), np.nan).tobytes())
-
-
-def _last_told(numbers: NDArray[np.int64], states: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Return the rows that count, in the order of their numbers."""
-    _, from_end = np.unique(numbers[::-1], return_index=True)
-    last = len(numbers) - 1 - from_end
-    told: NDArray[np.intp] = last[states[last] != NOT_TOLD]
-    return told

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from seedwise.errors import SeedwiseError
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
-from seedwise.folder.trial_table import FollowedRows, read_rows
+from seedwise.folder.trial_table import FollowedRows, TableRows, read_rows
 from seedwise.model.options.entries import entry_labels
 from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.sweep import SweepOptions
@@ -32,7 +32,7 @@ def read_result(
     if meta["kind"] == "entries":
         return _read_entries(directory)
     if meta["kind"] == "sweep":
-        return _read_sweep(directory, meta)
+        return read_sweep(directory, read_rows(directory.trial_table))
     return read_study(directory)
 
 
@@ -62,8 +62,12 @@ def read_cases(meta: Mapping[str, Any]) -> Cases:
     return Cases(source_from_manifest(meta["source"]), SweepOptions(**given), space)
 
 
-def _read_sweep(directory: RunDirectory, meta: Mapping[str, Any]) -> SweepResult:
-    cases, rows = read_cases(meta), read_rows(directory.trial_table)
+def read_sweep(
+    directory: RunDirectory, rows: TableRows, cases: Cases | None = None
+) -> SweepResult:
+    """Return what these rows tell of a sweep; `cases` are its own, if they are known."""
+    meta = directory.read_meta()
+    cases = read_cases(meta) if cases is None else cases
     return SweepResult(
         loss_name=meta["loss_name"],
         run_dir=str(directory.path),

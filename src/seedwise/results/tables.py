@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.disk.aside import replace_file, writing
+from seedwise.disk.files import replace_file, writing
 from seedwise.errors import MissingExtraError, NoCompleteTrialError, OptionError, SeedwiseError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import run_of_entry

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from seedwise.disk.lines import append_lines, read_lines
+from seedwise.disk.files import append_lines, read_lines
 from seedwise.errors import OptionError, SlurmNotFoundError
 from seedwise.slurm.commands import SEPARATOR, CommandError, run_command
 

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 from typing import TypeAlias
 
-from seedwise.disk.aside import replacing, write_all, writing
+from seedwise.disk.files import replacing, write_all, writing
 
 _MAGIC = b"seedwise"
 _HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body

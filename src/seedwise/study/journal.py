@@ -15,8 +15,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from seedwise.disk.aside import replace_file, write_all, writing
-from seedwise.disk.files import inode_and_size
+from seedwise.disk.files import inode_and_size, replace_file, write_all, writing
 from seedwise.errors import DamagedFileError
 
 # Optuna's operation codes, part of the journal's format (optuna.storages.journal,

@@ -15,7 +15,7 @@ from seedwise.model.status import RunStatus, scaled_words, workers_words
 from seedwise.model.trials import FailureKind, mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.view.faces import Face, face_for
-from seedwise.view.words import bars, live_rows
+from seedwise.view.status import bars, live_rows
 
 _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
@@ -94,7 +94,10 @@ class ProgressLines:
             case events.Noted():
                 lines = [f"note: {event.text}"]
             case events.RunInterrupted():
-                lines = _interrupted(event)
+                where = ", in the validation" if event.validating else ""
+                told = f"{event.n_told} of {event.n_trials} trials told{where}"
+                lines = [f"stopped with {told}; nothing is lost"]
+                lines.append(f"to resume: {resume_command(event.run_dir)}")
             case events.RunFinished():
                 excluded = self._excluded.items()
                 lines = [f"excluded node {node}: {why}" for node, why in excluded] + _end(event)
@@ -171,14 +174,6 @@ def _trial(event: events.TrialFinished, run_dir: Path) -> list[str]:
                 f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}"
             )
     return lines
-
-
-def _interrupted(event: events.RunInterrupted) -> list[str]:
-    where = ", in the validation" if event.validating else ""
-    return [
-        f"stopped with {event.n_told} of {event.n_trials} trials told{where}; nothing is lost",
-        f"to resume: {resume_command(event.run_dir)}",
-    ]
 
 
 def _pool_changed(event: events.PoolChanged) -> str:

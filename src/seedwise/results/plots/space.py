@@ -26,9 +26,7 @@ _FEWEST_TRIALS = 10
 class SpacePlots(RunPlots):
     """Figures of trials by their parameters."""
 
-    def __init__(self, result: TrialsResult) -> None:
-        super().__init__(result.run_dir)
-        self._result = result
+    _result: TrialsResult
 
     def params(self, ax: Any = None) -> NDArray[Any]:
         """Draw each parameter's values over the search: whether, where and when it settled.
@@ -52,7 +50,7 @@ class SpacePlots(RunPlots):
             drawn = draw.coloured(one, trials, trials.number, scale.positions)
             scale.mark(one, "y")
             draw.label_trials(one, trials)
-        is_cut = trials.colour_range()[1] < np.nanmax(trials.sign * trials.value)
+        is_cut = trials.colour_range()[1] < np.nanmax(trials.badness)
         tip = _worse_end(trials) if is_cut else "neither"
         axes[0].figure.colorbar(drawn, ax=list(axes), label="loss", extend=tip)
         return axes

@@ -63,10 +63,7 @@ def submitted_lines(job: DriverJob, job_id: str | None) -> list[str]:
 
 
 class CheckProgress(ProgressLines):
-    """Writes the events of a check as lines: where it runs, and what it waits for.
-
-    No line names the folder of the check, as it is removed at the end.
-    """
+    """Writes the events of a check as lines; none names its folder, which is removed."""
 
     shows_progress = False  # of one trial
 
@@ -80,9 +77,8 @@ class CheckProgress(ProgressLines):
 
 def check_lines(report: CheckReport) -> list[str]:
     """Return a report as lines."""
-    parts = [("worker", worker_rows(report)), ("plan", plan_rows(report))]
     lines = [found_words(report)]
-    for title, rows in parts:
+    for title, rows in (("worker", worker_rows(report)), ("plan", plan_rows(report))):
         names_and_words = list(zip(*rows, strict=True))
         lines += ["", title, *(f"  {line}" for line in aligned(names_and_words))]
     if said := advice(report):

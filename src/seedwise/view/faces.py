@@ -139,9 +139,8 @@ class NotebookBar:
             print(f"seedwise: {line}", flush=True)
         html = ""
         if self.shows_progress and status is not None:
-            shown = ((done, max(total, 1)) for _, done, total, _ in bars(status))
-            html = "".join(_BAR.format(done, total) for done, total in shown)
-            html += status._repr_html_()
+            shown = [_BAR.format(done, max(total, 1)) for _, done, total, _ in bars(status)]
+            html = "".join([*shown, status._repr_html_()])
         if html == self._shown:
             return
         self._shown, display = html, importlib.import_module("IPython.display")

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,10 +67,7 @@ def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
 
 
 def table_json(result: Result) -> str:
-    """Return the columns of a result's table, and the result, as a JSON object.
-
-    What is missing is null. JSON has no infinity: it is the text "inf" or "-inf".
-    """
+    """Return a result and its table as JSON: null is missing, and "inf" or "-inf" infinite."""
     columns = {
         name: [str(one) if one in (math.inf, -math.inf) else one for one in _plain(values)]
         for name, values in result.columns().items()
@@ -93,16 +89,12 @@ def write_table(result: Result, path: Path) -> int:
     if not path.parent.is_dir():
         hint = f"There is no folder {path.parent}: make it first."
         raise OptionError("file", str(path), "in a folder that exists", hint)
-    columns = result.columns()
-    path.write_bytes(_csv(columns) if path.suffix == ".csv" else _parquet(result, path))
+    columns, text = result.columns(), io.StringIO()
+    if path.suffix == ".csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([columns, *zip(*map(_plain, columns.values()), strict=True)])
+    path.write_bytes(text.getvalue().encode() or _parquet(result, path))
     return min(map(len, columns.values()))
-
-
-def _csv(columns: Mapping[str, Any]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *zip(*map(_plain, columns.values()), strict=True)])
-    return text.getvalue().encode()
 
 
 def _parquet(result: Result, path: Path) -> bytes:

@@ -72,11 +72,9 @@ def _span(bounds: tuple[int, int], words: Callable[[int], str]) -> str:
 def _max_memory(partition: PartitionLimits) -> str:
     if not partition.knows("max_memory_per_node_mb", "max_memory_per_cpu_mb"):
         return _UNKNOWN
-    if partition.max_memory_per_node_mb is not None:
-        return f"{readable_memory(partition.max_memory_per_node_mb)} a node"
-    if partition.max_memory_per_cpu_mb is not None:
-        return f"{readable_memory(partition.max_memory_per_cpu_mb)} a CPU"
-    return _NO_LIMIT
+    limits = {"node": partition.max_memory_per_node_mb, "CPU": partition.max_memory_per_cpu_mb}
+    found = [f"{readable_memory(mb)} a {what}" for what, mb in limits.items() if mb is not None]
+    return found[0] if found else _NO_LIMIT
 
 
 def _particulars(partition: PartitionLimits) -> list[str]:

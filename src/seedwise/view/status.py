@@ -61,10 +61,7 @@ def cut(text: str, width: int) -> str:
 def status_lines(
     status: RunStatus, run_dir: Path, *, now_utc: datetime | None = None
 ) -> list[str]:
-    """Return the progress of a run as lines: a table, and how to resume a run that is stopped.
-
-    `run_dir` is the folder of the run or of an entry. Times are shown in local time.
-    """
+    """Return the progress of a run, or an entry: a table, and how to resume it if stopped."""
     rows = status_rows(status, run_dir, now_utc or datetime.now(UTC))
     lines = aligned(list(zip(*rows, strict=True)))
     if status.state == "stopped":

@@ -231,12 +231,10 @@ class EntriesFeed(Feed):
             state = "begun" if one else "pending"
             if error or entry in of_run.get("best_values_by_entry", {}):
                 state = "failed" if error else "done"
-            means = [
-                ""
-                if (mean := one.get(f"{of}_value")) is None
-                else value_words(mean, one.get(f"{of}_stderr"))
-                for of in ("best", "validated")
-            ]
+            means = []
+            for of in ("best", "validated"):
+                mean, stderr = one.get(f"{of}_value"), one.get(f"{of}_stderr")
+                means.append("" if mean is None else value_words(mean, stderr))
             entries.append((entry, state, str(one.get("n_told", 0)), *means, error))
         self.entries = entries
         return []

@@ -1,5 +1,6 @@
 """The figures of a page."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -207,9 +208,8 @@ class HeatMap:
         self.figure = made = new_figure("Mean loss by two parameters", "", "", height=380)
         made.grid.visible = False
         sides = {name: name for name in ("left", "right", "bottom", "top")}
-        self._cells = models.ColumnDataSource(
-            {name: [] for name in (*sides, "mean", "n", "at")}, name="cells"
-        )
+        columns = dict.fromkeys((*sides, "mean", "n", "at"), ())
+        self._cells = models.ColumnDataSource(columns, name="cells")
         self._colours = models.LinearColorMapper(palette="Viridis256")
         fill = {"field": "mean", "transform": self._colours}
         cells = made.quad(**sides, source=self._cells, line_color=None, fill_color=fill)
@@ -261,21 +261,20 @@ def _edges(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return (around[1:] + around[:-1]) / 2, middles
 
 
-class WorkersOverTime:
-    """The workers at work, and the jobs that wait."""
+def workers_over_time(feed: Feed) -> tuple[Any, Callable[[], None]]:
+    """Return the figure of the workers at work and the jobs that wait, and what updates it."""
+    made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
+    made.add_layout(models.Legend(), "above")
+    made.y_range.start, made.yaxis.ticker = 0, models.BasicTicker(min_interval=1)
+    source = models.ColumnDataSource(name="workers")
 
-    def __init__(self, feed: Feed) -> None:
-        made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
-        made.add_layout(models.Legend(), "above")
-        made.y_range.start, made.yaxis.ticker = 0, models.BasicTicker(min_interval=1)
-        self._feed, self._source, self.figure = feed, models.ColumnDataSource(name="workers"), made
-        self.update()
-        for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
-            look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}
-            made.step("time", name, source=self._source, **look)
-
-    def update(self) -> None:
-        """Show how many there were up to now."""
-        times, at_work, waiting = self._feed.workers
+    def update() -> None:
+        times, at_work, waiting = feed.workers
         local = [at.astimezone().replace(tzinfo=None) for at in times]
-        self._source.data = {"time": local, "at work": at_work, "jobs that wait": waiting}
+        source.data = {"time": local, "at work": at_work, "jobs that wait": waiting}
+
+    update()
+    for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
+        look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}
+        made.step("time", name, source=source, **look)
+    return made, update

@@ -50,9 +50,9 @@ class Page:
         elif isinstance(feed, EntriesFeed):
             self._add_text("entries")
         if any(feed.workers):
-            workers = figures.WorkersOverTime(feed)
-            self._add(workers.figure)
-            self._updates.append(workers.update)
+            workers, update = figures.workers_over_time(feed)
+            self._add(workers)
+            self._updates.append(update)
             yield
         self._add_text("events")
 

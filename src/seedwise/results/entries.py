@@ -103,12 +103,9 @@ class MultiOptimizeResult(Reported):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the figures of the entries show, in sentences without a full stop."""
-        of_entries = [
-            f"{entry}: {remark}"
-            for entry, result in self.results_by_entry.items()
-            for remark in result.remarks
-        ]
-        return (*of_entries, *RunDirectory(Path(self.run_dir)).read_meta().get("remarks", ()))
+        results, meta = self.results_by_entry.items(), RunDirectory(Path(self.run_dir)).read_meta()
+        of_entries = (f"{entry}: {remark}" for entry, one in results for remark in one.remarks)
+        return (*of_entries, *meta.get("remarks", ()))
 
     @property
     def outcome(self) -> str:

@@ -130,10 +130,7 @@ def _error(directory: RunDirectory, said: str) -> Exception:
 
 
 def follow(directory: RunDirectory) -> Callable[[], tuple[bool, Sequence[TrialResult]]]:
-    """Return a function that reads the trials of a run or an entry as they are told, each once.
-
-    It tells, too, whether all trials are to be taken anew.
-    """
+    """Return what reads the trials told since its last call, and whether to take all anew."""
     meta = directory.read_meta()
     if meta["kind"] != "sweep":
         return FollowedStudy(directory.study_file, meta["study_name"]).news

@@ -299,9 +299,7 @@ class TrialsResult(Reported):
             allowed = "trials of one loss"
             raise OptionError("trial_num", (first, second), allowed, "It was changed in between.")
         if not (np.isfinite(a.losses) & np.isfinite(b.losses)).any():
-            hint = (
-                "The trials of this run have different seeds; with race=False all have the same."
-            )
+            hint = "Trials of this run have different seeds; with race=False all have the same."
             raise OptionError("trial_num", (first, second), "trials with a seed in common", hint)
         return paired_comparison(a.losses, b.losses)
 

@@ -53,6 +53,8 @@ class Trials:
         #: -1 if the highest value is best: times the value, the lowest is.
         self.sign = -1.0 if result.direction == "maximize" else 1.0
         won = best.number if found is None or found.number is None else found.number
+        #: Where the worse values are, for a bar of colours.
+        self.worse_end = "max" if self.sign > 0 else "min"
         #: To be minimised; NaN for those that failed.
         self.badness: Floats = self.sign * self.value
         #: Row of the trial that won the validation, or else of the best one.
@@ -67,9 +69,8 @@ class Trials:
         """Return the row of the best trial up to each one; -1 before the first complete one."""
         badness = np.where(self.is_complete, self.badness, np.inf)
         before = np.minimum.accumulate(np.concatenate([[np.inf], badness[:-1]]))
-        best: NDArray[np.intp] = np.maximum.accumulate(
-            np.where(badness < before, np.arange(len(badness)), -1)
-        )
+        is_new = np.where(badness < before, np.arange(len(badness)), -1)
+        best: NDArray[np.intp] = np.maximum.accumulate(is_new)
         return best
 
     def limit(self) -> float:
@@ -168,10 +169,7 @@ def axes(figure: str, ax: Axes | None, size: tuple[float, float] = (6.4, 4.4)) -
 
 
 def panels(figure: str, scales: dict[str, Scale], ax: Any, **shared: Any) -> NDArray[Any]:
-    """Return axes for each parameter, new ones or those given; OptionError for too few or many.
-
-    `shared` is what new axes share, such as ``sharey``.
-    """
+    """Return axes for each parameter, new ones or those given; OptionError for too few or many."""
     n = len(scales)
     if ax is None:
         size = max(6.4, 3.2 * min(n, _PANELS_A_ROW)), 0.6 + 2.7 * -(-n // _PANELS_A_ROW)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
-_UNITS_AT_LEAST = 3.0
+_AT_LEAST = 3.0  # of a unit
 _MOST_NAMES = 60
 _HONEST, _BEST = "validated, 95 % interval", "best of the search ± standard error"
 
@@ -60,9 +60,7 @@ class RunPlots:
             raise NoFigureError("workers", problem)
         ax = draw.axes("workers", ax)
         seconds = np.array([(time - times[0]).total_seconds() for time in times])
-        name, unit_s = next(
-            u for u in _UNITS if seconds[-1] >= _UNITS_AT_LEAST * u[1] or u[1] == 1
-        )
+        name, unit_s = next(u for u in _UNITS if seconds[-1] >= _AT_LEAST * u[1] or u[1] == 1)
         x = seconds / unit_s
         ax.step(x, at_work, where="post", color=draw.BLUE, label="workers")
         if any(waiting):

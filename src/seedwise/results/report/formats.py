@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,8 +29,8 @@ class Block:
     sentences: Sequence[str] = ()
     #: As it is, such as a traceback; it is folded where that can be done.
     text: str = ""
-    #: Returns axes of matplotlib, or an array of them.
-    draw: Callable[[], Any] | None = None
+    #: A function that returns axes of matplotlib, or an array of them.
+    draw: Any = None
 
 
 #: A title and what is below it; without blocks it is left out.
@@ -63,14 +63,10 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|]|(?<!\w)_|_(?!\w))")
 
 
 def report(suffix: str, **content: Any) -> str:
-    """Return a report by its title, subtitle and sections, in the format of a file's suffix.
-
-    HTML needs nothing else, but to make it needs matplotlib: raises MissingExtraError without it.
-    """
+    """Return a report by a file's suffix; MissingExtraError for HTML without matplotlib."""
     loader = FileSystemLoader(_HERE)
     environment = Environment(autoescape=suffix == ".html", trim_blocks=True, loader=loader)
-    filters = {"shown": shown, "drawn": _drawn, "plain": _plain, "fenced": _fenced}
-    environment.filters |= filters
+    environment.filters |= {"shown": shown, "drawn": _drawn, "plain": _plain, "fenced": _fenced}
     return environment.get_template(f"report{suffix}").render(content)
 
 

@@ -50,13 +50,9 @@ def validation_section(found: Validation) -> Section:
     """Return what fresh seeds said of the candidates."""
     columns = ["trial", "mean loss", "± standard error", "fresh seeds", "probability best"]
     columns += ["in the search", "± standard error", "seeds", "why it failed"]
-    rows = [
-        (
-            *(one.number, one.value, one.stderr, one.n_seeds, one.probability_best),
-            *(one.search_value, one.search_stderr, one.search_n_seeds, one.error),
-        )
-        for one in found.candidates
-    ]
+    fields = ["number", "value", "stderr", "n_seeds", "probability_best"]
+    fields += ["search_value", "search_stderr", "search_n_seeds", "error"]
+    rows = [[getattr(one, name) for name in fields] for one in found.candidates]
     how = (
         "The best trials of the search were evaluated on fresh seeds, which chose the winner. Its "
         "value above is of further fresh seeds."
@@ -105,14 +101,11 @@ def _failures(result: TrialsResult) -> Iterator[Block]:
             by_kind.setdefault(failure_kind(trial.error), []).append(trial)
     if not by_kind:
         return
-    rows: list[tuple[Cell, ...]] = []
-    tracebacks = []
-    for kind, trials in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        first = trials[0]
-        error = first.error or ""
-        seed = _FAILED_SEED.match(error)
+    rows, tracebacks = list[tuple[Cell, ...]](), []
+    for kind, (first, *others) in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        seed = _FAILED_SEED.match(error := first.error or "")
         replay = replay_command(Path(result.run_dir), first.number, int(seed[1]) if seed else None)
-        rows.append((kind, len(trials), first.number, error, replay))
+        rows.append((kind, 1 + len(others), first.number, error, replay))
         if (text := result.traceback(first.number)) is not None:
             tracebacks.append(Block(f"Traceback of trial {first.number}", text=text))
     columns = ["kind", "trials", "such as trial", "error", "to evaluate it again"]

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
-from tornado import httputil
+import tornado.httputil as httputil
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, RequestStartLine
 from tornado.iostream import IOStream

@@ -60,8 +60,7 @@ def lock(
     server.request_callback = _Lock(application, token, proxy_host, strangers, complete)
     server.handle_stream = strangers.handle_stream
     # A websocket is exempt once it is open.
-    server.conn_params.header_timeout = _SILENT_S
-    server.conn_params.body_timeout = _SILENT_S
+    server.conn_params.header_timeout = server.conn_params.body_timeout = _SILENT_S
     server.conn_params.max_header_size = _MOST_HEADER_BYTES
     server.conn_params.max_body_size = _MOST_BODY_BYTES
 

@@ -166,8 +166,8 @@ class MultiOptimizeResult(Reported):
         }
 
     def _sections(self) -> Iterator[Section]:
-        blocks: list[Block] = [Block(sentences=[f"{self.n_entries} entries: {self.outcome}."])]
-        blocks.append(table(self.columns(), range(self.n_entries)))
+        outcome = Block(sentences=[f"{self.n_entries} entries: {self.outcome}."])
+        blocks = [outcome, table(self.columns(), range(self.n_entries))]
         if self.best_values_by_entry:
             blocks.append(Block("The entries, with 95 % intervals", draw=self.plot.entries))
         yield "Result", blocks

@@ -33,7 +33,8 @@ def confirm_removal(path: Path) -> None:
 def cleaned_lines(cleaned: CleanedRun) -> list[str]:
     """Return what was done as lines, and what to do if jobs may be left."""
     ids, removed = ", ".join(cleaned.cancelled_jobs), ", ".join(cleaned.removed)
-    jobs, last = f"cancelled jobs: {ids}" if ids else "no jobs were left", []
+    jobs = f"cancelled jobs: {ids}" if ids else "no jobs were left"
+    last = []
     if cleaned.jobs_unknown is not None:
         why = " ".join(cleaned.jobs_unknown.split())
         # The last ones, as earlier jobs are the most likely to have ended long ago.

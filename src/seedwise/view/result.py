@@ -93,7 +93,9 @@ def write_table(result: Result, path: Path) -> int:
     if path.suffix == ".csv":
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([columns, *zip(*map(_plain, columns.values()), strict=True)])
-    path.write_bytes(text.getvalue().encode() or _parquet(result, path))
+        path.write_bytes(text.getvalue().encode())
+    else:
+        path.write_bytes(_parquet(result, path))
     return min(map(len, columns.values()))
 
 

@@ -124,7 +124,7 @@ def test_trials_without_a_seed_in_common_are_not_compared(parts):
     with pytest.raises(OptionError) as caught:
         parts.compare(0, 1)
     assert str(caught.value).endswith(
-        "must be trials with a seed in common. The trials of this run have different seeds; with "
+        "must be trials with a seed in common. Trials of this run have different seeds; with "
         "race=False all have the same."
     )
     assert parts.compare(0, 2).n_seeds == 8

@@ -94,9 +94,8 @@ from .model.statistics import Comparison as Comparison
 from .model.status import PoolStatus as PoolStatus, RunStatus as RunStatus
 from .model.trials import TrialResult as TrialResult, TrialState as TrialState
 from .model.validation import ValidatedTrial as ValidatedTrial, Validation as Validation
-from .results.cleaned import CleanedRun as CleanedRun
 from .results.entries import MultiOptimizeResult as MultiOptimizeResult
-from .results.handle import RunHandle as RunHandle
+from .results.handle import CleanedRun as CleanedRun, RunHandle as RunHandle
 from .results.plots.runs import EntryPlots as EntryPlots
 from .results.plots.search import TrialPlots as TrialPlots
 from .results.study import OptimizeResult as OptimizeResult

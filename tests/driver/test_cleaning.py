@@ -17,7 +17,7 @@ from seedwise.errors import NotARunError, RunLockedError
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
 from seedwise.folder.lease import SILENT_S, acquire_lease
-from seedwise.results.cleaned import CleanedRun
+from seedwise.results.handle import CleanedRun
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import JobBook
 

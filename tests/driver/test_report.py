@@ -43,7 +43,6 @@ from seedwise.model.events import (
     TrialFinished,
 )
 from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
 from seedwise.model.sources import grid

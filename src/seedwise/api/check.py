@@ -77,10 +77,9 @@ def check_run(loss: LossDefinition, keywords: dict[str, Any]) -> CheckReport:
 def _report(parts: Parts, options: RunOptions, checked: Mapping[str, Any]) -> CheckReport:
     loss, plan, looks = parts.loss, parts.plan, parts.looks
     workers = _n_workers(parts, options)
-    found: list[str] = []
-    cpus: int | None = None
-    if checked["job_script"] is not None and workers is not None:
-        found, cpus = plan_problems(checked["job_script"], workers)
+    script, found, cpus = checked["job_script"], list[str](), None
+    if script is not None and workers is not None:
+        found, cpus = plan_problems(script, workers)
     return CheckReport(
         loss_name=loss.name,
         place=options.place if options.place in ("local", "slurm") else "passed",

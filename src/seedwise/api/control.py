@@ -5,8 +5,7 @@ from pathlib import Path
 from seedwise.driver.cleaning import clean
 from seedwise.folder.find import existing_run
 from seedwise.model.events import Noted
-from seedwise.results.cleaned import CleanedRun
-from seedwise.results.handle import RunHandle
+from seedwise.results.handle import CleanedRun, RunHandle
 from seedwise.view.progress import ProgressLines
 
 

@@ -16,7 +16,6 @@ from seedwise.cluster.own_pages import OwnPages
 from seedwise.cluster.pages import lock, new_token
 from seedwise.cluster.place import STUDY
 from seedwise.errors import MissingExtraError, NotARunError
-from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import existing_run
 from seedwise.results.read import entry_folders
 from seedwise.study.follow import followed_storage
@@ -35,19 +34,16 @@ def show_optuna(run_dir: str | Path, say: Callable[[str], None]) -> None:
         from optuna_dashboard import wsgi
     except ImportError:
         raise MissingExtraError("--optuna", extra="optuna-dashboard") from None
-    storage = followed_storage(_study_files(existing_run(run_dir)))
-    fallback = {"fallback": WSGIContainer(wsgi(storage))}
-    _serve(lambda: Application([(r".*", FallbackHandler, fallback)]), "dashboard", say)
-
-
-def _study_files(directory: RunDirectory) -> dict[str, Path]:
-    """Return the study files of a run by their names: those of all entries."""
+    directory = existing_run(run_dir)
     meta = directory.read_meta()
     if meta["kind"] == "sweep":
         raise NotARunError(directory.path, "a sweep has no Optuna study; --page shows it")
+    files = {entry: folder.study_file for entry, folder in entry_folders(directory).items()}
     if meta["kind"] == "run":
-        return {meta["study_name"]: directory.study_file}
-    return {entry: folder.study_file for entry, folder in entry_folders(directory).items()}
+        files = {meta["study_name"]: directory.study_file}
+    storage = followed_storage(files)
+    fallback = {"fallback": WSGIContainer(wsgi(storage))}
+    _serve(lambda: Application([(r".*", FallbackHandler, fallback)]), "dashboard", say)
 
 
 def _serve(application: Callable[[], Any], path: str, say: Callable[[str], None]) -> None:

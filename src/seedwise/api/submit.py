@@ -21,10 +21,7 @@ from seedwise.slurm.queue import require_slurm
 def submit_script(
     script: str, arguments: Sequence[str], options: SubmitOptions, slurm: SlurmOptions
 ) -> tuple[DriverJob, str | None]:
-    """Submit a script that calls seedwise; return its job, and the job's id if it is known.
-
-    The job's files are in a folder of its own in ``submitted/`` of the current folder.
-    """
+    """Submit a script that calls seedwise; return its job, and the job's id if it is known."""
     require_slurm(None)
     here = Path.cwd()
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", Path(script).stem)

@@ -29,7 +29,7 @@ from seedwise.model.options.hints import key_hint
 from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
 from seedwise.model.options.study import RunOptions
 from seedwise.model.options.sweep import SweepOptions
-from seedwise.view.words import aligned, cut
+from seedwise.view.status import aligned, cut
 
 #: Of SlurmOptions, what is for workers only, and not for the driver's job.
 FOR_WORKERS = ("interface", "local_directory", "python", "scheduler_interface")

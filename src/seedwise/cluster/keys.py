@@ -15,7 +15,6 @@ from seedwise.errors import KeyFolderError
 
 KEY_FILE = "key.pem"
 LINK_FILE = "dashboard.url"
-_NAMES = (KEY_FILE, LINK_FILE)
 
 # A node whose clock is slow would refuse a certificate that is valid from now on.
 _CLOCKS_DIFFER_BY = timedelta(days=1)
@@ -69,7 +68,7 @@ def remove_keys(folder: Path) -> bool:
     removed = False
     with contextlib.suppress(OSError):
         with _opened(folder) as handle:
-            for name in _NAMES:
+            for name in (KEY_FILE, LINK_FILE):
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=handle)
                     removed = True

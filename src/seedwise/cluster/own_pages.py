@@ -11,10 +11,7 @@ _PANEL = "individual-study"  # JupyterLab's panel lists what begins with this wo
 
 
 class OwnPages(BokehTornado):  # type: ignore[misc]
-    """Serves pages under `STUDY`, and beside Dask's also for JupyterLab; begins at once.
-
-    It is to be made in the event loop of its server.
-    """
+    """Serves pages under `STUDY`, beside Dask's also for JupyterLab; made in the event loop."""
 
     def __init__(self, pages: Pages, dasks: BokehTornado | None = None) -> None:
         paths = [STUDY] if dasks is None else [STUDY, _PANEL]

@@ -1,21 +1,16 @@
 """The scheduler's pages, only for those who hold the run's token."""
 
+import asyncio
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 import attrs
+import tornado.httputil as httputil
 from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-    parse_cookie,
-)
+from tornado.httputil import HTTPHeaders, RequestStartLine
 from tornado.iostream import IOStream
 
 _NO_TOKEN = (
@@ -48,19 +43,24 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def lock(server: HTTPServer, token: str, proxy_host: str | None = None) -> None:
-    """Have all that a server serves ask for a token, and silent connections be closed.
+def lock(
+    server: HTTPServer,
+    token: str | None,
+    proxy_host: str | None = None,
+    complete: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Have all that a server serves ask for a token, if any, and silent connections be closed.
 
     `proxy_host` is the host name under which a proxy serves the pages, too; empty is any. Nothing
     may have been served yet. Routes that are added later belong to the application, so they are
-    behind the lock as well.
+    behind the lock as well: `complete` may add them, before the first request is let through.
     """
     strangers = _Strangers(server.handle_stream)
-    server.request_callback = _Lock(server.request_callback, token, proxy_host, strangers)
+    application = server.request_callback
+    server.request_callback = _Lock(application, token, proxy_host, strangers, complete)
     server.handle_stream = strangers.handle_stream
     # A websocket is exempt once it is open.
-    server.conn_params.header_timeout = _SILENT_S
-    server.conn_params.body_timeout = _SILENT_S
+    server.conn_params.header_timeout = server.conn_params.body_timeout = _SILENT_S
     server.conn_params.max_header_size = _MOST_HEADER_BYTES
     server.conn_params.max_body_size = _MOST_BODY_BYTES
 
@@ -100,23 +100,35 @@ class _Answer:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen(eq=False)
-class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
+@attrs.define(eq=False)
+class _Lock(httputil.HTTPServerConnectionDelegate):  # type: ignore[misc]
     """Stands before an application, and lets only requests with the token through."""
 
-    application: HTTPServerConnectionDelegate
-    _token: str = attrs.field(repr=False)
+    application: httputil.HTTPServerConnectionDelegate
+    _token: str | None = attrs.field(repr=False)
     _proxy_host: str | None
     strangers: _Strangers
+    _complete: Callable[[], Coroutine[Any, Any, None]] | None
+    _completing: asyncio.Task[None] | None = None
 
     def start_request(self, server_conn: Any, request_conn: Any) -> "_Request":
         return _Request(self, server_conn, request_conn)
 
-    def on_close(self, server_conn: object) -> None:
-        self.application.on_close(server_conn)
+    async def completed(self) -> None:
+        """Wait until the application is complete."""
+        if self._complete is not None:
+            if self._completing is None:
+                self._completing = asyncio.create_task(self._complete())
+            await asyncio.shield(self._completing)
 
     def answer(self, start_line: RequestStartLine, headers: HTTPHeaders) -> _Answer | None:
         """Return what to answer; None if the request is the application's."""
+        if (token := self._token) is None:
+            return None
+
+        def fits(given: str) -> bool:
+            return secrets.compare_digest(given.encode(), token.encode())
+
         host = headers.get("Host", "")
         name = _OUR_NAMES.fullmatch(host)
         # Pages of another origin, even of another port here, may not use ours.
@@ -127,21 +139,18 @@ class _Lock(HTTPServerConnectionDelegate):  # type: ignore[misc]
         # The ports of a host share their cookies, and so do the paths of a proxy.
         cookie = f"{_COOKIE}{name[1] or 80}" if name else f"{_COOKIE}proxy"
         query = parse_qsl(start_line.path.partition("?")[2], keep_blank_values=True)
-        if any(key == "token" and self._fits(value) for key, value in query):
+        if any(key == "token" and fits(value) for key, value in query):
             is_page = start_line.method in ("GET", "HEAD") and "Upgrade" not in headers
-            redirect = _redirect(start_line.path, f"{cookie}={self._token}", bool(name))
+            redirect = _redirect(start_line.path, f"{cookie}={token}", bool(name))
             return redirect if is_page else None
         scheme, _, in_header = headers.get("Authorization", "").partition(" ")
-        given = [parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
+        given = [httputil.parse_cookie(headers.get("Cookie", "")).get(cookie, "")]
         given += [in_header.strip()] if scheme.lower() == "token" else []
-        return None if any(map(self._fits, given)) else _Answer(_NO_TOKEN)
-
-    def _fits(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode(), self._token.encode())
+        return None if any(map(fits, given)) else _Answer(_NO_TOKEN)
 
 
 @attrs.define(eq=False)
-class _Request(HTTPMessageDelegate):  # type: ignore[misc]
+class _Request(httputil.HTTPMessageDelegate):  # type: ignore[misc]
     """One request: passed to the application from its headers on, or answered here at its end."""
 
     _lock: _Lock
@@ -149,28 +158,30 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
     _connection: Any
     _answer: _Answer | None = None
     _is_head: bool = False
-    _inner: Any = attrs.field(factory=HTTPMessageDelegate)  # which drops what it gets
+    _inner: Any = attrs.field(factory=httputil.HTTPMessageDelegate)  # which drops what it gets
 
-    def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> Any:
+    async def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
         self._answer = self._lock.answer(start_line, headers)
         self._is_head = start_line.method == "HEAD"
         if self._answer is not None:
-            return None
+            return
         self._lock.strangers.let_in(self._server_conn)
+        await self._lock.completed()
         self._inner = self._lock.application.start_request(self._server_conn, self._connection)
         # The application must not see the token: Bokeh writes the cookies that it gets into its
         # pages, where scripts can read them.
         start_line = start_line._replace(path=_without_token(start_line.path))
-        return self._inner.headers_received(start_line, _without_secrets(headers))
+        waits = self._inner.headers_received(start_line, _without_secrets(headers))
+        if waits is not None:
+            await waits
 
     def data_received(self, chunk: bytes) -> Any:
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        if self._answer is None:
+        if (answer := self._answer) is None:
             self._inner.finish()
             return
-        answer = self._answer
         headers = HTTPHeaders(
             {
                 "Content-Type": "text/plain; charset=UTF-8",
@@ -180,7 +191,7 @@ class _Request(HTTPMessageDelegate):  # type: ignore[misc]
                 **answer.headers,
             }
         )
-        line = ResponseStartLine("HTTP/1.1", answer.status, answer.reason)
+        line = httputil.ResponseStartLine("HTTP/1.1", answer.status, answer.reason)
         body = None if self._is_head else answer.body
         written = self._connection.write_headers(line, headers, body)
         # The client may have gone away by now, which is not to be logged.

@@ -2,16 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Scheduler, Status
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPMessageDelegate,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-)
 
 from seedwise.cluster.pages import lock
 from seedwise.cluster.place import Pages
@@ -39,10 +33,8 @@ def scheduler_class(
 
         def start_http_server(self, *args: Any, **keywords: Any) -> None:
             super().start_http_server(*args, **keywords)
-            server = self.http_server
-            server.request_callback = _Late(server.request_callback, self._make_pages)
-            if token is not None:
-                lock(server, token, host)  # the event loop waits for us here
+            # The event loop waits for us here.
+            lock(self.http_server, token, host, self._make_pages)
 
         async def _make_pages(self) -> None:
             own = await asyncio.to_thread(_imported, pages)
@@ -76,52 +68,3 @@ def _imported(pages: Callable[[], Pages] | None) -> Pages | None:
     import distributed.dashboard.scheduler  # noqa: F401
 
     return None if pages is None else pages()
-
-
-class _Late(HTTPServerConnectionDelegate):  # type: ignore[misc]
-    """Has an application be completed before it gets its first request."""
-
-    def __init__(
-        self,
-        application: HTTPServerConnectionDelegate,
-        complete: Callable[[], Awaitable[None]],
-    ) -> None:
-        self.application = application
-        self._complete = complete
-        self._completing: asyncio.Future[None] | None = None
-
-    def start_request(self, server_conn: Any, request_conn: Any) -> HTTPMessageDelegate:
-        return _LateRequest(self, server_conn, request_conn)
-
-    def on_close(self, server_conn: object) -> None:
-        self.application.on_close(server_conn)
-
-    async def completed(self) -> None:
-        """Wait until the application is complete."""
-        if self._completing is None:
-            self._completing = asyncio.ensure_future(self._complete())
-        await asyncio.shield(self._completing)
-
-
-class _LateRequest(HTTPMessageDelegate):  # type: ignore[misc]
-    """One request, which waits at its headers."""
-
-    def __init__(self, late: _Late, server_conn: Any, connection: Any) -> None:
-        self._late, self._of = late, (server_conn, connection)
-        self._inner = HTTPMessageDelegate()  # which drops what it gets
-
-    async def headers_received(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
-        await self._late.completed()
-        self._inner = self._late.application.start_request(*self._of)
-        if (waited_for := self._inner.headers_received(start_line, headers)) is not None:
-            await waited_for
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        waited_for: Awaitable[None] | None = self._inner.data_received(chunk)
-        return waited_for
-
-    def finish(self) -> None:
-        self._inner.finish()
-
-    def on_connection_close(self) -> None:
-        self._inner.on_connection_close()

@@ -13,7 +13,7 @@ from seedwise.folder.history import original_of, run_id_of
 from seedwise.folder.lease import acquire_lease
 from seedwise.folder.owner import allowed_to_us, require_own, require_owner
 from seedwise.model.options.mode import ExecutionMode
-from seedwise.results.cleaned import CleanedRun
+from seedwise.results.handle import CleanedRun
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import JobBook, cancel_jobs, job_name
 

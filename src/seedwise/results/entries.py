@@ -15,7 +15,7 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
 from seedwise.results.plots.runs import EntryPlots
-from seedwise.results.report.blocks import Block, Picture, Section, Table, Words
+from seedwise.results.report.formats import Block, Section
 from seedwise.results.report.found import as_words, table
 from seedwise.results.study import OptimizeResult
 from seedwise.results.tables import Reported, by_name, data_frame, folder_rows, numbers
@@ -86,8 +86,7 @@ class MultiOptimizeResult(Reported):
     @property
     def plot(self) -> EntryPlots:
         """Its figures, such as ``result.plot.entries()``; they need the extra ``plot``."""
-        found = {entry: one.validation for entry, one in self.results_by_entry.items()}
-        return EntryPlots(self.run_dir, self.columns(), found)
+        return EntryPlots(self)
 
     def artifacts(self) -> dict[str, dict[int, tuple[Path, ...]]]:
         """Return the files that the loss wrote, by entry and trial number.
@@ -104,12 +103,9 @@ class MultiOptimizeResult(Reported):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What the figures of the entries show, in sentences without a full stop."""
-        of_entries = [
-            f"{entry}: {remark}"
-            for entry, result in self.results_by_entry.items()
-            for remark in result.remarks
-        ]
-        return (*of_entries, *RunDirectory(Path(self.run_dir)).read_meta().get("remarks", ()))
+        results, meta = self.results_by_entry.items(), RunDirectory(Path(self.run_dir)).read_meta()
+        of_entries = (f"{entry}: {remark}" for entry, one in results for remark in one.remarks)
+        return (*of_entries, *meta.get("remarks", ()))
 
     @property
     def outcome(self) -> str:
@@ -165,16 +161,16 @@ class MultiOptimizeResult(Reported):
             **columns,
             "validated_value": numbers(one.value if one else None for one in found),
             "validated_stderr": numbers(one.stderr if one else None for one in found),
-            "validated_trial": [None if one is None else one.number for one in found],
+            "validated_trial": [one and one.number for one in found],
             **by_name("validated_params", [(one and one.params) or {} for one in found]),
         }
 
     def _sections(self) -> Iterator[Section]:
-        blocks: list[Block] = [Words([f"{self.n_entries} entries: {self.outcome}."])]
-        blocks.append(table(self.columns(), range(self.n_entries)))
+        outcome = Block(sentences=[f"{self.n_entries} entries: {self.outcome}."])
+        blocks = [outcome, table(self.columns(), range(self.n_entries))]
         if self.best_values_by_entry:
-            blocks.append(Picture("The entries, with 95 % intervals", self.plot.entries))
+            blocks.append(Block("The entries, with 95 % intervals", draw=self.plot.entries))
         yield "Result", blocks
         yield "Remarks", as_words(self.remarks)
         failed = [(entry, in_a_line(error)) for entry, error in self.failed.items()]
-        yield "Failures", [Table(["entry", "why"], failed)] if failed else []
+        yield "Failures", [Block(columns=["entry", "why"], rows=failed)] if failed else []

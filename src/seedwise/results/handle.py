@@ -1,7 +1,9 @@
-"""The handle of a run, by which another process watches and controls it."""
+"""The handle of a run, by which another process controls it, and the result of `clean_run`."""
 
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.requests import Request, ask
@@ -101,3 +103,32 @@ class RunHandle:
             If the run belongs to another user.
         """
         ask(self._directory, Request(), timeout_s=timeout_s)
+
+
+@attrs.frozen
+class CleanedRun:
+    """What `clean_run` did.
+
+    Attributes
+    ----------
+    run_dir : pathlib.Path
+        The run's folder.
+    cancelled_jobs : tuple of str
+        Ids of the Slurm jobs that were cancelled.
+    removed : tuple of str
+        Paths of what was removed, relative to the folder.
+    jobs_unknown : str or None
+        Why it is unknown whether jobs are left, in Slurm's words; None if all are cancelled.
+    noted_jobs : tuple of str
+        If that is unknown, ids of all jobs that were ever submitted.
+    copy_of : pathlib.Path or None
+        The folder that this one is a copy of, else None. The jobs belong to that folder, so none
+        was cancelled.
+    """
+
+    run_dir: Path
+    cancelled_jobs: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    jobs_unknown: str | None = None
+    noted_jobs: tuple[str, ...] = ()
+    copy_of: Path | None = None

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seedwise.errors import SeedwiseError
 from seedwise.folder import stop_note
@@ -44,18 +43,14 @@ def read_study(
     if trials is None:
         trials = read_trials(directory.study_file, meta["study_name"])
     return OptimizeResult(
-        loss_name=meta["loss_name"],
         study_name=meta["study_name"],
-        run_dir=str(directory.path),
-        mode=ExecutionMode(meta["mode"]),
-        direction=meta["options"]["direction"],
-        seeds=_seeds(meta),
         trials=tuple(trials),
         validation=read_validation(directory),
+        **_fields(directory, meta),
     )
 
 
-def read_cases(meta: Mapping[str, Any]) -> Cases:
+def _cases(meta: Mapping[str, Any]) -> Cases:
     """Return the cases of a sweep, by its ``meta.json``."""
     options, space = meta["options"], space_from_json(meta["parameter_space"])
     given = {name: options[name] for name in ("overrides", "trial_zero")}
@@ -67,18 +62,24 @@ def read_sweep(
 ) -> SweepResult:
     """Return what these rows tell of a sweep; `cases` are its own, if they are known."""
     meta = directory.read_meta()
-    cases = read_cases(meta) if cases is None else cases
-    return SweepResult(
-        loss_name=meta["loss_name"],
-        run_dir=str(directory.path),
-        mode=ExecutionMode(meta["mode"]),
-        direction=meta["options"]["direction"],
-        n_trials=len(rows.number),
-        seeds=_seeds(meta),
-        trials=SweepTrials(rows, cases),
-        rows=rows,
-        cases=cases,
-    )
+    cases = _cases(meta) if cases is None else cases
+    trials = SweepTrials(rows, cases)
+    fields = {**_fields(directory, meta), "n_trials": len(trials), "trials": trials}
+    return SweepResult(rows=rows, cases=cases, **fields)
+
+
+def _fields(directory: RunDirectory, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that results with trials share."""
+    seeds = meta["options"]["seeds"]
+    if seeds is None:
+        seeds = np.arange(meta["n_seeds"]) + int(meta["seed_start"])
+    return {
+        "loss_name": meta["loss_name"],
+        "run_dir": str(directory.path),
+        "mode": ExecutionMode(meta["mode"]),
+        "direction": meta["options"]["direction"],
+        "seeds": np.array(seeds, dtype=np.int64),
+    }
 
 
 def entry_folders(directory: RunDirectory) -> dict[str, RunDirectory]:
@@ -136,22 +137,12 @@ def _error(directory: RunDirectory, said: str) -> Exception:
     return SeedwiseError(said)
 
 
-def _seeds(meta: Mapping[str, Any]) -> NDArray[np.int64]:
-    given = meta["options"]["seeds"]
-    if given is not None:
-        return np.array(given, dtype=np.int64)
-    return np.arange(meta["n_seeds"], dtype=np.int64) + int(meta["seed_start"])
-
-
 def follow(directory: RunDirectory) -> Callable[[], tuple[bool, Sequence[TrialResult]]]:
-    """Return a function that reads the trials of a run or an entry as they are told, each once.
-
-    It tells, too, whether all trials are to be taken anew.
-    """
+    """Return what reads the trials told since its last call, and whether to take all anew."""
     meta = directory.read_meta()
     if meta["kind"] != "sweep":
         return FollowedStudy(directory.study_file, meta["study_name"]).news
-    followed, cases = FollowedRows(directory.trial_table), read_cases(meta)
+    followed, cases = FollowedRows(directory.trial_table), _cases(meta)
 
     def news() -> tuple[bool, Sequence[TrialResult]]:
         anew, rows = followed.news()

@@ -35,11 +35,9 @@ def study_remarks(result: TrialsResult, searched: ParameterSpace) -> Iterator[st
     best = result.best
     if best is None:
         return
-    if len(complete) >= _FEWEST_TRIALS:
-        for name, param in searched.items():
-            yield from _edge(name, param, best)
+    are_enough = len(complete) >= _FEWEST_TRIALS
     for name, param in searched.items():
-        yield from _whole_numbers(name, param)
+        yield from _of_range(name, param, best.params.get(name) if are_enough else None)
     if best.n_seeds > 1 and all(trial.stderr == 0.0 for trial in complete):
         yield (
             f"all {best.n_seeds} seeds of a trial gave the same value: the loss does not depend "
@@ -51,28 +49,23 @@ def study_remarks(result: TrialsResult, searched: ParameterSpace) -> Iterator[st
         yield from _compared(result, best, others)
 
 
-def _edge(name: str, param: SearchParam, best: TrialResult) -> Iterator[str]:
-    value = best.params.get(name)
-    if param.range is None or not isinstance(value, float | int):
+def _of_range(name: str, param: SearchParam, best: object) -> Iterator[str]:
+    """Yield what there is to say of a range, and of the best value in it, if that is known."""
+    if param.range is None:
         return
     low, high = param.range
-    scale = math.log if param.log else float
-    if not low <= value <= high or low == high:
-        return
-    place = (scale(value) - scale(low)) / (scale(high) - scale(low))
-    is_at_end = value in (low, high) if param.dtype == "int" else not _EDGE < place < 1 - _EDGE
-    if is_at_end:
-        yield (
-            f"the best {name}, {value:.6g}, is at the edge of its range, {low:g} to {high:g}: a "
-            "wider one may hold a better point"
-        )
-
-
-def _whole_numbers(name: str, param: SearchParam) -> Iterator[str]:
-    if param.range is None or param.dtype != "float" or param.log or param.step is not None:
-        return
-    low, high = param.range
-    if low >= 0 and low % 1 == high % 1 == 0 and high - low >= _FEWEST_WHOLE_NUMBERS:
+    if isinstance(best, float | int) and low <= best <= high and low < high:
+        scale = math.log if param.log else float
+        place = (scale(best) - scale(low)) / (scale(high) - scale(low))
+        is_at_end = best in (low, high) if param.dtype == "int" else not _EDGE < place < 1 - _EDGE
+        if is_at_end:
+            yield (
+                f"the best {name}, {best:.6g}, is at the edge of its range, {low:g} to {high:g}: "
+                "a wider one may hold a better point"
+            )
+    is_plain = param.dtype == "float" and not param.log and param.step is None
+    is_whole = low >= 0 and low % 1 == high % 1 == 0 and high - low >= _FEWEST_WHOLE_NUMBERS
+    if is_plain and is_whole:
         yield (
             f"{name} was searched as a float; for whole numbers, give "
             f"search_param(range=({low:g}, {high:g}), dtype='int')"

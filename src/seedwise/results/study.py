@@ -16,10 +16,10 @@ from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.space import ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial
-from seedwise.model.validation import ValidatedTrial, Validation, validation_from_json
+from seedwise.model.validation import Validation, validation_from_json
 from seedwise.results.plots.search import TrialPlots
 from seedwise.results.remarks import study_remarks
-from seedwise.results.report.blocks import Section
+from seedwise.results.report.formats import Section
 from seedwise.results.report.found import found_sections, validation_section
 from seedwise.results.tables import TrialsResult, by_name, numbers
 from seedwise.study.smoothed import smoothed_study
@@ -177,20 +177,16 @@ class OptimizeResult(TrialsResult):
         if any(trial.raw_value is not None for trial in trials):
             columns["raw_value"] = numbers(trial.raw_value for trial in trials)
         columns |= by_name("components", [trial.components for trial in trials])
-        return columns if self.validation is None else {**columns, **self._validated_columns()}
-
-    def _validated_columns(self) -> dict[str, Any]:
-        """Return what the fresh seeds say of each trial; of the winner those of its value, too."""
-        found = self.validation
-        assert found is not None
-        of_each: list[ValidatedTrial | Validation] = [*found.candidates, found]
-        by_number = {one.number: one for one in of_each}  # the winner's last
-        of = [by_number.get(trial.number) for trial in self.trials]
-        return {
-            "validation_value": numbers(one.value if one else None for one in of),
-            "validation_stderr": numbers(one.stderr if one else None for one in of),
-            "validation_n_seeds": [one and one.n_seeds for one in of],
-        }
+        if (found := self.validation) is not None:
+            of_each: list[Any] = [*found.candidates, found]  # of the winner those of its value
+            by_number = {one.number: one for one in of_each}
+            of = [by_number.get(trial.number) for trial in trials]
+            columns |= {
+                "validation_value": numbers(one and one.value for one in of),
+                "validation_stderr": numbers(one and one.stderr for one in of),
+                "validation_n_seeds": [one and one.n_seeds for one in of],
+            }
+        return columns
 
     def _sections(self) -> Iterator[Section]:
         found = self.validation
@@ -217,9 +213,3 @@ class OptimizeResult(TrialsResult):
         if self.validation is not None:
             return bool(directory.validation_record.read().get("smoothed", True))
         return smoothed_study(self.study()).surrogate.explains
-
-    def _trial(self, trial_num: int) -> TrialResult | None:
-        return next((trial for trial in self.trials if trial.number == trial_num), None)
-
-    def _errors(self) -> dict[int, str]:
-        return {trial.number: trial.error for trial in self.trials if trial.error is not None}

@@ -14,7 +14,7 @@ from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.plots.search import TrialPlots
 from seedwise.results.remarks import study_remarks
-from seedwise.results.report.blocks import Section
+from seedwise.results.report.formats import Section
 from seedwise.results.report.found import best_section, found_sections
 from seedwise.results.tables import TrialsResult, by_name
 
@@ -36,28 +36,23 @@ class SweepTrials(Sequence[TrialResult]):
     def __getitem__(self, index: slice) -> Sequence[TrialResult]: ...
     def __getitem__(self, index: int | slice) -> TrialResult | Sequence[TrialResult]:
         """Return a trial by its place, which is its number if all are finished."""
-        if isinstance(index, slice):
-            return [self._trial(i) for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return self._trial(index % len(self))
-
-    def _trial(self, index: int) -> TrialResult:
-        rows = self._rows
-        number = int(rows.number[index])
-        complete = rows.state[index] == STATE_CODES[TrialState.COMPLETE]
-        stderr = float(rows.stderr[index])
-        parts = {name: float(part[index]) for name, part in rows.components.items()}
+        place, rows = range(len(self))[index], self._rows
+        if isinstance(place, range):
+            return [self[one] for one in place]
+        number, state = int(rows.number[place]), STATES[int(rows.state[place])]
+        value, stderr = float(rows.value[place]), float(rows.stderr[place])
+        parts = {name: float(part[place]) for name, part in rows.components.items()}
+        is_complete = state is TrialState.COMPLETE
         return TrialResult(
             number=number,
             params=self._cases.params(number),
-            value=float(rows.value[index]) if complete else None,
+            value=value if is_complete else None,
             stderr=None if np.isnan(stderr) else stderr,
-            n_seeds=int(rows.n_seeds[index]),
-            state=STATES[int(rows.state[index])],
-            duration_s=float(rows.duration_s[index]),
+            n_seeds=int(rows.n_seeds[place]),
+            state=state,
+            duration_s=float(rows.duration_s[place]),
             error=rows.errors.get(number),
-            components=parts if complete else {},
+            components=parts if is_complete else {},
         )
 
 
@@ -140,9 +135,8 @@ class SweepResult(TrialsResult):
         del directory
         return study_remarks(self, searched={})
 
-    def _trial(self, trial_num: int) -> TrialResult | None:
-        (places,) = np.nonzero(self._rows.number == trial_num)
-        return self.trials[int(places[0])] if len(places) else None
+    def _numbers(self) -> NDArray[np.int64]:
+        return self._rows.number
 
     def _errors(self) -> dict[int, str]:
         # They came in any order, and the one that is named as an example must not depend on it.

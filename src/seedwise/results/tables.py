@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,7 @@ from seedwise.model.statistics import Comparison, paired_comparison
 from seedwise.model.trials import TrialResult, failures_in_words
 from seedwise.model.validation import Validation
 from seedwise.model.words import interval_words, value_words
-from seedwise.results.report.blocks import Section
-from seedwise.results.report.formats import html, markdown
+from seedwise.results.report.formats import Section, report
 from seedwise.results.report.made import made_sections
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 # What losses depend on, of all that a run's results do.
 _OF_LOSSES = ("loss", "entry_id")
 
-_WRITERS = {".html": html, ".md": markdown}
-
 # The types of columns in which values are missing; pandas would make floats of whole numbers.
-_NULLABLE = {int: "Int64", bool: "boolean"}
+_NULLABLE = {frozenset({int, NoneType}): "Int64", frozenset({bool, NoneType}): "boolean"}
 
 
 def data_frame(content: Callable[[], Mapping[str, Any]]) -> pd.DataFrame:
@@ -45,18 +43,9 @@ def data_frame(content: Callable[[], Mapping[str, Any]]) -> pd.DataFrame:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("to_dataframe()", extra="pandas") from None
-    columns = content().items()
-    return pd.DataFrame(
-        {name: pd.Series(values, dtype=_dtype(values)) for name, values in columns}
-    )
-
-
-def _dtype(values: Sequence[Any] | NDArray[Any]) -> Any:
-    """Return the type of a column; None leaves it to pandas."""
-    if isinstance(values, np.ndarray) or None not in values:
-        return None
-    kinds = {type(value) for value in values if value is not None}
-    return _NULLABLE.get(kinds.pop()) if len(kinds) == 1 else None
+    columns = content()
+    kinds = {name: _NULLABLE.get(frozenset(map(type, values))) for name, values in columns.items()}
+    return pd.DataFrame({name: pd.Series(columns[name], dtype=kinds[name]) for name in columns})
 
 
 def numbers(values: Iterable[float | None]) -> list[float]:
@@ -115,14 +104,14 @@ class Reported(ABC):
         """
         folder = Path(self.run_dir)
         path = folder / "report.html" if path is None else Path(path).expanduser()
-        writer = _WRITERS.get(path.suffix)
-        if writer is None:
+        if path.suffix not in (".html", ".md"):
             raise OptionError("path", str(path), "a name that ends in .html or .md")
         directory = RunDirectory(folder, run_of_entry(folder))
         of_run = "" if directory.parent is None else f"{directory.parent.name}, "
         title = f"{self.loss_name}: {of_run}{folder.name}"
         subtitle = directory.read_meta().get("loss_description", "")
-        text = writer(title, subtitle, [*self._sections(), *made_sections(directory)])
+        sections = [*self._sections(), *made_sections(directory)]
+        text = report(path.suffix, title=title, subtitle=subtitle, sections=sections)
         with writing(path):
             replace_file(path, text.encode(), durable=False)
         return path
@@ -310,18 +299,16 @@ class TrialsResult(Reported):
             allowed = "trials of one loss"
             raise OptionError("trial_num", (first, second), allowed, "It was changed in between.")
         if not (np.isfinite(a.losses) & np.isfinite(b.losses)).any():
-            hint = (
-                "The trials of this run have different seeds; with race=False all have the same."
-            )
+            hint = "Trials of this run have different seeds; with race=False all have the same."
             raise OptionError("trial_num", (first, second), "trials with a seed in common", hint)
         return paired_comparison(a.losses, b.losses)
 
     def _finished(self, trial_num: int) -> TrialResult:
-        trial = self._trial(trial_num)
-        if trial is None:
+        places = np.flatnonzero(self._numbers() == trial_num)
+        if not len(places):
             allowed = f"the number of one of the {self.n_trials} finished trials"
             raise OptionError("trial_num", trial_num, allowed)
-        return trial
+        return self.trials[int(places[0])]
 
     def _read(self, trial_num: int) -> TrialLosses:
         found = read_losses(self, [self._finished(trial_num)])[trial_num]
@@ -357,13 +344,12 @@ class TrialsResult(Reported):
     def columns(self) -> dict[str, Any]:
         """Return the columns of the table, by name."""
 
-    @abstractmethod
-    def _trial(self, trial_num: int) -> TrialResult | None:
-        """Return a finished trial by its number; None if there is none."""
+    def _numbers(self) -> NDArray[np.int64]:
+        return np.array([trial.number for trial in self.trials])
 
-    @abstractmethod
-    def _errors(self) -> Mapping[int, str]:
+    def _errors(self) -> dict[int, str]:
         """Return why trials failed, by number."""
+        return {trial.number: trial.error for trial in self.trials if trial.error is not None}
 
 
 def read_losses(result: TrialsResult, trials: Iterable[TrialResult]) -> dict[int, TrialLosses]:

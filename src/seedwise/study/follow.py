@@ -70,7 +70,10 @@ class FollowedStudy:
 
     def __init__(self, path: Path, study_name: str) -> None:
         self._path, self._name = path, study_name
-        self._journal = FollowedJournal(path)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._journal = FollowedJournal(self._path)
         self._storage = JournalStorage(self._journal)
         self._n = 0
         #: Numbers of those that were in flight at the last look.
@@ -80,9 +83,7 @@ class FollowedStudy:
         """Return whether all trials are to be taken anew, and those that were told since."""
         anew = self._journal.is_replaced
         if anew:
-            self._journal = FollowedJournal(self._path)
-            self._storage = JournalStorage(self._journal)
-            self._n, self._open = 0, []
+            self._begin()
         try:
             study_id = self._storage.get_study_id_from_name(self._name)
         except KeyError:  # there is no study yet

@@ -15,9 +15,7 @@ from seedwise.study.storage import quiet_optuna
 def optuna_trials(trials: Iterable[TrialResult], space: ParameterSpace) -> list[FrozenTrial]:
     """Return the complete ones among some trials as Optuna has them; `space` has their params."""
     of_all, made = distributions(space), []
-    for trial in trials:
-        if trial.value is None:
-            continue
+    for trial in (one for one in trials if one.value is not None):
         there = [name for name in of_all if name in trial.params]
         one = create_trial(
             value=trial.value,
@@ -40,6 +38,4 @@ def importances(
         study = optuna.create_study(direction=optuna.study.StudyDirection[direction.upper()])
         study.add_trials(trials)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return optuna.importance.get_param_importances(
-            study, evaluator=evaluator, params=list(names)
-        )
+        return optuna.importance.get_param_importances(study, evaluator=evaluator, params=[*names])

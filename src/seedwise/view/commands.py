@@ -9,10 +9,10 @@ import click
 from seedwise.errors import CleanRefusedError, clean_command
 from seedwise.model.check_report import CheckReport, advice, found_words, plan_rows, worker_rows
 from seedwise.model.events import ChunkLost, Event, Noted, PoolChanged, Progress, RunStarted
-from seedwise.results.cleaned import CleanedRun
+from seedwise.results.handle import CleanedRun
 from seedwise.slurm.driver_job import DriverJob
 from seedwise.view.progress import ProgressLines
-from seedwise.view.words import aligned
+from seedwise.view.status import aligned
 
 _MOST_IDS = 20
 
@@ -32,31 +32,22 @@ def confirm_removal(path: Path) -> None:
 
 def cleaned_lines(cleaned: CleanedRun) -> list[str]:
     """Return what was done as lines, and what to do if jobs may be left."""
-    removed, run_dir = cleaned.removed, cleaned.run_dir
-    lines = [
-        _jobs(cleaned),
-        f"removed: {', '.join(removed)}" if removed else "nothing was left behind to remove",
-        f"the results stay in {run_dir}",
-    ]
-    if cleaned.jobs_unknown is not None:
-        lines.append(f"to try again: {clean_command(run_dir)}")
-    return lines
-
-
-def _jobs(cleaned: CleanedRun) -> str:
+    ids, removed = ", ".join(cleaned.cancelled_jobs), ", ".join(cleaned.removed)
+    jobs = f"cancelled jobs: {ids}" if ids else "no jobs were left"
+    last = []
     if cleaned.jobs_unknown is not None:
         why = " ".join(cleaned.jobs_unknown.split())
         # The last ones, as earlier jobs are the most likely to have ended long ago.
         noted = ", ".join(cleaned.noted_jobs[-_MOST_IDS:]) or "none"
         if (n_before := len(cleaned.noted_jobs) - _MOST_IDS) > 0:
             noted += f", and {n_before} before"
-        return (
-            f"Slurm does not answer ({why}); whether jobs are left is unknown (ids noted: {noted})"
-        )
-    if cleaned.copy_of is not None:
-        return f"no job was cancelled: this is a copy of {cleaned.copy_of}, whose jobs they are"
-    jobs = cleaned.cancelled_jobs
-    return f"cancelled jobs: {', '.join(jobs)}" if jobs else "no jobs were left"
+        unknown = f"whether jobs are left is unknown (ids noted: {noted})"
+        jobs = f"Slurm does not answer ({why}); {unknown}"
+        last = [f"to try again: {clean_command(cleaned.run_dir)}"]
+    elif cleaned.copy_of is not None:
+        jobs = f"no job was cancelled: this is a copy of {cleaned.copy_of}, whose jobs they are"
+    what = f"removed: {removed}" if removed else "nothing was left behind to remove"
+    return [jobs, what, f"the results stay in {cleaned.run_dir}", *last]
 
 
 def submitted_lines(job: DriverJob, job_id: str | None) -> list[str]:
@@ -73,10 +64,7 @@ def submitted_lines(job: DriverJob, job_id: str | None) -> list[str]:
 
 
 class CheckProgress(ProgressLines):
-    """Writes the events of a check as lines: where it runs, and what it waits for.
-
-    No line names the folder of the check, as it is removed at the end.
-    """
+    """Writes the events of a check as lines; none names its folder, which is removed."""
 
     shows_progress = False  # of one trial
 
@@ -90,9 +78,8 @@ class CheckProgress(ProgressLines):
 
 def check_lines(report: CheckReport) -> list[str]:
     """Return a report as lines."""
-    parts = [("worker", worker_rows(report)), ("plan", plan_rows(report))]
     lines = [found_words(report)]
-    for title, rows in parts:
+    for title, rows in (("worker", worker_rows(report)), ("plan", plan_rows(report))):
         names_and_words = list(zip(*rows, strict=True))
         lines += ["", title, *(f"  {line}" for line in aligned(names_and_words))]
     if said := advice(report):

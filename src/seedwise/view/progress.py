@@ -15,7 +15,7 @@ from seedwise.model.status import RunStatus, scaled_words, workers_words
 from seedwise.model.trials import FailureKind, mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.view.faces import Face, face_for
-from seedwise.view.words import bars, live_rows
+from seedwise.view.status import bars, live_rows
 
 _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
@@ -78,7 +78,15 @@ class ProgressLines:
         match event:
             case events.RunStarted():
                 self._run_dir = event.run_dir
-                lines = _start(event)
+                of_run = {
+                    "run folder ": event.run_dir,
+                    "on ": event.place,
+                    "resumed after ": f"{event.n_told} trials" if event.n_told else None,
+                    "dashboard  ": event.dashboard,
+                    "study      ": event.study,
+                    "from a laptop, first: ": event.tunnel,
+                }
+                lines = [f"{what}{words}" for what, words in of_run.items() if words is not None]
             case events.TrialFinished():
                 lines = _trial(event, self._run_dir) if self._is_worth_a_line(event) else []
             case events.Progress():
@@ -94,7 +102,10 @@ class ProgressLines:
             case events.Noted():
                 lines = [f"note: {event.text}"]
             case events.RunInterrupted():
-                lines = _interrupted(event)
+                where = ", in the validation" if event.validating else ""
+                told = f"{event.n_told} of {event.n_trials} trials told{where}"
+                lines = [f"stopped with {told}; nothing is lost"]
+                lines.append(f"to resume: {resume_command(event.run_dir)}")
             case events.RunFinished():
                 excluded = self._excluded.items()
                 lines = [f"excluded node {node}: {why}" for node, why in excluded] + _end(event)
@@ -114,19 +125,16 @@ class ProgressLines:
     def _how_far(self, status: RunStatus) -> list[str]:
         if self._face is not None and self._face.shows_progress:
             return []
-        now_s, said = time.monotonic(), _without_guesses(status)
+        # Without times and rates, which are others each time.
+        pool = status.pool and attrs.evolve(status.pool, expected_start_utc=None)
+        rates = dict.fromkeys(("trials_per_s", "seeds_per_s", "busy_share", "expected_end_utc"))
+        said = attrs.evolve(status, pool=pool, updated_at_utc="", **rates)  # type: ignore[arg-type]
+        now_s = time.monotonic()
         if now_s - self._said_s < (_UNCHANGED_S if said == self._said else _PROGRESS_S):
             return []
         self._said, self._said_s = said, now_s
         rows = [(title, words) for title, _, _, words in bars(status)] + live_rows(status)
         return ["; ".join(f"{title} {words}" for title, words in rows)]
-
-
-def _without_guesses(status: RunStatus) -> RunStatus:
-    """Leave out times and rates, which are others each time."""
-    pool = status.pool and attrs.evolve(status.pool, expected_start_utc=None)
-    rates = dict.fromkeys(("trials_per_s", "seeds_per_s", "busy_share", "expected_end_utc"))
-    return attrs.evolve(status, pool=pool, updated_at_utc="", **rates)  # type: ignore[arg-type]
 
 
 def _without_token(event: events.RunStarted) -> events.RunStarted:
@@ -138,18 +146,6 @@ def _without_token(event: events.RunStarted) -> events.RunStarted:
     # Without a file the cluster was passed, and the caller has the link.
     instead = f"its link, with the token, is in {file}" if file.exists() else link
     return attrs.evolve(event, dashboard=instead, study=event.study and "linked from there")
-
-
-def _start(event: events.RunStarted) -> list[str]:
-    lines = {
-        "run folder ": event.run_dir,
-        "on ": event.place,
-        "resumed after ": f"{event.n_told} trials" if event.n_told else None,
-        "dashboard  ": event.dashboard,
-        "study      ": event.study,
-        "from a laptop, first: ": event.tunnel,
-    }
-    return [f"{title}{words}" for title, words in lines.items() if words is not None]
 
 
 def _trial(event: events.TrialFinished, run_dir: Path) -> list[str]:
@@ -173,20 +169,12 @@ def _trial(event: events.TrialFinished, run_dir: Path) -> list[str]:
     return lines
 
 
-def _interrupted(event: events.RunInterrupted) -> list[str]:
-    where = ", in the validation" if event.validating else ""
-    return [
-        f"stopped with {event.n_told} of {event.n_trials} trials told{where}; nothing is lost",
-        f"to resume: {resume_command(event.run_dir)}",
-    ]
-
-
 def _pool_changed(event: events.PoolChanged) -> str:
     if event.pool is None:
         return event.news.text
-    if event.news.kind == "scaled":
-        return f"{event.news.text}; {scaled_words(event.pool)}"
-    return f"{event.news.text}; workers: {workers_words(event.pool)}"
+    is_scaled = event.news.kind == "scaled"
+    words = scaled_words(event.pool) if is_scaled else f"workers: {workers_words(event.pool)}"
+    return f"{event.news.text}; {words}"
 
 
 def _entry(event: events.EntryFinished) -> str:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,9 +12,10 @@ import attrs
 from seedwise.errors import MissingExtraError, OptionError, in_a_line
 from seedwise.model.validation import in_words
 from seedwise.results.entries import MultiOptimizeResult
+from seedwise.results.report.formats import shown
 from seedwise.results.study import OptimizeResult
 from seedwise.results.sweep import SweepResult
-from seedwise.view.words import aligned, cut
+from seedwise.view.status import aligned, cut
 
 Result: TypeAlias = OptimizeResult | MultiOptimizeResult | SweepResult
 
@@ -25,65 +25,51 @@ _WIDEST = 60
 
 def result_lines(result: Result) -> list[str]:
     """Return a result as lines, with numbers as Python writes them."""
-    if isinstance(result, OptimizeResult):
-        found = [] if result.best is None else _point(result.best.value, result.best.params)
-        return [*found, *_validated(result), result.outcome]
-    if isinstance(result, MultiOptimizeResult):
-        lines = [line for entry in result.entries for line in _entry(result, entry)]
-        return [*lines, result.outcome]
-    lines = [f"trials: {result.n_trials}", f"failed: {len(result.failed)}"]
-    if (best := result.best) is not None:
-        lines += [f"best_trial: {best.number}", *_point(best.value, best.params)]
+    if not isinstance(result, MultiOptimizeResult):
+        return [*_found(result), result.outcome]
+    lines = []
+    for entry in result.entries:
+        one = result.results_by_entry.get(entry)
+        found = (one and _found(one)) or ["no complete trial yet"]
+        if entry in result.failed:
+            found = [f"failed: {in_a_line(result.failed[entry])}"]
+        lines += [f"{entry}:", *(f"  {line}" for line in found)]
     return [*lines, result.outcome]
 
 
-def _entry(result: MultiOptimizeResult, entry: str) -> list[str]:
-    if entry in result.failed:
-        return [f"{entry}:", f"  failed: {in_a_line(result.failed[entry])}"]
-    if entry not in result.best_values_by_entry:
-        return [f"{entry}:", "  no complete trial yet"]
-    point = _point(result.best_values_by_entry[entry], result.best_params_by_entry[entry])
-    point += _validated(result.results_by_entry[entry])
-    return [f"{entry}:", *(f"  {line}" for line in point)]
-
-
-def _point(value: float | None, params: dict[str, float | int | str | bool]) -> list[str]:
-    return [f"best_value: {value!r}", *(f"{name}: {param!r}" for name, param in params.items())]
-
-
-def _validated(result: OptimizeResult) -> list[str]:
-    found = result.validation
-    if found is None:
-        return []
-    if found.value is None:
-        return [in_words(found)]
-    return [
-        f"validated_value: {found.value!r}",
-        f"validated_stderr: {found.stderr!r}",
-        f"validated_params: {found.params!r}",
-    ]
+def _found(result: OptimizeResult | SweepResult) -> list[str]:
+    best, validated, said = result.best, result.validation, list[tuple[str, object]]()
+    if isinstance(result, SweepResult):
+        said += [("trials", result.n_trials), ("failed", len(result.failed))]
+        said += [("best_trial", best.number)] if best else []
+    said += [("best_value", best.value), *best.params.items()] if best else []
+    if validated is not None and validated.value is not None:
+        names = ("value", "stderr", "params")
+        said += [(f"validated_{name}", getattr(validated, name)) for name in names]
+    lines = [f"{name}: {value!r}" for name, value in said]
+    return [*lines, in_words(validated)] if validated and validated.value is None else lines
 
 
 def table_lines(result: Result, most: int = _MOST_ROWS) -> list[str]:
     """Return the table of a result as lines; of more than `most` rows the first and the last."""
     columns = result.columns()
-    n_rows = _n_rows(columns)
+    n_rows = min(map(len, columns.values()))
     head = n_rows if n_rows <= most else most // 2
-    shown = [*range(head), *range(max(head, n_rows - most // 2), n_rows)]
-    cells = [[name, *(_cell(values[row]) for row in shown)] for name, values in columns.items()]
-    rows = aligned(cells, str.rjust)
-    if len(shown) < n_rows:
-        rows.insert(1 + head, f"... {n_rows - len(shown)} more; seedwise export has them all")
-    return rows
+    rows = [*range(head), *range(max(head, n_rows - most // 2), n_rows)]
+    cells = [
+        [name, *(cut(" ".join(shown(values[row]).split()), _WIDEST) for row in rows)]
+        for name, values in columns.items()
+    ]
+    lines = aligned(cells, str.rjust)
+    if len(rows) < n_rows:
+        lines.insert(1 + head, f"... {n_rows - len(rows)} more; seedwise export has them all")
+    return lines
 
 
 def table_json(result: Result) -> str:
-    """Return the columns of a result's table, and the result, as a JSON object.
-
-    What is missing is null. JSON has no infinity: it is the text "inf" or "-inf".
-    """
+    """Return a result and its table as JSON: null is missing, and "inf" or "-inf" infinite."""
     columns = {
-        name: [_json_value(value) for value in _plain(values)]
+        name: [str(one) if one in (math.inf, -math.inf) else one for one in _plain(values)]
         for name, values in result.columns().items()
     }
     found: dict[str, Any] = {"columns": columns, "outcome": result.outcome}
@@ -103,22 +89,14 @@ def write_table(result: Result, path: Path) -> int:
     if not path.parent.is_dir():
         hint = f"There is no folder {path.parent}: make it first."
         raise OptionError("file", str(path), "in a folder that exists", hint)
-    columns = result.columns()
-    path.write_bytes(_csv(columns) if path.suffix == ".csv" else _parquet(result, path))
-    return _n_rows(columns)
-
-
-def _n_rows(columns: Mapping[str, Any]) -> int:
+    columns, text = result.columns(), io.StringIO()
+    if path.suffix == ".csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([columns, *zip(*map(_plain, columns.values()), strict=True)])
+        path.write_bytes(text.getvalue().encode())
+    else:
+        path.write_bytes(_parquet(result, path))
     return min(map(len, columns.values()))
-
-
-def _csv(columns: Mapping[str, Any]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in zip(*map(_plain, columns.values()), strict=True):
-        writer.writerow(["" if _is_missing(value) else value for value in row])
-    return text.getvalue().encode()
 
 
 def _parquet(result: Result, path: Path) -> bytes:
@@ -133,24 +111,7 @@ def _parquet(result: Result, path: Path) -> bytes:
     return file.getvalue()
 
 
-def _plain(values: Any) -> Sequence[Any]:
-    plain: Sequence[Any] = values.tolist() if hasattr(values, "tolist") else values
-    return plain
-
-
-def _json_value(value: Any) -> Any:
-    if _is_missing(value):
-        return None
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _cell(value: Any) -> str:
-    if _is_missing(value):
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return cut(" ".join(str(value).split()), _WIDEST)
+def _plain(values: Any) -> list[Any]:
+    """Return a column in Python's own values; what is missing is None."""
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    return [None if value != value else value for value in plain]  # NaN alone is not itself

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from seedwise.errors.durations import exact_duration
 from seedwise.slurm.commands import readable_memory
 from seedwise.slurm.limits.records import PartitionLimits, SlurmLimits
-from seedwise.view.words import aligned
+from seedwise.view.status import aligned
 
 #: What a cell says of a record of limits.
 Cell: TypeAlias = Callable[[Any], str]
@@ -25,7 +25,13 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
     """Return what a Slurm cluster allows as lines: tables of partitions, QoS and accounts."""
     cluster = limits.cluster if limits.knows("cluster") else _UNKNOWN
     version = limits.version if limits.knows("version") else f"of an {_UNKNOWN} version"
-    lines = [f"cluster {cluster}, Slurm {version}", *_of_all(limits)]
+    size = _limit("max_array_size", "indices below {}".format)(limits)
+    count = _limit("max_job_count", "{}, those of all users".format)(limits)
+    rules = _UNKNOWN
+    if limits.knows("submit_plugins", "filter_plugins"):
+        rules = ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
+    lines = [f"cluster {cluster}, Slurm {version}", f"job arrays: {size}"]
+    lines += [f"jobs at once: {count}", f"site's own rules for jobs: {rules}"]
     for title, table in {"partitions": _partitions, "accounts": _accounts, "QoS": _qos}.items():
         known = limits.knows(title.lower())
         lines += ["", *(table(limits) if known else [f"{title}  {_UNKNOWN}"])]
@@ -35,16 +41,6 @@ def limits_lines(limits: SlurmLimits) -> list[str]:
         lines += ["", "No answer from"]
         lines += [f"  {command}: {why}" for command, why in limits.unanswered.items()]
     return [*lines, "", *_HOW_TO_ASK]
-
-
-def _of_all(limits: SlurmLimits) -> list[str]:
-    """Return the limits of all jobs."""
-    size = _limit("max_array_size", "indices below {}".format)(limits)
-    count = _limit("max_job_count", "{}, those of all users".format)(limits)
-    rules = _UNKNOWN
-    if limits.knows("submit_plugins", "filter_plugins"):
-        rules = ", ".join([*limits.submit_plugins, *limits.filter_plugins]) or "none"
-    return [f"job arrays: {size}", f"jobs at once: {count}", f"site's own rules for jobs: {rules}"]
 
 
 def _limit(name: str, words: Callable[[Any], str] = str) -> Cell:
@@ -76,15 +72,14 @@ def _span(bounds: tuple[int, int], words: Callable[[int], str]) -> str:
 def _max_memory(partition: PartitionLimits) -> str:
     if not partition.knows("max_memory_per_node_mb", "max_memory_per_cpu_mb"):
         return _UNKNOWN
-    if partition.max_memory_per_node_mb is not None:
-        return f"{readable_memory(partition.max_memory_per_node_mb)} a node"
-    if partition.max_memory_per_cpu_mb is not None:
-        return f"{readable_memory(partition.max_memory_per_cpu_mb)} a CPU"
-    return _NO_LIMIT
+    limits = {"node": partition.max_memory_per_node_mb, "CPU": partition.max_memory_per_cpu_mb}
+    found = [f"{readable_memory(mb)} a {what}" for what, mb in limits.items() if mb is not None]
+    return found[0] if found else _NO_LIMIT
 
 
-def _particulars(partition: PartitionLimits) -> dict[str, Iterable[str]]:
-    """Return what only some partitions have, by its title."""
+def _particulars(partition: PartitionLimits) -> list[str]:
+    """Return what only some partitions have, in a line each."""
+    most = partition.max_cpus_per_node
     found: dict[str, Iterable[str] | None] = {
         "for the accounts": partition.allow_accounts,
         "not for the accounts": partition.deny_accounts or None,
@@ -94,12 +89,14 @@ def _particulars(partition: PartitionLimits) -> dict[str, Iterable[str]]:
         "has the limits of QoS": None if partition.qos is None else (partition.qos,),
         "features": partition.features or None,
         "gres": partition.gres or None,
+        "gives each job a node to": ("itself",) if partition.is_exclusive else None,
+        "CPUs of a node that its jobs may have:": None if most is None else (str(most),),
     }
-    if partition.is_exclusive:
-        found["gives each job a node to"] = ("itself",)
-    if partition.max_cpus_per_node is not None:
-        found["CPUs of a node that its jobs may have:"] = (str(partition.max_cpus_per_node),)
-    return {what: names for what, names in found.items() if names is not None}
+    return [
+        f"{partition.name}: {what} {', '.join(names) or 'none'}"
+        for what, names in found.items()
+        if names is not None
+    ]
 
 
 _OF_PARTITIONS: dict[str, Cell] = {
@@ -149,9 +146,7 @@ def _partitions(limits: SlurmLimits) -> list[str]:
     shown = [partition for partition in limits.partitions if not partition.is_hidden]
     names = [_marked(one.name, one.is_default) for one in shown]
     lines = _table(["partition", *names], _OF_PARTITIONS, shown, n_always=7)
-    for partition in shown:
-        for what, named in _particulars(partition).items():
-            lines.append(f"{partition.name}: {what} {', '.join(named) or 'none'}")
+    lines += [line for partition in shown for line in _particulars(partition)]
     hidden = [partition.name for partition in limits.partitions if partition.is_hidden]
     return [*lines, f"hidden: {', '.join(hidden)}"] if hidden else lines
 

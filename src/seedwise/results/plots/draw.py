@@ -53,6 +53,10 @@ class Trials:
         #: -1 if the highest value is best: times the value, the lowest is.
         self.sign = -1.0 if result.direction == "maximize" else 1.0
         won = best.number if found is None or found.number is None else found.number
+        #: Where the worse values are, for a bar of colours.
+        self.worse_end = "max" if self.sign > 0 else "min"
+        #: To be minimised; NaN for those that failed.
+        self.badness: Floats = self.sign * self.value
         #: Row of the trial that won the validation, or else of the best one.
         self.winner = int(np.flatnonzero(self.number == won)[0])
 
@@ -63,27 +67,21 @@ class Trials:
 
     def best_so_far(self) -> NDArray[np.intp]:
         """Return the row of the best trial up to each one; -1 before the first complete one."""
-        badness = np.where(self.is_complete, self.sign * self.value, np.inf)
+        badness = np.where(self.is_complete, self.badness, np.inf)
         before = np.minimum.accumulate(np.concatenate([[np.inf], badness[:-1]]))
-        best: NDArray[np.intp] = np.maximum.accumulate(
-            np.where(badness < before, np.arange(len(badness)), -1)
-        )
+        is_new = np.where(badness < before, np.arange(len(badness)), -1)
+        best: NDArray[np.intp] = np.maximum.accumulate(is_new)
         return best
 
     def limit(self) -> float:
-        """Return up to where values are shown, if a few are far worse than that; else infinity.
-
-        It is to be minimised, as the values times `sign` are, and so is `colour_range`.
-        """
-        badness = self.sign * self.value[self.is_complete]
-        best, most, worst = (float(q) for q in np.quantile(badness, [0, 0.9, 1]))
+        """Return up to which badness is shown, if a few are far worse than that; else infinity."""
+        best, most, worst = np.nanquantile(self.badness, [0, 0.9, 1]).tolist()
         is_far = 0 < 10 * (most - best) < worst - best
         return best + 1.5 * (most - best) if is_far else math.inf
 
     def colour_range(self) -> tuple[float, float]:
-        """Return between which values colours differ: those near the best one, which matter."""
-        badness = self.sign * self.value[self.is_complete]
-        best, middle, worst = (float(q) for q in np.quantile(badness, [0, 0.5, 1]))
+        """Return between which badness colours differ: near the best one, which matters."""
+        best, middle, worst = np.nanquantile(self.badness, [0, 0.5, 1]).tolist()
         return best, min(worst, best + 5 * (middle - best)) if middle > best else worst
 
     def scales(self) -> dict[str, Scale]:
@@ -141,9 +139,8 @@ class Scale:
         between = np.geomspace if self.param.log else np.linspace
         along = between(*self.param.range, _CELLS)
         if self.param.dtype == "int":
-            along = np.unique(along.round())
-        kind = int if self.param.dtype == "int" else float
-        return along, [kind(value) for value in along]
+            along = np.unique(along.round().astype(int))
+        return along.astype(float), along.tolist()
 
     def mark(self, ax: Axes, which: str) -> None:
         """Label the axis ``"x"`` or ``"y"`` of axes with the parameter."""
@@ -172,10 +169,7 @@ def axes(figure: str, ax: Axes | None, size: tuple[float, float] = (6.4, 4.4)) -
 
 
 def panels(figure: str, scales: dict[str, Scale], ax: Any, **shared: Any) -> NDArray[Any]:
-    """Return axes for each parameter, new ones or those given; OptionError for too few or many.
-
-    `shared` is what new axes share, such as ``sharey``.
-    """
+    """Return axes for each parameter, new ones or those given; OptionError for too few or many."""
     n = len(scales)
     if ax is None:
         size = max(6.4, 3.2 * min(n, _PANELS_A_ROW)), 0.6 + 2.7 * -(-n // _PANELS_A_ROW)
@@ -207,7 +201,7 @@ def points(ax: Axes, x: NDArray[Any], y: NDArray[Any], **style: Any) -> None:
 
 def trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
     """Draw the values of trials, and tell those apart that failed, were dropped, or are far."""
-    limit, badness = trials.limit(), trials.sign * trials.value
+    limit, badness = trials.limit(), trials.badness
     is_far, is_near = badness > limit, badness <= limit
     if is_far.any():
         best = (badness - np.nan_to_num(trials.stderr))[is_near].min()
@@ -221,20 +215,17 @@ def trials(ax: Axes, trials: Trials, x: NDArray[Any]) -> None:
         ("far worse", is_far, {"color": BLUE, "marker": arrow, **at_edge}),
         ("failed", np.isnan(trials.value), {"color": VERMILLION, "marker": "x", **at_edge}),
     ):
-        if not rows.any():
-            continue
+        y, error = trials.value[rows], trials.stderr[rows]
         if "transform" in style:  # at the worse edge, for want of a place
-            points(ax, x[rows], np.full(rows.sum(), edge), label=label, **style)
-        else:
-            error = trials.stderr[rows]
-            points(ax, x[rows], trials.value[rows], yerr=error, label=label, **style)
+            y, error = np.full(len(y), edge), None
+        if len(y):
+            points(ax, x[rows], y, yerr=error, label=label, **style)
 
 
 def coloured(ax: Axes, trials: Trials, x: NDArray[Any], y: Floats, **style: Any) -> Any:
     """Draw complete trials, the better the darker and above the others; return what was drawn."""
-    badness = trials.sign * trials.value
-    rows = np.argsort(-badness, kind="stable")
-    rows = rows[~np.isnan(badness + x + y)[rows]]
+    rows = np.argsort(-trials.badness, kind="stable")
+    rows = rows[~np.isnan(trials.badness + x + y)[rows]]
     size = {"s": 4, "rasterized": True} if len(rows) > MANY else {"s": 18, **style}
     return ax.scatter(x[rows], y[rows], c=trials.value[rows], **size, **colours(trials))
 

@@ -12,14 +12,14 @@ import numpy as np
 from seedwise.errors import NoFigureError
 from seedwise.folder.directory import RunDirectory, read_events
 from seedwise.folder.find import run_of_entry
-from seedwise.model.validation import Validation
 from seedwise.results.plots import draw
+from seedwise.results.tables import Reported
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
-_UNITS_AT_LEAST = 3.0
+_AT_LEAST = 3.0  # of a unit
 _MOST_NAMES = 60
 _HONEST, _BEST = "validated, 95 % interval", "best of the search ± standard error"
 
@@ -27,8 +27,8 @@ _HONEST, _BEST = "validated, 95 % interval", "best of the search ± standard err
 class RunPlots:
     """Figures of any run."""
 
-    def __init__(self, run_dir: str) -> None:
-        self._run_dir = run_dir
+    def __init__(self, result: Reported) -> None:
+        self._result = result
 
     def workers(self, ax: Axes | None = None) -> Axes:
         """Draw how many workers were at work, and how many jobs waited, over time.
@@ -52,7 +52,7 @@ class RunPlots:
         NoFigureError
             If the folder does not tell of workers, as on a cluster that was passed.
         """
-        path = Path(self._run_dir)
+        path = Path(self._result.run_dir)
         events = read_events(run_of_entry(path) or RunDirectory(path))
         times, at_work, waiting = workers_over_time(events)
         if not any(at_work) and not any(waiting):
@@ -60,9 +60,7 @@ class RunPlots:
             raise NoFigureError("workers", problem)
         ax = draw.axes("workers", ax)
         seconds = np.array([(time - times[0]).total_seconds() for time in times])
-        name, unit_s = next(
-            u for u in _UNITS if seconds[-1] >= _UNITS_AT_LEAST * u[1] or u[1] == 1
-        )
+        name, unit_s = next(u for u in _UNITS if seconds[-1] >= _AT_LEAST * u[1] or u[1] == 1)
         x = seconds / unit_s
         ax.step(x, at_work, where="post", color=draw.BLUE, label="workers")
         if any(waiting):
@@ -101,12 +99,7 @@ class EntryPlots(RunPlots):
     >>> plt.close("all")
     """
 
-    def __init__(
-        self, run_dir: str, columns: Mapping[str, Any], found: Mapping[str, Validation | None]
-    ) -> None:
-        super().__init__(run_dir)
-        self._columns = columns
-        self._found = found
+    _result: Any  # a MultiOptimizeResult, whose module imports this one
 
     def entries(self, ax: Axes | None = None) -> Axes:
         """Draw the value of each entry: the validated one, or else the best of its search.
@@ -124,10 +117,11 @@ class EntryPlots(RunPlots):
         matplotlib.axes.Axes
             Where it was drawn, the first entry at the top.
         """
-        columns, names = self._columns, self._columns["entry_id"]
+        columns, names = self._result.columns(), self._result.entries
         y = np.arange(len(names))
         best, stderr = np.array(columns["best_value"]), np.array(columns["best_stderr"])
-        found = [self._found.get(name) for name in names]
+        results = [self._result.results_by_entry.get(name) for name in names]
+        found = [one and one.validation for one in results]
         values = np.array([one and one.value for one in found], float)
         ends = [(one and one.interval) or (np.nan, np.nan) for one in found]
         reach = np.abs(np.array(ends).T - values)

@@ -165,19 +165,18 @@ class TrialPlots(SpacePlots):
             if not len(of_each[number]):
                 raise OptionError("trials", number, "the number of a trial that has losses")
         ax = draw.axes("seeds", ax)
-        lows, highs = [], []
+        ends: list[float] = []
         for (number, losses), colour, line in zip(of_each.items(), _COLOURS, _LINES, strict=False):
             n, mean, stderr = _running(losses)
             marker = "." if len(n) == 1 else ""
             ax.plot(n, mean, color=colour, ls=line, marker=marker, label=f"trial {number}")
             ax.fill_between(n, mean - stderr, mean + stderr, color=colour, alpha=0.2, lw=0)
             # The first means are noise, and would hide the rest.
-            later = slice(len(n) // 10, None)
-            lows.append(np.nanmin((mean - np.nan_to_num(stderr))[later]))
-            highs.append(np.nanmax((mean + np.nan_to_num(stderr))[later]))
-        margin = 0.05 * (max(highs) - min(lows))
+            later, reach = slice(len(n) // 10, None), np.nan_to_num(stderr)
+            ends += [*(mean - reach)[later], *(mean + reach)[later]]
+        margin = 0.05 * (max(ends) - min(ends))
         if margin > 0:
-            ax.set_ylim(min(lows) - margin, max(highs) + margin)
+            ax.set_ylim(min(ends) - margin, max(ends) + margin)
         ax.set(xlabel="seeds", ylabel="mean loss so far ± standard error")
         ax.locator_params(axis="x", integer=True)
         draw.legend(ax)

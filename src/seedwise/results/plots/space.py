@@ -26,9 +26,7 @@ _FEWEST_TRIALS = 10
 class SpacePlots(RunPlots):
     """Figures of trials by their parameters."""
 
-    def __init__(self, result: TrialsResult) -> None:
-        super().__init__(result.run_dir)
-        self._result = result
+    _result: TrialsResult
 
     def params(self, ax: Any = None) -> NDArray[Any]:
         """Draw each parameter's values over the search: whether, where and when it settled.
@@ -52,8 +50,8 @@ class SpacePlots(RunPlots):
             drawn = draw.coloured(one, trials, trials.number, scale.positions)
             scale.mark(one, "y")
             draw.label_trials(one, trials)
-        is_cut = trials.colour_range()[1] < np.nanmax(trials.sign * trials.value)
-        tip = _worse_end(trials) if is_cut else "neither"
+        is_cut = trials.colour_range()[1] < np.nanmax(trials.badness)
+        tip = trials.worse_end if is_cut else "neither"
         axes[0].figure.colorbar(drawn, ax=list(axes), label="loss", extend=tip)
         return axes
 
@@ -109,8 +107,7 @@ class SpacePlots(RunPlots):
         scales = trials.scales()
         for keyword, name in (("x", x), ("y", y)):
             if name not in scales:
-                allowed = f"a parameter that varies: {', '.join(scales)}"
-                raise OptionError(keyword, name, allowed)
+                raise OptionError(keyword, name, f"a parameter that varies: {', '.join(scales)}")
         if x == y:
             raise OptionError("y", y, "another parameter than x")
         pair = scales[x], scales[y]
@@ -130,7 +127,7 @@ class SpacePlots(RunPlots):
         pair[1].mark(ax, "y")
         is_cut = surface is not None and len(scales) > 2
         label = "loss; surface through the star" if is_cut else "loss"
-        ax.figure.colorbar(drawn, ax=ax, label=label, extend=_worse_end(trials))
+        ax.figure.colorbar(drawn, ax=ax, label=label, extend=trials.worse_end)
         draw.legend(ax)
         return ax
 
@@ -189,9 +186,8 @@ class SpacePlots(RunPlots):
         trials = Trials(self._result)
         if np.isnan(trials.stderr).all():
             raise NoFigureError("noise", "no trial has a standard error: each has a single seed")
-        spread: Floats = np.where(
-            trials.is_dropped, np.nan, trials.stderr * np.sqrt(trials.n_seeds)
-        )
+        deviation = trials.stderr * np.sqrt(trials.n_seeds)
+        spread: Floats = np.where(trials.is_dropped, np.nan, deviation)
         scales = trials.scales()
         axes = draw.panels("noise", scales, ax, sharey=True)
         for one, scale in zip(axes, scales.values(), strict=True):
@@ -219,10 +215,6 @@ class SpacePlots(RunPlots):
         is_maximum = self._result.direction == "maximize"
         means = smoothed_at(told, at, is_maximum, trials.n_plan())
         return None if means is None else means.reshape(len(rows), len(columns))
-
-
-def _worse_end(trials: Trials) -> str:
-    return "max" if trials.sign > 0 else "min"
 
 
 def _draw_star(ax: Axes, trials: Trials, x: Floats, y: Floats) -> None:

@@ -1,68 +1,93 @@
-"""A report as a text: in HTML with its figures, or in Markdown, for a pull request."""
+"""What a report is made of, and its text: HTML with figures, or Markdown, for a pull request."""
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import attrs
 from jinja2 import Environment, FileSystemLoader
 
 from seedwise.errors import MissingExtraError, NoFigureError
-from seedwise.results.report.blocks import Block, Cell, Picture, Section, Table, Text, Words, shown
 
-# In figures, this colour stands for that of the text around them.
-_INK = "#010203"
-# What these are on a page, light or dark.
-_NAMES = {_INK: "currentColor", "#000000": "currentColor", "#ffffff": "canvas"}
-_FIGURE_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "seedwise",
-    "font.family": "sans-serif",
-    "figure.constrained_layout.use": True,
-    **dict.fromkeys(
-        ["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], _INK
-    ),
-    "legend.framealpha": 0.0,
-}
+#: A float is shown with six digits; None or NaN is a dash.
+Cell: TypeAlias = str | float | int | bool | None
+
+
+@attrs.frozen
+class Block:
+    """A part of a section: a table, sentences, a long text, or a figure."""
+
+    #: Of a text or a figure.
+    title: str = ""
+    #: Of as many cells as there are columns; without columns, of a name and a value.
+    rows: Sequence[Sequence[Cell]] = ()
+    columns: Sequence[str] = ()
+    #: Several are a list.
+    sentences: Sequence[str] = ()
+    #: As it is, such as a traceback; it is folded where that can be done.
+    text: str = ""
+    #: A function that returns axes of matplotlib, or an array of them.
+    draw: Any = None
+
+
+#: A title and what is below it; without blocks it is left out.
+Section: TypeAlias = tuple[str, Sequence[Block]]
+
+
+def facts(values: Mapping[str, Cell]) -> Block:
+    """Return values by their names."""
+    return Block(rows=list(values.items()))
+
+
+def shown(cell: Cell) -> str:
+    """Return a cell as text.
+
+    >>> shown(0.12345678), shown(None), shown(True), shown(12)
+    ('0.123457', '-', 'True', '12')
+    """
+    if cell is None or cell != cell:  # NaN alone is not itself
+        return "-"
+    return f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+
+
+_HERE = Path(__file__).parent
+
+# What the colours of figures are on a page, light or dark; the first is that of their style.
+_NAMES = {"#010203": "currentColor", "#000000": "currentColor", "#ffffff": "canvas"}
 
 # What Markdown, or the HTML in it, would take for its own; an underscore within a word is safe.
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|]|(?<!\w)_|_(?!\w))")
 
 
-def html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return a report as a page that needs nothing else; MissingExtraError without matplotlib."""
-    here = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(autoescape=True, trim_blocks=True, loader=here)
-    environment.filters |= {"shown": shown, "drawn": _drawn}
-    template = environment.get_template("report.html")
-    return template.render(title=title, subtitle=subtitle, sections=sections)
+def report(suffix: str, **content: Any) -> str:
+    """Return a report by a file's suffix; MissingExtraError for HTML without matplotlib."""
+    loader = FileSystemLoader(_HERE)
+    environment = Environment(autoescape=suffix == ".html", trim_blocks=True, loader=loader)
+    environment.filters |= {"shown": shown, "drawn": _drawn, "plain": _plain, "fenced": _fenced}
+    return environment.get_template(f"report{suffix}").render(content)
 
 
-def _drawn(picture: Picture) -> tuple[str, str]:
+def _drawn(picture: Block) -> tuple[str, str]:
     """Return a figure as SVG, and why there is none, such as that there are too few trials."""
     try:
-        return _svg(picture), ""
-    except NoFigureError as error:
-        return "", error.problem
-
-
-def _svg(picture: Picture) -> str:
-    try:
-        import matplotlib as mpl
         from matplotlib import pyplot as plt
     except ImportError:
         raise MissingExtraError("a report in HTML", extra="plot") from None
-    with mpl.rc_context(_FIGURE_STYLE):
-        axes = picture.draw()
+    with plt.style.context(_HERE / "figures.mplstyle"):
+        try:
+            axes = picture.draw()
+        except NoFigureError as error:
+            return "", error.problem
         figure = getattr(axes, "flat", [axes])[0].figure
         text = io.StringIO()
         try:
             figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
         finally:
             plt.close(figure)
-    return _within_a_page(text.getvalue(), picture.title)
+    return _within_a_page(text.getvalue(), picture.title), ""
 
 
 def _within_a_page(svg: str, title: str) -> str:
@@ -78,32 +103,9 @@ def _within_a_page(svg: str, title: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
 
 
-def markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return a report in Markdown, without the figures."""
-    lines = [f"# {_plain(title)}", "", _plain(subtitle)]
-    for name, of_section in sections:
-        blocks = [list(_lines(block)) for block in of_section]
-        if any(blocks):
-            lines += ["", f"## {name}"]
-            lines += [line for block in blocks if block for line in ["", *block]]
-    return "\n".join(lines) + "\n"
-
-
-def _lines(block: Block) -> Iterator[str]:
-    match block:
-        case Table():
-            columns = block.columns or ("", "")
-            yield from (_row(columns), f"|{' --- |' * len(columns)}", *map(_row, block.rows))
-        case Words():
-            mark = "- " if len(block.sentences) > 1 else ""
-            yield from (f"{mark}{_plain(sentence)}" for sentence in block.sentences)
-        case Text():
-            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-            yield from (f"{_plain(block.title)}:", "", fence, *block.text.splitlines(), fence)
-
-
-def _row(cells: Sequence[Cell]) -> str:
-    return f"| {' | '.join(_plain(shown(cell)) for cell in cells)} |"
+def _fenced(text: str) -> str:
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return "\n".join([fence, *text.splitlines(), fence])
 
 
 def _plain(text: str) -> str:

@@ -1,6 +1,5 @@
 """What a report says of what was found."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from seedwise.errors import replay_command
 from seedwise.model.trials import TrialResult, failure_kind
 from seedwise.model.validation import Validation
 from seedwise.results.plots.search import TrialPlots
-from seedwise.results.report.blocks import Block, Cell, Picture, Section, Table, Text, Words, facts
+from seedwise.results.report.formats import Block, Cell, Section, facts, shown
 from seedwise.results.tables import TrialsResult
 
 _MOST_ROWS = 20
@@ -31,7 +30,7 @@ def found_sections(result: TrialsResult, more: Iterable[Section] = ()) -> Iterat
 def _result(result: TrialsResult) -> Iterator[Block]:
     found, best = result.validation, result.best
     if best is None:
-        yield Words(["No trial is complete."])
+        yield Block(sentences=["No trial is complete."])
         return
     point: TrialResult | Validation = best
     seeds, interval = "seeds", dict[str, Cell]()
@@ -44,25 +43,21 @@ def _result(result: TrialsResult) -> Iterator[Block]:
     yield facts({**(point.params or {})})
     means = {"mean loss": point.value, "standard error": point.stderr, **interval}
     yield facts({**means, seeds: point.n_seeds, "trial": point.number})
-    yield Words([why])
+    yield Block(sentences=[why])
 
 
 def validation_section(found: Validation) -> Section:
     """Return what fresh seeds said of the candidates."""
     columns = ["trial", "mean loss", "± standard error", "fresh seeds", "probability best"]
     columns += ["in the search", "± standard error", "seeds", "why it failed"]
-    rows = [
-        (
-            *(one.number, one.value, one.stderr, one.n_seeds, one.probability_best),
-            *(one.search_value, one.search_stderr, one.search_n_seeds, one.error),
-        )
-        for one in found.candidates
-    ]
+    fields = ["number", "value", "stderr", "n_seeds", "probability_best"]
+    fields += ["search_value", "search_stderr", "search_n_seeds", "error"]
+    rows = [[getattr(one, name) for name in fields] for one in found.candidates]
     how = (
         "The best trials of the search were evaluated on fresh seeds, which chose the winner. Its "
         "value above is of further fresh seeds."
     )
-    return "Validation on fresh seeds", [Words([how]), Table(columns, rows)]
+    return "Validation on fresh seeds", [Block(sentences=[how]), Block(columns=columns, rows=rows)]
 
 
 def best_section(result: TrialsResult) -> Section:
@@ -81,22 +76,22 @@ def _pictures(result: TrialsResult) -> Iterator[Section]:
     if best is None:
         return
     plot = TrialPlots(result)
-    yield "Search", [Picture("Each trial, and the best so far", plot.history)]
-    slices = [Picture("Each parameter and the loss", plot.slices)]
+    yield "Search", [Block("Each trial, and the best so far", draw=plot.history)]
+    slices = [Block("Each parameter and the loss", draw=plot.slices)]
     if result.n_trials > 1:
-        slices.append(Picture("The importance of each parameter", plot.importance))
+        slices.append(Block("The importance of each parameter", draw=plot.importance))
     yield "Parameters", slices
     if best.stderr is not None:
-        running = Picture("The running mean over seeds", plot.seeds)
-        yield "Noise", [Picture("Standard errors", plot.noise), running]
+        running = Block("The running mean over seeds", draw=plot.seeds)
+        yield "Noise", [Block("Standard errors", draw=plot.noise), running]
     used = sum(trial.n_seeds for trial in result.trials)
     whole = result.n_trials * len(result.seeds)
     if used < whole:
-        words = (
+        why = (
             f"The trials got {used:,} of the {whole:,} evaluations that all seeds for each of "
             "them would have taken."
         )
-        yield "Seeds saved", [Words([words]), Picture("Seeds of each trial", plot.race)]
+        yield "Seeds saved", [Block(sentences=[why]), Block("Seeds of each trial", draw=plot.race)]
 
 
 def _failures(result: TrialsResult) -> Iterator[Block]:
@@ -106,36 +101,29 @@ def _failures(result: TrialsResult) -> Iterator[Block]:
             by_kind.setdefault(failure_kind(trial.error), []).append(trial)
     if not by_kind:
         return
-    rows: list[tuple[Cell, ...]] = []
-    tracebacks = []
-    for kind, trials in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        first = trials[0]
-        error = first.error or ""
-        seed = _FAILED_SEED.match(error)
+    rows, tracebacks = list[tuple[Cell, ...]](), []
+    for kind, (first, *others) in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        seed = _FAILED_SEED.match(error := first.error or "")
         replay = replay_command(Path(result.run_dir), first.number, int(seed[1]) if seed else None)
-        rows.append((kind, len(trials), first.number, error, replay))
+        rows.append((kind, 1 + len(others), first.number, error, replay))
         if (text := result.traceback(first.number)) is not None:
-            tracebacks.append(Text(f"Traceback of trial {first.number}", text))
-    yield Table(["kind", "trials", "such as trial", "error", "to evaluate it again"], rows)
+            tracebacks.append(Block(f"Traceback of trial {first.number}", text=text))
+    columns = ["kind", "trials", "such as trial", "error", "to evaluate it again"]
+    yield Block(columns=columns, rows=rows)
     yield from tracebacks
 
 
 def as_words(sentences: Sequence[str]) -> list[Block]:
     """Return remarks as sentences; those of an entry begin with its name."""
-    return [Words([f"{one}." for one in sentences])] if sentences else []
+    return [Block(sentences=[f"{one}." for one in sentences])] if sentences else []
 
 
-def table(columns: dict[str, Any], rows: Sequence[int]) -> Table:
+def table(columns: dict[str, Any], rows: Sequence[int]) -> Block:
     """Return some rows of a result's table, without empty columns."""
     names = {
         name: name.removeprefix("params_").replace("_params_", ": ").replace("_", " ")
         for name, values in columns.items()
-        if any(_cell(values[row]) is not None for row in rows)
+        if any(shown(values[row]) != "-" for row in rows)
     }
-    cells = [[_cell(columns[name][row]) for name in names] for row in rows]
-    return Table(list(names.values()), cells)
-
-
-def _cell(value: Any) -> Cell:
-    plain: Cell = value.item() if hasattr(value, "item") else value
-    return None if isinstance(plain, float) and math.isnan(plain) else plain
+    cells = [[columns[name][row] for name in names] for row in rows]
+    return Block(columns=list(names.values()), rows=cells)

@@ -12,7 +12,7 @@ from seedwise.errors.durations import exact_duration
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Work, work_in
 from seedwise.folder.status import read_status
-from seedwise.results.report.blocks import Block, Cell, Section, Table, Text, Words, facts
+from seedwise.results.report.formats import Block, Cell, Section, facts
 from seedwise.slurm.commands import readable_memory
 from seedwise.slurm.ends import ask_usage
 from seedwise.slurm.queue import JobBook, job_name
@@ -31,7 +31,7 @@ def made_sections(directory: RunDirectory) -> Iterator[Section]:
     yield "Slurm jobs", list(_jobs(directory, meta))
     yield "What was run", list(_call(directory, meta))
     yield "Code", list(_code(directory, meta))
-    yield "Software and machine", list(_environment(directory))
+    yield "Software and machine", [_environment(directory)]
 
 
 def _time(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
@@ -71,7 +71,7 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
     used = ask_usage(ids, job_name(name))
     if used is None:
         text = "Slurm's accounting does not answer here, or does not know the jobs."
-        yield Words([f"{len(ids)} jobs were submitted. {text}"])
+        yield Block(sentences=[f"{len(ids)} jobs were submitted. {text}"])
         return
     peak, asked = used.peak_memory_mb, used.memory_mb
     yield facts(
@@ -85,47 +85,46 @@ def _jobs(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
     )
     if used.fitting_mb is not None:
         memory = f"mem_per_cpu='{used.fitting_mb}M' would do, with a quarter to spare."
-        yield Words([f"Next time, {memory}"])
+        yield Block(sentences=[f"Next time, {memory}"])
     if used.efficiency is not None and used.efficiency < _LOW:
         words = (
             f"The jobs used {used.efficiency:.0%} of their CPUs' time: fewer workers, more "
             "max_concurrent_trials, or fewer cpus_per_task would waste less."
         )
-        yield Words([words])
+        yield Block(sentences=[words])
 
 
 def _call(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
     options = meta["options"]
     given = {name: options.get(name) for name in options["given"]}
     words = [meta["loss_name"], *(f"{name}={value!r}" for name, value in given.items())]
-    argv = directory.environment.read().get("argv") or []
-    rows: dict[str, Cell] = {
-        "call": f"{_CALLS[meta['kind']]}({', '.join(words)})",
-        "command": " ".join(argv),
-        "folder": str(directory.path),
-        "run id": meta["run_id"],
-    }
-    yield facts(rows)
-    depends = {
-        name: value
-        for name, value in meta["results_depend_on"].items()
-        if value != "None" and not name.startswith("parameter_space")  # which has a table below
-    }
-    yield Words(["The results depend on this, and on nothing else."])
-    yield facts(depends)
-    space = [
-        (name, _searched(param)) for name, param in (meta.get("parameter_space") or {}).items()
-    ]
-    if space:
-        yield Table(["parameter", "searched"], space)
+    yield facts(
+        {
+            "call": f"{_CALLS[meta['kind']]}({', '.join(words)})",
+            "command": " ".join(directory.environment.read().get("argv") or []),
+            "folder": str(directory.path),
+            "run id": meta["run_id"],
+        }
+    )
+    yield Block(sentences=["The results depend on this, and on nothing else."])
+    yield facts(
+        {
+            name: value
+            for name, value in meta["results_depend_on"].items()
+            if value != "None" and not name.startswith("parameter_space")  # see the table below
+        }
+    )
+    if space := meta.get("parameter_space"):
+        searched = [(name, _searched(param)) for name, param in space.items()]
+        yield Block(columns=["parameter", "searched"], rows=searched)
     changes = [
         (_local(change["at_utc"]), name, old, new)
         for change in meta["accepted_changes"]
         for name, (old, new) in change["changes"].items()
     ]
     if changes:
-        yield Words(["These changes were accepted when the run was resumed."])
-        yield Table(["when", "what", "before", "after"], changes)
+        yield Block(sentences=["These changes were accepted when the run was resumed."])
+        yield Block(columns=["when", "what", "before", "after"], rows=changes)
 
 
 def _searched(param: Mapping[str, Any]) -> str:
@@ -149,14 +148,16 @@ def _code(directory: RunDirectory, meta: Mapping[str, Any]) -> Iterator[Block]:
         ours, theirs = _copied(directory, copy, digest), _committed(path, commit)
         state: str | None = None
         if theirs is not None and ours is not None:
-            changed = list(_difference(theirs, ours, path))
+            names = f"committed {path.name}", path.name
+            old, new = (one.decode("utf-8", "replace").splitlines() for one in (theirs, ours))
+            changed = list(difflib.unified_diff(old, new, *names, lineterm=""))
             state = "changed" if changed else "as committed"
             if changed:
                 title = f"{path.name}, as it differs from the commit"
-                differences.append(Text(title, "\n".join(changed)))
+                differences.append(Block(title, text="\n".join(changed)))
         rows.append((str(path), digest[:12], state))
     if rows:
-        yield Table(["file", "SHA-256", "against the commit"], rows)
+        yield Block(columns=["file", "SHA-256", "against the commit"], rows=rows)
     yield from differences
 
 
@@ -182,13 +183,7 @@ def _committed(path: Path, commit: str | None) -> bytes | None:
     return done.stdout
 
 
-def _difference(old: bytes, new: bytes, path: Path) -> Iterator[str]:
-    before, after = (one.decode("utf-8", "replace").splitlines() for one in (old, new))
-    names = f"committed {path.name}", path.name
-    return difflib.unified_diff(before, after, *names, lineterm="")
-
-
-def _environment(directory: RunDirectory) -> Iterator[Block]:
+def _environment(directory: RunDirectory) -> Block:
     found = directory.environment.read()
     packages = found.get("packages") or {}
     rows = {
@@ -198,7 +193,7 @@ def _environment(directory: RunDirectory) -> Iterator[Block]:
         "CPU": f"{found.get('cpu_model')}, {found.get('n_cpus')} cores",
         "platform": found.get("platform"),
     }
-    yield facts(rows)
+    return facts(rows)
 
 
 def _local(at_utc: str) -> str:

@@ -1,26 +1,15 @@
 """The figures of a page."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from bokeh.models import (
-    BasicTicker,
-    CDSView,
-    ColorBar,
-    ColumnDataSource,
-    CustomJSTickFormatter,
-    FixedTicker,
-    GroupFilter,
-    HoverTool,
-    LinearColorMapper,
-    Range1d,
-)
+from bokeh import models
 from bokeh.plotting import figure
 from bokeh.transform import dodge, factor_cmap, factor_mark
 from numpy.typing import NDArray
 
-from seedwise.view.page.columns import KINDS, Axis, TrialColumns
-from seedwise.view.page.feed import MOST_ROWS, Feed, TrialsFeed
+from seedwise.view.page.feed import KINDS, MOST_ROWS, Axis, Feed, TrialColumns, TrialsFeed
 
 # Colours that are told apart by the colour-blind, on white and on black (Okabe and Ito).
 BLUE, ORANGE, RED, GREEN, GREY = "#2f8fd0", "#e69f00", "#d55e00", "#009e73", "#888888"
@@ -46,14 +35,6 @@ def new_figure(title: str, x: str, y: str, **more: Any) -> Any:
     return figure(title=title, x_axis_label=x, y_axis_label=y, **tools, **more)
 
 
-def _legend_above(made: Any) -> Any:
-    """Put the legend of a figure where it hides no point."""
-    legend = made.legend[0]
-    made.center.remove(legend)
-    made.add_layout(legend, "above")
-    return made
-
-
 class TrialSource:
     """The trials in the browser; what is new is sent, and nothing again."""
 
@@ -61,7 +42,7 @@ class TrialSource:
         self._feed, self._columns = feed, feed.columns
         rows = self._columns.rows(0, _MOST_SENT)
         self._n = len(rows["order"])
-        self.source = ColumnDataSource(rows, name="trials")
+        self.source = models.ColumnDataSource(rows, name="trials")
 
     @property
     def is_behind(self) -> bool:
@@ -86,7 +67,7 @@ class LossRange:
     CHOICES = ("automatic", "all", "the better half")
 
     def __init__(self) -> None:
-        self.range = Range1d(0, 1)
+        self.range = models.Range1d(0, 1)
         self.choice = self.CHOICES[0]
         self._is_for = (0.0, 1.0)
 
@@ -110,25 +91,26 @@ class LossRange:
             self.range.update(**shown, **{f"reset_{name}": end for name, end in shown.items()})
 
 
-def history(source: ColumnDataSource, losses: LossRange, noun: str) -> Any:
+def history(source: models.ColumnDataSource, losses: LossRange, noun: str) -> Any:
     """Return the figure of all trials in their order, and of the best so far."""
     made = new_figure(f"Best so far, and all {noun}s", f"{noun}s told", "loss", height=380)
-    made.y_range, made.extra_y_ranges = losses.range, {"edge": Range1d(0, 1)}
+    made.add_layout(models.Legend(), "above")  # where it hides no point
+    made.y_range, made.extra_y_ranges = losses.range, {"edge": models.Range1d(0, 1)}
     # Bars: without a point, Bokeh's area of steps is drawn for ever.
     bars = {"bottom": "best_low", "top": "best_high", "line_color": None, "fill_alpha": 0.25}
     made.vbar(dodge("order", 0.5), width=1, **bars, source=source, fill_color=GREEN)
     points = _points(made, "order", source, legend_field="kind")
-    only_failed = CDSView(filter=GroupFilter(column_name="kind", group=KINDS[-1]))
+    only_failed = models.CDSView(filter=models.GroupFilter(column_name="kind", group=KINDS[-1]))
     look = {"marker": _MARKERS[-1], "size": 8, "color": RED, "y_range_name": "edge"}
     failed = made.scatter("order", 0.03, source=source, view=only_failed, **look)
     look = {"mode": "after", "color": GREEN, "width": 2, "legend_label": "best"}
     made.step("order", "best", source=source, **look)
-    made.add_tools(HoverTool(renderers=[points], tooltips=_HOVER))
-    made.add_tools(HoverTool(renderers=[failed], tooltips=[*_HOVER, ("error", "@error")]))
-    return _legend_above(made)
+    made.add_tools(models.HoverTool(renderers=[points], tooltips=_HOVER))
+    made.add_tools(models.HoverTool(renderers=[failed], tooltips=[*_HOVER, ("error", "@error")]))
+    return made
 
 
-def _points(made: Any, x: str, source: ColumnDataSource, **more: Any) -> Any:
+def _points(made: Any, x: str, source: models.ColumnDataSource, **more: Any) -> Any:
     """Draw the trials with their error bars."""
     look = {"source": source, "color": factor_cmap("kind", _COLOURS, KINDS)}
     made.segment(x, "low", x, "high", alpha=0.4, **look)
@@ -139,11 +121,11 @@ def _points(made: Any, x: str, source: ColumnDataSource, **more: Any) -> Any:
 class Slice:
     """The losses against one parameter, which is chosen."""
 
-    def __init__(self, source: ColumnDataSource, losses: LossRange, axis: Axis) -> None:
+    def __init__(self, source: models.ColumnDataSource, losses: LossRange, axis: Axis) -> None:
         self.figure = made = new_figure("Loss against a parameter", axis.name, "loss")
         made.y_range = losses.range
         points = _points(made, axis.column, source)
-        made.add_tools(HoverTool(renderers=[points], tooltips=_HOVER))
+        made.add_tools(models.HoverTool(renderers=[points], tooltips=_HOVER))
         self.show(axis)
 
     def show(self, axis: Axis) -> None:
@@ -157,18 +139,18 @@ def label_axis(shown: Any, axis: Axis) -> None:
     """Have an axis of a figure say the values of a parameter."""
     labels = {"labels": axis.labels, "log": axis.log}
     shown.axis_label = axis.name
-    shown.formatter = CustomJSTickFormatter(args=labels, code=_TICKS)
-    whole = axis.labels is not None
-    shown.ticker = FixedTicker(ticks=[*range(len(axis.labels or ()))]) if whole else BasicTicker()
+    shown.formatter = models.CustomJSTickFormatter(args=labels, code=_TICKS)
+    shown.ticker = models.BasicTicker() if axis.labels is None else [*range(len(axis.labels))]
 
 
-def seeds(source: ColumnDataSource) -> Any:
+def seeds(source: models.ColumnDataSource) -> Any:
     """Return the figure of the seeds used, beside those that full trials would take."""
     made = new_figure("Seeds used", "trials told", "seeds")
+    made.add_layout(models.Legend(), "above")
     full = {"color": GREY, "dash": "dashed", "legend_label": "full trials"}
     made.line("order", "full_seeds", source=source, **full)
     made.line("order", "seeds", source=source, color=BLUE, width=2, legend_label="used")
-    return _legend_above(made)
+    return made
 
 
 class Parallel:
@@ -178,16 +160,16 @@ class Parallel:
         names = [*(axis.name for axis in columns.axes), "loss"]
         ranges = {"x_range": (-0.45, len(names) - 0.55), "y_range": (-0.12, 1.12)}
         made = new_figure(f"The best trials, up to {_MOST_LINES}", "", "", **ranges)
-        self._lines = ColumnDataSource({"xs": [], "ys": [], "alpha": [], "words": []})
-        self._ends = ColumnDataSource({"x": [], "y": [], "words": [], "offset": []})
+        self._lines = models.ColumnDataSource({"xs": [], "ys": [], "alpha": [], "words": []})
+        self._ends = models.ColumnDataSource({"x": [], "y": [], "words": [], "offset": []})
         look = {"color": GREEN, "alpha": "alpha", "width": 1.5}
         lines = made.multi_line("xs", "ys", source=self._lines, **look)
         place = {"y_offset": "offset", "text_align": "center", "text_baseline": "middle"}
         look = {"text_color": GREY, "text_font_size": "11px"}
         made.text("x", "y", text="words", source=self._ends, **place, **look)
-        made.add_tools(HoverTool(renderers=[lines], tooltips=[("", "@words")]))
+        made.add_tools(models.HoverTool(renderers=[lines], tooltips=[("", "@words")]))
         made.yaxis.visible = made.ygrid.visible = False
-        made.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))
+        made.xaxis.ticker = [*range(len(names))]
         made.xaxis.major_label_overrides = dict(enumerate(names))
         self.figure = made
 
@@ -226,15 +208,14 @@ class HeatMap:
         self.figure = made = new_figure("Mean loss by two parameters", "", "", height=380)
         made.grid.visible = False
         sides = {name: name for name in ("left", "right", "bottom", "top")}
-        self._cells = ColumnDataSource(
-            {name: [] for name in (*sides, "mean", "n", "at")}, name="cells"
-        )
-        self._colours = LinearColorMapper(palette="Viridis256")
+        columns = dict.fromkeys((*sides, "mean", "n", "at"), ())
+        self._cells = models.ColumnDataSource(columns, name="cells")
+        self._colours = models.LinearColorMapper(palette="Viridis256")
         fill = {"field": "mean", "transform": self._colours}
         cells = made.quad(**sides, source=self._cells, line_color=None, fill_color=fill)
         shown = [("mean loss", "@mean{0.######}"), ("cases", "@n"), ("at", "@at")]
-        made.add_tools(HoverTool(renderers=[cells], tooltips=shown))
-        made.add_layout(ColorBar(color_mapper=self._colours), "right")
+        made.add_tools(models.HoverTool(renderers=[cells], tooltips=shown))
+        made.add_layout(models.ColorBar(color_mapper=self._colours), "right")
 
     def update(self, columns: TrialColumns) -> None:
         """Show the trials that are told by now."""
@@ -271,31 +252,29 @@ def _scaled(places: NDArray[np.float64], low: float, high: float) -> NDArray[np.
 def _edges(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the edges of cells, and their middles: one for each place, or of equal widths."""
     middles = np.unique(places)
-    if len(middles) == 1:
-        return middles[0] + np.array([-0.5, 0.5]), middles
-    if len(middles) <= _MOST_CELLS:
-        inner = (middles[1:] + middles[:-1]) / 2
-        first, last = 2 * middles[0] - inner[0], 2 * middles[-1] - inner[-1]
-        return np.concatenate([[first], inner, [last]]), middles
-    edges = np.linspace(middles[0], middles[-1], _MOST_CELLS + 1)
-    return edges, (edges[1:] + edges[:-1]) / 2
+    if len(middles) > _MOST_CELLS:
+        edges = np.linspace(middles[0], middles[-1], _MOST_CELLS + 1)
+        return edges, (edges[1:] + edges[:-1]) / 2
+    around = middles[0] + np.array([-1.0, 0.0, 1.0])
+    if len(middles) > 1:
+        around = np.pad(middles, 1, mode="reflect", reflect_type="odd")
+    return (around[1:] + around[:-1]) / 2, middles
 
 
-class WorkersOverTime:
-    """The workers at work, and the jobs that wait."""
+def workers_over_time(feed: Feed) -> tuple[Any, Callable[[], None]]:
+    """Return the figure of the workers at work and the jobs that wait, and what updates it."""
+    made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
+    made.add_layout(models.Legend(), "above")
+    made.y_range.start, made.yaxis.ticker = 0, models.BasicTicker(min_interval=1)
+    source = models.ColumnDataSource(name="workers")
 
-    def __init__(self, feed: Feed) -> None:
-        made = new_figure("Workers", "local time", "number", x_axis_type="datetime", height=240)
-        made.y_range.start, made.yaxis.ticker = 0, BasicTicker(min_interval=1)
-        self._feed, self._source = feed, ColumnDataSource(name="workers")
-        self.update()
-        for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
-            look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}
-            made.step("time", name, source=self._source, **look)
-        self.figure = _legend_above(made)
-
-    def update(self) -> None:
-        """Show how many there were up to now."""
-        times, at_work, waiting = self._feed.workers
+    def update() -> None:
+        times, at_work, waiting = feed.workers
         local = [at.astimezone().replace(tzinfo=None) for at in times]
-        self._source.data = {"time": local, "at work": at_work, "jobs that wait": waiting}
+        source.data = {"time": local, "at work": at_work, "jobs that wait": waiting}
+
+    update()
+    for name, colour in (("at work", BLUE), ("jobs that wait", ORANGE)):
+        look = {"mode": "after", "color": colour, "width": 2, "legend_label": name}
+        made.step("time", name, source=source, **look)
+    return made, update

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seedwise.model.space import checked_space, search_param
-from seedwise.view.page.columns import Axis, TrialColumns
+from seedwise.view.page.feed import Axis, TrialColumns
 from tests.builders import trial
 
 SPACE = checked_space(

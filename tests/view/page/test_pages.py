@@ -14,8 +14,8 @@ import seedwise as sw
 from seedwise.folder.find import existing_run
 from seedwise.view.page import feed as feed_module
 from seedwise.view.page import figures
-from seedwise.view.page.document import Page
 from seedwise.view.page.feed import EntriesFeed, TrialsFeed, open_feed
+from seedwise.view.page.pages import Page
 from tests.builders import pool_status, run_status, trial
 
 

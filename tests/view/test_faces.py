@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from seedwise.view import block as module
-from seedwise.view.block import LiveBlock, is_capable
+from seedwise.view import faces as module
+from seedwise.view.faces import LiveBlock, is_capable
 from tests.builders import pool_status, run_status
 from tests.terminal import Terminal
 

@@ -153,9 +153,8 @@ def loss(
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise OptionError(field, value, "text in one line")
     if len(name) > _LONGEST_NAME:
-        raise OptionError(
-            "name", name, f"at most {_LONGEST_NAME} letters, because it names folders"
-        )
+        allowed = f"at most {_LONGEST_NAME} letters, because it names folders"
+        raise OptionError("name", name, allowed)
     space = checked_space(parameter_space)
     first_seed = checked_seed("seed_start", seed_start)
 

@@ -18,11 +18,15 @@ _RANGES = ("uniform", "loguniform", "randint", "loguniform_int")
 _BOOLS = {"true": True, "false": False}
 
 
-def enqueued(points: Sequence[Mapping[str, Any]], space: ParameterSpace) -> ParameterSource:
-    """Return the points of --enqueue as a source."""
-    return seedwise.manual(
-        [_typed(f"enqueue[{i}]", point, space) for i, point in enumerate(points)]
-    )
+def listed(
+    keyword: str, points: Sequence[Mapping[str, Any]], space: ParameterSpace
+) -> ParameterSource:
+    """Return points, of which values may be text, as a source."""
+    cases = []
+    for where, point in ((f"{keyword}[{i}]", point) for i, point in enumerate(points)):
+        require_known(where, point, space)
+        cases.append({n: _value(f"{where}[{n!r}]", one, space[n]) for n, one in point.items()})
+    return seedwise.manual(cases)
 
 
 def source_of(flags: Mapping[str, Any], space: ParameterSpace) -> ParameterSource:
@@ -52,7 +56,7 @@ def _cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
         return seedwise.source_from_manifest(content)
     if not isinstance(content, list) or not all(isinstance(case, dict) for case in content):
         raise OptionError("cases", str(path), "a JSON list of objects, or a source's manifest")
-    return seedwise.manual([_typed(f"cases[{i}]", case, space) for i, case in enumerate(content)])
+    return listed("cases", content, space)
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:
@@ -82,11 +86,6 @@ def _named(
         named[name] = text
     require_known(flag, named, space)
     return {name: read(f"{flag}[{name!r}]", text, space[name]) for name, text in named.items()}
-
-
-def _typed(where: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
-    require_known(where, point, space)
-    return {name: _value(f"{where}[{name!r}]", text, space[name]) for name, text in point.items()}
 
 
 def _values(where: str, text: str, param: SearchParam) -> list[Any]:

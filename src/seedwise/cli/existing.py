@@ -1,35 +1,52 @@
-"""The commands that look at a run."""
+"""The commands that look at a run or at the cluster, and those that resume or change a run."""
 
 import json
 import pdb  # noqa: T100 - what --pdb is for
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
 
 import seedwise
-from seedwise.cli.flags import command
-from seedwise.cli.output import AS_JSON, write
-from seedwise.errors import SeedwiseError
+from seedwise.cli.flags import (
+    AS_JSON,
+    Flag,
+    command,
+    option_flags,
+    saying_why,
+    stdout_kept,
+    switch,
+    write,
+    write_result,
+)
+from seedwise.errors import SeedwiseError, resume_command
 from seedwise.errors.base import users_traceback
+from seedwise.model.options.checks import bounds
+from seedwise.model.options.fields import Group, keyword_names
+from seedwise.model.options.slurm import SlurmOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.status import RunStatus
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import progress_line, status_lines
 
-RUN_DIR = click.argument("run_dir", type=click.Path())
+_RUN_DIR = click.argument("run_dir", type=click.Path())
 
 _WATCH_S = 1.0
 
+# What the folder knows, and what only a new run can have.
+_NO_RESUME_FLAGS = (
+    *("assume_yes", "clean_run_dir", "enqueue", "slurm"),
+    *("run_name", "run_name_prefix", "run_root"),
+)
+
 
 @command("seedwise status runs/walk_v0001 --watch")
-@RUN_DIR
-@click.option(
-    "--watch", is_flag=True, help="Show it anew whenever it changes, until the run ends."
-)
+@_RUN_DIR
+@switch("--watch", help="Show it anew whenever it changes, until the run ends.")
 @AS_JSON
 def status(run_dir: str, watch: bool, as_json: bool) -> None:
     """Show the progress of the run in RUN_DIR, whether a driver works on it or not.
@@ -46,19 +63,9 @@ def status(run_dir: str, watch: bool, as_json: bool) -> None:
         return status_lines(found, Path(run_dir))
 
     in_place = watch and not as_json and sys.stdout.isatty()
-    if watch:
-        _watch(lambda: seedwise.run_status(run_dir), lines, in_place=in_place)
-    else:
-        write(lines(seedwise.run_status(run_dir)))
-
-
-def _watch(
-    read: Callable[[], RunStatus], lines: Callable[[RunStatus], list[str]], *, in_place: bool
-) -> None:
-    """Write a status as lines whenever they change, until the run does not run."""
     before: list[str] = []
     while True:
-        found = read()
+        found = seedwise.run_status(run_dir)
         now = lines(found)
         if now != before:
             if in_place:
@@ -66,23 +73,19 @@ def _watch(
                 # A line that wraps, or leaves the screen, could not be written over.
                 now = [line[: size.columns - 1] for line in now[: size.lines - 1]]
                 sys.stdout.write(f"\x1b[{len(before)}A\x1b[J" if before else "")
-            click.echo("\n".join(now))
+            write(now)
             sys.stdout.flush()
             before = now
-        if found.state != "running":
+        if not watch or found.state != "running":
             return
         time.sleep(_WATCH_S)
 
 
 @command("seedwise show runs/walk_v0001", "seedwise show runs/walk_v0001 --page")
-@RUN_DIR
+@_RUN_DIR
 @AS_JSON
-@click.option(
-    "--page", is_flag=True, help="Serve a page that follows the run in a browser, until Ctrl-C."
-)
-@click.option(
-    "--optuna", is_flag=True, help="The same with optuna-dashboard, which can't change the run."
-)
+@switch("--page", help="Serve a page that follows the run in a browser, until Ctrl-C.")
+@switch("--optuna", help="The same with optuna-dashboard, which can't change the run.")
 def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
     """Show the trials and the result of the run in RUN_DIR, as far as it is by now.
 
@@ -105,7 +108,7 @@ def show(run_dir: str, as_json: bool, page: bool, optuna: bool) -> None:
 
 
 @command("seedwise report runs/walk_v0001", "seedwise report runs/walk_v0001 --format md")
-@RUN_DIR
+@_RUN_DIR
 @click.option(
     "--format",
     "suffix",
@@ -124,7 +127,7 @@ def report(run_dir: str, suffix: str) -> None:
 
 
 @command("seedwise export runs/walk_v0001 trials.csv")
-@RUN_DIR
+@_RUN_DIR
 @click.argument("file", metavar="FILE.csv|FILE.parquet", type=click.Path(path_type=Path))
 def export(run_dir: str, file: Path) -> None:
     """Write the table of the run in RUN_DIR to a file, as far as the run is by now."""
@@ -138,13 +141,11 @@ def export(run_dir: str, file: Path) -> None:
 
 
 @command("seedwise replay runs/walk_v0001 --trial 12 --seed 345 --pdb")
-@RUN_DIR
+@_RUN_DIR
 @click.option("--trial", type=int, required=True, help="Number of the trial.")
-@click.option("--seed", type=int, default=None, help="The seed; without it, all seeds in order.")
-@click.option(
-    "--validation", is_flag=True, help="The seed is a fresh one, of the validation of the best."
-)
-@click.option("--pdb", "debug", is_flag=True, help="Stop in the debugger where the loss raises.")
+@click.option("--seed", type=int, help="The seed; without it, all seeds in order.")
+@switch("--validation", help="The seed is a fresh one, of the validation of the best.")
+@switch("--pdb", "debug", help="Stop in the debugger where the loss raises.")
 def replay(run_dir: str, trial: int, seed: int | None, validation: bool, debug: bool) -> None:
     """Evaluate a seed of a trial of the run in RUN_DIR again, here and without Dask."""
     try:
@@ -159,6 +160,87 @@ def replay(run_dir: str, trial: int, seed: int | None, validation: bool, debug: 
     click.echo(f"params: {replayed.params!r}")
     for one, loss in replayed.losses.items():
         click.echo(f"seed {one}: {loss!r}")
+
+
+@command("seedwise resume runs/walk_v0001 --n-trials 300")
+@_RUN_DIR
+@click.option(
+    "--code",
+    metavar="SCRIPT.PY[:NAME]",
+    cls=Flag,
+    group=Group.FILES,
+    help="Where the loss is now; without it, the copy of the code in RUN_DIR is run.",
+)
+@option_flags(RunOptions, EntriesOptions, SweepOptions, leave_out=_NO_RESUME_FLAGS)
+@option_flags(SlurmOptions)
+@AS_JSON
+def resume(run_dir: str, code: str | None, as_json: bool, **flags: Any) -> None:
+    """Resume the run in RUN_DIR, up to its number of trials.
+
+    Options that are not given stay as in the call that began the run, those of its Slurm jobs
+    included. Files of options are not read.
+    """
+    from seedwise.api.resume import changed_slurm
+
+    given = {
+        name: value for name, value in {"code": code, **flags}.items() if value not in (None, ())
+    }
+    of_slurm = {name: given.pop(name) for name in keyword_names(SlurmOptions) if name in given}
+    if of_slurm:
+        given["slurm"] = changed_slurm(run_dir, of_slurm)
+    with stdout_kept():
+        result = seedwise.resume_run(run_dir, **given)
+    write_result(result, as_json=as_json)
+
+
+# So that -5 is refused as a number of workers, and not as an unknown flag.
+@command(
+    "seedwise scale runs/walk_v0001 10:200", context_settings={"ignore_unknown_options": True}
+)
+@_RUN_DIR
+@click.argument("n_workers", metavar="WORKERS", type=saying_why(bounds))
+def scale(run_dir: str, n_workers: int | tuple[int, int]) -> None:
+    """Change the number of workers of the run in RUN_DIR, while its driver works.
+
+    WORKERS is a number, such as 40, or two bounds, such as 10:200, between which the number
+    follows the work.
+    """
+    seedwise.connect(run_dir).scale(n_workers)
+    wanted = " to ".join(map(str, n_workers if isinstance(n_workers, tuple) else (n_workers,)))
+    what = "worker" if wanted == "1" else "workers"
+    click.echo(f"asked for {wanted} {what}; the driver takes care of it")
+
+
+@command("seedwise stop runs/walk_v0001")
+@_RUN_DIR
+def stop(run_dir: str) -> None:
+    """Stop the run in RUN_DIR in order, so that it can be resumed.
+
+    Its driver ends as after Ctrl-C, but with exit code 75.
+    """
+    run = seedwise.connect(run_dir)
+    run.stop()
+    click.echo("asked to stop; the driver ends the run")
+    click.echo(f"to resume: {resume_command(run.path)}")
+
+
+@command("seedwise clean runs/walk_v0001")
+@_RUN_DIR
+@switch(
+    "--take-over",
+    help="Also if a driver elsewhere is gone: wait until it has been silent for five minutes.",
+)
+def clean(run_dir: str, take_over: bool) -> None:
+    """Clean up after a killed driver of the run in RUN_DIR; the results stay.
+
+    The exit code is 1 if Slurm does not answer, as jobs may then be left.
+    """
+    from seedwise.view.commands import cleaned_lines
+
+    cleaned = seedwise.clean_run(run_dir, take_over=take_over)
+    write(cleaned_lines(cleaned))
+    if cleaned.jobs_unknown is not None:
+        sys.exit(1)
 
 
 @command("seedwise slurm")

@@ -15,8 +15,7 @@ import pytest
 import seedwise
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.driver import workplace
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.work import WorkOptions
+from seedwise.model.options.work import ExecutionMode, WorkOptions
 
 MODULES = [info.name for info in pkgutil.walk_packages(seedwise.__path__, "seedwise.")]
 

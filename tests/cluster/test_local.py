@@ -25,8 +25,8 @@ from seedwise.cluster.open import open_place
 from seedwise.cluster.place import Demand, RunTag
 from seedwise.cluster.pool.size import Backoff, Target
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
+from seedwise.model.options.work import ExecutionMode
 from tests.faults.harness import RUN, driver, expected_table
 from tests.faults.loss import evaluations
 from tests.losses import bowl

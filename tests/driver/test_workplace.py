@@ -25,8 +25,8 @@ from seedwise.folder.directory import EventLog, RunDirectory, read_events
 from seedwise.folder.lease import acquire_lease
 from seedwise.folder.requests import Control, Request, ask
 from seedwise.model.events import PoolChanged
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
 from tests.losses import bowl
 

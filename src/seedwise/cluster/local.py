@@ -29,8 +29,7 @@ from seedwise.cluster.place import Demand, Place, RunTag, run_soon
 from seedwise.cluster.pool.size import Backoff, Budget, Target, span, worker_bounds
 from seedwise.cluster.scheduler import scheduler_class
 from seedwise.errors import ClusterStartError
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.work import WorkOptions
+from seedwise.model.options.work import ExecutionMode, WorkOptions
 from seedwise.model.status import PoolStatus
 
 # Within seconds a nanny restarts a worker that died, unless it has given it up.

@@ -11,7 +11,7 @@ import attrs
 from distributed import Client
 
 from seedwise.errors import OptionError
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.status import PoolNews, PoolStatus
 
 #: The path of the study page.

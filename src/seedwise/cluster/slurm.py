@@ -30,8 +30,7 @@ from seedwise.cluster.pool.size import Target, span, worker_bounds
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.cluster.scheduler import scheduler_class
 from seedwise.disk.aside import replace_file
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.work import WorkOptions
+from seedwise.model.options.work import ExecutionMode, WorkOptions
 from seedwise.model.slurm_time import time_s
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import ask_ends

@@ -12,7 +12,7 @@ from seedwise.cluster.pool.size import Target
 from seedwise.cluster.pool.slurm import SlurmPlace
 from seedwise.errors import JobNeverStartsError, SubmitRefusedError, WorkersFailedError
 from seedwise.errors.advice import what_to_change
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.ends import JobEnd
 from seedwise.slurm.queue import QueuedJob

@@ -1,19 +1,16 @@
 """What a Slurm job needs beyond a run's own keywords, and what a driver's own job needs."""
 
 import contextlib
-import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Group, Options, keyword_names, options_class
-from seedwise.model.options.hints import refuse_unknown
+from seedwise.model.options.fields import Group, Options, options_class
+from seedwise.model.options.hints import hinted
 from seedwise.model.slurm_time import as_timedelta, walltime
-
-T = TypeVar("T", bound=type)
 
 
 def _lines(value: Any) -> Any:
@@ -35,21 +32,6 @@ def _command(value: Any) -> Any:
         return value
 
 
-def _refusing_unknown(options: T) -> T:
-    """Have a class name what to use instead of a keyword that it does not have."""
-    kind: Any = options
-    make = kind.__init__
-
-    @functools.wraps(make)
-    def init(self: Any, *args: Any, **keywords: Any) -> None:
-        refuse_unknown(keywords, keyword_names(options))
-        make(self, *args, **keywords)
-
-    kind.__init__ = init
-    return options
-
-
-@_refusing_unknown
 @options_class
 class SlurmOptions(Options):
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
@@ -108,6 +90,9 @@ class SlurmOptions(Options):
     local_directory: str | None = Group.JOBS.option(
         "Folder on the nodes for the workers' temporary files.", default=None
     )
+
+
+SlurmOptions.__init__ = hinted(SlurmOptions.__init__)  # type: ignore[method-assign]
 
 
 def from_dict(value: Any) -> Any:

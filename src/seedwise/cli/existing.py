@@ -182,9 +182,7 @@ def resume(run_dir: str, code: str | None, as_json: bool, **flags: Any) -> None:
     """
     from seedwise.api.resume import changed_slurm
 
-    given = {
-        name: value for name, value in {"code": code, **flags}.items() if value not in (None, ())
-    }
+    given = {name: one for name, one in {"code": code, **flags}.items() if one not in (None, ())}
     of_slurm = {name: given.pop(name) for name in keyword_names(SlurmOptions) if name in given}
     if of_slurm:
         given["slurm"] = changed_slurm(run_dir, of_slurm)

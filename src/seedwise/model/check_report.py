@@ -152,9 +152,8 @@ class CheckReport:
     @property
     def n_idle_workers(self) -> int:
         """Workers that would never have a chunk."""
-        if self.workers is None:
-            return 0
-        return max(0, self.workers - -(-self.n_chunks_in_flight // self._chunks_per_worker))
+        needed = -(-self.n_chunks_in_flight // self._chunks_per_worker)
+        return max(0, (self.workers or 0) - needed)
 
     @property
     def chunk_s(self) -> float:

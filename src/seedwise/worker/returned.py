@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import LossValueError
-from seedwise.errors.loss import NOT_FINITE
+from seedwise.errors import NOT_FINITE, LossValueError
 from seedwise.model.statistics import exact_mean
 
 # One for all seeds: most losses return a number.

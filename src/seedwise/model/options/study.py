@@ -11,10 +11,17 @@ from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Group, keyword_names, options_class
 from seedwise.model.options.race import race_from_json, race_from_text, race_to_json
-from seedwise.model.options.work import ENTRY_ID, RUN_NAME, WorkOptions
+from seedwise.model.options.work import WorkOptions
 
 if TYPE_CHECKING:
     from seedwise.model.racing import Looks  # with numpy
+
+# Options of all runs but those of entries, which have one of each for every entry.
+_ENTRY_ID = "Participant, condition or data set; the loss gets it in `context`."
+_RUN_NAME = (
+    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
+    "a new run, named after the loss, with the next free number."
+)
 
 _LONGEST_LABEL = 100
 
@@ -46,8 +53,8 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     """Return the folder name of each entry: letters, digits, ``_``, ``-`` and ``.`` only.
 
     An id that is not such a name, or is long, has a digest in its folder's name, which depends on
-    the id alone. Raises OptionError if an entry is given twice, or if two differ in case only, as
-    some file systems ignore case.
+    the id alone. Raises OptionError if an entry is empty or given twice, or if two differ in case
+    only, as some file systems ignore case.
 
     >>> entry_labels(("p-01", "p 01"))
     {'p-01': 'p-01', 'p 01': 'p_01-7f1f4dcf'}
@@ -55,6 +62,8 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     taken: dict[str, str] = {}
     for entry in entry_ids:
+        if not entry.strip():
+            raise OptionError("entry_ids", entry, "ids that are not empty")
         if entry in labels:
             raise OptionError("entry_ids", entry, "without duplicates", "It is given twice.")
         label = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry).strip("_").lstrip(".-_") or "entry"
@@ -185,8 +194,8 @@ class RunOptions(StudyOptions):
 
     kind: ClassVar[str] = "run"
 
-    run_name: str | None = Group.FILES.option(RUN_NAME, checks.folder_name, default=None)
-    entry_id: str | None = Group.SEARCH.option(ENTRY_ID, default=None)
+    run_name: str | None = Group.FILES.option(_RUN_NAME, checks.folder_name, default=None)
+    entry_id: str | None = Group.SEARCH.option(_ENTRY_ID, default=None)
 
 
 @options_class
@@ -227,9 +236,6 @@ class EntriesOptions(StudyOptions):
         entries = self.entry_ids
         if not isinstance(entries, tuple) or not entries:
             raise OptionError("entry_ids", entries, "a list of at least one entry")
-        for entry in entries:
-            if not entry.strip():
-                raise OptionError("entry_ids", entry, "ids that are not empty")
         entry_labels(entries)
         last = self.random_seed + len(entries) - 1
         if last >= 2**32:
@@ -261,8 +267,8 @@ class SweepOptions(WorkOptions):
     kind: ClassVar[str] = "sweep"
     name_suffix: ClassVar[str] = "_sweep"
 
-    run_name: str | None = Group.FILES.option(RUN_NAME, checks.folder_name, default=None)
-    entry_id: str | None = Group.SEARCH.option(ENTRY_ID, default=None)
+    run_name: str | None = Group.FILES.option(_RUN_NAME, checks.folder_name, default=None)
+    entry_id: str | None = Group.SEARCH.option(_ENTRY_ID, default=None)
     trial_nums: Iterable[int] | None = Group.SEARCH.option(
         "Evaluate only these trials; those that are finished already are evaluated again. None is "
         "all that are not finished. On the command line 3,1,2.",

@@ -64,20 +64,8 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
         raise OptionError("mode", mode, "'single' or 'distributed'", hint) from None
 
 
-def _path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) else value
-
-
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-# Options of all runs but those of entries, which have one of each for every entry.
-ENTRY_ID = "Participant, condition or data set; the loss gets it in `context`."
-RUN_NAME = (
-    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
-    "a new run, named after the loss, with the next free number."
-)
 
 
 @options_class
@@ -174,7 +162,7 @@ class WorkOptions(Options):
     run_root: str | Path = Group.FILES.option(
         "Folder that holds the run folders.",
         checks.folder,
-        _path,
+        lambda value: Path(value) if isinstance(value, str) else value,
         type="str or Path",
         default="runs",
     )

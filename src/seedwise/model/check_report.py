@@ -287,6 +287,7 @@ def advice(report: CheckReport) -> list[str]:
     chunk = "a seed" if measured else f"a chunk of {exact_duration(report.chunk_s)}"
     by_itself = "leave chunk_size out, and chunks are cut by what seeds take"
     workers, cpus = report.workers or 0, report.cpus_per_worker or at_once
+    # What is advised, and whether it applies.
     advised = {
         f"{chunk} is short compared with the way to a worker and back: {by_itself}": (
             report.chunk_is_short

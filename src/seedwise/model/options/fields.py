@@ -124,14 +124,10 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         """Convert and check what was given; a value left at its default needs neither."""
-        given = [
-            one for one in fields_of(type(self)) if getattr(self, one.name) is not one.default
-        ]
-        for field in given:
-            value = _converted(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-        for field in given:
-            _check(field, getattr(self, field.name))
+        for field in fields_of(type(self)):
+            value = getattr(self, field.name)
+            if value is not field.default:
+                object.__setattr__(self, field.name, _checked(field, value))
 
 
 def from_toml(options: type[Options], name: str, value: Any) -> Any:
@@ -142,19 +138,17 @@ def from_toml(options: type[Options], name: str, value: Any) -> Any:
     if (make := field.metadata.get("from_toml")) is not None:
         with contextlib.suppress(TypeError):  # the check says it better
             value = make(value)
-    _check(field, _converted(field, value))
+    _checked(field, value)
     return value
 
 
-def _converted(field: Field, value: Any) -> Any:
-    value, convert = _plain(value), field.metadata["convert"]
-    return value if convert is None else convert(value)
-
-
-def _check(field: Field, value: Any) -> None:
-    check = field.metadata["check"]
+def _checked(field: Field, value: Any) -> Any:
+    """Return a value as the option has it; the check raises OptionError."""
+    value, convert, check = _plain(value), field.metadata["convert"], field.metadata["check"]
+    value = value if convert is None else convert(value)
     if check is not None and not (value is None and field.default is None):
         check(field.name, value)
+    return value
 
 
 def fields_of(options: type[Options]) -> tuple[Field, ...]:

@@ -13,16 +13,19 @@ from seedwise.model.options.hints import hinted
 from seedwise.model.slurm_time import as_timedelta, walltime
 
 
-def _lines(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple; the check says what is wrong with anything else."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _lines(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else as_tuple(value)
 
 
 def _command(value: Any) -> Any:
     """Return the words of a command; a file's name is one word, whatever blanks it has."""
     if not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
+        return as_tuple(value)
     with contextlib.suppress(OSError):  # too long for a path
         if Path(value).is_file():
             return (value,)

@@ -12,7 +12,7 @@ from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Group, Options, keyword_names, options_class
 from seedwise.model.options.hints import refuse_unknown
-from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
+from seedwise.model.options.slurm import SlurmOptions, as_tuple, from_dict, slurm_options
 from seedwise.model.slurm_time import as_timedelta, walltime
 from seedwise.model.space import ParamValue
 
@@ -64,10 +64,6 @@ def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
         raise OptionError("mode", mode, "'single' or 'distributed'", hint) from None
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 @options_class
 class WorkOptions(Options):
     """The options that all runs have, checked when they are made."""
@@ -95,8 +91,8 @@ class WorkOptions(Options):
         type="int or (min, max)",
         default=None,
         parse=checks.bounds,
-        from_toml=_as_tuple,
-        from_json=_as_tuple,
+        from_toml=as_tuple,
+        from_json=as_tuple,
     )
     cluster: Any = Group.PLACE.option(
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
@@ -115,8 +111,6 @@ class WorkOptions(Options):
         choices=[mode.value for mode in ExecutionMode],
         to_json=lambda mode: execution_mode(mode).value,
     )
-
-    # What is searched.
     direction: str = Group.SEARCH.option(
         "Which mean loss is best.",
         checks.direction,
@@ -140,8 +134,6 @@ class WorkOptions(Options):
         default=None,
         parse=checks.json_value,
     )
-
-    # Seeds and chunks.
     seeds: Iterable[int] | None = Group.LENGTH.option(
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
         type="iterable of int",
@@ -157,8 +149,6 @@ class WorkOptions(Options):
     num_chunks: int | None = Group.PLACE.option(
         "Chunks in a trial. None is what `chunk_size` gives.", default=None
     )
-
-    # The run and its folder.
     run_root: str | Path = Group.FILES.option(
         "Folder that holds the run folders.",
         checks.folder,
@@ -173,8 +163,6 @@ class WorkOptions(Options):
     progress: bool = Group.FILES.option(
         "Show the progress on stderr, or in a notebook.", default=True
     )
-
-    # How a run is resumed, or begun anew.
     resume: str | None = Group.FILES.option(
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
@@ -205,8 +193,6 @@ class WorkOptions(Options):
     assume_yes: bool = Group.FILES.option(
         "Answer yes to what would be asked on a terminal.", default=False, flag="yes"
     )
-
-    # Failures.
     trial_retry_attempts: int = Group.FAILURES.option(
         "How many more times a failed seed is evaluated, before its trial has failed.",
         checks.not_negative,
@@ -225,8 +211,6 @@ class WorkOptions(Options):
         "only reported.",
         default=120,
     )
-
-    # Workers and the code on them.
     worker_parallelism: int = Group.PLACE.option(
         "Seeds that run at once in one worker, in threads, or in processes with "
         "`use_processes`. For a vectorized loss it counts chunks.",
@@ -257,8 +241,6 @@ class WorkOptions(Options):
         "cluster that you pass.",
         default=False,
     )
-
-    # Slurm jobs.
     slurm: SlurmOptions | Mapping[str, Any] | None = Group.JOBS.option(
         "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
         "has the fields of a SlurmOptions.",

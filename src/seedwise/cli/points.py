@@ -23,7 +23,8 @@ def listed(
 ) -> ParameterSource:
     """Return points, of which values may be text, as a source."""
     cases = []
-    for where, point in ((f"{keyword}[{i}]", point) for i, point in enumerate(points)):
+    for i, point in enumerate(points):
+        where = f"{keyword}[{i}]"
         require_known(where, point, space)
         cases.append({n: _value(f"{where}[{n!r}]", one, space[n]) for n, one in point.items()})
     return seedwise.manual(cases)
@@ -32,21 +33,15 @@ def listed(
 def source_of(flags: Mapping[str, Any], space: ParameterSpace) -> ParameterSource:
     """Return the source that the flags of a sweep name.
 
-    Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``.
+    Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``. Of a
+    JSON file a list holds the cases, and an object is the manifest of a source.
     """
     if flags["grid"]:
         return seedwise.grid(**_named("grid", flags["grid"], _values, space))
     if flags["random"]:
         drawn = _named("random", flags["random"], _distribution, space)
         return seedwise.random(drawn, n_trials=flags["n_trials"], seed=flags["random_seed"])
-    return _cases_of(flags["cases"], space)
-
-
-def _cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
-    """Return the cases of a CSV file with a header, or of a JSON file.
-
-    In JSON a list holds the cases, and an object is the manifest of a source.
-    """
+    path: Path = flags["cases"]
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix == ".json" else _rows(path, text)

@@ -159,16 +159,9 @@ def loss(
     first_seed = checked_seed("seed_start", seed_start)
 
     def define(function: LossFunction) -> LossDefinition:
-        definition = LossDefinition(
-            name=name,
-            description=description,
-            parameter_space=space,
-            function=function,
-            call_shape=_call_shape(function, vectorized),
-            seed_start=first_seed,
-            vectorized=bool(vectorized),
-        )
-        _registry[name] = definition
+        shape = _call_shape(function, vectorized)
+        call = (function, shape, first_seed, bool(vectorized))
+        _registry[name] = definition = LossDefinition(name, description, space, *call)
         return definition
 
     return define

@@ -29,7 +29,6 @@ from seedwise.model.options.checks import bounds
 from seedwise.model.options.fields import Group, keyword_names
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
-from seedwise.model.status import RunStatus
 from seedwise.view.slurm_limits import limits_lines
 from seedwise.view.status import progress_line, status_lines
 
@@ -54,19 +53,16 @@ def status(run_dir: str, watch: bool, as_json: bool) -> None:
     With --watch it is refreshed in place on a terminal; elsewhere, or with --json, each change is
     one line. Ctrl-C ends it, and not the run.
     """
-
-    def lines(found: RunStatus) -> list[str]:
-        if as_json:
-            return [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
-        if watch and not in_place:
-            return [progress_line(found)]
-        return status_lines(found, Path(run_dir))
-
     in_place = watch and not as_json and sys.stdout.isatty()
     before: list[str] = []
     while True:
         found = seedwise.run_status(run_dir)
-        now = lines(found)
+        if as_json:
+            now = [json.dumps({**attrs.asdict(found), "n_told": found.n_told})]
+        elif watch and not in_place:
+            now = [progress_line(found)]
+        else:
+            now = status_lines(found, Path(run_dir))
         if now != before:
             if in_place:
                 size = shutil.get_terminal_size()

@@ -53,8 +53,8 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     """Return the folder name of each entry: letters, digits, ``_``, ``-`` and ``.`` only.
 
     An id that is not such a name, or is long, has a digest in its folder's name, which depends on
-    the id alone. Raises OptionError if an entry is empty or given twice, or if two differ in case
-    only, as some file systems ignore case.
+    the id alone. Raises OptionError if an entry is given twice, or if two differ in case only, as
+    some file systems ignore case.
 
     >>> entry_labels(("p-01", "p 01"))
     {'p-01': 'p-01', 'p 01': 'p_01-7f1f4dcf'}
@@ -62,8 +62,6 @@ def entry_labels(entry_ids: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     taken: dict[str, str] = {}
     for entry in entry_ids:
-        if not entry.strip():
-            raise OptionError("entry_ids", entry, "ids that are not empty")
         if entry in labels:
             raise OptionError("entry_ids", entry, "without duplicates", "It is given twice.")
         label = re.sub(r"[^A-Za-z0-9_.-]+", "_", entry).strip("_").lstrip(".-_") or "entry"
@@ -236,6 +234,9 @@ class EntriesOptions(StudyOptions):
         entries = self.entry_ids
         if not isinstance(entries, tuple) or not entries:
             raise OptionError("entry_ids", entries, "a list of at least one entry")
+        for entry in entries:
+            if not entry.strip():
+                raise OptionError("entry_ids", entry, "ids that are not empty")
         entry_labels(entries)
         last = self.random_seed + len(entries) - 1
         if last >= 2**32:

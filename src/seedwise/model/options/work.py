@@ -110,6 +110,7 @@ class WorkOptions(Options):
         default=ExecutionMode.SINGLE,
         choices=[mode.value for mode in ExecutionMode],
         to_json=lambda mode: execution_mode(mode).value,
+        from_json=execution_mode,
     )
     direction: str = Group.SEARCH.option(
         "Which mean loss is best.",

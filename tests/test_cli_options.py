@@ -18,11 +18,9 @@ from click.testing import CliRunner
 import seedwise as sw
 from seedwise.cli import main
 from seedwise.cli.settings import FOR_WORKERS, TABLES
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import Group, keyword_names
 from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from tests.losses import bowl
 
 COMMANDS = dict(main.commands)

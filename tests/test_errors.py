@@ -238,7 +238,7 @@ CASES = [
         errors.NoCompleteTrialError(Path("runs/a"), 0, None),
         ValueError,
         {"run_dir": Path("runs/a"), "n_failed": 0},
-        "no trial was completed: none was finished by now, or before the timeout. The run",
+        "no trial was completed: none was finished by now or before the timeout. The run",
     ),
     (
         errors.RunExistsError(Path("runs/a")),

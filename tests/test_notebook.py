@@ -14,7 +14,7 @@ import pytest
 
 import seedwise as sw
 from seedwise.model.html import columns_html, table_html
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.validation import ValidatedTrial, Validation
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.view.faces import NotebookBar, in_notebook

@@ -63,7 +63,7 @@ from .errors import (
 )
 from .model.check_report import CheckReport as CheckReport
 from .model.loss import LossDefinition as LossDefinition, loss as loss
-from .model.options.mode import ExecutionMode as ExecutionMode, execution_mode as execution_mode
+from .model.options.work import ExecutionMode as ExecutionMode, execution_mode as execution_mode
 from .model.options.race import Race as Race
 from .model.options.slurm import SlurmOptions as SlurmOptions
 from .model.sources import (

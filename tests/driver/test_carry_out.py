@@ -21,8 +21,7 @@ from seedwise.errors import ClusterStartError, LeaseLostError, LossFailedError
 from seedwise.folder.directory import read_events
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import Event, RunInterrupted, RunStarted, TrialFinished
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions
 from seedwise.slurm.commands import CommandError
 
 BAD = 2

@@ -34,9 +34,7 @@ from seedwise.driver.same_run import CodeIdentity, loss_text
 from seedwise.errors import LossTransportError, NotARunError, OptionError
 from seedwise.folder.find import open_run_directory
 from seedwise.folder.history import changed
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.sources import grid, manual, random
 from seedwise.study.smoothed import SmoothedGPSampler, SmoothedTPESampler
 from seedwise.usercode.importing import senders

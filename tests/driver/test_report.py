@@ -42,9 +42,7 @@ from seedwise.model.events import (
     RunStarted,
     TrialFinished,
 )
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.sources import grid
 from seedwise.model.status import PoolStatus
 from seedwise.model.trials import FailureKind, SeedFailure, TrialResult, TrialState, best_trial

@@ -19,10 +19,8 @@ from seedwise.driver.same_run import (
     what_decides_results,
 )
 from seedwise.folder.history import changed
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_names
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.seeds import seed_plan
 from seedwise.model.sources import ParameterSource, grid, manual
 from seedwise.usercode.code import Module

@@ -15,8 +15,8 @@ from seedwise.driver.study_work import StudyWork
 from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.find import open_run_directory
 from seedwise.model.events import RunFinished
-from seedwise.model.options.mode import ExecutionMode
 from seedwise.model.options.study import RunOptions
+from seedwise.model.options.work import ExecutionMode
 from tests.losses import bowl
 from tests.results.test_study import TRIALS
 

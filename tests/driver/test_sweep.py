@@ -13,7 +13,7 @@ from seedwise.driver import sweep as module
 from seedwise.driver.sweep import SweepProposer
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable, read_rows
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import SweepOptions
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid
 from seedwise.model.space import checked_space

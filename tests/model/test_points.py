@@ -15,9 +15,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 
 import seedwise as sw
 from seedwise.errors import OptionError
-from seedwise.model.options.entries import EntriesOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.points import (
     Cases,
     checked_point,

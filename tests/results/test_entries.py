@@ -11,7 +11,7 @@ import pytest
 
 from seedwise.errors import LossFailedError, MissingExtraError
 from seedwise.folder.trial_files import TrialFolders
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.study import OptimizeResult

@@ -11,7 +11,7 @@ import pytest
 
 import seedwise as sw
 from seedwise.folder.ledger import Ledger
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.space import search_param
 from seedwise.model.statistics import estimate
 from seedwise.model.trials import ChunkResult, Proposal, TrialResult, TrialState

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 
 from seedwise.errors import MissingExtraError
 from seedwise.folder.trial_files import TrialFolders
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.study import OptimizeResult
 from seedwise.study.journal import SingleWriterJournal

@@ -17,8 +17,8 @@ from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, params_digest
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.folder.trial_table import TrialTable, read_rows
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import SweepOptions
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid, random
 from seedwise.model.sources.distributions import uniform

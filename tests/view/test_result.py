@@ -16,8 +16,8 @@ import pytest
 from seedwise.errors import MissingExtraError, OptionError
 from seedwise.folder.ledger import params_digest
 from seedwise.folder.trial_table import TrialTable, read_rows
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import SweepOptions
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.sources import grid
 from seedwise.model.space import checked_space

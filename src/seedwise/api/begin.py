@@ -22,10 +22,8 @@ from seedwise.folder.lease import lease_holder
 from seedwise.model.events import Noted
 from seedwise.model.loss import LossDefinition
 from seedwise.model.options import checks
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import takes, takes_source
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.sources import ParameterSource
 from seedwise.results.entries import MultiOptimizeResult

@@ -6,11 +6,9 @@ from typing import Any
 import click
 
 import seedwise
-from seedwise.cli.begin import check, run, submit, sweep
-from seedwise.cli.control import clean, resume, scale, stop
-from seedwise.cli.demo import demo
+from seedwise.cli import begin
+from seedwise.cli import existing as old
 from seedwise.cli.flags import Sections
-from seedwise.cli.look import export, replay, report, show, slurm, status
 from seedwise.errors import RunStopped, SeedwiseError
 
 # Each TAB in a shell imports this module: what brings NumPy or Dask is imported where it is used.
@@ -33,10 +31,10 @@ class _Commands(Sections):
 @click.group(
     cls=_Commands,
     sections={
-        "Begin a run": (run, sweep, check, submit, demo),
-        "Look at a run": (status, show, report, export, replay),
-        "Control a run": (resume, scale, stop, clean),
-        "Look at the cluster": (slurm,),
+        "Begin a run": (begin.run, begin.sweep, begin.check, begin.submit, begin.demo),
+        "Look at a run": (old.status, old.show, old.report, old.export, old.replay),
+        "Control a run": (old.resume, old.scale, old.stop, old.clean),
+        "Look at the cluster": (old.slurm,),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="seedwise run fit.py --n-trials 100",

@@ -1,7 +1,8 @@
-"""The commands that begin a run or a sweep, check a run, or submit one."""
+"""The commands that begin a run or a sweep, check a run, submit one, or show a small one."""
 
 import functools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,21 @@ import click
 
 import seedwise
 from seedwise.cli import settings
-from seedwise.cli.flags import Flag, command, misplaced, option_flags
-from seedwise.cli.output import AS_JSON, stdout_kept, write, write_result
+from seedwise.cli.flags import (
+    AS_JSON,
+    Flag,
+    command,
+    misplaced,
+    option_flags,
+    stdout_kept,
+    switch,
+    write,
+    write_result,
+)
 from seedwise.errors import RunStopped
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import Group, Options, keyword_names
 from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 
 _RANDOM_SEED = 123  # as of optimize_run
 
@@ -56,7 +64,7 @@ def run(
     stderr. Options may also stand in files: see --config.
     """
     from seedwise.api.script import load_loss
-    from seedwise.cli.points import enqueued
+    from seedwise.cli.points import listed
 
     if entries_file is not None:
         if flags["entry_ids"]:
@@ -72,7 +80,7 @@ def run(
     with stdout_kept():
         definition = load_loss(loss)
         if isinstance(points := given.get("enqueue"), tuple):  # of flags
-            given["enqueue"] = enqueued(points, definition.parameter_space)
+            given["enqueue"] = listed("enqueue", points, definition.parameter_space)
         begin = seedwise.optimize_entries if kind is EntriesOptions else seedwise.optimize_run
         result = begin(definition, **given)
     write_result(result, as_json=as_json)
@@ -97,7 +105,6 @@ def _of_kind(found: settings.Settings, kind: type[Options]) -> settings.Settings
 @_LOSS
 @_of_search(
     "--grid",
-    "grid",
     multiple=True,
     metavar="NAME=VALUES",
     help=(
@@ -107,7 +114,6 @@ def _of_kind(found: settings.Settings, kind: type[Options]) -> settings.Settings
 )
 @_of_search(
     "--random",
-    "random",
     multiple=True,
     metavar="NAME=DISTRIBUTION",
     help=(
@@ -143,29 +149,22 @@ def sweep(loss: str, config: str | None, as_json: bool, **flags: Any) -> None:
     from seedwise.api.script import load_loss
     from seedwise.cli.points import source_of  # with numpy
 
-    names = ("grid", "random", "n_trials", "random_seed", "cases")
-    of_source = {name: flags.pop(name) for name in names}
-    _require_one(**of_source)
-    if of_source["random_seed"] is None:
-        of_source["random_seed"] = _RANDOM_SEED
+    ways = {name: flags.pop(name) for name in ("grid", "random", "cases")}
+    drawn = {name: flags.pop(name) for name in ("n_trials", "random_seed")}
+    if sum(map(bool, ways.values())) != 1:
+        raise click.UsageError("give one of --grid, --random and --cases")
+    if ways["random"] and drawn["n_trials"] is None:
+        raise click.UsageError("--random needs --n-trials, the number of points")
+    if not ways["random"] and {*drawn.values()} != {None}:
+        raise click.UsageError("--n-trials and --random-seed are for --random")
+    if drawn["random_seed"] is None:
+        drawn["random_seed"] = _RANDOM_SEED
     found = _of_kind(settings.read(flags, config, loss), SweepOptions)
     with stdout_kept():
         definition = load_loss(loss)
-        source = source_of(of_source, definition.parameter_space)
+        source = source_of({**ways, **drawn}, definition.parameter_space)
         result = seedwise.run_sweep(definition, source, **settings.keywords(found, SweepOptions))
     write_result(result, as_json=as_json)
-
-
-def _require_one(
-    *, grid: Any, random: Any, cases: Any, n_trials: int | None, random_seed: int | None
-) -> None:
-    """Raise UsageError unless the flags name one source."""
-    if bool(grid) + bool(random) + bool(cases) != 1:
-        raise click.UsageError("give one of --grid, --random and --cases")
-    if random and n_trials is None:
-        raise click.UsageError("--random needs --n-trials, the number of points")
-    if not random and (n_trials, random_seed) != (None, None):
-        raise click.UsageError("--n-trials and --random-seed are for --random")
 
 
 # What can't be checked with one seed: options of a run's folder, or of a run that exists.
@@ -180,9 +179,8 @@ _NO_CHECK_FLAGS = (
 @option_flags(RunOptions, leave_out=_NO_CHECK_FLAGS, show_defaults=True)
 @option_flags(SlurmOptions)
 @_CONFIG
-@click.option(
+@switch(
     "--show-options",
-    is_flag=True,
     help="Only show each option of the run, its value, and where that comes from.",
 )
 @AS_JSON
@@ -236,3 +234,54 @@ def submit(script: str, arguments: tuple[str, ...], config: str | None, **flags:
     for note in misplaced(click.get_current_context().command, script, arguments):
         click.echo(note, err=True)
     write(submitted_lines(*submit_script(script, arguments, job, slurm)))
+
+
+_DEMO = """
+The demo searched for the speed and the angle of a throw that lands 30 m away in
+gusty wind, with little effort: {result.n_trials} trials, and then the best of them on {n_seeds}
+fresh seeds.
+
+  found            speed={speed:.1f} m/s, angle={angle:.1f} degrees
+  in the search    {result.best_value:.2f}: the lowest of many noisy values is too good to be true
+  on fresh seeds   {found.value:.2f} ± {found.stderr:.2f}: the value to report
+  the exact mean   {exact:.2f}: this loss, unlike most, has a formula for it
+
+To look at next:
+  seedwise show {run_dir}
+  seedwise replay {run_dir} --trial 0 --seed 0
+  seedwise resume {run_dir} --n-trials 80
+To begin your own, copy the loss from
+  {file}
+and run it with
+  seedwise run my_loss.py --n-trials 40
+"""
+
+_DEMO_SIZE: dict[str, Any] = {"n_trials": 40, "n_seeds": 400}
+
+# It has those that say where it runs, and what a site's jobs need.
+_NO_DEMO_FLAGS = set(keyword_names(RunOptions)) - {
+    *("cluster", "mode", "workers", "run_root", "worker_time_limit", "mem_per_cpu", "slurm_qos"),
+}
+
+
+@command("seedwise demo", "seedwise demo --cluster slurm --partition cpu")
+@option_flags(RunOptions, leave_out=_NO_DEMO_FLAGS, show_defaults=True)
+@option_flags(SlurmOptions)
+def demo(**flags: Any) -> None:
+    """Carry out a small run, of a few seconds, and show what it did and what to do next.
+
+    The loss is how far a throw in gusty wind lands from its target. Without --cluster it runs on
+    this machine, and without --workers on two.
+    """
+    from seedwise.api.demo import __file__ as file
+    from seedwise.api.demo import exact_mean, throw
+
+    found = {name: one for name, one in settings.read(flags, None).items() if name in flags}
+    given = {"workers": 2, **_DEMO_SIZE, **settings.keywords(found, RunOptions)}
+    with stdout_kept():
+        result = seedwise.optimize_run(throw, **given)
+    params = result.validated_params or result.best_params
+    speed, angle = float(params["speed"]), float(params["angle"])
+    said = {"speed": speed, "angle": angle, "exact": exact_mean(speed, angle), **_DEMO_SIZE}
+    said |= {"result": result, "found": result.validation, "run_dir": shlex.quote(result.run_dir)}
+    click.echo(_DEMO.format(file=file, **said), nl=False)

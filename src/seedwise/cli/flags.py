@@ -1,9 +1,12 @@
-"""Commands: their flags, made from the definitions of options, their help, and wrong flags."""
+"""Commands: their flags, made from the definitions of options, their help, and their output."""
 
+import contextlib
 import functools
 import itertools
+import os
 import re
 import shlex
+import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -148,12 +151,10 @@ class Command(_WithExample):
             name = error.option_name
             value = next((text for flag, text in _flags(given) if flag == name), None)
             known = [one.removeprefix("--").replace("-", "_") for one in _flags_of(self)]
-            of_keyword = {
-                f"--{str(one.name).replace('_', '-')}": one.opts[0] for one in self.params
-            }
             hint = flag_hint(name, value, known)
-            if name in of_keyword:  # the flag is shorter than the keyword
-                hint = f"use {of_keyword[name]}."
+            for one in self.params:
+                if name == f"--{str(one.name).replace('_', '-')}":  # it is longer than the flag
+                    hint = f"use {one.opts[0]}."
             raise click.UsageError(f"No such option: {name}; {hint}", ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -206,3 +207,34 @@ class Sections(_WithExample, click.Group):
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+switch = functools.partial(click.option, is_flag=True)
+
+AS_JSON = switch("--json", "as_json", help="Print a JSON object, for other programs.")
+
+
+def write(lines: list[str]) -> None:
+    """Write lines on stdout."""
+    click.echo("\n".join(lines))
+
+
+def write_result(result: Any, *, as_json: bool) -> None:
+    """Write the result of a run on stdout, as JSON just as ``show --json`` does."""
+    from seedwise.view.result import result_lines, table_json
+
+    write([table_json(result)] if as_json else result_lines(result))
+
+
+@contextlib.contextmanager
+def stdout_kept() -> Iterator[None]:
+    """Keep stdout for the result: what losses print meanwhile, also on workers, goes to stderr."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)

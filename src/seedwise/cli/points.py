@@ -18,31 +18,30 @@ _RANGES = ("uniform", "loguniform", "randint", "loguniform_int")
 _BOOLS = {"true": True, "false": False}
 
 
-def enqueued(points: Sequence[Mapping[str, Any]], space: ParameterSpace) -> ParameterSource:
-    """Return the points of --enqueue as a source."""
-    return seedwise.manual(
-        [_typed(f"enqueue[{i}]", point, space) for i, point in enumerate(points)]
-    )
+def listed(
+    keyword: str, points: Sequence[Mapping[str, Any]], space: ParameterSpace
+) -> ParameterSource:
+    """Return points, of which values may be text, as a source."""
+    cases = []
+    for i, point in enumerate(points):
+        where = f"{keyword}[{i}]"
+        require_known(where, point, space)
+        cases.append({n: _value(f"{where}[{n!r}]", one, space[n]) for n, one in point.items()})
+    return seedwise.manual(cases)
 
 
 def source_of(flags: Mapping[str, Any], space: ParameterSpace) -> ParameterSource:
     """Return the source that the flags of a sweep name.
 
-    Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``.
+    Its texts are such as ``x=1,2,3``, or ``x=[1, 2, 3]`` in JSON, and ``x=uniform(0, 1)``. Of a
+    JSON file a list holds the cases, and an object is the manifest of a source.
     """
     if flags["grid"]:
         return seedwise.grid(**_named("grid", flags["grid"], _values, space))
     if flags["random"]:
         drawn = _named("random", flags["random"], _distribution, space)
         return seedwise.random(drawn, n_trials=flags["n_trials"], seed=flags["random_seed"])
-    return _cases_of(flags["cases"], space)
-
-
-def _cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
-    """Return the cases of a CSV file with a header, or of a JSON file.
-
-    In JSON a list holds the cases, and an object is the manifest of a source.
-    """
+    path: Path = flags["cases"]
     try:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix == ".json" else _rows(path, text)
@@ -52,7 +51,7 @@ def _cases_of(path: Path, space: ParameterSpace) -> ParameterSource:
         return seedwise.source_from_manifest(content)
     if not isinstance(content, list) or not all(isinstance(case, dict) for case in content):
         raise OptionError("cases", str(path), "a JSON list of objects, or a source's manifest")
-    return seedwise.manual([_typed(f"cases[{i}]", case, space) for i, case in enumerate(content)])
+    return listed("cases", content, space)
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:
@@ -82,11 +81,6 @@ def _named(
         named[name] = text
     require_known(flag, named, space)
     return {name: read(f"{flag}[{name!r}]", text, space[name]) for name, text in named.items()}
-
-
-def _typed(where: str, point: Mapping[str, Any], space: ParameterSpace) -> dict[str, Any]:
-    require_known(where, point, space)
-    return {name: _value(f"{where}[{name!r}]", text, space[name]) for name, text in point.items()}
 
 
 def _values(where: str, text: str, param: SearchParam) -> list[Any]:

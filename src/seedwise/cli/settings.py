@@ -16,7 +16,6 @@ import click
 import platformdirs
 
 from seedwise.errors import OptionError, SeedwiseError, SettingsFileError
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import (
     Group,
     Options,
@@ -27,8 +26,7 @@ from seedwise.model.options.fields import (
 )
 from seedwise.model.options.hints import key_hint
 from seedwise.model.options.slurm import SlurmOptions, SubmitOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.view.status import aligned, cut
 
 #: Of SlurmOptions, what is for workers only, and not for the driver's job.
@@ -156,12 +154,9 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, Settings]:
 
 
 def _setting(path: Path, table: str, shown: str, key: str, value: Any) -> Setting:
-    kinds = {
-        name: kind
-        for kind in reversed(TABLES[table])
-        for name in keyword_names(kind)
-        if not (table == "submit" and name in FOR_WORKERS)
-    }
+    kinds = {name: kind for kind in reversed(TABLES[table]) for name in keyword_names(kind)}
+    for name in FOR_WORKERS if table == "submit" else ():
+        del kinds[name]
     where = f"[{shown}] " if shown else ""
     if key not in kinds:
         hint = key_hint(key, list(kinds), keyword_names(SlurmOptions))

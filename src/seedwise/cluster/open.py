@@ -13,8 +13,7 @@ from seedwise.cluster.job import require_python
 from seedwise.cluster.local import open_local
 from seedwise.cluster.place import Demand, Place, RunTag
 from seedwise.errors import AddressError, NestedDriverError, OptionError
-from seedwise.model.options.mode import ExecutionMode, execution_mode
-from seedwise.model.options.work import WorkOptions
+from seedwise.model.options.work import ExecutionMode, WorkOptions, execution_mode
 from seedwise.slurm.queue import require_slurm
 from seedwise.usercode.find import require_main_guard
 

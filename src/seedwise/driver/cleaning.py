@@ -12,7 +12,7 @@ from seedwise.folder.find import is_unborn, run_of_entry
 from seedwise.folder.history import original_of, run_id_of
 from seedwise.folder.lease import acquire_lease
 from seedwise.folder.owner import allowed_to_us, require_own, require_owner
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.results.handle import CleanedRun
 from seedwise.slurm.commands import CommandError
 from seedwise.slurm.queue import JobBook, cancel_jobs, job_name

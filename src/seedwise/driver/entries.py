@@ -20,7 +20,7 @@ from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.find import entry_directory
 from seedwise.model.events import EntryFinished, Event, TrialFinished
-from seedwise.model.options.entries import entry_labels
+from seedwise.model.options.study import entry_labels
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.entries import MultiOptimizeResult
 from seedwise.results.read import entries_result

@@ -11,10 +11,8 @@ from seedwise.driver import same_run
 from seedwise.errors import NotARunError, OptionError
 from seedwise.folder.directory import RunDirectory, read_code, write_code
 from seedwise.model.loss import CallShape, LossDefinition
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import from_json, to_json
-from seedwise.model.options.study import RunOptions, StudyOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, StudyOptions, SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.points import Cases, first_points, with_overrides
 from seedwise.model.racing import Looks, looks

@@ -17,10 +17,8 @@ from seedwise.engine.engine import Job
 from seedwise.errors import ChangedRunError, OptionError
 from seedwise.folder.directory import EventLog, JsonFile, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.race import Race, race_to_json
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.points import refined_space
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
 from seedwise.model.trials import TrialResult, TrialState

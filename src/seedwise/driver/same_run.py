@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 
 from seedwise.model.loss import LossDefinition
-from seedwise.model.options.study import RunOptions, StudyOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import RunOptions, StudyOptions, SweepOptions
 from seedwise.model.points import typed_values, with_overrides
 from seedwise.model.racing import Looks, looks
 from seedwise.model.seeds import SeedPlan

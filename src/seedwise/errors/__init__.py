@@ -8,8 +8,7 @@ so that ``except ValueError`` works as well as ``except SeedwiseError``.
 # ruff: noqa: F403 - a name without an underscore is for others
 from seedwise.errors.advice import *
 from seedwise.errors.base import SeedwiseError as SeedwiseError
+from seedwise.errors.call import *
 from seedwise.errors.cluster import *
 from seedwise.errors.folder import *
-from seedwise.errors.loss import *
-from seedwise.errors.options import *
 from seedwise.errors.run import *

@@ -1,33 +1,29 @@
 """What messages say to do: commands, and what to change after a failure or a refusal."""
 
+import functools
 import math
 import re
 import shlex
 from pathlib import Path
 
 
-def resume_command(run_dir: Path) -> str:
-    """Return the command that resumes a run."""
-    return f"seedwise resume {shlex.quote(str(run_dir))}"
+def _command(verb: str, run_dir: Path, flags: str = "") -> str:
+    """Return a command on a run."""
+    return f"seedwise {verb} {shlex.quote(str(run_dir))}{flags}"
 
 
-def clean_command(run_dir: Path) -> str:
-    """Return the command that cancels what a killed driver left."""
-    return f"seedwise clean {shlex.quote(str(run_dir))}"
-
-
-def page_command(run_dir: Path) -> str:
-    """Return the command that serves a run's page."""
-    return f"seedwise show {shlex.quote(str(run_dir))} --page"
+# What resumes a run, cancels what a killed driver left, and serves a run's page.
+resume_command = functools.partial(_command, "resume")
+clean_command = functools.partial(_command, "clean")
+page_command = functools.partial(_command, "show", flags=" --page")
 
 
 def replay_command(
     run_dir: Path, trial: int, seed: int | None, *, validation: bool = False
 ) -> str:
     """Return the command that evaluates a trial again on one seed; None means all seeds."""
-    which = "" if seed is None else f" --seed {seed}"
-    which += " --validation" if validation else ""
-    return f"seedwise replay {shlex.quote(str(run_dir))} --trial {trial}{which}"
+    which = ("" if seed is None else f" --seed {seed}") + (" --validation" if validation else "")
+    return _command("replay", run_dir, f" --trial {trial}{which}")
 
 
 _OF_TIME = {

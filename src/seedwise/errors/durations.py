@@ -4,10 +4,7 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def exact_duration(seconds: float) -> str:
-    """Return a duration to the second, below a minute to three digits.
-
-    Units that are 0 are left out: 129,600 s are "1 d 12 h".
-    """
+    """Return a duration to the second, or to three digits if short: 129,600 s are "1 d 12 h"."""
     if seconds < _MINUTE_S:
         return f"{seconds:.3g} s"
     numbers = zip(_split(round(seconds)), ("d", "h", "min", "s"), strict=True)
@@ -15,10 +12,7 @@ def exact_duration(seconds: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a duration to the minute, from a day on to the hour, and below a minute in seconds.
-
-    It is cut off, not rounded: 3599 s are "59 min".
-    """
+    """Return a duration cut off to the minute, from a day on to the hour: 3599 s are "59 min"."""
     days, hours, minutes, rest = _split(int(seconds))
     if days:
         return f"{days} d {hours} h"

@@ -57,10 +57,10 @@ class CleanRefusedError(SeedwiseError, RuntimeError):
 
     def __init__(self, run_dir: Path, why: str, advice: str | None = None) -> None:
         self.run_dir = run_dir
-        what_to_do = advice or "Pass assume_yes=True to remove it without asking"
+        advice = advice or "Pass assume_yes=True to remove it without asking"
         super().__init__(
-            f"{run_dir} is not removed: {why}. {what_to_do}, or leave clean_run_dir out to resume "
-            "the run."
+            f"{run_dir} is not removed: {why}. {advice}, or leave clean_run_dir out to resume the "
+            "run."
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from seedwise.errors.advice import remedy_command, replay_command, resume_command
 from seedwise.errors.base import SeedwiseError
-from seedwise.errors.loss import NOT_FINITE
+from seedwise.errors.call import NOT_FINITE
 
 
 def _advice(failure: str, replay: str, what: str, run_dir: Path, resume_dir: Path | None) -> str:
@@ -59,9 +59,8 @@ class LossFailedError(SeedwiseError, RuntimeError):
         self.trial, self.seed, self.chunk_start = trial, seed, chunk_start
         self.params, self.exception_type, self.message = dict(params), exception_type, message
         self.traceback, self.run_dir = traceback, run_dir
-        where = (
-            f"the chunk that begins with seed {chunk_start}" if seed is None else f"seed {seed}"
-        )
+        begin = f"the chunk that begins with seed {chunk_start}"
+        where = begin if seed is None else f"seed {seed}"
         failure, replay = f"{exception_type}: {message}", replay_command(run_dir, trial, seed)
         resume = resume_command(resume_dir or run_dir)
         others = (
@@ -98,16 +97,11 @@ class NoCompleteTrialError(SeedwiseError, ValueError):
         self, run_dir: Path, n_failed: int, example: str | None, resume_dir: Path | None = None
     ) -> None:
         self.run_dir, self.n_failed = run_dir, n_failed
+        problem = f"none was finished by now or before the timeout. The run's folder is {run_dir}."
         if n_failed:
             replay = replay_command(run_dir, 0, None)
-            problem = (
-                f"all {n_failed} trials failed, the first with: {example}\n"
-                f"{_advice(example or '', replay, 'them', run_dir, resume_dir)}"
-            )
-        else:
-            problem = (
-                f"none was finished by now, or before the timeout. The run's folder is {run_dir}."
-            )
+            advice = _advice(example or "", replay, "them", run_dir, resume_dir)
+            problem = f"all {n_failed} trials failed, the first with: {example}\n{advice}"
         super().__init__(f"no trial was completed: {problem}")
 
 
@@ -202,11 +196,8 @@ class NoDriverError(SeedwiseError, RuntimeError):
 
     def __init__(self, run_dir: Path, state: str) -> None:
         self.run_dir, self.state = run_dir, state
-        advice = (
-            "Nothing is left to do."
-            if state == "finished"
-            else f"To resume it: {resume_command(run_dir)}"
-        )
+        resume = f"To resume it: {resume_command(run_dir)}"
+        advice = "Nothing is left to do." if state == "finished" else resume
         super().__init__(f"no driver works on {run_dir}, which is {state}. {advice}")
 
 

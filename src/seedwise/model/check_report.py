@@ -9,7 +9,7 @@ from seedwise.errors.durations import exact_duration
 from seedwise.model.html import table_html
 from seedwise.model.seeds import DEFAULT_CHUNK_SIZE
 from seedwise.model.space import ParamValue
-from seedwise.model.status import Row
+from seedwise.model.status import Row, said
 from seedwise.model.validation import n_evaluations
 
 # A shorter chunk takes no longer than its way to the worker and back.
@@ -145,18 +145,15 @@ class CheckReport:
     @property
     def n_seeds_at_once(self) -> int | None:
         """Seeds that run at once when all workers are there; None if unknown."""
-        n_chunks = self.n_chunks_at_once
-        if n_chunks is None:
-            return None
         own = self._seeds_of_a_chunk
-        return n_chunks * (own if self.vectorized else min(self.worker_parallelism, own))
+        of_chunk = own if self.vectorized else min(self.worker_parallelism, own)
+        return None if self.n_chunks_at_once is None else self.n_chunks_at_once * of_chunk
 
     @property
     def n_idle_workers(self) -> int:
         """Workers that would never have a chunk."""
-        if self.workers is None:
-            return 0
-        return max(0, self.workers - -(-self.n_chunks_in_flight // self._chunks_per_worker))
+        needed = -(-self.n_chunks_in_flight // self._chunks_per_worker)
+        return max(0, (self.workers or 0) - needed)
 
     @property
     def chunk_s(self) -> float:
@@ -243,110 +240,89 @@ def found_words(report: CheckReport) -> str:
 
 def worker_rows(report: CheckReport) -> list[Row]:
     """Return what the worker was, and what the seed took there."""
-    first = f" ({exact_duration(report.first_s)} the first time)"
+    waited, first = report.waited_s, f" ({exact_duration(report.first_s)} the first time)"
     rows = {
         "params": ", ".join(f"{name}={one!r}" for name, one in report.params.items()),
         "host": report.host,
         "job": report.job_id,
-        "waited for it": None if report.waited_s is None else exact_duration(report.waited_s),
-        "versions": ", ".join(f"{name} {one}" for name, one in report.versions.items()) or None,
+        "waited for it": None if waited is None else exact_duration(waited),
+        "versions": ", ".join(f"{name} {one}" for name, one in report.versions.items()),
         "one seed takes": exact_duration(report.seed_s) + first,
     }
-    return [(title, words) for title, words in rows.items() if words is not None]
+    return said(rows)
 
 
 def plan_rows(report: CheckReport) -> list[Row]:
     """Return what the run is to do, and what that takes."""
-    n_seeds = report.n_seeds_of_trial
-    of_all = "" if n_seeds == report.n_seeds else f" of {report.n_seeds}"
+    n_seeds, most, cpus = report.n_seeds_of_trial, report.max_total_seeds, report.cpus_per_worker
+    n_fresh, measured = report.n_validation_evaluations, report.chunks_are_measured
     chunks = f"{_counted(report.n_chunks, 'chunk')} of {min(report.chunk_size, n_seeds)}"
-    if report.chunks_are_measured:
-        chunks = "chunks cut by what seeds take"
-    most, upto = report.max_total_seeds, "at most " if report.races else ""
+    chunks = "chunks cut by what seeds take" if measured else chunks
+    of_all = "" if n_seeds == report.n_seeds else f" of {report.n_seeds}"
     end = "" if most is None else f", or until they have {_counted(most, 'seed')}"
-    rows = [
-        ("trials", f"{report.n_trials}, {report.n_trials_at_once} at once{end}"),
-        ("seeds of a trial", f"{upto}{n_seeds}{of_all}, in {chunks}"),
-    ]
-    if not report.chunks_are_measured:
-        rows.append(("chunks in flight", str(report.n_chunks_in_flight)))
-    if n_fresh := report.n_validation_evaluations:
-        rows.insert(2, ("validation", f"{n_fresh} evaluations of fresh seeds, after the search"))
-    if report.workers is not None:
-        what = "jobs" if report.place == "slurm" else "workers"
-        of = report.cpus_per_worker
-        cpus = "" if of is None else f" of {_counted(of, 'CPU')}"
-        rows.append((what, f"{report.workers}{cpus}"))
-        rows.append(("seeds at once", str(report.n_seeds_at_once)))
-    at_most = "at most " if report.vectorized else ""
+    of_cpus = "" if cpus is None else f" of {_counted(cpus, 'CPU')}"
+    chunk = f"{'at most ' if report.vectorized else ''}{exact_duration(report.chunk_s)}"
     is_most = report.vectorized or report.races or most is not None
-    if not report.chunks_are_measured:
-        rows.append(("a chunk takes", f"{at_most}{exact_duration(report.chunk_s)}"))
-    if report.run_s is not None:
-        run = f"{'at most ' if is_most else ''}{exact_duration(report.run_s)}"
-        rows.append(("the run takes", f"{run}, once all workers are there"))
-    if report.core_hours is not None:
-        rows.append(("core hours", f"{'at most ' if is_most else ''}{report.core_hours:.3g}"))
-    if report.defaults:
-        values = ", ".join(f"{name}={value}" for name, value in report.defaults.items())
-        rows.append(("not given", f"{values}: defaults, as the call in the script is not read"))
-    return rows
+    run, core_hours = report.run_s, report.core_hours
+    upto = "at most " if is_most else ""
+    values = ", ".join(f"{name}={value}" for name, value in report.defaults.items())
+    rows = {
+        "trials": f"{report.n_trials}, {report.n_trials_at_once} at once{end}",
+        "seeds of a trial": f"{'at most ' if report.races else ''}{n_seeds}{of_all}, in {chunks}",
+        "validation": n_fresh and f"{n_fresh} evaluations of fresh seeds, after the search",
+        "chunks in flight": None if measured else report.n_chunks_in_flight,
+        _workers(report): report.workers and f"{report.workers}{of_cpus}",
+        "seeds at once": report.n_seeds_at_once,
+        "a chunk takes": None if measured else chunk,
+        "the run takes": run and f"{upto}{exact_duration(run)}, once all workers are there",
+        "core hours": core_hours and f"{upto}{core_hours:.3g}",
+        "not given": values and f"{values}: defaults, as the call in the script is not read",
+    }
+    return said(rows)
 
 
 def advice(report: CheckReport) -> list[str]:
     """Return what would use the workers better."""
-    lines, measured = list(report.warnings), report.chunks_are_measured
+    measured, at_once = report.chunks_are_measured, report.worker_parallelism
     chunk = "a seed" if measured else f"a chunk of {exact_duration(report.chunk_s)}"
     by_itself = "leave chunk_size out, and chunks are cut by what seeds take"
-    if report.chunk_is_short:
-        lines.append(f"{chunk} is short compared with the way to a worker and back: {by_itself}")
-    if report.chunk_is_long and report.walltime_s is not None:
-        lines.append(
-            f"{chunk} is long compared with the jobs' walltime of "
-            f"{exact_duration(report.walltime_s)}, and is lost if a job ends before it: "
-            f"{'use' if measured else f'{by_itself}, or use'} a longer worker_time_limit"
-        )
-    if report.trial_is_long and report.trial_limit_s is not None:
-        lines.append(
-            f"a trial takes longer than slurm_timeout_minutes={report.trial_limit_s / 60:g}, and "
-            "would fail: raise it or leave it out, or use more workers or fewer "
-            "max_concurrent_trials"
-        )
-    if report.n_chunks_in_flight == 1 and report.n_seeds_of_trial > 1 and not measured:
-        lines.append(
-            "a trial is one chunk, so only one worker has work: leave chunk_size out, or use more "
-            "max_concurrent_trials"
-        )
-    lines += _on_a_workers_cpus(report)
-    if report.n_idle_workers and report.workers is not None:
-        what = "jobs" if report.place == "slurm" else "workers"
-        needed = report.workers - report.n_idle_workers
-        smaller = "" if measured else ", no chunk_size,"
-        lines.append(
-            f"{report.n_idle_workers} of {report.workers} {what} would never get a chunk: use "
-            f"workers={needed}{smaller} or more max_concurrent_trials"
-        )
-    return lines
+    workers, cpus = report.workers or 0, report.cpus_per_worker or at_once
+    # What is advised, and whether it applies.
+    advised = {
+        f"{chunk} is short compared with the way to a worker and back: {by_itself}": (
+            report.chunk_is_short
+        ),
+        f"{chunk} is long compared with the jobs' walltime of "
+        f"{exact_duration(report.walltime_s or 0)}, and is lost if a job ends before it: "
+        f"{'use' if measured else f'{by_itself}, or use'} a longer worker_time_limit": (
+            report.chunk_is_long
+        ),
+        f"a trial takes longer than slurm_timeout_minutes={(report.trial_limit_s or 0) / 60:g}, "
+        "and would fail: raise it or leave it out, or use more workers or fewer "
+        "max_concurrent_trials": report.trial_is_long,
+        "a trial is one chunk, so only one worker has work: leave chunk_size out, or use more "
+        "max_concurrent_trials": (
+            report.n_chunks_in_flight == 1 and report.n_seeds_of_trial > 1 and not measured
+        ),
+        f"{at_once} seeds at once share {_counted(cpus, 'CPU')} of a job: use "
+        f"cpus_per_task={at_once}": at_once > cpus,
+        f"a seed has {cpus // at_once} CPUs: if the loss uses one only, use "
+        f"worker_parallelism={cpus}": (
+            cpus > 2 * at_once and not report.vectorized  # 2 may be one core
+        ),
+        "the times assume that threads run at once: a loss in pure Python needs "
+        "use_processes=True for that": (
+            at_once > 1 and not report.use_processes and not report.vectorized
+        ),
+        f"{report.n_idle_workers} of {workers} {_workers(report)} would never get a chunk: use "
+        f"workers={workers - report.n_idle_workers}{'' if measured else ', no chunk_size,'} or "
+        "more max_concurrent_trials": report.n_idle_workers > 0,
+    }
+    return [*report.warnings, *(text for text, applies in advised.items() if applies)]
 
 
-def _on_a_workers_cpus(report: CheckReport) -> list[str]:
-    lines, at_once, cpus = [], report.worker_parallelism, report.cpus_per_worker
-    if cpus is not None and at_once > cpus:
-        lines.append(
-            f"{at_once} seeds at once share {_counted(cpus, 'CPU')} of a job: use "
-            f"cpus_per_task={at_once}"
-        )
-    elif cpus is not None and cpus > 2 * at_once and not report.vectorized:  # 2 may be one core
-        lines.append(
-            f"a seed has {cpus // at_once} CPUs: if the loss uses one only, use "
-            f"worker_parallelism={cpus}"
-        )
-    if at_once > 1 and not report.use_processes and not report.vectorized:
-        lines.append(
-            "the times assume that threads run at once: a loss in pure Python needs "
-            "use_processes=True for that"
-        )
-    return lines
+def _workers(report: CheckReport) -> str:
+    return "jobs" if report.place == "slurm" else "workers"
 
 
 def _counted(number: int, what: str) -> str:

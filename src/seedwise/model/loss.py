@@ -153,23 +153,15 @@ def loss(
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             raise OptionError(field, value, "text in one line")
     if len(name) > _LONGEST_NAME:
-        raise OptionError(
-            "name", name, f"at most {_LONGEST_NAME} letters, because it names folders"
-        )
+        allowed = f"at most {_LONGEST_NAME} letters, because it names folders"
+        raise OptionError("name", name, allowed)
     space = checked_space(parameter_space)
     first_seed = checked_seed("seed_start", seed_start)
 
     def define(function: LossFunction) -> LossDefinition:
-        definition = LossDefinition(
-            name=name,
-            description=description,
-            parameter_space=space,
-            function=function,
-            call_shape=_call_shape(function, vectorized),
-            seed_start=first_seed,
-            vectorized=bool(vectorized),
-        )
-        _registry[name] = definition
+        shape = _call_shape(function, vectorized)
+        call = (function, shape, first_seed, bool(vectorized))
+        _registry[name] = definition = LossDefinition(name, description, space, *call)
         return definition
 
     return define

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from seedwise.errors import OptionError
-from seedwise.model.options.study import StudyOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.race import is_number
+from seedwise.model.options.study import StudyOptions, SweepOptions
 from seedwise.model.options.work import WorkOptions
 from seedwise.model.sources import ParameterSource
 from seedwise.model.space import ParameterSpace, ParamValue, SearchParam, plain_scalar
@@ -95,10 +95,9 @@ def typed_values(
 def typed_value(name: str, param: SearchParam, value: Any) -> ParamValue:
     """Return a value in the type of its parameter; raise OptionError if it has another type."""
     value = plain_scalar(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if param.dtype == "float" and number and math.isfinite(value):
+    if param.dtype == "float" and is_number(value):
         return float(value)
-    if param.dtype == "int" and number and math.isfinite(value) and value == int(value):
+    if param.dtype == "int" and is_number(value) and value == int(value):
         return int(value)
     if param.dtype == "str" and isinstance(value, str):
         return str.__str__(value)  # of a member of an enum of text, the text
@@ -154,16 +153,13 @@ def require_known(name: str, given: Iterable[str], space: ParameterSpace) -> Non
 
 def with_overrides(space: ParameterSpace, overrides: Mapping[str, Any] | None) -> ParameterSpace:
     """Return a space with some parameters held at a value, in or outside of their range."""
-    overrides = overrides or {}
-    require_known("overrides", overrides, space)
+    held = typed_values("overrides", overrides, space)
     return {
-        name: _held(name, param, overrides[name]) if name in overrides else param
-        for name, param in space.items()
+        name: _held(param, held[name]) if name in held else param for name, param in space.items()
     }
 
 
-def _held(name: str, param: SearchParam, value: Any) -> SearchParam:
-    value = typed_value(f"overrides[{name!r}]", param, value)
+def _held(param: SearchParam, value: ParamValue) -> SearchParam:
     if param.allowed is not None:
         return SearchParam(dtype=param.dtype, allowed=(value,))
     assert isinstance(value, int | float)  # a range is of numbers
@@ -174,14 +170,12 @@ def refined_space(
     space: ParameterSpace, best: Mapping[str, ParamValue], factor: float
 ) -> ParameterSpace:
     """Return a space around a point, in which each range keeps this share of its width."""
-    return {
-        name: _refined(param, best[name], factor) if param.range is not None else param
-        for name, param in space.items()
-    }
+    return {name: _refined(param, best[name], factor) for name, param in space.items()}
 
 
 def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam:
-    assert param.range is not None
+    if param.range is None:
+        return param
     assert not isinstance(best, str)  # a range is of numbers
     low, high = param.range
     if low == high:
@@ -199,18 +193,12 @@ def _refined(param: SearchParam, best: ParamValue, factor: float) -> SearchParam
         new_low = min(_stepped(low, min(n_low, n_best), step), best)
         new_high = max(min(_stepped(low, max(n_high, n_best), step), high), best)
     kind = int if param.dtype == "int" else float
-    return attrs.evolve(
-        param, range=(kind(new_low), kind(new_high)), step=_fitting(param, new_low, new_high)
-    )
+    step = param.step if new_high > new_low else None
+    if param.dtype == "int" and new_high - new_low < (step or 1):
+        step = None  # Optuna refuses one that is larger than the range
+    return attrs.evolve(param, range=(kind(new_low), kind(new_high)), step=step)
 
 
 def _stepped(low: float, n_steps: int, step: float) -> float:
     # In decimal: in binary 3 * 0.1 is more than 0.3, and Optuna would miss the last step.
     return float(Decimal(str(low)) + n_steps * Decimal(str(step)))
-
-
-def _fitting(param: SearchParam, low: float, high: float) -> float | None:
-    # Optuna refuses a step that is larger than the range.
-    if param.dtype == "int" and high - low < (param.step or 1):
-        return None
-    return param.step if high > low else None

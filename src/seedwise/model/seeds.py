@@ -105,12 +105,9 @@ def seed_plan(
         chunk_size = DEFAULT_CHUNK_SIZE if num_chunks is None else -(-len(array) // num_chunks)
     plan = SeedPlan(array, chunk_size)
     if plan.n_chunks > _MOST_CHUNKS:
-        raise OptionError(
-            "chunk_size",
-            chunk_size,
-            f"so large that a trial has at most {_MOST_CHUNKS} chunks",
-            f"{len(array)} seeds make {plan.n_chunks}, and each takes the driver a millisecond.",
-        )
+        hint = f"{len(array)} seeds make {plan.n_chunks}, and each takes the driver a millisecond."
+        allowed = f"so large that a trial has at most {_MOST_CHUNKS} chunks"
+        raise OptionError("chunk_size", chunk_size, allowed, hint)
     return plan
 
 
@@ -138,12 +135,8 @@ def _explicit(seeds: Iterable[int]) -> NDArray[np.int64]:
         raise OptionError("seeds", [], "at least one seed")
     unique, counts = np.unique(array, return_counts=True)
     if len(unique) != len(array):
-        raise OptionError(
-            "seeds",
-            _abbreviated(array),
-            "without duplicates",
-            f"These are given more than once: {_abbreviated(unique[counts > 1])}.",
-        )
+        hint = f"These are given more than once: {_abbreviated(unique[counts > 1])}."
+        raise OptionError("seeds", _abbreviated(array), "without duplicates", hint)
     return array
 
 

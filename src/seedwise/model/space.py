@@ -141,9 +141,11 @@ def search_param(
     if dtype in ("str", "bool"):
         raise SpaceError(f"dtype={dtype!r} needs allowed=[...]; a range is of 'float' or 'int'")
     low, high = _bounds(range)
-    if log or dtype == "log":
-        _check_log(low, step)
-        log = True
+    log = log or dtype == "log"
+    if log and low <= 0:
+        raise SpaceError(f"low={low!r}: a log range must lie above 0")
+    if log and step is not None:
+        raise SpaceError(f"step={step!r} with log: Optuna can't search steps on a log scale")
     return _range(low, high, int if dtype == "int" else float, log, step)
 
 
@@ -199,13 +201,6 @@ def _bounds(range: object) -> tuple[float, float]:
     return low, high
 
 
-def _check_log(low: float, step: float | None) -> None:
-    if low <= 0:
-        raise SpaceError(f"low={low!r}: a log range must lie above 0")
-    if step is not None:
-        raise SpaceError(f"step={step!r} with log: Optuna can't search steps on a log scale")
-
-
 def _range(
     low: float, high: float, kind: type[int | float], log: bool, step: float | None
 ) -> SearchParam:
@@ -226,8 +221,9 @@ def _range(
         if step > high - low and Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
             raise SpaceError(f"step={step!r}: exceeds the range from {low!r} to {high!r}")
         step = kind(step)
-    dtype: DType = "int" if kind is int else "float"
-    return SearchParam(dtype=dtype, range=(kind(low), kind(high)), log=log, step=step)
+    return SearchParam(
+        dtype="int" if kind is int else "float", range=(kind(low), kind(high)), log=log, step=step
+    )
 
 
 def _choice(allowed: object, dtype: str | None) -> SearchParam:

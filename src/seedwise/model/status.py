@@ -1,6 +1,6 @@
 """The progress of a run and the state of its workers, as values and in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -159,12 +159,16 @@ class PoolNews:
     warns: bool = False
 
 
+def said(rows: Mapping[str, object]) -> list[Row]:
+    """Return rows without those that say nothing, in text."""
+    return [(title, str(words)) for title, words in rows.items() if words]
+
+
 def all_rows(
     status: RunStatus, now_utc: datetime, driver: str | None = None, losses: Sequence[Row] = ()
 ) -> list[Row]:
     """Return all of the progress, with what is known besides: of its driver, and lost workers."""
-    driver = status.driver or driver
-    rows = [(status.kind, status.state), *([] if driver is None else [("driver", driver)])]
+    rows = said({status.kind: status.state, "driver": status.driver or driver})
     rows += [*pool_rows(status, now_utc), *losses]
     return [*rows, *trial_rows(status), *figure_rows(status, now_utc)]
 
@@ -174,9 +178,7 @@ def pool_rows(status: RunStatus, now_utc: datetime) -> list[Row]:
     pool = status.pool
     if pool is None:
         return []
-    rows = [("workers", workers_words(pool))]
-    waiting = waiting_words(pool, now_utc)
-    rows += [] if waiting is None else [("waiting", waiting)]
+    rows = said({"workers": workers_words(pool), "waiting": waiting_words(pool, now_utc)})
     excluded = pool.excluded_nodes.items()
     return rows + [("excluded", f"node {node}: {why}") for node, why in excluded]
 
@@ -202,25 +204,23 @@ def trial_rows(status: RunStatus) -> list[Row]:
 def figure_rows(status: RunStatus, now_utc: datetime) -> list[Row]:
     """Return how quick a run is, when it ends, and the best that it has found."""
     past = "" if status.state == "running" else ", while it ran"
-    rows = []
-    if status.trials_per_s is not None:
-        rows.append(("rate", f"{rate_words(status.trials_per_s)}{past}"))
-    seeds = [] if status.seeds_per_s is None else [f"{rate_words(status.seeds_per_s)}{past}"]
-    seeds += [f"{status.seeds_saved} saved by the race"] if status.seeds_saved else []
-    rows += [("seeds", "; ".join(seeds))] if seeds else []
-    if status.busy_share is not None:
-        rows.append(("busy", f"{100 * status.busy_share:.0f} % of the workers' time"))
-    if status.expected_end_utc is not None:
-        rows.append(("expected end", end_words(status.expected_end_utc, now_utc)))
-    if status.best_value is not None:
-        rows.append(("best so far", value_words(status.best_value, status.best_stderr)))
-    if status.validated_value is not None:
-        words = value_words(status.validated_value, status.validated_stderr)
-        rows.append(("validated", f"{words} on fresh seeds"))
-    if status.entries is not None:
-        states = ", ".join(f"{count} {state}" for state, count in status.entries.items())
-        rows.append(("entries", states))
-    return rows
+    both = (status.trials_per_s, status.seeds_per_s)
+    rate, seeds = ("" if one is None else f"{rate_words(one)}{past}" for one in both)
+    saved = f"{status.seeds_saved} saved by the race" if status.seeds_saved else ""
+    busy, end = status.busy_share, status.expected_end_utc
+    best, value = status.best_value, status.validated_value
+    fresh = "" if value is None else value_words(value, status.validated_stderr)
+    entries = (status.entries or {}).items()
+    rows = {
+        "rate": rate,
+        "seeds": "; ".join(filter(None, (seeds, saved))),
+        "busy": None if busy is None else f"{100 * busy:.0f} % of the workers' time",
+        "expected end": end and end_words(end, now_utc),
+        "best so far": None if best is None else value_words(best, status.best_stderr),
+        "validated": fresh and f"{fresh} on fresh seeds",
+        "entries": ", ".join(f"{count} {state}" for state, count in entries),
+    }
+    return said(rows)
 
 
 def workers_words(pool: PoolStatus) -> str:
@@ -249,12 +249,11 @@ def _leaving(pool: PoolStatus) -> str:
     return f", {n_leaving} {'leaves after its' if n_leaving == 1 else 'leave after their'} chunk"
 
 
-def waiting_words(pool: PoolStatus, now_utc: datetime) -> str | None:
-    """Return why workers are pending and when they are expected; None if unknown."""
-    parts = [] if pool.waiting is None else [pool.waiting]
-    if pool.expected_start_utc is not None:
-        parts.append(f"expected start {end_words(pool.expected_start_utc, now_utc)}")
-    return "; ".join(parts) or None
+def waiting_words(pool: PoolStatus, now_utc: datetime) -> str:
+    """Return why workers are pending and when they are expected; nothing if unknown."""
+    end = pool.expected_start_utc
+    start = end and f"expected start {end_words(end, now_utc)}"
+    return "; ".join(filter(None, (pool.waiting, start)))
 
 
 def validation_words(status: RunStatus) -> str:

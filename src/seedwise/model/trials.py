@@ -97,22 +97,16 @@ class ChunkResult:
 
 @attrs.frozen
 class TrialOutcome:
-    """What the study is told about a trial."""
+    """What the study is told about a trial, in the fields of a `TrialResult`."""
 
     number: int
-    #: The mean loss; None for a failed trial.
     value: float | None
-    #: Its standard error; None for a single seed or a failed trial.
     stderr: float | None
-    #: Number of seeds that the value is the mean of; 0 for a failed trial.
     n_seeds: int
-    #: Why it failed, in one line; None if it is complete.
     error: str | None = None
-    #: The mean of each named part of the loss.
     components: dict[str, float] = attrs.field(factory=dict)
     #: Whether the trial failed and is told as pruned.
     pruned: bool = False
-    #: The mean of its own seeds, of a trial that the race dropped; None of any other.
     raw_value: float | None = None
 
     @property

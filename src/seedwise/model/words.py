@@ -18,10 +18,7 @@ def interval_words(interval: tuple[float, float] | None) -> str:
 
 
 def end_words(end_utc: str, now_utc: datetime) -> str:
-    """Return a time in local time, and how far it is from now.
-
-    Such as ``2026-08-01 19:12 (in 3 h 12 min)``. `end_utc` is in ISO 8601.
-    """
+    """Return an ISO time as local time, such as ``2026-08-01 19:12 (in 3 h 12 min)``."""
     end = datetime.fromisoformat(end_utc)
     left_s = round((end - now_utc).total_seconds())
     when = "at any moment" if left_s <= 0 else f"in {rough_duration(left_s)}"

@@ -11,7 +11,7 @@ import attrs
 from seedwise.errors import in_a_line
 from seedwise.folder.directory import RunDirectory
 from seedwise.model.html import columns_html, table_html
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.space import ParamValue
 from seedwise.model.trials import failures_in_words
 from seedwise.results.plots.runs import EntryPlots

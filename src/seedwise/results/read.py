@@ -9,9 +9,8 @@ from seedwise.errors import SeedwiseError
 from seedwise.folder import stop_note
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.trial_table import FollowedRows, TableRows, read_rows
-from seedwise.model.options.entries import entry_labels
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import SweepOptions, entry_labels
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.sources import source_from_manifest
 from seedwise.model.space import space_from_json

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seedwise.errors import NoCompleteTrialError
 from seedwise.folder.directory import RunDirectory
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.space import ParamValue, space_from_json
 from seedwise.model.surrogate import FEWEST_SMOOTHED
 from seedwise.model.trials import TrialResult, best_trial

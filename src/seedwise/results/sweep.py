@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.trial_table import STATE_CODES, STATES, TableRows
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.trials import TrialResult, TrialState
 from seedwise.results.plots.search import TrialPlots

@@ -14,9 +14,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import LossValueError, TrialDirError
+from seedwise.errors import NOT_FINITE, LossValueError, TrialDirError
 from seedwise.errors.base import users_traceback
-from seedwise.errors.loss import NOT_FINITE
 from seedwise.model.loss import LossDefinition
 from seedwise.model.seeds import Chunk
 from seedwise.model.space import ParamValue

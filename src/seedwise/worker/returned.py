@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seedwise.errors import LossValueError
-from seedwise.errors.loss import NOT_FINITE
+from seedwise.errors import NOT_FINITE, LossValueError
 from seedwise.model.statistics import exact_mean
 
 _NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool

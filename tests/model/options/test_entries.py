@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
-from seedwise.model.options.entries import EntriesOptions, entry_labels
-from seedwise.model.options.study import RunOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, entry_labels
 from seedwise.model.sources import manual
 
 #: Ids as people have them, and all others.

@@ -13,11 +13,9 @@ import seedwise as sw
 from seedwise.cli import main
 from seedwise.errors import UnknownOptionError
 from seedwise.model.options import hints
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_names
 from seedwise.model.options.slurm import SlurmOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.sources import manual
 
 RUN, ENTRIES, SWEEP, SLURM = RunOptions, EntriesOptions, SweepOptions, SlurmOptions
@@ -235,6 +233,11 @@ DIRECTIVES = "an option of sbatch goes into --extra-directives, as in --extra-di
 )
 def test_a_flag_that_does_not_exist_has_a_hint(command, words, hint):
     assert shown(command, *words.split(), "fit.py") == hint
+
+
+def test_points_are_said_as_json():
+    hint = "--points-to-evaluate; use --enqueue='{\"x\": 0.3}'."
+    assert shown("run", "--points-to-evaluate", "fit.py") == hint
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,10 @@ import pytest
 from seedwise import optimize_entries, optimize_run, run_sweep
 from seedwise.errors import OptionError
 from seedwise.model.options.checks import SAMPLERS
-from seedwise.model.options.entries import EntriesOptions
 from seedwise.model.options.fields import keyword_docs, keyword_names
-from seedwise.model.options.mode import ExecutionMode, execution_mode
 from seedwise.model.options.slurm import SlurmOptions
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
+from seedwise.model.options.work import ExecutionMode, execution_mode
 from seedwise.model.racing import looks
 from seedwise.model.sources import grid, manual, random
 from seedwise.model.sources.distributions import uniform

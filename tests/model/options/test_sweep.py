@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from seedwise.errors import OptionError
 from seedwise.model.options.fields import keyword_names
-from seedwise.model.options.study import RunOptions
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import RunOptions, SweepOptions
 from seedwise.model.options.work import WorkOptions
 
 

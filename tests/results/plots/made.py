@@ -11,8 +11,8 @@ import numpy as np
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.ledger import Ledger, params_digest
 from seedwise.folder.trial_table import TrialTable, read_rows
-from seedwise.model.options.mode import ExecutionMode
-from seedwise.model.options.sweep import SweepOptions
+from seedwise.model.options.study import SweepOptions
+from seedwise.model.options.work import ExecutionMode
 from seedwise.model.points import Cases
 from seedwise.model.sources import manual
 from seedwise.model.space import checked_space, search_param, space_to_json

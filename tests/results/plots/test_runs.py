@@ -11,7 +11,7 @@ import pytest
 
 from seedwise.errors import NoFigureError
 from seedwise.folder.directory import RunDirectory
-from seedwise.model.options.mode import ExecutionMode
+from seedwise.model.options.work import ExecutionMode
 from seedwise.results.entries import MultiOptimizeResult
 
 from .made import run, validated

@@ -1,5 +1,10 @@
-"""Checks of option values: each raises OptionError for a value that is not allowed."""
+"""Checks of option values, which raise OptionError, and readers of a command line's texts.
 
+A reader raises ValueError.
+"""
+
+import contextlib
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -86,10 +91,7 @@ walltime = allowing(
     lambda value: isinstance(value, timedelta) and value.total_seconds() > 0,
     "a timedelta above 0, such as timedelta(hours=2), or a str, such as '02:00:00'",
 )
-direction = allowing(
-    lambda value: isinstance(value, str) and value in DIRECTIONS,
-    " or ".join(map(repr, DIRECTIONS)),
-)
+direction = allowing(lambda value: value in DIRECTIONS, " or ".join(map(repr, DIRECTIONS)))
 resume = allowing(
     lambda value: isinstance(value, str) and value == "auto",
     "None or 'auto'",
@@ -116,12 +118,57 @@ def folder_name(name: str, value: Any) -> None:
 def cluster(name: str, value: Any) -> None:
     """Allow None, 'local', 'slurm', or a Dask cluster, client or address."""
     known = "None, 'local', 'slurm', a Dask cluster, a Dask client, or a scheduler's address"
-    if isinstance(value, str):
-        if value not in ("local", "slurm") and ":" not in value:
-            hint = {
-                "distributed": "Write cluster='slurm', or mode='distributed'.",
-                "single": "Write cluster='local', or mode='single'.",
-            }.get(value, "")
-            raise OptionError(name, value, known, hint)
-    elif not hasattr(value, "scheduler_info"):
-        raise OptionError(name, value, known)
+    hints = {
+        "distributed": "Write cluster='slurm', or mode='distributed'.",
+        "single": "Write cluster='local', or mode='single'.",
+    }
+    if not isinstance(value, str):
+        allowing(lambda value: hasattr(value, "scheduler_info"), known)(name, value)
+    elif value not in ("local", "slurm") and ":" not in value:
+        raise OptionError(name, value, known, hints.get(value, ""))
+
+
+def integers(text: str) -> list[int]:
+    """Read a list of whole numbers."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of whole numbers, such as 3,1,2") from None
+
+
+def names(text: str) -> list[str]:
+    """Read a list of names."""
+    return text.split(",")
+
+
+def bounds(text: str) -> int | tuple[int, ...]:
+    """Read a number of workers, or bounds."""
+    found: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):  # its message speaks of Python values
+        found = tuple(int(part) for part in text.split(":"))
+        value = found if len(found) > 1 else found[0]
+        workers("workers", value)
+        return value
+    problem = f"{text!r} is not a number of workers"
+    if len(found) == 2 and found[0] > found[1]:
+        problem = f"in {text!r} the first bound is above the second"
+    wanted = "give a whole number above 0, such as 40, or bounds, such as 10:200"
+    raise ValueError(f"{problem}; {wanted}")
+
+
+def json_value(text: str) -> Any:
+    """Read JSON."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON, such as '{{\"x\": 0.3}}' ({error})") from None
+
+
+def point(text: str) -> dict[str, Any]:
+    """Read params, with values as text, or those of a JSON object."""
+    if text.lstrip().startswith("{"):
+        return dict(json_value(text))
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and is_given for name, is_given, _ in pairs):
+        raise ValueError(f"{text!r} is not a point, such as x=0.3,n=2, or a JSON object")
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -96,15 +96,14 @@ def options_class(kind: T) -> T:
 
 def _completed(_: type, fields: list[Field]) -> list[Field]:
     """Give the options of one plain type, which say no other, its name, check and reader."""
-    return [_complete(one) if one.init and "type" not in one.metadata else one for one in fields]
-
-
-def _complete(field: Field) -> Field:
-    (kind,) = {*(typing.get_args(field.type) or (field.type,))} - {type(None)}
-    own = {name: one for name, one in field.metadata.items() if one is not None}
-    convert = _number if kind is float else None
-    plain = {"type": kind.__name__, "check": _CHECKS.get(kind), "convert": convert, "parse": kind}
-    return field.evolve(metadata={**plain, **own})
+    for at, field in enumerate(fields):
+        if field.init and "type" not in field.metadata:
+            (kind,) = {*(typing.get_args(field.type) or (field.type,))} - {type(None)}
+            check, convert = _CHECKS.get(kind), _number if kind is float else None
+            plain = {"type": kind.__name__, "check": check, "convert": convert, "parse": kind}
+            own = {name: one for name, one in field.metadata.items() if one is not None}
+            fields[at] = field.evolve(metadata={**plain, **own})
+    return fields
 
 
 def _number(value: Any) -> Any:
@@ -125,14 +124,10 @@ class Options:
 
     def __attrs_post_init__(self) -> None:
         """Convert and check what was given; a value left at its default needs neither."""
-        given = [
-            one for one in fields_of(type(self)) if getattr(self, one.name) is not one.default
-        ]
-        for field in given:
-            value = _converted(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-        for field in given:
-            _check(field, getattr(self, field.name))
+        for field in fields_of(type(self)):
+            value = getattr(self, field.name)
+            if value is not field.default:
+                object.__setattr__(self, field.name, _checked(field, value))
 
 
 def from_toml(options: type[Options], name: str, value: Any) -> Any:
@@ -143,19 +138,17 @@ def from_toml(options: type[Options], name: str, value: Any) -> Any:
     if (make := field.metadata.get("from_toml")) is not None:
         with contextlib.suppress(TypeError):  # the check says it better
             value = make(value)
-    _check(field, _converted(field, value))
+    _checked(field, value)
     return value
 
 
-def _converted(field: Field, value: Any) -> Any:
-    value, convert = _plain(value), field.metadata["convert"]
-    return value if convert is None else convert(value)
-
-
-def _check(field: Field, value: Any) -> None:
-    check = field.metadata["check"]
+def _checked(field: Field, value: Any) -> Any:
+    """Return a value as the option has it; the check raises OptionError."""
+    value, convert, check = _plain(value), field.metadata["convert"], field.metadata["check"]
+    value = value if convert is None else convert(value)
     if check is not None and not (value is None and field.default is None):
         check(field.name, value)
+    return value
 
 
 def fields_of(options: type[Options]) -> tuple[Field, ...]:
@@ -204,8 +197,8 @@ def keyword_docs(options: type[Options]) -> str:
         default = default_of(field)
         shown = "optional" if default is None else f"default {default!r}"
         lines = textwrap.fill(field.metadata["doc"], 88)  # it is indented twice
-        entry = f"{field.name} : {field.metadata['type']}, {shown}\n"
-        entries.append(entry + textwrap.indent(lines, "    "))
+        entries.append(f"{field.name} : {field.metadata['type']}, {shown}")
+        entries.append(textwrap.indent(lines, "    "))
     return "\n".join(entries)
 
 
@@ -275,18 +268,11 @@ def _with_keywords(kind: Any, function: Callable[..., Any]) -> Any:
 
     types = typing.get_type_hints(kind)
     parameters = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
-    parameters += [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=types[field.name],
-        )
-        for field in fields_of(kind)
-    ]
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        parameters, return_annotation=hints["return"]
-    )
+    for field in fields_of(kind):
+        one = inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        parameters.append(one.replace(annotation=types[field.name]))
+    signature = inspect.Signature(parameters, return_annotation=hints["return"])
+    call.__signature__ = signature  # type: ignore[attr-defined]
     call.__doc__ = _with_docs(function.__doc__, kind)
     return call
 
@@ -296,5 +282,7 @@ def _plain(value: Any) -> Any:
     # of an enum of text becomes text: a run's folder holds them as JSON.
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
+    if isinstance(value, Mapping):
+        return {name: plain_scalar(one) for name, one in value.items()}
     value = plain_scalar(value)
     return str.__str__(value) if isinstance(value, str) else value

@@ -107,8 +107,10 @@ _LETTERS = {
     "x": "exclude",
 }
 
-# The same of the functions that describe a loss and the cases of a sweep, and how each is called.
-_FUNCTIONS = {
+# The same of the functions that describe a loss and the cases of a sweep, and how each is called;
+# one without a table has that of all.
+_FUNCTIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "SlurmOptions": ("SlurmOptions(partition='cpu')", {}),
     "search_param": (
         "search_param(range=(1, 2)) or search_param(allowed=['x', 'y'])",
         {
@@ -152,9 +154,7 @@ _USE = {parts.partition("=")[0]: parts for parts in reversed(_INSTEAD)} | _by_wo
 _SAY = _by_word(_SAID)
 
 
-def refuse_unknown(
-    names: Iterable[str], known: Sequence[str], of_slurm: Sequence[str] = ()
-) -> None:
+def refuse_unknown(names: Iterable[str], known: Sequence[str], of_slurm: Sequence[str]) -> None:
     """Raise UnknownOptionError for the first name that is not known, or is of `slurm`."""
     for name in names:
         if name not in known:
@@ -176,25 +176,37 @@ def hinted(function: F) -> F:
             raise UnknownOptionError(None, known, f"{shown(args[n_by_place])}. Write {example}.")
         for name in () if takes_any else keywords:
             if name not in known:
-                hint = f"use {use[name]}." if name in use else _nearest(name, known)
+                otherwise = _nearest if use else _hint
+                hint = f"use {use[name]}." if name in use else otherwise(name, known)
                 raise UnknownOptionError(name, known, hint)
         return function(*args, **keywords)
 
     return cast("F", call)
 
 
-def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
+def _options_for(name: str) -> list[str]:
+    """Return what to use instead of a name, each with a value; nothing if that is unknown."""
+    parts = _USE.get(name, "").replace("{flag}", name.replace("_", "-"))
+    return parts.split("; ") if parts else []
+
+
+def _hint(name: str, known: Sequence[str], of_slurm: Sequence[str] = ()) -> str:
     if name in _SAY:
         return _SAY[name].format(name=name)
-    parts = _USE.get(name, f"{name}=...").replace("{flag}", name.replace("_", "-")).split("; ")
-    found = [_in_reach(part, known, of_slurm) for part in parts]
-    if any(found):
-        return f"use {', or '.join(filter(None, found))}."
-    if name in _USE:
-        if of_slurm:
-            return "a sweep takes its points from its source, and goes on after a case that fails."
-        return f"SlurmOptions does not have it: give the function {parts[0]}."
-    return _nearest(name, known, of_slurm)
+    parts, found = _options_for(name), []
+    for part in parts or [f"{name}=..."]:
+        option = part.partition("=")[0]
+        if option in of_slurm:
+            found.append(re.sub(r"^\S+", r"slurm=SlurmOptions(\g<0>)", part))
+        elif option in known:
+            found.append(part)
+    if found:
+        return f"use {', or '.join(found)}."
+    if not parts:
+        return _nearest(name, known, of_slurm)
+    if of_slurm:
+        return "a sweep takes its points from its source, and goes on after a case that fails."
+    return f"SlurmOptions does not have it: give the function {parts[0]}."
 
 
 def _nearest(name: str, known: Sequence[str], of_slurm: Sequence[str] = ()) -> str:
@@ -206,14 +218,6 @@ def _nearest(name: str, known: Sequence[str], of_slurm: Sequence[str] = ()) -> s
         return f"known are {', '.join(known)}."
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0)
     return f"nearest are {', '.join(nearest)}; help() of the function shows all {len(known)}."
-
-
-def _in_reach(part: str, known: Sequence[str], of_slurm: Sequence[str]) -> str | None:
-    """Return how to say an option where these are known; None if it is not one of them."""
-    option = part.partition("=")[0]
-    if option in of_slurm:
-        return re.sub(r"^\S+", r"slurm=SlurmOptions(\g<0>)", part)
-    return part if option in known else None
 
 
 def key_hint(key: str, known: Sequence[str], of_slurm: Sequence[str]) -> str:
@@ -228,14 +232,11 @@ def flag_hint(flag: str, value: str | None, known: Collection[str]) -> str:
     name = _LETTERS.get(name, name)
     if name in _SAY:
         return _SAY[name].format(name=name)
-    group = _USE.get(name, "")
-    found = [
-        _as_flag(part.replace("{flag}", name.replace("_", "-")), value)
-        for part in group.split("; ")
-        if part.partition("=")[0] in known
-    ]
+    parts = _options_for(name)
+    found = [_as_flag(part, value) for part in parts if part.partition("=")[0] in known]
     # A command may have another word of the group, as submit does.
-    found = found or [f"--{word}" for word in _INSTEAD.get(group, "").split() if word in known]
+    others = _INSTEAD.get(_USE.get(name, ""), "").split()
+    found = found or [f"--{word}" for word in others if word in known]
     if found and name not in known:
         return f"use {', or '.join(found)}."
     if close := difflib.get_close_matches(name, known, n=1):
@@ -253,13 +254,13 @@ def _as_flag(part: str, value: str | None) -> str:
     option, _, rest = part.partition("=")
     name = option.replace("_", "-")
     text, blank, words = rest.partition(" ")
-    example = ast.literal_eval(text)
+    example = ast.literal_eval(re.sub(r"^manual\((.*)\)$", r"\1", text))
     if isinstance(example, bool):
         return f"--{'' if example else 'no-'}{name}{blank}{words}"
     if isinstance(example, list):
         example = example[0]
     if isinstance(example, dict):
         example = shlex.quote(json.dumps(example))
-    shown = "..." if example is ... else str(example)
     given = "..." if value is None else shlex.quote(value)
+    shown = "..." if example is ... else str(example)
     return f"--{name}={shown.replace('...', given)}{blank}{words}"

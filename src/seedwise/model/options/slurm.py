@@ -1,31 +1,31 @@
 """What a Slurm job needs beyond a run's own keywords, and what a driver's own job needs."""
 
 import contextlib
-import functools
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from seedwise.model.options import checks
-from seedwise.model.options.fields import Group, Options, keyword_names, options_class
-from seedwise.model.options.hints import refuse_unknown
+from seedwise.model.options.fields import Group, Options, options_class
+from seedwise.model.options.hints import hinted
 from seedwise.model.slurm_time import as_timedelta, walltime
 
-T = TypeVar("T", bound=type)
+
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple; the check says what is wrong with anything else."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _lines(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    return (value,) if isinstance(value, str) else as_tuple(value)
 
 
 def _command(value: Any) -> Any:
     """Return the words of a command; a file's name is one word, whatever blanks it has."""
     if not isinstance(value, str):
-        return tuple(value) if isinstance(value, list) else value
+        return as_tuple(value)
     with contextlib.suppress(OSError):  # too long for a path
         if Path(value).is_file():
             return (value,)
@@ -35,21 +35,6 @@ def _command(value: Any) -> Any:
         return value
 
 
-def _refusing_unknown(options: T) -> T:
-    """Have a class name what to use instead of a keyword that it does not have."""
-    kind: Any = options
-    make = kind.__init__
-
-    @functools.wraps(make)
-    def init(self: Any, *args: Any, **keywords: Any) -> None:
-        refuse_unknown(keywords, keyword_names(options))
-        make(self, *args, **keywords)
-
-    kind.__init__ = init
-    return options
-
-
-@_refusing_unknown
 @options_class
 class SlurmOptions(Options):
     """What a Slurm job needs beyond `optimize_run`'s own keywords.
@@ -108,6 +93,9 @@ class SlurmOptions(Options):
     local_directory: str | None = Group.JOBS.option(
         "Folder on the nodes for the workers' temporary files.", default=None
     )
+
+
+SlurmOptions.__init__ = hinted(SlurmOptions.__init__)  # type: ignore[method-assign]
 
 
 def from_dict(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The options that all runs have: seeds, chunks, workers, and how a run is resumed."""
 
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -8,35 +9,59 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from seedwise.errors import OptionError
-from seedwise.model.options import checks, texts
+from seedwise.model.options import checks
 from seedwise.model.options.fields import Group, Options, keyword_names, options_class
 from seedwise.model.options.hints import refuse_unknown
-from seedwise.model.options.mode import ExecutionMode, execution_mode
-from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
+from seedwise.model.options.slurm import SlurmOptions, as_tuple, from_dict, slurm_options
 from seedwise.model.slurm_time import as_timedelta, walltime
-from seedwise.model.space import ParamValue, plain_scalar
+from seedwise.model.space import ParamValue
+
+_DIRECTION = "direction='minimize' or 'maximize' says which mean loss is best."
+_MODE_HINTS = {
+    **dict.fromkeys(("min", "max", "minimize", "maximize"), _DIRECTION),
+    "slurm": "Write mode='distributed', or cluster='slurm'.",
+    "local": "Write mode='single', or cluster='local'.",
+}
 
 
-def _path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) else value
+class ExecutionMode(enum.Enum):
+    """Where a run's work is done: on this machine, or as Slurm jobs."""
+
+    SINGLE = "single"
+    DISTRIBUTED = "distributed"
 
 
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def execution_mode(mode: str | ExecutionMode) -> ExecutionMode:
+    """Turn ``"single"`` or ``"distributed"`` into an `ExecutionMode`.
 
+    Parameters
+    ----------
+    mode : {"single", "distributed"} or ExecutionMode
+        The mode's name, in upper or lower case; an `ExecutionMode` is returned as it is.
 
-def _plain_dict(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {name: plain_scalar(one) for name, one in value.items()}
+    Returns
+    -------
+    ExecutionMode
+        The mode.
 
+    Raises
+    ------
+    OptionError
+        If it is neither; it is a ValueError.
 
-# Options of all runs but those of entries, which have one of each for every entry.
-ENTRY_ID = "Participant, condition or data set; the loss gets it in `context`."
-RUN_NAME = (
-    "Name of the run's folder. If it holds a run, that run is resumed, up to `n_trials`. None is "
-    "a new run, named after the loss, with the next free number."
-)
+    Examples
+    --------
+    >>> import seedwise as sw
+    >>> sw.execution_mode("single")
+    <ExecutionMode.SINGLE: 'single'>
+    """
+    if isinstance(mode, ExecutionMode):
+        return mode
+    try:
+        return ExecutionMode(str(mode).lower())
+    except ValueError:
+        hint = _MODE_HINTS.get(str(mode).lower(), "")
+        raise OptionError("mode", mode, "'single' or 'distributed'", hint) from None
 
 
 @options_class
@@ -65,9 +90,9 @@ class WorkOptions(Options):
         checks.workers,
         type="int or (min, max)",
         default=None,
-        parse=texts.bounds,
-        from_toml=_as_tuple,
-        from_json=_as_tuple,
+        parse=checks.bounds,
+        from_toml=as_tuple,
+        from_json=as_tuple,
     )
     cluster: Any = Group.PLACE.option(
         "Where the work runs. None is what `mode` says. A Dask cluster, client or scheduler "
@@ -87,8 +112,6 @@ class WorkOptions(Options):
         to_json=lambda mode: execution_mode(mode).value,
         from_json=execution_mode,
     )
-
-    # What is searched.
     direction: str = Group.SEARCH.option(
         "Which mean loss is best.",
         checks.direction,
@@ -100,27 +123,23 @@ class WorkOptions(Options):
         "Parameters that are held at a value, by name; the value may lie outside of the range. On "
         "the command line JSON.",
         checks.named_values,
-        _plain_dict,
         type="dict",
         default=None,
-        parse=texts.json_value,
+        parse=checks.json_value,
     )
     trial_zero: Mapping[str, ParamValue] | None = Group.SEARCH.option(
         "Params of trial 0, such as the nominal ones. In an optimisation the sampler chooses "
         "those that are not named. On the command line JSON.",
         checks.named_values,
-        _plain_dict,
         type="dict",
         default=None,
-        parse=texts.json_value,
+        parse=checks.json_value,
     )
-
-    # Seeds and chunks.
     seeds: Iterable[int] | None = Group.LENGTH.option(
         "Exactly these seeds in this order; overrides `n_seeds`. On the command line 3,1,2.",
         type="iterable of int",
         default=None,
-        parse=texts.integers,
+        parse=checks.integers,
     )
     chunk_size: int | None = Group.PLACE.option(
         "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
@@ -131,12 +150,10 @@ class WorkOptions(Options):
     num_chunks: int | None = Group.PLACE.option(
         "Chunks in a trial. None is what `chunk_size` gives.", default=None
     )
-
-    # The run and its folder.
     run_root: str | Path = Group.FILES.option(
         "Folder that holds the run folders.",
         checks.folder,
-        _path,
+        lambda value: Path(value) if isinstance(value, str) else value,
         type="str or Path",
         default="runs",
     )
@@ -147,8 +164,6 @@ class WorkOptions(Options):
     progress: bool = Group.FILES.option(
         "Show the progress on stderr, or in a notebook.", default=True
     )
-
-    # How a run is resumed, or begun anew.
     resume: str | None = Group.FILES.option(
         "'auto' resumes the newest run of this loss in `run_root` if that is not finished, where "
         "no name is given. None begins a new run then, and says that there is one to resume.",
@@ -179,8 +194,6 @@ class WorkOptions(Options):
     assume_yes: bool = Group.FILES.option(
         "Answer yes to what would be asked on a terminal.", default=False, flag="yes"
     )
-
-    # Failures.
     trial_retry_attempts: int = Group.FAILURES.option(
         "How many more times a failed seed is evaluated, before its trial has failed.",
         checks.not_negative,
@@ -199,8 +212,6 @@ class WorkOptions(Options):
         "only reported.",
         default=120,
     )
-
-    # Workers and the code on them.
     worker_parallelism: int = Group.PLACE.option(
         "Seeds that run at once in one worker, in threads, or in processes with "
         "`use_processes`. For a vectorized loss it counts chunks.",
@@ -231,8 +242,6 @@ class WorkOptions(Options):
         "cluster that you pass.",
         default=False,
     )
-
-    # Slurm jobs.
     slurm: SlurmOptions | Mapping[str, Any] | None = Group.JOBS.option(
         "Partition, account and other settings of Slurm jobs; it has no effect elsewhere. A dict "
         "has the fields of a SlurmOptions.",
@@ -281,7 +290,14 @@ class WorkOptions(Options):
         refuse_unknown(keywords, keyword_names(cls), keyword_names(SlurmOptions))
         options = cls(**keywords)
         object.__setattr__(options, "given", frozenset(keywords))
-        options._check_mode_against_cluster()
+        mode = execution_mode(options.mode)
+        other = "slurm" if mode is ExecutionMode.SINGLE else "local"
+        if "mode" in keywords and options.cluster == other:
+            hint = (
+                "mode='single' is cluster='local', mode='distributed' is cluster='slurm'; give "
+                "one of the two."
+            )
+            raise OptionError("cluster", other, f"in line with mode={mode.value!r}", hint)
         return options
 
     @property
@@ -301,16 +317,3 @@ class WorkOptions(Options):
         """Seconds after which a trial fails on Slurm; None if nobody chose a limit."""
         is_chosen = "slurm_timeout_minutes" in self.given and self.place == "slurm"
         return self.slurm_timeout_minutes * 60 if is_chosen else None
-
-    def _check_mode_against_cluster(self) -> None:
-        if "mode" not in self.given or self.cluster not in ("local", "slurm"):
-            return
-        mode = execution_mode(self.mode)
-        if (self.cluster == "local") is not (mode is ExecutionMode.SINGLE):
-            raise OptionError(
-                "cluster",
-                self.cluster,
-                f"in line with mode={mode.value!r}",
-                "mode='single' is cluster='local', mode='distributed' is cluster='slurm'; give "
-                "one of the two.",
-            )

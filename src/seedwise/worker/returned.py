@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from seedwise.errors import NOT_FINITE, LossValueError
 from seedwise.model.statistics import exact_mean
+
+# One for all seeds: most losses return a number.
+_NO_COMPONENTS: Mapping[str, float] = MappingProxyType({})
 
 _NUMBERS = "fiub"  # kinds of dtype: float, signed, unsigned, bool
 
@@ -21,8 +25,8 @@ _TUPLE = (
 _T = TypeVar("_T")
 
 
-def read_returned(returned: Any) -> tuple[float, dict[str, float]]:
-    """Read the loss of one seed, and its components by name.
+def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
+    """Read the loss of one seed, and its components by name, which are not to be changed.
 
     The loss is a number, the ``total_loss`` of a dict, or else the mean of a dict or a list.
     The components are those beside a ``total_loss``, which may be infinite or NaN, or else all
@@ -40,10 +44,10 @@ def read_returned(returned: Any) -> tuple[float, dict[str, float]]:
     if isinstance(returned, list):
         if len({_form(item) for item in returned}) > 1:
             raise LossValueError(returned, "a list must hold numbers only, or dicts of one form")
-        return exact_mean([read_returned(item)[0] for item in returned]), {}
+        return exact_mean([read_returned(item)[0] for item in returned]), _NO_COMPONENTS
     if returned is None:
         raise LossValueError(None, "a return is missing")
-    return check_finite(_number(returned)), {}
+    return check_finite(_number(returned)), _NO_COMPONENTS
 
 
 def read_arrays(

@@ -247,6 +247,16 @@ def test_a_sweep_that_is_done_needs_no_workers(sweep):
     assert sw.run_status(first.run_dir).done == 16
 
 
+def test_the_best_of_a_sweep_that_is_done_follows_the_direction(sweep, noted):
+    cases = sw.grid(x=[0.25, -0.5, 0.75])
+    assert sweep(noted, cases, run_name="a").best.params == {"x": -0.5}
+    found = sweep(noted, cases, run_name="a", direction="maximize")
+    assert (found.direction, found.best.params) == ("maximize", {"x": 0.75})
+    directory = RunDirectory(Path(found.run_dir))
+    assert directory.summary.read()["best_params"] == {"x": 0.75}
+    assert directory.read_meta()["best_params"] == {"x": 0.75}
+
+
 def test_a_longer_random_source_goes_on(sweep, noted, evaluated):
     def source(n_trials):
         return sw.random({"x": sw.uniform(-1, 1)}, n_trials=n_trials, seed=3)

@@ -117,6 +117,7 @@ def test_a_vectorized_loss_has_a_thread_for_each_chunk_at_once():
         ("cores", 6, "--cpus-per-task=6"),
         ("job-cpu", 7, "--cpus-per-task=7"),
         ("memory", "3GB", "--mem=3G"),
+        ("memory", "4Gi", "--mem=4G"),
         ("job-mem", "5G", "--mem=5G"),
         ("walltime", "01:11:00", "-t 01:11:00"),
         ("job-extra-directives", ["--constraint=fast"], "--constraint=fast"),

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 import seedwise as sw
+from seedwise.driver.study_work import StudyWork
 from tests.losses import bowl
 
 N_TRIALS = 10
@@ -21,13 +22,14 @@ class Costs:
 
     calls: collections.Counter[str]
     n_synced: int
+    n_counts: int
     n_tasks: int
     n_bytes: int
 
 
 def costs(client, root, n_trials: int) -> Costs:
     calls: collections.Counter[str] = collections.Counter()
-    synced, keys = [], []
+    synced, keys, counted = [], [], []
     comm = client.scheduler_comm
     begin = comm.byte_count
     with pytest.MonkeyPatch.context() as patch:
@@ -43,6 +45,8 @@ def costs(client, root, n_trials: int) -> Costs:
 
         patch.setattr(client, "run_on_scheduler", counted_call)
         patch.setattr(client, "map", counted_map)
+        count = StudyWork._count
+        patch.setattr(StudyWork, "_count", lambda work: counted.append(work) or count(work))
         patch.setattr(os, "fsync", lambda handle: synced.append(handle) or fsync(handle))
         sw.optimize_run(
             bowl,
@@ -55,7 +59,7 @@ def costs(client, root, n_trials: int) -> Costs:
             run_root=root,
             progress=False,
         )
-    return Costs(calls, len(synced), len(keys), comm.byte_count - begin)
+    return Costs(calls, len(synced), len(counted), len(keys), comm.byte_count - begin)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +74,7 @@ def test_a_trial_costs_two_calls_of_the_scheduler_and_two_syncs(short_and_long):
     assert long.calls - short.calls == {"_append": 2 * N_TRIALS}  # an ask and a tell
     # The ledger and the study, once each; the ledger also once a second.
     assert 2 * N_TRIALS <= long.n_synced - short.n_synced <= 2 * N_TRIALS + 10
+    assert long.n_counts == short.n_counts > 0  # not all trials again for each
     assert short.n_tasks == N_CHUNKS * N_TRIALS
     assert long.n_tasks == N_CHUNKS * 2 * N_TRIALS
 

@@ -72,6 +72,7 @@ def test_a_tuple_is_a_float_range(one, other):
         ({"range": [0, 1], "dtype": "float"}, SearchParam("float", (0.0, 1.0))),
         ({"range": (1e-4, 1), "dtype": "log"}, SearchParam("float", (1e-4, 1.0), log=True)),
         ({"range": (1e-4, 1), "log": True}, SearchParam("float", (1e-4, 1.0), log=True)),
+        ({"range": (1e-4, 1), "log": np.True_}, SearchParam("float", (1e-4, 1.0), log=True)),
         ({"range": (0, 1), "step": 0.3}, SearchParam("float", (0.0, 1.0), step=0.3)),
         ({"range": (0, 4), "step": 2}, SearchParam("float", (0.0, 4.0), step=2.0)),
         ({"range": (1.0, 9.0), "dtype": "int"}, SearchParam("int", (1, 9))),

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 
-from seedwise.errors import MissingExtraError
+from seedwise.errors import MissingExtraError, OptionError
 from seedwise.folder.trial_files import TrialFolders
 from seedwise.model.options.work import ExecutionMode
 from seedwise.model.trials import TrialResult, TrialState
@@ -175,3 +175,9 @@ def test_files_that_the_loss_wrote_are_found_by_trial(tmp_path):
     result = attrs.evolve(make(), run_dir=str(tmp_path))
     assert result.artifacts() == {2: (tmp_path / "trials" / "trial_002" / "plot.png",)}
     assert attrs.evolve(make(), run_dir=str(tmp_path / "elsewhere")).artifacts() == {}
+
+
+@pytest.mark.parametrize("number", [[0, 1], (0, 1, 2), None, "0"])
+def test_what_is_not_a_number_of_a_trial_is_refused(number):
+    with pytest.raises(OptionError, match="the number of one of the"):
+        make().traceback(number)

@@ -213,7 +213,7 @@ def _resources(options: WorkOptions, directives: Sequence[str]) -> tuple[int, st
     memory, is_sites = _call_or_site(options, "mem_per_cpu")
     if not is_sites:  # a CPU's
         memory = memory_text((memory_mb(memory) or 0) * n_cpus)
-    memory = str(memory).replace(" ", "")
+    memory = str(memory).replace(" ", "").rstrip("iBb")  # a site may write it as Dask does
     walltime, _ = _call_or_site(options, "worker_time_limit")
     if isinstance(walltime, timedelta):
         walltime = time_text(max(1, walltime.total_seconds()))

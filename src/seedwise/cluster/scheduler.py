@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from seedwise.cluster.pages import lock
 from seedwise.cluster.place import Pages
 
 _END_S = 3.0
+_logger = logging.getLogger(__name__)
 
 
 def scheduler_class(
@@ -43,7 +45,7 @@ def scheduler_class(
                 from distributed.dashboard.scheduler import connect
 
                 connect(self.http_application, self.http_server, self, prefix=self._prefix)
-                dasks = applications[-1]
+                applications.insert(0, dasks := applications.pop())  # before Jupyter's, if any
             if own is not None:
                 from seedwise.cluster.own_pages import OwnPages, link_from_dasks
 
@@ -67,4 +69,8 @@ def _imported(pages: Callable[[], Pages] | None) -> Pages | None:
     """Import what pages need, in a thread; return our own."""
     import distributed.dashboard.scheduler  # noqa: F401
 
-    return None if pages is None else pages()
+    try:
+        return None if pages is None else pages()
+    except Exception:  # Dask's pages are of use without ours
+        _logger.exception("the study page can't be served")
+        return None

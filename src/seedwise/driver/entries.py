@@ -1,7 +1,6 @@
 """The work of `optimize_entries`: a study for each entry, and one cluster for all."""
 
 import contextlib
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -52,7 +51,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
         self._labels = entry_labels(options.entry_ids)
         self._results: dict[str, OptimizeResult] = {}
         self._failed: dict[str, Exception] = {}
-        self._told_of_failed: list[Sequence[TrialResult]] = []
+        self._counts_before: Counter[TrialState] = Counter()  # of entries that ended before
+        self._n_saved_before = 0
         #: How many entries are worked on.
         self.n_open = 0
         left = [one for index in range(len(options.entry_ids)) if (one := self._taken_up(index))]
@@ -73,18 +73,12 @@ class EntriesWork(Work[MultiOptimizeResult]):
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are told by now, by state; of all entries together."""
-        return Counter(trial.state for trial in self._told())
+        return sum((entry.counts for entry in self.jobs), self._counts_before)
 
     @property
     def seeds_saved(self) -> int:
         """How many seeds the race has saved by now, in all entries together."""
-        return self.run.parts.looks.n_saved(self._told())
-
-    def _told(self) -> Iterator[TrialResult]:
-        told: list[Sequence[TrialResult]] = [one.trials for one in self._results.values()]
-        told += [entry.trials for entry in self.jobs if entry.entry_id not in self._results]
-        told += self._told_of_failed
-        return itertools.chain.from_iterable(told)
+        return self._n_saved_before + sum(entry.seeds_saved for entry in self.jobs)
 
     @property
     def n_seeds_unused(self) -> int:
@@ -176,16 +170,21 @@ class EntriesWork(Work[MultiOptimizeResult]):
                 stop_note.note_seen(mine.directory)
             elif note is not None:
                 self._failed[entry_id] = note.error
-                self._told_of_failed.append(study_work.told_trials(mine))
+                self._count_before(study_work.told_trials(mine))
                 return None
             if (trials := study_work.trials_of_finished(mine)) is not None:
                 entry = Entry(self, mine, trials)
                 if not mine.history.completed:  # a kill came before it was written
                     entry.write_end()
                 self._results[entry_id] = entry.result()
+                self._count_before(trials)
             else:
                 return mine
         return None
+
+    def _count_before(self, trials: Sequence[TrialResult]) -> None:
+        self._counts_before.update(trial.state for trial in trials)
+        self._n_saved_before += self.run.parts.looks.n_saved(trials)
 
     def _recover_all(self, left: Sequence[Run]) -> None:
         """Prepare the folder for the work on these entries."""

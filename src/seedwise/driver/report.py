@@ -109,8 +109,9 @@ class Reporter:
     def status(self, state: str, pool: PoolStatus | None = None) -> RunStatus:
         """Return the progress; `state` is "running", "finished" or "stopped"."""
         now, work = utc_now(), self.work
-        counts, best, validated = work.counts, work.best, work.validated()
+        counts, best = work.counts, work.best
         is_running = state == "running"
+        validated = None if is_running else work.validated()
         if is_running:
             self._in_flight = work.in_flight()
             if self.validates and self._validation_began is None:

@@ -25,8 +25,8 @@ from seedwise.model.validation import Validation, in_words
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
 from seedwise.study.checkpoint import Checkpoints
-from seedwise.study.journal import journal_end, take_back_tells, told_later, turn_direction
-from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials
+from seedwise.study.journal import journal_end, told_later, turn_direction
+from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_trials, take_back
 
 
 class StudyWork(EngineJob[OptimizeResult]):
@@ -39,32 +39,40 @@ class StudyWork(EngineJob[OptimizeResult]):
         self.n_planned = run.options.n_trials
         self.n_chunks = validation.n_chunks_of_parts(run)
         self.trials = trials
+        self._count()
         #: Whether all parts of the work came to their end.
         self.is_done = False
         self._plan = plan
         self._parts: Iterator[Engine] | None = None
         self._halving: validation.Halving | None = None
 
+    def _count(self) -> None:
+        """Count the trials told; those that are told later are added, as there may be many."""
+        self._counts = Counter(trial.state for trial in self.trials)
+        self._best = best_trial(self.trials, self.run.options.direction)
+        self._n_saved = self.run.parts.looks.n_saved(self.trials)
+
     @property
     def best(self) -> TrialResult | None:
         """The best trial told."""
-        return best_trial(self.trials, self.run.options.direction)
+        return self._best
 
     @property
     def n_trials(self) -> int:
-        """How many trials there are to be; those told once they have all the seeds."""
-        n_told, options = len(self.trials), self.run.options
-        return n_told if validation.are_seeds_spent(options, self.trials) else options.n_trials
+        """How many trials there are to be; no further ones once these have all the seeds."""
+        options = self.run.options
+        is_spent = validation.are_seeds_spent(options, self.trials)
+        return len(self.trials) + self.in_flight().n_trials if is_spent else options.n_trials
 
     @property
     def seeds_saved(self) -> int:
         """How many seeds the race has saved."""
-        return self.run.parts.looks.n_saved(self.trials)
+        return self._n_saved
 
     @property
     def counts(self) -> Counter[TrialState]:
         """How many trials are told, by state."""
-        return Counter(trial.state for trial in self.trials)
+        return self._counts
 
     @property
     def is_finished(self) -> bool:
@@ -136,6 +144,7 @@ class StudyWork(EngineJob[OptimizeResult]):
         workplace.demand.change(self, validation.n_chunks_of_parts(run)[0])
         proposer = self.closing.enter_context(open_proposer(workplace.place.client, self._plan))
         self.trials = proposer.trials
+        self._count()
         told = {trial.number for trial in proposer.trials}
         ledger = self.closing.enter_context(
             Ledger(path, run.guard, options.accept_changes, told.__contains__)
@@ -174,7 +183,12 @@ class StudyWork(EngineJob[OptimizeResult]):
 
     def take(self, workplace: Workplace, event: Event) -> None:
         """Take an event; of the candidates of the validation, only failures are told."""
-        if self._halving is None or not isinstance(event, TrialFinished):
+        if not isinstance(event, TrialFinished):
+            super().take(workplace, event)
+        elif self._halving is None:
+            self._counts[event.trial.state] += 1
+            self._best = event.best
+            self._n_saved += self.run.parts.looks.n_saved([event.trial])
             super().take(workplace, event)
         elif event.failure is not None:
             trial, seed = event.trial, event.failure.seed
@@ -193,6 +207,7 @@ class StudyWork(EngineJob[OptimizeResult]):
         """End the work, done or not."""
         self._plan = None  # the sampler's state may be large, and there may be many entries
         super().close(error)
+        self._count()
 
     def conclude(self, workplace: Workplace) -> None:
         """Raise LossFailedError if the work stopped at a trial whose loss failed."""
@@ -345,7 +360,7 @@ def _without_failed(run: Run, trials: Sequence[TrialResult]) -> list[TrialResult
     if numbers := [trial.number for trial in failed]:
         with Ledger(directory.ledger, run.guard, run.options.accept_changes) as ledger:
             ledger.begin_again(numbers)
-        take_back_tells(directory.study_file, numbers)
+        take_back(directory.study_file, run.history.study_name, numbers)
     return [trial for trial in trials if trial.error is None]
 
 

@@ -4,6 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
+
 from seedwise.disk.frames import frames_end
 from seedwise.driver.engine_job import EngineJob
 from seedwise.driver.run import Run
@@ -90,7 +92,9 @@ class SweepWork(EngineJob[SweepResult]):
 
     def _read(self) -> None:
         rows = read_rows(self.run.directory.trial_table)
-        self._result = read_sweep(self.run.directory, rows, self._cases)
+        found = read_sweep(self.run.directory, rows, self._cases)
+        # Of a finished run, meta.json says what the call before asked for.
+        self._result = attrs.evolve(found, direction=self.run.options.direction)
         counts = {state: int((rows.state == code).sum()) for state, code in STATE_CODES.items()}
         self._counts, self.best = Counter(counts), self._result.best
 

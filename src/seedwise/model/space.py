@@ -141,7 +141,7 @@ def search_param(
     if dtype in ("str", "bool"):
         raise SpaceError(f"dtype={dtype!r} needs allowed=[...]; a range is of 'float' or 'int'")
     low, high = _bounds(range)
-    log = log or dtype == "log"
+    log = bool(log) or dtype == "log"
     if log and low <= 0:
         raise SpaceError(f"low={low!r}: a log range must lie above 0")
     if log and step is not None:

@@ -304,14 +304,16 @@ class TrialsResult(Reported):
         return paired_comparison(a.losses, b.losses)
 
     def _finished(self, trial_num: int) -> TrialResult:
-        places = np.flatnonzero(self._numbers() == trial_num)
+        number = trial_num if np.ndim(trial_num) == 0 else None
+        places = np.flatnonzero(self._numbers() == number)
         if not len(places):
             allowed = f"the number of one of the {self.n_trials} finished trials"
             raise OptionError("trial_num", trial_num, allowed)
         return self.trials[int(places[0])]
 
     def _read(self, trial_num: int) -> TrialLosses:
-        found = read_losses(self, [self._finished(trial_num)])[trial_num]
+        trial = self._finished(trial_num)
+        found = read_losses(self, [trial])[trial.number]
         if "seeds" in found.changed_since:
             allowed = "a trial of the run's present seeds"
             raise OptionError("trial_num", trial_num, allowed, "They were changed after it.")

@@ -6,7 +6,7 @@ import itertools
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from seedwise.errors import NotARunError, RunFileError, SpaceError
 from seedwise.model.space import ParameterSpace, ParamValue
 from seedwise.model.trials import Proposal, TrialOutcome, TrialResult, TrialState, best_trial
 from seedwise.study.checkpoint import Checkpoints
+from seedwise.study.journal import take_back_tells
 from seedwise.study.samplers import distributions
 from seedwise.study.storage import (
     CachedDaskStorage,
@@ -71,8 +72,10 @@ class Proposer:
         self.trials = [told_trial(trial) for trial in trials if trial.state.is_finished()]
         #: How many points were asked for, ever.
         self.n_asked = len(trials)
-        in_flight = (trial for trial in trials if not trial.state.is_finished())
+        in_flight = [trial for trial in trials if not trial.state.is_finished()]
         self._unfinished = [Proposal(trial.number, trial.params) for trial in in_flight]
+        # Somebody may have added another study to the file: an id is not always the number.
+        self._ids = {trial.number: trial._trial_id for trial in in_flight}  # noqa: SLF001
         # When they were asked for, the study says; but nobody worked on them since then.
         self._taken_up_s = {each.number: time.monotonic() for each in self._unfinished}
         with self._at_work():
@@ -105,6 +108,7 @@ class Proposer:
                 for name, value in trial.params.items()
             }
         self.n_asked += 1
+        self._ids[trial.number] = trial._trial_id  # noqa: SLF001
         return Proposal(trial.number, params)
 
     def tell(self, outcome: TrialOutcome) -> TrialResult:
@@ -122,9 +126,9 @@ class Proposer:
             attributes["duration_s"] = time.monotonic() - self._taken_up_s[outcome.number]
         state = optuna.trial.TrialState[outcome.state.value]
         with self._at_work():
+            trial_id = self._ids.pop(outcome.number)
             for key, value in attributes.items():
-                # In a file of one study a trial's id is its number.
-                self._storage.set_trial_user_attr(outcome.number, key, value)
+                self._storage.set_trial_user_attr(trial_id, key, value)
             result = told_trial(self._study.tell(outcome.number, outcome.value, state=state))
         # It may be a retried one.
         bisect.insort(self.trials, result, key=lambda trial: trial.number)
@@ -201,6 +205,12 @@ def read_trials(path: Path, study_name: str) -> list[TrialResult]:
 def read_params(path: Path, study_name: str) -> dict[int, dict[str, ParamValue]]:
     """Return the params of all trials in a study file, by number; no cluster is needed."""
     return {trial.number: trial.params for trial in _trials(path, study_name)}
+
+
+def take_back(path: Path, study_name: str, numbers: Collection[int]) -> None:
+    """Have trials in a study file be in flight as before they were told."""
+    trials, wanted = _trials(path, study_name), set(numbers)
+    take_back_tells(path, {t._trial_id for t in trials if t.number in wanted})  # noqa: SLF001
 
 
 def _trials(path: Path, study_name: str) -> list[FrozenTrial]:

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -194,35 +194,39 @@ class Children:
         with self._lock:
             if self.closed:
                 raise Reschedule
-            while self._idle and not self._idle[-1].alive:
-                self._drop(self._idle.pop())
+            dead = [child for child in self._idle if not child.alive]
+            self._idle = [child for child in self._idle if child.alive]
             if self._idle:
                 child = self._idle.pop()
             else:
                 child = Child(self._shipment, self.watch)
                 self._all.append(child)
+        self._drop(dead)
         try:
             yield child
         finally:
             with self._lock:
-                if child.alive and not self.closed:
+                if is_kept := child.alive and not self.closed:
                     self._idle.append(child)
-                else:
-                    self._drop(child)
+            if not is_kept:
+                self._drop([child])
 
     def close(self) -> None:
         """End all children, busy ones too, which are dropped by who uses them."""
         with self._lock:
             self.closed = True
-            while self._idle:
-                self._drop(self._idle.pop())
-            busy = list(self._all)
+            idle, self._idle = self._idle, []
+            busy = [child for child in self._all if child not in idle]
+        self._drop(idle)
         for child in busy:
             child.kill()
 
-    def _drop(self, child: Child) -> None:
-        self._all.remove(child)
-        child.close()
+    def _drop(self, children: Sequence[Child]) -> None:
+        # Not under the lock, as a child may not end at once, and others wait for the lock.
+        for child in children:
+            child.close()
+            with self._lock:
+                self._all.remove(child)
 
     def _check_memory(self) -> None:
         """Kill the largest child if they and this process take too much."""

@@ -374,9 +374,9 @@ def test_a_distribution_survives_json(distribution):
         ({"type": "choice", "options": []}, "options are empty"),
         (
             {"type": "choice", "options": {"range": [0, 5, 0]}},
-            "'range': [0, 5, 0]}}: must be what",
+            "options {'range': [0, 5, 0]}: must be a list",
         ),
-        ({"type": "choice", "options": {"range": [0, 5.0, 1]}}, "[0, 5.0, 1]}}: must be what"),
+        ({"type": "choice", "options": {"range": [0, 5.0, 1]}}, "options {'range': [0, 5.0, 1]}"),
     ],
 )
 def test_a_wrong_manifest_is_refused_and_names_its_parameter(manifest, sentence):

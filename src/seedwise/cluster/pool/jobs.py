@@ -289,8 +289,8 @@ class EndedJobs:
         where = f" on {end.node}" if end is not None and end.node else ""
         text, is_new = f"a worker{where} was lost: {words}", True
         if not job.joined:
-            # Not where the name of a folder ends in a number.
-            of_any = re.sub(rf"(?<!-)\b{job.job_id}\b", "", words)
+            # Not in the folder's name, which may end in a number.
+            of_any = re.sub(rf"\b{job.job_id}\b", "", words.replace(str(self._log_dir), ""))
             is_new = of_any not in self._told
             self._told.add(of_any)
             text = f"a job{where} ended before its worker joined: {words}"

@@ -165,15 +165,17 @@ class Submitter:
         if self.refused.is_on or self.doomed.is_on:
             n_most = min(n_most, 1)  # to see whether it works now
         ids: list[str] = []
-        while len(ids) < min(n_most, _MOST_A_STEP) and not self._closing():
-            job_id = self._submit_one(now_s)
-            if job_id is None:
-                break
-            ids.append(job_id)
-        if ids:
-            self._first_s = now_s if self._first_s is None else self._first_s
-            jobs = "a job" if len(ids) == 1 else f"{len(ids)} jobs"
-            self._say("submitted", f"submitted {jobs}: {', '.join(ids)}")
+        try:
+            while len(ids) < min(n_most, _MOST_A_STEP) and not self._closing():
+                job_id = self._submit_one(now_s)
+                if job_id is None:
+                    break
+                ids.append(job_id)
+        finally:
+            if ids:
+                self._first_s = now_s if self._first_s is None else self._first_s
+                jobs = "a job" if len(ids) == 1 else f"{len(ids)} jobs"
+                self._say("submitted", f"submitted {jobs}: {', '.join(ids)}")
         return _MOST_A_STEP == len(ids) < n_most
 
     def begin_anew(self) -> None:

@@ -91,7 +91,10 @@ walltime = allowing(
     lambda value: isinstance(value, timedelta) and value.total_seconds() > 0,
     "a timedelta above 0, such as timedelta(hours=2), or a str, such as '02:00:00'",
 )
-direction = allowing(lambda value: value in DIRECTIONS, " or ".join(map(repr, DIRECTIONS)))
+direction = allowing(
+    lambda value: isinstance(value, str) and value in DIRECTIONS,
+    " or ".join(map(repr, DIRECTIONS)),
+)
 resume = allowing(
     lambda value: isinstance(value, str) and value == "auto",
     "None or 'auto'",

@@ -23,6 +23,7 @@ from seedwise.model.sources.case import (
     checked_name,
     comparable,
     decoded,
+    decoded_axis,
     encoded,
     encoded_axis,
     plain_value,
@@ -95,7 +96,7 @@ class GridSource(Source):
 
     @classmethod
     def _read(cls, spec: Mapping[str, Any]) -> "GridSource":
-        return cls(**{name: decoded(values) for name, values in spec.items()})
+        return cls(**{name: decoded_axis(values) for name, values in spec.items()})
 
     def _params(self, position: int) -> dict[str, Any]:
         values = []

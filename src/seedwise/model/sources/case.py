@@ -123,14 +123,22 @@ def encoded_axis(values: Axis) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    """Return the value or axis that was encoded; what was not is for its reader to refuse."""
+    """Return the value that was encoded; other dicts are for its reader to refuse."""
     if isinstance(value, list):
-        return [*map(decoded, value)]
-    if isinstance(value, dict) and value.keys() == {"tuple"}:
+        written = 'a tuple is written {"tuple": [...]}'
+        raise SourceError(f"manifest: value {shown(value)}: {written}")
+    if isinstance(value, dict) and value.keys() == {"tuple"} and isinstance(value["tuple"], list):
         return tuple(map(decoded, value["tuple"]))
-    if isinstance(value, dict) and value.keys() == {"range"}:
-        return range(*value["range"])
     return value
+
+
+def decoded_axis(values: Any) -> Any:
+    """Return the axis that was encoded; what was not is for its reader to refuse."""
+    if isinstance(values, dict) and values.keys() == {"range"}:
+        ends = values["range"]
+        if isinstance(ends, list) and [type(end) for end in ends] == [int] * 3 and ends[2]:
+            return range(*ends)
+    return [*map(decoded, values)] if isinstance(values, list) else values
 
 
 def read_manifest(readers: Mapping[str, Callable[..., Any]], manifest: Any) -> Any:
@@ -138,7 +146,8 @@ def read_manifest(readers: Mapping[str, Callable[..., Any]], manifest: Any) -> A
     try:
         fields = {**manifest}
         # It is checked first: another version may have other types and fields.
-        if (version := fields.pop("version", VERSION)) != VERSION:
+        version = fields.pop("version", VERSION)
+        if type(version) is not int or version != VERSION:
             known = f"this seedwise knows manifests of version {VERSION}"
             raise SourceError(f"manifest: version={shown(version)}: {known}")
         return readers[fields.pop("type")](**fields)

@@ -24,7 +24,7 @@ from seedwise.model.sources.case import (
     about,
     axis,
     comparable,
-    decoded,
+    decoded_axis,
     encoded_axis,
     read_manifest,
 )
@@ -303,7 +303,7 @@ Distribution: TypeAlias = Uniform | LogUniform | RandInt | LogUniformInt | Choic
 
 _READERS: dict[str, Callable[..., Distribution]] = {
     **{cls.TYPE: cls for cls in (Uniform, LogUniform, RandInt, LogUniformInt)},
-    Choice.TYPE: lambda options: Choice(decoded(options)),
+    Choice.TYPE: lambda options: Choice(decoded_axis(options)),
 }
 
 # Called like functions, they are named like functions.

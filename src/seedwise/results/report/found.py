@@ -11,7 +11,7 @@ from seedwise.errors import replay_command
 from seedwise.model.trials import TrialResult, failure_kind
 from seedwise.model.validation import Validation
 from seedwise.results.plots.search import TrialPlots
-from seedwise.results.report.formats import Block, Cell, Section, facts, shown
+from seedwise.results.report.formats import Block, Cell, Section, facts
 from seedwise.results.tables import TrialsResult
 
 _MOST_ROWS = 20
@@ -123,7 +123,7 @@ def table(columns: dict[str, Any], rows: Sequence[int]) -> Block:
     names = {
         name: name.removeprefix("params_").replace("_params_", ": ").replace("_", " ")
         for name, values in columns.items()
-        if any(shown(values[row]) != "-" for row in rows)
+        if any(values[row] is not None and values[row] == values[row] for row in rows)  # no NaN
     }
     cells = [[columns[name][row] for name in names] for row in rows]
     return Block(columns=list(names.values()), rows=cells)

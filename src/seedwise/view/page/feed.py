@@ -28,6 +28,7 @@ KINDS = ("complete", "dropped by the race", "failed")
 
 _EVERY_S = 0.9  # each page of a run asks once a second
 _EVENTS_SHOWN = 12
+_MOST_EVENTS = 2000  # of the figure of the workers
 
 #: Of a larger run, such as a sweep of a million cases, the last rows are kept.
 MOST_ROWS = 20_000
@@ -168,7 +169,9 @@ class Feed:
         self.rows = rows + more
         last = events[: -_EVENTS_SHOWN - 1 : -1]
         self.events = [f"{when_words(one.get('at_utc'))}  {_said(one)}" for one in last]
+        thin = slice(None, None, -(len(events) // _MOST_EVENTS + 1))  # the last one stays
         times, at_work, waiting = workers_over_time(events)
+        times, at_work, waiting = times[thin][::-1], at_work[thin][::-1], waiting[thin][::-1]
         if times and status.pool is not None:  # so they are until now
             times.append(now_utc)
             at_work.append(at_work[-1])

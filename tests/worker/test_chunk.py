@@ -608,6 +608,14 @@ def taking(seconds, duration_s, failure=None):
     return plugin_that(evaluate_task)
 
 
+def test_a_pack_that_takes_long_comes_back_with_what_it_has(worker, seconds):
+    """It was made for cheap chunks; what is left may go to another worker."""
+    worker.plugins = {"id": taking(seconds, 0.2)}
+    assert len(evaluate_pack([task() for _ in range(9)])) == 3
+    worker.plugins = {"id": taking(seconds, 100.0)}
+    assert len(evaluate_pack([task() for _ in range(9)])) == 1
+
+
 def test_a_worker_heeds_how_long_its_own_chunks_took(worker, seconds, monkeypatch):
     """Of those that were sent before the first result nobody has said what they need."""
     worker.plugins = {"id": taking(seconds, 100.0), "other": taking(seconds, 1.0)}

@@ -13,11 +13,13 @@ from seedwise.errors import ClusterStartError
 from seedwise.model.options.slurm import SlurmOptions
 from seedwise.model.options.work import WorkOptions
 
-# What each of Dask's servers does all the time. At Dask's 20 ms and 10 ms, an idle driver takes
-# 8 % of a core, and a loss that holds the GIL is interrupted 500 times a second.
+# What each of Dask's servers does all the time. At Dask's 20 ms, 10 ms, 500 ms and 100 ms, an idle
+# driver takes 8 % of a core, and a loss that holds the GIL is interrupted 500 times a second.
 _INTERVALS = {
     "distributed.admin.tick.interval": "500 ms",
     "distributed.worker.profile.interval": "100 ms",
+    "distributed.admin.system-monitor.interval": "2 s",
+    "distributed.worker.memory.monitor-interval": "200 ms",
 }
 
 #: Dask configuration of our schedulers. When a worker is lost, they report each of its chunks at

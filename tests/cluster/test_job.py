@@ -14,7 +14,7 @@ import pytest
 from distributed import Security
 
 import seedwise as sw
-from seedwise.cluster.dask_settings import scheduler_interface, thread_settings
+from seedwise.cluster.dask_settings import WORKER_SETTINGS, scheduler_interface, thread_settings
 from seedwise.cluster.job import (
     JobPlan,
     job_keywords,
@@ -151,6 +151,15 @@ def test_environment_variables_are_the_sites_word_too(monkeypatch):
 
 def test_a_worker_does_not_pause_for_memory_that_a_loss_holds():
     assert "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False" in script()
+
+
+def test_a_worker_has_the_settings_of_dask_as_they_are():
+    """Such as ``200 ms``, with its blank."""
+    lines = [line for line in script(security=None).splitlines() if "export DASK_" in line]
+    variables = shell("\n".join([*lines, "env -0"]), PATH).split("\0")
+    found = dask.config.collect_env(dict(one.split("=", 1) for one in variables if one))
+    there = {name: dask.config.get(name, config=found) for name in WORKER_SETTINGS}
+    assert there == WORKER_SETTINGS
 
 
 def test_the_prologue_and_blanks_in_paths():

@@ -245,12 +245,12 @@ def _exports(options: WorkOptions, plan: JobPlan) -> list[str]:
         settings |= {
             "distributed.comm.require-encryption": True,
             # The certificate itself: a file at a path could be replaced by another user.
-            "distributed.comm.tls.ca-file": shlex.quote(keys["ca_file"]),
-            "distributed.comm.tls.worker.cert": shlex.quote(keys["cert"]),
-            "distributed.comm.tls.worker.key": shlex.quote(keys["key"]),
+            "distributed.comm.tls.ca-file": keys["ca_file"],
+            "distributed.comm.tls.worker.cert": keys["cert"],
+            "distributed.comm.tls.worker.key": keys["key"],
         }
     variables = {
-        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value
+        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": shlex.quote(str(value))
         for key, value in settings.items()
     }
     variables["PYTHONUNBUFFERED"] = "1"

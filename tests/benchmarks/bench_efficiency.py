@@ -4,12 +4,13 @@
 
 Both sides evaluate the same seeds at the same points. A bare process gets its share of a trial's
 seeds in one message and sends the losses back in another. The limit is the time that the bare
-processes spend in the function, evenly divided among them. Efficiency is the limit over our time,
-of the trials by which a long run is longer than a short one: study, ledger and the rest included.
-The speed of a machine changes within minutes, so the limit is measured before and after each run.
-What a call costs besides, however many trials it has, is given in seconds: the start of the
-workers, above all. Only the validation is off, so that both do the same. The targets: 0.95 where a
-trial takes a second, and 0.90 where it takes a quarter. Some cases run on jobs of a real Slurm as
+processes spend in the function, evenly divided among them, for some trials from the middle of a
+run. Efficiency is the limit over the time that our run takes from the last tell before these
+trials to the last of theirs: study, ledger and the rest included. The speed of a machine changes
+within minutes, so the limit is the mean of before and after each run. What a call costs besides,
+however many trials it has, is given in seconds: the start of the workers, above all. Only the
+validation is off, so that both do the same. The targets: 0.95 where a trial takes a second, and
+0.90 where it takes a quarter. Some cases run on jobs of a real Slurm as
 well.
 """
 
@@ -99,20 +100,25 @@ class Case:
     loss: sw.LossDefinition
     n_seeds: int
     target: str = ">= 0.95"
-    #: Of the short run, and of the long one. At trial 10 SciPy is imported, to smooth the values:
-    #: that is a part of what a call costs besides, so both runs have it, or neither.
-    n_trials: tuple[int, int] = (12, 24)
+    #: The trials that are timed. At trial 10 SciPy is imported, to smooth the values: that is a
+    #: part of what a call costs besides, so they come after it where that is affordable.
+    timed: range = range(12, 24)
+
+    @property
+    def n_trials(self) -> int:
+        """A run's trials: four are in flight, and so they are when the last timed one is told."""
+        return self.timed.stop + 4
 
 
 #: By the cost of a seed, and about what a trial takes on two workers.
 CASES = {
     "10 us, 1 s": Case(vector, 1_600_000),
-    "0.1 ms, 0.25 s": Case(short, 40_000, ">= 0.90", (12, 52)),
+    "0.1 ms, 0.25 s": Case(short, 40_000, ">= 0.90", range(12, 52)),
     "0.1 ms, 1 s": Case(short, 160_000),
-    "1 ms, 0.25 s": Case(medium, 4_000, ">= 0.90", (12, 52)),
+    "1 ms, 0.25 s": Case(medium, 4_000, ">= 0.90", range(12, 52)),
     "1 ms, 1 s": Case(medium, 16_000),
     "10 ms, 1 s": Case(long, 1_600),
-    "1 s, 8 s": Case(second, 64, n_trials=(4, 9)),
+    "1 s, 8 s": Case(second, 64, timed=range(4, 9)),
     "0.3 to 30 ms, 1 s": Case(mixed, 10_000),
 }
 
@@ -143,27 +149,33 @@ def time_bare(links: list[Connection], name: str, trials: list[sw.TrialResult]) 
 
 
 def time_ours(
-    name: str, n_trials: int, root: str, where: dict[str, Any]
-) -> tuple[float, list[sw.TrialResult]]:
+    name: str, root: str, where: dict[str, Any]
+) -> tuple[float, float, list[sw.TrialResult]]:
+    """Return what the whole call takes, the timed trials alone, and these."""
     case = CASES[name]
     began_s = time.perf_counter()
     result = sw.optimize_run(
         case.loss,
-        n_trials=n_trials,
+        n_trials=case.n_trials,
         n_seeds=case.n_seeds,
         n_validation_seeds=0,
         run_root=root,
         progress=False,
         **where,
     )
-    return time.perf_counter() - began_s, result.trials
+    took_s = time.perf_counter() - began_s
+    told = [trial.datetime_complete for trial in result.study().trials]
+    timed_s = (told[case.timed.stop - 1] - told[case.timed.start - 1]).total_seconds()
+    return took_s, timed_s, [result.trials[each] for each in case.timed]
 
 
 @contextlib.contextmanager
 def bare_processes(n_workers: int) -> Iterator[list[Connection]]:
     context = multiprocessing.get_context("spawn")
     pairs = [context.Pipe() for _ in range(n_workers)]
-    processes = [context.Process(target=bare_worker, args=(theirs,)) for _, theirs in pairs]
+    processes = [
+        context.Process(target=bare_worker, args=(theirs,), daemon=True) for _, theirs in pairs
+    ]
     for process in processes:
         process.start()
     links = [ours for ours, _ in pairs]
@@ -177,24 +189,20 @@ def bare_processes(n_workers: int) -> Iterator[list[Connection]]:
 def rows_of(name: str, n_workers: int, on_slurm: bool, n_turns: int) -> Iterator[Row]:
     slurm = {"cluster": "slurm", "slurm": sw.SlurmOptions(interface="lo")}
     where = {"workers": n_workers, **(slurm if on_slurm else {"cluster": "local"})}
-    few, many = CASES[name].n_trials
-    efficiencies, fixed_s, limits_s = [], [], []
+    timed = CASES[name].timed
+    efficiencies, besides_s, limits_s = [], [], []
     with bare_processes(n_workers) as links, tempfile.TemporaryDirectory() as root:
-        _, trials = time_ours(name, many, root, where)  # each run has the same trials
-        limits_s.append(time_bare(links, name, trials[few:]))
+        *_, trials = time_ours(name, root, where)  # each run has the same trials
+        limits_s.append(time_bare(links, name, trials))
         for _ in range(n_turns):
-            ours = []
-            for n_trials in (few, many):
-                took_s, _ = time_ours(name, n_trials, root, where)
-                limits_s.append(time_bare(links, name, trials[few:]))
-                ours.append(took_s / statistics.mean(limits_s[-2:]))
-            efficiencies.append(1 / (ours[1] - ours[0]))
-            fixed = ours[0] - few * (ours[1] - ours[0]) / (many - few)
-            fixed_s.append(fixed * statistics.mean(limits_s[-3:]))
+            whole_s, timed_s, _ = time_ours(name, root, where)
+            limits_s.append(time_bare(links, name, trials))
+            efficiencies.append(statistics.mean(limits_s[-2:]) / timed_s)
+            besides_s.append(whole_s - CASES[name].n_trials * timed_s / len(timed))
     case = f"{name} a trial, {n_workers} {'jobs on Slurm' if on_slurm else 'workers'}"
-    note = f"a trial takes {statistics.median(limits_s) / (many - few):.2f} s"
+    note = f"a trial takes {statistics.median(limits_s) / len(timed):.2f} s"
     yield Row(case, "efficiency", efficiencies, "", CASES[name].target, note)
-    yield Row(case, "what a call costs besides", fixed_s, "s")
+    yield Row(case, "what a call costs besides", besides_s, "s")
 
 
 def rows(n_turns: int = 3, quick: bool = False) -> Iterator[Row]:

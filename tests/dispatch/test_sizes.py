@@ -72,7 +72,7 @@ def test_before_anything_is_known_chunks_double_and_halve_towards_the_end(n_seed
         (1e-7, 1000, 2, 1, [1000]),  # a task costs more
         (1e-4, 1000, 2, 1, [500, 500]),
         (1e-4, 10_000, 2, 1, [2500, 2500, 1250, 1250, 1250, 1250]),
-        (1e-2, 125, 2, 4, [63, 31, 16, 15]),  # the other trials keep the other worker busy
+        (1e-2, 125, 2, 4, [63, 31, 31]),  # the other trials keep the other worker busy
         (1e-3, 125, 2, 4, [125]),
         (100.0, 5, 2, 1, [1, 1, 1, 1, 1]),
         (10.0, 125, 400, 4, [1] * 125),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 # What a task costs the driver, and the workers about as much.
 _TASK_S = 0.0015
-# A chunk should take far longer than that, if there is work enough.
+# A chunk should take far longer than that, if there is work enough; the more so where chunks of
+# other trials fill the end of a trial.
 _SHORT_S = 0.1
+_SHORT_OF_SEVERAL_S = 0.25
 # It is lost if its worker is.
 _LONG_S = 10.0
 # How much of what a chunk may take it is meant to take: at other params seeds may cost more.
@@ -68,7 +70,8 @@ class ChunkSizes:
         n_recent, recent_s = map(sum, zip(*self._recent, strict=True))
         cost_s = max(1e-9, batch * recent_s / n_recent)  # of a batch
         best_s = math.sqrt(n_trials * n_batches * cost_s * _TASK_S)  # with equal chunks
-        short_s = max(_SHORT_S, min(4 * slots * _TASK_S, best_s))
+        least_s = _SHORT_S if n_trials == 1 else _SHORT_OF_SEVERAL_S
+        short_s = max(least_s, min(4 * slots * _TASK_S, best_s))
         most = max(1, int(self._long_s / cost_s))
         n_left = n_batches
         while n_left * cost_s >= 2 * share * short_s:

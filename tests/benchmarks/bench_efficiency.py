@@ -7,8 +7,10 @@ seeds in one message and sends the losses back in another. The limit is the time
 processes spend in the function, evenly divided among them, for some trials from the middle of a
 run. Efficiency is the limit over the time that our run takes from the last tell before these
 trials to the last of theirs: study, ledger and the rest included. The speed of a machine changes
-within minutes, so the limit is the mean of before and after each run. What a call costs besides,
-however many trials it has, is given in seconds: the start of the workers, above all. Only the
+by a quarter within minutes, so the limit is the mean of before and after each run; a second row
+does not depend on the speed: which part of a core each thread that evaluates has, by the kernel's
+accounts. What a call costs besides, however many trials it has, is given in seconds: the start of
+the workers, above all. Only the
 validation is off, so that both do the same. The targets: 0.95 where a trial takes a second, and
 0.90 where it takes a quarter. Some cases run on jobs of a real Slurm as
 well.
@@ -18,18 +20,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
 import attrs
 import numpy as np
+import psutil
 
 import seedwise as sw
 from seedwise.model.racing import looks
@@ -101,24 +107,25 @@ class Case:
     n_seeds: int
     target: str = ">= 0.95"
     #: The trials that are timed. At trial 10 SciPy is imported, to smooth the values: that is a
-    #: part of what a call costs besides, so they come after it where that is affordable.
+    #: part of what a call costs besides, so they come after it. Of long trials all are timed: few
+    #: are affordable, and those in flight at the first and last tell would be much of them.
     timed: range = range(12, 24)
 
     @property
     def n_trials(self) -> int:
         """A run's trials: four are in flight, and so they are when the last timed one is told."""
-        return self.timed.stop + 4
+        return self.timed.stop + (4 if self.timed.start else 0)
 
 
 #: By the cost of a seed, and about what a trial takes on two workers.
 CASES = {
-    "10 us, 1 s": Case(vector, 1_600_000),
+    "10 us, 1 s": Case(vector, 1_600_000, ""),
     "0.1 ms, 0.25 s": Case(short, 40_000, ">= 0.90", range(12, 52)),
     "0.1 ms, 1 s": Case(short, 160_000),
     "1 ms, 0.25 s": Case(medium, 4_000, ">= 0.90", range(12, 52)),
     "1 ms, 1 s": Case(medium, 16_000),
     "10 ms, 1 s": Case(long, 1_600),
-    "1 s, 8 s": Case(second, 64, timed=range(4, 9)),
+    "1 s, 8 s": Case(second, 64, timed=range(12)),
     "0.3 to 30 ms, 1 s": Case(mixed, 10_000),
 }
 
@@ -148,25 +155,74 @@ def time_bare(links: list[Connection], name: str, trials: list[sw.TrialResult]) 
     return took_s
 
 
-def time_ours(
-    name: str, root: str, where: dict[str, Any]
-) -> tuple[float, float, list[sw.TrialResult]]:
-    """Return what the whole call takes, the timed trials alone, and these."""
+class Threads(contextlib.AbstractContextManager["Threads"]):
+    """Samples the processor time of all threads of processes that begin from now on."""
+
+    def __init__(self) -> None:
+        self._older = set(psutil.pids())
+        self._samples: list[tuple[datetime, dict[tuple[int, int], float]]] = []
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._end.wait(1.0):
+            now, seconds = datetime.now(), {}
+            for process in psutil.process_iter():
+                if process.pid in self._older:
+                    continue
+                with contextlib.suppress(psutil.Error):
+                    for each in process.threads():
+                        seconds[process.pid, each.id] = each.user_time + each.system_time
+            self._samples.append((now, seconds))
+
+    def share(self, began: datetime, ended: datetime, n_busiest: int) -> float:
+        """Return which part of a core each of the busiest threads had, between two times."""
+        (first, before), *_, (last, after) = (
+            sample for sample in self._samples if began <= sample[0] <= ended
+        )
+        grown_s = sorted(after[key] - before.get(key, 0.0) for key in after)[-n_busiest:]
+        return sum(grown_s) / n_busiest / (last - first).total_seconds()
+
+
+@attrs.frozen
+class Timed:
+    """What a run of ours took: the whole call, and its timed trials."""
+
+    whole_s: float
+    timed_s: float
+    #: Which part of a core each thread that evaluates had meanwhile.
+    share: float
+    trials: list[sw.TrialResult]
+
+
+def time_ours(name: str, root: str, where: dict[str, Any]) -> Timed:
     case = CASES[name]
     began_s = time.perf_counter()
-    result = sw.optimize_run(
-        case.loss,
-        n_trials=case.n_trials,
-        n_seeds=case.n_seeds,
-        n_validation_seeds=0,
-        run_root=root,
-        progress=False,
-        **where,
+    with Threads() as threads:
+        result = sw.optimize_run(
+            case.loss,
+            n_trials=case.n_trials,
+            n_seeds=case.n_seeds,
+            n_validation_seeds=0,
+            run_root=root,
+            progress=False,
+            **where,
+        )
+    whole_s = time.perf_counter() - began_s
+    found, first = result.study().trials, case.timed.start
+    began = found[first - 1].datetime_complete if first else found[0].datetime_start
+    ended = found[case.timed.stop - 1].datetime_complete
+    return Timed(
+        whole_s,
+        (ended - began).total_seconds(),
+        threads.share(began, ended, where["workers"]),
+        [result.trials[each] for each in case.timed],
     )
-    took_s = time.perf_counter() - began_s
-    told = [trial.datetime_complete for trial in result.study().trials]
-    timed_s = (told[case.timed.stop - 1] - told[case.timed.start - 1]).total_seconds()
-    return took_s, timed_s, [result.trials[each] for each in case.timed]
 
 
 @contextlib.contextmanager
@@ -189,20 +245,22 @@ def bare_processes(n_workers: int) -> Iterator[list[Connection]]:
 def rows_of(name: str, n_workers: int, on_slurm: bool, n_turns: int) -> Iterator[Row]:
     slurm = {"cluster": "slurm", "slurm": sw.SlurmOptions(interface="lo")}
     where = {"workers": n_workers, **(slurm if on_slurm else {"cluster": "local"})}
-    timed = CASES[name].timed
-    efficiencies, besides_s, limits_s = [], [], []
+    case = CASES[name]
+    ours, limits_s = [], []
     with bare_processes(n_workers) as links, tempfile.TemporaryDirectory() as root:
-        *_, trials = time_ours(name, root, where)  # each run has the same trials
+        trials = time_ours(name, root, where).trials  # each run has the same trials
         limits_s.append(time_bare(links, name, trials))
         for _ in range(n_turns):
-            whole_s, timed_s, _ = time_ours(name, root, where)
+            ours.append(time_ours(name, root, where))
             limits_s.append(time_bare(links, name, trials))
-            efficiencies.append(statistics.mean(limits_s[-2:]) / timed_s)
-            besides_s.append(whole_s - CASES[name].n_trials * timed_s / len(timed))
-    case = f"{name} a trial, {n_workers} {'jobs on Slurm' if on_slurm else 'workers'}"
-    note = f"a trial takes {statistics.median(limits_s) / len(timed):.2f} s"
-    yield Row(case, "efficiency", efficiencies, "", CASES[name].target, note)
-    yield Row(case, "what a call costs besides", besides_s, "s")
+    around_s = map(statistics.mean, itertools.pairwise(limits_s))
+    efficiencies = [limit_s / one.timed_s for limit_s, one in zip(around_s, ours, strict=True)]
+    besides_s = [one.whole_s - case.n_trials * one.timed_s / len(trials) for one in ours]
+    title = f"{name} a trial, {n_workers} {'jobs on Slurm' if on_slurm else 'workers'}"
+    note = f"a trial takes {statistics.median(limits_s) / len(trials):.2f} s"
+    yield Row(title, "efficiency", efficiencies, "", case.target, note)
+    yield Row(title, "of a core, each thread that evaluates", [one.share for one in ours])
+    yield Row(title, "what a call costs besides", besides_s, "s")
 
 
 def rows(n_turns: int = 3, quick: bool = False) -> Iterator[Row]:

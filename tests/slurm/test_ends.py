@@ -344,6 +344,26 @@ def test_slurmctld_is_asked_for_what_the_accounting_does_not_know(
     assert ends["7"].words == "its node n3 failed (NODE_FAIL)"
 
 
+@pytest.mark.parametrize(
+    ("sacct", "scontrol", "words"),
+    [
+        ("0:0", "0:11", "it was killed by signal 11 (SIGSEGV)"),  # it has no code yet
+        ("0:0", "2:0", "it exited with code 2"),
+        ("0:0", "0:0", "it failed (FAILED)"),
+        ("9:0", "9:0", "it exited with code 9, or its program was killed by signal 9 (SIGKILL)"),
+        ("9:0", "137:0", "it exited with code 137, so its program was killed by signal 9"),
+    ],
+)
+def test_slurmctld_is_asked_where_the_accounting_may_not_have_the_code(
+    fake: Callable[[str, str], None], sacct: str, scontrol: str, words: str
+) -> None:
+    fake("sacct", f"echo '7|FAILED|{sacct}|n1|'")
+    fake("scontrol", f"echo JobId=$4 JobState=FAILED ExitCode={scontrol} NodeList=n1")
+    ends = ask_ends(["7"])
+    assert ends is not None
+    assert ends["7"].words.startswith(words)
+
+
 def test_missing_commands_mean_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert ask_ends(["7"]) is None

@@ -176,13 +176,14 @@ def ask_ends(job_ids: Iterable[str], timeout_s: float = 10) -> dict[str, JobEnd]
     known = parse_sacct(text or "")
     ends = {job_id: known[job_id] for job_id in wanted if job_id in known}
     # The newest are most likely to be remembered.
-    unsure = [job_id for job_id in wanted if job_id not in ends or _is_cut(ends[job_id])]
+    unsure = [job_id for job_id in wanted if job_id not in ends or _is_unsure(ends[job_id])]
     for job_id in unsure[-_MOST_ASKED:]:
         left = until - time.monotonic()
         shown = _ask(left, "scontrol", "-o", "show", "job", job_id) if left > 0 else None
         end = parse_scontrol(shown or "").get(job_id)
-        if end is not None and (job_id not in ends or end.exit_code > 128):
-            ends[job_id] = end
+        if end is None or (job_id in ends and ends[job_id].exit_code and end.exit_code <= 128):
+            continue
+        ends[job_id] = end
     return ends if ends or text is not None else None
 
 
@@ -288,9 +289,10 @@ def _ends(jobs: Iterable[Iterable[str]], short_of_memory: Collection[str]) -> di
     return ends
 
 
-def _is_cut(end: JobEnd) -> bool:
-    """Tell whether sacct may have taken 128 from the exit code."""
-    return end.state == "FAILED" and not end.signal and _is_deadly(end.exit_code)
+def _is_unsure(end: JobEnd) -> bool:
+    """Tell whether sacct may have taken 128 from the exit code, or does not have it yet."""
+    is_unsure = end.exit_code == 0 or _is_deadly(end.exit_code)
+    return end.state == "FAILED" and not end.signal and is_unsure
 
 
 def _is_deadly(number: int) -> bool:

@@ -35,8 +35,9 @@ from seedwise.study.samplers import distributions, make_sampler
 from tests.benchmarks.table import Row, show
 
 N_TURNS = 5
-#: Trials of a turn; and those of its end that are timed, since a call has more to do at first.
-N_TRIALS, N_TIMED = 50, 25
+#: Trials of a turn; and those of its end that are timed, since a call has more to do at first. All
+#: turns end before the next length begins.
+N_TRIALS, N_TIMED = 35, 20
 
 #: Makes a study longer by a sampler; returns what its last trials took.
 Grow: TypeAlias = Callable[[str, int], list[float]]

@@ -33,6 +33,8 @@ def read_returned(returned: Any) -> tuple[float, Mapping[str, float]]:
     numbers of a dict. A masked value of NumPy is NaN. Raises LossValueError for what is
     neither, is empty, is not finite, or would be left out.
     """
+    if type(returned) is float:  # as most do; what follows would take 0.5 us more
+        return check_finite(returned), _NO_COMPONENTS
     if isinstance(returned, dict | list) and not returned:
         raise LossValueError(returned, f"an empty {_form(returned)} has no mean")
     if isinstance(returned, dict):

@@ -25,11 +25,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
+import dask
 import numpy as np
 import optuna
 from distributed import Client, LocalCluster
 
 import seedwise as sw
+from seedwise.cluster.dask_settings import SCHEDULER_SETTINGS
 from seedwise.model.space import ParameterSpace, checked_space
 from seedwise.study.samplers import distributions, make_sampler
 from tests.benchmarks.table import Row, show
@@ -113,6 +115,7 @@ def rows(quick: bool = False, lengths: list[int] | None = None) -> Iterator[Row]
     for n_params in (2,) if quick else (2, 20):
         with (
             tempfile.TemporaryDirectory() as root,
+            dask.config.set(SCHEDULER_SETTINGS),  # as our own clusters have them
             LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
         ):

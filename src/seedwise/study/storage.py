@@ -1,17 +1,21 @@
 """The study's storage: a DaskStorage over the study file, with a copy of the study at hand."""
 
 import asyncio
+import collections
 import contextlib
+import copy
+import itertools
 import logging
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 from distributed import Client, Scheduler
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import FrozenTrial, TrialState
 from optuna_integration.dask import DaskStorage
 
 from seedwise.errors import StudyFileError
@@ -29,12 +33,31 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
     def __init__(self, client: Client, name: str, path: Path) -> None:
         DaskStorage.__init__(self, None, name, client, register=False)
         self._copy = JournalCopy(path)
+        # By study, those before its first trial in flight. They never change again.
+        self._told: dict[int, list[FrozenTrial]] = collections.defaultdict(list)
         JournalStorage.__init__(self, self._copy)
 
     # Of these, DaskStorage has methods, and JournalStorage has none.
     get_n_trials = BaseStorage.get_n_trials
     get_trial_number_from_id = BaseStorage.get_trial_number_from_id
     get_trial_param = BaseStorage.get_trial_param
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials; JournalStorage gathers all of them one by one at each call."""
+        self.get_study_name_from_id(study_id)  # KeyError if there is no such study
+        told, others = self._told[study_id], []
+        with contextlib.suppress(KeyError):
+            for number in itertools.count(len(told)):
+                trial_id = self.get_trial_id_from_study_id_trial_number(study_id, number)
+                trial = self.get_trial(trial_id)
+                (others if others or not trial.state.is_finished() else told).append(trial)
+        if states is not None:  # at each ask, Optuna looks for those that wait
+            is_of_told = any(state in states for state in TrialState if state.is_finished())
+            told = [trial for trial in told if trial.state in states] if is_of_told else []
+            others = [trial for trial in others if trial.state in states]
+        return copy.deepcopy(told + others) if deepcopy else told + others
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as a bare DaskStorage."""

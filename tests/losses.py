@@ -1,4 +1,7 @@
-"""Losses for the tests: small, noisy, and sensitive to any change of a bit."""
+"""Losses for the tests: small, noisy, and sensitive to any change of a bit.
+
+Each worker imports the module of a loss for each run, so one of its own is quicker than a test's.
+"""
 
 from __future__ import annotations
 
@@ -42,3 +45,36 @@ def picky(params, seed):
 def lonely(params, seed):
     noise = random.Random(f"{sorted(params.items())} {seed}").gauss(0.0, 1.0)
     return (params["x"] - 0.5) ** 2 + abs(params["n"] - 4) / 7 + noise
+
+
+@sw.loss(name="own bowl", description="a bowl for each entry", parameter_space=SPACE)
+def own_bowl(params, seed, context):
+    shift = random.Random(context["entry_id"]).uniform(-1, 1)
+    return bowl({**params, "x": params["x"] - shift}, seed)
+
+
+@sw.loss(name="bad ben", description="fails for ben", parameter_space=SPACE)
+def bad_ben(params, seed, context):
+    if context["entry_id"] == "ben" and context["trial_number"] == 2:
+        raise ValueError(f"ben does not like {params['kind']}")
+    return own_bowl(params, seed, context)
+
+
+@sw.loss(name="cliff", description="fails beyond 0", parameter_space={"x": (-1.0, 1.0)})
+def cliff(params, seed):
+    if params["x"] > 0:
+        raise ArithmeticError("diverged")
+    return -params["x"] + seed
+
+
+# Functions for losses of one name: the code of one, and what it is corrected to.
+
+
+def wrong(params, seed):
+    if params["x"] > 0.4 and seed == 4:
+        raise ArithmeticError("diverged")
+    return right(params, seed)
+
+
+def right(params, seed):
+    return (params["x"] - 0.3) ** 2 + params["y"] + random.Random(seed).random()

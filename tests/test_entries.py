@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import threading
 import time
 from pathlib import Path
@@ -22,24 +21,11 @@ from seedwise.errors import (
     NotARunError,
     OptionError,
 )
-from tests.losses import SPACE, bowl
+from tests.losses import SPACE, bad_ben, own_bowl
 from tests.tables import some, table
 
 ENTRIES = ["anna", "ben", "p 03", "../evil"]
 N_TRIALS = 12  # the first ten of TPE are random: two more see what was told
-
-
-@sw.loss(name="own bowl", description="a bowl for each entry", parameter_space=SPACE)
-def own_bowl(params, seed, context):
-    shift = random.Random(context["entry_id"]).uniform(-1, 1)
-    return bowl({**params, "x": params["x"] - shift}, seed)
-
-
-@sw.loss(name="bad ben", description="fails for ben", parameter_space=SPACE)
-def bad_ben(params, seed, context):
-    if context["entry_id"] == "ben" and context["trial_number"] == 2:
-        raise ValueError(f"ben does not like {params['kind']}")
-    return own_bowl(params, seed, context)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from seedwise.errors import LossFailedError, NoCompleteTrialError, SpaceError
 from seedwise.folder import stop_note
 from seedwise.folder.ledger import Ledger
 from seedwise.study.proposer import Proposer
+from tests.losses import right, wrong
 from tests.tables import bits, some, table
 
 SPACE = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}
@@ -58,16 +59,6 @@ def noted(tmp_path, bad):
         return (params["x"] - 0.3) ** 2 + params["y"] + random.Random(seed).random()
 
     return noted
-
-
-def wrong(params, seed):
-    if params["x"] > 0.4 and seed == 4:
-        raise ArithmeticError("diverged")
-    return (params["x"] - 0.3) ** 2 + params["y"] + random.Random(seed).random()
-
-
-def right(params, seed):
-    return (params["x"] - 0.3) ** 2 + params["y"] + random.Random(seed).random()
 
 
 def lossy(function, space=SPACE):

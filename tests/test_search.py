@@ -24,7 +24,7 @@ from seedwise.errors import (
     RunExistsError,
 )
 from seedwise.study.proposer import Proposer
-from tests.losses import SPACE, bowl
+from tests.losses import SPACE, bowl, cliff
 from tests.tables import some, table
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -249,13 +249,6 @@ def test_a_timeout_leaves_a_run_to_go_on_with(fit):
 
 
 # Failures.
-
-
-@sw.loss(name="cliff", description="fails beyond 0", parameter_space={"x": (-1.0, 1.0)})
-def cliff(params, seed):
-    if params["x"] > 0:
-        raise ArithmeticError("diverged")
-    return -params["x"] + seed
 
 
 def test_pruned_trials_keep_the_sampler_away(fit):

@@ -52,16 +52,12 @@ def noted(tmp_path):
         with (tmp_path / "log").open("a") as file:
             file.write(f"{context['trial_number']} {seed}\n")
         bad = tmp_path / "bad"
-        if bad.exists() and (context["trial_number"], seed) in json_pairs(bad):
+        if bad.exists() and [context["trial_number"], seed] in json.loads(bad.read_text()):
             raise ArithmeticError("diverged")
         noise = random.Random(f"{seed} {params['x']}").gauss(0.0, 0.3)
         return (params["x"] - 0.3) ** 2 + params["y"] ** 2 + noise
 
     return noted
-
-
-def json_pairs(path: Path) -> set[tuple[int, int]]:
-    return {tuple(pair) for pair in json.loads(path.read_text())}
 
 
 def fresh_of(pairs) -> list[tuple[int, int]]:
@@ -77,15 +73,11 @@ def test_the_search_is_the_same_without_a_validation(run):
     assert without == table(run(bowl, run_name="other"))[:-1]
 
 
-def wavy(params, seed):
-    return params["x"] ** 2 + random.Random(seed).gauss(0.0, 0.1)
+WAVY = (lambda params, seed: params["x"] ** 2 + random.Random(seed).gauss(0.0, 0.1)), True
+FLAT = (lambda params, seed: random.Random(f"{params['x']} {seed}").gauss(0.0, 1.0)), False
 
 
-def flat(params, seed):
-    return random.Random(f"{params['x']} {seed}").gauss(0.0, 1.0)
-
-
-@pytest.mark.parametrize(("function", "is_smoothed"), [(wavy, True), (flat, False)])
+@pytest.mark.parametrize(("function", "is_smoothed"), [WAVY, FLAT], ids=["wavy", "flat"])
 @pytest.mark.parametrize("n_fresh", [N_FRESH, 0])
 def test_values_are_smoothed_once_after_the_search(
     run, monkeypatch, function, is_smoothed, n_fresh

@@ -18,13 +18,6 @@ from seedwise.folder.directory import RunDirectory
 SPACE = {"x": (0.0, 1.0), "kind": sw.search_param(allowed=["a", "b"])}
 
 
-@sw.loss(name="bowl", description="a <script>alert(1)</script> & more", parameter_space=SPACE)
-def bowl(params, seed):
-    if seed == 3 and params["x"] > 0.9:
-        raise ValueError("<b>too far</b>")
-    return (params["x"] - 0.3) ** 2 + np.random.default_rng(seed).normal(0, 0.1)
-
-
 class Page(html.parser.HTMLParser):
     """The tables of a page, by the section that they are in; numbers with all digits."""
 
@@ -76,6 +69,13 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(folder, client):
     """A result of each kind."""
+
+    @sw.loss(name="bowl", description="a <script>alert(1)</script> & more", parameter_space=SPACE)
+    def bowl(params, seed):
+        if seed == 3 and params["x"] > 0.9:
+            raise ValueError("<b>too far</b>")
+        return (params["x"] - 0.3) ** 2 + np.random.default_rng(seed).normal(0, 0.1)
+
     where = {"cluster": client, "run_root": folder, "progress": False, "n_seeds": 64}
     search = {"n_trials": 24, "fail_on_chunk_error": False, **where}
     return {

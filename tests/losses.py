@@ -60,6 +60,14 @@ def bad_ben(params, seed, context):
     return own_bowl(params, seed, context)
 
 
+@sw.loss(name="parted", description="fails for ben", parameter_space={"x": (0, 1), "n": (0, 1)})
+def parted(params, seed, context):
+    if context["entry_id"] == "ben" and context["trial_number"] == 1:
+        raise ValueError("could not convert ben")
+    value = params["x"] + 0.1 * seed
+    return {"total_loss": value, "components": {"half": value / 2}}
+
+
 @sw.loss(name="cliff", description="fails beyond 0", parameter_space={"x": (-1.0, 1.0)})
 def cliff(params, seed):
     if params["x"] > 0:

@@ -14,18 +14,10 @@ from scipy import stats
 import seedwise as sw
 from seedwise.folder.directory import RunDirectory
 from seedwise.folder.lease import acquire_lease
-from tests.losses import bowl, picky
+from tests.losses import bowl, parted, picky
 from tests.tables import table
 
 GRID = sw.grid(x=[-1.0, 0.5], rate=[0.1], n=[2, 7], kind=["fancy"])
-
-
-@sw.loss(name="parted", description="fails for ben", parameter_space={"x": (0, 1), "n": (0, 1)})
-def parted(params, seed, context):
-    if context["entry_id"] == "ben" and context["trial_number"] == 1:
-        raise ValueError("could not convert ben")
-    value = params["x"] + 0.1 * seed
-    return {"total_loss": value, "components": {"half": value / 2}}
 
 
 @pytest.fixture

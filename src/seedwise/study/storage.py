@@ -47,7 +47,8 @@ class CachedDaskStorage(JournalStorage, DaskStorage):  # type: ignore[misc]
     ) -> list[FrozenTrial]:
         """Return the trials; JournalStorage gathers all of them one by one at each call."""
         self.get_study_name_from_id(study_id)  # KeyError if there is no such study
-        told, others = self._told[study_id], []
+        told = self._told[study_id]
+        others: list[FrozenTrial] = []
         with contextlib.suppress(KeyError):
             for number in itertools.count(len(told)):
                 trial_id = self.get_trial_id_from_study_id_trial_number(study_id, number)

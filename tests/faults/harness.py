@@ -149,11 +149,11 @@ class Driver:
 
     def finish(self, client: Client) -> str:
         """Resume the run in this process, and return its table."""
-        client.run(_set_variable, LOG_VARIABLE, str(self.evaluation_log))
+        _log_to(client, str(self.evaluation_log))
         try:
             return carry_out_here(client, self.folder, self.name, self._keywords)
         finally:
-            client.run(_set_variable, LOG_VARIABLE, "")
+            _log_to(client, "")
 
     @property
     def table(self) -> str:
@@ -193,8 +193,12 @@ def driver(*args: Any, **keywords: Any) -> Iterator[Driver]:
             made.kill()
 
 
-def _set_variable(name: str, value: str) -> None:
-    os.environ[name] = value
+def _log_to(client: Client, path: str) -> None:
+    """Set the variable on the workers, by no function of ours.
+
+    Its module would stay there, and later losses would be loaded in processes of their own.
+    """
+    client.run(exec, f"import os; os.environ[{LOG_VARIABLE!r}] = {path!r}")
 
 
 def carry_out_here(client: Client, folder: Path, name: str, keywords: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from seedwise.usercode.importing import senders
 from seedwise.worker import plugin as plugin_module
 from seedwise.worker.chunk import ChunkTask, Reference, evaluate_chunk
 from seedwise.worker.plugin import LossPlugin
-from tests.builders import shipment
+from tests.builders import imported, shipment
 
 # As in a run; and no child imports this file, with pytest and Dask.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -269,6 +269,32 @@ def test_a_worker_that_leaves_gives_its_chunk_back(tmp_path, parallelism):
             future.result()
         with pytest.raises(Reschedule):
             run(plugin, task(seeds))
+
+
+def test_a_loss_that_is_being_loaded_when_its_run_ends_leaves_no_module(tmp_path):
+    begun, may_end = tmp_path / "begun", tmp_path / "may_end"
+    source = (
+        "import pathlib, time, seedwise\n"
+        f"pathlib.Path({str(begun)!r}).touch()\n"
+        f"while not pathlib.Path({str(may_end)!r}).exists():\n    time.sleep(0.001)\n"
+        "made = seedwise.loss(name='made', description='m', parameter_space={'x': (0, 1)})(\n"
+        "    lambda params, seed: 0.0)\n"
+    )
+    plugin = LossPlugin("id", imported("made", source), 1, use_processes=False)
+    plugin.setup(None)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(run, plugin, task([1]))
+        try:
+            while not begun.exists():
+                assert not future.done(), future.exception()
+                time.sleep(0.001)
+            plugin.teardown(None)
+            assert "made_module" in sys.modules  # it is being imported still
+        finally:
+            may_end.touch()
+        with pytest.raises(Reschedule):
+            future.result()
+    assert "made_module" not in sys.modules
 
 
 def test_a_vectorized_loss_is_called_once_a_chunk():

@@ -83,14 +83,7 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
         del worker
         self._children.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        # Other work on a worker that was passed goes on; a loss that is being loaded stays.
-        if self._lock.acquire(blocking=False):
-            try:
-                if self._loss is not None:
-                    self._loss = None
-                    self.shipment.release()
-            finally:
-                self._lock.release()
+        self._release()
 
     def evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         """Evaluate a chunk, its seeds spread out; raise Reschedule if the worker leaves."""
@@ -130,7 +123,24 @@ class LossPlugin(WorkerPlugin):  # type: ignore[misc]
                     if not is_foreign and not needs_main_thread(str(error)):
                         raise
                     self._needs_process = True
-            return self._loss
+            loss = self._loss
+        if self._children.closed:
+            self._release()
+            raise Reschedule
+        return loss
+
+    def _release(self) -> None:
+        """Leave this process as it was before the loss, unless a thread is loading it just now.
+
+        That thread calls this itself: other work on a worker that was passed does not wait for it.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._loss is not None:
+                    self._loss = None
+                    self.shipment.release()
+            finally:
+                self._lock.release()
 
     def _evaluate(self, task: ChunkTask, context: Context) -> SeedBlock:
         isolates = self.use_processes or task.isolated or task.time_limit_s is not None

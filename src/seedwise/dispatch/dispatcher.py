@@ -26,9 +26,9 @@ from seedwise.model.trials import ChunkResult
 from seedwise.worker.chunk import ChunkTask, evaluate_chunk, evaluate_pack
 
 _MOMENT_S = 0.05
-# Tasks in a message: the event loop of the scheduler, which is the client's as well, takes 0.1 ms
-# for each, and does nothing else meanwhile.
-_MOST_IN_MESSAGE = 250
+# Tasks in a message: the event loop of the scheduler, which is the client's as well, takes 0.1
+# to 0.4 ms for each, by the machine, and does nothing else meanwhile.
+_MOST_IN_MESSAGE = 100
 # Tasks that are out at once: enough for all slots, and what more of them cost the scheduler.
 _LEAST_OUT = 1000
 _OUT_PER_SLOT = 3

@@ -35,16 +35,9 @@ _logger = logging.getLogger("seedwise")
 # What is of the plan, and not of the one seed; and what is about a run that is there.
 _NOT_OF_ONE_SEED = {
     *(OF_THE_CALL - {"insecure", "run_root"}),
-    "array_parallelism_limit",
-    "chunk_size",
-    "fail_on_chunk_error",
-    "n_seeds",
-    "n_validation_candidates",
-    "n_validation_seeds",
-    "num_chunks",
-    "prune_failed_trials",
-    "timeout",
-    "workers",
+    *("array_parallelism_limit", "chunk_size", "fail_on_chunk_error", "n_seeds", "num_chunks"),
+    *("n_validation_candidates", "n_validation_seeds", "prune_failed_trials"),
+    *("timeout", "workers"),
 }
 
 # A job that was cancelled just now may still write its log.

@@ -28,17 +28,8 @@ from seedwise.usercode.shipment import Shipment
 
 #: Keywords that are about a call, and not about the run.
 OF_THE_CALL = {
-    "accept_changes",
-    "assume_yes",
-    "clean_run_dir",
-    "insecure",
-    "refine_search_factor",
-    "retry_failed",
-    "run_name",
-    "run_name_prefix",
-    "run_root",
-    "take_over",
-    "trial_nums",
+    *("accept_changes", "assume_yes", "clean_run_dir", "insecure", "refine_search_factor"),
+    *("retry_failed", "run_name", "run_name_prefix", "run_root", "take_over", "trial_nums"),
 }
 
 #: What ``run.json`` says of a shipment, besides its pickle.

@@ -34,26 +34,14 @@ FORMAT_VERSION = 5
 GITIGNORE = b"*\n"
 
 _PACKAGES = (
-    "seedwise",
-    "dask",
-    "distributed",
-    "dask-jobqueue",
-    "optuna",
-    "optuna-integration",
-    "numpy",
-    "scipy",
+    *("seedwise", "dask", "distributed", "dask-jobqueue", "optuna", "optuna-integration"),
+    *("numpy", "scipy"),
 )
 
 #: What may be in a folder before the run in it has begun.
 BEFORE_IT_BEGINS = {
-    ".gitignore",
-    "chunks.ledger",
-    "code",
-    "driver.lease",
-    "driver.lease.lock",
-    "environment.json",
-    "events.jsonl",
-    "run.json",
+    *(".gitignore", "chunks.ledger", "code", "driver.lease", "driver.lease.lock"),
+    *("environment.json", "events.jsonl", "run.json"),
 }
 
 

@@ -52,6 +52,11 @@ def plain_scalar(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple, and anything else as it is: a check says what is wrong with it."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def space_to_json(space: ParameterSpace) -> dict[str, Any]:
     """Return a space as JSON has it; `space_from_json` reads it."""
     return {
@@ -65,12 +70,8 @@ def space_to_json(space: ParameterSpace) -> dict[str, Any]:
 
 def space_from_json(content: Mapping[str, Mapping[str, Any]]) -> ParameterSpace:
     """Return the space that `space_to_json` wrote."""
-
-    def read(value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     return {
-        name: SearchParam(**{field: read(value) for field, value in fields.items()})
+        name: SearchParam(**{field: as_tuple(value) for field, value in fields.items()})
         for name, fields in content.items()
     }
 

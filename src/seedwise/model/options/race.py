@@ -1,12 +1,12 @@
 """The option that says how many seeds trials get; `seedwise.model.racing` has what follows."""
 
 import json
-import math
 from typing import Any
 
 import attrs
 
 from seedwise.errors import OptionError
+from seedwise.model.space import is_finite
 
 # At a higher one, a trial could be dropped that is better than the incumbent.
 _HIGHEST_LEVEL = 0.5
@@ -116,9 +116,4 @@ def is_whole(value: object, least: int) -> bool:
 
 def is_number(value: object) -> bool:
     """Tell whether a value is an int or a float, and finite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
-        return False
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)

@@ -11,11 +11,7 @@ from seedwise.model.options import checks
 from seedwise.model.options.fields import Group, Options, options_class
 from seedwise.model.options.hints import hinted
 from seedwise.model.slurm_time import as_timedelta, walltime
-
-
-def as_tuple(value: Any) -> Any:
-    """Return a list as a tuple; the check says what is wrong with anything else."""
-    return tuple(value) if isinstance(value, list) else value
+from seedwise.model.space import as_tuple
 
 
 def _lines(value: Any) -> Any:

@@ -12,9 +12,9 @@ from seedwise.errors import OptionError
 from seedwise.model.options import checks
 from seedwise.model.options.fields import Group, Options, keyword_names, options_class
 from seedwise.model.options.hints import refuse_unknown
-from seedwise.model.options.slurm import SlurmOptions, as_tuple, from_dict, slurm_options
+from seedwise.model.options.slurm import SlurmOptions, from_dict, slurm_options
 from seedwise.model.slurm_time import as_timedelta, walltime
-from seedwise.model.space import ParamValue
+from seedwise.model.space import ParamValue, as_tuple
 
 _DIRECTION = "direction='minimize' or 'maximize' says which mean loss is best."
 _MODE_HINTS = {

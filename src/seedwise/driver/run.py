@@ -17,7 +17,7 @@ from seedwise.engine.engine import Job
 from seedwise.errors import ChangedRunError, OptionError
 from seedwise.folder.directory import EventLog, JsonFile, RunDirectory, drop_code, utc_now
 from seedwise.folder.history import History, take_up_history
-from seedwise.model.options.race import Race, race_to_json
+from seedwise.model.options.race import race_to_json
 from seedwise.model.options.study import EntriesOptions, RunOptions, SweepOptions
 from seedwise.model.points import refined_space
 from seedwise.model.space import ParameterSpace, space_from_json, space_to_json
@@ -127,10 +127,8 @@ class Run:
         options["seeds"] = plan.seeds.tolist() if self.options.seeds is not None else None
         options["given"] = sorted(options["given"])
         for name, value in options.items():
-            if hasattr(value, "to_manifest_dict"):
-                options[name] = value.to_manifest_dict()
-            elif isinstance(value, Race):
-                options[name] = race_to_json(value)
+            is_source = hasattr(value, "to_manifest_dict")
+            options[name] = value.to_manifest_dict() if is_source else race_to_json(value)
         return {
             "kind": self.options.kind,
             "loss_name": loss.name,
@@ -143,9 +141,7 @@ class Run:
             "seed_end": int(plan.seeds[-1]),
             "chunk_size": plan.chunk_size,
             "num_chunks": self.parts.n_chunks,
-            "parameter_space": {
-                name: attrs.asdict(param) for name, param in loss.parameter_space.items()
-            },
+            "parameter_space": space_to_json(loss.parameter_space),
             **({} if source is None else {"source": source.to_manifest_dict()}),
             **self.history.to_meta(),
             "options": options,

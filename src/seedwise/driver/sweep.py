@@ -134,15 +134,10 @@ class SweepProposer:
         """Keep how a case turned out."""
         proposal, asked_s = self._asked[outcome.number]
         told = TrialResult(
-            number=outcome.number,
             params=proposal.params,
-            value=outcome.value,
-            stderr=outcome.stderr,
-            n_seeds=outcome.n_seeds,
             state=outcome.state,
             duration_s=time.monotonic() - asked_s,
-            error=outcome.error,
-            components=outcome.components,
+            **attrs.asdict(outcome, recurse=False, filter=attrs.filters.exclude("pruned")),
         )
         self._table.add([told], [params_digest(proposal.params)])
         del self._asked[outcome.number]

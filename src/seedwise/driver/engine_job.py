@@ -2,6 +2,7 @@
 
 import contextlib
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar, Generic
 
@@ -27,6 +28,8 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
     n_seeds_unused = 0
     #: How many trials were asked for in all.
     n_planned: int
+    best: TrialResult | None = None
+    _counts: Counter[TrialState]
 
     def __init__(self, run: Run, *, is_left: bool) -> None:
         self.run = run
@@ -39,6 +42,11 @@ class EngineJob(Work[Result_co], Generic[Result_co]):
         self._part = ""
         #: What is to be closed at the end of the part of the work that is open.
         self.closing = contextlib.ExitStack()
+
+    @property
+    def counts(self) -> Counter[TrialState]:
+        """How many trials are told, by state."""
+        return self._counts
 
     def in_flight(self) -> InFlight:
         """Return what is in flight."""

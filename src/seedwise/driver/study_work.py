@@ -20,7 +20,7 @@ from seedwise.folder.ledger import FRAMING as LEDGER
 from seedwise.folder.ledger import Ledger
 from seedwise.folder.ledger import read_trials as read_losses
 from seedwise.model.events import Event, TrialFinished
-from seedwise.model.trials import TrialResult, TrialState, best_trial
+from seedwise.model.trials import TrialResult, best_trial
 from seedwise.model.validation import Validation, in_words
 from seedwise.results.read import read_study
 from seedwise.results.study import OptimizeResult, read_validation
@@ -31,6 +31,8 @@ from seedwise.study.proposer import StudyPlan, open_proposer, read_params, read_
 
 class StudyWork(EngineJob[OptimizeResult]):
     """The work on a study, of which these trials are told; without a plan, nothing is left."""
+
+    seeds_saved = 0
 
     def __init__(
         self, run: Run, trials: Sequence[TrialResult], plan: StudyPlan | None = None
@@ -49,13 +51,8 @@ class StudyWork(EngineJob[OptimizeResult]):
     def _count(self) -> None:
         """Count the trials told; those that are told later are added, as there may be many."""
         self._counts = Counter(trial.state for trial in self.trials)
-        self._best = best_trial(self.trials, self.run.options.direction)
-        self._n_saved = self.run.parts.looks.n_saved(self.trials)
-
-    @property
-    def best(self) -> TrialResult | None:
-        """The best trial told."""
-        return self._best
+        self.best = best_trial(self.trials, self.run.options.direction)
+        self.seeds_saved = self.run.parts.looks.n_saved(self.trials)
 
     @property
     def n_trials(self) -> int:
@@ -63,16 +60,6 @@ class StudyWork(EngineJob[OptimizeResult]):
         options = self.run.options
         is_spent = validation.are_seeds_spent(options, self.trials)
         return len(self.trials) + self.in_flight().n_trials if is_spent else options.n_trials
-
-    @property
-    def seeds_saved(self) -> int:
-        """How many seeds the race has saved."""
-        return self._n_saved
-
-    @property
-    def counts(self) -> Counter[TrialState]:
-        """How many trials are told, by state."""
-        return self._counts
 
     @property
     def is_finished(self) -> bool:
@@ -187,8 +174,8 @@ class StudyWork(EngineJob[OptimizeResult]):
             super().take(workplace, event)
         elif self._halving is None:
             self._counts[event.trial.state] += 1
-            self._best = event.best
-            self._n_saved += self.run.parts.looks.n_saved([event.trial])
+            self.best = event.best
+            self.seeds_saved += self.run.parts.looks.n_saved([event.trial])
             super().take(workplace, event)
         elif event.failure is not None:
             trial, seed = event.trial, event.failure.seed

@@ -37,7 +37,6 @@ class SweepWork(EngineJob[SweepResult]):
     packs = True
     summary_every_s = 0.5  # a sweep may tell thousands of trials in a second
     n_trials = 0
-    best: TrialResult | None = None
 
     def __init__(self, run: Run, numbers: Sequence[int] | None, *, is_left: bool) -> None:
         super().__init__(run, is_left=is_left)
@@ -48,11 +47,6 @@ class SweepWork(EngineJob[SweepResult]):
         self.n_trials = n_left if numbers is None else self.counts.total() + n_left
         self.n_planned = self.n_trials
         self.n_chunks = [run.parts.n_chunks * min(n_left, _MOST_AT_ONCE)]
-
-    @property
-    def counts(self) -> Counter[TrialState]:
-        """How many trials are told, by state."""
-        return self._counts
 
     def open(self, workplace: Workplace) -> Engine | None:
         """Begin the work, which has one part."""

@@ -67,15 +67,11 @@ def _more_memory(failure: str) -> tuple[str, str]:
     if took and job:
         job_mb, n_cpus = int(job[1]), int(job[2])
         more = f"{math.ceil(_TIMES * max(job_mb, int(took[1])) / n_cpus / 1024)}G"
-        return (
-            f"The job has {job_mb} MB: give more, such as mem_per_cpu={more!r}",
-            f"--mem-per-cpu {more}",
-        )
+        words = f"The job has {job_mb} MB: give more, such as mem_per_cpu={more!r}"
+        return words, f"--mem-per-cpu {more}"
     if took:
-        return (
-            f"The worker may have {took[2]} MB: of fewer workers each may have more",
-            "--workers 1",
-        )
+        words = f"The worker may have {took[2]} MB: of fewer workers each may have more"
+        return words, "--workers 1"
     return "Give more memory: a larger mem_per_cpu on Slurm, or fewer workers", ""
 
 

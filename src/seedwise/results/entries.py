@@ -68,20 +68,17 @@ class MultiOptimizeResult(Reported):
     @property
     def validated_values_by_entry(self) -> dict[str, float]:
         """The `validated_value` of each entry that has one."""
-        return {
-            entry: one.validated_value
-            for entry, one in self.results_by_entry.items()
-            if one.validated_value is not None
-        }
+        return self._of_each("validated_value")
 
     @property
     def validated_params_by_entry(self) -> dict[str, dict[str, ParamValue]]:
         """The `validated_params` of each entry that has some."""
-        return {
-            entry: one.validated_params
-            for entry, one in self.results_by_entry.items()
-            if one.validated_params is not None
-        }
+        return self._of_each("validated_params")
+
+    def _of_each(self, name: str) -> dict[str, Any]:
+        """Return what results have under a name, by entry; without those that have nothing."""
+        found = {entry: getattr(one, name) for entry, one in self.results_by_entry.items()}
+        return {entry: value for entry, value in found.items() if value is not None}
 
     @property
     def plot(self) -> EntryPlots:

@@ -46,7 +46,10 @@ def pack(loss: LossDefinition, options: WorkOptions) -> Packed:
     module, also = _loss_module(options.loss_module)
     home = str(getattr(loss.function, "__module__", None))
     argv = argv_of(loss) if options.forward_sys_argv_to_workers else None
-    code, files = take_snapshot(argv, {**dict.fromkeys([home, *_imported(loss)]), **also})
+    # What it imports when it is called may have no source that says so.
+    own = getattr(inspect.unwrap(loss.function), "__code__", None)
+    names = [name for step, name in code_steps(own) if step == "IMPORT_NAME"] if own else []
+    code, files = take_snapshot(argv, {**dict.fromkeys([home, *names]), **also})
     variable: str | None = None
     if module is None and (by_name := name_of(loss, code.sources.get)) is not None:
         module, variable = by_name
@@ -91,9 +94,3 @@ def _loss_module(module: str | None) -> tuple[str | None, Mapping[str, Path | No
     elif is_importable(module):
         return module, {module: None}
     raise OptionError("loss_module", module, "a module or .py file that can be imported")
-
-
-def _imported(loss: LossDefinition) -> list[str]:
-    """Return what a loss imports when it is called, which may have no source that says so."""
-    code = getattr(inspect.unwrap(loss.function), "__code__", None)
-    return [name for step, name in code_steps(code) if step == "IMPORT_NAME"] if code else []

@@ -42,7 +42,6 @@ _LOOK_EVERY_S = 15  # at most: a reason that never clears is to be known within 
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"", None, "0.0.0.0", "::", "[::]", "*"}  # one address it is to be, and no other
 
-
 # dask-jobqueue 0.9.0 would take SIGINT when it is imported, in whichever thread.
 _install, signal.signal = signal.signal, lambda *_: None
 try:

@@ -17,7 +17,6 @@ DEFAULT_NUM_CHUNKS = 10
 _MOST_SEEDS = 10**8
 _MOST_CHUNKS = 10**6
 
-
 #: Yields the sizes of the chunks that so many seeds are cut into, of which the last may be short.
 Cut: TypeAlias = Callable[[int], Iterable[int]]
 

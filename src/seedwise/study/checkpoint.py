@@ -12,7 +12,6 @@ _MAGIC = b"seedwise"
 _HEADER = struct.Struct("<8sII")  # magic, checksum and length of the body
 _BODY = struct.Struct("<QQ")  # serial number, position; the state follows
 
-
 #: The length of the study file, in bytes, when a sampler's state was saved; and that, pickled.
 Checkpoint: TypeAlias = tuple[int, bytes]
 

@@ -29,7 +29,6 @@ _GUARDED = "__mp_main__"
 #: what their shipments are marked with: they are not imported from a snapshot here.
 senders: dict[str, contextvars.Context] = {}
 
-
 _lock = threading.RLock()
 # The code that this process holds, once for each holder, and what leaves it as it was before.
 _held: list[Code] = []

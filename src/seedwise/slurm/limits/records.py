@@ -384,7 +384,5 @@ class SlurmLimits(_Facts):
         QosLimits or None
             The QoS; None if `name` is None, there is no QoS of that name, or it is unknown.
         """
-        for qos in self.qos:
-            if name is not None and qos.name.casefold() == name.casefold():
-                return qos
-        return None
+        wanted = None if name is None else name.casefold()
+        return next((qos for qos in self.qos if qos.name.casefold() == wanted), None)

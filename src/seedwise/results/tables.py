@@ -138,10 +138,8 @@ class TrialsResult(Reported):
         best = self.best
         if best is None:
             errors, path = list(self._errors().values()), Path(self.run_dir)
-            home = run_of_entry(path)
-            raise NoCompleteTrialError(
-                path, len(errors), next(iter(errors), None), home.path if home else path
-            )
+            home = RunDirectory(path, run_of_entry(path)).home.path
+            raise NoCompleteTrialError(path, len(errors), next(iter(errors), None), home)
         return best
 
     def _repr_html_(self) -> str:

@@ -88,7 +88,5 @@ def clean_run(run_dir: str | Path, *, take_over: bool = False) -> CleanedRun:
     >>> cleaned.cancelled_jobs, cleaned.removed
     ((), ())
     """
-    progress = ProgressLines()
-    return clean(
-        existing_run(run_dir), take_over=take_over, tell=lambda text: progress(Noted(text))
-    )
+    directory, progress = existing_run(run_dir), ProgressLines()
+    return clean(directory, take_over=take_over, tell=lambda text: progress(Noted(text)))

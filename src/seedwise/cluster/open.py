@@ -40,9 +40,8 @@ def check_place(options: WorkOptions) -> None:
         require_slurm(scheduler_interface(slurm), keyword)
         require_python(slurm)
     elif options.workers is not None:
-        raise OptionError(
-            "workers", options.workers, "None for a cluster that you pass: it is never scaled"
-        )
+        allowed = "None for a cluster that you pass: it is never scaled"
+        raise OptionError("workers", options.workers, allowed)
     else:
         _refuse_own_task(options.cluster)
 

@@ -110,9 +110,8 @@ class Place(contextlib.AbstractContextManager["Place"]):
 
     def scale(self, least: int, most: int) -> None:
         """Change the bounds of the number of workers; takes effect soon after."""
-        raise OptionError(
-            "workers", (least, most), "left to the owner of a cluster that was passed"
-        )
+        allowed = "left to the owner of a cluster that was passed"
+        raise OptionError("workers", (least, most), allowed)
 
     def follow(self, chunks_out: Callable[[], int], depart: Callable[..., None]) -> None:
         """Have the pool follow the chunks that are out; `depart` runs on a worker that leaves."""

@@ -87,9 +87,8 @@ def check_seed(
             ) from None
         except errors.ChunkTooLongError as error:
             text = f"one seed takes longer than a job lasts ({exact_duration(error.walltime_s)})"
-            raise errors.CheckFailedError(
-                loss.name, {}, seed, type(error).__name__, text
-            ) from None
+            kind = type(error).__name__
+            raise errors.CheckFailedError(loss.name, {}, seed, kind, text) from None
         except errors.RunStopped as stopped:  # the folder, with which to go on, is about to go
             by = "" if stopped.signal is None else f" by {stopped.signal.name}"
             stopped.args = (f"the check was stopped{by}; nothing is left of it",)

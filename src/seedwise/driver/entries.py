@@ -190,9 +190,8 @@ class EntriesWork(Work[MultiOptimizeResult]):
         """Prepare the folder for the work on these entries."""
         factor = self.run.options.refine_search_factor
         if factor is not None and left and self.run.history.is_new:
-            raise errors.OptionError(
-                "refine_search_factor", factor, "None for a run that begins now"
-            )
+            allowed = "None for a run that begins now"
+            raise errors.OptionError("refine_search_factor", factor, allowed)
         for mine in left:
             with self.noting_errors(mine.options.entry_id):
                 entry = Entry(self, *study_work.recovered_study(mine))

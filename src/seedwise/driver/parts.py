@@ -172,9 +172,8 @@ def plan_of(loss: LossDefinition, options: WorkOptions) -> SeedPlan:
     trial_looks, n_chunks = looks(options.race, len(plan.seeds)), plan.n_chunks
     measured, batch = options.num_chunks is None, None
     if measured:  # at first ten chunks a trial, or of 100 seeds, or two for each worker asked for
-        most = (
-            options.workers if isinstance(options.workers, int) else max(options.workers or (0,))
-        )
+        workers = options.workers
+        most = workers if isinstance(workers, int) else max(workers or (0,))
         lag = options.lag_of(trial_looks)
         n_chunks = max(n_chunks, DEFAULT_NUM_CHUNKS, -(-2 * most // lag))
         # What a vectorized loss makes of a seed may depend, in its last bit, on those beside it.

@@ -253,14 +253,9 @@ class OpenTrial:
         raw = estimate(self.losses[own])
         told = self._own.estimate(self.losses, self._look) if self.is_dropped else raw
         parts = {name: component_mean(part[own]) for name, part in self._components.items()}
-        return TrialOutcome(
-            number,
-            told.mean,
-            told.stderr,
-            told.n_seeds,
-            components=parts,
-            raw_value=raw.mean if self.is_dropped else None,
-        )
+        found = told.mean, told.stderr, told.n_seeds
+        raw_value = raw.mean if self.is_dropped else None
+        return TrialOutcome(number, *found, components=parts, raw_value=raw_value)
 
     def _decided_by(self, send: list[Chunk]) -> Step:
         """Decide the looks that have all their results; what must begin for that is sent, too."""

@@ -334,9 +334,8 @@ class CaseIndexError(SeedwiseError, IndexError):
 
     def __init__(self, index: int, n_cases: int) -> None:
         self.index, self.n_cases = index, n_cases
-        super().__init__(
-            f"there is no case {shown(index)}: the source's cases are 0 to {shown(n_cases - 1)}"
-        )
+        last = shown(n_cases - 1)
+        super().__init__(f"there is no case {shown(index)}: the source's cases are 0 to {last}")
 
 
 class MissingExtraError(SeedwiseError, ImportError):

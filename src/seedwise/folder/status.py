@@ -54,9 +54,8 @@ def _reckoned(directory: RunDirectory) -> RunStatus:
         written_at = datetime.fromtimestamp(written_s, UTC).isoformat(timespec="seconds")
     completed_at = meta.get("completed_at_utc")
     times = (meta["started_at_utc"], *meta["resumed_at_utc"], completed_at, written_at)
-    n_told, n_failed, n_pruned = (
-        summary.get(key, 0) for key in ("n_told", "n_failed", "n_pruned")
-    )
+    keys = ("n_told", "n_failed", "n_pruned")
+    n_told, n_failed, n_pruned = (summary.get(key, 0) for key in keys)
     # The options first: they are what a driver that has just begun was asked for.
     options = meta["options"]  # of a sweep they have no number: its source decides
     asked: int = options.get("n_trials", 0) * len(options.get("entry_ids", [0]))

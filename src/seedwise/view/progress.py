@@ -163,9 +163,8 @@ def _trial(event: events.TrialFinished, run_dir: Path) -> list[str]:
         if event.failure.kind is not FailureKind.LOSS:  # the words of a dead process are only here
             lines += [f"    {line}" for line in event.failure.traceback.splitlines()[1:]]
         if event.entry_id is None:  # an entry has a folder of its own
-            lines.append(
-                f"to see why: {replay_command(run_dir, trial.number, event.failure.seed)}"
-            )
+            why = replay_command(run_dir, trial.number, event.failure.seed)
+            lines.append(f"to see why: {why}")
     return lines
 
 

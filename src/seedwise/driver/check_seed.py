@@ -48,10 +48,7 @@ _REMOVE_EVERY_S = 0.25
 def check_seed(
     loss: LossDefinition, options: RunOptions, seed: int, listen: Callable[[Event], None]
 ) -> dict[str, Any]:
-    """Evaluate one seed as a run with these options would; CheckFailedError if the loss fails.
-
-    Returns what it showed, by the fields of `CheckReport`.
-    """
+    """Return what one seed shows, by the fields of `CheckReport`; CheckFailedError if it fails."""
     one = RunOptions.from_keywords(_keywords(options, seed))
     parts = make_parts(loss, one)
     with _passing_folder(Path(one.run_root)) as directory:

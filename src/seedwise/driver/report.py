@@ -58,10 +58,7 @@ class Listeners:
 
 
 class Reporter:
-    """What tells of the work on a run: notes, and the progress, also before there is a place.
-
-    `pages` makes what shows the run in a browser; None if nothing does.
-    """
+    """What tells of the work on a run: notes, and the progress, also before there is a place."""
 
     def __init__(
         self,
@@ -71,7 +68,7 @@ class Reporter:
     ) -> None:
         self.work = work
         self.listen = listen
-        self.pages = pages
+        self.pages = pages  # makes what shows the run in a browser; None if nothing does
         self._in_flight = InFlight()  # when the status was "running" last
         self._validation_began: tuple[float, int] | None = None  # when, and how many were done
         self._n_before = work.counts.total()  # told by earlier drivers

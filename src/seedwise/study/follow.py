@@ -15,10 +15,7 @@ from seedwise.study.storage import quiet_optuna
 
 
 class _Studies(BaseJournalBackend):
-    """Several journals, each of one study, as one journal of all, for reading only.
-
-    They are given by the names that the studies are to have.
-    """
+    """Journals of a study each, by the names that these are to have, as one to be read only."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths

@@ -246,7 +246,10 @@ class LocalPlace(Place):
     def _start_failed(self, n_workers: int, now_s: float) -> None:
         self._failed_starts.failed(now_s)
         n_failed = self._failed_starts.n_failures
-        why = _root(self.cluster.start_error)
+        error: BaseException | None = self.cluster.start_error
+        while error is not None and error.__cause__ is not None:  # Dask only says: a nanny failed
+            error = error.__cause__
+        why = "no reason given" if error is None else f"{type(error).__name__}: {error}"
         workers = span(n_workers, n_workers, "worker")
         self.say("lost", f"{workers} did not start: {why}", warns=True)
         # Workers that had joined and are away are restarted by their nannies.
@@ -297,13 +300,6 @@ def _elapsed_s(since_s: dict[Any, float], name: Any, now_s: float, *, ends: bool
         since_s.pop(name, None)
         return 0.0
     return now_s - since_s.setdefault(name, now_s)
-
-
-def _root(error: BaseException | None) -> str:
-    """Return the root cause of an error: Dask only says that a nanny failed."""
-    while error is not None and error.__cause__ is not None:
-        error = error.__cause__
-    return "no reason given" if error is None else f"{type(error).__name__}: {error}"
 
 
 _spawning = threading.Lock()

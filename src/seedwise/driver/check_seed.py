@@ -191,16 +191,13 @@ def _passing_folder(root: Path) -> Iterator[RunDirectory]:
     try:
         yield open_run_directory(root, name, name)
     finally:
-        _remove(root / name)
+        for _ in range(_REMOVALS):
+            shutil.rmtree(root / name, ignore_errors=True)
+            if not (root / name).exists():
+                break
+            time.sleep(_REMOVE_EVERY_S)
+        else:
+            _logger.warning("%s could not be removed", root / name)
         for path in made:
             with contextlib.suppress(OSError):  # others use it by now
                 path.rmdir()
-
-
-def _remove(path: Path) -> None:
-    for _ in range(_REMOVALS):
-        shutil.rmtree(path, ignore_errors=True)
-        if not path.exists():
-            return
-        time.sleep(_REMOVE_EVERY_S)
-    _logger.warning("%s could not be removed", path)

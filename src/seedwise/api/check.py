@@ -115,8 +115,7 @@ def _defaults(options: RunOptions, parts: Parts, workers: int | None) -> dict[st
         "workers": workers,
         "worker_parallelism": options.worker_parallelism,
     }
-    given = set(options.given)
-    given |= {"n_seeds"} if "seeds" in given else set()
+    given = options.given | ({"n_seeds"} if "seeds" in options.given else set())
     return {
         name: value for name, value in values.items() if value is not None and name not in given
     }

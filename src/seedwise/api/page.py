@@ -41,8 +41,7 @@ def show_optuna(run_dir: str | Path, say: Callable[[str], None]) -> None:
     files = {entry: folder.study_file for entry, folder in entry_folders(directory).items()}
     if meta["kind"] == "run":
         files = {meta["study_name"]: directory.study_file}
-    storage = followed_storage(files)
-    fallback = {"fallback": WSGIContainer(wsgi(storage))}
+    fallback = {"fallback": WSGIContainer(wsgi(followed_storage(files)))}
     _serve(lambda: Application([(r".*", FallbackHandler, fallback)]), "dashboard", say)
 
 

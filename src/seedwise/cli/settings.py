@@ -145,8 +145,7 @@ def _checked(path: Path, content: dict[str, Any]) -> dict[str, Settings]:
         shown = ".".join(filter(None, (of_pyproject, table)))
         values = rest.pop(table, {}) if table else rest
         if not isinstance(values, dict):
-            problem = f"{table}={values!r}: must be a table, [{shown}]"
-            raise SettingsFileError(path, problem, table)
+            raise SettingsFileError(path, f"{table}={values!r}: must be a table, [{shown}]", table)
         found[table] = {
             key: _setting(path, table, shown, key, value) for key, value in values.items()
         }

@@ -60,8 +60,7 @@ class FrameFile:
         """Open the file."""
         with contextlib.ExitStack() as closing:
             with writing(self._path):
-                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-                self._handle = os.open(self._path, flags, 0o600)
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
                 closing.callback(os.close, self._handle)
                 self._end = os.fstat(self._handle).st_size
             if self._end == 0:

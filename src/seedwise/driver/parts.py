@@ -209,8 +209,7 @@ def _saved_sampler(study: StudyOptions | None) -> tuple[bytes | None, object]:
         return pickled, pickle.loads(pickled)
     except Exception as error:
         hint = f"It is saved in the run's folder, so that the run can be resumed ({error})."
-        allowed = "one that can be pickled"
-        raise OptionError("sampler", study.sampler, allowed, hint) from error
+        raise OptionError("sampler", study.sampler, "one that can be pickled", hint) from error
 
 
 def _text(pickled: bytes | None) -> str | None:

@@ -69,8 +69,7 @@ def unfinished_run(
 ) -> RunDirectory | None:
     """Return the newest of the loss's runs that got a number, if it is unfinished."""
     root = run_root.expanduser().absolute()
-    stem = _stem(f"{loss_name}{suffix}")
-    numbers = _numbers(root, stem) if root.is_dir() else {}
+    numbers = _numbers(root, _stem(f"{loss_name}{suffix}")) if root.is_dir() else {}
     for number in sorted(numbers, reverse=True):
         directory = RunDirectory(root / numbers[number])
         if directory.has_begun:

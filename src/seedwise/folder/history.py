@@ -49,8 +49,7 @@ class History:
 
     def to_meta(self) -> dict[str, Any]:
         """Return what ``meta.json`` says of it."""
-        said = attrs.filters.exclude(*_NOT_IN_META)
-        return attrs.asdict(self, recurse=False, filter=said)
+        return attrs.asdict(self, recurse=False, filter=attrs.filters.exclude(*_NOT_IN_META))
 
 
 def take_up_history(

@@ -110,8 +110,7 @@ def artifacts(run_dir: Path) -> dict[int, tuple[Path, ...]]:
 def _first_position(number: int, name: str) -> int:
     match = _ATTEMPT.fullmatch(name)
     if match is None or int(match[1]) != number:
-        problem = f"{name!r} is not a folder of an evaluation of trial {number}"
-        raise ValueError(problem)
+        raise ValueError(f"{name!r} is not a folder of an evaluation of trial {number}")
     return int(match[2])
 
 

@@ -159,8 +159,7 @@ def loss(
     first_seed = checked_seed("seed_start", seed_start)
 
     def define(function: LossFunction) -> LossDefinition:
-        shape = _call_shape(function, vectorized)
-        call = (function, shape, first_seed, bool(vectorized))
+        call = (function, _call_shape(function, vectorized), first_seed, bool(vectorized))
         _registry[name] = definition = LossDefinition(name, description, space, *call)
         return definition
 

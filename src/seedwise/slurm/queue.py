@@ -103,8 +103,7 @@ def require_slurm(interface: str | None, keyword: str = "interface") -> None:
             "If the nodes' interface has another name, give both: "
             "SlurmOptions(interface=..., scheduler_interface=...)."
         )
-        allowed = f"one of this machine's: {', '.join(known)}"
-        raise OptionError(keyword, interface, allowed, hint)
+        raise OptionError(keyword, interface, f"one of this machine's: {', '.join(known)}", hint)
 
 
 def quoted(text: str) -> str:

@@ -78,8 +78,7 @@ def find_loss(module: str, variable: str) -> LossDefinition:
     """Return the loss that an import defines, or raise ImportError; pickles call this, too."""
     found = getattr(importlib.import_module(module), variable, None)
     if not isinstance(found, LossDefinition):
-        msg = f"the import of {module} defines no loss {variable!r}, but {found!r}"
-        raise ImportError(msg)
+        raise ImportError(f"the import of {module} defines no loss {variable!r}, but {found!r}")
     return found
 
 

@@ -304,8 +304,7 @@ class EndedJobs:
         if failed:
             self._failed_starts.append(node)
         if failed and node is not None:
-            log = log_tail(self._log_dir, job.job_id)
-            if code in (126, 127) or "No module named" in log:
+            if code in (126, 127) or "No module named" in log_tail(self._log_dir, job.job_id):
                 self._without_command.add(node)
             if self._is_commands_fault:
                 self.nodes.forget()

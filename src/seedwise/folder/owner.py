@@ -55,8 +55,7 @@ def _other_owner(path: Path) -> str | None:
             uid = one.stat().st_uid
             if uid == os.getuid():
                 return None
-            try:
+            with contextlib.suppress(KeyError):  # known on the machine that the folder is from
                 return pwd.getpwuid(uid).pw_name
-            except KeyError:  # known on the machine that the folder is from
-                return str(uid)
+            return str(uid)
     return None

@@ -224,10 +224,9 @@ def _is_whole(line: bytes) -> bool:
     if tail.startswith(_CHECKSUM):
         return tail == b'%b%08x"}\n' % (_CHECKSUM, zlib.crc32(body))
     # Another program's record, say a note made in optuna-dashboard.
-    try:
+    with contextlib.suppress(ValueError, TypeError):
         return line.endswith(b"\n") and "op_code" in json.loads(line)
-    except (ValueError, TypeError):
-        return False
+    return False
 
 
 def _ends_trial(log: dict[str, Any]) -> bool:

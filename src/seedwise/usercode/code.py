@@ -101,10 +101,9 @@ class Code:
 
 
 def _decoded(source: bytes) -> str:
-    try:
+    with contextlib.suppress(SyntaxError, ValueError):  # it can't be imported
         return importlib.util.decode_source(source)
-    except (SyntaxError, ValueError):  # it can't be imported
-        return source.decode("utf-8", "backslashreplace")
+    return source.decode("utf-8", "backslashreplace")
 
 
 @functools.cache

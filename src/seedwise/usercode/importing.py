@@ -97,10 +97,9 @@ def _is_same(code: Code, name: str) -> bool:
 
 
 def _has_hash(file: str, expected: str) -> bool:
-    try:
+    with contextlib.suppress(OSError):
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() == expected
-    except OSError:
-        return False
+    return False
 
 
 def _begin(code: Code, undo: contextlib.ExitStack) -> None:

@@ -74,10 +74,9 @@ def goes_by_name(value: Any, source_of: SourceOf) -> bool:
 
 def is_importable(module: str) -> bool:
     """Tell whether Python finds a module."""
-    try:
+    with contextlib.suppress(ImportError, ValueError):
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+    return False
 
 
 @functools.lru_cache(maxsize=500)

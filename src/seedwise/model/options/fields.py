@@ -110,10 +110,9 @@ def _number(value: Any) -> Any:
     """Return other kinds of numbers, such as a Decimal, as a float."""
     if isinstance(value, int | float | str | bytes) or not hasattr(value, "__float__"):
         return value
-    try:
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # the check says it better
         return float(value)
-    except (TypeError, ValueError, OverflowError):  # the check says it better
-        return value
+    return value
 
 
 class Options:

@@ -25,10 +25,9 @@ def _command(value: Any) -> Any:
     with contextlib.suppress(OSError):  # too long for a path
         if Path(value).is_file():
             return (value,)
-    try:
+    with contextlib.suppress(ValueError):  # a quote is not closed, as the check says
         return tuple(shlex.split(value))
-    except ValueError:  # a quote is not closed, as the check says
-        return value
+    return value
 
 
 @options_class

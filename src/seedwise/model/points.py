@@ -56,7 +56,7 @@ class Cases:
 def first_points(
     options: StudyOptions, space: ParameterSpace
 ) -> Callable[[int], dict[str, Any] | None]:
-    """Return what gives a trial's params by its number: all, some or None. Raises OptionError."""
+    """Return a function of a trial's number that gives the params that the call set for it."""
     if len(options.overrides or {}) == len(space):
         hint = "Evaluate single points with run_sweep."
         allowed = "values of some parameters, so that one at least is left to search"

@@ -15,7 +15,7 @@ from seedwise.study.storage import quiet_optuna
 
 
 class _Studies(BaseJournalBackend):
-    """Journals of a study each, by the names that these are to have, as one to be read only."""
+    """Several journals, each of one study, as one journal of all, for reading only."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths

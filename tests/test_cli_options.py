@@ -316,7 +316,7 @@ def ended(error, monkeypatch):
 
 
 def test_the_exit_codes_are_those_of_the_documents(monkeypatch):
-    text = (Path(__file__).parent.parent / "docs" / "command_line.md").read_text()
+    text = (Path(__file__).parent.parent / "docs/reference/command_line.md").read_text()
     table = text.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
     stopped = [sw.RunStopped(Path("runs/a"), n) for n in (None, *_SIGNALS)]
     codes = {

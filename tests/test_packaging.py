@@ -1,8 +1,9 @@
-"""What is given to others: the source distribution, and what it can be installed with."""
+"""What is given to others: wheel and source distribution, and what they are installed with."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -49,6 +50,49 @@ def test_the_sdist_has_all_that_its_tests_read(unpacked):
     there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert here <= there
     assert there - here == {".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the wheel and the source distribution."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "hatchling", "build", "-d", folder, cwd=ROOT)
+    return folder
+
+
+def test_the_conda_recipe_asks_for_the_same_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {"dask": "dask-core", "lazy-loader": "lazy_loader"}
+    wanted = {f"python {project['requires-python']}"}
+    for bound in project["dependencies"]:
+        name, version = bound.split(">=")
+        wanted.add(f"{names.get(name, name)} >={version}")
+    recipe = (ROOT / "docs" / "conda" / "meta.yaml").read_text()
+    run_section = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    assert {line.strip(" -") for line in run_section.splitlines()} == wanted
+    assert project["description"] in recipe
+
+
+def test_an_index_takes_wheel_and_sdist(built):
+    files = sorted(built.iterdir())
+    assert [path.suffix for path in files] == [".whl", ".gz"]
+    out = run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=built)
+    assert out.count("PASSED") == 2
+
+
+def test_the_quick_start_runs_from_the_wheel_alone(built, tmp_path):
+    """Nothing of the repository is there but the script, and no package but what it asks for."""
+    venv.create(tmp_path / "env", with_pip=True)
+    bin_folder = tmp_path / "env" / "bin"
+    (wheel,) = built.glob("*.whl")
+    run(bin_folder / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    shutil.copy(ROOT / "examples" / "quickstart.py", tmp_path)
+    out = run(bin_folder / "python", "quickstart.py", cwd=tmp_path)
+    assert "best parameters: {'learning_rate': " in out
+    version = run(bin_folder / "python", "-m", "seedwise", "--version", cwd=tmp_path)
+    assert version == run(bin_folder / "seedwise", "--version", cwd=tmp_path)
+    assert version.split()[-1] in wheel.name
+    assert {path.name for path in tmp_path.iterdir()} == {"env", "quickstart.py", "runs"}
 
 
 # They read the documents, the settings and the source; the others read nothing but themselves.

@@ -1,7 +1,9 @@
-"""The types that users see: documented calls pass mypy --strict, and mistakes do not."""
+"""The types that users see: documented calls pass mypy and pyright, and mistakes do not."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +116,10 @@ BAD = [
 ]
 
 
+SCRIPT = GOOD + "\n".join(BAD) + "\n"
+#: The lines of the script that a checker is to complain of.
+WRONG = {*range(GOOD.count("\n") + 1, GOOD.count("\n") + 1 + len(BAD))}
+
 #: The settings and the cache of the project's own check, which are quick; and what users have.
 OURS = ["--config-file", f"{ROOT}/pyproject.toml", "--cache-dir", f"{ROOT}/.mypy_cache"]
 THEIRS = ["--strict", "--no-incremental"]
@@ -123,8 +129,7 @@ THEIRS = ["--strict", "--no-incremental"]
     "settings", [OURS, pytest.param(THEIRS, marks=pytest.mark.full)], ids=["ours", "theirs"]
 )
 def test_types(settings, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(GOOD + "\n".join(BAD) + "\n")
+    (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, "script.py"],
         cwd=tmp_path,
@@ -132,6 +137,25 @@ def test_types(settings, tmp_path):
         text=True,
         check=False,
     )
-    first_bad = GOOD.count("\n") + 1
     lines = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line}
-    assert lines == set(range(first_bad, first_bad + len(BAD))), done.stdout
+    assert lines == WRONG, done.stdout
+
+
+def test_pyright_agrees(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = [sys.executable, "-m", "basedpyright", "--level", "error", "--outputjson"]
+    settings = {"typeCheckingMode": "standard", "include": ["script.py"]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    lines = {one["range"]["start"]["line"] + 1 for one in found}
+    assert lines == WRONG, done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in sw.__all__ if inspect.isroutine(getattr(sw, name))])
+def test_signatures_have_types(name):
+    signature = inspect.signature(getattr(sw, name))
+    empty = inspect.Signature.empty
+    assert signature.return_annotation is not empty
+    untyped = [one.name for one in signature.parameters.values() if one.annotation is empty]
+    assert untyped == []

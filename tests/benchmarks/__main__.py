@@ -26,7 +26,7 @@ from typing import Any
 from tests.benchmarks.table import Row, markdown
 
 FOLDER = Path(__file__).parent
-#: It counts seeds, and docs/racing.md has its tables.
+#: It counts seeds, and docs/understand/racing.md has its tables.
 ELSEWHERE = {"racing"}
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 PACKAGES = ("seedwise", "numpy", "optuna", "dask", "distributed")

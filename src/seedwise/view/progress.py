@@ -1,6 +1,7 @@
 """What is said of a run while it works: its lines, and below them how far it is."""
 
 import contextlib
+import logging
 import re
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from seedwise.model.trials import FailureKind, mean_words
 from seedwise.model.validation import in_words, point_in_words
 from seedwise.view.faces import Face, face_for
 from seedwise.view.status import bars, live_rows
+
+_logger = logging.getLogger("seedwise")
 
 _LINK_FILE = "dashboard.url"  # written by cluster/, which this room may not import
 
@@ -34,7 +37,8 @@ class ProgressLines:
     """Says the events of a run on stderr, or in a notebook.
 
     On a terminal and in a notebook, the progress is shown all the time. Without `trials` only how
-    to resume a run that was interrupted is said.
+    to resume a run that was interrupted is said. Lines go to the handlers of the logger `seedwise`
+    in place of stderr, if the user has configured any for their level.
     """
 
     #: Whether the progress may be shown all the time.
@@ -58,13 +62,19 @@ class ProgressLines:
         if self._face is None:
             shows_progress = self.shows_progress and self._trials
             self._face = face_for(self._stream, shows_progress=shows_progress)
-        if isinstance(event, events.RunStarted) and self._face.may_be_read_by_others:
+        level = _level(event)
+        handled = self._stream is None and _logger.hasHandlers() and _logger.isEnabledFor(level)
+        if isinstance(event, events.RunStarted) and (handled or self._face.may_be_read_by_others):
             event = _without_token(event)
         if isinstance(event, events.Progress):
             self._status = event.status
         elif isinstance(event, events.RunFinished | events.RunInterrupted):
             self._status = None
-        self._face.write(self.lines(event), self._status)
+        lines = self.lines(event)
+        for line in lines if handled else ():
+            _logger.log(level, "%s", line)
+        is_shown = not handled and _logger.level <= level
+        self._face.write(lines if is_shown else [], self._status)
 
     def close(self) -> None:
         """Leave the lines alone, however the run ended."""
@@ -135,6 +145,22 @@ class ProgressLines:
         self._said, self._said_s = said, now_s
         rows = [(title, words) for title, _, _, words in bars(status)] + live_rows(status)
         return ["; ".join(f"{title} {words}" for title, words in rows)]
+
+
+def _level(event: events.Event) -> int:
+    """Return the level of what is said of an event: WARNING if somebody should look at it."""
+    match event:
+        case events.ChunkLost() | events.Noted() | events.RunInterrupted():
+            warns = True
+        case events.TrialFinished():
+            warns = event.trial.value is None
+        case events.EntryFinished():
+            warns = event.best is None
+        case events.PoolChanged():
+            warns = event.news.warns
+        case _:
+            warns = False
+    return logging.WARNING if warns else logging.INFO
 
 
 def _without_token(event: events.RunStarted) -> events.RunStarted:

@@ -26,7 +26,7 @@ _RUN_NAME = (
 _LONGEST_LABEL = 100
 
 # Trials in flight where each has a part of the seeds. One would leave most of a wide cluster idle;
-# with four, the search learns a little less of each seed (docs/racing.md).
+# with four, the search learns a little less of each seed (docs/understand/racing.md).
 _LAG_OF_PARTS = 4
 
 

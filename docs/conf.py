@@ -23,8 +23,9 @@ extensions = [
 ]
 exclude_patterns = ["_extensions", "conda"]
 nitpicky = True
+nitpick_ignore = [("py:obj", "code")]  # of RunStopped: it is an attribute of SystemExit
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 # Tutorials are executed, unless SEEDWISE_DOCS_EXECUTE=off: that shows the rest sooner.
@@ -36,7 +37,7 @@ nb_merge_streams = True
 
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
+autodoc_typehints = "none"  # docstrings say the types in words
 
 html_theme = "furo"
 html_title = f"seedwise {release}"

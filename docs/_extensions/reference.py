@@ -115,8 +115,21 @@ class ErrorsDirective(Generated):
                     yield f"   It is also a ``{parents[0]}``.\n```\n"
 
 
+#: The classes that users make themselves; the others are what calls return.
+MADE_BY_USERS = {"seedwise.Race", "seedwise.SlurmOptions"}
+
+
+def constructor(
+    app: Sphinx, what: str, name: str, obj: object, options: object, *shown: str | None
+) -> tuple[str | None, str | None]:
+    """Return the signature to show, and what is returned: none of classes that users don't make."""
+    is_hidden = what in {"class", "exception"} and name not in MADE_BY_USERS
+    return ("", None) if is_hidden else (shown[0], shown[1])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directives."""
+    app.connect("autodoc-process-signature", constructor)
     app.add_directive("options", OptionsDirective)
     app.add_directive("commands", CommandsDirective)
     app.add_directive("errors", ErrorsDirective)

@@ -1,6 +1,6 @@
 """The README and the documents beside the site: what they name exists, and scripts run.
 
-`tests/site` has the pages: their links are checked as they are built, and their blocks run.
+`tests/documentation` has the pages: links are checked as they are built, and their blocks run.
 """
 
 from __future__ import annotations

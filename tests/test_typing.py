@@ -152,7 +152,10 @@ def test_pyright_agrees(tmp_path):
     assert lines == WRONG, done.stdout
 
 
-@pytest.mark.parametrize("name", [name for name in sw.__all__ if inspect.isroutine(getattr(sw, name))])
+FUNCTIONS = [name for name in sw.__all__ if inspect.isroutine(getattr(sw, name))]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_signatures_have_types(name):
     signature = inspect.signature(getattr(sw, name))
     empty = inspect.Signature.empty

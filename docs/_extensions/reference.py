@@ -1,4 +1,4 @@
-"""Directives that make pages of the reference from the code: ``options``, ``commands``, ``errors``.
+"""Directives that make reference pages from the code: ``options``, ``commands``, ``errors``.
 
 What they write is MyST, as on the pages themselves.
 """
@@ -104,32 +104,34 @@ class ErrorsDirective(Generated):
     def lines(self) -> Iterator[str]:
         """Yield each error with its docstring and its built-in parent."""
         public = [getattr(sw, name) for name in sw.__all__]
-        errors = [one for one in public if isinstance(one, type) and issubclass(one, BaseException)]
+        classes = [one for one in public if isinstance(one, type)]
+        errors = [one for one in classes if issubclass(one, BaseException)]
         for module in dict.fromkeys(error.__module__ for error in errors):
             yield f"## {importlib.import_module(module).__doc__.partition('.')[0]}\n"
             for error in errors:
                 if error.__module__ == module:
-                    parents = [one.__name__ for one in error.__mro__ if hasattr(builtins, one.__name__)]
+                    names = [parent.__name__ for parent in error.__mro__]
+                    builtin = next(name for name in names if hasattr(builtins, name))
                     yield "```{eval-rst}"
                     yield f".. autoexception:: seedwise.{error.__name__}\n"
-                    yield f"   It is also a ``{parents[0]}``.\n```\n"
+                    yield f"   It is also a ``{builtin}``.\n```\n"
 
 
 #: The classes that users make themselves; the others are what calls return.
 MADE_BY_USERS = {"seedwise.Race", "seedwise.SlurmOptions"}
 
 
-def constructor(
-    app: Sphinx, what: str, name: str, obj: object, options: object, *shown: str | None
-) -> tuple[str | None, str | None]:
-    """Return the signature to show, and what is returned: none of classes that users don't make."""
+def signature(
+    _app: Sphinx, what: str, name: str, _obj: object, _options: object, args: str | None, _: object
+) -> tuple[str, None] | None:
+    """Have no signature shown of classes that users don't make; None leaves it as it is."""
     is_hidden = what in {"class", "exception"} and name not in MADE_BY_USERS
-    return ("", None) if is_hidden else (shown[0], shown[1])
+    return ("", None) if is_hidden and args is not None else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of the directives."""
-    app.connect("autodoc-process-signature", constructor)
+    app.connect("autodoc-process-signature", signature)
     app.add_directive("options", OptionsDirective)
     app.add_directive("commands", CommandsDirective)
     app.add_directive("errors", ErrorsDirective)

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 import seedwise as sw
-from tests.site.pages import DOCS, NOTEBOOKS
+from tests.documentation.pages import DOCS, NOTEBOOKS
 
 
 def build(out, execute, cwd):

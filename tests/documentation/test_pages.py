@@ -11,11 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 from seedwise.cli import main
-from tests.site.pages import DOCS, NOTEBOOKS, PAGES, blocks, needs_slurm
+from tests.documentation.pages import DOCS, NOTEBOOKS, PAGES, blocks, needs_slurm
 
 RUN = {"python", "bash"}
 SHOWN = {"text", "console", "toml", "yaml"}
@@ -61,8 +60,7 @@ def test_commands_that_are_only_shown_can_be_read(tmp_path, monkeypatch):
         for script in (word for word in words if word.endswith(".py")):
             Path(script).touch()
         if name != "--version":
-            command = main.commands[name]
-            command.parse_args(click.Context(command), words)
+            main.commands[name].make_context(name, words)
 
 
 @pytest.mark.full
@@ -72,7 +70,7 @@ def test_a_page_runs(page, tmp_path, request):
     if needs_slurm(page):
         request.getfixturevalue("slurm")
     shutil.copy(DOCS / "start" / "walk.py", tmp_path)
-    shutil.copy(DOCS.parent / "tests" / "site" / "notebook.py", tmp_path)
+    shutil.copy(DOCS.parent / "tests" / "documentation" / "notebook.py", tmp_path)
     steps = []
     for block in blocks(page):
         if block.file is not None:
@@ -81,7 +79,7 @@ def test_a_page_runs(page, tmp_path, request):
         elif block.language in RUN:
             steps.append((block.language, block.code, f"{name(page)}, line {block.line}"))
     (tmp_path / "steps.json").write_text(json.dumps(steps))
-    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "notebook.py", "steps.json"],
         cwd=tmp_path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import logging
 import os
 import shutil
 import signal
@@ -105,6 +106,12 @@ def client():
         names = "[name for name in __import__('sys').modules if name.split('.')[0] == 'tests']"
         held = client.run(eval, names)
         assert not any(held.values()), held
+
+
+@pytest.fixture(autouse=True)
+def lines_are_on_stderr(monkeypatch):
+    """Keep what is said of runs from pytest's handlers, which take it in place of stderr."""
+    monkeypatch.setattr("seedwise.view.progress._logger", logging.Logger("seedwise"))
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_types(settings, tmp_path):
 def test_pyright_agrees(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     words = [sys.executable, "-m", "basedpyright", "--level", "error", "--outputjson"]
+    words += ["--pythonpath", sys.executable]
     settings = {"typeCheckingMode": "standard", "include": ["script.py"]}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)

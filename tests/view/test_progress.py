@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shlex
 from pathlib import Path
@@ -242,6 +243,53 @@ def test_without_a_stream_it_is_the_stderr_of_the_moment(capsys):
     written = capsys.readouterr()
     assert written.err == "seedwise: done; 1.0 s\n"
     assert written.out == ""
+
+
+class Keeping(logging.Handler):
+    """Keeps the level and the text of each record."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def emit(self, record):
+        self.kept.append((record.levelname, record.getMessage()))
+
+
+@pytest.mark.parametrize(
+    ("level", "kept", "shown"),
+    [
+        (
+            "INFO",
+            [
+                ("INFO", f"run folder {RUN}"),
+                ("INFO", "on here"),
+                ("INFO", "dashboard  http://x"),
+                ("WARNING", "note: look"),
+            ],
+            "",
+        ),
+        ("WARNING", [("WARNING", "note: look")], ""),
+        ("ERROR", [], ""),
+    ],
+)
+def test_handlers_of_the_logger_get_the_lines_and_stderr_none(level, kept, shown, capsys):
+    """No token is in them: who reads a user's log is not known."""
+    handler, progress = Keeping(), ProgressLines()
+    module._logger.addHandler(handler)
+    module._logger.setLevel(level)
+    progress(RunStarted(RUN, 0, "here", "http://x?token=secret", None))
+    progress(Noted("look"))
+    assert handler.kept == kept
+    assert capsys.readouterr().err == shown
+
+
+def test_without_handlers_the_level_of_the_logger_counts(capsys):
+    module._logger.setLevel(logging.WARNING)
+    progress = ProgressLines()
+    progress(RunStarted(RUN, 0, "here", None, None))
+    progress(Noted("look"))
+    assert capsys.readouterr().err == "seedwise: note: look\n"
 
 
 def test_each_line_is_flushed():

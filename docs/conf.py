@@ -28,6 +28,9 @@ nitpick_ignore = [("py:obj", "code")]  # of RunStopped: it is an attribute of Sy
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# The tutorials call `python` and `seedwise`, and mean those of this environment.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 # Tutorials are executed, unless SEEDWISE_DOCS_EXECUTE=off: that shows the rest sooner.
 nb_execution_mode = os.environ.get("SEEDWISE_DOCS_EXECUTE", "force")
 nb_execution_in_temp = True

@@ -61,3 +61,4 @@ def test_the_tutorials_run(slurm, tmp_path):
         page = (tmp_path / "html" / path.relative_to(DOCS)).with_suffix(".html")
         text = page.read_text(encoding="utf-8")
         assert 'class="output' in text or "cell_output" in text, path
+        assert "\N{BOX DRAWINGS HEAVY HORIZONTAL}" not in text, path  # of a block that is redrawn

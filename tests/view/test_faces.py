@@ -177,6 +177,12 @@ def test_a_terminal_that_can_not_move_its_cursor_has_no_block(terminal, monkeypa
     assert not is_capable(terminal.stream)
 
 
+def test_below_a_cell_of_a_notebook_a_command_has_no_block(terminal, monkeypatch):
+    """A cell with ``!python fit.py`` gives it a terminal, but keeps all that was drawn."""
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not is_capable(terminal.stream)
+
+
 def test_a_stream_that_is_no_terminal_has_no_block(tmp_path):
     assert not is_capable(io.StringIO())
     with (tmp_path / "log").open("w") as file:

@@ -72,7 +72,8 @@ class LiveBlock:
 def is_capable(stream: TextIO) -> bool:
     """Tell whether a stream is a terminal in front of the user, on which the cursor moves."""
     terminal = stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
-    return terminal and _is_ours(stream)
+    # Jupyter sets it for what a cell starts with "!", whose terminal is the text below the cell.
+    return terminal and "JPY_PARENT_PID" not in os.environ and _is_ours(stream)
 
 
 def _is_ours(stream: TextIO) -> bool:

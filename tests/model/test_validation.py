@@ -165,18 +165,23 @@ def test_the_probability_of_two_is_that_of_their_difference():
     assert probabilities_best([first, second], 1.0)[0] == pytest.approx(expected, abs=0.015)
 
 
-def test_with_other_numbers_of_seeds_the_variance_is_that_of_a_difference_of_means():
-    """Of means over n and m < n common seeds with covariance c it is v/n + v/m - 2c/n."""
+def test_one_with_fewer_seeds_is_compared_on_those():
     rng = np.random.default_rng(8)
     common = rng.normal(size=400)
     first = common + rng.normal(size=400)
     second = (common + rng.normal(size=400) + 0.05)[:100]
-    both = np.cov(first[:100], second)
-    variance = first.var(ddof=1) / 400 + both[1, 1] / 100 - 2 * both[0, 1] / 400
-    z = (second.mean() - first.mean()) / math.sqrt(variance)
-    expected = 0.5 * math.erfc(-z / math.sqrt(2))
-    assert 0.05 < expected < 0.95
+    difference = estimate(second - first[:100])
+    expected = 0.5 * math.erfc(-difference.mean / difference.stderr / math.sqrt(2))
+    assert 0.02 < expected < 0.98
     assert probabilities_best([first, second], 1.0)[0] == pytest.approx(expected, abs=0.015)
+
+
+def test_kind_seeds_of_the_first_round_favour_no_one():
+    rng = np.random.default_rng(9)
+    of_seed = rng.normal(size=64) + np.repeat([-5.0, 0.0], [16, 48])
+    near = of_seed + rng.normal(size=(2, 64)) / 100
+    out = (of_seed + 1.0 + rng.normal(size=64) / 100)[:16]  # its mean is the lowest by far
+    assert probabilities_best([*near, out], 1.0)[2] == 0.0
 
 
 def test_probabilities_are_calibrated():

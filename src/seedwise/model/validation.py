@@ -33,7 +33,8 @@ class ValidatedTrial:
     params : dict
         Its parameters.
     search_value : float
-        Its value in the search. As it was chosen for it, it is biased towards the better side.
+        Its value in the search, which is biased towards the better side: the trial was chosen
+        for it.
     search_stderr : float or None
         Standard error of `search_value`; None for a single seed.
     search_n_seeds : int
@@ -49,8 +50,8 @@ class ValidatedTrial:
         Number of these seeds; the better candidates have more. 0 without a `value`.
     probability_best : float
         Probability that its mean loss is the best of the candidates, by these fresh seeds alone:
-        the share of 20,000 draws of their means from a normal distribution with the covariances
-        that common seeds give. 0 if a seed failed.
+        the share of 20,000 draws of their means from a normal distribution. They are compared on
+        the seeds that they have in common. 0 if a seed failed.
     error : str or None
         Why a seed failed, in one line; None if none did. Such a candidate does not win.
     """
@@ -211,12 +212,18 @@ def probabilities_best(losses: Sequence[NDArray[np.float64]], sign: float) -> li
     Each has the losses of the first of the same seeds, one more than the other, at least two. With
     ``sign=-1.0`` the highest is best. Of two candidates with n and m seeds, n >= m, the covariance
     of the means is that of the m common losses, divided by n.
+
+    Losses are compared with those of the candidates that have the most seeds, on the same seeds:
+    else those that are out after a few kind seeds would seem better than those that went on.
     """
     if len(losses) < 2:
         return [1.0] * len(losses)
     # Squares of huge losses, such as a penalty of 1e300, would overflow.
     exponent = math.frexp(max(float(np.abs(one).max()) for one in losses))[1]
     losses = [np.ldexp(one, -exponent) for one in losses]
+    most = max(map(len, losses))
+    of_seeds = np.mean([one for one in losses if len(one) == most], axis=0)
+    losses = [one - of_seeds[: len(one)] for one in losses]
     means = np.array([exact_mean(one.tolist()) for one in losses])
     covariance = np.empty((len(losses), len(losses)))
     for i, first in enumerate(losses):

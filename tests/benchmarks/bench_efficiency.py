@@ -256,7 +256,8 @@ def rows_of(name: str, n_workers: int, on_slurm: bool, n_turns: int) -> Iterator
     around_s = map(statistics.mean, itertools.pairwise(limits_s))
     efficiencies = [limit_s / one.timed_s for limit_s, one in zip(around_s, ours, strict=True)]
     besides_s = [one.whole_s - case.n_trials * one.timed_s / len(trials) for one in ours]
-    title = f"{name} a trial, {n_workers} {'jobs on Slurm' if on_slurm else 'workers'}"
+    where_to = "jobs on Slurm" if on_slurm else "worker" if n_workers == 1 else "workers"
+    title = f"{name} a trial, {n_workers} {where_to}"
     note = f"a trial takes {statistics.median(limits_s) / len(trials):.2f} s"
     yield Row(title, "efficiency", efficiencies, "", case.target, note)
     yield Row(title, "of a core, each thread that evaluates", [one.share for one in ours])

@@ -5,6 +5,7 @@ What they write is MyST, as on the pages themselves.
 
 import builtins
 import importlib
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -99,10 +100,17 @@ class CommandsDirective(Generated):
 
 
 class ErrorsDirective(Generated):
-    """Every error, by the module that defines it."""
+    """Every error, by the module that defines it; the content says of each what to do.
+
+    There, a line ``Name:`` begins what is said of an error.
+    """
+
+    has_content = True
 
     def lines(self) -> Iterator[str]:
-        """Yield each error with its docstring and its built-in parent."""
+        """Yield each error with its docstring, its built-in parent, and what to do."""
+        _, *parts = re.split(r"^(\w+):$", "\n".join(self.content), flags=re.MULTILINE)
+        to_do = dict(zip(parts[::2], parts[1::2], strict=True))
         public = [getattr(sw, name) for name in sw.__all__]
         classes = [one for one in public if isinstance(one, type)]
         errors = [one for one in classes if issubclass(one, BaseException)]
@@ -115,6 +123,9 @@ class ErrorsDirective(Generated):
                     yield "```{eval-rst}"
                     yield f".. autoexception:: seedwise.{error.__name__}\n"
                     yield f"   It is also a ``{builtin}``.\n```\n"
+                    yield f"*What to do.* {to_do.pop(error.__name__).strip()}\n"
+        if to_do:
+            raise self.error(f"no such errors: {', '.join(to_do)}")
 
 
 #: The classes that users make themselves; the others are what calls return.

@@ -161,7 +161,7 @@ def test_a_report():
         "  jobs              10 of 2 CPUs",
         "  seeds at once     10",
         "  a chunk takes     2 s",
-        "  the run takes     1 min 20 s, once all workers are there",
+        "  the run takes     1 min 20 s of evaluation, once all workers are there",
         "  core hours        0.444",
         "",
         "advice",
@@ -183,7 +183,7 @@ def test_a_report():
             {"races": True},
             [
                 "seeds of a trial  at most 400, in 20 chunks of 20",
-                "the run takes     at most 1 min 20 s, once all workers are there",
+                "the run takes     at most 1 min 20 s of evaluation, once all workers are there",
                 "core hours        at most 0.444",
             ],
         ),
@@ -191,7 +191,7 @@ def test_a_report():
             {"max_total_seeds": 1600},
             [
                 "trials            20, 1 at once, or until they have 1600 seeds",
-                "the run takes     at most 16 s, once all workers are there",
+                "the run takes     at most 16 s of evaluation, once all workers are there",
             ],
         ),
     ],

@@ -263,8 +263,8 @@ def plan_rows(report: CheckReport) -> list[Row]:
     of_cpus = "" if cpus is None else f" of {_counted(cpus, 'CPU')}"
     chunk = f"{'at most ' if report.vectorized else ''}{exact_duration(report.chunk_s)}"
     is_most = report.vectorized or report.races or most is not None
-    run, core_hours = report.run_s, report.core_hours
-    upto = "at most " if is_most else ""
+    core_hours, upto = report.core_hours, "at most " if is_most else ""
+    run = report.run_s and f"{upto}{exact_duration(report.run_s)} of evaluation"
     values = ", ".join(f"{name}={value}" for name, value in report.defaults.items())
     rows = {
         "trials": f"{report.n_trials}, {report.n_trials_at_once} at once{end}",
@@ -274,7 +274,7 @@ def plan_rows(report: CheckReport) -> list[Row]:
         _workers(report): report.workers and f"{report.workers}{of_cpus}",
         "seeds at once": report.n_seeds_at_once,
         "a chunk takes": None if measured else chunk,
-        "the run takes": run and f"{upto}{exact_duration(run)}, once all workers are there",
+        "the run takes": run and f"{run}, once all workers are there",
         "core hours": core_hours and f"{upto}{core_hours:.3g}",
         "not given": values and f"{values}: defaults, as the call in the script is not read",
     }

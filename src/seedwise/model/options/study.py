@@ -113,9 +113,9 @@ class StudyOptions(WorkOptions):
         default=None,
     )
     n_validation_seeds: int | None = Group.LENGTH.option(
-        "Fresh seeds, which are not used in the search. Once it ends, the best trial is chosen "
-        "among the candidates on half as many, and its value is the mean of so many others: "
-        "`validated_value` of the result. A finished run can be called again to be validated, or "
+        "Number of fresh seeds, not used in the search, whose mean is the winner's "
+        "`validated_value`. Half as many others choose it among the candidates, once the search "
+        "has ended. A finished run can be called again to be validated, or "
         "validated otherwise. 0 is no validation. None is `n_seeds` if trials get fewer seeds "
         "than that, else 0.",
         checks.fresh_seeds,
@@ -140,9 +140,9 @@ class StudyOptions(WorkOptions):
         default=123,
     )
     max_concurrent_trials: int | None = Group.PLACE.option(
-        "Number k of trials in flight at once. Trial n is asked for when exactly the trials up to "
-        "n - k are told, so k is part of what decides the result. None is 4 if each trial gets a "
-        "part of the seeds, as with `race='auto'`, and 1 otherwise.",
+        "Number k of trials in flight at once. Trial n is asked for once trials 0 to n - k are "
+        "told, and no others, so k is part of what decides the result. None is 4 if each trial "
+        "gets a part of the seeds, as with `race='auto'`, and 1 otherwise.",
         default=None,
     )
     enqueue: Any = Group.SEARCH.option(

@@ -143,8 +143,9 @@ class WorkOptions(Options):
     )
     chunk_size: int | None = Group.PLACE.option(
         "Seeds in a chunk, which is one Dask task, and one call of a vectorized loss. It changes "
-        "the speed of a run, never its result. None is a size that follows what seeds take, with "
-        "100 in a call; in a sweep it is 100, or what gives `num_chunks`.",
+        "the speed of a run, and last bits only where a vectorized loss mixes its seeds. None is "
+        "a size that follows what seeds take, with 100 in a call; in a sweep it is 100, or what "
+        "gives `num_chunks`.",
         default=None,
     )
     num_chunks: int | None = Group.PLACE.option(
@@ -195,7 +196,7 @@ class WorkOptions(Options):
         "Answer yes to what would be asked on a terminal.", default=False, flag="yes"
     )
     trial_retry_attempts: int = Group.FAILURES.option(
-        "How many more times a failed seed is evaluated, before its trial has failed.",
+        "How many more times the chunk of a failed seed is evaluated, before its trial fails.",
         checks.not_negative,
         default=1,
     )
@@ -208,8 +209,8 @@ class WorkOptions(Options):
     slurm_timeout_minutes: float = Group.FAILURES.option(
         "Minutes that a trial may run on Slurm, from the start of its first chunk; waiting in the "
         "queue does not count. If a trial takes longer, its chunks have failed, and are tried "
-        "again as `trial_retry_attempts` says. If no limit is given, a trial that takes longer is "
-        "only reported.",
+        "again as `trial_retry_attempts` says. The default is not a limit: a trial that takes "
+        "longer is only reported.",
         default=120,
     )
     worker_parallelism: int = Group.PLACE.option(

@@ -54,8 +54,9 @@ def validation_section(found: Validation) -> Section:
     fields += ["search_value", "search_stderr", "search_n_seeds", "error"]
     rows = [[getattr(one, name) for name in fields] for one in found.candidates]
     how = (
-        "The best trials of the search were evaluated on fresh seeds, which chose the winner. Its "
-        "value above is of further fresh seeds."
+        "The best trials of the search were evaluated on fresh seeds, the better ones on more. "
+        "The seeds that they have in common chose the winner, with what the search saw. Its value "
+        "above is of further fresh seeds."
     )
     return "Validation on fresh seeds", [Block(sentences=[how]), Block(columns=columns, rows=rows)]
 

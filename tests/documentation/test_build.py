@@ -38,7 +38,7 @@ def test_every_public_name_is_in_the_reference(site):
     names = {line.split(" ")[0] for line in zlib.decompress(packed).decode().splitlines()}
     missing = {f"seedwise.{name}" for name in {*sw.__all__, "random"}} - names
     assert len(head) == 4
-    assert missing == {"seedwise.__version__"} & missing
+    assert missing <= {"seedwise.__version__"}
 
 
 def test_pages_load_nothing_from_elsewhere(site):

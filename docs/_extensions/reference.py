@@ -108,7 +108,7 @@ class ErrorsDirective(Generated):
     has_content = True
 
     def lines(self) -> Iterator[str]:
-        """Yield each error with its docstring, its built-in parent, and what to do."""
+        """Yield each error with its docstring, its built-in parents, and what to do."""
         _, *parts = re.split(r"^(\w+):$", "\n".join(self.content), flags=re.MULTILINE)
         to_do = dict(zip(parts[::2], parts[1::2], strict=True))
         public = [getattr(sw, name) for name in sw.__all__]
@@ -118,11 +118,15 @@ class ErrorsDirective(Generated):
             yield f"## {importlib.import_module(module).__doc__.partition('.')[0]}\n"
             for error in errors:
                 if error.__module__ == module:
-                    names = [parent.__name__ for parent in error.__mro__]
-                    builtin = next(name for name in names if hasattr(builtins, name))
+                    parents = [one for one in error.__mro__ if hasattr(builtins, one.__name__)]
+                    nearest = [
+                        f"``{one.__name__}``"
+                        for one in parents
+                        if not any(one in other.__mro__[1:] for other in parents)
+                    ]
                     yield "```{eval-rst}"
                     yield f".. autoexception:: seedwise.{error.__name__}\n"
-                    yield f"   It is also a ``{builtin}``.\n```\n"
+                    yield f"   Built-in parent: {', '.join(nearest)}.\n```\n"
                     yield f"*What to do.* {to_do.pop(error.__name__).strip()}\n"
         if to_do:
             raise self.error(f"no such errors: {', '.join(to_do)}")

@@ -225,7 +225,7 @@ class WorkOptions(Options):
     )
     loss_module: str | None = Group.PLACE.option(
         "Module, or path of a .py file, that the workers import to find the loss by its name. "
-        "None sends them the function itself.",
+        "None is the loss's own file; a function that has none is sent itself.",
         default=None,
     )
     self_check: bool = Group.PLACE.option(

@@ -55,8 +55,8 @@ def validation_section(found: Validation) -> Section:
     rows = [[getattr(one, name) for name in fields] for one in found.candidates]
     how = (
         "The best trials of the search were evaluated on fresh seeds, the better ones on more. "
-        "The seeds that they have in common chose the winner, with what the search saw. Its value "
-        "above is of further fresh seeds."
+        "The choice counts what the search knew, too, often of neighbouring trials; the "
+        "probabilities do not. The winner's value above is of further fresh seeds."
     )
     return "Validation on fresh seeds", [Block(sentences=[how]), Block(columns=columns, rows=rows)]
 
